@@ -1,0 +1,57 @@
+# Everything a developer types. Each target sets up what it needs; the virtual environment is .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: serve setup test check fix generate clean
+
+serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
+	@exec $(BIN)/askbot serve
+
+setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp  ## Only set up
+
+test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+	$(BIN)/node --test 'tests/js/*.test.js'
+
+check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+	$(BIN)/python tools/generate.py --check
+
+fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/python tools/generate.py
+
+generate: .venv/.serve.stamp  ## The files that are made from the code
+	$(BIN)/python tools/generate.py
+
+clean:  ## As freshly cloned
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askbot-ws needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv is missing; on Debian: apt-get install python3-venv"; exit 1; }
+
+# The embedded model is not fetched where an API is set: it would not be asked.
+.venv/.serve.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable .
+	[ -n "$$OPENAI_API_KEY$$OPENAI_BASE_URL" ] || $(BIN)/askbot model install
+	@touch $@
+
+.venv/.dev.stamp: pyproject.toml constraints.txt .venv/.serve.stamp
+	$(PIP) --editable '.[dev]'
+	$(BIN)/askbot model install
+	@touch $@
+
+.venv/.browser.stamp: .venv/.dev.stamp
+	$(BIN)/python tools/browser.py
+	@touch $@
