@@ -1,0 +1,439 @@
+"""Every frame of askbot.v1: one model each, from which decoding, encoding and the schema follow.
+
+Inside the program time is in seconds; on the wire durations are whole milliseconds and moments are RFC 3339 in
+UTC. This module converts, nobody else does.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeAlias, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails, from_json, to_json
+
+from .errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
+
+PROTOCOL = "askbot.v1"
+MAX_SEQ = 2**53 - 1  # what a JavaScript number counts exactly
+
+# --- the types of fields ---------------------------------------------------------------------------------------------
+
+
+def _seconds(value: Any, info: ValidationInfo) -> Any:
+    return value / 1000 if info.mode == "json" and isinstance(value, int | float) else value
+
+
+def _moment(value: Any, info: ValidationInfo) -> Any:
+    if info.mode == "json" and isinstance(value, str):
+        return datetime.fromisoformat(value).timestamp()
+    return value
+
+
+def _rfc3339(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    PlainSerializer(lambda seconds: round(seconds * 1000), return_type=int, when_used="json"),
+    WithJsonSchema({"type": "integer", "minimum": 0, "description": "milliseconds"}),
+]
+Moment = Annotated[
+    float,
+    BeforeValidator(_moment),
+    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
+FrameId = Annotated[str, Field(min_length=1, max_length=64)]
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+TurnId = Annotated[str, Field(min_length=1, max_length=64)]
+Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
+WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+def _optional() -> Any:
+    """A field that is left out on the wire where it has no value."""
+    return Field(default=None, exclude_if=_absent)
+
+
+class Frame(BaseModel):
+    """One JSON object. Immutable; fields that it does not know are ignored."""
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+
+# --- what the log keeps ----------------------------------------------------------------------------------------------
+
+
+class Logged(Frame):
+    """An event: a frame that the log keeps, at the place `start`..`seq`."""
+
+    session: SessionId
+    seq: Seq
+    turn: TurnId
+
+    @property
+    def start(self) -> int:
+        """The log's head before this event."""
+        return self.seq - 1
+
+
+class Question(Logged):
+    """A turn begins. It is also the acknowledgement of an `ask`."""
+
+    type: Literal["question"] = "question"
+    id: FrameId | None = _optional()
+    text: str
+    created: Moment
+    replaces: TurnId | None = _optional()
+
+
+class Token(Logged):
+    """A slice of the answer: one or more of the model's tokens."""
+
+    type: Literal["token"] = "token"
+    text: Annotated[str, Field(min_length=1)]
+
+    @property
+    def start(self) -> int:
+        """The log's head before this slice."""
+        return self.seq - len(self.text)  # len() counts code points, and so does seq
+
+
+class Usage(Frame):
+    """What the provider counted."""
+
+    input_tokens: Annotated[int, Field(ge=0)]
+    output_tokens: Annotated[int, Field(ge=0)]
+
+
+class Timing(Frame):
+    """How long it took, counted from the question's arrival."""
+
+    queued: Seconds
+    first_token: Seconds | None
+    total: Seconds
+
+
+class Check(Frame):
+    """The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes."""
+
+    chars: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Failure(Frame):
+    """Why a turn ended with reason `error`."""
+
+    code: str
+    message: str
+    retryable: bool
+    retry_after: Seconds | None = None
+
+
+class Done(Logged):
+    """A turn has ended."""
+
+    type: Literal["done"] = "done"
+    reason: Reason
+    model: str
+    usage: Usage | None
+    timing: Timing
+    check: Check
+    error: Failure | None = _optional()
+
+
+Event: TypeAlias = Question | Token | Done
+
+# --- what only passes by ---------------------------------------------------------------------------------------------
+
+
+class Limits(Frame):
+    """What this server takes."""
+
+    frame_bytes: int
+    question_chars: int
+    waiting_turns: int
+
+
+class Ready(Frame):
+    """A session is attached; the events after `from` follow."""
+
+    type: Literal["ready"] = "ready"
+    session: SessionId
+    seq: Seq
+    from_: Annotated[Seq, Field(alias="from")]
+    resumed: bool
+    protocol: str
+    server: str
+    model: str
+    limits: Limits
+
+
+class Error(Frame):
+    """A frame was not followed, or the server has to say something is wrong. Nothing has changed."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    retryable: bool
+    retry_after: Seconds | None = None
+    id: FrameId | None = _optional()
+    session: SessionId | None = _optional()
+
+
+class TurnRecord(Frame):
+    """One turn as history tells it; what its `done` would say is null while it runs."""
+
+    turn: TurnId
+    id: FrameId | None = None
+    text: str
+    replaces: TurnId | None = None
+    created: Moment
+    answer: str
+    reason: Reason | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    timing: Timing | None = None
+    check: Check | None = None
+    error: Failure | None = None
+    from_: Annotated[Seq, Field(alias="from")]
+    seq: Seq
+
+
+class History(Frame):
+    """Turns, oldest first; `more` where the log has older ones."""
+
+    type: Literal["history"] = "history"
+    session: SessionId
+    id: FrameId | None = _optional()
+    turns: list[TurnRecord]
+    more: bool
+
+
+class GoingAway(Frame):
+    """The server drains: reconnect, with `after`, once the time has passed."""
+
+    type: Literal["going_away"] = "going_away"
+    reconnect_after: Seconds
+
+
+class Pong(Frame):
+    """The answer to a `ping`."""
+
+    type: Literal["pong"] = "pong"
+    id: FrameId | None = _optional()
+
+
+class Alive(Frame):
+    """Nothing else was sent for a while, and the connection is well."""
+
+    type: Literal["alive"] = "alive"
+
+
+ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | GoingAway | Pong | Alive
+
+# --- what clients send -----------------------------------------------------------------------------------------------
+
+
+class Command(Frame):
+    """A client's frame. `id` is repeated by the answer or the error."""
+
+    id: FrameId | None = _optional()
+
+
+class About(Command):
+    """A command about an attached session; `session` may be left out where there is but one."""
+
+    session: SessionId | None = _optional()
+
+
+class Ask(About):
+    """Ask a question."""
+
+    type: Literal["ask"] = "ask"
+    text: str
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = _optional()
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = _optional()
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = _optional()
+    when_busy: WhenBusy = "queue"
+
+
+class Cancel(About):
+    """Stop a turn; without `turn`, the running one."""
+
+    type: Literal["cancel"] = "cancel"
+    turn: TurnId | None = _optional()
+
+
+class Retry(About):
+    """Ask a turn's question again; without `turn`, the last one's."""
+
+    type: Literal["retry"] = "retry"
+    turn: TurnId | None = _optional()
+
+
+class Edit(About):
+    """Ask this instead of that turn's question."""
+
+    type: Literal["edit"] = "edit"
+    turn: TurnId
+    text: str
+
+
+class HistoryRequest(About):
+    """Ask for the turns whose questions stand before the place `before`."""
+
+    type: Literal["history"] = "history"
+    before: Seq | None = _optional()
+    limit: Annotated[int, Field(ge=1, le=50)] = 50
+
+
+class Attach(Command):
+    """Read a further session on this connection."""
+
+    type: Literal["attach"] = "attach"
+    session: SessionId
+    after: Seq | None = _optional()
+
+
+class Detach(About):
+    """Stop reading a session."""
+
+    type: Literal["detach"] = "detach"
+
+
+class Forget(Command):
+    """Delete a session and all it holds."""
+
+    type: Literal["forget"] = "forget"
+    session: SessionId
+
+
+class Ping(Command):
+    """Ask for a `pong`."""
+
+    type: Literal["ping"] = "ping"
+
+
+ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget | Ping
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+_client: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
+_server: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
+_event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def decode_client(data: str | bytes) -> ClientFrame:
+    """Read a client's frame. Raises a `FrameError` that names what is wrong, with the frame's id if it has one."""
+    try:
+        return _client.validate_json(data)
+    except ValidationError as error:
+        raise _frame_error(data, error.errors(include_url=False, include_context=False)[0]) from error
+
+
+def decode_server(data: str | bytes) -> ServerFrame | None:
+    """Read a server's frame; None for a type from the future. Raises `FrameError`."""
+    try:
+        return _server.validate_json(data)
+    except ValidationError as error:
+        fault = _frame_error(data, error.errors(include_url=False, include_context=False)[0])
+        if isinstance(fault, UnknownType):
+            return None
+        raise fault from error
+
+
+def decode_event(data: str | bytes) -> Event:
+    """Read an event of the log. Raises pydantic's `ValidationError`: a log that we wrote ourselves is never wrong."""
+    return _event.validate_json(data)
+
+
+def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
+    if fault["type"] == "json_invalid":
+        return InvalidJSON(f"The frame is not JSON: {fault['msg'].removeprefix('Invalid JSON: ')}.")
+    id = _id_of(data)
+    match fault["type"]:
+        case "union_tag_invalid":
+            known = ", ".join(sorted(schema["const"] for schema in _types(ClientFrame)))
+            return UnknownType(f"There is no frame of this type; the types are {known}.", id=id)
+        case "union_tag_not_found":
+            return InvalidFrame("type: a frame needs a type.", id=id)
+        case "dict_type":
+            return InvalidFrame("A frame is a JSON object.", id=id)
+        case _:
+            name = ".".join(str(part) for part in fault["loc"][1:])
+            return InvalidFrame(f"{name}: {fault['msg']}.", id=id)
+
+
+def _id_of(data: str | bytes) -> str | None:
+    """The frame's id, where the frame is wrong but its id is not."""
+    frame: object = from_json(data)
+    id = cast("dict[str, object]", frame).get("id") if isinstance(frame, dict) else None
+    return id if isinstance(id, str) and 1 <= len(id) <= 64 else None
+
+
+def _types(union: Any) -> list[dict[str, Any]]:
+    return [model.model_json_schema()["properties"]["type"] for model in union.__args__]
+
+
+# --- encoding --------------------------------------------------------------------------------------------------------
+
+
+def encode(frame: Frame) -> bytes:
+    """One JSON object in UTF-8."""
+    return to_json(frame, by_alias=True)
+
+
+def error_frame(error: AskbotError, *, id: str | None = None, session: str | None = None) -> Error:
+    """What a client is told of an error."""
+    return Error(
+        code=error.code,
+        message=error.message,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+        id=id,
+        session=session,
+    )
+
+
+# --- the schema ------------------------------------------------------------------------------------------------------
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of all frames: `$defs` has one definition a frame, `client` and `server` say who sends it."""
+    definitions: dict[str, Any] = {}
+    sides: dict[str, list[dict[str, str]]] = {}
+    for side, union in (("client", ClientFrame), ("server", ServerFrame)):
+        sides[side] = []
+        for model in union.__args__:
+            mode: Literal["validation", "serialization"] = "validation" if side == "client" else "serialization"
+            definition = model.model_json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
+            definitions.update(definition.pop("$defs", {}))
+            definitions[model.__name__] = definition
+            sides[side].append({"$ref": f"#/$defs/{model.__name__}"})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": PROTOCOL,
+        "oneOf": [{"$ref": "#/$defs/client"}, {"$ref": "#/$defs/server"}],
+        "$defs": {side: {"oneOf": refs} for side, refs in sides.items()} | definitions,
+    }
