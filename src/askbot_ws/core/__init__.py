@@ -1,0 +1,1 @@
+"""The decisions: plain machines without I/O, clock, task or log line."""

@@ -1,0 +1,46 @@
+"""Cursor: a reader's place in one log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..frames import TurnRecord
+
+REPLAYED = 50  # turns that a reader gets who doesn't say where it is
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far a reader has been sent."""
+
+    seq: int
+
+    def lag(self, head: int) -> int:
+        """Head minus cursor."""
+        return head - self.seq
+
+    def covers(self, start: int, seq: int) -> bool:
+        """Whether the events in (start, seq] are just what comes next; then the cursor moves past them."""
+        if self.seq != start:
+            return False
+        self.seq = seq
+        return True
+
+
+def resumes(after: int | None, *, head: int) -> bool:
+    """Whether a reader can go on from where it says it is. One from beyond the head has another log in mind."""
+    return after is not None and after <= head
+
+
+def newest(turns: Sequence[TurnRecord], *, count: int = REPLAYED) -> int:
+    """The place from which the newest `count` turns can be replayed, given at least as many.
+
+    A turn whose answer reaches into the first of them is replayed too: slices without their question say nothing.
+    """
+    if not turns:
+        return 0
+    first = max(0, len(turns) - count)
+    while first > 0 and turns[first - 1].seq > turns[first].from_:
+        first -= 1
+    return turns[first].from_

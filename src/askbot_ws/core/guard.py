@@ -1,0 +1,15 @@
+"""Guard: what may be asked at all, before a model is troubled."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from ..errors import QuestionEmpty, QuestionTooLong
+
+
+def check(text: str, *, max_chars: int) -> None:
+    """Let a question pass. Raises `QuestionEmpty` where nothing in it can be seen, `QuestionTooLong`."""
+    if len(text) > max_chars:
+        raise QuestionTooLong(f"The question has {len(text)} characters; {max_chars} are the most.")
+    if all(unicodedata.category(char)[0] in "ZC" for char in text):
+        raise QuestionEmpty

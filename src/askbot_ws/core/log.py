@@ -1,0 +1,144 @@
+"""Log: the newest part of a session's log, in memory.
+
+Neighbouring slices of one answer are kept as one event, so a token costs its text and little more. What lies
+before `start` is in the store only.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from ..frames import Event, Token
+
+SLICE = 32 * 1024  # bytes of text in one frame
+MERGED = 1024  # code points up to which neighbours are kept as one: joining on costs a copy each time
+
+
+def size(text: str) -> int:
+    """Bytes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+class Log:
+    """The events in (start, head], oldest first, and what is known of those before."""
+
+    __slots__ = ("events", "head", "session", "start")
+
+    def __init__(self, session: str, *, start: int = 0) -> None:
+        self.session = session
+        self.start = start
+        self.head = start
+        self.events: list[Event] = []
+
+    def append(self, event: Event) -> None:
+        """Add the event that follows the head. Raises ValueError for any other: then a writer too many is about."""
+        if event.start != self.head:
+            raise ValueError(f"the log is at {self.head}, the event begins at {event.start}")
+        self.head = event.seq
+        last = self.events[-1] if self.events else None
+        if type(event) is Token and type(last) is Token and last.turn == event.turn and len(last.text) < MERGED:
+            self.events[-1] = join(last, event)
+        else:
+            self.events.append(event)
+
+    def read(self, *, after: int, limit: int = SLICE) -> list[Event]:
+        """What follows `after`, merged, up to about `limit` bytes of text; empty at the head.
+
+        Raises ValueError where `after` is before `start`: that part is in the store.
+        """
+        if after < self.start:
+            raise ValueError(f"the log in memory begins at {self.start}, after {after}")
+        first = bisect_right(self.events, after, key=_seq)
+        return merge(self.events[first:], after=after, limit=limit)
+
+    def slices(self, *, after: int) -> list[Event]:
+        """All that follows `after`, merged as `read` does it. Raises ValueError where `after` is before `start`."""
+        found: list[Event] = []
+        while after < self.head:
+            found += self.read(after=after)
+            after = found[-1].seq
+        return found
+
+    def drop(self, *, keep: int, until: int) -> None:
+        """Forget the oldest events up to the place `until`, so that of those at most `keep` bytes remain."""
+        total = 0
+        for index in range(len(self.events) - 1, -1, -1):
+            event = self.events[index]
+            total += weight(event)
+            if total > keep and event.seq <= until:
+                self.start = event.seq
+                del self.events[: index + 1]
+                return
+
+
+def _seq(event: Event) -> int:
+    return event.seq
+
+
+def weight(event: Event) -> int:
+    """About how many bytes an event has on the wire."""
+    match event:
+        case Token():
+            return size(event.text)
+        case _:
+            return 400 if event.type == "done" else 200 + size(event.text)
+
+
+def join(one: Token, other: Token) -> Token:
+    """Two neighbouring slices of one answer as one."""
+    return Token(session=one.session, turn=one.turn, seq=other.seq, text=one.text + other.text)
+
+
+def _whole(run: Sequence[Token]) -> Token:
+    text = "".join(token.text for token in run)
+    return Token(session=run[0].session, turn=run[0].turn, seq=run[-1].seq, text=text)
+
+
+def cut(token: Token, *, after: int) -> Token:
+    """What follows `after` of a slice that contains that place."""
+    return Token(session=token.session, turn=token.turn, seq=token.seq, text=token.text[after - token.start :])
+
+
+def shorten(token: Token, *, limit: int) -> Token:
+    """The first part of a slice, at most `limit` bytes of UTF-8, but at least one code point."""
+    if size(token.text) <= limit:
+        return token
+    text = token.text.encode()[:limit].decode(errors="ignore") or token.text[0]
+    return Token(session=token.session, turn=token.turn, seq=token.start + len(text), text=text)
+
+
+def merge(events: Sequence[Event], *, after: int, limit: int = SLICE) -> list[Event]:
+    """The events after a place, as a reader gets them: the first one cut, neighbours joined, slices of `limit` bytes.
+
+    Stops at about `limit` bytes in all; the reader comes again for the rest.
+    """
+    merged: list[Event] = []
+    run: list[Token] = []  # neighbours, to be joined at once: joining them one by one would copy quadratically
+    room = limit
+
+    def close_run() -> None:
+        if run:
+            merged.append(run[0] if len(run) == 1 else _whole(run))
+            run.clear()
+
+    for event in events:
+        if event.seq <= after:
+            continue
+        if room <= 0:
+            break
+        if type(event) is Token:
+            token = cut(event, after=after) if event.start < after else event
+            kept = shorten(token, limit=room)
+            if run and run[-1].turn != kept.turn:
+                close_run()
+            run.append(kept)
+            room -= size(kept.text)
+            if kept.seq != token.seq:
+                break
+        else:
+            close_run()
+            merged.append(event)
+            room -= weight(event)
+    close_run()
+    return merged

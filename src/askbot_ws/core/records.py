@@ -1,0 +1,44 @@
+"""Turns as history tells them, folded from the events of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..frames import Done, Event, Question, Token, TurnRecord
+
+
+def records(events: Iterable[Event]) -> list[TurnRecord]:
+    """The turns whose questions are among the events, in the order of their questions."""
+    folds: dict[str, tuple[Question, list[Token], list[Done]]] = {}
+    for event in events:
+        match event:
+            case Question():
+                folds[event.turn] = (event, [], [])
+            case Token() if event.turn in folds:
+                folds[event.turn][1].append(event)
+            case Done() if event.turn in folds:
+                folds[event.turn][2].append(event)
+            case _:
+                pass  # a turn that began before these events
+    return [_record(*fold) for fold in folds.values()]
+
+
+def _record(question: Question, tokens: list[Token], dones: list[Done]) -> TurnRecord:
+    done = dones[0] if dones else None
+    last = done or (tokens[-1] if tokens else question)
+    return TurnRecord(
+        turn=question.turn,
+        id=question.id,
+        text=question.text,
+        replaces=question.replaces,
+        created=question.created,
+        answer="".join(token.text for token in tokens),
+        reason=done.reason if done else None,
+        model=done.model if done else None,
+        usage=done.usage if done else None,
+        timing=done.timing if done else None,
+        check=done.check if done else None,
+        error=done.error if done else None,
+        from_=question.start,
+        seq=last.seq,
+    )

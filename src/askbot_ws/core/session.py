@@ -1,0 +1,217 @@
+"""Session: what may be appended to one log, and in which order.
+
+One turn is answered at a time, the others wait. Every method returns the events to log, in order; illegal input
+raises, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..errors import Busy, QueueFull, TurnNotFound
+from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy
+from .context import Context
+from .prompt import Options
+from .turn import State, Turn, place_of
+
+REMEMBERED = 256  # ids of questions kept in memory; older ones are found in the store
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question as it arrives."""
+
+    text: str
+    now: float  # seconds of the steady clock
+    created: float  # seconds since 1970
+    id: str | None = None
+    options: Options = Options()
+
+
+@dataclass(slots=True)
+class Session:
+    """The head of the log, the running turn, those that wait, and what the model is shown of those that ended."""
+
+    id: str
+    head: int = 0
+    max_waiting: int = 8
+    window: int = 32 * 1024  # bytes of ended turns that are kept for the model
+    context: Context | None = None  # None: to be read from the store before the next turn
+    running: Turn | None = None
+    latest: Turn | None = None  # the one that was started last
+    waiting: deque[Turn] = field(default_factory=deque)
+    last: str | None = None  # the newest question's turn
+    asked: dict[str, str] = field(default_factory=dict)  # id -> text of the newest questions
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return self.running is None and not self.waiting
+
+    def ask(self, asking: Asking, *, when_busy: WhenBusy, model: str) -> list[Event]:
+        """Append a question. Raises `Busy`, `QueueFull`."""
+        if when_busy == "reject" and not self.idle:
+            raise Busy
+        if len(self.waiting) >= self.max_waiting:
+            raise QueueFull
+        events: list[Event] = []
+        if when_busy == "replace" and self.running is not None:
+            events += self.cancel(self.running, "cancelled", now=asking.now, model=model)
+        return [*events, self._question(asking)]
+
+    def replace(self, turn: str, asking: Asking, *, model: str) -> list[Event]:
+        """Append a question in the place of `turn`: whatever runs or waits from there on is cancelled."""
+        place = place_of(turn)
+        events: list[Event] = []
+        for other in [*self.waiting, self.running]:
+            if other is not None and other.seq >= place:
+                events += self.cancel(other, "cancelled", now=asking.now, model=model)
+        if self.context is not None:
+            self.context.replace(place)
+            if not self.context.whole:
+                self.context = None  # older turns may fit again
+        return [*events, self._question(asking, replaces=turn)]
+
+    def _question(self, asking: Asking, *, replaces: str | None = None) -> Question:
+        self.head += 1
+        turn = Turn(self.head, asking.text, asked=asking.now, options=asking.options, replaces=replaces)
+        self.waiting.append(turn)
+        self.last = turn.id
+        if asking.id is not None:
+            self.remember(asking.id, asking.text)
+        return Question(
+            session=self.id,
+            seq=self.head,
+            turn=turn.id,
+            id=asking.id,
+            text=asking.text,
+            created=asking.created,
+            replaces=replaces,
+        )
+
+    def remember(self, id: str, text: str) -> None:
+        """An id that was asked: it is not asked again."""
+        self.asked[id] = text
+        if len(self.asked) > REMEMBERED:
+            del self.asked[next(iter(self.asked))]
+
+    def start(self, *, now: float) -> Turn | None:
+        """The next turn may begin, if none runs and one waits."""
+        if self.running is not None or not self.waiting:
+            return None
+        self.running = self.latest = self.waiting.popleft()
+        self.running.start(now=now)
+        return self.running
+
+    def text(self, turn: Turn, piece: str, *, now: float) -> list[Event]:
+        """Take a piece of an answer."""
+        return self._token(turn, turn.text(piece, now=now))
+
+    def _token(self, turn: Turn, text: str) -> list[Event]:
+        if not text:
+            return []
+        self.head += len(text)
+        return [Token(session=self.id, seq=self.head, turn=turn.id, text=text)]
+
+    def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
+        """End a turn before its time; `model` is the one that answers where the question named none."""
+        return self.end(turn, reason, now=now, model=turn.options.model or model)
+
+    def end(
+        self,
+        turn: Turn,
+        reason: Reason,
+        *,
+        now: float,
+        model: str,
+        usage: Usage | None = None,
+        error: Failure | None = None,
+    ) -> list[Event]:
+        """End a turn, running or waiting; nothing where it has ended. `model` is the one that answered."""
+        if turn.state is State.ENDED:
+            return []
+        events = self._token(turn, turn.flush(now=now))
+        turn.end()
+        if turn is self.running:
+            self.running = None
+            if self.context is not None and reason != "refused":
+                self.context.add(turn, budget=self.window)
+        else:
+            self.waiting.remove(turn)
+        return [*events, self._done(turn, reason, now=now, model=model, usage=usage, error=error)]
+
+    def _done(
+        self, turn: Turn, reason: Reason, *, now: float, model: str, usage: Usage | None, error: Failure | None
+    ) -> Done:
+        self.head += 1
+        return Done(
+            session=self.id,
+            seq=self.head,
+            turn=turn.id,
+            reason=reason,
+            model=model,
+            usage=usage,
+            timing=turn.timing(now=now),
+            check=turn.check(),
+            error=error,
+        )
+
+    def find(self, turn: str | None) -> Turn:
+        """The turn that a cancel is about. Raises `TurnNotFound` where it neither runs nor waits."""
+        if turn is None:
+            if self.running is None:
+                raise TurnNotFound("No turn is running.")
+            return self.running
+        for other in [self.running, *self.waiting]:
+            if other is not None and other.id == turn:
+                return other
+        raise TurnNotFound("This turn is neither running nor waiting.")
+
+    def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Event]:
+        """The newest events could not be logged: undo them. Returns the ends that are owed in their place.
+
+        A question that was lost was never asked, and text that was lost was never there. But a turn that has ended,
+        or that has lost text and so must end, gets its `done`, even if it can't be logged now.
+        """
+        self.head = lost[0].start
+        gone = {event.turn for event in lost if isinstance(event, Question)}
+        self._unask(lost, gone)
+        chars = self._unsay(lost)
+        owed: list[Event] = []
+        for event in lost:
+            if isinstance(event, Done) and event.turn not in gone:
+                owed.append(self._owed(event, error if chars and self._is_latest(event.turn) else event.error))
+        if chars and self.running is not None:
+            turn = self.running
+            owed += self.end(turn, "error", now=now, model=turn.options.model or model, error=error)
+        return owed
+
+    def _unask(self, lost: Sequence[Event], gone: set[str]) -> None:
+        for event in lost:
+            if isinstance(event, Question) and event.id is not None:
+                self.asked.pop(event.id, None)
+        self.waiting = deque(turn for turn in self.waiting if turn.id not in gone)
+        if self.running is not None and self.running.id in gone:
+            self.running.end()
+            self.running = None
+
+    def _unsay(self, lost: Sequence[Event]) -> int:
+        chars = sum(len(event.text) for event in lost if isinstance(event, Token) and self._is_latest(event.turn))
+        if self.latest is not None:
+            self.latest.rewind(lost=chars)
+        return chars
+
+    def _is_latest(self, turn: str) -> bool:
+        return self.latest is not None and self.latest.id == turn
+
+    def _owed(self, done: Done, error: Failure | None) -> Done:
+        """An end in the place where it now belongs."""
+        self.head += 1
+        change: dict[str, object] = {"seq": self.head}
+        if error is not None:
+            change |= {"reason": "error", "error": error}
+        if self.latest is not None and self.latest.id == done.turn:
+            change["check"] = self.latest.check()
+        return done.model_copy(update=change)

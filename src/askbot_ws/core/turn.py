@@ -1,0 +1,144 @@
+"""Turn: one question being answered.
+
+A machine without I/O: it is told what happened and when (seconds of any steady clock).
+
+    WAITING --start--> ANSWERING --end--> ENDED      (end is legal from WAITING too: a cancel)
+
+It keeps the answer as UTF-8: the proof of the answer is made of that, and a byte a letter is the least it can cost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from ..errors import TurnNotFound
+from ..frames import Check, Timing
+from .prompt import Options
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+class State(Enum):
+    """Where a turn stands."""
+
+    WAITING = auto()
+    ANSWERING = auto()
+    ENDED = auto()
+
+
+def turn_at(seq: int) -> str:
+    """The name of the turn whose question has this `seq`: a place in the log is a name that is never given twice."""
+    return f"t{seq}"
+
+
+def place_of(turn: str) -> int:
+    """The `seq` of a turn's question. Raises `TurnNotFound` for what can't be a turn's name."""
+    if not re.fullmatch("t[1-9][0-9]{0,15}", turn):
+        raise TurnNotFound
+    return int(turn[1:])
+
+
+def proof(answer: bytes | bytearray, *, chars: int) -> Check:
+    """The proof of an answer, given in UTF-8 and with its length in code points."""
+    return Check(chars=chars, sha256=hashlib.sha256(answer).hexdigest())
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A question, and what there is of its answer."""
+
+    seq: int  # the question's place
+    question: str
+    asked: float
+    options: Options = Options()
+    replaces: str | None = None
+    state: State = State.WAITING
+    started: float | None = None
+    first_token: float | None = None
+    chars: int = 0
+    answer: bytearray = field(default_factory=bytearray)
+    half: str = ""  # the first half of a surrogate pair, until the other comes
+
+    @property
+    def id(self) -> str:
+        """Its name on the wire."""
+        return turn_at(self.seq)
+
+    def start(self, *, now: float) -> None:
+        """The model is being asked."""
+        if self.state is not State.WAITING:
+            raise ValueError(f"a turn that is {self.state.name} can't start")
+        self.state = State.ANSWERING
+        self.started = now
+
+    def text(self, piece: str, *, now: float) -> str:
+        """Take a piece from the upstream; returns what is to be logged of it.
+
+        Empty where there is nothing, or where the turn has ended: a cancel and the upstream's text may cross.
+        """
+        if self.state is not State.ANSWERING or not piece:
+            return ""
+        try:
+            encoded = piece.encode()
+        except UnicodeEncodeError:
+            piece = self._whole(piece)
+            encoded = piece.encode()
+        else:
+            if self.half:
+                piece = self._whole(piece)
+                encoded = piece.encode()
+        if piece:
+            self._add(len(piece), encoded, now=now)
+        return piece
+
+    def flush(self, *, now: float) -> str:
+        """The upstream has said all: a half surrogate that still waits becomes U+FFFD, to be logged."""
+        if not self.half or self.state is not State.ANSWERING:
+            return ""
+        self.half = ""
+        self._add(1, "\ufffd".encode(), now=now)
+        return "\ufffd"
+
+    def _add(self, chars: int, encoded: bytes, *, now: float) -> None:
+        if self.first_token is None:
+            self.first_token = now
+        self.chars += chars
+        self.answer += encoded
+
+    def _whole(self, piece: str) -> str:
+        """Join the halves of surrogate pairs, also over two pieces; what has no other half becomes U+FFFD."""
+        piece = self.half + piece
+        self.half = ""
+        if "\ud800" <= piece[-1] <= "\udbff":
+            self.half, piece = piece[-1], piece[:-1]
+        joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _HALF.sub("\ufffd", joined)
+
+    def rewind(self, *, lost: int) -> None:
+        """The last `lost` code points could not be logged: they were never there."""
+        if lost:
+            text = self.answer.decode()
+            self.answer = bytearray(text[: len(text) - lost].encode())
+            self.chars -= lost
+
+    def end(self) -> bool:
+        """End it. False where it had ended: a cancel and the upstream's own end may cross, the first one wins."""
+        if self.state is State.ENDED:
+            return False
+        self.state = State.ENDED
+        return True
+
+    def check(self) -> Check:
+        """The proof of the answer so far."""
+        return proof(self.answer, chars=self.chars)
+
+    def timing(self, *, now: float) -> Timing:
+        """How long it took, from the question's arrival."""
+        return Timing(
+            queued=(now if self.started is None else self.started) - self.asked,
+            first_token=None if self.first_token is None else self.first_token - self.asked,
+            total=now - self.asked,
+        )
