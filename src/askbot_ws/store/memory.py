@@ -1,0 +1,106 @@
+"""MemoryStore: keeps everything until the process ends, and nothing longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..core.log import Log
+from ..core.records import records
+from ..errors import SessionNotFound
+from ..frames import Event, Question, TurnRecord
+from .batch import heads, take
+
+
+@dataclass(slots=True)
+class Kept:
+    """A session: its whole log."""
+
+    log: Log
+    touched: float
+    in_use: bool = True
+    asked: dict[str, str] = field(default_factory=dict[str, str])  # the turn of each `ask` that had an id
+
+
+class MemoryStore:
+    """A `Store` for tests, and for people who want nothing kept."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._sessions: dict[str, Kept] = {}
+
+    async def open(self) -> Sequence[str]:
+        """Begin: there is nothing yet."""
+        return []
+
+    def create(self, session: str) -> Log:
+        """A new, empty log."""
+        if session in self._sessions:
+            raise ValueError(f"session {session} exists")
+        log = Log(session)
+        self._sessions[session] = Kept(log, self._clock())
+        return log
+
+    async def load(self, session: str) -> Log:
+        """The log of a session, which never left."""
+        kept = self._kept(session)
+        kept.in_use = True
+        return kept.log
+
+    def release(self, session: str) -> None:
+        """Note that a sweep may take this session; one without events is gone at once."""
+        kept = self._sessions.get(session)
+        if kept:
+            kept.in_use = False
+            if kept.log.head == 0:
+                del self._sessions[session]
+
+    def append(self, events: Sequence[tuple[Event, bytes]]) -> None:
+        """Add events of any sessions: all or none."""
+        now = self._clock()
+        for session in heads(events, self._sessions):
+            self._sessions[session].touched = now
+        for event, _ in events:
+            kept = self._sessions[event.session]
+            take(kept.log, event)
+            if type(event) is Question and event.id is not None:
+                kept.asked.setdefault(event.id, event.turn)
+
+    async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
+        """Events after a place."""
+        return self._kept(session).log.read(after=after, limit=limit)
+
+    async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+        """The newest turns before a place, oldest first."""
+        turns = records(self._kept(session).log.events)
+        older = [turn for turn in turns if before is None or turn.from_ + 1 < before]
+        return older[-limit:] if limit > 0 else []
+
+    async def asked(self, session: str, id: str) -> str | None:
+        """The turn that was asked with this id."""
+        return self._kept(session).asked.get(id)
+
+    async def forget(self, session: str) -> None:
+        """Delete a session."""
+        self._sessions.pop(session, None)
+
+    async def sweep(self, *, before: float) -> int:
+        """Delete the sessions that nobody uses and nothing was added to."""
+        old = [name for name, kept in self._sessions.items() if not kept.in_use and kept.touched < before]
+        for session in old:
+            del self._sessions[session]
+        return len(old)
+
+    async def ping(self) -> None:
+        """Memory is always there."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        self._sessions.clear()
+
+    def _kept(self, session: str) -> Kept:
+        try:
+            return self._sessions[session]
+        except KeyError:
+            raise SessionNotFound from None

@@ -1,0 +1,119 @@
+"""What the tests of the stores tell a store, and how they look at what it made of that."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+
+from askbot_ws.frames import Check, Done, Event, Question, Reason, Timing, Token, encode
+from askbot_ws.store import Store
+from askbot_ws.store.sqlite import SQLiteStore
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Story:
+    """Tells the events of one session, one after the other."""
+
+    def __init__(self, session: str = "s", *, head: int = 0) -> None:
+        self.session = session
+        self.head = head
+        self.events: list[Event] = []
+
+    def _tell(self, event: Event) -> Event:
+        self.head = event.seq
+        self.events.append(event)
+        return event
+
+    def question(self, turn: str, text: str = "why?", *, id: str | None = None) -> Event:
+        return self._tell(
+            Question(session=self.session, seq=self.head + 1, turn=turn, id=id, text=text, created=1_700_000_000.0)
+        )
+
+    def token(self, turn: str, text: str) -> Event:
+        return self._tell(Token(session=self.session, seq=self.head + len(text), turn=turn, text=text))
+
+    def done(self, turn: str, reason: Reason = "stop") -> Event:
+        timing = Timing(queued=0.0, first_token=None, total=1.0)
+        check = Check(chars=0, sha256="0" * 64)
+        return self._tell(
+            Done(
+                session=self.session,
+                seq=self.head + 1,
+                turn=turn,
+                reason=reason,
+                model="m",
+                usage=None,
+                timing=timing,
+                check=check,
+            )
+        )
+
+    def turn(self, turn: str, *texts: str, id: str | None = None) -> list[Event]:
+        return [self.question(turn, id=id), *(self.token(turn, text) for text in texts), self.done(turn)]
+
+
+def encoded(events: Iterable[Event]) -> list[tuple[Event, bytes]]:
+    return [(event, encode(event)) for event in events]
+
+
+async def add(store: Store, *events: Event) -> None:
+    waiting = store.append(encoded(events))
+    if waiting is not None:
+        await waiting
+
+
+async def settle(store: Store) -> None:
+    """Let everything that is due move on, where a store has such a thing."""
+    if isinstance(store, SQLiteStore):
+        await store.settler.now()
+
+
+async def eventually(true: Callable[[], bool]) -> None:
+    """Wait for what happens by itself, off the loop."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 — what it waits for is a file
+            await asyncio.sleep(0.01)
+
+
+async def read_all(store: Store, session: str = "s", *, after: int = 0, limit: int = 1 << 20) -> list[Event]:
+    found: list[Event] = []
+    while more := await store.read(session, after=after, limit=limit):
+        assert more[0].start == after, "a gap or an overlap"
+        after = more[-1].seq
+        found += more
+    return found
+
+
+def flat(events: Iterable[Event]) -> list[object]:
+    """Events as they are whatever the slices: each code point of an answer with its place and turn, the rest whole."""
+    return [
+        part
+        for event in events
+        for part in (
+            [(event.start + n, event.turn, point) for n, point in enumerate(event.text)]
+            if isinstance(event, Token)
+            else [event]
+        )
+    ]
+
+
+@contextmanager
+def file_limit(size: int) -> Generator[None, None, None]:
+    """A file that would grow beyond this gets a real error from the kernel (EFBIG), as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,0 +1,302 @@
+"""What every store promises: `askbot_ws.store.Store`, sentence by sentence."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from askbot_ws.errors import SessionNotFound
+from askbot_ws.frames import Token, encode
+from askbot_ws.store import Store
+from askbot_ws.store.memory import MemoryStore
+from askbot_ws.store.sqlite import SQLiteStore
+
+from .story import Clock, Story, add, encoded, flat, read_all, settle
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite with fsync"])
+async def store(request: Any, tmp_path: Path, clock: Clock) -> AsyncGenerator[Store, None]:
+    stores: dict[str, Store] = {
+        "memory": MemoryStore(clock=clock),
+        "sqlite": SQLiteStore(tmp_path / "a.db", clock=clock),
+        "sqlite with fsync": SQLiteStore(tmp_path / "a.db", clock=clock, fsync=True),
+    }
+    store = stores[request.param]
+    assert await store.open() == []
+    yield store
+    await store.close()
+
+
+async def test_a_session_that_nobody_made_is_not_found(store: Store) -> None:
+    """By whichever door one asks for it."""
+    with pytest.raises(SessionNotFound):
+        await store.load("nobody")
+    with pytest.raises(SessionNotFound):
+        await store.read("nobody", after=0, limit=10)
+    with pytest.raises(SessionNotFound):
+        await store.turns("nobody", limit=10)
+    with pytest.raises(SessionNotFound):
+        await store.asked("nobody", "id")
+
+
+async def test_a_log_is_nowhere_until_its_first_event(store: Store) -> None:
+    """People open pages and never ask anything."""
+    log = store.create("s")
+    assert (log.head, await store.read("s", after=0, limit=10), await store.turns("s", limit=1)) == (0, [], [])
+    assert await store.asked("s", "id") is None
+
+    store.release("s")
+
+    with pytest.raises(SessionNotFound):
+        await store.load("s")
+
+
+async def test_what_is_appended_is_in_the_log_that_was_handed_out(store: Store) -> None:
+    """One object a session, and it is there once append is done."""
+    log, story = store.create("s"), Story()
+
+    await add(store, *story.turn("t", "hello ", "world"))
+
+    assert log.head == story.head
+    assert flat(log.read(after=0)) == flat(story.events)
+    assert await store.load("s") is log
+
+
+async def test_an_append_is_all_or_none(store: Store) -> None:
+    """One event that does not follow, and nothing of the batch is anywhere."""
+    logs = store.create("s"), store.create("other")
+    good, bad = Story("s"), Story("other", head=1)
+
+    with pytest.raises(ValueError, match="is at 0"):
+        store.append(encoded([good.question("t"), bad.question("t")]))
+
+    assert [log.head for log in logs] == [0, 0]
+    await add(store, *Story("s").turn("t", "again"))
+    assert len(await store.turns("s", limit=9)) == 1
+
+
+async def test_an_event_of_a_session_that_is_not_in_memory_is_a_fault(store: Store) -> None:
+    """Whoever writes has the log: another writer would be one too many."""
+    with pytest.raises(ValueError, match="neither created nor loaded"):
+        store.append(encoded([Story().question("t")]))
+
+
+async def test_nothing_is_appended_for_nothing(store: Store) -> None:
+    """An empty tick is no event."""
+    await add(store)
+
+
+async def test_an_event_twice_in_one_batch_is_a_fault(store: Store) -> None:
+    """Promise 1: nothing twice."""
+    store.create("s")
+    event = Story().question("t")
+
+    with pytest.raises(ValueError, match="is at 1"):
+        store.append([(event, encode(event))] * 2)
+
+
+async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:
+    """A tick's events come from everywhere."""
+    stories = [Story(name) for name in "abc"]
+    for story in stories:
+        store.create(story.session)
+    events = [event for story in stories for event in (story.question("t"), story.token("t", story.session * 5))]
+    events += [story.done("t") for story in reversed(stories)]
+
+    await add(store, *events)
+    await settle(store)
+
+    for story in stories:
+        assert flat(await read_all(store, story.session)) == flat(story.events)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 32_768])
+async def test_reading_on_from_anywhere_gives_what_follows(store: Store, limit: int) -> None:
+    """Promise 1, across what is in memory and what is not, inside slices too."""
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t1", "x" * 40_000, "éa🙂", "\x00\n"), story.question("t2"))
+    await settle(store)
+    await add(store, story.token("t2", "and on"))
+
+    for after in [*range(6), 20_000, *range(39_990, story.head + 1)]:
+        if limit > 50 or after > 39_990:
+            assert flat(await read_all(store, after=after, limit=limit)) == flat(story.events)[after:]
+
+
+async def test_a_slice_is_cut_at_the_limit_but_never_empty(store: Store) -> None:
+    """A frame has a size, and a reader gets on."""
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t", "🙂" * 10))
+
+    first = await store.read("s", after=1, limit=9)
+    least = await store.read("s", after=1, limit=1)
+
+    assert [event.text for event in [*first, *least] if isinstance(event, Token)] == ["🙂🙂", "🙂"]
+
+
+async def test_a_session_that_was_released_comes_back_whole(store: Store) -> None:
+    """Release and load are no more than memory."""
+    store.create("s")
+    story = Story()
+    for number in range(5):
+        await add(store, *story.turn(f"t{number}", "answer " * 1_000, id=f"a{number}"))
+    await add(store, story.question("t5"), story.token("t5", "half"))
+    store.release("s")
+    await settle(store)
+
+    assert flat(await read_all(store)) == flat(story.events)
+    log = await store.load("s")
+
+    assert log.head == story.head
+    await add(store, story.token("t5", " and whole"), story.done("t5"))
+    assert flat(await read_all(store)) == flat(story.events)
+    assert (await store.turns("s", limit=1))[0].answer == "half and whole"
+
+
+async def test_what_is_released_and_loaded_at_once_is_the_same(store: Store) -> None:
+    """A reload of a page lets go and comes back."""
+    log, story = store.create("s"), Story()
+    await add(store, *story.turn("t", "text"))
+    store.release("s")
+
+    assert await store.load("s") is log
+    await settle(store)
+    assert await store.load("s") is log
+
+
+async def test_to_release_what_is_not_there_is_no_error(store: Store) -> None:
+    """A connection may end after its session was forgotten."""
+    store.release("nobody")
+
+
+async def test_turns_are_the_newest_oldest_first(store: Store) -> None:
+    """What a page shows first, and what it gets when it scrolls up."""
+    store.create("s")
+    story = Story()
+    for number in range(6):
+        await add(store, *story.turn(f"t{number}", f"answer {number}"))
+        if number == 3:
+            await settle(store)
+
+    newest = await store.turns("s", limit=3)
+    older = await store.turns("s", before=newest[0].from_ + 1, limit=2)
+    oldest = await store.turns("s", before=older[0].from_ + 1, limit=50)
+
+    assert [turn.turn for turn in newest] == ["t3", "t4", "t5"]
+    assert [turn.turn for turn in older] == ["t1", "t2"]
+    assert [(turn.turn, turn.answer, turn.from_, turn.reason) for turn in oldest] == [("t0", "answer 0", 0, "stop")]
+    assert await store.turns("s", before=0, limit=50) == []
+    assert await store.turns("s", limit=0) == []
+
+
+async def test_a_turn_that_runs_is_told_as_far_as_it_is(store: Store) -> None:
+    """Half of it settled, half of it not, and a question that waits in between."""
+    store.create("s")
+    story = Story()
+    await add(store, story.question("t1", "first", id="a1"), story.token("t1", "one "))
+    await add(store, story.question("t2", "second", id="a2"), story.done("t2", "cancelled"))
+    await settle(store)
+    await add(store, story.question("t3"), story.token("t1", "two"))
+
+    first, second, third = await store.turns("s", limit=9)
+
+    assert (first.turn, first.id, first.text, first.answer, first.reason) == ("t1", "a1", "first", "one two", None)
+    assert (first.from_, first.seq) == (0, story.head)
+    assert (second.answer, second.reason) == ("", "cancelled")
+    assert (third.answer, third.reason) == ("", None)
+    assert [turn.turn for turn in await store.turns("s", limit=1)] == ["t3"]
+
+
+async def test_a_question_is_found_by_the_id_it_was_asked_with(store: Store) -> None:
+    """Promise 3, before and after it is settled, and only in its own session."""
+    store.create("s")
+    store.create("other")
+    story = Story()
+    await add(store, *story.turn("t1", "x", id="a"), *Story("other").turn("t9", "x", id="b"))
+    assert await store.asked("s", "a") == "t1"
+
+    await settle(store)
+
+    assert await store.asked("s", "a") == "t1"
+    assert await store.asked("s", "b") is None
+    assert await store.asked("other", "b") == "t9"
+
+
+async def test_what_is_forgotten_is_gone(store: Store) -> None:
+    """With or without having been settled; other sessions stay."""
+    for name in ("s", "other"):
+        store.create(name)
+        await add(store, *Story(name).turn("t", "text", id="a"))
+    await settle(store)
+    await add(store, Story("s", head=6).question("t2"))
+
+    await store.forget("s")
+
+    for door in (store.load("s"), store.read("s", after=0, limit=9), store.turns("s", limit=9), store.asked("s", "a")):
+        with pytest.raises(SessionNotFound):
+            await door
+    assert len(await store.turns("other", limit=9)) == 1
+
+
+async def test_to_forget_what_is_not_there_is_no_error(store: Store) -> None:
+    """Whoever asks twice has got what they wanted."""
+    await store.forget("nobody")
+
+
+async def test_a_forgotten_session_may_begin_again(store: Store) -> None:
+    """And what it held before does not come back."""
+    store.create("s")
+    await add(store, *Story().turn("t", "before"))
+    await store.forget("s")
+    store.create("s")
+    story = Story()
+
+    await add(store, *story.turn("t", "after"))
+    await settle(store)
+
+    assert flat(await read_all(store)) == flat(story.events)
+
+
+async def test_a_session_can_be_made_once(store: Store) -> None:
+    """Two logs of one session would be two writers."""
+    store.create("s")
+
+    with pytest.raises(ValueError, match="exists"):
+        store.create("s")
+
+
+async def test_a_sweep_takes_what_is_old_and_not_in_use(store: Store, clock: Clock) -> None:
+    """Age is the time since the last event."""
+    for name in ("old", "used", "fresh"):
+        store.create(name)
+        await add(store, *Story(name).turn("t", "text"))
+    await settle(store)
+    clock.now += 100
+    log = await store.load("fresh")
+    await add(store, *Story("fresh", head=log.head).turn("t2", "text"))
+    for name in ("old", "fresh"):
+        store.release(name)
+    await settle(store)
+
+    assert await store.sweep(before=clock.now) == 1
+
+    with pytest.raises(SessionNotFound):
+        await store.load("old")
+    assert await store.turns("used", limit=1)
+    assert await store.turns("fresh", limit=1)
+    assert await store.sweep(before=clock.now) == 0
+
+
+async def test_a_store_that_is_well_says_so(store: Store) -> None:
+    """Readiness is a write, not a wish."""
+    await store.ping()

@@ -1,0 +1,234 @@
+"""SQLiteStore: what moves where, and who may open it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.errors import ConfigError, StoreError
+from askbot_ws.frames import Token
+from askbot_ws.store import settle as settling
+from askbot_ws.store.schema import MIGRATIONS
+from askbot_ws.store.sqlite import SQLiteStore
+
+from .files import fill, head_in_tables, on_disk, overwrite, segments
+from .story import Story, add, eventually, flat, read_all, settle
+
+PYTHON = sys.executable
+
+
+async def test_a_turn_that_ended_moves_into_the_tables_by_itself(store: SQLiteStore, path: Path) -> None:
+    """Nobody has to ask; the journal is empty then, and the memory keeps little of it."""
+    log, story = store.create("s"), Story()
+    await add(store, *story.turn("t", "x" * 100_000))
+
+    await eventually(lambda: head_in_tables(path) == story.head and not segments(path)[0].stat().st_size)
+
+    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= settling.KEEP
+
+
+async def test_a_turn_that_runs_stays_out_of_the_tables(store: SQLiteStore, path: Path) -> None:
+    """SQLite is not written for tokens, unless there is a reason."""
+    store.create("s")
+    story = Story()
+    await add(store, story.question("t"), story.token("t", "text"))
+    await settle(store)
+
+    assert head_in_tables(path) is None
+    assert segments(path)[0].stat().st_size > 0
+
+
+async def test_turns_that_end_together_are_one_transaction(store: SQLiteStore) -> None:
+    """A hundred sessions, one commit."""
+    statements: list[str] = []
+    await store.writer.run(lambda connection: connection.set_trace_callback(statements.append))
+    for number in range(100):
+        store.create(f"s{number}")
+        await add(store, *Story(f"s{number}").turn("t", "text"))
+
+    await eventually(lambda: "COMMIT" in statements)
+    await settle(store)
+
+    assert statements.count("COMMIT") == 1
+    assert sum(statement.startswith("UPDATE sessions") for statement in statements) == 100
+
+
+async def test_a_long_answer_does_not_hold_the_journal(path: Path) -> None:
+    """A pinned segment's sessions are settled as far as they are, in the middle of a turn."""
+    store = SQLiteStore(path, segment_bytes=2_000)
+    await store.open()
+    store.create("s")
+    story = Story()
+    await add(store, story.question("t"))
+    for _ in range(300):
+        await add(store, story.token("t", "some more text "))
+        await settle(store)
+
+    assert len(segments(path)) <= 2
+    await add(store, story.done("t"))
+    assert flat(await read_all(store)) == flat(story.events)
+    assert (await store.turns("s", limit=1))[0].answer == "some more text " * 300
+    await store.close()
+
+
+async def test_a_read_costs_the_same_in_a_long_session(store: SQLiteStore) -> None:
+    """Counted in steps of SQLite's machine: a hundred turns or two thousand, at the beginning or at the end."""
+    steps: dict[str, list[int]] = {}
+    for name, turns in (("short", 100), ("long", 2_000)):
+        store.create(name)
+        story = Story(name)
+        for number in range(turns):
+            await add(store, *story.turn(f"t{number}", "x" * 100, id=f"a{number}"))
+        store.release(name)
+        await settle(store)
+        steps[name] = await _steps(store, name)
+
+    for short, long in zip(steps["short"], steps["long"], strict=True):
+        assert 0 < long < 1.5 * short + 50
+
+
+async def _steps(store: SQLiteStore, session: str) -> list[int]:
+    counted = [0]
+
+    def count() -> int:
+        counted[-1] += 1
+        return 0
+
+    await store.reader.run(lambda connection: connection.set_progress_handler(count, 1))
+    for read in (
+        store.read(session, after=0, limit=300),
+        store.read(session, after=700, limit=300),
+        store.turns(session, limit=3),
+        store.turns(session, before=700, limit=3),
+        store.asked(session, "a5"),
+        store.asked(session, "nobody"),
+    ):
+        await read
+        counted.append(0)
+    await store.load(session)
+    return counted
+
+
+def _second_process(path: Path) -> str:
+    code = (
+        "import asyncio, sys; from pathlib import Path; from askbot_ws.store.sqlite import SQLiteStore\n"
+        "asyncio.run(SQLiteStore(Path(sys.argv[1])).open())"
+    )
+    return subprocess.run([PYTHON, "-c", code, str(path)], check=False, capture_output=True, text=True).stderr
+
+
+async def test_a_second_process_is_told_who_has_the_store(store: SQLiteStore, path: Path) -> None:
+    """And leaves the first alone."""
+    said = _second_process(path)
+
+    assert f"the store {path} is in use by another askbot process (pid {os.getpid()}); stop that one" in said
+    await store.ping()
+
+
+async def test_a_store_that_was_closed_can_be_opened(store: SQLiteStore, path: Path) -> None:
+    """The lock goes with the store, not with the process."""
+    await store.close()
+
+    again = SQLiteStore(path)
+    await again.open()
+    await again.close()
+
+
+async def test_a_closed_store_says_so(store: SQLiteStore) -> None:
+    """Whoever comes too late gets an error, not a wait."""
+    await store.close()
+
+    with pytest.raises(StoreError):
+        await store.ping()
+
+
+async def test_what_is_no_database_is_refused(path: Path) -> None:
+    """By name, with the fix, and it is left as it is."""
+    overwrite(path, b"my diary\n" * 1000)
+
+    with pytest.raises(ConfigError, match=r"a\.db cannot be opened .*not a database.*set ASKBOT_STORE"):
+        await SQLiteStore(path).open()
+
+    assert on_disk(path, b"my diary\n" * 1000) == ["a.db"]
+
+
+async def test_a_damaged_database_is_refused(store: SQLiteStore, path: Path) -> None:
+    """Better no answer than a wrong one."""
+    store.create("s")
+    await add(store, *Story().turn("t", "x" * 100_000))
+    await store.close()
+    overwrite(path, b"\xff" * 8192, at=4096)
+
+    with pytest.raises(ConfigError, match="restore a copy"):
+        await SQLiteStore(path).open()
+
+
+async def test_another_programs_database_is_refused(path: Path) -> None:
+    """Nobody wants our tables between theirs."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+
+    with pytest.raises(ConfigError, match="another program's database"):
+        await SQLiteStore(path).open()
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    """A downgrade is noticed before anything is written."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(ConfigError, match=rf"a\.db has schema version 99, .* up to {len(MIGRATIONS)}; install a newer"):
+        await SQLiteStore(path).open()
+
+
+async def test_an_older_schema_is_brought_up_to_date(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward, once, with what was there."""
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t", "text"))
+    await store.close()
+    monkeypatch.setattr("askbot_ws.store.schema.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (a);\nSELECT 1"))
+
+    for _ in range(2):
+        newer = SQLiteStore(path)
+        await newer.open()
+        assert flat(await read_all(newer)) == flat(story.events)
+        await newer.close()
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+
+
+async def test_a_file_that_another_program_holds_is_refused(path: Path) -> None:
+    """After a moment, with the fix."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConfigError, match="another program has it locked; stop that one"):
+            await SQLiteStore(path, busy_s=0.01).open()
+
+
+async def test_a_disk_that_is_full_at_the_start_is_refused(small_disk: Path) -> None:
+    """Better said now than at the first question."""
+    fill(small_disk)
+
+    with pytest.raises(ConfigError, match=r"a\.db cannot be opened"):
+        await SQLiteStore(small_disk / "a.db").open()
+
+
+async def test_nobody_else_may_read_the_file(store: SQLiteStore, path: Path) -> None:
+    """Conversations are private on a shared machine, too."""
+    store.create("s")
+    await add(store, *Story().turn("t", "text"))
+    await settle(store)
+
+    modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("a.db*") if file.is_file()}
+
+    assert set(modes.values()) == {0o600}

@@ -1,0 +1,174 @@
+"""SQLiteStore after an end that was none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.frames import encode
+from askbot_ws.store.journal import Journal
+from askbot_ws.store.sqlite import SQLiteStore
+
+from .files import head_in_tables, segments
+from .story import Story, add, flat, read_all, settle
+
+PYTHON = sys.executable
+
+
+async def test_after_a_close_all_is_in_one_file(path: Path) -> None:
+    """So that a copy of the file is a copy of everything."""
+    store = SQLiteStore(path)
+    await store.open()
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t1", "text"), story.question("t2"))
+    await store.close()
+
+    assert head_in_tables(path) == story.head
+    assert segments(path) == []
+    assert not path.with_name("a.db-wal").exists()
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_what_was_acknowledged_survives_a_crash_exactly(path: Path, *, fsync: bool) -> None:
+    """Promise 2; and the turns that were running are reported, the ended ones not."""
+    store = SQLiteStore(path, fsync=fsync)
+    await store.open()
+    stories = [Story("ended"), Story("running"), Story("waiting")]
+    for story in stories:
+        store.create(story.session)
+    ended, running, waiting = stories
+    await add(store, *ended.turn("t1", "text"), *running.turn("t1", "text 🙂"))
+    await settle(store)
+    await add(store, *ended.turn("t2", "text"), running.question("t2"), running.token("t2", "half an ans"))
+    await add(store, waiting.question("t1"))
+    await store.abandon()
+
+    again = SQLiteStore(path, fsync=fsync)
+    unfinished = await again.open()
+
+    assert sorted(unfinished) == ["running", "waiting"]
+    for story in stories:
+        assert flat(await read_all(again, story.session)) == flat(story.events)
+    assert (await again.turns("running", limit=1))[0].answer == "half an ans"
+    assert segments(path) == []
+    for story, turn in ((running, "t2"), (waiting, "t1")):
+        await again.load(story.session)
+        await add(again, story.done(turn, "interrupted"))
+    await again.close()
+
+    once_more = SQLiteStore(path)
+    assert await once_more.open() == []
+    await once_more.close()
+
+
+async def test_a_replay_may_be_cut_short_and_begin_again(path: Path, tmp_path: Path) -> None:
+    """A segment that is in the tables already changes nothing."""
+    store = SQLiteStore(path)
+    await store.open()
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t1", "text"), story.question("t2"), story.token("t2", "half"))
+    kept = segments(path)[0].read_bytes()
+    await store.abandon()
+    first = SQLiteStore(path)
+    await first.open()
+    await first.load("s")
+    await add(first, story.token("t2", " and whole"), story.done("t2"))
+    await first.close()
+
+    _segment(path, 1, kept)
+    again = SQLiteStore(path)
+
+    assert await again.open() == []
+    assert flat(await read_all(again)) == flat(story.events)
+    await again.close()
+
+
+def _segment(path: Path, number: int, data: bytes) -> None:
+    folder = path.with_name(path.name + ".journal")
+    folder.mkdir(exist_ok=True)
+    (folder / f"{number:08}.log").write_bytes(data)
+
+
+async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> None:
+    """What cannot be placed is left out, loudly; never a log with a hole."""
+    broken, whole = Story("broken"), Story("whole")
+    journal = Journal(path.with_name("a.db.journal"))
+    journal.open()
+    journal.append([encode(broken.question("t")), encode(whole.question("t"))], {})
+    broken.token("t", "lost")
+    journal.append([encode(broken.token("t", "unplaceable")), b"{}", encode(whole.token("t", "text"))], {})
+    journal.append([encode(broken.done("t"))], {})
+    journal.close()
+
+    store = SQLiteStore(path)
+
+    assert await store.open() == ["broken", "whole"]
+    assert flat(await read_all(store, "broken")) == flat(broken.events[:1])
+    assert flat(await read_all(store, "whole")) == flat(whole.events)
+    await store.close()
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from tests.store.story import Story, encoded
+from askbot_ws.store.sqlite import SQLiteStore
+
+async def main() -> None:
+    store = SQLiteStore(Path(sys.argv[1]), fsync=sys.argv[2] == "True", segment_bytes=20_000)
+    await store.open()
+    stories = [Story(f"s{number}") for number in range(5)]
+    for story in stories:
+        store.create(story.session)
+    for turn in range(100_000):
+        for story in stories:
+            for event in story.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)]):
+                waiting = store.append(encoded([event]))
+                if waiting is not None:
+                    await waiting
+                sys.stdout.write(f"{story.session} {event.seq}\\n")  # one write, so that no line is torn
+                sys.stdout.flush()
+        await asyncio.sleep(0.002)
+
+asyncio.run(main())
+"""
+
+
+def _kill_after(lines: int, path: Path, *, fsync: bool) -> dict[str, int]:
+    """The heads that it had acknowledged until then."""
+    command = [PYTHON, "-c", KILLED, str(path), str(fsync)]
+    acknowledged: dict[str, int] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        for number, line in enumerate(process.stdout):
+            session, head = line.split()
+            acknowledged[session] = int(head)
+            if number == lines:
+                process.kill()
+    return acknowledged
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+@pytest.mark.parametrize("lines", [1, 500, 8_000])
+async def test_a_killed_process_loses_nothing_that_it_acknowledged(path: Path, lines: int, *, fsync: bool) -> None:
+    """`kill -9`, at any moment; what is there is an exact beginning of what was told."""
+    acknowledged = _kill_after(lines, path, fsync=fsync)
+
+    store = SQLiteStore(path)
+    await store.open()
+
+    assert acknowledged
+    for name, head in acknowledged.items():
+        found = await read_all(store, name)
+        assert found[-1].seq >= head
+        story = Story(name)
+        while story.head < found[-1].seq:
+            turn = sum(event.type == "done" for event in story.events)
+            story.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)])
+        assert flat(found) == flat(story.events)[: found[-1].seq]
+    await store.close()

@@ -1,0 +1,196 @@
+"""SQLiteStore on disks that are full, read-only, locked or failing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.core.log import Log
+from askbot_ws.errors import ConfigError, StoreError
+from askbot_ws.frames import Token
+from askbot_ws.store import settle as settling
+from askbot_ws.store.sqlite import SQLiteStore
+
+from .files import SECRET, fill, head_in_tables, mount, on_disk, segments
+from .story import Story, add, encoded, eventually, file_limit, flat, read_all, settle
+
+
+async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: SQLiteStore, path: Path) -> None:
+    """A real error of the kernel: nothing is added, nothing of it is in the file, and the next one works."""
+    log, story = store.create("s"), Story()
+    await add(store, story.question("t"))
+    size = segments(path)[0].stat().st_size
+    too_much = Token(session="s", seq=story.head + 9, turn="t", text="forgotten")
+
+    with file_limit(size + 20), pytest.raises(StoreError) as caught:
+        await add(store, too_much)
+
+    assert isinstance(caught.value.__cause__, OSError)
+    assert log.head == story.head
+    assert on_disk(path, b"forgotten") == []
+    await add(store, story.token("t", "kept"), story.done("t"))
+    assert flat(log.slices(after=0)) == flat(story.events)
+
+
+async def test_turns_that_cannot_be_settled_wait_in_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program holds the file: readers notice nothing, and it is tried again."""
+    monkeypatch.setattr(settling, "RETRY_S", 0.05)
+    store = SQLiteStore(path, busy_s=0.01)
+    await store.open()
+    store.create("s")
+    story = Story()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await add(store, *story.turn("t", "text", id="a"))
+        with pytest.raises(StoreError):
+            await settle(store)
+
+        assert flat(await read_all(store)) == flat(story.events)
+        assert (await store.turns("s", limit=1))[0].answer == "text"
+        assert await store.asked("s", "a") == "t"
+        with pytest.raises(StoreError):
+            await store.ping()
+        assert segments(path)[0].stat().st_size > 0
+
+    await eventually(lambda: head_in_tables(path) == story.head)
+    await store.ping()
+    await store.close()
+
+
+async def _ask_until_refused(store: SQLiteStore, log: Log) -> int:
+    """How many turns fitted."""
+    for number in range(2_000):
+        head = log.head
+        try:
+            await add(store, *Story(head=head).turn(f"t{number + 1}", "x" * 500))
+        except StoreError:
+            assert log.head == head
+            return number
+    raise AssertionError("the disk is endless")
+
+
+async def test_what_cannot_be_settled_at_the_end_is_there_at_the_next_start(path: Path) -> None:
+    """Another program holds the file while we stop: we stop, and lose nothing."""
+    store = SQLiteStore(path, busy_s=0.01)
+    await store.open()
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t", "text"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await store.close()
+
+    again = SQLiteStore(path)
+    await again.open()
+    assert flat(await read_all(again)) == flat(story.events)
+    await again.close()
+
+
+async def test_a_segment_that_cannot_be_removed_is_said_and_tried_again(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its events are in SQLite, but whoever wanted them forgotten must not be told that they are."""
+    store.create("s")
+    await add(store, *Story().turn("t", SECRET))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(StoreError):
+            await store.forget("s")
+    assert on_disk(path, SECRET.encode())
+
+    await store.forget("s")
+
+    assert on_disk(path, SECRET.encode()) == []
+
+
+async def test_with_fsync_sqlite_syncs_too(path: Path) -> None:
+    """Or a power cut would take what the journal has just handed over."""
+    for fsync, level in ((False, 1), (True, 2)):
+        store = SQLiteStore(path, fsync=fsync)
+        await store.open()
+        found = await store.writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchone())
+        assert found == (level,)
+        await store.close()
+
+
+async def test_a_full_disk_is_an_error_and_not_an_end(small_disk: Path) -> None:
+    """A file system without room: questions fail, reading goes on; with room again all is well, and all is there."""
+    path = small_disk / "a.db"
+    store = SQLiteStore(path, segment_bytes=50_000)
+    await store.open()
+    log, story = store.create("s"), Story()
+    await add(store, *story.turn("t0", "before"))
+    filler = fill(small_disk)
+
+    number = await _ask_until_refused(store, log)
+
+    with pytest.raises(StoreError):
+        await store.ping()
+    assert len(await store.turns("s", limit=2_000)) == 1 + number
+    filler.unlink()
+    await add(store, *Story(head=log.head).turn("last", "after"))
+    await store.ping()
+    await store.close()
+
+    again = SQLiteStore(path)
+    assert await again.open() == []
+    assert [turn.answer for turn in await again.turns("s", limit=2_000)][-1] == "after"
+    assert len(await again.turns("s", limit=2_000)) == number + 2
+    await again.close()
+
+
+async def test_a_read_only_disk_is_refused_with_the_fix(small_disk: Path) -> None:
+    """At the start, by name."""
+    assert mount(small_disk, "remount,ro") == 0
+
+    with pytest.raises(ConfigError, match=r"a\.db cannot be opened \(.*Read-only.*\): .*may write there"):
+        await SQLiteStore(small_disk / "a.db").open()
+
+
+async def test_what_could_not_be_synced_was_not_added(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EIO from fsync: refused, taken back, and the store goes on in a new segment."""
+    store = SQLiteStore(path, fsync=True)
+    await store.open()
+    log, story = store.create("s"), Story()
+    await add(store, story.question("t"))
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        with pytest.raises(StoreError):
+            await add(store, Token(session="s", seq=story.head + 9, turn="t", text="forgotten"))
+    assert log.head == story.head
+
+    await add(store, story.token("t", "kept"))
+    await store.abandon()
+    again = SQLiteStore(path)
+    assert await again.open() == ["s"]
+    assert flat(await read_all(again)) == flat(story.events)
+    await again.close()
+
+
+async def test_to_stop_waiting_for_the_disk_does_not_stop_the_disk(path: Path) -> None:
+    """A cancelled writer leaves log and journal in step."""
+    store = SQLiteStore(path, fsync=True)
+    await store.open()
+    log, story = store.create("s"), Story()
+    waiting = store.append(encoded([story.question("t")]))
+    assert waiting is not None
+    task = asyncio.ensure_future(waiting)
+    task.cancel()
+    await asyncio.wait([task])
+    await store.close()
+
+    assert log.head == story.head
+    assert head_in_tables(path) == story.head
