@@ -1,0 +1,112 @@
+"""Answering: one turn, from its prompt to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ..core.context import Context, Estimate, cost
+from ..core.prompt import Message, Prompt
+from ..core.turn import Turn, place_of
+from ..errors import AskbotError, ContextTooLong, Internal, UpstreamError
+from ..frames import Event, Failure
+from ..store import Store
+from ..upstream import Ending, Upstream
+from .live import Live
+
+MAX_ANSWER = 4 * 2**20  # code points: a provider that never ends is ended
+
+log = structlog.get_logger(__name__)
+
+Say = Callable[[Live, Sequence[Event]], None]
+
+
+class Answerer:
+    """Asks the upstream and has its text logged."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        store: Store,
+        *,
+        persona: str | None,
+        window: int,
+        clock: Callable[[], float],
+        say: Say,
+    ) -> None:
+        """`window` is what the model can read, in tokens, the answer not counted; `say` logs events."""
+        self._upstream = upstream
+        self._store = store
+        self._system = Message.of("system", persona) if persona else None
+        self._window = window
+        self._clock = clock
+        self._say = say
+        self._estimate = Estimate()
+
+    async def answer(self, live: Live, turn: Turn) -> None:
+        """Run a turn to its end. Cancelled by whoever has ended it already."""
+        try:
+            ending = await self._stream(live, turn)
+        except UpstreamError as error:
+            log.warning("upstream_failed", session=live.id, turn=turn.id, code=error.code, cause=repr(error.__cause__))
+            self._fail(live, turn, error)
+        except Exception as error:  # one of the two edges: a fault in one turn is that turn's
+            log.exception("turn_failed", session=live.id, turn=turn.id)
+            self._fail(live, turn, error if isinstance(error, AskbotError) else Internal())
+        else:
+            model = ending.model or self._model(turn)
+            self._say(live, live.session.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage))
+
+    def _fail(self, live: Live, turn: Turn, error: AskbotError) -> None:
+        failure = Failure(
+            code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
+        )
+        self._say(live, live.session.end(turn, "error", now=self._clock(), model=self._model(turn), error=failure))
+
+    def _model(self, turn: Turn) -> str:
+        return turn.options.model or self._upstream.model
+
+    async def _stream(self, live: Live, turn: Turn) -> Ending:
+        """Ask, and where the model can't read as much, ask again with half of it."""
+        context = live.session.context
+        if context is None:
+            context = live.session.context = await self._context(live, turn)
+        question = Message.of("user", turn.question)
+        budget = self._estimate.bytes(self._window)
+        while True:
+            messages = context.messages(system=self._system, question=question, budget=budget)
+            sent = sum(cost(message) for message in messages)
+            try:
+                ending = await self._upstream.stream(Prompt(messages, turn.options), self._taker(live, turn))
+            except ContextTooLong:
+                if turn.chars or len(messages) <= (2 if self._system else 1):
+                    raise
+                budget = sent // 2
+            else:
+                if ending.usage is not None:
+                    self._estimate.learn(sent=sent, counted=ending.usage.input_tokens)
+                return ending
+
+    def _taker(self, live: Live, turn: Turn) -> Callable[[str], None]:
+        """What takes the pieces. It is all that happens here for each token."""
+        session, clock, say = live.session, self._clock, self._say
+
+        def take(piece: str) -> None:
+            events = session.text(turn, piece, now=clock())
+            if events:
+                say(live, events)
+            if turn.chars > MAX_ANSWER:
+                say(live, session.end(turn, "length", now=clock(), model=self._model(turn)))
+
+        return take
+
+    async def _context(self, live: Live, turn: Turn) -> Context:
+        """What the model is shown of the turns before this one, from the store, newest first until it is enough."""
+        context = Context(cut=place_of(turn.replaces) if turn.replaces else None)
+        before = turn.seq
+        while True:
+            page = await self._store.turns(live.id, before=before, limit=50)
+            if not page or not context.older(page, budget=live.session.window):
+                return context
+            before = page[0].from_ + 1
