@@ -1,0 +1,1 @@
+"""The sockets: what shows the log."""

@@ -1,0 +1,292 @@
+"""The server: listens, beats, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import structlog
+from websockets.asyncio.server import Server as Listener
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from .. import __version__
+from ..config import Settings
+from ..errors import AskbotError, ConfigError
+from ..frames import PROTOCOL, Limits
+from ..hub import Hub, Policy
+from ..store.url import open_store
+from ..upstream.choose import Chosen, choose
+from .connection import Connection, Terms
+from .http import Doors, Pages, path_of, say, wrong_method
+from .socket import Socket
+
+SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
+CLOSING = 50  # connections closed at once in a drain: their clients come back all together otherwise
+
+log = structlog.get_logger(__name__)
+
+
+class Server:
+    """All connections of one listening socket."""
+
+    def __init__(self, settings: Settings, hub: Hub) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._terms = Terms(
+            limits=Limits(
+                frame_bytes=settings.max_frame,
+                question_chars=settings.max_question,
+                waiting_turns=settings.max_waiting,
+            ),
+            frames_per_minute=settings.frames_per_minute if settings.limits else None,
+            heartbeat=settings.heartbeat,
+            reader_timeout=settings.reader_timeout,
+        )
+        self._pages = Pages(version=__version__, ready=self._not_ready)
+        self._doors = Doors(origins=settings.origins, loopback=settings.loopback)
+        self._connections: set[Connection] = set()
+        self._addresses: Counter[str] = Counter()
+        self._listener: Listener
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        """Where it listens; useful with port 0."""
+        return int(next(iter(self._listener.sockets)).getsockname()[1])
+
+    @property
+    def hub(self) -> Hub:
+        """Its sessions."""
+        return self._hub
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    async def listen(self, listening: socket.socket) -> None:
+        """Begin to take connections."""
+        self._listener = await serve(
+            self._serve,
+            sock=listening,
+            process_request=self._process_request,
+            select_subprotocol=_select_subprotocol,
+            create_connection=Socket,
+            compression="deflate" if self._settings.compression else None,
+            max_size=self._settings.max_frame,
+            server_header=f"askbot-ws/{__version__}",
+        )
+
+    # --- handshakes --------------------------------------------------------------------------------------------------
+
+    async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        del connection
+        wrong = wrong_method(request)
+        if wrong is not None:
+            return wrong
+        if path_of(request) != "/v1/chat":
+            return await self._pages.get(request)
+        if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+            return say(HTTPStatus.UPGRADE_REQUIRED, {"error": "a WebSocket is spoken here"}, Upgrade="websocket")
+        refused = self._doors.refuses(request)
+        if refused is not None:
+            return say(HTTPStatus.FORBIDDEN, {"error": refused})
+        if self._hub.draining:
+            return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the server is about to restart"}, Retry_After="1")
+        return None
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        if not isinstance(socket, Socket):
+            raise TypeError("connections are made as Socket, see `listen`")
+        address = str(socket.remote_address[0]) if socket.remote_address else ""
+        connection = Connection(socket, self._hub, self._terms)
+        self._connections.add(connection)
+        self._addresses[address] += 1
+        try:
+            if not await self._turned_away(socket, address):
+                await connection.run()
+        finally:
+            self._connections.discard(connection)
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
+
+    async def _turned_away(self, socket: Socket, address: str) -> bool:
+        if not self._settings.limits:
+            return False
+        if len(self._connections) > self._settings.max_connections:
+            await socket.close(1013, "too many connections")
+            return True
+        if self._addresses[address] > self._settings.max_connections_per_address:
+            await socket.close(4429, "too many connections from this address")
+            return True
+        return False
+
+    async def _not_ready(self) -> str | None:
+        if self._hub.draining:
+            return "the server is about to restart"
+        for name, part in (("store", self._hub.store), ("upstream", self._hub.upstream)):
+            try:
+                await part.ping()
+            except AskbotError as error:
+                return f"{name}: {error.message}"
+        return None
+
+    # --- the heartbeat -----------------------------------------------------------------------------------------------
+
+    async def beat(self) -> None:
+        """Once a second, one look at every connection: one timer for all of them."""
+        loop = asyncio.get_running_loop()
+        pause = min(1.0, self._settings.heartbeat / 4, self._settings.reader_timeout / 4)
+        while True:
+            await asyncio.sleep(pause)
+            now = loop.time()
+            for connection in tuple(self._connections):
+                if not connection.beat(now):
+                    self._close_later(connection, 4408, "the reader was too slow for too long")
+
+    def _close_later(self, connection: Connection, code: int, reason: str) -> None:
+        task = asyncio.create_task(connection.socket.close(code, reason))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Take nothing new, let running answers end, tell the clients, and close."""
+        log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
+        self._hub.draining = True
+        self._listener.close(close_connections=False)
+        for connection in tuple(self._connections):
+            connection.going_away(limit=self._settings.drain)
+        await self._hub.drain(self._settings.drain)
+        await self._hub.stop()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection, a few at a time, with the code that means: resume elsewhere."""
+        self._listener.close(close_connections=False)
+        while self._connections:
+            some = [connection.socket.close(1012) for connection in list(self._connections)[:CLOSING]]
+            await asyncio.wait_for(asyncio.gather(*some), 15)
+            await asyncio.sleep(0)
+        await self._listener.wait_closed()
+
+
+def _select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] | object) -> Subprotocol | None:
+    """Ours where it is offered. A credential that is offered beside it is never echoed."""
+    del connection
+    return Subprotocol(PROTOCOL) if isinstance(offered, list | tuple) and PROTOCOL in offered else None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ConfigError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        bound.bind(address)
+        bound.listen(1024)
+    except OSError as error:
+        raise ConfigError(
+            f"askbot can't listen on {host}, port {port}: {error.strerror or error}. "
+            "Choose others with ASKBOT_HOST and ASKBOT_PORT (--host, --port), or end what listens there."
+        ) from error
+    bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return bound
+
+
+# --- from settings to a running server -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def running(settings: Settings, chosen: Chosen | None = None) -> AsyncGenerator[Server]:
+    """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`."""
+    chosen = chosen or choose(settings)
+    store = open_store(settings.store, fsync=settings.fsync)
+    listening = _bind(settings.host, settings.port)
+    try:
+        async with Hub(store, chosen.upstream, _policy(settings, chosen)) as hub:
+            await chosen.upstream.open()
+            server = Server(settings, hub)
+            await server.listen(listening)
+            heart = asyncio.create_task(server.beat())
+            try:
+                yield server
+            finally:
+                heart.cancel()
+                await hub.stop()
+                await server.close()
+    finally:
+        listening.close()
+        await chosen.upstream.close()
+
+
+def _policy(settings: Settings, chosen: Chosen) -> Policy:
+    return Policy(
+        persona=chosen.persona if settings.persona is None else settings.persona,
+        models=frozenset(settings.models),
+        max_tokens=settings.max_tokens,
+        context_tokens=settings.context_tokens or chosen.context_tokens,
+        max_question=settings.max_question,
+        max_waiting=settings.max_waiting,
+        max_turns=settings.max_turns,
+        memory=settings.memory,
+        session_ttl=settings.session_ttl,
+        abandon_after=settings.abandon_after,
+    )
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal; returns the exit code. Raises `ConfigError`."""
+    if sys.platform == "win32":
+        return asyncio.run(_main(settings))
+    import uvloop  # noqa: PLC0415 - not there on Windows
+
+    return uvloop.run(_main(settings))
+
+
+async def _main(settings: Settings) -> int:
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    chosen = choose(settings)
+    async with running(settings, chosen) as server:
+        _announce(settings, chosen, server)
+        await signals.get()
+        draining = asyncio.create_task(server.drain())
+        again = asyncio.create_task(signals.get())
+        await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
+        again.cancel()
+        if draining.done():
+            await draining
+            return 0
+        draining.cancel()
+        return 1
+
+
+def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
+    """What a person, or a script, that starts a server waits for."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    lines = [
+        f"askbot-ws {__version__}",
+        f"  page    http://{host}:{server.port}/",
+        f"  socket  ws://{host}:{server.port}/v1/chat",
+        f"  model   {chosen.upstream.model}",
+        f"  store   {settings.store}",
+    ]
+    if chosen.banner:
+        lines.append(chosen.banner)
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    log.info("listening", host=settings.host, port=server.port, model=chosen.upstream.model)

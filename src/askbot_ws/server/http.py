@@ -1,0 +1,160 @@
+"""Plain HTTP on the same port: the page, its scripts, health, the schema; and who may come in at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from ..frames import schema
+
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self' data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'self'",
+    )
+)
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+Check = Callable[[], Awaitable[str | None]]
+
+
+def respond(status: HTTPStatus, body: bytes, content_type: str, **headers: str) -> Response:
+    """A response; header names are given with underscores."""
+    fields = Headers(
+        {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
+        | ALWAYS
+        | {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+    return Response(status.value, status.phrase, fields, body)
+
+
+def say(status: HTTPStatus, value: object, **headers: str) -> Response:
+    """A response in JSON."""
+    return respond(status, json.dumps(value).encode() + b"\n", "application/json", Cache_Control="no-store", **headers)
+
+
+class Pages:
+    """What there is to GET, all of it in memory."""
+
+    def __init__(self, *, version: str, ready: Check) -> None:
+        """`ready` tells why no question would be answered now, or None."""
+        self._version = version
+        self._ready = ready
+        self._files = {f"/{name}": (body, CONTENT_TYPES[Path(name).suffix]) for name, body in _client_files()}
+        self._files["/"] = self._files.pop("/index.html")
+        self._files["/schema.json"] = (json.dumps(schema(), indent=2).encode() + b"\n", "application/schema+json")
+
+    async def get(self, request: Request) -> Response:
+        """Answer a request that is not for a socket."""
+        response = await self._respond(request)
+        if method_of(request) == "HEAD":
+            response.body = b""  # its length stays
+        return response
+
+    async def _respond(self, request: Request) -> Response:
+        path = path_of(request)
+        if path == "/healthz":
+            return say(HTTPStatus.OK, {"status": "ok", "version": self._version})
+        if path == "/readyz":
+            return await self._readyz()
+        if path in self._files:
+            return self._file(request, *self._files[path])
+        return say(HTTPStatus.NOT_FOUND, {"error": "there is nothing at this address"})
+
+    async def _readyz(self) -> Response:
+        reason = await self._ready()
+        if reason is None:
+            return say(HTTPStatus.OK, {"status": "ready"})
+        return say(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reason": reason})
+
+    def _file(self, request: Request, body: bytes, content_type: str) -> Response:
+        tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        about = {"ETag": tag, "Cache_Control": "no-cache", "Content_Security_Policy": POLICY}
+        if _knows(request, tag):
+            return respond(HTTPStatus.NOT_MODIFIED, b"", content_type, **about)
+        return respond(HTTPStatus.OK, body, content_type, **about)
+
+
+def path_of(request: Request) -> str:
+    """The request's path, as it was written: nothing here has a name that needs decoding."""
+    return request.path.partition("?")[0]
+
+
+def method_of(request: Request) -> str:
+    """The request's method; websockets 16 lets only GET through, and does not tell."""
+    return getattr(request, "method", "GET")
+
+
+def wrong_method(request: Request) -> Response | None:
+    """The refusal of what would change something: there is nothing to change."""
+    if method_of(request) in ("GET", "HEAD"):
+        return None
+    return say(HTTPStatus.METHOD_NOT_ALLOWED, {"error": "GET and HEAD only"}, Allow="GET, HEAD")
+
+
+def _knows(request: Request, tag: str) -> bool:
+    """Whether the client has this already (RFC 9110 §13.1.2: several tags, which proxies may have made weak)."""
+    known = [one.strip().removeprefix("W/") for one in ",".join(request.headers.get_all("If-None-Match")).split(",")]
+    return tag in known or "*" in known
+
+
+def _client_files() -> list[tuple[str, bytes]]:
+    """The files of `client/`: inside the package where it was installed, beside it in a checkout."""
+    installed: Traversable = files("askbot_ws") / "client_files"
+    folder = installed if installed.is_dir() else Path(__file__).parents[3] / "client"
+    return [(file.name, file.read_bytes()) for file in folder.iterdir() if Path(file.name).suffix in CONTENT_TYPES]
+
+
+class Doors:
+    """Which web pages may connect (RFC 6455 §10.2). Programs send no Origin, and are let through."""
+
+    def __init__(self, *, origins: tuple[str, ...], loopback: bool) -> None:
+        """`loopback`: bound to this machine only.
+
+        Then a Host of another name is a page that got our address by DNS rebinding, unless its origin is listed.
+        """
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._loopback = loopback
+
+    def refuses(self, request: Request) -> str | None:
+        """Why this handshake is refused, or None."""
+        origin, host = (",".join(request.headers.get_all(name)).lower() for name in ("Origin", "Host"))
+        if "Origin" not in request.headers or "*" in self._origins or origin in self._origins:
+            return None
+        own = origin in (f"http://{host}", f"https://{host}")
+        if own and (not self._loopback or _is_local(host)):
+            return None
+        return "This origin may not connect; the operator can allow it with ASKBOT_ORIGINS."
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # a bracket too many
+        return False
+    return is_loopback(name) or name.endswith(".localhost")

@@ -1,0 +1,267 @@
+"""Plain HTTP on the same port, and the doors in front of the socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
+
+from askbot_ws import __version__
+from askbot_ws.errors import StoreError, UpstreamUnavailable
+from askbot_ws.frames import schema
+from askbot_ws.server.app import Server
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from ..process import address
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with serving() as server:
+        yield server
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+async def request(port: int, path: str, *, method: str = "GET", host: str | None = None, **headers: str) -> Response:
+    """What the server answers to exactly this: no client tidies up the path."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    fields = {"Host": host or f"127.0.0.1:{port}"} | {name.replace("_", "-"): text for name, text in headers.items()}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {text}" for name, text in fields.items()), "", ""]
+    writer.write("\r\n".join(lines).encode())
+    async with asyncio.timeout(5):
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = b"" if b" 101 " in head.split(b"\r\n")[0] else await reader.read()
+    writer.close()
+    first, *rest = head.decode().strip().split("\r\n")
+    parsed = dict(line.split(": ", 1) for line in rest)
+    return Response(int(first.split()[1]), {name.lower(): text for name, text in parsed.items()}, body)
+
+
+# --- health ----------------------------------------------------------------------------------------------------------
+
+
+async def test_healthz_says_that_the_process_lives(server: Server) -> None:
+    """Whatever else is wrong: an orchestrator restarts what does not say so."""
+    response = await request(server.port, "/healthz")
+
+    assert (response.status, json.loads(response.body)) == (200, {"status": "ok", "version": __version__})
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_readyz_says_whether_a_question_would_be_answered() -> None:
+    """With the reason where it would not, in words that are safe to show."""
+    upstream = ScriptedUpstream()
+    async with serving(upstream) as server:
+        assert (await request(server.port, "/readyz")).status == 200
+        upstream.fault = UpstreamUnavailable()
+        response = await request(server.port, "/readyz")
+
+        assert response.status == 503
+        assert json.loads(response.body)["reason"] == "upstream: The model cannot be reached."
+
+
+async def test_a_store_that_fails_is_not_ready(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is told before anybody loses a question to it."""
+
+    async def ping() -> None:
+        raise StoreError
+
+    monkeypatch.setattr(server.hub.store, "ping", ping)
+    response = await request(server.port, "/readyz")
+
+    assert response.status == 503
+    assert json.loads(response.body)["reason"].startswith("store: ")
+
+
+async def test_a_server_that_drains_is_alive_but_not_ready(server: Server) -> None:
+    """The load balancer sends nobody, the orchestrator does not kill it."""
+    server.hub.draining = True
+
+    assert (await request(server.port, "/readyz")).status == 503
+    assert (await request(server.port, "/healthz")).status == 200
+    refused = await request(server.port, "/v1/chat", **UPGRADE)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_page_and_its_scripts_are_served(server: Server) -> None:
+    """Each with its type, never guessed at, and only what the page itself brings may run in it."""
+    for path, kind in (("/", "text/html"), ("/askbot.js", "text/javascript"), ("/view.js", "text/javascript")):
+        response = await request(server.port, path)
+        assert response.status == 200
+        assert response.headers["content-type"] == f"{kind}; charset=utf-8"
+        assert response.headers["x-content-type-options"] == "nosniff"
+        policy = response.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self';")
+        assert "unsafe" not in policy
+        assert int(response.headers["content-length"]) == len(response.body) > 0
+
+
+async def test_the_schema_is_served(server: Server) -> None:
+    """The same that `askbot schema` prints."""
+    assert json.loads((await request(server.port, "/schema.json")).body) == schema()
+
+
+async def test_a_query_does_not_hide_a_page(server: Server) -> None:
+    """`/?session=…` is how a page is reloaded into a conversation."""
+    assert (await request(server.port, "/?session=abc")).status == 200
+
+
+async def test_what_has_not_changed_is_not_sent_again(server: Server) -> None:
+    """By its ETag; also one that proxies made weak, or one of several."""
+    tag = (await request(server.port, "/")).headers["etag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        response = await request(server.port, "/", If_None_Match=known)
+        assert (response.status, response.body) == (304, b""), known
+        assert response.headers["etag"] == tag
+    assert (await request(server.port, "/", If_None_Match='"other"')).status == 200
+
+
+async def test_nothing_else_is_there(server: Server) -> None:
+    """Nor beside or above the folder of the pages, however it is written."""
+    for path in (
+        "/nothing", "/index.html", "/v1", "/v1/chat/", "/..", "/../pyproject.toml", "/%2e%2e/pyproject.toml",
+        "/..%2fpyproject.toml", "//etc/passwd", "/./", "/.", "/client/view.js", "/view.js/", "/view.js%00.html",
+        "/askbot_ws/cli.py", "http://127.0.0.1/etc/passwd", "//[", "/[?[",
+    ):  # fmt: skip
+        response = await request(server.port, path)
+        assert response.status == 404, path
+        assert response.body == b'{"error": "there is nothing at this address"}\n'
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_pages_are_only_read(server: Server, method: str) -> None:
+    """Any other method is told so."""
+    for path in ("/", "/v1/chat"):
+        response = await request(server.port, path, method=method, Content_Length="0")
+        assert response.status == 405
+        assert response.headers["allow"] == "GET, HEAD"
+
+
+async def test_head_is_get_without_the_body(server: Server) -> None:
+    """Monitors ask so."""
+    for path in ("/", "/healthz"):
+        response, got = await request(server.port, path, method="HEAD"), await request(server.port, path)
+        assert (response.status, response.body) == (200, b"")
+        assert response.headers["content-length"] == got.headers["content-length"]
+
+
+async def test_the_socket_without_an_upgrade_says_what_is_spoken(server: Server) -> None:
+    """Somebody opens the address in a browser."""
+    response = await request(server.port, "/v1/chat")
+
+    assert response.status == 426
+    assert response.headers["upgrade"] == "websocket"
+
+
+async def test_what_is_not_http_harms_nobody(server: Server) -> None:
+    """Scanners say all kinds of things."""
+    for noise in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\r\n" * 100, b"GET / HTTP/1.1\r\n" + b"x" * 100_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(noise)
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+    assert (await request(server.port, "/healthz")).status == 200
+
+
+# --- doors -----------------------------------------------------------------------------------------------------------
+
+
+async def status_of(server: Server, **headers: str) -> int:
+    return (await request(server.port, "/v1/chat", **UPGRADE, **headers)).status
+
+
+async def test_foreign_pages_are_refused(server: Server) -> None:
+    """A page of another site, a file, a sandbox: none may talk with what listens on this machine."""
+    own = f"127.0.0.1:{server.port}"
+    for origin in (
+        "https://evil.example", "null", "", "file://", f"http://{own}.evil.example", "http://127.0.0.1", "http://127.0.0.1:1",
+        f"http://user@{own}", f"ftp://{own}", "http://",
+    ):  # fmt: skip
+        assert await status_of(server, Origin=origin) == 403, origin
+
+
+async def test_the_own_page_may_connect(server: Server) -> None:
+    """By any of the names of this machine."""
+    for host in (f"127.0.0.1:{server.port}", f"localhost:{server.port}", f"LOCALHOST:{server.port}"):
+        assert await status_of(server, host=host, Origin=f"http://{host}") == 101
+
+
+async def test_a_program_sends_no_origin_and_may_connect(server: Server) -> None:
+    """Only browsers speak for somebody else."""
+    assert await status_of(server) == 101
+
+
+async def test_a_page_that_got_our_address_by_rebinding_is_refused(server: Server) -> None:
+    """Its Host and its Origin agree, but name somebody else's site."""
+    for host in (f"evil.example:{server.port}", f"127.evil.example:{server.port}", "[", "[::2]", "localhost.evil.example"):
+        assert await status_of(server, host=host, Origin=f"http://{host}") == 403, host
+
+
+async def test_origins_that_the_operator_lists_may_connect() -> None:
+    """As they are written in a browser's address line; others still may not."""
+    async with serving(origins="https://chat.example, http://localhost:5173") as server:
+        assert await status_of(server, Origin="https://chat.example") == 101
+        assert await status_of(server, Origin="http://localhost:5173") == 101
+        assert await status_of(server, Origin="https://chat.example.evil.example") == 403
+        assert await status_of(server, Origin="null") == 403
+    async with serving(origins="*") as server:
+        assert await status_of(server, Origin="https://any.example") == 101
+
+
+# --- subprotocols ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_subprotocol_is_selected_where_it_is_offered(server: Server) -> None:
+    """A credential beside it is never echoed: logs and proxies see it."""
+    for offered, chosen in (
+        (["askbot.v1"], "askbot.v1"),
+        (["askbot.bearer.secret", "askbot.v1"], "askbot.v1"),
+        (["askbot.v1", "askbot.bearer.secret"], "askbot.v1"),
+        (None, None),
+    ):
+        protocols = [Subprotocol(name) for name in offered] if offered else None
+        async with connect(address(server.port), subprotocols=protocols, proxy=None) as socket:
+            assert socket.subprotocol == chosen
+            assert json.loads(await socket.recv())["type"] == "ready"
+            assert socket.response
+            assert "secret" not in str(socket.response.headers)
+
+
+async def test_what_is_not_known_is_not_selected(server: Server) -> None:
+    """The client then decides whether it goes on."""
+    response = await request(server.port, "/v1/chat", **UPGRADE, Sec_WebSocket_Protocol="chat.v9")
+
+    assert response.status == 101
+    assert "sec-websocket-protocol" not in response.headers
+
+
+async def test_a_refused_handshake_is_told_by_its_status(server: Server) -> None:
+    """Client libraries show it."""
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(address(server.port), origin=Origin("https://evil.example"), proxy=None)
+
+    assert refused.value.response.status_code == 403
