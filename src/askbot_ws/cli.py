@@ -1,0 +1,172 @@
+"""The command line: from arguments to a running server, or a conversation.
+
+What takes long to import is imported by the command that needs it, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from . import __version__
+from .config import Settings, default, flag, load, variable
+from .errors import ConfigError
+
+URL = "ws://127.0.0.1:8765/v1/chat"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+model = typer.Typer(no_args_is_help=True, help="The model that answers without a key and without a network.")
+app.add_typer(model, name="model")
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        typer.echo(f"askbot-ws {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def askbot(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Conversations with any OpenAI-compatible model over WebSocket: nothing lost, nothing twice."""
+
+
+# --- serve -----------------------------------------------------------------------------------------------------------
+
+
+def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
+    """Serve conversations.
+
+    Every setting can also be given in the environment, in .env, or in askbot.toml (or the file that ASKBOT_CONFIG
+    names), there as `port = 8765`. A flag is stronger than the environment, that than .env, that than askbot.toml.
+    Durations are written like 20s, 5m, 2h or 30d, sizes like 64KiB or 1MiB.
+    """
+    if reload:
+        from .reload import serve_again  # noqa: PLC0415 - late, see above
+
+        arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
+        raise typer.Exit(serve_again(arguments, [Path.cwd(), Path(__file__).parent]))
+    settings = load(flags)
+    from .logs import configure  # noqa: PLC0415
+    from .server.app import run  # noqa: PLC0415
+
+    configure(settings)
+    raise typer.Exit(run(settings))
+
+
+def _option(field: str) -> inspect.Parameter:
+    """A setting as an option: its text is the setting's own, so that there is one list."""
+    info = Settings.model_fields[field]
+    switch = info.annotation is bool
+    name = f"{flag(field)}/--no-{flag(field)[2:]}" if switch else flag(field)
+    usual = default(field)
+    facts = f"env: {variable(field)}" + (f"; default: {usual}" if usual else "")
+    metavar = (
+        None if switch else "|".join(get_args(info.annotation)) if get_origin(info.annotation) is Literal else "VALUE"
+    )
+    option = typer.Option(name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar)
+    kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
+    return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _options() -> inspect.Signature:
+    """What `serve` takes: all settings but the key, which the list of processes would show to everybody."""
+    watch = Annotated[bool, typer.Option("--reload", help="Start again when a file changes. For development.")]
+    switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
+    return inspect.Signature(
+        [switch, *(_option(field) for field in Settings.model_fields if field != "openai_api_key")]
+    )
+
+
+setattr(serve, "__signature__", _options())  # noqa: B010 - typer reads it; type checkers know no such attribute
+app.command()(serve)
+
+# --- conversations ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def chat(url: Annotated[str, typer.Argument(help="The server.")] = URL) -> None:
+    """Hold a conversation in the terminal."""
+    import asyncio  # noqa: PLC0415
+
+    from .terminal import chat as hold  # noqa: PLC0415
+
+    raise typer.Exit(asyncio.run(hold(url)))
+
+
+@app.command()
+def ask(
+    question: Annotated[str | None, typer.Argument(help="The question; without it, stdin is.")] = None,
+    url: Annotated[str, typer.Option(help="The server.")] = URL,
+    timeout: Annotated[float | None, typer.Option(min=0, help="The most seconds to wait, in all.")] = None,
+) -> None:
+    """Ask one question; the answer goes to stdout, as it comes.
+
+    What is piped in follows the question as context. The exit code is 0 where the answer is complete.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from .terminal import ask as put  # noqa: PLC0415
+
+    text = "\n\n".join(part for part in (question, _piped(needed=question is None)) if part and part.strip())
+    if not text:
+        raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
+    raise typer.Exit(asyncio.run(put(text, url=url, timeout=timeout)))
+
+
+def _piped(*, needed: bool) -> str | None:
+    """What stdin holds; beside a question only where it is surely meant: a pipe or a file."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    kind = 0 if needed else os.fstat(sys.stdin.fileno()).st_mode
+    return sys.stdin.read() if needed or stat.S_ISFIFO(kind) or stat.S_ISREG(kind) else None
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+@model.command()
+def install() -> None:
+    """Install the embedded model."""
+    from .upstream.weights import install as fetch  # noqa: PLC0415
+
+    fetch(say=typer.echo)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of all frames."""
+    from .frames import schema as make  # noqa: PLC0415
+
+    typer.echo(json.dumps(make(), indent=2))
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except ConfigError as error:
+        typer.echo(error, err=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Line: a connection to a server that comes back by itself.
+
+It knows when to leave, when to come back and what ends it for good. What is said on it is its owner's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_socket
+from websockets.asyncio.connection import broadcast
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from .errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
+from .frames import PROTOCOL, ClientFrame, GoingAway, Ready, ServerFrame, decode_server, encode
+from .view import Gap
+
+SILENCE = 45.0  # the server says `alive` after 20 s
+MAX_FRAME = 64 * 1024**2  # a page of history with long answers
+
+State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
+
+
+class Closed(AskbotError):
+    """The conversation on this side is over: closed here, or ended by the server, or there is no server."""
+
+    code = "closed"
+    default = "The connection is closed."
+
+
+def delay(tries: int) -> float:
+    """Full jitter, so that a restarted server is not met by every client in the same instant; the first is at once."""
+    return random.uniform(0, min(30.0, 0.5 * 2**tries)) if tries else 0.0  # noqa: S311 - not a secret
+
+
+class Line:
+    """One connection after another."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None,
+        silence: float,
+        delay: Callable[[int], float],
+        on_state: Callable[[State], None],
+        place: Callable[[], tuple[str | None, int | None]],
+        hear: Callable[[ServerFrame], None],
+    ) -> None:
+        """`place` says which session to read, and after which `seq`; `hear` takes the frames."""
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else None
+        self._silence = silence
+        self._delay = delay
+        self._on_state = on_state
+        self._place = place
+        self._hear = hear
+        self._socket: ClientConnection | None = None  # while it takes frames: from `ready` to `going_away`
+        self._leave_at: float | None = None
+        self._reached = False
+        self._tries = 0
+
+    def send(self, frame: ClientFrame) -> None:
+        """Send a frame, or lose it: only an answer says that it has arrived."""
+        if self._socket:
+            broadcast((self._socket,), encode(frame), text=True)
+
+    async def run(self) -> None:
+        """Connect, and connect again. Raises what ends it for good; the first connection has to succeed."""
+        while True:
+            self._on_state("connecting")
+            try:
+                await self._connection()
+            except (ConnectionClosed, InvalidHandshake, InvalidURI, OSError, Gap) as error:  # OSError: TimeoutError too
+                self._lost(error)
+            finally:
+                self._socket = None
+            self._on_state("waiting")
+            await asyncio.sleep(self._pause())
+
+    async def _connection(self) -> None:
+        session, after = self._place()
+        async with open_socket(
+            address(self._url, session=session, after=after),
+            subprotocols=[Subprotocol(PROTOCOL)],
+            additional_headers=self._headers,
+            compression=None,
+            max_size=MAX_FRAME,
+            ping_interval=None,  # `alive` tells as much, and of the whole way
+            close_timeout=1,
+            proxy=None if urlsplit(self._url).hostname in {"127.0.0.1", "::1", "localhost"} else True,
+        ) as socket:
+            try:
+                await self._read(socket)
+            finally:
+                await socket.close()  # else leaving would tell the server of an internal error
+
+    async def _read(self, socket: ClientConnection) -> None:
+        """Hear frames, until it is time to leave or the socket is dead."""
+        self._leave_at = None
+        while True:
+            deadline = asyncio.get_running_loop().time() + self._silence
+            try:
+                async with asyncio.timeout_at(min(deadline, self._leave_at or deadline)):
+                    data = await socket.recv(decode=False)
+            except TimeoutError:
+                if self._leave_at is None:
+                    socket.transport.abort()  # nobody is there to say goodbye to
+                raise
+            if frame := decode_server(data):
+                self._heard(socket, frame)
+
+    def _heard(self, socket: ClientConnection, frame: ServerFrame) -> None:
+        if isinstance(frame, Ready):
+            self._socket = socket
+            self._reached = True
+            self._on_state("open")
+        else:
+            self._tries = 0  # a server that dies after `ready` must not be hammered
+        if isinstance(frame, GoingAway):
+            self._socket = None  # it may still tell, but what is asked now waits for the next one
+            self._leave_at = asyncio.get_running_loop().time() + frame.reconnect_after
+        self._hear(frame)
+
+    def _lost(self, error: Exception) -> None:
+        """A connection has ended: raises where that is for good."""
+        session, _ = self._place()
+        if fatal := _ending(error, resumed=session is not None):
+            raise fatal from error
+        if not self._reached:
+            raise Closed(f"There is no answer from {self._url}: {_words(error)}.") from error
+
+    def _pause(self) -> float:
+        """How long to wait before the next connection."""
+        drained = max(0.0, (self._leave_at or 0.0) - asyncio.get_running_loop().time())
+        self._tries += 1
+        return drained + self._delay(self._tries - 1)
+
+
+def address(url: str, *, session: str | None, after: int | None) -> str:
+    """Where to connect: the URL, with the place to resume from; the usual path where it has none."""
+    parts = urlsplit(url)
+    known = {"session": session, "after": None if after is None else str(after)}
+    query = dict(parse_qsl(parts.query)) | {name: value for name, value in known.items() if value is not None}
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    path = parts.path if parts.path.strip("/") else "/v1/chat"
+    return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
+
+
+def _ending(error: Exception, *, resumed: bool) -> AskbotError | None:
+    """What ends the conversation for good; None where it is worth coming back."""
+    code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else None
+    status = error.response.status_code if isinstance(error, InvalidStatus) else None
+    match code or status:
+        case 1000:
+            return Closed("The server has ended the conversation.")
+        case 4401 | 401:
+            return Unauthorized()
+        case 4403 | 403:
+            return Forbidden()
+        case 4404 if resumed:
+            return SessionNotFound()
+        case _:
+            return None
+
+
+def _words(error: Exception) -> str:
+    return str(error).rstrip(".") or type(error).__name__

@@ -1,0 +1,162 @@
+"""View: what a client shows of a session, folded from the server's frames. Pure.
+
+Every event has a place in the log, so a frame itself tells whether it is old, next or beyond a gap: that makes the
+text come exactly once, over however many connections.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from .frames import (
+    Check,
+    Done,
+    Event,
+    Failure,
+    History,
+    Question,
+    Ready,
+    Reason,
+    ServerFrame,
+    Timing,
+    Token,
+    TurnRecord,
+    Usage,
+)
+
+
+class Gap(Exception):
+    """Events are missing before this one: connect again, with `after` = the view's `seq`."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a turn ended."""
+
+    reason: Reason
+    model: str | None
+    usage: Usage | None
+    timing: Timing | None
+    check: Check | None
+    error: Failure | None
+
+    @classmethod
+    def of(cls, told: Done | TurnRecord) -> End | None:
+        """From the event, or from history; None while the turn runs."""
+        if told.reason is None:
+            return None
+        return cls(told.reason, told.model, told.usage, told.timing, told.check, told.error)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One question, and what is known of its answer."""
+
+    turn: str
+    id: str | None
+    text: str
+    replaces: str | None
+    created: float
+    from_: int
+    seq: int  # may be ahead of the view's: history knows more than the events read so far
+    answer: str = ""
+    end: End | None = None
+
+    @classmethod
+    def of(cls, told: Question | TurnRecord) -> Turn:
+        """From the event, or from history."""
+        begun = (told.turn, told.id, told.text, told.replaces, told.created)
+        if isinstance(told, Question):
+            return cls(*begun, from_=told.start, seq=told.seq)
+        return cls(*begun, from_=told.from_, seq=told.seq, answer=told.answer, end=End.of(told))
+
+    @property
+    def proven(self) -> bool:
+        """Whether the answer that we hold is the one that was given."""
+        check = self.end.check if self.end else None
+        if check is None:
+            return True
+        return check.chars == len(self.answer) and check.sha256 == hashlib.sha256(self.answer.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class View:
+    """One session, as far as it was read. Nothing yet: the first `ready` says where the replay begins."""
+
+    session: str | None = None
+    seq: int | None = None
+    ready: Ready | None = None
+    earlier: bool = False  # the log has turns before ours
+    known: dict[str, Turn] = field(default_factory=dict[str, Turn])  # in the log's order, those that are hidden too
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns to show: what a retry or an edit replaces is gone, and all that came after it."""
+        shown: list[Turn] = []
+        for turn in self.known.values():
+            if turn.replaces is not None:
+                replaced = self.known.get(turn.replaces)  # None: older than all we hold, so all of it goes
+                shown = [other for other in shown if replaced and other.from_ < replaced.from_]
+            shown.append(turn)
+        return shown
+
+    def asked(self, id: str) -> Turn | None:
+        """The turn that was asked with this id."""
+        return next((turn for turn in reversed(self.known.values()) if turn.id == id), None)
+
+    def fold(self, frame: ServerFrame) -> None:
+        """Take one more frame: old ones and those of other sessions change nothing. Raises `Gap`."""
+        match frame:
+            case Ready():
+                self._ready(frame)
+            case History() if frame.session == self.session:
+                self._history(frame)
+            case Question() | Token() | Done() if frame.session == self.session:
+                self._event(frame)
+            case _:
+                pass
+
+    def _ready(self, ready: Ready) -> None:
+        if (ready.session, ready.from_) != (self.session, self.seq):
+            self.session, self.seq = ready.session, ready.from_
+            self.earlier = ready.from_ > 0
+            self.known.clear()
+        self.ready = ready
+
+    def _event(self, event: Event) -> None:
+        seen = self.seq or 0
+        if event.seq <= seen:
+            return
+        if event.start > seen:
+            raise Gap
+        self.seq = event.seq
+        turn = self.known.get(event.turn)
+        if turn is None:
+            if isinstance(event, Question):
+                self.known[event.turn] = Turn.of(event)
+            return  # else a slice of a turn that began before what we hold
+        if event.seq > turn.seq:
+            _advance(turn, event, seen=seen)
+
+    def _history(self, history: History) -> None:
+        """Older turns come before ours; one that we hold is replaced where history knows as much: that repairs it."""
+        oldest = next(iter(self.known.values()), None)
+        for told in history.turns:
+            held = self.known.get(told.turn)
+            if held is None or held.seq <= told.seq:
+                self.known[told.turn] = Turn.of(told)
+        self.known = dict(sorted(self.known.items(), key=lambda item: item[1].from_))
+        if not history.turns or oldest is None or history.turns[0].from_ <= oldest.from_:
+            self.earlier = history.more
+
+
+def _advance(turn: Turn, event: Event, *, seen: int) -> None:
+    match event:
+        case Token():
+            turn.answer += event.text[max(0, seen - event.start, turn.seq - event.start) :]
+        case Done():
+            turn.end = End.of(event)
+        case Question():
+            return
+    turn.seq = event.seq

@@ -1,0 +1,517 @@
+"""The Python client, against a small server that loses connections as the tests say."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from askbot_ws.client import Chat, Closed, State, connect
+from askbot_ws.core.log import Log, merge
+from askbot_ws.core.records import records
+from askbot_ws.errors import (
+    AskbotError,
+    Forbidden,
+    QuestionEmpty,
+    SessionNotFound,
+    TurnNotFound,
+    Unauthorized,
+    UpstreamStalled,
+)
+from askbot_ws.frames import (
+    Ask,
+    Cancel,
+    Check,
+    ClientFrame,
+    Done,
+    Edit,
+    Error,
+    Event,
+    Failure,
+    Forget,
+    Frame,
+    GoingAway,
+    History,
+    HistoryRequest,
+    Limits,
+    Question,
+    Ready,
+    Reason,
+    Retry,
+    Timing,
+    Token,
+    decode_client,
+    encode,
+)
+from askbot_ws.line import address, delay
+
+PIECES = ("Be", "cause", " of ✨")
+ANSWER = "".join(PIECES)
+
+
+class Cut(Exception):  # noqa: N818 - it is what happens, no fault
+    """This connection is to be lost here."""
+
+
+@dataclass
+class Server:
+    """One session, its log, and a script of accidents."""
+
+    log: Log = field(default_factory=lambda: Log("s"))
+    cuts: list[int] = field(default_factory=list[int])  # frames that each connection sends before it is lost
+    closes: list[int] = field(default_factory=list[int])  # codes with which each connection is closed at once
+    deaf: int = 0  # how many connections hear nothing
+    mute: bool = False  # say nothing after `ready`
+    hold: bool = False  # answers do not end by themselves
+    wrong: bool = False  # slices differ from what was answered
+    forgets: bool = False  # the log is lost with the connection
+    failure: Failure | None = None
+    first: list[Frame] = field(default_factory=list[Frame])  # frames after the first `ready`
+    seen: list[dict[str, str]] = field(default_factory=list[dict[str, str]])  # the queries
+    heard: list[ClientFrame] = field(default_factory=list[ClientFrame])
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    async def handle(self, socket: ServerConnection) -> None:
+        request = socket.request
+        assert request
+        self.seen.append({name: values[-1] for name, values in parse_qs(urlsplit(request.path).query).items()})
+        if self.closes and (code := self.closes.pop(0)):
+            await socket.close(code)
+            return
+        left = self.cuts.pop(0) if self.cuts else 1_000_000
+        try:
+            await self.converse(socket, left)
+        except Cut:
+            self.log = Log("s") if self.forgets else self.log
+            socket.transport.abort()
+        except ConnectionClosed:
+            pass
+
+    async def converse(self, socket: ServerConnection, left: int) -> None:
+        async def send(frame: Frame) -> None:
+            nonlocal left
+            if left == 0:
+                raise Cut
+            left -= 1
+            await socket.send(encode(frame), text=True)
+
+        after = int(self.seen[-1].get("after", 0))
+        start = after if self.log.start <= after <= self.log.head else self.log.start
+        await send(self.ready(start))
+        while self.first:
+            await send(self.first.pop(0))
+        for event in merge(self.log.events, after=start):
+            await send(event)
+        if left == 0:
+            raise Cut
+        deaf = self.deaf > 0
+        self.deaf -= 1
+        async for data in socket:
+            if not deaf:
+                await self.follow(decode_client(data), send)
+
+    def ready(self, start: int) -> Ready:
+        limits = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
+        return Ready(
+            session=self.log.session,
+            seq=self.log.head,
+            from_=start,
+            resumed=start > 0,
+            protocol="askbot.v1",
+            server="scripted",
+            model="m",
+            limits=limits,
+        )
+
+    async def follow(self, frame: ClientFrame, send: Callable[[Frame], Any]) -> None:
+        self.heard.append(frame)
+        match frame:
+            case Ask(text=""):
+                await send(Error(code="question_empty", message="Empty.", retryable=False, id=frame.id))
+            case Edit(turn="t99"):
+                await send(Error(code="turn_not_found", message="Which?", retryable=False, id=frame.id))
+            case Ask() | Edit():
+                await self.answer(send, frame.id, frame.text)
+            case Retry():
+                await self.answer(send, frame.id, "Again", replaces=frame.turn or "t1")
+            case Cancel():
+                await self.end(send, frame.turn or "", "cancelled")
+            case HistoryRequest():
+                before = frame.before or 1_000_000
+                turns = [turn for turn in records(self.log.events) if turn.from_ + 1 < before][-frame.limit :]
+                await send(History(session="s", id=frame.id, turns=turns, more=False))
+            case Forget():
+                gone = Error(code="session_not_found", message="Gone.", retryable=False, id=frame.id, session="s")
+                await send(gone)
+            case _:
+                pass
+
+    async def answer(
+        self, send: Callable[[Frame], Any], id: str | None, text: str, *, replaces: str | None = None
+    ) -> None:
+        """Log it all at once, then show it: what is cut off here comes with the replay."""
+        if any(isinstance(event, Question) and event.id == id for event in self.log.events):
+            return
+        turn, begun = f"t{self.log.head + 1}", self.log.head
+        question = Question(session="s", seq=begun + 1, turn=turn, id=id, text=text, created=0.0, replaces=replaces)
+        self.log.append(question)
+        frames: list[Event] = [question]
+        for piece in PIECES:
+            token = Token(session="s", seq=self.log.head + len(piece), turn=turn, text=piece)
+            self.log.append(token)
+            shown = "x" * len(piece) if self.wrong else piece
+            frames.append(Token(session="s", seq=token.seq, turn=turn, text=shown))
+        if not self.hold:
+            frames.append(self.done(turn, "error" if self.failure else "stop"))
+        if not self.mute:
+            for frame in frames:
+                await send(frame)
+
+    async def end(self, send: Callable[[Frame], Any], turn: str, reason: Reason) -> None:
+        if any(isinstance(event, Done) and event.turn == turn for event in self.log.events):
+            await send(Error(code="turn_not_found", message="It has ended.", retryable=False, id=self.heard[-1].id))
+        else:
+            await send(self.done(turn, reason))
+
+    def done(self, turn: str, reason: Reason) -> Done:
+        done = Done(
+            session="s",
+            seq=self.log.head + 1,
+            turn=turn,
+            reason=reason,
+            model="m",
+            usage=None,
+            timing=Timing(queued=0.0, first_token=0.1, total=0.2),
+            check=Check(chars=len(ANSWER), sha256=hashlib.sha256(ANSWER.encode()).hexdigest()),
+            error=self.failure,
+        )
+        self.log.append(done)
+        return done
+
+    @property
+    def questions(self) -> list[str]:
+        return [event.text for event in self.log.events if isinstance(event, Question)]
+
+
+@asynccontextmanager
+async def running(server: Server) -> AsyncGenerator[Server]:
+    async with serve(server.handle, "127.0.0.1", 0, ping_interval=None) as listening:
+        server.port = next(iter(listening.sockets)).getsockname()[1]
+        yield server
+
+
+def at_once(_: int) -> float:
+    return 0.0
+
+
+@asynccontextmanager
+async def conversation(server: Server, **options: Any) -> AsyncGenerator[Chat]:
+    async with asyncio.timeout(10), running(server), connect(server.url, delay=at_once, **options) as chat:
+        yield chat
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - a scripted server has no events to wait for
+        await asyncio.sleep(0.005)
+
+
+async def text_of(chat: Chat, question: str = "Why?") -> str:
+    return "".join([text async for text in chat.ask(question)])
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_comes_in_pieces_and_as_a_whole() -> None:
+    """Iterate, await, or both."""
+    async with conversation(Server()) as chat:
+        asked = chat.ask("Why?")
+        pieces = [text async for text in asked]
+        answer = await asked
+
+    assert "".join(pieces) == ANSWER
+    assert (answer.text, answer.turn, answer.reason, answer.model, answer.error) == (ANSWER, "t1", "stop", "m", None)
+    assert answer.timing
+    assert answer.timing.total == 0.2
+
+
+@pytest.mark.parametrize("cut", range(1, 7))
+async def test_a_connection_lost_after_any_frame_costs_nothing(cut: int) -> None:
+    """PROTOCOL 1, promises 1 and 3: each piece once, and one question, wherever it breaks."""
+    async with conversation(server := Server(cuts=[cut])) as chat:
+        assert await text_of(chat) == ANSWER
+        assert await text_of(chat, "And then?") == ANSWER
+
+    assert server.questions == ["Why?", "And then?"]
+    assert all(seen["session"] == "s" for seen in server.seen[1:])
+
+
+async def test_connections_that_carry_one_event_each_are_enough() -> None:
+    """Each goes on where the one before ended."""
+    server = Server(cuts=[2] * 8)
+    async with conversation(server) as chat:
+        assert await text_of(chat) == ANSWER
+
+    assert server.questions == ["Why?"]
+    places = [int(seen["after"]) for seen in server.seen[1:]]
+    assert places == sorted(places)
+
+
+async def test_a_question_whose_acknowledgement_was_lost_is_sent_again_with_its_id() -> None:
+    """The server ignores it then; the replayed `question` is the acknowledgement."""
+    server = Server(mute=True)
+    async with conversation(server, silence=0.1) as chat:
+        assert await text_of(chat) == ANSWER
+
+    asks = [frame for frame in server.heard if isinstance(frame, Ask)]
+    assert len({ask.id for ask in asks}) == 1
+    assert server.questions == ["Why?"]
+
+
+async def test_a_question_that_was_never_heard_is_sent_again() -> None:
+    """It was lost with the connection."""
+    async with conversation(server := Server(deaf=2), silence=0.05) as chat:
+        assert await text_of(chat) == ANSWER
+
+    assert server.questions == ["Why?"]
+
+
+async def test_a_question_that_is_refused_raises_by_its_code() -> None:
+    """Nothing was asked, the conversation goes on."""
+    async with conversation(Server()) as chat:
+        with pytest.raises(QuestionEmpty, match="Empty"):
+            await chat.ask("")
+        with pytest.raises(QuestionEmpty):
+            await text_of(chat, "")
+        with pytest.raises(TurnNotFound):
+            await chat.edit("t99", "What?")
+        assert await text_of(chat) == ANSWER
+
+
+async def test_an_answer_that_fails_keeps_its_pieces() -> None:
+    """Iterating raises in the end, awaiting tells: the text so far is kept either way."""
+    failure = Failure(code="upstream_stalled", message="It stopped.", retryable=True, retry_after=2.0)
+    async with conversation(Server(failure=failure)) as chat:
+        asked, pieces = chat.ask("Why?"), list[str]()
+
+        async def collect() -> None:
+            async for text in asked:
+                pieces.append(text)
+
+        with pytest.raises(UpstreamStalled, match="It stopped") as caught:
+            await collect()
+        answer = await asked
+
+    assert caught.value.retry_after == 2.0
+    assert ("".join(pieces), answer.text, answer.reason, answer.error) == (ANSWER, ANSWER, "error", failure)
+
+
+async def test_an_error_from_the_future_is_told_with_its_code() -> None:
+    """A code that this version does not know is still an error."""
+    failure = Failure(code="brand_new", message="Something new.", retryable=False)
+    async with conversation(Server(failure=failure)) as chat:
+        with pytest.raises(AskbotError, match=r"Something new. \(brand_new\)"):
+            await text_of(chat)
+
+
+async def test_an_answer_that_fails_its_proof_is_fetched_whole() -> None:
+    """`check` is the proof (PROTOCOL 3); history has what was answered."""
+    async with conversation(server := Server(wrong=True)) as chat:
+        assert (await chat.ask("Why?")).text == ANSWER
+
+    (request,) = (frame for frame in server.heard if isinstance(frame, HistoryRequest))
+    assert (request.before, request.limit) == (2, 1)
+
+
+async def test_who_stops_waiting_does_not_stop_the_answer() -> None:
+    """Leaving is no cancel: the turn is the session's."""
+    async with conversation(Server(hold=True)) as chat:
+        asked = chat.ask("Why?")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asked, 0.05)
+        await chat.cancel()
+        assert (await asked).reason == "cancelled"
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_ends_the_running_answer() -> None:
+    """What was said so far stays; a second cancel finds nothing, and that is fine."""
+    async with conversation(Server(hold=True)) as chat:
+        asked = chat.ask("Why?")
+        async for _ in asked:
+            break
+        await chat.cancel()
+        await chat.cancel()
+        await chat.cancel("t1")
+        answer = await asked
+
+    assert (answer.text, answer.reason) == (ANSWER, "cancelled")
+
+
+async def test_a_question_cancelled_before_it_arrived_is_cancelled_when_it_does() -> None:
+    """Whether it was heard can't be known, so it is asked, and stopped."""
+    async with conversation(Server(hold=True)) as chat:
+        asked = chat.ask("Why?")
+        await chat.cancel()
+        assert (await asked).reason == "cancelled"
+
+
+async def test_retry_and_edit_replace_what_they_are_about() -> None:
+    """The new turn is shown in the place of the old one."""
+    async with conversation(Server()) as chat:
+        await chat.ask("Why?")
+        again = await chat.retry()
+        assert [turn.turn for turn in chat.view.turns] == [again.turn]
+        assert (await chat.edit(again.turn, "What?")).text == ANSWER
+
+
+async def test_history_brings_older_turns_into_the_view() -> None:
+    """Before the oldest that is shown."""
+    server = Server()
+    async with conversation(server) as chat:
+        await chat.ask("One?")
+        place = (await chat.ask("Two?")).turn
+        async with connect(server.url, session="s", after=int(place[1:]) - 1) as other:
+            await other.ask("Three?")
+            assert [turn.text for turn in other.view.turns] == ["Two?", "Three?"]
+            await other.history(limit=1)
+            assert [turn.text for turn in other.view.turns] == ["One?", "Two?", "Three?"]
+
+
+async def test_a_forgotten_conversation_is_over() -> None:
+    """Deleted everywhere: asking on is an error."""
+    async with conversation(Server()) as chat:
+        await chat.ask("Why?")
+        await chat.forget()
+        with pytest.raises(SessionNotFound):
+            chat.ask("Still there?")
+
+
+# --- coming and going ------------------------------------------------------------------------------------------------
+
+
+async def test_a_silent_connection_is_given_up() -> None:
+    """A dead socket says nothing, not even that it is dead; the server would have said `alive`."""
+    states: list[State] = []
+    async with conversation(server := Server(mute=True, cuts=[]), silence=0.05, on_state=states.append):
+        await until(lambda: len(server.seen) >= 3)
+
+    assert states[:4] == ["connecting", "open", "waiting", "connecting"]
+    assert states[-1] == "closed"
+
+
+async def test_a_server_that_goes_away_is_left_when_it_says() -> None:
+    """What is asked in between waits for the next connection."""
+    states: list[State] = []
+    server = Server(first=[GoingAway(reconnect_after=0.1)])
+    async with conversation(server, on_state=states.append) as chat:
+        await until(lambda: states[-1:] == ["open"] and not server.first)
+        await asyncio.sleep(0.02)
+        begun = asyncio.get_running_loop().time()
+        assert await text_of(chat) == ANSWER
+        waited = asyncio.get_running_loop().time() - begun
+
+    assert 0.05 < waited < 2
+    assert len(server.seen) == 2
+    assert server.questions == ["Why?"]
+
+
+@pytest.mark.parametrize("cut", range(2, 7))
+async def test_a_log_that_was_lost_is_shown_anew(cut: int) -> None:
+    """The question is asked again then, and its answer goes on after what was given already."""
+    async with conversation(server := Server(cuts=[cut], forgets=True)) as chat:
+        assert await text_of(chat) == ANSWER
+        assert [turn.answer for turn in chat.view.turns] == [ANSWER]
+
+    assert server.questions == ["Why?"]
+
+
+async def test_a_session_that_is_not_there_is_an_error() -> None:
+    """4404: the user names another, or begins anew."""
+    server = Server(closes=[4404])
+    with pytest.raises(SessionNotFound):
+        async with conversation(server, session="gone"):
+            pass
+
+
+async def test_a_new_session_that_was_lost_while_empty_begins_anew() -> None:
+    """The server keeps nothing of a session in which nothing was asked, so nothing is lost with it."""
+    async with conversation(server := Server(cuts=[1], closes=[0, 4404])) as chat:
+        assert await text_of(chat) == ANSWER
+
+    assert server.seen == [{}, {"session": "s", "after": "0"}, {}]
+
+
+@pytest.mark.parametrize(("code", "error"), [(1000, Closed), (4401, Unauthorized), (4403, Forbidden)])
+async def test_some_closes_are_for_good(code: int, error: type[AskbotError]) -> None:
+    """Whoever waits is told why."""
+    async with conversation(Server(cuts=[1], closes=[0, code])) as chat:
+        with pytest.raises(error):
+            await text_of(chat)
+        with pytest.raises(error):
+            chat.ask("Again?")
+
+
+@pytest.mark.parametrize("code", [1008, 1009, 1011, 1012, 1013, 4408, 4429])
+async def test_other_closes_are_come_back_from(code: int) -> None:
+    """1012 is a restart, 4408 a reader too slow for too long."""
+    async with conversation(server := Server(cuts=[1], closes=[0, code])) as chat:
+        assert await text_of(chat) == ANSWER
+
+    assert len(server.seen) == 3
+
+
+async def test_leaving_ends_what_still_waits() -> None:
+    """Nobody waits for ever for a conversation that was left."""
+    async with conversation(Server(hold=True)) as chat:
+        asked = chat.ask("Why?")
+    with pytest.raises(Closed):
+        await asked
+    with pytest.raises(Closed):
+        await chat.cancel("t1")
+
+
+async def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    """Only a conversation that has begun is worth waiting for."""
+    async with running(Server()) as server:
+        url = server.url
+    with pytest.raises(Closed, match="no answer from"):
+        async with connect(url):
+            pass
+    with pytest.raises(Closed, match="no answer from"):
+        async with connect("nonsense"):
+            pass
+
+
+def test_the_first_try_is_at_once_and_the_later_ones_spread() -> None:
+    """Full jitter: 0.5 s · 2^n at most, and never more than 30 s."""
+    assert delay(0) == 0
+    assert all(0 <= delay(1) <= 1 for _ in range(100))
+    assert 15 < max(delay(20) for _ in range(200)) <= 30
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ws://host", "ws://host/v1/chat?session=s&after=3"),
+        ("https://host/", "wss://host/v1/chat?session=s&after=3"),
+        ("ws://host/other?tenant=a&after=1", "ws://host/other?tenant=a&after=3&session=s"),
+    ],
+)
+def test_the_address_says_where_to_go_on(url: str, expected: str) -> None:
+    """The rest of the URL stays the user's."""
+    assert address(url, session="s", after=3) == expected

@@ -1,0 +1,253 @@
+"""View: what a client shows, folded from frames."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askbot_ws.core.log import Log
+from askbot_ws.core.records import records
+from askbot_ws.frames import (
+    Alive,
+    Check,
+    Done,
+    Event,
+    History,
+    Limits,
+    Question,
+    Ready,
+    ServerFrame,
+    Timing,
+    Token,
+    decode_server,
+)
+from askbot_ws.view import Gap, View
+
+WIRE = sorted((Path(__file__).parent / "wire").glob("*.jsonl"))
+LIMITS = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
+
+
+def ready(*, after: int, session: str = "s") -> Ready:
+    return Ready(
+        session=session, seq=99, from_=after, resumed=True, protocol="askbot.v1", server="x", model="m", limits=LIMITS
+    )
+
+
+def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | None = None) -> list[Event]:
+    """The events of one turn, whose question follows the place `at`."""
+    name, seq = f"t{at + 1}", at + 1
+    events: list[Event] = [
+        Question(session="s", seq=seq, turn=name, id=f"id{at + 1}", text="Why?", created=0.0, replaces=replaces)
+    ]
+    for text in slices:
+        seq += len(text)
+        events.append(Token(session="s", seq=seq, turn=name, text=text))
+    answer = check if check is not None else "".join(slices)
+    proof = Check(chars=len(answer), sha256=hashlib.sha256(answer.encode()).hexdigest())
+    timing = Timing(queued=0.0, first_token=0.0, total=0.0)
+    done = Done(session="s", seq=seq + 1, turn=name, reason="stop", model="m", usage=None, timing=timing, check=proof)
+    return [*events, done]
+
+
+def folded(frames: Sequence[ServerFrame], view: View | None = None) -> View:
+    view = view or View()
+    for frame in frames:
+        view.fold(frame)
+    return view
+
+
+def answers(view: View) -> list[tuple[str, str]]:
+    return [(turn.turn, turn.answer) for turn in view.turns]
+
+
+SLICES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1)
+
+
+@given(slices=SLICES, data=st.data())
+def test_a_client_that_comes_back_anywhere_shows_each_code_point_once(slices: list[str], data: st.DataObject) -> None:
+    """PROTOCOL 1, promise 1: for every place to stop and, however the server cuts, for whatever comes twice."""
+    events = turn(*slices)
+    log = Log("s")
+    for event in events:
+        log.append(event)
+    stop = data.draw(st.integers(0, len(events)))
+    back = data.draw(st.integers(0, events[stop - 1].seq if stop else 0))
+
+    view = folded([ready(after=0), *events[:stop]])
+    folded(log.read(after=back), view)
+
+    assert answers(view) == [("t1", "".join(slices))]
+    assert view.turns[0].proven
+    assert view.seq == events[-1].seq
+
+
+@given(slices=SLICES, data=st.data())
+def test_history_and_events_tell_the_same(slices: list[str], data: st.DataObject) -> None:
+    """History may know more of a running turn than the events read so far; the rest comes on top, once."""
+    events = turn(*slices)
+    read = data.draw(st.integers(1, len(events)))
+    told = data.draw(st.integers(1, len(events)))
+    history = History(session="s", id="h", turns=records(events[:told]), more=False)
+
+    view = folded([ready(after=0), *events[:read], history])
+    longest = max(read, told)
+    assert [answer for _, answer in answers(view)] == ["".join(slices[: longest - 1])]
+
+    folded(events[read:], view)
+    assert answers(view) == [("t1", "".join(slices))]
+    assert view.turns[0].end
+
+
+def test_events_beyond_a_gap_are_not_shown() -> None:
+    """Whoever misses events connects again; what comes after them is not taken."""
+    question, first, second, _ = turn("ab", "cd")
+    view = folded([ready(after=0), question])
+
+    with pytest.raises(Gap):
+        view.fold(second)
+
+    assert view.seq == question.seq
+    folded([first, second], view)
+    assert answers(view) == [("t1", "abcd")]
+
+
+def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
+    """PROTOCOL 2: where `ready.from` is not the `after` that was sent, what was shown is dropped."""
+    view = folded([ready(after=0), *turn("lost")])
+
+    folded([ready(after=40), *turn("new", at=40)], view)
+
+    assert answers(view) == [("t41", "new")]
+    assert view.earlier
+
+
+def test_a_resumed_log_keeps_what_is_shown() -> None:
+    """Coming back to where one was changes nothing."""
+    view = folded([ready(after=0), *turn("kept")])
+
+    view.fold(ready(after=view.seq or 0))
+
+    assert answers(view) == [("t1", "kept")]
+
+
+def test_other_sessions_and_other_frames_change_nothing() -> None:
+    """One connection may read several sessions."""
+    view = folded([ready(after=0, session="other"), *turn("not ours"), Alive()])
+
+    assert (view.turns, view.seq) == ([], 0)
+
+
+def test_what_is_replaced_is_hidden_with_all_that_followed() -> None:
+    """PROTOCOL 3: it stays in the log. A question that replaces one older than all we hold hides all we hold."""
+    first, second = turn("one"), turn("two", at=5)
+    third = turn("three", at=10, replaces="t6")
+    fourth = turn("four", at=17, replaces="t1")
+
+    view = folded([ready(after=0), *first, *second, *third])
+    assert answers(view) == [("t1", "one"), ("t11", "three")]
+
+    folded(fourth, view)
+    assert answers(view) == [("t18", "four")]
+    assert answers(folded([ready(after=5), *second, *turn("new", at=10, replaces="t1")])) == [("t11", "new")]
+
+
+def test_older_turns_stand_before_newer_ones() -> None:
+    """And `earlier` says whether the log has still older ones."""
+    old, new = turn("old"), turn("new", at=5)
+    view = folded([ready(after=5), *new])
+    assert view.earlier
+
+    view.fold(History(session="s", id="h", turns=records(old), more=False))
+
+    assert answers(view) == [("t1", "old"), ("t6", "new")]
+    assert not view.earlier
+
+
+def test_history_repairs_an_answer_that_fails_its_proof() -> None:
+    """What a reader holds and what was answered differ: the check tells."""
+    view = folded([ready(after=0), *turn("wrong", check="right")])
+    assert not view.turns[0].proven
+
+    view.fold(History(session="s", id="h", turns=records(turn("right")), more=False))
+
+    assert answers(view) == [("t1", "right")]
+    assert view.turns[0].proven
+
+
+def test_slices_of_a_turn_that_began_before_the_replay_say_nothing() -> None:
+    """They move the place, and show no answer without a question."""
+    view = folded([ready(after=1), *turn("abc")[1:]])
+
+    assert (view.turns, view.seq) == ([], 5)
+
+
+# --- tests/wire ------------------------------------------------------------------------------------------------------
+
+
+def literal(told: Any) -> Any:
+    """Variables of the dialogues as plain values: `$session` is the session called session."""
+    return json.loads(re.sub(r'"\$(\w+)"', r'"\1"', json.dumps(told)))
+
+
+VALID = {
+    "created": "2026-01-01T00:00:00.000Z",
+    "timing": {"queued": 0, "first_token": 0, "total": 0},
+    "check": {"chars": 0, "sha256": "0" * 64},
+    "limits": {"frame_bytes": 1, "question_chars": 1, "waiting_turns": 1},
+    "usage": None,
+    "model": "m",
+    "resumed": True,
+    "protocol": "askbot.v1",
+    "server": "x",
+    "retryable": False,
+    "message": "m",
+    "reconnect_after": 0,
+    "seq": 0,
+    "from": 0,
+    "more": False,
+}
+
+
+def frame_of(told: dict[str, Any]) -> ServerFrame | None:
+    """A server's frame of a dialogue; `$any` becomes whatever is valid there."""
+    known: dict[str, Any] = {name: VALID.get(name) if each == "$any" else each for name, each in told.items()}
+    for name, fields in VALID.items():
+        if isinstance(fields, dict) and isinstance(known.get(name), dict):
+            known[name] = fields | {part: each for part, each in known[name].items() if each != "$any"}
+    needed = {
+        "ready": ("resumed", "protocol", "server", "model", "limits"),
+        "question": ("created",),
+        "done": ("model", "usage", "timing", "check"),
+        "error": ("message", "retryable"),
+    }
+    known = {name: VALID[name] for name in needed.get(str(told.get("type")), ())} | known
+    return decode_server(json.dumps(literal(known)))
+
+
+@pytest.mark.parametrize("dialogue", WIRE, ids=[path.stem for path in WIRE])
+def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
+    """The server, this client and the JS client play the same ones."""
+    view = View()
+    for line in dialogue.read_text().splitlines():
+        entry: dict[str, Any] = json.loads(line or "{}")
+        if "<" in entry and (frame := frame_of(entry["<"])):
+            view.fold(frame)
+        if "view" in entry:
+            shown = [
+                {
+                    "turn": turn.turn,
+                    "text": turn.text,
+                    "answer": turn.answer,
+                    "reason": turn.end.reason if turn.end else None,
+                }
+                for turn in view.turns
+            ]
+            assert shown == literal(entry["view"]["turns"])

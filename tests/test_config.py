@@ -1,0 +1,254 @@
+"""Settings: where they come from, and what is said of those that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from askbot_ws.config import FIELDS, Settings, default, flag, load, variable
+from askbot_ws.errors import ConfigError
+
+
+def faults(cwd: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(flags or {}, environ or {}, cwd)
+    return str(caught.value).splitlines()[1:]
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_has_to_be_set(tmp_path: Path) -> None:
+    """One process with no configuration answers real questions (DESIGN 1)."""
+    settings = load({}, {}, tmp_path)
+
+    assert (settings.host, settings.port, settings.loopback) == ("127.0.0.1", 8765, True)
+    assert settings.store.startswith("sqlite:////")
+    assert (settings.session_ttl, settings.memory) == (30 * 86400, 64 * 1024**2)
+
+
+def test_the_stronger_source_wins(tmp_path: Path) -> None:
+    """Flags over the environment over .env over askbot.toml over the defaults."""
+    (tmp_path / "askbot.toml").write_text("port = 1\nretries = 1\nmax_turns = 1\nmax_waiting = 1\n")
+    (tmp_path / ".env").write_text("ASKBOT_PORT=2\nASKBOT_RETRIES=2\nASKBOT_MAX_TURNS=2\n")
+    environ = {"ASKBOT_PORT": "3", "ASKBOT_RETRIES": "3"}
+
+    settings = load({"port": "4", "retries": None}, environ, tmp_path)
+
+    assert (settings.port, settings.retries, settings.max_turns, settings.max_waiting) == (4, 3, 2, 1)
+    assert settings.drain == 20
+
+
+def test_a_file_can_be_named(tmp_path: Path) -> None:
+    """ASKBOT_CONFIG is no setting, but says where settings are; .env may say it too."""
+    (tmp_path / "other.toml").write_text('origins = ["https://a.example"]\nfsync = true\n')
+    (tmp_path / ".env").write_text("ASKBOT_CONFIG=other.toml\nDATABASE_URL=not-ours\n")
+
+    settings = load({}, {}, tmp_path)
+
+    assert (settings.origins, settings.fsync) == (("https://a.example",), True)
+
+
+def test_a_named_file_that_is_missing_is_a_fault(tmp_path: Path) -> None:
+    """Without a name, the file is optional; with one, it was meant."""
+    (fault,) = faults(tmp_path, {"ASKBOT_CONFIG": "nowhere.toml"})
+
+    assert "nowhere.toml can't be read (No such file or directory)" in fault
+
+
+def test_an_empty_variable_is_the_same_as_none(tmp_path: Path) -> None:
+    """`OPENAI_API_KEY=` is how compose files leave a key out."""
+    settings = load({}, {"OPENAI_API_KEY": "", "ASKBOT_MODEL": " ", "ASKBOT_PORT": ""}, tmp_path)
+
+    assert (settings.openai_api_key, settings.model, settings.port) == (None, None, 8765)
+
+
+def test_the_key_and_the_url_keep_their_own_names(tmp_path: Path) -> None:
+    """What the openai package calls them, people have set already. The key is shown nowhere."""
+    settings = load({}, {"OPENAI_API_KEY": "sk-secret", "OPENAI_BASE_URL": "http://localhost:1/v1"}, tmp_path)
+
+    assert settings.openai_api_key
+    assert settings.openai_api_key.get_secret_value() == "sk-secret"
+    assert "sk-secret" not in repr(settings)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("20", 20), ("20s", 20), ("1.5m", 90), ("2h", 7200), ("30d", 2592000), ("250ms", 0.25)]
+)
+def test_durations_are_written_as_people_do(tmp_path: Path, written: str, seconds: float) -> None:
+    """And are seconds inside."""
+    assert load({"drain": written}, {}, tmp_path).drain == seconds
+
+
+@pytest.mark.parametrize(("written", "size"), [("65536", 65536), ("64KiB", 65536), ("1 MiB", 1048576), ("1kB", 1000)])
+def test_sizes_are_written_as_people_do(tmp_path: Path, written: str, size: int) -> None:
+    """And are bytes inside."""
+    assert load({"max_frame": written}, {}, tmp_path).max_frame == size
+
+
+@pytest.mark.parametrize(("written", "fsync"), [("on", True), ("true", True), ("1", True), ("off", False)])
+def test_switches_are_written_as_people_do(tmp_path: Path, written: str, *, fsync: bool) -> None:
+    """On and off, as well as true and false."""
+    assert load({}, {"ASKBOT_FSYNC": written}, tmp_path).fsync is fsync
+
+
+def test_never_is_no_duration(tmp_path: Path) -> None:
+    """Answers are not abandoned, unless somebody says after how long."""
+    assert load({"abandon_after": "never"}, {}, tmp_path).abandon_after is None
+    assert load({"abandon_after": "5m"}, {}, tmp_path).abandon_after == 300
+
+
+def test_lists_are_separated_by_commas(tmp_path: Path) -> None:
+    """Spaces and a last comma are nobody's fault."""
+    assert load({"models": "a, b,"}, {}, tmp_path).models == ("a", "b")
+
+
+def test_a_persona_may_be_a_file(tmp_path: Path) -> None:
+    """The path is seen from where the settings are."""
+    (tmp_path / "persona.txt").write_text("You are kind.\n")
+
+    assert load({"persona": "@persona.txt"}, {}, tmp_path).persona == "You are kind."
+    assert load({"persona": "Be brief."}, {}, tmp_path).persona == "Be brief."
+
+
+def test_the_default_store_is_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the desktop's convention says, and nothing is made there yet."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    assert load({}, {}, tmp_path).store == f"sqlite:///{tmp_path}/askbot-ws/askbot.db"
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_do_not_change() -> None:
+    """What was checked at the start stays."""
+    with pytest.raises(ValidationError):
+        setattr(Settings(), "port", 1)  # noqa: B010 - the type checkers know that it can't be
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    """Each with the setting, what was given and where, and the fix; whoever repairs them all can start."""
+    (tmp_path / "askbot.toml").write_text('heartbeat = "soon"\ncolour = "red"\n')
+    (tmp_path / ".env").write_text("ASKBOT_RETRIES=many\n")
+    environ = {"ASKBOT_HSOT": "::", "ASKBOT_HOST": "0.0.0.0", "ASKBOT_MAX_TOKENS": "0"}
+
+    told = faults(tmp_path, environ, {"port": "70000"})
+
+    assert [fault.strip().split(",")[0].split(": ")[0] for fault in told] == [
+        "colour",
+        "ASKBOT_HSOT",
+        "ASKBOT_PORT",
+        "ASKBOT_ALLOW_ANONYMOUS",
+        "ASKBOT_MAX_TOKENS",
+        "ASKBOT_RETRIES",
+        "ASKBOT_HEARTBEAT",
+    ]
+    assert "ASKBOT_PORT: '70000', as --port: it should be less than or equal to 65535." in told[2]
+    assert "in .env" in told[5]
+    assert "in askbot.toml" in told[6]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fix"),
+    [
+        ("ASKBOT_HOST", "http://localhost", "a name or an address alone"),
+        ("ASKBOT_PORT", "http", "it should be a valid integer"),
+        ("ASKBOT_STORE", "redis://host", "Redis is not available yet"),
+        ("ASKBOT_STORE", "postgres://host", "sqlite:////absolute/path"),
+        ("ASKBOT_STORE", "sqlite://", "sqlite:////absolute/path"),
+        ("ASKBOT_FSYNC", "perhaps", "it should be a valid boolean"),
+        ("ASKBOT_SESSION_TTL", "3 weeks", '"30d"'),
+        ("ASKBOT_SESSION_TTL", "0", "it should be greater than 0"),
+        ("ASKBOT_MEMORY", "64 potatoes", '"64KiB"'),
+        ("ASKBOT_UPSTREAM", "gpt", "package.module:function"),
+        ("ASKBOT_TEMPERATURE", "3", "it should be less than or equal to 2"),
+        ("ASKBOT_MAX_TOKENS", "0", "it should be greater than or equal to 1"),
+        ("ASKBOT_PERSONA", "@nowhere", "the file can't be read"),
+        ("ASKBOT_CONTEXT_TOKENS", "-1", "it should be greater than 0"),
+        ("ASKBOT_TRANSPORT", "pigeon", "it should be 'auto', 'direct' or 'openai'"),
+        ("ASKBOT_ABANDON_AFTER", "soon", "it should be a duration"),
+        ("ASKBOT_ORIGINS", "https://a.example/path", "without a path"),
+        ("ASKBOT_LOG_LEVEL", "loud", "it should be 'debug'"),
+        ("OPENAI_BASE_URL", "localhost:11434", "it should be a URL"),
+    ],
+)
+def test_a_fault_says_what_to_do(tmp_path: Path, name: str, value: str, fix: str) -> None:
+    """The setting and what was given stand first, the fix last."""
+    (fault,) = faults(tmp_path, {name: value})
+
+    assert fault.strip().startswith(f"{name}: '{value}', in the environment: ")
+    assert fix in fault
+
+
+def test_a_setting_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
+    """A typing error must not be the same as the default."""
+    assert "Did you mean ASKBOT_LOG_LEVEL?" in faults(tmp_path, {"ASKBOT_LOGLEVEL": "debug"})[0]
+    assert "Did you mean OPENAI_API_KEY?" in faults(tmp_path, {"ASKBOT_OPENAI_API_KEY": "k"})[0]
+    assert "askbot serve --help" in faults(tmp_path, {"ASKBOT_QQQQ": "1"})[0]
+
+
+def test_secrets_are_not_in_faults(tmp_path: Path) -> None:
+    """Logs of failed starts are read by many."""
+    told = "\n".join(faults(tmp_path, {"OPENAI_API_KEY": "sk bad", "ASKBOT_STORE": "redis://me:pass@host"}))
+
+    assert "OPENAI_API_KEY" in told
+    assert "sk bad" not in told
+    assert "pass" not in told
+
+
+def test_broken_files_are_faults(tmp_path: Path) -> None:
+    """With the place, as the parser tells it; and the other faults too."""
+    (tmp_path / "askbot.toml").write_text("port = \n")
+    (tmp_path / ".env").write_bytes(b"ASKBOT_MODEL=\xff")
+
+    told = faults(tmp_path, {"ASKBOT_PORT": "x"})
+
+    assert len(told) == 3
+    assert "at line 1" in told[1]
+
+
+def test_anonymous_use_is_for_loopback(tmp_path: Path) -> None:
+    """Bound to another address, the server refuses to start and says what to set (DESIGN 8)."""
+    for host in ("0.0.0.0", "::", "192.168.1.2", "example.com"):
+        (fault,) = faults(tmp_path, {"ASKBOT_HOST": host})
+        assert "ASKBOT_ALLOW_ANONYMOUS=true" in fault
+        assert not load({"host": host, "allow_anonymous": True}, {}, tmp_path).loopback
+    for host in ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"):
+        assert load({"host": host}, {}, tmp_path).loopback
+
+
+def test_openai_needs_a_key_or_a_url(tmp_path: Path) -> None:
+    """Else the first question would be the one to find out."""
+    assert "needs OPENAI_API_KEY" in faults(tmp_path, {"ASKBOT_UPSTREAM": "openai"})[0]
+    for name, value in (("OPENAI_API_KEY", "k"), ("OPENAI_BASE_URL", "http://localhost:1")):
+        assert load({"upstream": "openai"}, {name: value}, tmp_path).upstream == "openai"
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_has_a_name_a_flag_and_a_text() -> None:
+    """The help and the docs are made of these."""
+    assert variable("max_frame") == "ASKBOT_MAX_FRAME"
+    assert variable("openai_base_url") == "OPENAI_BASE_URL"
+    assert flag("max_frame") == "--max-frame"
+    assert [*FIELDS.values()] == [*Settings.model_fields]
+    assert all(info.description and info.description.endswith(".") for info in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "written"),
+    [("session_ttl", "30d"), ("memory", "64MiB"), ("fsync", "off"), ("limits", "on"), ("stall_timeout", "1m")],
+)
+def test_defaults_are_shown_as_people_write_them(tmp_path: Path, field: str, written: str) -> None:
+    """And can be given just so."""
+    assert default(field) == written
+    assert load({field: written}, {}, tmp_path) == load({}, {}, tmp_path)
