@@ -1,0 +1,227 @@
+/** Stand-ins for what a browser gives: sockets, timers, storage, and a document just large enough for markdown.js. */
+import { connect } from "../../client/askbot.js";
+import { points } from "../../client/view.js";
+
+/** Let promises settle; SHA-256 runs on another thread and takes its time. */
+export const settled = async () => {
+  for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
+};
+
+export class Timers {
+  now = 0;
+  #due = new Map();
+  #last = 0;
+
+  setTimeout = (action, wait) => {
+    this.#due.set((this.#last += 1), { action, at: this.now + wait });
+    return this.#last;
+  };
+
+  clearTimeout = (timer) => this.#due.delete(timer);
+
+  pass(time) {
+    const until = this.now + time;
+    for (;;) {
+      const [next] = [...this.#due].filter(([, { at }]) => at <= until).sort(([, one], [, other]) => one.at - other.at);
+      if (!next) break;
+      this.#due.delete(next[0]);
+      this.now = next[1].at;
+      next[1].action();
+    }
+    this.now = until;
+  }
+}
+
+export class Storage {
+  kept = new Map();
+  getItem = (key) => this.kept.get(key) ?? null;
+  setItem = (key, value) => this.kept.set(key, value);
+  removeItem = (key) => this.kept.delete(key);
+}
+
+/** A client with a page, a clock and sockets that the test holds in its hand. */
+export function client(options = {}) {
+  const sockets = [];
+  class Socket {
+    sent = [];
+    closed = false;
+    constructor(url, protocols) {
+      Object.assign(this, { url: new URL(url), protocols });
+      sockets.push(this);
+    }
+    send(text) {
+      if (this.closed) throw new Error("sent on a closed socket");
+      this.sent.push(JSON.parse(text));
+    }
+    close() {
+      this.closed = true;
+    }
+    says(...frames) {
+      for (const frame of frames) this.onmessage({ data: JSON.stringify(frame) });
+    }
+    ends(code = 1006) {
+      this.onclose({ code });
+    }
+    after() {
+      return this.url.searchParams.get("after");
+    }
+    session() {
+      return this.url.searchParams.get("session");
+    }
+  }
+  const timers = new Timers();
+  const storage = new Storage();
+  const page = Object.assign(new EventTarget(), { document: { hidden: false } });
+  const bot = connect({ url: "http://test/v1/chat", WebSocket: Socket, timers, storage, page, random: () => 1, ...options });
+  return { bot, sockets, timers, storage, page, get socket() { return sockets.at(-1); } };
+}
+
+export const sha256 = async (text) =>
+  Buffer.from(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toString("hex");
+
+/** A log, as a server keeps it. */
+export class Log {
+  seq = 0;
+  events = [];
+  constructor(session = "s1") {
+    this.session = session;
+  }
+
+  add(event) {
+    this.seq += event.type === "token" ? points(event.text) : 1;
+    this.events.push({ session: this.session, seq: this.seq, ...event });
+    return this.events.at(-1);
+  }
+
+  ready(from = 0, more = {}) {
+    return { type: "ready", session: this.session, seq: this.seq, from, resumed: from > 0, protocol: "askbot.v1", server: "x", model: "m", limits: {}, ...more };
+  }
+
+  question(turn, text = "Why?", more = {}) {
+    return this.add({ type: "question", turn, text, created: "2026-01-01T00:00:00Z", ...more });
+  }
+
+  token(turn, text) {
+    return this.add({ type: "token", turn, text });
+  }
+
+  async done(turn, more = {}) {
+    const answer = this.answer(turn);
+    const check = { chars: points(answer), sha256: await sha256(answer) };
+    return this.add({ type: "done", turn, reason: "stop", model: "m", usage: null, timing: { queued: 0, first_token: 1, total: 2 }, check, ...more });
+  }
+
+  answer(turn) {
+    return this.events.filter((event) => event.type === "token" && event.turn === turn).map(({ text }) => text).join("");
+  }
+
+  /** What a server sends a reader that comes with `after`: merged, and cut inside a slice. */
+  resume(after) {
+    const rest = this.events.filter(({ seq }) => seq > after);
+    return rest.map((event) =>
+      event.type === "token" ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + points(event.text))).join("") } : event);
+  }
+}
+
+/** Numbers that look random and are the same each time. */
+export function seeded(seed) {
+  let state = seed >>> 0;
+  const next = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return { next, below: (limit) => Math.floor(next() * limit), of: (list) => list[Math.floor(next() * list.length)] };
+}
+
+// --- a document ------------------------------------------------------------------------------------------------------
+
+class Node {
+  parent = null;
+
+  get nextSibling() {
+    return this.parent?.childNodes[this.parent.childNodes.indexOf(this) + 1] ?? null;
+  }
+
+  remove() {
+    if (this.parent) this.parent.childNodes.splice(this.parent.childNodes.indexOf(this), 1);
+    this.parent = null;
+  }
+}
+
+class Text extends Node {
+  constructor(data) {
+    super();
+    this.data = data;
+  }
+
+  appendData(data) {
+    this.data += data;
+  }
+
+  get textContent() {
+    return this.data;
+  }
+
+  get html() {
+    return this.data.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  }
+}
+
+class Element extends Node {
+  childNodes = [];
+  attributes = {};
+  constructor(name, document) {
+    super();
+    Object.assign(this, { name, ownerDocument: document });
+  }
+
+  get firstChild() {
+    return this.childNodes[0] ?? null;
+  }
+
+  get lastChild() {
+    return this.childNodes.at(-1) ?? null;
+  }
+
+  get textContent() {
+    return this.childNodes.map((node) => node.textContent).join("");
+  }
+
+  get html() {
+    const attributes = Object.entries(this.attributes).map(([key, value]) => ` ${key}="${value}"`).join("");
+    const inner = this.inner;
+    return `<${this.name}${attributes}>${["br", "hr"].includes(this.name) ? "" : `${inner}</${this.name}>`}`;
+  }
+
+  get inner() {
+    return this.childNodes.map((node) => node.html).join("");
+  }
+
+  setAttribute(key, value) {
+    this.attributes[key] = String(value);
+  }
+
+  append(...nodes) {
+    for (const node of nodes) this.insertBefore(node instanceof Node ? node : new Text(String(node)), null);
+  }
+
+  insertBefore(node, next) {
+    node.remove();
+    node.parent = this;
+    if (next) this.childNodes.splice(this.childNodes.indexOf(next), 0, node);
+    else this.childNodes.push(node);
+  }
+
+  /** What is below, in order. */
+  *all() {
+    for (const node of this.childNodes) {
+      if (!(node instanceof Element)) continue;
+      yield node;
+      yield* node.all();
+    }
+  }
+}
+
+export const fakeDocument = { createElement: (name) => new Element(name, fakeDocument) };

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { render, update } from "../../client/markdown.js";
+import { fakeDocument as document, seeded } from "./fakes.js";
+
+const html = (text) => render(text, document).map((node) => node.html).join("");
+const link = (url, inner = url) => `<a href="${url}" rel="noopener noreferrer nofollow" target="_blank">${inner}</a>`;
+const code = (text, language = "") => `<figure><figcaption><span>${language}</span></figcaption><pre tabindex="0"><code>${text}</code></pre></figure>`;
+
+const GOLDEN = {
+  paragraphs: ["one\n\ntwo", "<p>one</p><p>two</p>"],
+  "a line break stays": ["one\ntwo  \nthree\\\nfour", "<p>one<br>two<br>three<br>four</p>"],
+  headings: ["# A #\n## B\n###### F\n#no\n# C#", "<h3>A</h3><h4>B</h4><h6>F</h6><p>#no</p><h3>C#</h3>"],
+  emphasis: ["*a* _b_ **c** __d__ ~~e~~ ***f***", "<p><em>a</em> <em>b</em> <strong>c</strong> <strong>d</strong> <del>e</del> <em><strong>f</strong></em></p>"],
+  "emphasis in emphasis": ["**a *b* c** *a **b** c* ***a** b*", "<p><strong>a <em>b</em> c</strong> <em>a <strong>b</strong> c</em> <em><strong>a</strong> b</em></p>"],
+  "not emphasis": ["snake_case_name 2 * 3 * 4 a_b_ ~one~ **open *x", "<p>snake_case_name 2 * 3 * 4 a_b_ ~one~ **open *x</p>"],
+  "emphasis that ends before a Korean particle": ["**강조(x)**입니다 *말*은", "<p><strong>강조(x)</strong>입니다 <em>말</em>은</p>"],
+  escapes: ["\\*a\\* \\[b\\] \\a \\\\", "<p>*a* [b] \\a \\</p>"],
+  "inline code": ["`a*b*` ``c ` d`` ` e ` `open", "<p><code>a*b*</code> <code>c ` d</code> <code>e</code> `open</p>"],
+  "a fence": ["```py\ndef f():\n    return '<b>'\n```\nafter", `${code("def f():\n    return '&lt;b>'", "py")}<p>after</p>`],
+  "an open fence": ["~~~\n# not a heading\n\n```", code("# not a heading\n\n```")],
+  "a longer fence around a fence": ["````md\n```js\n```\n````", code("```js\n```", "md")],
+  "a fence ends a paragraph": ["text\n```\nx\n```", `<p>text</p>${code("x")}`],
+  "unordered list": ["- a\n- b\n* c", "<ul><li>a</li><li>b</li></ul><ul><li>c</li></ul>"],
+  "ordered list": ["3. a\n4. b", '<ol start="3"><li>a</li><li>b</li></ol>'],
+  "nested lists": ["1. a\n   - b\n     - c\n   - d\n2. e", "<ol><li>a<ul><li>b<ul><li>c</li></ul></li><li>d</li></ul></li><li>e</li></ol>"],
+  "lists nested by two columns, or a tab": ["1. a\n  - b\n2. c\n\t- d", "<ol><li>a<ul><li>b</li></ul></li><li>c<ul><li>d</li></ul></li></ol>"],
+  "a loose list": ["- a\n\n- b\n\n  c", "<ul><li><p>a</p></li><li><p>b</p><p>c</p></li></ul>"],
+  "code in a list": ["1. a\n   ```sh\n   ls\n     -l\n   ```\n2. b", `<ol><li>a${code("ls\n  -l", "sh")}</li><li>b</li></ol>`],
+  "a paragraph goes on in an item": ["- a\nb\n\nc", "<ul><li>a<br>b</li></ul><p>c</p>"],
+  "a list after a paragraph": ["Steps:\n- a\n\nYear\n1984. It was", "<p>Steps:</p><ul><li>a</li></ul><p>Year<br>1984. It was</p>"],
+  tasks: ["- [ ] a\n- [x] b", "<ul><li>☐ a</li><li>☑ b</li></ul>"],
+  quotes: ["> a\n> > b\nlazy\n\nc", "<blockquote><p>a</p><blockquote><p>b<br>lazy</p></blockquote></blockquote><p>c</p>"],
+  "a list in a quote": ["> - a\n> - b", "<blockquote><ul><li>a</li><li>b</li></ul></blockquote>"],
+  rules: ["a\n\n---\n* * *\n___", "<p>a</p><hr><hr><hr>"],
+  tables: [
+    "text\n| a | *b* |\n|:--|--:|\n| 1 | x \\| y |\n| 2 |\nafter",
+    '<p>text</p><div class="table" tabindex="0"><table><thead><tr><th>a</th><th class="right"><em>b</em></th></tr></thead><tbody><tr><td>1</td><td class="right">x | y</td></tr><tr><td>2</td></tr></tbody></table></div><p>after</p>',
+  ],
+  "not a table": ["a | b\n\nc | d\n--\n", "<p>a | b</p><p>c | d<br>--</p>"],
+  links: ["[a](https://x.y/z) [*b*](<https://x.y/a b>) [c](https://x.y \"title\") [d](https://x.y/(e))", `<p>${link("https://x.y/z", "a")} [<em>b</em>](&lt;${link("https://x.y/a")} b>) ${link("https://x.y", "c")} ${link("https://x.y/(e)", "d")}</p>`],
+  "mail links": ["[a](mailto:a@b.c) <mailto:d@e.f>", `<p>${link("mailto:a@b.c", "a")} ${link("mailto:d@e.f", "d@e.f")}</p>`],
+  "links of other schemes": ["[a](javascript:alert(1)) [b](data:text/html,x) [c](/d) [e](vbscript:x) <javascript:x>", "<p>[a](javascript:alert(1)) [b](data:text/html,x) [c](/d) [e](vbscript:x) &lt;javascript:x></p>"],
+  "an image is a link": ["![alt](https://x.y/z.png) ![](https://x.y/z.png) ![a](javascript:x)", `<p>${link("https://x.y/z.png", "alt")} ${link("https://x.y/z.png")} ![a](javascript:x)</p>`],
+  "no link in a link": ["[a [b](https://x.y) c](https://z.z) [https://x.y](https://z.z)", `<p>[a ${link("https://x.y", "b")} c](${link("https://z.z")}) ${link("https://z.z", "https://x.y")}</p>`],
+  "brackets that are none": ["[a] a[1] *x [y]* ![z] ]", "<p>[a] a[1] <em>x [y]</em> ![z] ]</p>"],
+  "a bare address": ["See https://x.y/a_b_(c)?d=e. (https://x.y) https://x.y에서 xhttps://no <https://x.y/z>", `<p>See ${link("https://x.y/a_b_(c)?d=e")}. (${link("https://x.y")}) ${link("https://x.y")}에서 xhttps://no ${link("https://x.y/z")}</p>`],
+  "an address in emphasis": ["**https://x.y**", `<p><strong>${link("https://x.y")}</strong></p>`],
+  "HTML is text": ["<b>a</b> <script>alert(1)</script>\n\n<img src=x onerror=alert(1)>", "<p>&lt;b>a&lt;/b> &lt;script>alert(1)&lt;/script></p><p>&lt;img src=x onerror=alert(1)></p>"],
+  nothing: ["", ""],
+  blank: [" \n\n\t\n", ""],
+};
+
+for (const [name, [text, expected]] of Object.entries(GOLDEN)) test(`markdown: ${name}`, () => assert.equal(html(text), expected));
+
+const container = () => document.createElement("div");
+
+test("a text that grows letter by letter ends as if it had been there at once", () => {
+  for (const [name, [text]] of Object.entries(GOLDEN)) {
+    const box = container();
+    for (let end = 0; end <= text.length; end += 1) {
+      update(box, text.slice(0, end));
+      assert.equal(box.inner, html(text.slice(0, end)), `${name}, ${end}`);
+    }
+  }
+});
+
+test("the blocks before the last two stay the same nodes, and so does code that grows", () => {
+  const box = container();
+  update(box, "one\n\ntwo\n\nthree\n\nfour");
+  const before = [...box.childNodes];
+  update(box, "one\n\ntwo\n\nthree\n\nfour and\n\n```\nlet");
+  assert.deepEqual(box.childNodes.slice(0, 3).map((node, place) => node === before[place]), [true, true, true]);
+  const figure = box.lastChild;
+  update(box, "one\n\ntwo\n\nthree\n\nfour and\n\n```\nlet x = 1;\n```");
+  assert.equal(box.lastChild, figure);
+  assert.equal(figure.textContent, "let x = 1;");
+});
+
+test("another text than the one before is shown anew", () => {
+  const box = container();
+  update(box, "a\n\nb\n\nc\n\nd");
+  update(box, "x\n\ny");
+  assert.equal(box.inner, "<p>x</p><p>y</p>");
+  update(box, "");
+  assert.equal(box.inner, "");
+});
+
+// --- what an answer must never do ------------------------------------------------------------------------------------
+
+const ELEMENTS = new Set("p h3 h4 h5 h6 em strong del code pre figure figcaption span a br hr ul ol li blockquote div table thead tbody tr th td".split(" "));
+const ATTRIBUTES = { a: ["href", "rel", "target"], ol: ["start"], pre: ["tabindex"], div: ["class", "tabindex"], th: ["class"], td: ["class"] };
+const PIECES = ["*", "**", "_", "~~", "`", "```", "\n", "\n\n", "    ", "  ", "\t", "- ", "1. ", "> ", "# ", "|", "---", "|-|-|", "[", "](", ")", "!", "<", ">", "\\", "a", "b c", "한", "🙂",
+  "https://x.y", "javascript:alert(1)", "JaVaScRiPt:", "data:text/html,", "vbscript:", "mailto:a@b", "\" onclick=\"x", "<img src=x onerror=y>", "<script>", "&#106;avascript:", "java\nscript:", "\u0000", "\u0001javascript:", "[a](", "(x)", "\"t\"", ":"];
+
+function assertHarmless(box, text) {
+  for (const element of box.all()) {
+    assert.ok(ELEMENTS.has(element.name), `<${element.name}> of ${JSON.stringify(text)}`);
+    for (const [key, value] of Object.entries(element.attributes)) {
+      assert.ok(ATTRIBUTES[element.name]?.includes(key), `${element.name} ${key} of ${JSON.stringify(text)}`);
+      if (key === "href") assert.match(value, /^(https?:\/\/|mailto:)[^\s\0-\x1f]+$/i, JSON.stringify(text));
+      if (key === "class") assert.match(value, /^(table|right|center)$/);
+      if (key === "start") assert.match(value, /^\d+$/);
+    }
+  }
+}
+
+test("whatever an answer says, it makes no element, attribute or link that we didn't mean", () => {
+  for (let seed = 0; seed < 3000; seed += 1) {
+    const random = seeded(seed);
+    const text = Array.from({ length: 1 + random.below(40) }, () => random.of(PIECES)).join("");
+    const box = container();
+    update(box, text);
+    assertHarmless(box, text);
+    const grown = container();
+    for (let end = 0; end < text.length; end += 1 + random.below(9)) update(grown, text.slice(0, end));
+    update(grown, text);
+    assert.equal(grown.inner, box.inner, JSON.stringify(text));
+  }
+});
+
+test("no letter is lost", () => {
+  for (let seed = 0; seed < 500; seed += 1) {
+    const random = seeded(seed);
+    const letters = Array.from({ length: 30 }, (_, place) => String.fromCodePoint(0x4e00 + place));
+    const text = letters.map((letter) => letter + random.of(["", "", "*", "**", "_", "`", "[", "]", "~~", "\n", "\n\n- ", "\n> ", "\n# ", "<b>"])).join("");
+    const box = container();
+    update(box, text);
+    assert.equal(box.textContent.replace(/[^\u4e00-\u4eff]/g, ""), letters.join(""), JSON.stringify(text));
+  }
+});
+
+const SIZE = 100_000;
+const full = (piece) => piece.repeat(Math.ceil(SIZE / piece.length)).slice(0, SIZE);
+const ADVERSARIAL = {
+  ...Object.fromEntries(["*", "_", "~", "`", "[", "]", "<", ">", "#", "|", "-", "!", "\\", " ", "\t", "\n", "(", "h"].map((char) => [JSON.stringify(char), full(char)])),
+  ...Object.fromEntries(["*a ", "a* ", "*a_ ", "**a *b_ ", "*a **b", "[a](", "[a](b", "![", "[]", "](", "[](", "[a](https://x", "> ", "- ", "1. ", "`a``b", "` `` ``` ", "~~a ", "https://", "http://a", "<https://", "a|b\n", "|", "|-", "- a\n\n", "*\n", "_a_", "\\`", "[[a]](", "a\n-", "> a\n", "(".repeat(40), "**a** "].map((piece) => [JSON.stringify(piece), full(piece)])),
+  "runs of every length": Array.from({ length: 440 }, (_, length) => "`".repeat(length)).join(" "),
+  "an end after many tildes": `${full("~")}\``,
+  "a rule that is none": `${full("-")}x`,
+  "a table mark that is none": `|a\n|${full("-")}x`,
+  "blanks before a mark": `#${full(" ")}#x`,
+  "brackets, then emphasis, then ends": "[".repeat(50) + full("_a ").slice(0, 50_000) + full("]").slice(0, 50_000),
+  "emphasis, then links": full("_a ").slice(0, 50_000) + full("[x](https://y) ").slice(0, 50_000),
+  "a wide table": `${full("|a").slice(0, 30_000)}|\n${full("|-").slice(0, 30_000)}|\n${full("|\n").slice(0, 40_000)}`,
+  "nested lists": Array.from({ length: 440 }, (_, depth) => `${" ".repeat(depth)}- a`).join("\n"),
+  "deeper lists": Array.from({ length: 300 }, (_, depth) => `${"  ".repeat(depth)}- a`).join("\n"),
+  "quotes in lists": full("> - ").slice(0, SIZE),
+};
+
+const depthOf = (node) => 1 + Math.max(0, ...(node.childNodes ?? []).map(depthOf));
+
+test("an answer made to hurt takes no longer than its length, and nests no deeper than the bounds", () => {
+  for (const [name, text] of Object.entries(ADVERSARIAL)) {
+    const start = performance.now();
+    const nodes = render(text, document);
+    const took = performance.now() - start;
+    assert.ok(took < 1500, `${name}: ${Math.round(took)} ms`);
+    assert.ok(nodes.reduce((deepest, node) => Math.max(deepest, depthOf(node)), 0) < 120, `${name} is deep`);
+  }
+});
+
+test("a long answer stays cheap while it grows", () => {
+  const text = "A paragraph of *some* length, with `code`.\n\n- and\n- a list\n\n".repeat(1000);
+  const box = container();
+  const start = performance.now();
+  for (let end = 0; end < text.length; end += 50) update(box, text.slice(0, end));
+  assert.ok(performance.now() - start < 5000);
+});

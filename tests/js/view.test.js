@@ -1,0 +1,205 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { empty, points, shown, view } from "../../client/view.js";
+import { Log, seeded } from "./fakes.js";
+
+const fold = (frames, state = empty) => frames.reduce(view, state);
+const ANSWER = "né 👩‍👩‍👧 한국어 🇰🇷 a\u0301 𝄞 end";
+
+async function conversation() {
+  const log = new Log();
+  log.question("t1", "First 🙂?", { id: "a1" });
+  for (const slice of [ANSWER.slice(0, 4), ANSWER.slice(4)]) log.token("t1", slice);
+  await log.done("t1", { usage: { input_tokens: 1, output_tokens: 2 } });
+  return log;
+}
+
+test("seq counts code points", () => {
+  assert.equal(points(""), 0);
+  assert.equal(points("a🙂한"), 3);
+  assert.equal(points("👩‍👩‍👧"), 5);
+});
+
+test("a turn goes from waiting over answering to ended", async () => {
+  const log = await conversation();
+  const states = log.events.map((_, count) => fold([log.ready(), ...log.events.slice(0, count + 1)]).turns[0]);
+  assert.deepEqual(states.map(({ status }) => status), ["waiting", "answering", "answering", "ended"]);
+  const turn = states.at(-1);
+  assert.equal(turn.answer, ANSWER);
+  assert.equal(turn.question, "First 🙂?");
+  assert.deepEqual([turn.turn, turn.id, turn.reason, turn.model], ["t1", "a1", "stop", "m"]);
+  assert.equal(turn.usage.output_tokens, 2);
+  assert.equal(turn.from, 0);
+  assert.equal(turn.seq, log.seq);
+});
+
+test("a reader that comes back at any code point misses nothing and gets nothing twice", async () => {
+  const log = await conversation();
+  const whole = fold([log.ready(), ...log.events]);
+  for (let after = 0; after <= log.seq; after += 1) {
+    const cut = log.events.flatMap((event) => {
+      const start = event.seq - (event.type === "token" ? points(event.text) : 1);
+      if (event.seq <= after) return [event];
+      if (event.type !== "token" || start >= after) return [];
+      return [{ ...event, seq: after, text: [...event.text].slice(0, after - start).join("") }];
+    });
+    const seen = fold([log.ready(), ...cut]);
+    assert.equal(seen.seq, after);
+    assert.deepEqual(fold([log.ready(after), ...log.resume(after)], seen).turns, whole.turns, `resumed after ${after}`);
+    assert.deepEqual(fold([log.ready(after), ...log.events], seen).turns, whole.turns, `all of it again after ${after}`);
+  }
+});
+
+test("however the log is sliced, merged, repeated and resumed, the answers come exactly once", async () => {
+  const letters = ["a", " ", "é", "한", "🙂", "👩‍👩‍👧", "\n", "𝄞"];
+  for (let seed = 0; seed < 200; seed += 1) {
+    const random = seeded(seed);
+    const log = new Log();
+    for (let turn = 0; turn < 1 + random.below(3); turn += 1) {
+      log.question(`t${turn}`);
+      for (let slices = random.below(6); slices > 0; slices -= 1)
+        log.token(`t${turn}`, Array.from({ length: 1 + random.below(5) }, () => random.of(letters)).join(""));
+      if (random.next() < 0.8) await log.done(`t${turn}`);
+    }
+    let state = empty;
+    while (state.seq !== log.seq) {
+      const after = state.seq ?? 0;
+      state = view(state, log.ready(after));
+      const frames = log.resume(after);
+      for (const frame of frames.slice(0, 1 + random.below(frames.length))) {
+        if (frame.type === "token" && random.next() < 0.5) {
+          const all = [...frame.text];
+          const kept = 1 + random.below(all.length);
+          state = view(state, { ...frame, text: all.slice(0, kept).join(""), seq: frame.seq - all.length + kept });
+          if (kept < all.length) break;
+        } else state = view(state, frame);
+        state = view(state, random.of(log.events.filter(({ seq }) => seq <= state.seq)));
+      }
+      assert.equal(state.gap, false);
+    }
+    for (const { turn, answer } of state.turns) assert.equal(answer, log.answer(turn), `seed ${seed}`);
+  }
+});
+
+test("a gap changes nothing and is flagged until the next ready", async () => {
+  const log = await conversation();
+  const [question, , second] = log.events;
+  const before = fold([log.ready(), question]);
+  const state = view(before, second);
+  assert.equal(state.gap, true);
+  assert.equal(state.seq, before.seq);
+  assert.deepEqual(state.turns, before.turns);
+  assert.equal(view(state, log.ready(state.seq)).gap, false);
+});
+
+test("a replay that begins elsewhere drops what was shown", async () => {
+  const log = await conversation();
+  const state = fold([log.ready(), ...log.events]);
+  const shorter = new Log();
+  shorter.question("t9");
+  const anew = fold([shorter.ready(0), ...shorter.events], state);
+  assert.deepEqual(anew.turns.map(({ turn }) => turn), ["t9"]);
+  assert.equal(anew.seq, 1);
+  assert.deepEqual(view(state, log.ready(log.seq)).turns, state.turns, "the same place keeps it");
+});
+
+test("a replay from the middle says that there is more before", () => {
+  const log = new Log();
+  assert.equal(view(empty, log.ready(0)).earlier, false);
+  assert.equal(view(empty, log.ready(7)).earlier, true);
+});
+
+test("retry and edit hide what they replace and all that came after it", () => {
+  const log = new Log();
+  log.question("t1");
+  log.question("t2");
+  log.question("t3");
+  log.question("t4", "Again?", { replaces: "t2" });
+  const names = () => shown(fold([log.ready(), ...log.events]).turns).map(({ turn }) => turn);
+  assert.deepEqual(names(), ["t1", "t4"]);
+  log.question("t5", "And again?", { replaces: "t4" });
+  assert.deepEqual(names(), ["t1", "t5"]);
+  log.question("t6", "Of a hidden one", { replaces: "t3" });
+  assert.deepEqual(names(), ["t1", "t6"]);
+  log.question("t7", "Of one before all that we hold", { replaces: "t0" });
+  assert.deepEqual(names(), ["t7"]);
+});
+
+test("queued questions stand between the slices of a running answer", async () => {
+  const log = new Log();
+  log.question("t1");
+  log.token("t1", "one ");
+  log.question("t2");
+  log.token("t1", "two");
+  await log.done("t1");
+  log.token("t2", "three");
+  const { turns } = fold([log.ready(), ...log.events]);
+  assert.deepEqual(turns.map(({ answer, status }) => [answer, status]), [["one two", "ended"], ["three", "answering"]]);
+});
+
+test("what is unknown, foreign or early is ignored", async () => {
+  const log = await conversation();
+  const state = fold([log.ready(), ...log.events]);
+  for (const frame of [
+    { type: "rainbow", session: "s1", seq: 999 },
+    { type: "constructor", session: "s1", seq: 999 },
+    { type: "token", session: "other", seq: state.seq + 1, turn: "t1", text: "x" },
+    { type: "pong" }, { type: "alive" }, { type: "going_away", reconnect_after: 1 },
+    { type: "error", code: "busy", message: "", session: "s1" },
+  ])
+    assert.equal(view(state, frame), state, frame.type);
+  assert.equal(view(empty, log.events[0]), empty);
+  const next = view(state, { type: "rainbow", session: "s1", seq: state.seq + 1 });
+  assert.deepEqual([next.seq, next.gap, next.turns], [state.seq + 1, false, state.turns], "an event of the future has its place");
+  const stray = view(state, { type: "token", session: "s1", seq: state.seq + 2, turn: "gone", text: "ab" });
+  assert.deepEqual([stray.seq, stray.turns], [state.seq + 2, state.turns]);
+});
+
+const told = (turn, from, answer, more = {}) =>
+  ({ turn, id: null, text: `${turn}?`, replaces: null, created: "", answer, reason: "stop", model: "m", usage: null, timing: null, check: null, error: null, from, seq: from + 2 + points(answer), ...more });
+const history = (turns, more = false) => ({ type: "history", session: "s1", turns, more });
+
+test("older turns come before ours", () => {
+  const log = new Log();
+  log.seq = 100;
+  const state = fold([log.ready(100), log.question("t9")]);
+  const older = view(state, history([told("t1", 0, "a"), told("t2", 10, "b")], true));
+  assert.deepEqual(older.turns.map(({ turn, answer, status }) => [turn, answer, status]), [["t1", "a", "ended"], ["t2", "b", "ended"], ["t9", "", "waiting"]]);
+  assert.equal(older.earlier, true);
+  assert.equal(older.seq, state.seq);
+  assert.equal(view(older, history([told("t0", 0, "")], false)).earlier, false);
+  assert.equal(view(older, history([], false)).earlier, false);
+});
+
+test("history repairs a turn that has ended, and keeps whether there is more", async () => {
+  const log = await conversation();
+  const wrong = { ...log.events[1], text: "####" };
+  const state = fold([log.ready(), log.events[0], wrong, ...log.events.slice(2)]);
+  const repaired = view(state, history([told("t1", 0, ANSWER, { seq: log.seq })]));
+  assert.equal(repaired.turns[0].answer, ANSWER);
+  assert.equal(repaired.turns.length, 1);
+  const two = fold([log.question("t2"), log.token("t2", "x")], { ...state, earlier: true });
+  assert.equal(view(two, history([told("t2", log.seq - 2, "x", { reason: null, seq: log.seq })], false)).earlier, true);
+});
+
+test("history may be ahead of a running turn, or behind it", () => {
+  const log = new Log();
+  const state = fold([log.ready(), log.question("t1"), log.token("t1", "ab")]);
+  const running = { reason: null };
+  const ahead = view(state, history([told("t1", 0, "ab🙂d", { ...running, seq: 5 })]));
+  assert.equal(ahead.turns[0].answer, "ab🙂d");
+  assert.equal(ahead.turns[0].status, "answering");
+  const slice = { type: "token", session: "s1", turn: "t1", seq: 6, text: "🙂de" };
+  assert.equal(view(ahead, slice).turns[0].answer, "ab🙂de");
+  const behind = view(state, history([told("t1", 0, "a", { ...running, seq: 2 })]));
+  assert.equal(behind.turns[0].answer, "ab");
+});
+
+test("a state is never changed", async () => {
+  const freeze = (value) => {
+    if (value && typeof value === "object") Object.values(Object.freeze(value)).forEach(freeze);
+    return value;
+  };
+  const log = await conversation();
+  [log.ready(), ...log.events, history([told("t0", -9, "z")])].reduce((state, frame) => freeze(view(state, freeze(frame))), freeze({ ...empty }));
+});
