@@ -1,0 +1,1 @@
+"""What it costs, beside others, in one run."""
