@@ -208,6 +208,18 @@ async def test_silence_is_a_stall_and_the_connection_is_closed(client: HttpClien
             await script.left.wait()
 
 
+async def test_a_server_that_closes_at_once_is_an_error(client: HttpClient) -> None:
+    """Before the request is out: nothing is waited for, nothing is kept."""
+    listener = await asyncio.start_server(lambda reader, writer: writer.transport.abort(), "127.0.0.1", 0)
+    for _ in range(20):
+        with pytest.raises(UpstreamUnavailable):
+            await fetch(client, f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", patience=60)
+    listener.close()
+    await asyncio.sleep(0.01)
+
+    assert not client._open  # pyright: ignore[reportPrivateUsage]
+
+
 async def test_a_host_that_does_not_take_the_connection_is_given_up() -> None:
     """In time: a full backlog, or a firewall that swallows packets."""
     with socket.socket() as full, socket.socket() as first:

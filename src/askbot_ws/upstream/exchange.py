@@ -171,6 +171,8 @@ class Connection(asyncio.Protocol):
 
     async def exchange(self, request: bytes, sink: Sink, patience: float) -> Response:
         """Send a request, return when the sink has all it wants. Leaving early closes the connection at once."""
+        if not self.usable:
+            raise StaleConnectionError
         exchange = self._exchange = Exchange(sink)
         answer: asyncio.Future[Response] = self._loop.create_future()
         self._answer = answer

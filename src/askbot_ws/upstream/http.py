@@ -77,7 +77,7 @@ class HttpClient:
     def close(self) -> None:
         """Close every connection, the busy ones too."""
         self._idle.clear()
-        for connection in self._open:
+        for connection in list(self._open):
             connection.close()
 
     async def _connect(self, place: Place) -> Connection:
@@ -94,7 +94,8 @@ class HttpClient:
                 )
         except (OSError, UnicodeError) as error:  # TLS faults and TimeoutError are OSErrors; a host may not be a name
             raise UpstreamUnavailable from error
-        self._open.add(connection)
+        if connection.usable:  # it may be closed already: then it has said so
+            self._open.add(connection)
         return connection
 
     def _take(self, place: Place) -> Connection | None:
