@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pydantic_core import PydanticUndefined
-
-from askbot_ws.config import Settings, flag, variable
+from askbot_ws.config import Settings, default, flag, variable
 from askbot_ws.errors import AskbotError
 
 ROOT = Path(__file__).parents[1]
@@ -16,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 def settings() -> str:
     """docs/settings.md: one row a setting."""
     rows = [
-        f"| `{variable(name)}` | `{flag(name)}` | {_default(name)} | {field.description} |"
+        f"| `{variable(name)}` | {_flag(name)} | {_default(name)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(
@@ -25,8 +23,8 @@ def settings() -> str:
             "",
             "Flags over the environment over `.env` over `askbot.toml` (or the file that `ASKBOT_CONFIG` names; its",
             "keys are the flags' names with underscores) over the defaults. Everything is checked at the start, and",
-            "every fault is told at once. Durations are seconds, or `20s`, `5m`, `2h`, `30d`; sizes are bytes, or",
-            "`64KiB`, `1MiB`.",
+            "every fault is told at once. Durations are written like `20s`, `5m`, `2h` or `30d`, sizes like `64KiB` or",
+            "`1MiB`, switches `on` or `off` (as flags: `--fsync`, `--no-limits`).",
             "",
             "| variable | flag | default | |",
             "| --- | --- | --- | --- |",
@@ -36,14 +34,15 @@ def settings() -> str:
     )
 
 
+def _flag(name: str) -> str:
+    return "" if name == "openai_api_key" else f"`{flag(name)}`"  # the list of processes would show it to everybody
+
+
 def _default(name: str) -> str:
-    field = Settings.model_fields[name]
-    if field.default is PydanticUndefined:
-        return "a file in your data folder"
-    value = field.default
-    if value is None or value == ():
-        return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if name == "store":
+        return "`askbot.db` in your data folder"  # another one on each machine
+    value = default(name)
+    return "" if value is None else f"`{value}`"
 
 
 def errors() -> str:
