@@ -54,7 +54,7 @@ class Estimate:
 class Context:
     """The newest turns that count: not replaced, not refused, with an answer. Oldest first."""
 
-    exchanges: deque[Exchange] = field(default_factory=deque)
+    exchanges: deque[Exchange] = field(default_factory=deque[Exchange])
     whole: bool = True  # False where the store has older ones that could fit
     weight: int = 0
     cut: int | None = None  # while it is read from the store: turns from this place on were replaced

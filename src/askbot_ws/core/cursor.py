@@ -41,6 +41,7 @@ def newest(turns: Sequence[TurnRecord], *, count: int = REPLAYED) -> int:
     if not turns:
         return 0
     first = max(0, len(turns) - count)
-    while first > 0 and turns[first - 1].seq > turns[first].from_:
-        first -= 1
+    for index in range(first - 1, -1, -1):
+        if turns[index].seq > turns[first].from_:
+            first = index
     return turns[first].from_

@@ -7,7 +7,7 @@ raises, and changes nothing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import Busy, QueueFull, TurnNotFound
@@ -40,10 +40,9 @@ class Session:
     window: int = 32 * 1024  # bytes of ended turns that are kept for the model
     context: Context | None = None  # None: to be read from the store before the next turn
     running: Turn | None = None
-    latest: Turn | None = None  # the one that was started last
-    waiting: deque[Turn] = field(default_factory=deque)
-    last: str | None = None  # the newest question's turn
-    asked: dict[str, str] = field(default_factory=dict)  # id -> text of the newest questions
+    waiting: deque[Turn] = field(default_factory=deque[Turn])
+    ended: dict[int, Turn] = field(default_factory=dict[int, Turn])  # by the place of their `done`, until it is stored
+    asked: dict[str, str] = field(default_factory=dict[str, str])  # id -> text of the newest questions
 
     @property
     def idle(self) -> bool:
@@ -78,7 +77,6 @@ class Session:
         self.head += 1
         turn = Turn(self.head, asking.text, asked=asking.now, options=asking.options, replaces=replaces)
         self.waiting.append(turn)
-        self.last = turn.id
         if asking.id is not None:
             self.remember(asking.id, asking.text)
         return Question(
@@ -101,7 +99,7 @@ class Session:
         """The next turn may begin, if none runs and one waits."""
         if self.running is not None or not self.waiting:
             return None
-        self.running = self.latest = self.waiting.popleft()
+        self.running = self.waiting.popleft()
         self.running.start(now=now)
         return self.running
 
@@ -140,7 +138,9 @@ class Session:
                 self.context.add(turn, budget=self.window)
         else:
             self.waiting.remove(turn)
-        return [*events, self._done(turn, reason, now=now, model=model, usage=usage, error=error)]
+        done = self._done(turn, reason, now=now, model=model, usage=usage, error=error)
+        self.ended[done.seq] = turn
+        return [*events, done]
 
     def _done(
         self, turn: Turn, reason: Reason, *, now: float, model: str, usage: Usage | None, error: Failure | None
@@ -169,23 +169,28 @@ class Session:
                 return other
         raise TurnNotFound("This turn is neither running nor waiting.")
 
+    def stored(self, seq: int) -> None:
+        """All events up to this place are stored: none of them will be lost."""
+        for place in [place for place in self.ended if place <= seq]:
+            del self.ended[place]
+
     def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Event]:
-        """The newest events could not be logged: undo them. Returns the ends that are owed in their place.
+        """What is not stored yet could not be: undo it. Returns the ends that are owed in the place of the lost ones.
 
         A question that was lost was never asked, and text that was lost was never there. But a turn that has ended,
         or that has lost text and so must end, gets its `done`, even if it can't be logged now.
         """
         self.head = lost[0].start
+        self.context = None  # it may show what was lost, or miss what a lost question replaced
         gone = {event.turn for event in lost if isinstance(event, Question)}
         self._unask(lost, gone)
-        chars = self._unsay(lost)
-        owed: list[Event] = []
-        for event in lost:
-            if isinstance(event, Done) and event.turn not in gone:
-                owed.append(self._owed(event, error if chars and self._is_latest(event.turn) else event.error))
-        if chars and self.running is not None:
-            turn = self.running
+        unsaid = self._unsay(lost, gone)
+        ends = [event for event in lost if isinstance(event, Done) and event.turn not in gone]
+        owed: list[Event] = [self._owed(done, unsaid.get(done.turn), error) for done in ends]
+        turn = self.running
+        if turn is not None and turn.id in unsaid:
             owed += self.end(turn, "error", now=now, model=turn.options.model or model, error=error)
+        self.ended.clear()
         return owed
 
     def _unask(self, lost: Sequence[Event], gone: set[str]) -> None:
@@ -197,21 +202,20 @@ class Session:
             self.running.end()
             self.running = None
 
-    def _unsay(self, lost: Sequence[Event]) -> int:
-        chars = sum(len(event.text) for event in lost if isinstance(event, Token) and self._is_latest(event.turn))
-        if self.latest is not None:
-            self.latest.rewind(lost=chars)
-        return chars
+    def _unsay(self, lost: Sequence[Event], gone: Collection[str]) -> dict[str, Turn]:
+        """Take back the text that was lost; returns the turns that lost any."""
+        turns = {turn.id: turn for turn in [self.running, *self.ended.values()] if turn is not None}
+        unsaid: dict[str, Turn] = {}
+        for event in lost:
+            if isinstance(event, Token) and event.turn not in gone:
+                unsaid[event.turn] = turns[event.turn]
+                unsaid[event.turn].rewind(lost=len(event.text))
+        return unsaid
 
-    def _is_latest(self, turn: str) -> bool:
-        return self.latest is not None and self.latest.id == turn
-
-    def _owed(self, done: Done, error: Failure | None) -> Done:
-        """An end in the place where it now belongs."""
+    def _owed(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
+        """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""
         self.head += 1
         change: dict[str, object] = {"seq": self.head}
-        if error is not None:
-            change |= {"reason": "error", "error": error}
-        if self.latest is not None and self.latest.id == done.turn:
-            change["check"] = self.latest.check()
+        if unsaid is not None:
+            change |= {"reason": "error", "error": error, "check": unsaid.check()}
         return done.model_copy(update=change)

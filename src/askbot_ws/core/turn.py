@@ -119,6 +119,7 @@ class Turn:
 
     def rewind(self, *, lost: int) -> None:
         """The last `lost` code points could not be logged: they were never there."""
+        self.half = ""
         if lost:
             text = self.answer.decode()
             self.answer = bytearray(text[: len(text) - lost].encode())

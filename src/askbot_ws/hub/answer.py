@@ -50,15 +50,16 @@ class Answerer:
             ending = await self._stream(live, turn)
         except UpstreamError as error:
             log.warning("upstream_failed", session=live.id, turn=turn.id, code=error.code, cause=repr(error.__cause__))
-            self._fail(live, turn, error)
+            self.fail(live, turn, error)
         except Exception as error:  # one of the two edges: a fault in one turn is that turn's
             log.exception("turn_failed", session=live.id, turn=turn.id)
-            self._fail(live, turn, error if isinstance(error, AskbotError) else Internal())
+            self.fail(live, turn, error if isinstance(error, AskbotError) else Internal())
         else:
             model = ending.model or self._model(turn)
             self._say(live, live.session.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage))
 
-    def _fail(self, live: Live, turn: Turn, error: AskbotError) -> None:
+    def fail(self, live: Live, turn: Turn, error: AskbotError) -> None:
+        """End a turn by an error."""
         failure = Failure(
             code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
         )
@@ -94,10 +95,12 @@ class Answerer:
 
         def take(piece: str) -> None:
             events = session.text(turn, piece, now=clock())
-            if events:
-                say(live, events)
+            if not events:
+                return
+            say(live, events)
             if turn.chars > MAX_ANSWER:
                 say(live, session.end(turn, "length", now=clock(), model=self._model(turn)))
+                live.stop()
 
         return take
 

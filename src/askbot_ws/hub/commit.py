@@ -6,7 +6,8 @@ Where the store takes its time, what arrives meanwhile makes the next batch: bat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from ..core.log import join
 from ..errors import StoreError
@@ -14,18 +15,24 @@ from ..frames import Event, Token, encode
 from ..store import Store
 from .live import Live
 
-OnLost = Callable[[Live, Sequence[Event], StoreError], None]
+OnLost: TypeAlias = Callable[[Live, Sequence[Event], StoreError], None]
+Entries: TypeAlias = Sequence[tuple[Event, bytes]]
+Waiter: TypeAlias = tuple[Live | None, asyncio.Future[None]]  # None: it waits for all sessions
 
 
 class Commits:
     """The way of all events into the store, and only then to the readers (PROTOCOL 1, promise 2)."""
 
-    def __init__(self, store: Store, on_lost: OnLost) -> None:
+    def __init__(self, store: Store, *, on_lost: OnLost, on_landed: Callable[[Live], None]) -> None:
+        """`on_lost` undoes what the store did not take; `on_landed` is told that a session's batch is done with."""
         self._store = store
         self._on_lost = on_lost
+        self._on_landed = on_landed
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Live, list[Event]] = {}
-        self._waiters: list[asyncio.Future[None]] = []
+        self._flying: Mapping[Live, Entries] = {}  # what the store is writing
+        self._owing: dict[Live, None] = {}  # those with events that were shown and are still to be stored
+        self._waiters: list[Waiter] = []
         self._due = False  # a flush is scheduled or under way
 
     def add(self, live: Live, events: Sequence[Event]) -> None:
@@ -37,57 +44,97 @@ class Commits:
                 pending[-1] = join(last, event)
             else:
                 pending.append(event)
-        if not self._due and self._batch:
-            self._due = True
-            self._loop.call_soon(self._flush)
+        self._flush_soon()
 
-    async def landed(self) -> None:
-        """Wait until all that was added so far is stored. Raises `StoreError` where it could not be."""
-        if not self._due:
-            return
+    def hold(self, live: Live) -> bool:
+        """Whether some of this session is not stored yet."""
+        return live in self._batch or live in self._flying or live in self._owing
+
+    def waive(self, live: Live) -> None:
+        """What is owed to this session need not be stored any more."""
+        self._owing.pop(live, None)
+        live.owed.clear()
+
+    async def landed(self, live: Live) -> None:
+        """Wait until all that was added so far is stored. Raises `StoreError` where this session lost any of it."""
+        if self._due:
+            await self._wait(live)
+
+    async def settled(self) -> None:
+        """Wait until all there is, of all sessions, is stored, with what is owed. Raises `StoreError`."""
+        for live in self._owing:
+            self._batch.setdefault(live, [])
+        self._flush_soon()
+        if self._due:
+            await self._wait(None)
+
+    async def _wait(self, live: Live | None) -> None:
         waiter = self._loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters.append((live, waiter))
         await waiter
 
-    def _flush(self) -> None:
-        """Give the batch to the store. Errors leave by `_land`, like everything else."""
-        lives = {live: [(event, encode(event)) for event in live.owed + events] for live, events in self._batch.items()}
-        waiters, self._batch, self._waiters = self._waiters, {}, []
-        try:
-            storing = self._store.append([entry for entries in lives.values() for entry in entries])
-        except StoreError as error:
-            self._land(lives, waiters, error)
-            return
-        if storing is None:
-            self._land(lives, waiters, None)
-        else:
-            task = asyncio.ensure_future(storing)
-            task.add_done_callback(lambda done: self._land(lives, waiters, _error_of(done)))
-
-    def _land(
-        self,
-        lives: dict[Live, list[tuple[Event, bytes]]],
-        waiters: list[asyncio.Future[None]],
-        error: StoreError | None,
-    ) -> None:
-        self._due = False
-        for live, entries in lives.items():
-            if error is None:
-                self._show(live, entries)
-            else:
-                lost = [event for event, _ in entries[len(live.owed) :]]
-                self._on_lost(live, lost + self._batch.pop(live, []), error)
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None) if error is None else waiter.set_exception(error)
-        if self._batch or self._waiters:
+    def _flush_soon(self) -> None:
+        if not self._due and (self._batch or self._waiters):
             self._due = True
             self._loop.call_soon(self._flush)
 
-    def _show(self, live: Live, entries: list[tuple[Event, bytes]]) -> None:
+    def _flush(self) -> None:
+        """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
+        batch, self._batch = self._batch, {}
+        waiters, self._waiters = self._waiters, []
+        for live in self._owing:
+            batch.setdefault(live, [])
+        self._flying = {
+            live: [(event, encode(event)) for event in live.owed + events] for live, events in batch.items()
+        }
+        try:
+            storing = self._store.append([entry for entries in self._flying.values() for entry in entries])
+        except StoreError as error:
+            self._land(waiters, error)
+            return
+        if storing is None:
+            self._land(waiters, None)
+        else:
+            task = asyncio.ensure_future(storing)
+            task.add_done_callback(lambda done: self._land(waiters, _error_of(done)))
+
+    def _land(self, waiters: Sequence[Waiter], error: StoreError | None) -> None:
+        landed, self._flying = self._flying, {}
+        self._due = False
+        if error is None:
+            for live, entries in landed.items():
+                self._show(live, entries)
+            _tell(waiters, None)
+        else:
+            for live, entries in landed.items():
+                self._lose(live, entries, error)
+            later = [waiter for waiter in self._waiters if waiter[0] in landed]  # what they wait for is lost as well
+            self._waiters = [waiter for waiter in self._waiters if waiter[0] not in landed]
+            _tell([waiter for waiter in (*waiters, *later) if waiter[0] is None or waiter[0] in landed], error)
+            _tell(waiters, None)
+        for live in landed:
+            self._on_landed(live)
+        self._flush_soon()
+
+    def _show(self, live: Live, entries: Entries) -> None:
         fresh = entries[len(live.owed) :]
-        live.owed.clear()
-        live.wake(fresh[0][0].start, fresh)
+        self.waive(live)
+        if fresh:
+            live.session.stored(fresh[-1][0].seq)
+            live.wake(fresh[0][0].start, fresh)
+
+    def _lose(self, live: Live, entries: Entries, error: StoreError) -> None:
+        lost = [event for event, _ in entries[len(live.owed) :]] + self._batch.pop(live, [])
+        if lost:
+            self._on_lost(live, lost, error)
+        if live.owed:
+            self._owing[live] = None
+
+
+def _tell(waiters: Sequence[Waiter], error: StoreError | None) -> None:
+    for _, waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None) if error is None else waiter.set_exception(error)
 
 
 def _error_of(done: asyncio.Future[None]) -> StoreError | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -79,7 +80,7 @@ class Hub:
         self._clock = clock
         self._wall = wall
         self._live: dict[str, Live] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._resting: dict[str, int] = {}  # session -> weight, the one that has rested longest first
         self._resting_bytes = 0
         self._turns = 0
@@ -89,7 +90,7 @@ class Hub:
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._commits = Commits(self.store, self._lost)
+        self._commits = Commits(self.store, on_lost=self._lost, on_landed=self._rest)
         self._answerer = Answerer(
             self.upstream,
             self.store,
@@ -99,18 +100,24 @@ class Hub:
             say=self._log,
         )
         unfinished = await self.store.open()
+        try:
+            for session in unfinished:
+                await self._interrupt(session)
+        except BaseException:
+            await self.store.close()
+            raise
         await self._tasks.__aenter__()
-        for session in unfinished:
-            await self._interrupt(session)
         self._sweeper = self._tasks.create_task(self._sweep())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-        await self.stop()
-        await self._tasks.__aexit__(None, None, None)
-        await self.store.close()
+        try:
+            await self.stop()
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            await self.store.close()
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
@@ -122,30 +129,23 @@ class Hub:
         return live
 
     async def open(self, session: str) -> Live:
-        """A session that exists. Raises `SessionNotFound`, `StoreError`."""
+        """A session that exists; attach a reader at once to keep it. Raises `SessionNotFound`, `StoreError`."""
         live = self._live.get(session)
         if live is not None:
             return live
         lock = self._opening.setdefault(session, asyncio.Lock())
-        try:
-            async with lock:  # two connections that come at once get the same one
-                return self._live.get(session) or await self._load(session)
-        finally:
-            if not lock.locked():
-                self._opening.pop(session, None)
+        async with lock:  # two connections that come at once get the same one
+            return self._live.get(session) or await self._load(session)
 
     async def _load(self, id: str) -> Live:
         found = await self.store.load(id)
         newest = await self.store.turns(id, limit=50)
         session = self._session(id, head=found.head)
         for turn in newest:
-            session.last = turn.turn
             if turn.id is not None:
                 session.remember(turn.id, turn.text)
-        live = Live(session, found)
-        self._live[id] = live
-        self._rest(live)
-        return live
+        self._live[id] = Live(session, found)
+        return self._live[id]
 
     def _session(self, id: str, *, head: int = 0, context: Context | None = None) -> Session:
         policy = self.policy
@@ -169,11 +169,12 @@ class Hub:
         """Wake it no more. The turn goes on, unless the policy says that nobody's answers are given up."""
         live.readers.discard(reader)
         after = self.policy.abandon_after
-        if not live.readers and after is not None and not live.session.idle:
+        if not live.readers and after is not None and not live.session.idle and live.abandoned is None:
             live.abandoned = asyncio.get_running_loop().call_later(after, self._abandon, live)
         self._rest(live)
 
     def _abandon(self, live: Live) -> None:
+        live.abandoned = None
         self._end_all(live, "cancelled")
 
     def _end_all(self, live: Live, reason: Reason) -> None:
@@ -182,11 +183,14 @@ class Hub:
                 self._cancel(live, turn, reason)
 
     def _cancel(self, live: Live, turn: Turn, reason: Reason) -> None:
-        self._log(live, live.session.cancel(turn, reason, now=self._clock(), model=self.upstream.model))
+        self._log(live, self._cancelled(live, turn, reason))
+
+    def _cancelled(self, live: Live, turn: Turn, reason: Reason) -> list[Event]:
+        return live.session.cancel(turn, reason, now=self._clock(), model=self.upstream.model)
 
     def _rest(self, live: Live) -> None:
         """Where nobody needs it, it stays as long as there is room."""
-        if not live.resting or self._live.get(live.id) is not live:
+        if not live.resting or self._commits.hold(live) or self._live.get(live.id) is not live:
             return
         if live.log.head == 0:  # nobody can miss what has no event
             self._evict(live.id)
@@ -211,7 +215,7 @@ class Hub:
         """Append a question; it is answered when its turn comes. What is in the log under this id stays as it is."""
         guard.check(frame.text, max_chars=self.policy.max_question)
         options = self._options(frame)
-        async with live.lock:
+        async with self._alone(live):
             if await self._asked(live, frame.id, frame.text):
                 return
             self._admit(live)
@@ -220,10 +224,8 @@ class Hub:
 
     async def retry(self, live: Live, frame: Retry) -> None:
         """Ask a turn's question again."""
-        async with live.lock:
-            turn = frame.turn or live.session.last
-            if turn is None:
-                raise TurnNotFound("There is no turn yet.")
+        async with self._alone(live):
+            turn = frame.turn or await self._last(live)
             question = await self._question(live, turn)
             if not await self._asked(live, frame.id, question.text):
                 await self._replace(live, turn, self._asking(question.text, frame.id))
@@ -231,31 +233,40 @@ class Hub:
     async def edit(self, live: Live, frame: Edit) -> None:
         """Ask something else in a turn's place."""
         guard.check(frame.text, max_chars=self.policy.max_question)
-        async with live.lock:
+        async with self._alone(live):
             await self._question(live, frame.turn)
             if not await self._asked(live, frame.id, frame.text):
                 await self._replace(live, frame.turn, self._asking(frame.text, frame.id))
 
     async def cancel(self, live: Live, frame: Cancel) -> None:
         """End a turn now; the provider stops generating."""
-        async with live.lock:
-            self._cancel(live, live.session.find(frame.turn), "cancelled")
-            await self._commits.landed()
+        async with self._alone(live):
+            await self._follow(live, self._cancelled(live, live.session.find(frame.turn), "cancelled"))
 
     async def forget(self, live: Live, *, keep_quiet: Reader | None) -> None:
         """Delete the session and all it holds, everywhere. Whoever else reads it is told that it is gone."""
-        async with live.lock:
+        async with self._alone(live):
             self._end_all(live, "cancelled")
             with suppress(StoreError):  # what could not be written needs no deleting
-                await self._commits.landed()
+                await self._commits.landed(live)
             if live.task is not None:
                 await asyncio.wait([live.task])
             await self.store.forget(live.id)
+            self._commits.waive(live)
             self._live.pop(live.id, None)
             self._awake(live.id)
         gone = SessionNotFound("The session was forgotten.")
         for reader in live.readers - {keep_quiet}:
             reader.told(error_frame(gone, session=live.id))
+
+    @asynccontextmanager
+    async def _alone(self, live: Live) -> AsyncGenerator[None]:
+        """Commands that have to wait for something come one at a time. Raises `SessionNotFound` if it was forgotten."""
+        async with live.lock:
+            if self._live.get(live.id) is not live:
+                raise SessionNotFound
+            yield
+        self._rest(live)
 
     async def _replace(self, live: Live, turn: str, asking: Asking) -> None:
         self._admit(live)
@@ -265,7 +276,7 @@ class Hub:
     async def _follow(self, live: Live, events: Sequence[Event]) -> None:
         """Log what a command did, and let the next turn begin. Raises `StoreError`: then it did nothing."""
         self._log(live, events)
-        await self._commits.landed()
+        await self._commits.landed(live)
 
     def _asking(self, text: str, id: str | None, options: Options = Options()) -> Asking:
         return Asking(text=text, now=self._clock(), created=self._wall(), id=id, options=options)
@@ -295,6 +306,12 @@ class Hub:
         if known is not None and known != text:
             raise InvalidFrame("id: another question of this session has it; each needs its own.")
         return known is not None
+
+    async def _last(self, live: Live) -> str:
+        newest = await self.store.turns(live.id, limit=1)
+        if not newest:
+            raise TurnNotFound("There is no turn yet.")
+        return newest[-1].turn
 
     async def _question(self, live: Live, turn: str) -> Question:
         place = place_of(turn)
@@ -326,8 +343,8 @@ class Hub:
 
     def _stop_answering(self, live: Live) -> None:
         """Where a turn was ended from outside, the provider need not go on."""
-        if live.task is not None and live.session.running is None and live.task is not asyncio.current_task():
-            live.task.cancel()
+        if live.session.running is None and live.task is not asyncio.current_task():
+            live.stop()
 
     def _next(self, live: Live) -> None:
         """Begin the next turn, if there is one and none runs."""
@@ -340,17 +357,23 @@ class Hub:
         self._turns += 1
         self._calm.clear()
         live.task = self._tasks.create_task(self._run(live, turn))
+        live.task.add_done_callback(lambda _: self._ran(live))
 
     async def _run(self, live: Live, turn: Turn) -> None:
         try:
-            await self._commits.landed()  # the question first: it would be asked twice if we died without having it
+            await self._commits.landed(live)  # the question first: it would be asked twice if we died without having it
+        except StoreError as error:
+            self._answerer.fail(live, turn, error)
+        else:
             await self._answerer.answer(live, turn)
-        finally:
-            live.task = None
-            self._turns -= 1
-            if self._turns == 0:
-                self._calm.set()
-            self._next(live)
+
+    def _ran(self, live: Live) -> None:
+        """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
+        live.task = None
+        self._turns -= 1
+        if self._turns == 0:
+            self._calm.set()
+        self._next(live)
 
     def _lost(self, live: Live, lost: Sequence[Event], error: StoreError) -> None:
         """The store did not take these events: turns that lose by it end, in memory at least."""
@@ -383,7 +406,7 @@ class Hub:
         for live in tuple(self._live.values()):
             self._end_all(live, "interrupted")
         try:
-            await self._commits.landed()
+            await self._commits.settled()
         except StoreError:
             log.exception("stop_not_stored")
         await self._calm.wait()
@@ -393,16 +416,15 @@ class Hub:
         live = await self.open(session)
         before: int | None = None
         open_turns: list[TurnRecord] = []
-        while True:
-            page = await self.store.turns(session, before=before, limit=100)
-            found = [turn for turn in page if turn.reason is None]
-            open_turns[:0] = found
-            if not found:
-                break
+        while page := await self.store.turns(session, before=before, limit=100):
+            open_turns[:0] = [turn for turn in page if turn.reason is None]
+            if any(turn.answer for turn in page):
+                break  # turns are answered one at a time: whatever stands before this one has ended
             before = page[0].from_ + 1
         for turn in open_turns:
             self._log(live, [self._interrupted(live, turn)])
-        await self._commits.landed()
+        await self._commits.landed(live)
+        self._rest(live)
 
     def _interrupted(self, live: Live, turn: TurnRecord) -> Done:
         live.session.head += 1

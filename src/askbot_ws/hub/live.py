@@ -45,6 +45,11 @@ class Live:
         """Nobody reads it and nothing runs."""
         return not self.readers and self.task is None and self.session.idle and not self.lock.locked()
 
+    def stop(self) -> None:
+        """The provider need not go on. Said once only: whoever is leaving already is left to it."""
+        if self.task is not None and not self.task.cancelling():
+            self.task.cancel()
+
     @property
     def weight(self) -> int:
         """About how many bytes of memory it takes."""

@@ -1,0 +1,60 @@
+"""Buckets: arithmetic on a given time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askbot_ws.core.limits import Bucket
+
+rates = st.floats(0.01, 1000)
+bursts = st.integers(1, 50)
+pauses = st.lists(st.floats(0, 10), min_size=1, max_size=100)
+
+
+@given(rate=rates, burst=bursts, pauses=pauses)
+def test_never_more_is_taken_than_burst_and_rate_allow(rate: float, burst: int, pauses: list[float]) -> None:
+    """In any stretch of time, whoever hammers and however."""
+    bucket = Bucket(rate=rate, burst=burst)
+    now, taken = 0.0, list[float]()
+    for pause in pauses:
+        now += pause
+        if bucket.take(now=now) == 0:
+            taken.append(now)
+
+    for first in range(len(taken)):
+        for last in range(first, len(taken)):
+            assert last - first + 1 <= burst + rate * (taken[last] - taken[first]) + 1e-6
+
+
+@given(rate=rates, burst=bursts, now=st.floats(0, 1e9))
+def test_the_burst_is_there_at_once_and_then_one_waits(rate: float, burst: int, now: float) -> None:
+    """It begins empty, whatever the clock says."""
+    bucket = Bucket(rate=rate, burst=burst)
+
+    assert [bucket.take(now=now) for _ in range(burst)] == [0.0] * burst
+    assert bucket.take(now=now) == pytest.approx(1 / rate)
+
+
+@given(rate=rates, burst=bursts, pauses=pauses)
+def test_whoever_waits_as_told_is_let_in(rate: float, burst: int, pauses: list[float]) -> None:
+    """And being refused costs nothing."""
+    bucket = Bucket(rate=rate, burst=burst)
+    now = 0.0
+    for pause in pauses:
+        now += pause
+        wait = bucket.take(now=now)
+        assert wait >= 0
+        if wait > 0:
+            assert bucket.take(now=now) == pytest.approx(wait)
+            now += wait + 1e-6
+            assert bucket.take(now=now) == 0
+
+
+def test_a_full_bucket_drains_with_time() -> None:
+    """One more each second, and no more than the burst, however long one waits."""
+    bucket = Bucket(rate=1, burst=2)
+    times = [0, 0, 0, 1, 1, 100, 100, 100]
+
+    assert [bucket.take(now=now) == 0 for now in times] == [True, True, False, True, False, True, True, False]

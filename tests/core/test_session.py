@@ -1,0 +1,469 @@
+"""Session: what may be appended to a log, in which order, and what is left when the store does not take it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from askbot_ws.core.context import Context
+from askbot_ws.core.log import Log
+from askbot_ws.core.prompt import Options
+from askbot_ws.core.session import REMEMBERED, Asking, Session
+from askbot_ws.core.turn import State, Turn
+from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
+from askbot_ws.frames import Done, Event, Failure, Question, Reason, Token, WhenBusy
+
+FAILURE = Failure(code="internal", message="the store is away", retryable=True)
+
+
+def asking(text: str = "why?", *, id: str | None = None, model: str | None = None, now: float = 1.0) -> Asking:
+    return Asking(text=text, now=now, created=1000.0 + now, id=id, options=Options(model=model))
+
+
+def session_of(questions: int = 0, *, max_waiting: int = 8) -> Session:
+    """A session with so many questions, the first of them running."""
+    session = Session("s", max_waiting=max_waiting, context=Context())
+    for _ in range(questions):
+        session.ask(asking(), when_busy="queue", model="m")
+        session.start(now=2.0)
+    return session
+
+
+def running(session: Session) -> Turn:
+    assert session.running is not None
+    return session.running
+
+
+def summary(events: list[Event]) -> list[tuple[object, ...]]:
+    told: list[tuple[object, ...]] = []
+    for event in events:
+        match event:
+            case Question():
+                told.append(("question", event.seq, event.turn))
+            case Token():
+                told.append(("token", event.seq, event.turn, event.text))
+            case Done():
+                told.append(("done", event.seq, event.turn, event.reason))
+    return told
+
+
+def assert_proves(done: Event, answer: str) -> None:
+    assert isinstance(done, Done)
+    assert (done.check.chars, done.check.sha256) == (len(answer), sha256(answer.encode()).hexdigest())
+
+
+def rewind(session: Session, lost: list[Event]) -> list[Event]:
+    return session.rewind(lost, now=9.0, model="m", error=FAILURE)
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_one_event_and_tells_all_of_the_asking() -> None:
+    """It is the acknowledgement."""
+    session = session_of()
+
+    (question,) = session.ask(asking("why?", id="q1"), when_busy="queue", model="m")
+
+    assert question == Question(session="s", seq=1, turn="t1", id="q1", text="why?", created=1001.0)
+    assert (session.head, session.asked, session.idle) == (1, {"q1": "why?"}, False)
+
+
+def test_seq_counts_code_points_of_text_and_one_for_all_else() -> None:
+    """PROTOCOL 1: like a byte offset."""
+    session = session_of(1)
+    turn = running(session)
+
+    events = [
+        *session.text(turn, "a🙂", now=3.0),
+        *session.text(turn, "", now=3.0),
+        *session.text(turn, "\ud83d", now=3.0),
+        *session.end(turn, "stop", now=4.0, model="m"),
+    ]
+
+    assert summary(events) == [("token", 3, "t1", "a🙂"), ("token", 4, "t1", "\ufffd"), ("done", 5, "t1", "stop")]
+    assert_proves(events[-1], "a🙂\ufffd")
+
+
+def test_questions_wait_in_order_and_one_is_answered_at_a_time() -> None:
+    """First in, first out."""
+    session = session_of(3)
+    order = [running(session).id]
+    while session.running is not None:
+        assert session.start(now=3.0) is None
+        session.end(session.running, "stop", now=3.0, model="m")
+        if (turn := session.start(now=3.0)) is not None:
+            order.append(turn.id)
+
+    assert order == ["t1", "t2", "t3"]
+    assert session.idle
+
+
+def test_replace_cancels_the_running_turn_and_waits_behind_the_others() -> None:
+    """`when_busy: replace` is about the running turn only."""
+    session = session_of(2)
+
+    events = session.ask(asking(), when_busy="replace", model="m")
+
+    assert summary(events) == [("done", 3, "t1", "cancelled"), ("question", 4, "t4")]
+    assert [turn.id for turn in session.waiting] == ["t2", "t4"]
+
+
+def test_an_edit_cancels_what_it_replaces_and_all_that_follows() -> None:
+    """Earlier turns stay."""
+    session = session_of(4)
+
+    events = session.replace("t2", asking("what?"), model="m")
+
+    assert [event[:2] + event[3:] for event in summary(events)] == [
+        ("done", 5, "cancelled"),
+        ("done", 6, "cancelled"),
+        ("done", 7, "cancelled"),
+        ("question", 8),
+    ]
+    question = events[-1]
+    assert isinstance(question, Question)
+    assert (question.replaces, question.text) == ("t2", "what?")
+    assert (running(session).id, [turn.id for turn in session.waiting]) == ("t1", ["t8"])
+
+
+def test_the_first_end_wins() -> None:
+    """A cancel and the upstream's own end may cross; text that comes later is not logged."""
+    session = session_of(1)
+    turn = running(session)
+    session.cancel(turn, "cancelled", now=3.0, model="m")
+
+    assert session.text(turn, "late", now=3.0) == []
+    assert session.end(turn, "stop", now=3.0, model="m") == []
+    assert session.head == 2
+
+
+def test_a_cancel_names_the_model_that_was_asked() -> None:
+    """The question's own, or the configured one."""
+    session = Session("s")
+    for model in ("big", None):
+        session.ask(asking(model=model), when_busy="queue", model="small")
+    ends = [session.cancel(turn, "cancelled", now=2.0, model="small")[-1] for turn in list(session.waiting)]
+
+    assert [end.model for end in ends if isinstance(end, Done)] == ["big", "small"]
+
+
+def test_a_cancel_finds_the_running_or_any_waiting_turn() -> None:
+    """And nothing else."""
+    session = session_of(2)
+
+    assert session.find(None) is session.find("t1") is session.running
+    assert session.find("t2") is session.waiting[0]
+    for turn in ("t3", "nonsense"):
+        with pytest.raises(TurnNotFound):
+            session.find(turn)
+
+
+def test_old_ids_leave_the_memory_first() -> None:
+    """The store knows them still."""
+    session = Session("s")
+    for number in range(REMEMBERED + 2):
+        session.remember(f"q{number}", "why?")
+
+    assert len(session.asked) == REMEMBERED
+    assert next(iter(session.asked)) == "q2"
+
+
+ILLEGAL: list[tuple[str, type[AskbotError], Callable[[Session], object]]] = [
+    ("busy", Busy, lambda session: session.ask(asking(id="x"), when_busy="reject", model="m")),
+    ("full", QueueFull, lambda session: session.ask(asking(id="x"), when_busy="queue", model="m")),
+    ("full, replace", QueueFull, lambda session: session.ask(asking(id="x"), when_busy="replace", model="m")),
+    ("no such turn", TurnNotFound, lambda session: session.replace("nonsense", asking(id="x"), model="m")),
+    ("not running", TurnNotFound, lambda session: session.find("t99")),
+]
+
+
+@pytest.mark.parametrize(("name", "error", "act"), ILLEGAL, ids=[name for name, _, _ in ILLEGAL])
+def test_illegal_input_raises_and_changes_nothing(
+    name: str, error: type[AskbotError], act: Callable[[Session], object]
+) -> None:
+    """PROTOCOL 4: a frame that is not followed changes nothing."""
+    session = session_of(3, max_waiting=2)
+    before = snapshot(session)
+
+    with pytest.raises(error):
+        act(session)
+
+    assert snapshot(session) == before
+
+
+def snapshot(session: Session) -> object:
+    """All that a session holds."""
+
+    def of(turn: Turn | None) -> object:
+        return turn and (turn.seq, turn.state, turn.chars, bytes(turn.answer), turn.half, turn.first_token)
+
+    exchanges = session.context and list(session.context.exchanges)
+    return copy.deepcopy(
+        (
+            session.head,
+            of(session.running),
+            [of(turn) for turn in session.waiting],
+            session.asked,
+            sorted(session.ended),
+            exchanges,
+            session.context and session.context.weight,
+        )
+    )
+
+
+# --- rewinding -------------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_question_was_never_asked() -> None:
+    """Its id may be asked again, its place is free."""
+    session = session_of(1)
+    lost = session.ask(asking(id="q"), when_busy="queue", model="m")
+
+    assert rewind(session, lost) == []
+    assert (session.head, len(session.waiting), session.asked, running(session).id) == (1, 0, {}, "t1")
+
+
+def test_a_lost_question_that_had_begun_ends_without_a_word() -> None:
+    """Nobody knows of it."""
+    session = session_of()
+    lost = session.ask(asking(), when_busy="queue", model="m")
+    turn = session.start(now=2.0)
+
+    assert rewind(session, lost) == []
+    assert turn is not None
+    assert (turn.state, session.idle, session.head) == (State.ENDED, True, 0)
+    assert session.text(turn, "late", now=3.0) == []
+
+
+def test_a_turn_that_lost_text_ends_with_what_is_left() -> None:
+    """In the place of what was lost."""
+    session = session_of(1)
+    turn = running(session)
+    session.text(turn, "kept", now=3.0)
+    lost = [*session.text(turn, "lost", now=3.0), *session.text(turn, "too\ud83d", now=3.0)]
+
+    (owed,) = rewind(session, lost)
+
+    assert summary([owed]) == [("done", 6, "t1", "error")]
+    assert_proves(owed, "kept")
+    assert isinstance(owed, Done)
+    assert owed.error == FAILURE
+    assert (session.idle, session.head) == (True, 6)
+
+
+def test_a_lost_end_is_owed_as_it_was() -> None:
+    """No text was lost, so the turn ended as it did."""
+    session = session_of(1)
+    turn = running(session)
+    session.text(turn, "all", now=3.0)
+    lost = session.end(turn, "length", now=4.0, model="m")
+
+    assert rewind(session, lost) == lost
+
+
+def test_a_lost_end_with_lost_text_says_what_is_left() -> None:
+    """Also where the next turn has begun already."""
+    session = session_of(2)
+    turn = running(session)
+    session.text(turn, "kept", now=3.0)
+    lost = [*session.text(turn, "lost", now=3.0), *session.end(turn, "stop", now=4.0, model="m")]
+    following = session.start(now=5.0)
+
+    (owed,) = rewind(session, lost)
+
+    assert summary([owed]) == [("done", 7, "t1", "error")]
+    assert_proves(owed, "kept")
+    assert session.running is following
+
+
+def test_the_end_of_a_cancelled_waiting_turn_is_owed_too() -> None:
+    """The running one goes on."""
+    session = session_of(3)
+    lost = session.cancel(session.waiting[0], "cancelled", now=3.0, model="m")
+
+    (owed,) = rewind(session, lost)
+
+    assert summary([owed]) == [("done", 4, "t2", "cancelled")]
+    assert (running(session).id, [turn.id for turn in session.waiting]) == ("t1", ["t3"])
+
+
+def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
+    """Text, ends, a cancelled waiting turn, and a question that replaced it all."""
+    session = session_of(3)
+    first = running(session)
+    session.text(first, "kept", now=3.0)
+    lost = [
+        *session.text(first, "lost", now=3.0),
+        *session.cancel(session.waiting[1], "cancelled", now=3.0, model="m"),
+        *session.text(first, "lost", now=3.0),
+        *session.replace("t1", asking(id="e"), model="m"),
+    ]
+
+    owed = rewind(session, lost)
+
+    assert summary(owed) == [
+        ("done", 8, "t3", "cancelled"),
+        ("done", 9, "t2", "cancelled"),
+        ("done", 10, "t1", "error"),
+    ]
+    assert_proves(owed[2], "kept")
+    assert (session.idle, session.asked, session.head) == (True, {}, 10)
+
+
+def test_after_a_loss_the_context_is_read_anew() -> None:
+    """It may show text that was lost, or miss turns that a lost question replaced."""
+    session = session_of(1)
+    rewind(session, session.end(running(session), "stop", now=3.0, model="m"))
+
+    assert session.context is None
+
+
+def test_ends_that_are_stored_are_not_kept() -> None:
+    """A turn's answer is in the log, not here."""
+    session = session_of(2)
+    (done,) = session.end(running(session), "stop", now=3.0, model="m")
+    session.stored(done.seq - 1)
+    assert list(session.ended) == [done.seq]
+    session.stored(done.seq)
+    assert not session.ended
+
+
+# --- anything at all -------------------------------------------------------------------------------------------------
+
+reasons: st.SearchStrategy[Reason] = st.sampled_from(["stop", "length", "refused", "error"])
+whens: st.SearchStrategy[WhenBusy] = st.sampled_from(["queue", "reject", "replace"])
+
+
+class AnySession(RuleBasedStateMachine):
+    """Plays any commands, and a store that takes or loses what it is given; `log` is what a reader has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session = Session("s", max_waiting=3, context=Context())
+        self.events: list[Event] = []  # stored, or shown as owed
+        self.pending: list[Event] = []
+        self.begun: list[int] = []
+        self.now = 0.0
+
+    def add(self, events: list[Event]) -> None:
+        self.now += 1
+        self.pending += events
+
+    def attempt(self, act: Callable[[], list[Event]]) -> None:
+        before = snapshot(self.session)
+        try:
+            self.add(act())
+        except AskbotError:
+            assert snapshot(self.session) == before
+
+    @rule(when=whens)
+    def ask(self, when: WhenBusy) -> None:
+        self.attempt(lambda: self.session.ask(asking(id=f"q{self.now}", now=self.now), when_busy=when, model="m"))
+
+    @rule(data=st.data())
+    def replace(self, data: st.DataObject) -> None:
+        turns = [event.turn for event in self.events if isinstance(event, Question)]
+        if turns:
+            turn = data.draw(st.sampled_from(turns))
+            self.attempt(lambda: self.session.replace(turn, asking(now=self.now), model="m"))
+
+    @precondition(lambda self: not self.pending)  # the hub waits until the question is stored
+    @rule()
+    def start(self) -> None:
+        turn = self.session.start(now=self.now)
+        if turn is not None:
+            self.begun.append(turn.seq)
+
+    @rule(piece=st.text(st.sampled_from("aé🙂\ud83d\ude42"), max_size=4))
+    def text(self, piece: str) -> None:
+        if self.session.running is not None:
+            self.add(self.session.text(self.session.running, piece, now=self.now))
+
+    @rule(reason=reasons)
+    def end(self, reason: Reason) -> None:
+        if self.session.running is not None:
+            self.add(self.session.end(self.session.running, reason, now=self.now, model="m"))
+
+    @rule(turn=st.none() | st.integers(0, 30).map(lambda seq: f"t{seq}"))
+    def cancel(self, turn: str | None) -> None:
+        self.attempt(lambda: self.session.cancel(self.session.find(turn), "cancelled", now=self.now, model="m"))
+
+    @precondition(lambda self: self.pending)
+    @rule()
+    def store_takes(self) -> None:
+        self.events += self.pending
+        self.pending = []
+        self.session.stored(self.events[-1].seq)
+
+    @precondition(lambda self: self.pending)
+    @rule()
+    def store_fails(self) -> None:
+        self.events += self.session.rewind(self.pending, now=self.now, model="m", error=FAILURE)
+        self.pending = []
+        self.session.context = Context()
+
+    @invariant()
+    def positions_are_contiguous(self) -> None:
+        place = 0
+        for event in [*self.events, *self.pending]:
+            assert event.start == place
+            place = event.seq
+        assert place == self.session.head
+
+    @invariant()
+    def one_runs_at_most_and_the_queue_is_bounded_and_in_order(self) -> None:
+        waiting = [turn.seq for turn in self.session.waiting]
+        assert waiting == sorted(waiting)
+        assert len(waiting) <= 3
+        states = [turn.state for turn in self.session.waiting]
+        assert states == [State.WAITING] * len(states)
+        assert self.session.running is None or self.session.running.state is State.ANSWERING
+
+    @invariant()
+    def turns_begin_in_the_order_of_their_questions(self) -> None:
+        assert self.begun == sorted(set(self.begun))
+
+    @invariant()
+    def every_turn_is_a_question_then_text_then_one_end_that_proves_it(self) -> None:
+        answers: dict[str, str] = {}
+        for event in [*self.events, *self.pending]:
+            match event:
+                case Question():
+                    assert event.turn not in answers
+                    answers[event.turn] = ""
+                case Token():
+                    answers[event.turn] += event.text
+                case Done():
+                    assert_proves(event, answers.pop(event.turn))
+                    answers[event.turn] = "ended"
+        open_turns = {turn for turn, answer in answers.items() if answer != "ended"}
+        known = [self.session.running, *self.session.waiting]
+        assert open_turns == {turn.id for turn in known if turn is not None}
+
+    @invariant()
+    def the_log_can_be_read_from_anywhere(self) -> None:
+        log = Log("s")
+        for event in self.events:
+            log.append(event)
+        after = log.head // 2
+        read = log.slices(after=after)
+        assert (read[0].start if read else log.head) == after
+
+    def teardown(self) -> None:
+        """In the end every question has its `done`."""
+        for turn in [*self.session.waiting, self.session.running]:
+            if turn is not None:
+                self.add(self.session.cancel(turn, "interrupted", now=self.now, model="m"))
+        self.every_turn_is_a_question_then_text_then_one_end_that_proves_it()
+        assert self.session.idle
+
+
+TestAnySession = AnySession.TestCase
+TestAnySession.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

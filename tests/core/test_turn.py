@@ -1,0 +1,153 @@
+"""Turn: every state with every input, and text however it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askbot_ws.core.turn import State, Turn, place_of, turn_at
+from askbot_ws.errors import TurnNotFound
+
+texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text("🙂é\ufeffa", max_size=8)
+
+
+def turn_in(state: State) -> Turn:
+    turn = Turn(1, "why?", asked=10.0)
+    if state is not State.WAITING:
+        turn.start(now=11.0)
+        turn.text("so", now=12.0)
+    if state is State.ENDED:
+        turn.end()
+    return turn
+
+
+def halves(text: str) -> list[str]:
+    """A text as UTF-16 units, each a piece of its own."""
+    data = text.encode("utf-16-le")
+    return [data[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(data), 2)]
+
+
+def feed(pieces: list[str]) -> tuple[Turn, str]:
+    turn = Turn(1, "why?", asked=0.0)
+    turn.start(now=0.0)
+    logged = "".join([turn.text(piece, now=1.0) for piece in pieces]) + turn.flush(now=1.0)
+    return turn, logged
+
+
+@pytest.mark.parametrize(
+    ("state", "act", "result", "then"),
+    [
+        (State.WAITING, "start", None, State.ANSWERING),
+        (State.WAITING, "text", "", State.WAITING),
+        (State.WAITING, "flush", "", State.WAITING),
+        (State.WAITING, "end", True, State.ENDED),
+        (State.WAITING, "rewind", None, State.WAITING),
+        (State.ANSWERING, "start", ValueError, State.ANSWERING),
+        (State.ANSWERING, "text", "more", State.ANSWERING),
+        (State.ANSWERING, "flush", "", State.ANSWERING),
+        (State.ANSWERING, "end", True, State.ENDED),
+        (State.ANSWERING, "rewind", None, State.ANSWERING),
+        (State.ENDED, "start", ValueError, State.ENDED),
+        (State.ENDED, "text", "", State.ENDED),
+        (State.ENDED, "flush", "", State.ENDED),
+        (State.ENDED, "end", False, State.ENDED),
+        (State.ENDED, "rewind", None, State.ENDED),
+    ],
+)
+def test_every_state_knows_every_input(state: State, act: str, result: object, then: State) -> None:
+    """Illegal input raises or does nothing; the first end wins."""
+    turn = turn_in(state)
+    before = bytes(turn.answer)
+    acts: dict[str, Callable[[], object]] = {
+        "start": lambda: turn.start(now=20.0),
+        "text": lambda: turn.text("more", now=20.0),
+        "flush": lambda: turn.flush(now=20.0),
+        "end": turn.end,
+        "rewind": lambda: turn.rewind(lost=0),
+    }
+
+    if result is ValueError:
+        with pytest.raises(ValueError, match="can't start"):
+            acts[act]()
+    else:
+        assert acts[act]() == result
+
+    assert turn.state is then
+    assert turn.answer == before + (b"more" if result == "more" else b"")
+
+
+@given(text=texts, data=st.data())
+def test_text_cut_anywhere_is_the_text(text: str, data: st.DataObject) -> None:
+    """Also inside a character: some providers cut UTF-16 in the middle of a pair."""
+    units = halves(text)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(units)), max_size=6)))
+    pieces = ["".join(units[a:b]) for a, b in zip([0, *cuts], [*cuts, len(units)], strict=True)]
+
+    turn, logged = feed(pieces)
+
+    assert logged == turn.answer.decode() == text
+    assert (turn.check().chars, turn.check().sha256) == (len(text), sha256(text.encode()).hexdigest())
+
+
+@given(pieces=st.lists(st.text(st.sampled_from("a\ud83d\ude42é\udc00"), max_size=4), max_size=8))
+def test_what_has_no_other_half_is_replaced(pieces: list[str]) -> None:
+    """Whatever the provider sends, what is logged is text, and the whole of it, one sign for each half."""
+    whole = "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    turn, logged = feed(pieces)
+
+    assert logged == whole
+    assert (turn.answer.decode(), turn.chars) == (whole, len(whole))
+
+
+def test_a_half_waits_for_the_other() -> None:
+    """Nothing is logged for it until then."""
+    turn = turn_in(State.ANSWERING)
+
+    assert [turn.text(piece, now=13.0) for piece in ("\ud83d", "", "\ude42")] == ["", "", "🙂"]
+
+
+@given(text=texts, data=st.data())
+def test_what_was_lost_was_never_there(text: str, data: st.DataObject) -> None:
+    """The proof is of what is left; a half that waited is lost as well."""
+    turn, _ = feed([text])
+    turn.text("\ud83d", now=1.0)
+    lost = data.draw(st.integers(0, len(text)))
+
+    turn.rewind(lost=lost)
+
+    left = text[: len(text) - lost]
+    assert turn.flush(now=1.0) == ""
+    assert (turn.answer.decode(), turn.chars) == (left, len(left))
+
+
+def test_times_count_from_the_question() -> None:
+    """How long it waited, until its first text, and in all."""
+    turn = turn_in(State.ENDED)
+    timing = turn.timing(now=15.0)
+
+    assert (timing.queued, timing.first_token, timing.total) == (1.0, 2.0, 5.0)
+
+
+def test_a_turn_that_never_began_was_waiting_all_the_time() -> None:
+    """And has no first token."""
+    timing = turn_in(State.WAITING).timing(now=15.0)
+
+    assert (timing.queued, timing.first_token, timing.total) == (5.0, None, 5.0)
+
+
+@given(seq=st.integers(1, 2**53 - 1))
+def test_a_name_tells_the_place(seq: int) -> None:
+    """A place in the log is never given twice."""
+    assert place_of(turn_at(seq)) == seq == place_of(Turn(seq, "", asked=0.0).id)
+
+
+@pytest.mark.parametrize("name", ["", "t", "t0", "t01", "1", "t-1", "t1 ", "t1\n", "t٣", "t" + "9" * 17])
+def test_what_is_no_name_is_not_found(name: str) -> None:
+    """Clients may send anything."""
+    with pytest.raises(TurnNotFound):
+        place_of(name)

@@ -1,0 +1,237 @@
+"""What the tests of the hub have in common: stores that fail and wait, a reader, a hub around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from askbot_ws.core.log import Log
+from askbot_ws.errors import SessionNotFound, StoreError
+from askbot_ws.frames import Ask, Done, Error, Event, Frame, Question, Token, TurnRecord
+from askbot_ws.hub import Hub, Live, Policy
+from askbot_ws.store import Store
+from askbot_ws.store.memory import MemoryStore
+from askbot_ws.testing import ScriptedUpstream
+from askbot_ws.upstream import Upstream
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FragileStore:
+    """A store in memory that can be broken, at once or after a while, and can be made to wait like a slow disk."""
+
+    def __init__(self, *, clock: Callable[[], float] = lambda: 1_700_000_000.0) -> None:
+        self.inner: Store = MemoryStore(clock=clock)
+        self.broken: Callable[[Sequence[Event]], bool] = lambda _: False  # says which batches fail
+        self.slow = False  # every append takes at least a few rounds of the loop
+        self.gate = asyncio.Event()  # no append is done while it is closed
+        self.gate.set()
+        self.unfinished: list[str] = []
+        self.stored: list[Event] = []  # all that is durable
+        self.batches = 0
+        self.sweeps = 0
+        self.closed = False
+        self._busy = False
+
+    def break_down(self) -> None:
+        self.broken = lambda _: True
+
+    def mend(self) -> None:
+        self.broken = lambda _: False
+
+    def durable(self, session: str) -> list[Event]:
+        return [event for event in self.stored if event.session == session]
+
+    def append(self, events: Sequence[tuple[Event, bytes]]) -> Awaitable[None] | None:
+        assert not self._busy, "one call at a time"
+        self.batches += 1
+        if self.slow:
+            self._busy = True
+            return self._later(events)
+        self._now(events)
+        return None
+
+    async def _later(self, events: Sequence[tuple[Event, bytes]]) -> None:
+        try:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await self.gate.wait()
+            self._now(events)
+        finally:
+            self._busy = False
+
+    def _now(self, events: Sequence[tuple[Event, bytes]]) -> None:
+        if self.broken([event for event, _ in events]):
+            raise StoreError
+        waiting = self.inner.append(events)
+        assert waiting is None
+        self.stored += [event for event, _ in events]
+
+    async def open(self) -> Sequence[str]:
+        return self.unfinished
+
+    def create(self, session: str) -> Log:
+        return self.inner.create(session)
+
+    async def load(self, session: str) -> Log:
+        await asyncio.sleep(0)
+        return await self.inner.load(session)
+
+    def release(self, session: str) -> None:
+        self.inner.release(session)
+
+    async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
+        return await self.inner.read(session, after=after, limit=limit)
+
+    async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+        await asyncio.sleep(0)
+        return await self.inner.turns(session, before=before, limit=limit)
+
+    async def asked(self, session: str, id: str) -> str | None:
+        await asyncio.sleep(0)
+        return await self.inner.asked(session, id)
+
+    async def forget(self, session: str) -> None:
+        await self.inner.forget(session)
+
+    async def sweep(self, *, before: float) -> int:
+        self.sweeps += 1
+        return await self.inner.sweep(before=before)
+
+    async def ping(self) -> None:
+        await self.inner.ping()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Ear:
+    """A reader that keeps what it is woken for, and holds the hub to promise 2: what it is shown is stored."""
+
+    def __init__(self, live: Live, store: FragileStore | None = None) -> None:
+        self.live = live
+        self.events: list[Event] = []
+        self.told_frames: list[Frame] = []
+        self.changed = asyncio.Event()
+        self._store = store
+
+    def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
+        assert frames[0][0].start == start
+        if self.events:
+            assert start == self.events[-1].seq, "a gap or an overlap"
+        self.events += [event for event, _ in frames]
+        if self._store is not None:
+            durable = max((event.seq for event in self._store.durable(self.live.id)), default=0)
+            shown = [event.seq for event, _ in frames if not isinstance(event, Done)]
+            assert all(seq <= durable for seq in shown), "shown before it was logged"
+        self.changed.set()
+
+    def told(self, frame: Frame) -> None:
+        self.told_frames.append(frame)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not true():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def done(self, count: int = 1) -> Done:
+        """The end of the turn that ends as the `count`-th."""
+        await self.until(lambda: len(self.dones) >= count)
+        return self.dones[count - 1]
+
+    async def heard(self, text: str) -> None:
+        await self.until(lambda: text in "".join(e.text for e in self.events if isinstance(e, Token)))
+
+    @property
+    def dones(self) -> list[Done]:
+        return [event for event in self.events if isinstance(event, Done)]
+
+    @property
+    def questions(self) -> list[Question]:
+        return [event for event in self.events if isinstance(event, Question)]
+
+    def answer(self, turn: str) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, Token) and event.turn == turn)
+
+    @property
+    def codes(self) -> list[str]:
+        return [frame.code for frame in self.told_frames if isinstance(frame, Error)]
+
+
+@asynccontextmanager
+async def hub_of(
+    *scripts: Sequence[str | float | asyncio.Event | Exception],
+    store: FragileStore | None = None,
+    upstream: Upstream | None = None,
+    policy: Policy | None = None,
+) -> AsyncGenerator[Hub]:
+    upstream = upstream or ScriptedUpstream(*scripts)
+    wall = Clock()
+    async with asyncio.timeout(20):
+        async with Hub(store or FragileStore(), upstream, policy or Policy(), clock=Clock(), wall=wall) as hub:
+            yield hub
+
+
+def listen(hub: Hub, live: Live | None = None, store: FragileStore | None = None) -> Ear:
+    """Attach a reader to a session, or to a new one."""
+    ear = Ear(live or hub.create(), store)
+    hub.attach(ear.live, ear)
+    return ear
+
+
+async def ask(hub: Hub, ear: Ear, text: str = "why?", **fields: object) -> str:
+    """Ask; returns the newest turn."""
+    await hub.ask(ear.live, Ask.model_validate({"text": text} | fields))
+    return ear.questions[-1].turn
+
+
+async def rounds(count: int = 20) -> None:
+    """Let everything that can happen by now happen."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def assert_proven(done: Done, answer: str) -> None:
+    """The check of a `done` is the answer's."""
+    assert (done.check.chars, done.check.sha256) == (len(answer), sha256(answer.encode()).hexdigest())
+
+
+def assert_sound(events: Sequence[Event]) -> None:
+    """A log has no gap, and each of its turns is a question, then text, then exactly one end, which proves the text."""
+    place = 0
+    text: dict[str, str] = {}
+    ended: set[str] = set()
+    for event in events:
+        assert event.start == place
+        place = event.seq
+        match event:
+            case Question():
+                assert event.turn not in text
+                text[event.turn] = ""
+            case Token():
+                assert event.turn not in ended
+                text[event.turn] += event.text
+            case Done():
+                assert event.turn not in ended
+                ended.add(event.turn)
+                assert_proven(event, text[event.turn])
+    assert ended == set(text)
+
+
+async def exists(hub: Hub, session: str) -> bool:
+    try:
+        await hub.open(session)
+    except SessionNotFound:
+        return False
+    return True

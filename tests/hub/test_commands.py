@@ -1,0 +1,312 @@
+"""Commands: asked once, cancel, retry, edit, forget."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from askbot_ws.errors import (
+    AskbotError,
+    Busy,
+    InvalidFrame,
+    Overloaded,
+    QuestionEmpty,
+    QueueFull,
+    SessionNotFound,
+    TurnNotFound,
+)
+from askbot_ws.frames import Ask, Cancel, Edit, Retry, WhenBusy
+from askbot_ws.hub import Policy
+from askbot_ws.testing import ScriptedUpstream
+
+from .story import FragileStore, ask, assert_sound, exists, hub_of, listen, rounds
+from .test_answering import shown
+
+
+async def test_a_question_sent_again_is_not_asked_again() -> None:
+    """Promise 3, also when both arrive at once."""
+    upstream = ScriptedUpstream()
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(upstream=upstream, store=store) as hub:
+        ear = listen(hub)
+        await asyncio.gather(*(hub.ask(ear.live, Ask(id="q", text="why?")) for _ in range(3)))
+        await ear.done()
+        await hub.ask(ear.live, Ask(id="q", text="why?"))
+        await rounds()
+
+    assert (len(upstream.prompts), len(ear.questions)) == (1, 1)
+
+
+async def test_a_question_sent_again_after_the_session_left_the_memory_is_not_asked_again() -> None:
+    """Promise 3: the store remembers, however long ago that was."""
+    upstream = ScriptedUpstream()
+    async with hub_of(upstream=upstream, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        for number in range(60):
+            await ask(hub, ear, "why?", id=f"q{number}")
+            await ear.done(number + 1)
+        hub.detach(ear.live, ear)
+        await rounds()
+        assert hub.sessions == 0
+        again = listen(hub, await hub.open(ear.live.id))
+        await hub.ask(again.live, Ask(id="q0", text="why?"))
+        await hub.ask(again.live, Ask(id="q59", text="why?"))
+        await rounds()
+
+    assert (len(upstream.prompts), again.events) == (60, [])
+
+
+async def test_one_id_is_one_question() -> None:
+    """The same id with another text is a client's mistake, and named as one."""
+    async with hub_of() as hub:
+        ear = listen(hub)
+        await ask(hub, ear, "why?", id="q")
+        with pytest.raises(InvalidFrame, match=r"^id: "):
+            await hub.ask(ear.live, Ask(id="q", text="what?"))
+        await ear.done()
+
+    assert len(ear.questions) == 1
+
+
+async def test_retry_and_edit_sent_again_are_not_done_again() -> None:
+    """Promise 3 is about them as well."""
+    async with hub_of() as hub:
+        ear = listen(hub)
+        turn = await ask(hub, ear)
+        await ear.done()
+        for _ in range(2):
+            await hub.retry(ear.live, Retry(id="r", turn=turn))
+            await hub.edit(ear.live, Edit(id="e", turn=turn, text="what?"))
+        await ear.done(3)
+        await rounds()
+
+    assert [question.id for question in ear.questions] == [None, "r", "e"]
+
+
+async def test_cancel_stops_the_provider_and_keeps_the_text() -> None:
+    """Whoever cancels still has what was said, and a proof of it."""
+    upstream = ScriptedUpstream(["half", asyncio.Event()], ["next"])
+    async with hub_of(upstream=upstream) as hub:
+        ear = listen(hub)
+        turn = await ask(hub, ear)
+        await ear.heard("half")
+        await hub.cancel(ear.live, Cancel())
+        await rounds()
+        assert upstream.stopped == 1
+        second = await ask(hub, ear, "next?")
+        await ear.done(2)
+
+    assert (ear.dones[0].reason, ear.answer(turn), ear.answer(second)) == ("cancelled", "half", "next")
+    assert shown(upstream) == ["why?", "half", "next?"]
+    assert_sound(ear.events)
+
+
+async def test_a_turn_cancelled_before_it_began_does_not_block_the_next() -> None:
+    """The running turn ends, the next one's task exists but has not had its first step: it is cancelled right then."""
+    upstream = ScriptedUpstream(["1"], ["3"])
+    async with hub_of(upstream=upstream) as hub:
+        ear = listen(hub)
+        turns = [await ask(hub, ear, text) for text in ("1?", "2?", "3?")]
+        session = ear.live.session
+        while session.running is None or session.running.id != turns[1]:
+            await rounds(1)
+        await hub.cancel(ear.live, Cancel(turn=turns[1]))
+        await ear.done(3)
+        await rounds()
+        assert ear.live.task is None
+
+    assert {done.turn: done.reason for done in ear.dones} == {
+        turns[0]: "stop",
+        turns[1]: "cancelled",
+        turns[2]: "stop",
+    }
+
+
+async def test_cancel_of_a_waiting_question_leaves_the_running_one() -> None:
+    """Its `done` stands between the slices of the running answer."""
+    held = asyncio.Event()
+    upstream = ScriptedUpstream(["a", held, "b"])
+    async with hub_of(upstream=upstream) as hub:
+        ear = listen(hub)
+        first = await ask(hub, ear)
+        second = await ask(hub, ear, "waits")
+        await ear.heard("a")
+        await hub.cancel(ear.live, Cancel(turn=second))
+        held.set()
+        await ear.done(2)
+
+    assert [(done.turn, done.reason) for done in ear.dones] == [(second, "cancelled"), (first, "stop")]
+    assert (ear.answer(first), len(upstream.prompts), upstream.stopped) == ("ab", 1, 0)
+    assert_sound(ear.events)
+
+
+@pytest.mark.parametrize("turn", [None, "t1", "t99", "nonsense"])
+async def test_there_is_nothing_to_cancel_retry_or_edit_in_an_empty_session(turn: str | None) -> None:
+    """Said so, and nothing changed."""
+    async with hub_of() as hub:
+        ear = listen(hub)
+        with pytest.raises(TurnNotFound):
+            await hub.cancel(ear.live, Cancel(turn=turn))
+        with pytest.raises(TurnNotFound):
+            await hub.retry(ear.live, Retry(turn=turn))
+        with pytest.raises(TurnNotFound):
+            await hub.edit(ear.live, Edit(turn=turn or "t1", text="x"))
+        assert (ear.events, ear.live.session.head) == ([], 0)
+
+
+@pytest.mark.parametrize(("when_busy", "error"), [("reject", Busy), ("queue", QueueFull), ("replace", QueueFull)])
+async def test_no_more_wait_than_may(when_busy: WhenBusy, error: type[AskbotError]) -> None:
+    """A question that is not taken changes nothing."""
+    async with hub_of([asyncio.Event()], policy=Policy(max_waiting=1)) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ask(hub, ear)
+        with pytest.raises(error):
+            await ask(hub, ear, when_busy=when_busy)
+        await rounds()
+        assert (len(ear.questions), ear.dones) == (2, [])
+
+
+async def test_replace_cancels_the_running_turn_first() -> None:
+    """`when_busy: replace`."""
+    upstream = ScriptedUpstream(["old", asyncio.Event()], ["new"])
+    async with hub_of(upstream=upstream) as hub:
+        ear = listen(hub)
+        first = await ask(hub, ear)
+        await ear.heard("old")
+        second = await ask(hub, ear, "other?", when_busy="replace")
+        await ear.done(2)
+
+    assert [(done.turn, done.reason) for done in ear.dones] == [(first, "cancelled"), (second, "stop")]
+    assert (ear.answer(second), upstream.stopped) == ("new", 1)
+    assert_sound(ear.events)
+
+
+async def test_edit_while_it_runs_cancels_it_and_asks_the_other() -> None:
+    """And whatever waited behind it; the model sees none of them."""
+    upstream = ScriptedUpstream(["one"], ["two", asyncio.Event()], ["edited"])
+    async with hub_of(upstream=upstream) as hub:
+        ear = listen(hub)
+        first = await ask(hub, ear, "1?")
+        await ear.done()
+        second = await ask(hub, ear, "2?")
+        third = await ask(hub, ear, "3?")
+        await ear.heard("two")
+        await hub.edit(ear.live, Edit(turn=second, text="2!"))
+        await ear.done(4)
+
+    assert {done.turn: done.reason for done in ear.dones[:3]} == {
+        first: "stop",
+        second: "cancelled",
+        third: "cancelled",
+    }
+    assert (ear.questions[-1].replaces, ear.questions[-1].text) == (second, "2!")
+    assert shown(upstream) == ["1?", "one", "2!"]
+    assert_sound(ear.events)
+
+
+async def test_retry_asks_the_last_question_again_without_its_answer() -> None:
+    """Without `turn` it is the last one, also after a restart of the session."""
+    upstream = ScriptedUpstream(["one"], ["two"], ["two again"], ["and again"])
+    async with hub_of(upstream=upstream, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        for number, text in enumerate(("1?", "2?"), 1):
+            await ask(hub, ear, text)
+            await ear.done(number)
+        await hub.retry(ear.live, Retry())
+        await ear.done(3)
+        hub.detach(ear.live, ear)
+        again = listen(hub, await hub.open(ear.live.id))
+        await hub.retry(again.live, Retry())
+        await again.done()
+
+    assert (ear.questions[-1].replaces, ear.questions[-1].text) == (ear.questions[1].turn, "2?")
+    assert (again.questions[-1].replaces, again.questions[-1].text) == (ear.questions[2].turn, "2?")
+    assert shown(upstream, 2) == shown(upstream, 3) == ["1?", "one", "2?"]
+
+
+async def test_a_question_goes_through_the_guard_when_edited_too() -> None:
+    """And the session stays as it was."""
+    async with hub_of() as hub:
+        ear = listen(hub)
+        turn = await ask(hub, ear)
+        await ear.done()
+        with pytest.raises(QuestionEmpty):
+            await hub.edit(ear.live, Edit(turn=turn, text="\u2060"))
+        assert len(ear.questions) == 1
+
+
+async def test_more_answers_than_the_server_can_give_are_refused_with_a_hint() -> None:
+    """`max_turns`; what is running is not touched, and there is room again after it."""
+    held = asyncio.Event()
+    async with hub_of([held, "a"], policy=Policy(max_turns=1)) as hub:
+        one, two = listen(hub), listen(hub)
+        await ask(hub, one)
+        with pytest.raises(Overloaded) as caught:
+            await ask(hub, two)
+        assert caught.value.retry_after is not None
+        await ask(hub, one, "waits behind its own")
+        held.set()
+        await one.done(2)
+        await rounds()
+        await ask(hub, two)
+        await two.done()
+
+
+async def test_a_forgotten_session_is_gone_for_everybody() -> None:
+    """Its turns end, the provider stops, other readers are told, and nothing is kept."""
+    upstream = ScriptedUpstream(["a", asyncio.Event()])
+    async with hub_of(upstream=upstream) as hub:
+        ear = listen(hub)
+        other = listen(hub, ear.live)
+        await ask(hub, ear)
+        await ask(hub, ear, "waits")
+        await ear.heard("a")
+        await hub.forget(ear.live, keep_quiet=ear)
+        assert (ear.codes, other.codes, upstream.stopped) == ([], ["session_not_found"], 1)
+        hub.detach(ear.live, ear)
+        hub.detach(ear.live, other)
+        assert not await exists(hub, ear.live.id)
+        assert hub.sessions == 0
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_command_that_waited_while_the_session_was_forgotten_finds_none(slow: bool) -> None:  # noqa: FBT001
+    """It must not write into a log that is gone; the server goes on."""
+    store = FragileStore()
+    store.slow = slow
+    async with hub_of(store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        turn = await ask(hub, ear)
+        await ear.done()
+        outcomes = await asyncio.gather(
+            hub.forget(ear.live, keep_quiet=None),
+            hub.ask(ear.live, Ask(text="still there?")),
+            hub.retry(ear.live, Retry()),
+            hub.edit(ear.live, Edit(turn=turn, text="x")),
+            hub.cancel(ear.live, Cancel()),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes[1:]] == [SessionNotFound] * 4
+        await ask(hub, other)
+        await other.done()
+
+
+async def test_whoever_stops_waiting_does_not_stop_the_question() -> None:
+    """A connection that dies in the middle of an `ask` leaves no lock behind."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store) as hub:
+        ear = listen(hub)
+        store.gate.clear()
+        asking = asyncio.create_task(hub.ask(ear.live, Ask(id="q", text="why?")))
+        await rounds()
+        asking.cancel()
+        await rounds()
+        store.gate.set()
+        await hub.ask(ear.live, Ask(id="q", text="why?"))
+        await ear.done()
+
+    assert len(ear.questions) == 1
