@@ -10,12 +10,13 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import psutil  # type: ignore[import-untyped]
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -53,14 +54,24 @@ class Askbot:
 
     async def ended(self, limit: float = 20) -> int:
         """Its exit code."""
-        async with asyncio.timeout(limit):
-            while (code := self.process.poll()) is None:
-                await asyncio.sleep(0.01)
-        return code
+        await eventually(lambda: self.process.poll() is not None, limit)
+        return self.process.returncode
 
     def lines(self) -> list[Json]:
         """What it has logged."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+
+async def eventually(true: Callable[[], bool], limit: float = 15) -> None:
+    """Wait for what nothing tells us of."""
+    async with asyncio.timeout(limit):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def resident(pid: int) -> int:
+    """How many bytes of memory a process takes."""
+    return int(psutil.Process(pid).memory_info().rss)
 
 
 def command(*flags: str) -> list[str]:
@@ -69,7 +80,7 @@ def command(*flags: str) -> list[str]:
 
 
 @contextmanager
-def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Iterator[Askbot]:
+def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Generator[Askbot]:
     """A server in a folder that asks a provider. Called again with the same folder, it is the next server there."""
     log = folder / "askbot.log"
     given = ["--store", "sqlite:///askbot.db", "--model", "scripted-1", *flags]
@@ -114,7 +125,7 @@ class ProviderProcess:
 
 
 @contextmanager
-def provider_process() -> Iterator[ProviderProcess]:
+def provider_process() -> Generator[ProviderProcess]:
     """A provider that takes our key only."""
     start = [sys.executable, "-m", "tests.provider", "--port", "0", "--key", KEY]
     with subprocess.Popen(start, stdout=subprocess.PIPE, cwd=ROOT, env=environment(), text=True) as process:
@@ -179,7 +190,7 @@ class Story:
         turn = self.turns[frame["turn"]]
         assert turn.done is None, f"{frame['type']} after done"
         if frame["type"] == "token":
-            assert 0 < len(frame["text"].encode()) <= SLICE
+            assert 0 < len(frame["text"].encode()) <= SLICE, f"a slice of {len(frame['text'].encode())} bytes"
             turn.answer += frame["text"]
         else:
             turn.done = frame
@@ -259,8 +270,12 @@ class Reader:
         self.socket.transport.abort()
 
 
+class NotReadyError(Exception):
+    """The connection did not begin with `ready`."""
+
+
 @asynccontextmanager
-async def reading(url: str, story: Story | None = None, **options: Any) -> AsyncIterator[Reader]:
+async def reading(url: str, story: Story | None = None, **options: Any) -> AsyncGenerator[Reader]:
     """A connection; it goes on where the story is. It has read `ready`."""
     story = story or Story()
     place = f"?session={story.session}&after={story.head}" if story.session else ""
@@ -269,7 +284,8 @@ async def reading(url: str, story: Story | None = None, **options: Any) -> Async
     )
     try:
         reader = Reader(socket, story)
-        assert (await reader.next())["type"] == "ready"
+        if (await reader.next())["type"] != "ready":
+            raise NotReadyError(reader.frames)
         yield reader
     finally:
         await socket.close()

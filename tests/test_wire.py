@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import pytest
@@ -51,7 +51,7 @@ def merged(dialogue: list[Json]) -> Iterator[Json]:
     last: Json | None = None
     for line in dialogue:
         frame = line.get("<", {})
-        before = last.get("<", {}) if last else {}
+        before: Json = last.get("<", {}) if last else {}
         if last and frame.get("type") == before.get("type") == "token" and frame["turn"] == before["turn"]:
             last = {"<": {**frame, "text": before["text"] + frame["text"]}}
             continue
@@ -160,23 +160,29 @@ class Player:
     def named(self, value: Any) -> Any:
         """A client's frame, with what the names stand for."""
         if isinstance(value, dict):
-            return {name: self.named(one) for name, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            return {name: self.named(one) for name, one in cast(Json, value).items()}
         return self.names[value] if isinstance(value, str) and value.startswith("$") else value
 
     def same(self, wanted: Any, told: Any, name: str = "") -> bool:
-        if wanted == "$any":
-            return True
-        if name == "created" and not str(wanted).startswith("$"):
-            return MOMENT.fullmatch(told) is not None
-        if name == "timing" and wanted is not None:
-            return wanted.keys() == told.keys() and (wanted["first_token"] is None) is (told["first_token"] is None)
-        if isinstance(wanted, dict):
-            return wanted.keys() == told.keys() and all(self.same(wanted[key], told[key], key) for key in wanted)  # pyright: ignore
-        if isinstance(wanted, list):
-            return len(wanted) == len(told) and all(map(self.same, wanted, told))  # pyright: ignore
-        if isinstance(wanted, str) and wanted.startswith("$"):
-            return isinstance(told, str) and self.names.setdefault(wanted, told) == told
-        return type(wanted) is type(told) and wanted == told
+        """Whether a frame, or a part of one, is as it is written."""
+        match wanted:
+            case "$any":
+                same = True
+            case str() if name == "created":
+                same = MOMENT.fullmatch(told) is not None
+            case {"queued": _, "first_token": first, **__}:
+                same = wanted.keys() == told.keys() and (first is None) is (told["first_token"] is None)
+            case dict():
+                parts = cast(Json, wanted)
+                same = parts.keys() == told.keys() and all(self.same(parts[key], told[key], key) for key in parts)
+            case list():
+                items: list[Any] = wanted  # pyright: ignore[reportUnknownVariableType]
+                same = len(items) == len(told) and all(map(self.same, items, told))
+            case str() if wanted.startswith("$"):
+                same = self.names.setdefault(wanted, told) == told
+            case _:
+                same = type(wanted) is type(told) and wanted == told
+        return same
 
 
 def causes(root: type[AskbotError] = AskbotError) -> Iterator[type[AskbotError]]:
@@ -204,6 +210,5 @@ def test_a_dialogue_says_what_it_shows(path: Path) -> None:
     assert list(dialogue[0]) == ["about"]
     assert list(dialogue[-1]) == ["view"]
     steps = [step for line in dialogue for step in line.get("upstream", [])]
-    waited = {step["wait"] for step in steps if isinstance(step, dict) and "wait" in step}
+    waited = {cast(Json, step)["wait"] for step in steps if isinstance(step, dict) and "wait" in step}
     assert waited - {"cancel"} == {line["go"] for line in dialogue if "go" in line}
-

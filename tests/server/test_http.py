@@ -177,7 +177,12 @@ async def test_the_socket_without_an_upgrade_says_what_is_spoken(server: Server)
 
 async def test_what_is_not_http_harms_nobody(server: Server) -> None:
     """Scanners say all kinds of things."""
-    for noise in (b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"\r\n" * 100, b"GET / HTTP/1.1\r\n" + b"x" * 100_000):
+    for noise in (
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET\r\n\r\n",
+        b"\r\n" * 100,
+        b"GET / HTTP/1.1\r\n" + b"x" * 100_000,
+    ):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(noise)
         writer.write_eof()
@@ -217,7 +222,13 @@ async def test_a_program_sends_no_origin_and_may_connect(server: Server) -> None
 
 async def test_a_page_that_got_our_address_by_rebinding_is_refused(server: Server) -> None:
     """Its Host and its Origin agree, but name somebody else's site."""
-    for host in (f"evil.example:{server.port}", f"127.evil.example:{server.port}", "[", "[::2]", "localhost.evil.example"):
+    for host in (
+        f"evil.example:{server.port}",
+        f"127.evil.example:{server.port}",
+        "[",
+        "[::2]",
+        "localhost.evil.example",
+    ):
         assert await status_of(server, host=host, Origin=f"http://{host}") == 403, host
 
 

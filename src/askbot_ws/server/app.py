@@ -15,6 +15,7 @@ import structlog
 from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from .. import __version__
@@ -30,6 +31,8 @@ from .socket import Socket
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
 CLOSING = 50  # connections closed at once in a drain: their clients come back all together otherwise
+CLOSING_SLOWLY = 10.0  # seconds that a slow reader has to take its close frame
+LAST_WORDS = 2.0  # seconds that a connection has for that when the server ends
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +59,7 @@ class Server:
         self._addresses: Counter[str] = Counter()
         self._listener: Listener
         self._closing: set[asyncio.Task[None]] = set()
+        self._ended = False
 
     @property
     def port(self) -> int:
@@ -154,7 +158,10 @@ class Server:
                     self._close_later(connection, 4408, "the reader was too slow for too long")
 
     def _close_later(self, connection: Connection, code: int, reason: str) -> None:
-        task = asyncio.create_task(connection.socket.close(code, reason))
+        if connection.socket.state is not State.OPEN:
+            return  # under way
+        patience = min(CLOSING_SLOWLY, self._settings.reader_timeout)
+        task = asyncio.create_task(connection.socket.shut(code, reason, within=patience))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -163,7 +170,7 @@ class Server:
     async def drain(self) -> None:
         """Take nothing new, let running answers end, tell the clients, and close."""
         log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
-        self._hub.draining = True
+        self._hub.refuse()
         self._listener.close(close_connections=False)
         for connection in tuple(self._connections):
             connection.going_away(limit=self._settings.drain)
@@ -173,12 +180,17 @@ class Server:
 
     async def close(self) -> None:
         """Close every connection, a few at a time, with the code that means: resume elsewhere."""
+        if self._ended:
+            return
         self._listener.close(close_connections=False)
-        while self._connections:
-            some = [connection.socket.close(1012) for connection in list(self._connections)[:CLOSING]]
-            await asyncio.wait_for(asyncio.gather(*some), 15)
-            await asyncio.sleep(0)
-        await self._listener.wait_closed()
+        left, tasks = list(self._connections), list[asyncio.Task[None]]()
+        while left:
+            some, left = left[:CLOSING], left[CLOSING:]
+            tasks += [asyncio.create_task(connection.socket.shut(1012, within=LAST_WORDS)) for connection in some]
+            await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # whoever is slow holds up nobody
+        await asyncio.gather(*tasks)
+        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=LAST_WORDS)
+        self._ended = True
 
 
 def _select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] | object) -> Subprotocol | None:
@@ -243,6 +255,7 @@ def _policy(settings: Settings, chosen: Chosen) -> Policy:
         memory=settings.memory,
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,
+        log_content=settings.log_content,
     )
 
 

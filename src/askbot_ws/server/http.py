@@ -15,6 +15,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from ..frames import schema
+from ..values import is_loopback
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",

@@ -43,7 +43,8 @@ class Reading:
         """The log has grown."""
         if self.cursor is None or not self._socket.writable:
             return
-        if self._catching_up is None and self.cursor.covers(start, frames[-1][0].seq):
+        light = sum(len(frame) for _, frame in frames) <= SLICE  # else `pump` cuts it, and looks at the socket between
+        if light and self._catching_up is None and self.cursor.covers(start, frames[-1][0].seq):
             for _, frame in frames:
                 self._socket.write(frame)
         else:

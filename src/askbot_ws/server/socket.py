@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from websockets.asyncio.connection import broadcast
@@ -37,6 +38,14 @@ class Socket(ServerConnection):
         """Send a text frame at once: no task, no queue. Whoever writes much looks at `writable` in between."""
         self.sent_at = self.loop.time()
         broadcast((self,), frame, text=True)
+
+    async def shut(self, code: int, reason: str = "", *, within: float) -> None:
+        """Close it, and where the other side takes no part in that, be gone all the same."""
+        try:
+            async with asyncio.timeout(within):
+                await self.close(code, reason)
+        except TimeoutError:
+            self.transport.abort()
 
     @property
     def writable(self) -> bool:
