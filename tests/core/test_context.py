@@ -165,8 +165,11 @@ def test_when_a_turn_leaves_older_ones_may_fit_again() -> None:
 
 def test_a_message_is_encoded_once() -> None:
     """As the provider wants it."""
-    assert Message.of("user", 'a"é').encoded == b'{"role": "user", "content": "a\\"\\u00e9"}'
-    assert Exchange(1, QUESTION, QUESTION).cost == 2 * (len("and now?") + 16)
+    message = Message.of("user", 'a"é')
+
+    assert message.encoded == b'{"role":"user","content":"a\\"\xc3\xa9"}'
+    assert message.text == 'a"é'
+    assert Exchange(1, QUESTION, QUESTION).cost == 2 * len(QUESTION.encoded)
 
 
 @given(sent=st.integers(0, 10**6), counted=st.integers(-1, 10**6))

@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..frames import TurnRecord
-from .log import size
 from .prompt import Message
 from .turn import Turn, place_of
-
-PER_MESSAGE = 16  # bytes: what the provider's template adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +26,8 @@ class Exchange:
 
 
 def cost(message: Message) -> int:
-    """What a message weighs, in bytes."""
-    return size(message.text) + PER_MESSAGE
+    """What a message weighs, in bytes: what JSON adds to it is about what the provider's template adds."""
+    return len(message.encoded)
 
 
 @dataclass(slots=True)

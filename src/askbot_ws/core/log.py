@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from ..frames import Event, Token
 
 SLICE = 32 * 1024  # bytes of text in one frame
+PIECE = SLICE // 4  # code points that surely fit into one
 MERGED = 1024  # code points up to which neighbours are kept as one: joining on costs a copy each time
 
 
@@ -130,6 +131,8 @@ def merge(events: Sequence[Event], *, after: int, limit: int = SLICE) -> list[Ev
         if type(event) is Token:
             token = cut(event, after=after) if event.start < after else event
             kept = shorten(token, limit=room)
+            if size(kept.text) > room < limit:
+                break  # not even one code point fits any more
             if run and run[-1].turn != kept.turn:
                 close_run()
             run.append(kept)

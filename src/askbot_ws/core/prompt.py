@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import orjson
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the prompt, with its JSON made once: a long history costs nothing to send again."""
+    """One message of the prompt, kept as its JSON only: a long history costs nothing to send again."""
 
     role: Role
-    text: str
     encoded: bytes
 
     @classmethod
     def of(cls, role: Role, text: str) -> Message:
         """A message, encoded."""
-        return cls(role, text, json.dumps({"role": role, "content": text}).encode())
+        return cls(role, orjson.dumps({"role": role, "content": text}))
+
+    @property
+    def text(self) -> str:
+        """What it says, decoded anew each time."""
+        content: str = orjson.loads(self.encoded)["content"]
+        return content
 
 
 @dataclass(frozen=True, slots=True)

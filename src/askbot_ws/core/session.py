@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..errors import Busy, QueueFull, TurnNotFound
 from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy
 from .context import Context
+from .log import PIECE
 from .prompt import Options
 from .turn import State, Turn, place_of
 
@@ -53,7 +54,7 @@ class Session:
         """Append a question. Raises `Busy`, `QueueFull`."""
         if when_busy == "reject" and not self.idle:
             raise Busy
-        if len(self.waiting) >= self.max_waiting:
+        if not self.idle and len(self.waiting) >= self.max_waiting:
             raise QueueFull
         events: list[Event] = []
         if when_busy == "replace" and self.running is not None:
@@ -108,10 +109,12 @@ class Session:
         return self._token(turn, turn.text(piece, now=now))
 
     def _token(self, turn: Turn, text: str) -> list[Event]:
-        if not text:
-            return []
-        self.head += len(text)
-        return [Token(session=self.id, seq=self.head, turn=turn.id, text=text)]
+        events: list[Event] = []
+        for start in range(0, len(text), PIECE):
+            piece = text[start : start + PIECE]
+            self.head += len(piece)
+            events.append(Token(session=self.id, seq=self.head, turn=turn.id, text=piece))
+        return events
 
     def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""

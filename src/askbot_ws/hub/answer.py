@@ -49,7 +49,8 @@ class Answerer:
         try:
             ending = await self._stream(live, turn)
         except UpstreamError as error:
-            log.warning("upstream_failed", session=live.id, turn=turn.id, code=error.code, cause=repr(error.__cause__))
+            cause = _without(turn.question, error.__cause__)
+            log.warning("upstream_failed", session=live.id, turn=turn.id, code=error.code, cause=cause)
             self.fail(live, turn, error)
         except Exception as error:  # one of the two edges: a fault in one turn is that turn's
             log.exception("turn_failed", session=live.id, turn=turn.id)
@@ -113,3 +114,8 @@ class Answerer:
             if not page or not context.older(page, budget=live.session.window):
                 return context
             before = page[0].from_ + 1
+
+
+def _without(question: str, cause: BaseException | None) -> str:
+    """What the provider said, for the log; some repeat what they were asked, and that is nobody's business."""
+    return repr(cause)[:1000].replace(repr(question)[1:-1], "[question]")

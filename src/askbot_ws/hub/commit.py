@@ -9,11 +9,15 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from ..core.log import join
+import structlog
+
+from ..core.log import PIECE, join
 from ..errors import StoreError
 from ..frames import Event, Token, encode
 from ..store import Store
 from .live import Live
+
+log = structlog.get_logger(__name__)
 
 OnLost: TypeAlias = Callable[[Live, Sequence[Event], StoreError], None]
 Entries: TypeAlias = Sequence[tuple[Event, bytes]]
@@ -40,7 +44,7 @@ class Commits:
         for event in events:
             pending = self._batch.setdefault(live, [])
             last = pending[-1] if pending else None
-            if type(event) is Token and type(last) is Token and last.turn == event.turn:
+            if type(event) is Token and type(last) is Token and _one_frame(last, event):
                 pending[-1] = join(last, event)
             else:
                 pending.append(event)
@@ -92,6 +96,10 @@ class Commits:
         except StoreError as error:
             self._land(waiters, error)
             return
+        except Exception as error:  # a fault of ours: it may cost these turns, but not all that come
+            log.exception("append_failed")
+            self._land(waiters, _as_store_error(error))
+            return
         if storing is None:
             self._land(waiters, None)
         else:
@@ -131,6 +139,10 @@ class Commits:
             self._owing[live] = None
 
 
+def _one_frame(one: Token, other: Token) -> bool:
+    return one.turn == other.turn and len(one.text) + len(other.text) <= PIECE
+
+
 def _tell(waiters: Sequence[Waiter], error: StoreError | None) -> None:
     for _, waiter in waiters:
         if not waiter.done():
@@ -138,9 +150,13 @@ def _tell(waiters: Sequence[Waiter], error: StoreError | None) -> None:
 
 
 def _error_of(done: asyncio.Future[None]) -> StoreError | None:
-    if done.cancelled():
-        return StoreError()
-    error = done.exception()
-    if error is None or isinstance(error, StoreError):
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    return None if error is None else _as_store_error(error)
+
+
+def _as_store_error(error: BaseException) -> StoreError:
+    if isinstance(error, StoreError):
         return error
-    raise error
+    failure = StoreError()
+    failure.__cause__ = error
+    return failure
