@@ -97,7 +97,9 @@ class Server:
         if wrong is not None:
             return wrong
         if path_of(request) != "/v1/chat":
-            return await self._pages.get(request)
+            page = await self._pages.get(request)
+            self._doors.share(request, page)
+            return page
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
             return say(HTTPStatus.UPGRADE_REQUIRED, {"error": "a WebSocket is spoken here"}, Upgrade="websocket")
         refused = self._doors.refuses(request)

@@ -142,15 +142,29 @@ class Doors:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
         self._loopback = loopback
 
+    def share(self, request: Request, response: Response) -> None:
+        """Let the scripts of listed origins read a response: they import our client from here."""
+        if "Origin" in request.headers and self._lists(_joined(request, "Origin")):
+            response.headers["Access-Control-Allow-Origin"] = _joined(request, "Origin")
+            response.headers["Vary"] = "Origin"
+
+    def _lists(self, origin: str) -> bool:
+        return "*" in self._origins or origin.lower() in self._origins
+
     def refuses(self, request: Request) -> str | None:
         """Why this handshake is refused, or None."""
-        origin, host = (",".join(request.headers.get_all(name)).lower() for name in ("Origin", "Host"))
-        if "Origin" not in request.headers or "*" in self._origins or origin in self._origins:
+        origin, host = _joined(request, "Origin").lower(), _joined(request, "Host").lower()
+        if "Origin" not in request.headers or self._lists(origin):
             return None
         own = origin in (f"http://{host}", f"https://{host}")
         if own and (not self._loopback or _is_local(host)):
             return None
         return "This origin may not connect; the operator can allow it with ASKBOT_ORIGINS."
+
+
+def _joined(request: Request, name: str) -> str:
+    """A header's value; where a header is there twice, one that is no origin and no host."""
+    return ",".join(request.headers.get_all(name))
 
 
 def _is_local(host: str) -> bool:

@@ -1,0 +1,90 @@
+"""The cable between the browser and the server: it can be cut, and pulled."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+
+class Cable:
+    """Carries bytes to a server, at a port of its own."""
+
+    def __init__(self, to: int) -> None:
+        self.pulled = False  # nothing gets through
+        self.cuts = 0  # sockets that were cut by their length
+        self._to = to
+        self._lengths: list[int] = []
+        self._changed = asyncio.Condition()
+        self._sockets: set[tuple[StreamWriter, StreamWriter]] = set()
+        self._server: asyncio.Server
+
+    @property
+    def port(self) -> int:
+        """Where the browser connects."""
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def cut(self) -> None:
+        """Lose every WebSocket."""
+        for ends in tuple(self._sockets):
+            for end in ends:
+                end.transport.abort()
+
+    def cut_after(self, lengths: Iterable[int]) -> None:
+        """Of the WebSockets to come, lose each after so many bytes from the server: in the middle of a frame too."""
+        self._lengths = list(lengths)
+
+    async def was_cut(self, times: int) -> None:
+        """Wait until so many sockets were cut by their length."""
+        async with asyncio.timeout(30), self._changed:
+            await self._changed.wait_for(lambda: self.cuts >= times)
+
+    async def _carry(self, near: StreamReader, back: StreamWriter) -> None:
+        if self.pulled:
+            back.transport.abort()
+            return
+        far, onward = await asyncio.open_connection("127.0.0.1", self._to)
+        ends = (back, onward)
+        try:
+            first = await near.read(65536)
+            length = None
+            if first.startswith(b"GET /v1/chat"):
+                self._sockets.add(ends)
+                length = self._lengths.pop(0) if self._lengths else None
+            onward.write(first)
+            await asyncio.gather(self._pump(near, onward, None), self._pump(far, back, length))
+        except ConnectionError:
+            pass
+        finally:
+            self._sockets.discard(ends)
+            for end in ends:
+                end.transport.abort()
+
+    async def _pump(self, reader: StreamReader, writer: StreamWriter, length: int | None) -> None:
+        while data := await reader.read(65536):
+            if length is not None:
+                data, length = data[:length], length - len(data)
+            writer.write(data)
+            await writer.drain()
+            if length is not None and length <= 0:
+                async with self._changed:
+                    self.cuts += 1
+                    self._changed.notify_all()
+                raise ConnectionResetError
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    @classmethod
+    @asynccontextmanager
+    async def laid(cls, to: int) -> AsyncGenerator[Cable]:
+        """A cable, until the block ends."""
+        cable = cls(to)
+        cable._server = await asyncio.start_server(cable._carry, "127.0.0.1", 0)
+        try:
+            yield cable
+        finally:
+            cable._server.close()
+            cable.cut()
+            await cable._server.wait_closed()
