@@ -57,7 +57,7 @@ PIECES = ("Be", "cause", " of ✨")
 ANSWER = "".join(PIECES)
 
 
-class Cut(Exception):  # noqa: N818 - it is what happens, no fault
+class Cut(Exception):
     """This connection is to be lost here."""
 
 
