@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: serve setup test check fix generate clean
+.PHONY: serve setup test check bench bench-quick fix generate clean
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
@@ -25,6 +25,12 @@ check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate.py --check
+
+bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: docs/performance.md (20 minutes)
+	$(BIN)/python -m bench.run
+
+bench-quick: .venv/.serve.stamp .venv/.dev.stamp  ## The ratios that matter; fails where one is worse than it must be
+	$(BIN)/python -m bench.quick
 
 fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
 	$(BIN)/ruff check --fix

@@ -1,17 +1,24 @@
 """A fake OpenAI-compatible provider that costs little: one timer for all streams, one write a token.
 
-What it streams is said by the question: `tokens=300 rate=50` (tokens a second; 0 is as fast as it is read). Each
-token carries the moment when it was written (nanoseconds of the machine's steady clock), so that whoever gets it
-knows how long it was on its way: `17:123456789;`.
+What it streams is said by the question: `tokens=300 rate=50` (tokens a second; 0 is as fast as it is read), and
+optionally ` from=700` (the first token's number) and ` pad=1000` (bytes added to each token). Each token carries its
+number and the moment when it was written (nanoseconds of the machine's steady clock), so that whoever gets it knows
+whether it is the right one and how long it was on its way: `17:123456789;`.
+
+`POST /chat` is for the load generator alone: the bare text without a relay between. `GET /stats` is what was asked.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
+import json
 import re
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import cast
 
 import uvloop
@@ -26,6 +33,8 @@ EVENT = (
     b'"delta":%b,"logprobs":null,"finish_reason":%b}],"usage":%b}\n\n'
 )
 USAGE = b'{"prompt_tokens":100,"completion_tokens":%d,"total_tokens":%d}'
+MODELS = b'{"object":"list","data":[{"id":"bench-model","object":"model"}]}'
+WISH = re.compile(rb"tokens=(\d+) rate=(\d+)(?: from=(\d+))?(?: pad=(\d+))?")
 BURST = 64 * 1024  # bytes in one write, where there is no rate
 
 
@@ -34,9 +43,14 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def token(number: int) -> bytes:
+def token(number: int, pad: bytes = b"") -> bytes:
     """One token, with the moment."""
-    return EVENT % (b'{"content":"%d:%d;"}' % (number, time.monotonic_ns()), b"null", b"null")
+    return EVENT % (b'{"content":"%d:%d%b;"}' % (number, time.monotonic_ns(), pad), b"null", b"null")
+
+
+def bare(number: int, pad: bytes = b"") -> bytes:
+    """One token without its event."""
+    return b"%d:%d%b;" % (number, time.monotonic_ns(), pad)
 
 
 def last(count: int) -> bytes:
@@ -48,21 +62,45 @@ def last(count: int) -> bytes:
     return end + usage + b"data: [DONE]\n\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be streamed."""
+
+    tokens: int = 1
+    rate: float = 0.0
+    first: int = 0
+    pad: bytes = b""
+    bare: bool = False
+
+    @classmethod
+    def of(cls, request: bytes) -> Wish:
+        """The last question of a request says it."""
+        found = WISH.match(request, max(0, request.rfind(b"tokens=")))
+        bare = request.startswith(b"POST /chat ")
+        if not found:
+            return cls(bare=bare)
+        tokens, rate, first, pad = (int(number or 0) for number in found.groups())
+        return cls(tokens, rate, first, b":" + b"x" * pad if pad else b"", bare)
+
+
 class Stream:
     """One answer."""
 
-    def __init__(self, protocol: Provider, count: int, rate: float) -> None:
+    def __init__(self, protocol: Provider, wish: Wish) -> None:
         self.protocol = protocol
-        self.count = count
+        self.wish = wish
         self.sent = 0
-        self.step = 1 / rate if rate else 0.0
+        self.step = 1 / wish.rate if wish.rate else 0.0
         self.due = time.monotonic()
+        self.lost = False
+        self._encode = bare if wish.bare else token
 
     def tick(self, now: float) -> bool:
         """Send what is due; False when all is sent."""
-        while self.sent < self.count and self.due <= now:
-            self.protocol.transport.write(chunk(token(self.sent)))
-            self.sent += 1
+        if self.lost:
+            return False
+        while self.sent < self.wish.tokens and self.due <= now:
+            self.protocol.transport.write(chunk(self._next()))
             self.due += self.step
         return self._more()
 
@@ -70,25 +108,32 @@ class Stream:
         """Send as much as one write takes; False when all is sent."""
         events: list[bytes] = []
         size = 0
-        while self.sent < self.count and size < BURST:
-            events.append(token(self.sent))
+        while self.sent < self.wish.tokens and size < BURST:
+            events.append(self._next())
             size += len(events[-1])
-            self.sent += 1
         if events:
             self.protocol.transport.write(chunk(b"".join(events)))
         return self._more()
 
+    def _next(self) -> bytes:
+        data = self._encode(self.wish.first + self.sent, self.wish.pad)
+        self.sent += 1
+        self.protocol.stats["bytes"] += len(data)
+        return data
+
     def _more(self) -> bool:
-        if self.sent < self.count:
+        if self.sent < self.wish.tokens:
             return True
-        self.protocol.transport.write(chunk(last(self.count)) + b"0\r\n\r\n")
+        self.protocol.transport.write((b"" if self.wish.bare else chunk(last(self.wish.tokens))) + b"0\r\n\r\n")
+        self.protocol.stats["open"] -= 1
         return False
 
 
 class Provider(asyncio.Protocol):
     """One connection of whoever asks."""
 
-    streams: set[Stream] = set()
+    due: list[tuple[float, int, Stream]] = []  # a heap of the streams with a rate; the number keeps them apart
+    stats: Counter[str] = Counter()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by birth
@@ -97,8 +142,10 @@ class Provider(asyncio.Protocol):
         self.paused = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.stream:
-            self.streams.discard(self.stream)
+        if self.stream and self.stream.sent < self.stream.wish.tokens:
+            self.stream.lost = True
+            self.stats["open"] -= 1
+            self.stats["broken"] += 1
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -120,17 +167,16 @@ class Provider(asyncio.Protocol):
 
     def answer(self, request: bytes) -> None:
         if request.startswith(b"GET"):
-            body = b'{"object":"list","data":[{"id":"bench-model","object":"model"}]}'
+            body = json.dumps(self.stats).encode() if b"/stats" in request[:20] else MODELS
             head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
             self.transport.write(head + body)
             return
-        found = re.findall(rb"tokens=(\d+) rate=(\d+)", request)
-        count, rate = (int(found[-1][0]), int(found[-1][1])) if found else (1, 0)
+        self.stats.update({"requests": 1, "open": 1, "messages": request.count(b'"role"')})
         self.transport.write(HEAD)
-        self.stream = Stream(self, count, rate)
-        if rate:
-            self.streams.add(self.stream)
-        else:
+        self.stream = Stream(self, Wish.of(request))
+        if self.stream.step and self.stream.tick(time.monotonic()):
+            heapq.heappush(self.due, (self.stream.due, self.stats["requests"], self.stream))
+        elif not self.stream.step:
             self.push(self.stream)
 
     def push(self, stream: Stream) -> None:
@@ -143,10 +189,16 @@ async def main(port: int) -> None:
     """Serve until killed."""
     server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
+    due = Provider.due
     while True:
         await asyncio.sleep(0.001)
         now = time.monotonic()
-        Provider.streams -= {stream for stream in Provider.streams if not stream.tick(now)}
+        while due and due[0][0] <= now:
+            _, number, stream = due[0]
+            if stream.tick(now):
+                heapq.heapreplace(due, (stream.due, number, stream))
+            else:
+                heapq.heappop(due)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""Sessions with a past, written through the store as the server would have written them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from askbot_ws.core.turn import proof, turn_at
+from askbot_ws.frames import Done, Event, Question, Timing, Token, encode
+from askbot_ws.store.sqlite import SQLiteStore
+
+
+async def write(path: Path, lengths: Sequence[int]) -> list[tuple[str, int]]:
+    """One session for each number of turns; returns their ids and heads."""
+    store = SQLiteStore(path)
+    await store.open()
+    try:
+        return [await _session(store, turns) for turns in lengths]
+    finally:
+        await store.close()
+
+
+async def _session(store: SQLiteStore, turns: int) -> tuple[str, int]:
+    id = secrets.token_urlsafe(16)
+    head = store.create(id).head
+    for number in range(turns):
+        events = _turn(id, head, number)
+        storing = store.append([(event, encode(event)) for event in events])
+        if storing is not None:
+            await storing
+        head = events[-1].seq
+    store.release(id)
+    return id, head
+
+
+def _turn(session: str, head: int, number: int) -> list[Event]:
+    turn, answer = turn_at(head + 1), f"This is answer {number}, and it is as long as a short answer is. " * 4
+    asked = Question(session=session, seq=head + 1, turn=turn, id=None, text=f"Question {number}?", created=time.time())
+    said = Token(session=session, seq=asked.seq + len(answer), turn=turn, text=answer)
+    done = Done(
+        session=session,
+        seq=said.seq + 1,
+        turn=turn,
+        reason="stop",
+        model="bench-model",
+        usage=None,
+        timing=Timing(queued=0.0, first_token=0.1, total=1.0),
+        check=proof(answer.encode(), chars=len(answer)),
+    )
+    return [asked, said, done]
