@@ -169,7 +169,7 @@ def test_a_message_is_encoded_once() -> None:
 
     assert message.encoded == b'{"role":"user","content":"a\\"\xc3\xa9"}'
     assert message.text == 'a"é'
-    assert Exchange(1, QUESTION, QUESTION).cost == 2 * len(QUESTION.encoded)
+    assert Exchange.of(1, "a", "b").cost == len(Message.of("user", "a").encoded + Message.of("assistant", "b").encoded)
 
 
 @given(sent=st.integers(0, 10**6), counted=st.integers(-1, 10**6))

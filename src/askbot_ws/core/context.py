@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..frames import TurnRecord
@@ -18,11 +18,13 @@ class Exchange:
     seq: int  # the question's place
     question: Message
     answer: Message
+    cost: int  # in bytes
 
-    @property
-    def cost(self) -> int:
-        """In bytes."""
-        return cost(self.question) + cost(self.answer)
+    @classmethod
+    def of(cls, seq: int, question: str, answer: str) -> Exchange:
+        """An exchange, encoded and weighed."""
+        asked, said = Message.of("user", question), Message.of("assistant", answer)
+        return cls(seq, asked, said, cost(asked) + cost(said))
 
 
 def cost(message: Message) -> int:
@@ -59,9 +61,7 @@ class Context:
     def add(self, turn: Turn, *, budget: int) -> None:
         """A turn has ended. One without an answer would only confuse the model."""
         if turn.answer:
-            exchange = Exchange(
-                turn.seq, Message.of("user", turn.question), Message.of("assistant", turn.answer.decode())
-            )
+            exchange = Exchange.of(turn.seq, turn.question, turn.answer.decode())
             self.exchanges.append(exchange)
             self.weight += exchange.cost
             self._fit(budget)
@@ -86,7 +86,7 @@ class Context:
                 self.cut = cut if self.cut is None else min(self.cut, cut)
             if replaced or not turn.answer or turn.reason in (None, "refused"):
                 continue
-            exchange = Exchange(place, Message.of("user", turn.text), Message.of("assistant", turn.answer))
+            exchange = Exchange.of(place, turn.text, turn.answer)
             if self.weight + exchange.cost > budget:
                 self.whole = False
                 return False
@@ -97,11 +97,20 @@ class Context:
     def messages(self, *, system: Message | None, question: Message, budget: int) -> list[Message]:
         """The prompt: the persona, the newest turns that fit, the question."""
         room = budget - cost(question) - (cost(system) if system else 0)
-        shown: list[Message] = []
+        shown = [system] if system else []
+        for exchange in self._newest(room):
+            shown += (exchange.question, exchange.answer)
+        shown.append(question)
+        return shown
+
+    def _newest(self, room: int) -> Iterable[Exchange]:
+        """Those that fit, oldest first; mostly all do."""
+        if self.weight <= room:
+            return self.exchanges
+        fitting: deque[Exchange] = deque()
         for exchange in reversed(self.exchanges):
             room -= exchange.cost
             if room < 0:
                 break
-            shown += [exchange.answer, exchange.question]
-        head = [system] if system else []
-        return [*head, *reversed(shown), question]
+            fitting.appendleft(exchange)
+        return fitting

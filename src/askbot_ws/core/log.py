@@ -14,6 +14,7 @@ from ..frames import Event, Token
 SLICE = 32 * 1024  # bytes of text in one frame
 PIECE = SLICE // 4  # code points that surely fit into one
 MERGED = 1024  # code points up to which neighbours are kept as one: joining on costs a copy each time
+LOOSE = 8  # events that come before neighbours are joined: one by one it would cost a fresh event each time
 
 
 def size(text: str) -> int:
@@ -24,24 +25,35 @@ def size(text: str) -> int:
 class Log:
     """The events in (start, head], oldest first, and what is known of those before."""
 
-    __slots__ = ("events", "head", "session", "start")
+    __slots__ = ("_loose", "events", "head", "session", "start")
 
     def __init__(self, session: str, *, start: int = 0) -> None:
         self.session = session
         self.start = start
         self.head = start
         self.events: list[Event] = []
+        self._loose = 0  # how many of the newest are still as they came
 
     def append(self, event: Event) -> None:
         """Add the event that follows the head. Raises ValueError for any other: then a writer too many is about."""
         if event.start != self.head:
             raise ValueError(f"the log is at {self.head}, the event begins at {event.start}")
         self.head = event.seq
-        last = self.events[-1] if self.events else None
-        if type(event) is Token and type(last) is Token and last.turn == event.turn and len(last.text) < MERGED:
-            self.events[-1] = join(last, event)
-        else:
-            self.events.append(event)
+        self.events.append(event)
+        self._loose += 1
+        if self._loose >= LOOSE:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Keep the newest events as one where they are neighbours: a token costs its text and little more."""
+        first = len(self.events) - self._loose
+        self._loose = 0
+        before = self.events[first - 1] if first > 0 else None
+        if type(before) is Token and len(before.text) < MERGED:
+            first -= 1
+        run = [event for event in self.events[first:] if type(event) is Token]
+        if len(run) == len(self.events) - first and all(token.turn == run[0].turn for token in run):
+            self.events[first:] = [_whole(run)]
 
     def read(self, *, after: int, limit: int = SLICE) -> list[Event]:
         """What follows `after`, merged, up to about `limit` bytes of text; empty at the head.
@@ -63,6 +75,7 @@ class Log:
 
     def drop(self, *, keep: int, until: int) -> None:
         """Forget the oldest events up to the place `until`, so that of those at most `keep` bytes remain."""
+        self._loose = 0
         total = 0
         for index in range(len(self.events) - 1, -1, -1):
             event = self.events[index]

@@ -109,12 +109,12 @@ class Session:
         return self._token(turn, turn.text(piece, now=now))
 
     def _token(self, turn: Turn, text: str) -> list[Event]:
-        events: list[Event] = []
-        for start in range(0, len(text), PIECE):
-            piece = text[start : start + PIECE]
-            self.head += len(piece)
-            events.append(Token(session=self.id, seq=self.head, turn=turn.id, text=piece))
-        return events
+        if len(text) > PIECE:
+            return [*self._token(turn, text[:PIECE]), *self._token(turn, text[PIECE:])]
+        if not text:
+            return []
+        self.head += len(text)
+        return [Token(session=self.id, seq=self.head, turn=turn.id, text=text)]
 
     def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""
@@ -174,8 +174,8 @@ class Session:
 
     def stored(self, seq: int) -> None:
         """All events up to this place are stored: none of them will be lost."""
-        for place in [place for place in self.ended if place <= seq]:
-            del self.ended[place]
+        if self.ended:
+            self.ended = {place: turn for place, turn in self.ended.items() if place > seq}
 
     def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Event]:
         """What is not stored yet could not be: undo it. Returns the ends that are owed in the place of the lost ones.

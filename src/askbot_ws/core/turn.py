@@ -81,17 +81,11 @@ class Turn:
         """
         if self.state is not State.ANSWERING or not piece:
             return ""
-        try:
-            encoded = piece.encode()
-        except UnicodeEncodeError:
+        if self.half or not piece.isascii():
             piece = self._whole(piece)
-            encoded = piece.encode()
-        else:
-            if self.half:
-                piece = self._whole(piece)
-                encoded = piece.encode()
-        if piece:
-            self._add(len(piece), encoded, now=now)
+            if not piece:
+                return ""
+        self._add(piece, now=now)
         return piece
 
     def flush(self, *, now: float) -> str:
@@ -99,17 +93,19 @@ class Turn:
         if not self.half or self.state is not State.ANSWERING:
             return ""
         self.half = ""
-        self._add(1, "\ufffd".encode(), now=now)
+        self._add("\ufffd", now=now)
         return "\ufffd"
 
-    def _add(self, chars: int, encoded: bytes, *, now: float) -> None:
+    def _add(self, text: str, *, now: float) -> None:
         if self.first_token is None:
             self.first_token = now
-        self.chars += chars
-        self.answer += encoded
+        self.chars += len(text)
+        self.answer += text.encode()
 
     def _whole(self, piece: str) -> str:
         """Join the halves of surrogate pairs, also over two pieces; what has no other half becomes U+FFFD."""
+        if not self.half and not _HALF.search(piece):
+            return piece
         piece = self.half + piece
         self.half = ""
         if "\ud800" <= piece[-1] <= "\udbff":

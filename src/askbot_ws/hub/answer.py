@@ -34,14 +34,19 @@ class Answerer:
         window: int,
         clock: Callable[[], float],
         say: Say,
+        commit: Say,
     ) -> None:
-        """`window` is what the model can read, in tokens, the answer not counted; `say` logs events."""
+        """`window` is what the model can read, in tokens, the answer not counted.
+
+        `say` logs events, and sees to what follows from them; `commit` logs text, from which nothing follows.
+        """
         self._upstream = upstream
         self._store = store
         self._system = Message.of("system", persona) if persona else None
         self._window = window
         self._clock = clock
         self._say = say
+        self._commit = commit
         self._estimate = Estimate()
 
     async def answer(self, live: Live, turn: Turn) -> None:
@@ -78,7 +83,7 @@ class Answerer:
         budget = self._estimate.bytes(self._window)
         while True:
             messages = context.messages(system=self._system, question=question, budget=budget)
-            sent = sum(cost(message) for message in messages)
+            sent = sum(map(cost, messages))
             try:
                 ending = await self._upstream.stream(Prompt(messages, turn.options), self._taker(live, turn))
             except ContextTooLong:
@@ -92,15 +97,15 @@ class Answerer:
 
     def _taker(self, live: Live, turn: Turn) -> Callable[[str], None]:
         """What takes the pieces. It is all that happens here for each token."""
-        session, clock, say = live.session, self._clock, self._say
+        session, clock, commit = live.session, self._clock, self._commit
 
         def take(piece: str) -> None:
             events = session.text(turn, piece, now=clock())
             if not events:
                 return
-            say(live, events)
+            commit(live, events)
             if turn.chars > MAX_ANSWER:
-                say(live, session.end(turn, "length", now=clock(), model=self._model(turn)))
+                self._say(live, session.end(turn, "length", now=clock(), model=self._model(turn)))
                 live.stop()
 
         return take

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import structlog
 
+from ..core.limits import Pace
 from ..core.log import PIECE, join
 from ..errors import StoreError
 from ..frames import Event, Token, encode
@@ -38,6 +39,8 @@ class Commits:
         self._owing: dict[Live, None] = {}  # those with events that were shown and are still to be stored
         self._waiters: list[Waiter] = []
         self._due = False  # a flush is scheduled or under way
+        self._pace = Pace(free=2000, step=1e-6, most=0.04)  # events a second; docs/decisions/0006
+        self._flushed = 0.0  # when
 
     def add(self, live: Live, events: Sequence[Event]) -> None:
         """Add events to the batch of this tick."""
@@ -80,7 +83,10 @@ class Commits:
     def _flush_soon(self) -> None:
         if not self._due and (self._batch or self._waiters):
             self._due = True
-            self._loop.call_soon(self._flush)
+            if self._pace.pause:
+                self._loop.call_at(self._flushed + self._pace.pause, self._flush)
+            else:
+                self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
@@ -91,8 +97,11 @@ class Commits:
         self._flying = {
             live: [(event, encode(event)) for event in live.owed + events] for live, events in batch.items()
         }
+        entries = [entry for entries in self._flying.values() for entry in entries]
+        self._flushed = self._loop.time()
+        self._pace.add(len(entries), now=self._flushed)
         try:
-            storing = self._store.append([entry for entries in self._flying.values() for entry in entries])
+            storing = self._store.append(entries)
         except StoreError as error:
             self._land(waiters, error)
             return
@@ -121,12 +130,15 @@ class Commits:
             _tell([waiter for waiter in (*waiters, *later) if waiter[0] is None or waiter[0] in landed], error)
             _tell(waiters, None)
         for live in landed:
-            self._on_landed(live)
+            if not live.readers:  # whoever is read is not at rest
+                self._on_landed(live)
         self._flush_soon()
 
     def _show(self, live: Live, entries: Entries) -> None:
-        fresh = entries[len(live.owed) :]
-        self.waive(live)
+        fresh = entries
+        if live.owed:
+            fresh = entries[len(live.owed) :]
+            self.waive(live)
         if fresh:
             live.session.stored(fresh[-1][0].seq)
             live.wake(fresh[0][0].start, fresh)

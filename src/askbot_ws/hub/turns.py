@@ -53,6 +53,7 @@ class Turns:
             window=max(256, policy.context_tokens - policy.max_tokens),
             clock=clock,
             say=self.log,
+            commit=self.commits.add,
         )
 
     async def __aenter__(self) -> asyncio.TaskGroup:

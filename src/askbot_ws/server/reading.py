@@ -43,8 +43,11 @@ class Reading:
         """The log has grown."""
         if self.cursor is None or not self._socket.writable:
             return
-        light = sum(len(frame) for _, frame in frames) <= SLICE  # else `pump` cuts it, and looks at the socket between
-        if light and self._catching_up is None and self.cursor.covers(start, frames[-1][0].seq):
+        if (
+            (len(frames) == 1 or _light(frames))
+            and self._catching_up is None
+            and self.cursor.covers(start, frames[-1][0].seq)
+        ):
             for _, frame in frames:
                 self._socket.write(frame)
         else:
@@ -88,3 +91,8 @@ class Reading:
             self._catching_up.cancel()
         self.cursor = None
         self._hub.detach(self.live, self)
+
+
+def _light(frames: Sequence[tuple[Event, bytes]]) -> bool:
+    """Whether it can all be sent without a look at the socket in between; else `pump` does it."""
+    return sum(len(frame) for _, frame in frames) <= SLICE

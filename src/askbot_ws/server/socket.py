@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from websockets.asyncio.connection import broadcast
 from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
 
 
 class Socket(ServerConnection):
@@ -37,7 +37,9 @@ class Socket(ServerConnection):
     def write(self, frame: bytes) -> None:
         """Send a text frame at once: no task, no queue. Whoever writes much looks at `writable` in between."""
         self.sent_at = self.loop.time()
-        broadcast((self,), frame, text=True)
+        if self.protocol.state is State.OPEN:  # as `websockets.broadcast` does it, for one connection
+            self.protocol.send_text(frame)
+            self.send_data()
 
     async def shut(self, code: int, reason: str = "", *, within: float) -> None:
         """Close it, and where the other side takes no part in that, be gone all the same."""

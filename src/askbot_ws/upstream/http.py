@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ..errors import UpstreamUnavailable
 from .exchange import Connection, Response, Sink, StaleConnectionError
 
-MAX_IDLE = 100  # connections that are kept for a place
+MAX_IDLE = 1000  # connections that are kept for a place
 MAX_AGE = 30.0  # seconds for which an idle one is kept
 
 Place: TypeAlias = tuple[str, int, bool]  # host, port, TLS
@@ -107,8 +107,9 @@ class HttpClient:
         return None
 
     def _put(self, place: Place, connection: Connection) -> None:
-        connections = [idle for idle in self._idle.get(place, []) if idle.usable]
-        self._idle[place] = connections
+        connections = self._idle.setdefault(place, [])
+        if len(connections) >= MAX_IDLE:
+            connections[:] = [idle for idle in connections if idle.usable]
         if len(connections) < MAX_IDLE:
             connection.keep(self._max_age)
             connections.append(connection)
