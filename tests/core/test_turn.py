@@ -46,16 +46,19 @@ def feed(pieces: list[str]) -> tuple[Turn, str]:
         (State.WAITING, "flush", "", State.WAITING),
         (State.WAITING, "end", True, State.ENDED),
         (State.WAITING, "rewind", None, State.WAITING),
+        (State.WAITING, "wait again", None, State.WAITING),
         (State.ANSWERING, "start", ValueError, State.ANSWERING),
         (State.ANSWERING, "text", "more", State.ANSWERING),
         (State.ANSWERING, "flush", "", State.ANSWERING),
         (State.ANSWERING, "end", True, State.ENDED),
         (State.ANSWERING, "rewind", None, State.ANSWERING),
+        (State.ANSWERING, "wait again", ValueError, State.ANSWERING),
         (State.ENDED, "start", ValueError, State.ENDED),
         (State.ENDED, "text", "", State.ENDED),
         (State.ENDED, "flush", "", State.ENDED),
         (State.ENDED, "end", False, State.ENDED),
         (State.ENDED, "rewind", None, State.ENDED),
+        (State.ENDED, "wait again", ValueError, State.ENDED),
     ],
 )
 def test_every_state_knows_every_input(state: State, act: str, result: object, then: State) -> None:
@@ -68,10 +71,11 @@ def test_every_state_knows_every_input(state: State, act: str, result: object, t
         "flush": lambda: turn.flush(now=20.0),
         "end": turn.end,
         "rewind": lambda: turn.rewind(lost=0),
+        "wait again": turn.wait_again,
     }
 
     if result is ValueError:
-        with pytest.raises(ValueError, match="can't start"):
+        with pytest.raises(ValueError, match="can't (start|wait)"):
             acts[act]()
     else:
         assert acts[act]() == result

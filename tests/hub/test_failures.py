@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
-from askbot_ws.errors import StoreError
-from askbot_ws.frames import Ask, Cancel, Done, Edit, Event, Retry, Token
+from askbot_ws.errors import StoreError, TurnNotFound
+from askbot_ws.frames import Ask, Cancel, Done, Edit, Event, Retry, Token, encode
 from askbot_ws.testing import ScriptedUpstream
 
-from .story import FragileStore, ask, assert_proven, assert_sound, hub_of, listen, rounds
+from .story import FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, rounds
 from .test_answering import shown
 
 both = pytest.mark.parametrize("slow", [False, True], ids=["at once", "after a while"])
@@ -217,6 +218,79 @@ async def test_a_cancel_that_cannot_be_stored_still_stops_the_provider(slow: boo
 
     assert (done.reason, upstream.stopped) == ("cancelled", 1)
     assert_sound(store.stored)
+
+
+@both
+async def test_a_crash_finds_the_ends_where_readers_saw_them(slow: bool) -> None:  # noqa: FBT001
+    """Nothing could be stored: not the cancel of a question that waits, and not the running answer's end.
+
+    The cancel did nothing, or its end would stand where the next server puts that of the older turn.
+    """
+    store, left = fragile(slow=slow), FragileStore()
+    held = asyncio.Event()
+    async with hub_of(["kept", held, "lost"], ["lost too"], store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.heard("kept")
+        waits = await ask(hub, ear, "waits")
+        store.break_down()
+        with pytest.raises(StoreError):
+            await hub.cancel(ear.live, Cancel(turn=waits))
+        await rounds()
+        assert not ear.dones
+        held.set()
+        await ear.done(2)
+        left.create(ear.live.id)
+        assert left.append([(event, encode(event)) for event in store.stored]) is None
+        left.release(ear.live.id)
+        left.unfinished = [ear.live.id]
+
+    async with hub_of(store=left):
+        ends = [event for event in left.stored if isinstance(event, Done)]
+    assert [(end.turn, end.seq) for end in ends] == [(end.turn, end.seq) for end in ear.dones]
+    assert [end.reason for end in ends] == ["interrupted"] * 2
+
+
+@both
+async def test_a_cancel_that_cannot_be_stored_leaves_the_question_in_its_place(slow: bool) -> None:  # noqa: FBT001
+    """It is answered, if nobody cancels it again: in its turn, also where the running answer ended meanwhile."""
+    store = fragile(slow=slow)
+    held = asyncio.Event()
+    upstream = ScriptedUpstream(["a", held])
+    async with hub_of(upstream=upstream, store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear, "first")
+        await ear.heard("a")
+        turns = [await ask(hub, ear, text) for text in ("second", "third")]
+        store.break_down()
+        held.set()
+        for turn in turns:
+            with suppress(StoreError, TurnNotFound):
+                await hub.cancel(ear.live, Cancel(turn=turn))
+        store.mend()
+        await ear.done(3)
+
+    assert sorted(end.turn for end in ear.dones) == sorted(question.turn for question in ear.questions)
+    assert_sound(store.stored)
+
+
+@both
+async def test_a_session_that_cannot_be_forgotten_goes_on(slow: bool) -> None:  # noqa: FBT001
+    """Whoever wanted it gone is told so, what was shown stands, and no answer is waited for."""
+    store = fragile(slow=slow)
+    async with hub_of(["a", asyncio.Event()], ["b"], store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.heard("a")
+        await ask(hub, ear, "waits")
+        store.break_down()
+        with pytest.raises(StoreError):
+            await hub.forget(ear.live, keep_quiet=None)
+        store.mend()
+        await ear.done(2)
+        assert [end.turn for end in ear.dones] == [question.turn for question in ear.questions]
+        await hub.forget(ear.live, keep_quiet=None)
+        assert not await exists(hub, ear.live.id)
 
 
 @both

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from askbot_ws.errors import Overloaded, StoreError, TurnNotFound
+from askbot_ws.errors import ConfigError, Overloaded, TurnNotFound
 from askbot_ws.frames import Ask, Cancel, Done, encode
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.testing import ScriptedUpstream
@@ -198,11 +198,11 @@ async def test_turns_that_a_dead_server_left_are_closed_at_the_start(waiting: in
     assert_sound(store.stored)
 
 
-async def test_a_start_that_fails_lets_go_of_the_store() -> None:
-    """Else its threads and its lock would stay."""
+async def test_a_start_that_fails_says_why_and_lets_go_of_the_store() -> None:
+    """As what the operator has to change, not as a traceback; else its threads and its lock would stay."""
     store = await _crashed(1, 0)
     store.break_down()
-    with pytest.raises(StoreError):
+    with pytest.raises(ConfigError, match="make room"):
         async with hub_of(store=store):
             pass
     assert store.closed

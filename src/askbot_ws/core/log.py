@@ -38,6 +38,10 @@ class Log:
         """Add the event that follows the head. Raises ValueError for any other: then a writer too many is about."""
         if event.start != self.head:
             raise ValueError(f"the log is at {self.head}, the event begins at {event.start}")
+        self.add(event)
+
+    def add(self, event: Event) -> None:
+        """Add an event of which it is known that it follows the head."""
         self.head = event.seq
         self.events.append(event)
         self._loose += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -21,7 +22,10 @@ class Message:
     @classmethod
     def of(cls, role: Role, text: str) -> Message:
         """A message, encoded."""
-        return cls(role, orjson.dumps({"role": role, "content": text}))
+        # not by orjson: it leaves room in what it returns, and these are kept
+        return cls(
+            role, json.dumps({"role": role, "content": text}, ensure_ascii=False, separators=(",", ":")).encode()
+        )
 
     @property
     def text(self) -> str:

@@ -180,8 +180,9 @@ class Session:
     def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Event]:
         """What is not stored yet could not be: undo it. Returns the ends that are owed in the place of the lost ones.
 
-        A question that was lost was never asked, and text that was lost was never there. But a turn that has ended,
-        or that has lost text and so must end, gets its `done`, even if it can't be logged now.
+        A question that was lost was never asked, text that was lost was never there, and a turn that had not begun
+        waits again. But a turn that was answered and has ended, or that has lost text and so must end, gets its
+        `done`, even if it can't be logged now: in the place where a server that finds it open would put it.
         """
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
@@ -189,7 +190,9 @@ class Session:
         self._unask(lost, gone)
         unsaid = self._unsay(lost, gone)
         ends = [event for event in lost if isinstance(event, Done) and event.turn not in gone]
-        owed: list[Event] = [self._owed(done, unsaid.get(done.turn), error) for done in ends]
+        owed: list[Event] = [
+            self._owed(done, unsaid.get(done.turn), error) for done in ends if not self._waits_again(done)
+        ]
         turn = self.running
         if turn is not None and turn.id in unsaid:
             owed += self.end(turn, "error", now=now, model=turn.options.model or model, error=error)
@@ -214,6 +217,15 @@ class Session:
                 unsaid[event.turn] = turns[event.turn]
                 unsaid[event.turn].rewind(lost=len(event.text))
         return unsaid
+
+    def _waits_again(self, done: Done) -> bool:
+        """Whether this was the end of a turn that had not begun: then the turn waits, as if nothing had been."""
+        turn = self.ended.get(done.seq)
+        if turn is None or turn.started is not None:  # None: it is a dead server's turn
+            return False
+        turn.wait_again()
+        self.waiting = deque(sorted([*self.waiting, turn], key=lambda one: one.seq))
+        return True
 
     def _owed(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
         """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""

@@ -3,6 +3,7 @@
 A machine without I/O: it is told what happened and when (seconds of any steady clock).
 
     WAITING --start--> ANSWERING --end--> ENDED      (end is legal from WAITING too: a cancel)
+    WAITING <--its end could not be logged-- ENDED   (where it had not begun)
 
 It keeps the answer as UTF-8: the proof of the answer is made of that, and a byte a letter is the least it can cost.
 """
@@ -127,6 +128,12 @@ class Turn:
             return False
         self.state = State.ENDED
         return True
+
+    def wait_again(self) -> None:
+        """Its end could not be logged, and it had not begun: it has not ended."""
+        if self.started is not None:
+            raise ValueError("a turn that has begun can't wait again")
+        self.state = State.WAITING
 
     def check(self) -> Check:
         """The proof of the answer so far."""

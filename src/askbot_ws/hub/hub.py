@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Self
 
 import structlog
@@ -14,7 +14,7 @@ from ..core import guard
 from ..core.prompt import Options
 from ..core.session import Asking
 from ..core.turn import place_of
-from ..errors import Forbidden, InvalidFrame, Overloaded, SessionNotFound, StoreError, TurnNotFound
+from ..errors import ConfigError, Forbidden, InvalidFrame, Overloaded, SessionNotFound, StoreError, TurnNotFound
 from ..frames import Ask, Cancel, Edit, Event, Question, Retry, TurnRecord, error_frame
 from ..store import Store
 from ..upstream import Upstream
@@ -49,10 +49,16 @@ class Hub:
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        """Close what a dead server left open. Raises `ConfigError` where the store can't be used."""
         sessions = await self.store.open()
         try:
             for session in sessions:
                 await self._interrupt(session)
+        except StoreError as error:
+            await self.store.close()
+            raise ConfigError(
+                f"the store takes nothing ({error.__cause__ or error}): make room, and see that we may write there."
+            ) from error
         except BaseException:
             await self.store.close()
             raise
@@ -148,11 +154,13 @@ class Hub:
             await self._turns.follow(live, self._turns.cancelled(live, turn, "cancelled"))
 
     async def forget(self, live: Live, *, keep_quiet: Reader | None) -> None:
-        """Delete the session and all it holds, everywhere. Whoever else reads it is told that it is gone."""
+        """Delete the session and all it holds, everywhere. Whoever else reads it is told that it is gone.
+
+        Raises `StoreError`: then it is still there.
+        """
         async with self._alone(live):
             self._turns.end_all(live, "cancelled")
-            with suppress(StoreError):  # what could not be written needs no deleting
-                await self._turns.commits.landed(live)
+            await self._turns.commits.landed(live)  # or a turn whose end is lost waits again, and would be asked
             if live.task is not None:
                 await asyncio.wait([live.task])
             await self.store.forget(live.id)

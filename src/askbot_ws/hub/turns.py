@@ -95,6 +95,7 @@ class Turns:
             live.owed += owed
             live.wake(owed[0].start, [(event, encode(event)) for event in owed])
         self._stop_answering(live)
+        self._next(live)  # one may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import signal
 import socket
 import sys
@@ -10,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 
 import structlog
 from websockets.asyncio.server import Server as Listener
@@ -30,6 +33,7 @@ from .http import Doors, Pages, path_of, say, wrong_method
 from .socket import Socket
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
+BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
 CLOSING = 50  # connections closed at once in a drain: their clients come back all together otherwise
 CLOSING_SLOWLY = 10.0  # seconds that a slow reader has to take its close frame
 LAST_WORDS = 2.0  # seconds that a connection has for that when the server ends
@@ -81,6 +85,7 @@ class Server:
         self._listener = await serve(
             self._serve,
             sock=listening,
+            backlog=BACKLOG,  # asyncio listens once more, with 100
             process_request=self._process_request,
             select_subprotocol=_select_subprotocol,
             create_connection=Socket,
@@ -209,7 +214,7 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         bound.bind(address)
-        bound.listen(1024)
+        bound.listen(BACKLOG)
     except OSError as error:
         raise ConfigError(
             f"askbot can't listen on {host}, port {port}: {error.strerror or error}. "
@@ -277,6 +282,7 @@ async def _main(settings: Settings) -> int:
         loop.add_signal_handler(number, signals.put_nowait, number)
     chosen = choose(settings)
     async with running(settings, chosen) as server:
+        _spare_the_collector()
         _announce(settings, chosen, server)
         await signals.get()
         draining = asyncio.create_task(server.drain())
@@ -288,6 +294,13 @@ async def _main(settings: Settings) -> int:
             return 0
         draining.cancel()
         return 1
+
+
+def _spare_the_collector() -> None:
+    """What is here now stays: no look at it again. What a token makes dies by its count, hardly ever in a cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
@@ -302,6 +315,9 @@ def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
     ]
     if chosen.banner:
         lines.append(chosen.banner)
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write("\n".join(lines) + "\n")
+        sys.stdout.flush()
+    except OSError:  # its disk is full, or nobody is there: no reason not to serve, nor to fail at the end
+        sys.stdout = Path(os.devnull).open("w")
     log.info("listening", host=settings.host, port=server.port, model=chosen.upstream.model)

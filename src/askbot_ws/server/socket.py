@@ -8,6 +8,9 @@ from collections.abc import Callable
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
+HANDSHAKE = 64 * 1024  # bytes that a request may have; 128 headers of 8 KiB each could be a megabyte
+PONGS = 64 * 1024  # bytes of them that are kept for one who does not read
+
 
 class Socket(ServerConnection):
     """`websockets`' own connection. Its transport's flow control decides who lags, nothing is queued for it."""
@@ -15,6 +18,8 @@ class Socket(ServerConnection):
     on_writable: Callable[[], None] | None = None
     paused_at: float | None = None  # since when it takes nothing
     sent_at: float = 0.0  # when anything was last sent
+    asked: int = 0  # bytes of the handshake so far
+    pongs: int = 0  # bytes of them that were written since it takes nothing
 
     def pause_writing(self) -> None:
         """The transport's buffer is full (asyncio calls it)."""
@@ -25,8 +30,25 @@ class Socket(ServerConnection):
         """There is room again (asyncio calls it)."""
         super().resume_writing()
         self.paused_at = None
+        if self.pongs > PONGS and not self.recv_messages.paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self.pongs = 0
         if self.on_writable is not None:
             self.on_writable()
+
+    def data_received(self, data: bytes) -> None:
+        """Something arrived (asyncio calls it)."""
+        if self.request is None:
+            self.asked += len(data)
+            if self.asked > HANDSHAKE:
+                self.transport.abort()
+                return
+        kept = self.transport.get_write_buffer_size()
+        super().data_received(data)
+        if self.paused_at is not None:  # `websockets` answers pings at once, whether that is read or not
+            self.pongs += max(0, self.transport.get_write_buffer_size() - kept)
+            if self.pongs > PONGS:
+                self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone (asyncio calls it): nobody need wait for room any more."""

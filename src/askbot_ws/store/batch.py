@@ -23,21 +23,20 @@ def heads(events: Sequence[tuple[Event, bytes]], sessions: Mapping[str, Kept]) -
     found: dict[str, int] = {}
     for event, _ in events:
         session = event.session
-        head = found.get(session)
-        if head is None:
-            if session not in sessions:
-                raise ValueError(f"the log of session {session} is neither created nor loaded")
-            head = sessions[session].log.head
-        if event.seq <= sessions[session].log.head:
+        kept = sessions.get(session)
+        if kept is None:
+            raise ValueError(f"the log of session {session} is neither created nor loaded")
+        head = found.get(session, kept.log.head)
+        if event.start == head:
+            found[session] = event.seq
+        elif event.seq <= kept.log.head:
             found[session] = head  # shown, but never stored: see `Store.append`
-            continue
-        if event.start != head:
+        else:
             raise ValueError(f"the log of session {session} is at {head}, the event begins at {event.start}")
-        found[session] = event.seq
     return found
 
 
 def take(log: Log, event: Event) -> None:
-    """Add an event that is stored now to its log, unless it stands there already."""
+    """Add an event that is stored now, and that `heads` has looked at, to its log, unless it stands there already."""
     if event.seq > log.head:
-        log.append(event)
+        log.add(event)

@@ -21,7 +21,7 @@ from .journal import Journal
 from .schema import checkpoint, transaction
 from .worker import Worker
 
-KEEP = 16 * 1024  # bytes of settled events that stay in memory, a session
+KEEP = 4 * 1024  # bytes of settled events that stay in memory, a session
 PAUSE_S = 0.05  # turns that end within it go into one transaction
 RETRY_S = 30.0  # the longest wait before what failed is tried again
 

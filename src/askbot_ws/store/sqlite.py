@@ -30,6 +30,7 @@ from .settle import KEEP, Held, Settler
 from .worker import Worker
 
 BUSY_S = 5.0  # how long SQLite waits for another program's lock
+LONG = 256 * 1024  # code points after which an answer that still runs is settled: it need not be in memory twice
 CHUNK = 100  # sessions that a sweep deletes at once
 
 T = TypeVar("T")
@@ -182,9 +183,13 @@ class SQLiteStore:
         self._take(events)
 
     def _take(self, events: Sequence[Encoded]) -> None:
+        due: list[str] = []
         for event, _ in events:
-            take(self._held[event.session].log, event)
-        self.settler.soon([event.session for event, _ in events if type(event) is Done])
+            held = self._held[event.session]
+            take(held.log, event)
+            if type(event) is Done or event.seq - held.settled > LONG:
+                due.append(event.session)
+        self.settler.soon(due)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
@@ -267,7 +272,10 @@ def _refusal(path: Path, error: Exception) -> ConfigError:
     cause = error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest of the number are details
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        fix = "it is not a database, or a damaged one; restore a copy, or set ASKBOT_STORE to another file"
+        fix = (
+            "it is not a database, or a damaged one; `askbot store check` says what is wrong and `askbot store repair` "
+            "keeps what can be kept, or restore a copy, or set ASKBOT_STORE to another file"
+        )
     elif code == sqlite3.SQLITE_FULL:
         fix = "the disk is full; make room"
     elif code == sqlite3.SQLITE_BUSY:
