@@ -11,13 +11,16 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from . import __version__
 from .config import Settings, default, flag, load, variable
 from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .store.check import Report
 
 URL = "ws://127.0.0.1:8765/v1/chat"
 
@@ -29,6 +32,8 @@ app = typer.Typer(
 )
 model = typer.Typer(no_args_is_help=True, help="The model that answers without a key and without a network.")
 app.add_typer(model, name="model")
+store = typer.Typer(no_args_is_help=True, help="Check, repair or copy the file that keeps the sessions.")
+app.add_typer(store, name="store")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
@@ -136,6 +141,68 @@ def _piped(*, needed: bool) -> str | None:
         return None
     kind = 0 if needed else os.fstat(sys.stdin.fileno()).st_mode
     return sys.stdin.read() if needed or stat.S_ISFIFO(kind) or stat.S_ISREG(kind) else None
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+Where = Annotated[str | None, typer.Option("--store", help="The store; without it, the one that `serve` would use.")]
+
+
+@store.command()
+def check(where: Where = None) -> None:
+    """See whether the store is sound; a server may run meanwhile.
+
+    The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
+    """
+    from .store.check import check as look  # noqa: PLC0415
+
+    path = _store(where)
+    _tell(path, look(path), fault="wrong", hint="`askbot store repair` keeps what can be kept; stop the server first.")
+
+
+@store.command()
+def repair(where: Where = None) -> None:
+    """Keep what can be kept of a damaged store; no server may run meanwhile. The old files are kept beside it.
+
+    The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
+    """
+    from .store.repair import repair as mend  # noqa: PLC0415
+
+    path = _store(where)
+    _tell(path, mend(path), fault="lost", hint="The store can be used again.")
+
+
+@store.command()
+def backup(file: Annotated[Path, typer.Argument(help="The copy; it must not exist.")], where: Where = None) -> None:
+    """Copy the store into one file, while a server uses it or not. The copy can be used as a store.
+
+    It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
+    damaged as the store is, 2 where there is none.
+    """
+    from .store.backup import backup as copy  # noqa: PLC0415
+
+    path = _store(where)
+    _tell(file, copy(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`.")
+
+
+def _store(url: str | None) -> Path:
+    """The file of the store that is meant. What the store itself would log is told by the commands."""
+    import logging  # noqa: PLC0415
+
+    import structlog  # noqa: PLC0415
+
+    from .store.url import path_of  # noqa: PLC0415
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    return path_of(load({"store": url}).store)
+
+
+def _tell(path: Path, report: Report, *, fault: str, hint: str) -> None:
+    """Print what was found, and exit with what that comes to."""
+    lines = [f"{path}:", *(f"  {fact}" for fact in report.facts)]
+    lines += [f"  {fault}: {one}" for one in report.faults] or [f"  nothing is {fault}"]
+    typer.echo("\n".join([*lines, hint] if report.faults else lines))
+    raise typer.Exit(1 if report.faults else 0)
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -270,9 +270,19 @@ def run(settings: Settings) -> int:
     """Serve until a signal; returns the exit code. Raises `ConfigError`."""
     if sys.platform == "win32":
         return asyncio.run(_main(settings))
+    _allow_many_sockets()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     return uvloop.run(_main(settings))
+
+
+def _allow_many_sockets() -> None:
+    """As many files as we are allowed at all: the usual 1,024 are a thousand connections."""
+    import resource  # noqa: PLC0415 - not there on Windows
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS has a lower limit than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _main(settings: Settings) -> int:
@@ -319,5 +329,5 @@ def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
     except OSError:  # its disk is full, or nobody is there: no reason not to serve, nor to fail at the end
-        sys.stdout = Path(os.devnull).open("w")
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
     log.info("listening", host=settings.host, port=server.port, model=chosen.upstream.model)

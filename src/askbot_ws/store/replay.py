@@ -24,14 +24,20 @@ def replay(connection: Connection, segments: Iterable[Path], *, now: float) -> N
     """
     broken: set[str] = set()
     for path in segments:
-        with transaction(connection):
-            fold = Fold(connection, broken)
-            for payload in journal.read(path):
-                fold.take(payload)
-            for session, unsettled in fold.logs.items():
-                tables.add(connection, tables.Part(session, unsettled.slices(after=unsettled.start)), now=now)
+        fold = settle(connection, journal.read(path), broken, now=now)
         path.unlink()
         log.info("journal_replayed", segment=path.name, events=fold.events, sessions=len(fold.logs))
+
+
+def settle(connection: Connection, payloads: Iterable[bytes], broken: set[str], *, now: float) -> Fold:
+    """Add the records of one segment to the tables."""
+    with transaction(connection):
+        fold = Fold(connection, broken)
+        for payload in payloads:
+            fold.take(payload)
+        for session, unsettled in fold.logs.items():
+            tables.add(connection, tables.Part(session, unsettled.slices(after=unsettled.start)), now=now)
+    return fold
 
 
 class Fold:

@@ -74,16 +74,21 @@ def checkpoint(connection: sqlite3.Connection) -> None:
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the tables up to date. Raises `ConfigError` where they are from a newer askbot, or from something else."""
     with transaction(connection):
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > len(MIGRATIONS):
-            raise ConfigError(
-                f"the store {path} has schema version {version}, and this askbot knows versions up to "
-                f"{len(MIGRATIONS)}; install a newer askbot, or set ASKBOT_STORE to another file."
-            )
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if version == 0 and tables:
-            raise ConfigError(f"{path} is another program's database; set ASKBOT_STORE to another file.")
-        for number in range(version, len(MIGRATIONS)):
+        for number in range(known_version(connection, path), len(MIGRATIONS)):
             for statement in MIGRATIONS[number].split(";\n"):  # executescript would end the transaction
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number + 1}")
+
+
+def known_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of the tables. Raises `ConfigError` where they are not ours, or of a version yet to come."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise ConfigError(
+            f"the store {path} has schema version {version}, and this askbot knows versions up to "
+            f"{len(MIGRATIONS)}; install a newer askbot, or set ASKBOT_STORE to another file."
+        )
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if version == 0 and tables:
+        raise ConfigError(f"{path} is another program's database; set ASKBOT_STORE to another file.")
+    return int(version)

@@ -16,14 +16,21 @@ def open_store(url: str, *, fsync: bool) -> Store:
     """The store that a URL names, not yet opened. Raises `ConfigError`."""
     if url == "memory:":
         return MemoryStore()
+    return SQLiteStore(_prepared(path_of(url)), fsync=fsync)
+
+
+def path_of(url: str) -> Path:
+    """The file that a URL names. Raises `ConfigError` where it names none."""
     path = url.removeprefix("sqlite:///")
     if path in {url, "", ":memory:"}:
         raise ConfigError(f"ASKBOT_STORE: {_fault(url)}; the valid forms are {FORMS}.")
-    return SQLiteStore(_prepared(Path(path)), fsync=fsync)
+    return Path(path)
 
 
 def _fault(url: str) -> str:
     scheme = url.partition(":")[0]  # never more of it: a URL may hold a password
+    if scheme == "memory":
+        return "memory: keeps no file"
     if scheme in {"redis", "rediss"}:
         return f"the {scheme}:// store is not built yet"
     if scheme == "sqlite":

@@ -1,0 +1,165 @@
+"""Check: whether a store keeps what it promises. It changes nothing, and a server may run beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ..core.log import cut
+from ..frames import Event, Token, decode_event
+from . import journal
+from .audit import COLUMNS, Audit, event_of
+from .look import lock, look, segments
+from .salvage import payloads
+from .schema import MIGRATIONS, known_version
+
+MOST = 100  # faults that are told one by one
+
+
+@dataclass
+class Report:
+    """What was found: plain facts, and what is wrong."""
+
+    facts: list[str] = field(default_factory=list[str])
+    faults: list[str] = field(default_factory=list[str])
+
+
+def check(path: Path) -> Report:
+    """Look at everything. Raises `ConfigError` where the file can't be opened at all."""
+    report = Report()
+    with lock(path) as alone, look(path, alone=alone) as connection:
+        version = known_version(connection, path)
+        report.facts.append(f"schema version {version} of {len(MIGRATIONS)}")
+        report.faults += _pages(connection)
+        logs = dict[str, Audit]()
+        if version == len(MIGRATIONS):
+            try:
+                _tables(connection, logs, report)
+            except sqlite3.Error as error:
+                report.faults.append(f"the tables can't be read to their end: {error}")
+        else:
+            report.facts.append("its tables are brought up to date, and can be checked, once a server has opened it")
+        if alone:
+            Records(logs, report).take(segments(path))
+        else:
+            report.facts.append("a server uses it: its journal was left alone")
+    return report
+
+
+def _pages(connection: sqlite3.Connection) -> list[str]:
+    """What SQLite itself finds wrong with the file."""
+    try:
+        found = [str(line) for (line,) in connection.execute(f"PRAGMA integrity_check({MOST})")]
+    except sqlite3.Error as error:
+        return [f"the file is damaged: {error}"]
+    return [] if found == ["ok"] else [f"the file is damaged: {line}" for line in found]
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+
+def _tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Report) -> None:
+    """Each session, in a read of its own: a long one would keep a server from emptying its write-ahead log."""
+    keys = [key for (key,) in connection.execute("SELECT key FROM sessions ORDER BY key")]
+    events = 0
+    for key in keys:
+        connection.execute("BEGIN")
+        try:
+            events += _session(connection, key, logs, report)
+        finally:
+            connection.execute("ROLLBACK")
+    report.facts.append(f"sessions: {len(logs)}, events: {events}")
+    orphans = "SELECT count(*) FROM events WHERE session NOT IN (SELECT key FROM sessions)"
+    (strays,) = connection.execute(orphans).fetchone()
+    if strays:
+        report.faults.append(f"events that belong to no session: {strays}")
+
+
+def _session(connection: sqlite3.Connection, key: int, logs: dict[str, Audit], report: Report) -> int:
+    found = connection.execute("SELECT id, head, unfinished FROM sessions WHERE key = ?", (key,)).fetchone()
+    if found is None:
+        return 0  # it was forgotten meanwhile
+    session, head, unfinished = found
+    rows = connection.execute(f"SELECT {COLUMNS} FROM events WHERE session = ? ORDER BY seq", (key,))  # noqa: S608
+    events = [(row[0], event_of(session, row)) for row in rows]
+    log = logs[session] = Audit()
+    report.faults += [f"session {session}: {fault}" for fault in _faults(log, events)]
+    if head != log.head:
+        report.faults.append(f"session {session}: its head is said to be at {head}, and its events end at {log.head}")
+    elif unfinished != len(log.open):
+        report.faults.append(f"session {session}: {len(log.open)} turns have no end, not {unfinished} as it says")
+    return len(events)
+
+
+def _faults(log: Audit, events: Iterable[tuple[int, Event | None]]) -> Iterator[str]:
+    """What is wrong with these events, up to the first hole."""
+    for seq, event in events:
+        if event is None:
+            yield f"the event at {seq} can't be read"
+            return
+        hole = log.hole(event)
+        if hole:
+            yield f"there is a hole: {hole}"
+            return
+        if log.take(event):
+            yield f"the text of turn {event.turn} is not what its proof says"
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------
+
+
+class Records:
+    """The journal's records, laid over the tables as the next start would do it."""
+
+    def __init__(self, logs: dict[str, Audit], report: Report) -> None:
+        self._logs = logs
+        self._report = report
+        self._broken: set[str] = set()
+        self._new = 0
+
+    def take(self, paths: list[Path]) -> None:
+        """Read the segments, oldest first."""
+        for path in paths:
+            try:
+                self._segment(path)
+            except OSError as error:
+                self._report.faults.append(f"the journal's {path.name} can't be read: {error.strerror or error}")
+        self._report.facts.append(
+            f"journal segments: {len(paths)}, events in them that are in no table yet: {self._new}"
+        )
+
+    def _segment(self, path: Path) -> None:
+        readable = list(journal.read(path))  # a torn end is no fault: nobody was shown what it held
+        for payload in readable:
+            self._record(path, payload)
+        behind = sum(1 for _ in payloads(path.read_bytes())) - len(readable)
+        if behind > 0:
+            self._report.faults.append(f"the journal's {path.name} is damaged; records behind that: {behind}")
+
+    def _record(self, path: Path, payload: bytes) -> None:
+        if payload.startswith(journal.FORGET):
+            session = payload.removeprefix(journal.FORGET).decode(errors="replace")
+            self._logs.pop(session, None)
+            self._broken.discard(session)
+            return
+        try:
+            event = decode_event(payload)
+        except ValidationError:
+            self._report.faults.append(f"the journal's {path.name} has a record that is no event")
+            return
+        self._event(event)
+
+    def _event(self, event: Event) -> None:
+        log = self._logs.setdefault(event.session, Audit())
+        if event.seq <= log.head or event.session in self._broken:
+            return
+        rest = cut(event, after=log.head) if type(event) is Token and event.start < log.head else event
+        for fault in _faults(log, [(event.seq, rest)]):
+            self._report.faults.append(f"session {event.session}, in the journal: {fault}")
+            if log.head < event.seq:
+                self._broken.add(event.session)
+        self._new += 1

@@ -1,0 +1,167 @@
+"""Backup: a copy in one file that has all that anybody had been shown when it began."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.errors import ConfigError
+from askbot_ws.store import backup as copying
+from askbot_ws.store.backup import backup
+from askbot_ws.store.sqlite import SQLiteStore
+
+from ..process import ProviderProcess, Reader, Story, askbot, environment, eventually, reading
+from .files import segments
+from .sound import Sound, change, content, names, opened, put, stored, told
+from .story import add, flat, settle
+
+ANSWERS = 20
+
+
+async def test_a_copy_is_one_file_with_everything(path: Path, tmp_path: Path) -> None:
+    """Tables and journal, while a server has it open; the store itself stays as it is."""
+    store = SQLiteStore(path)
+    await store.open()
+    settled, running = told("settled", turns=2), Sound("running")
+    for story in (settled, running):
+        store.create(story.session)
+    await add(store, *settled.events)
+    await settle(store)
+    await add(store, running.question("t"), running.token("t", "half"))
+    journal = content(segments(path)[0])
+
+    report = backup(path, tmp_path / "copy.db")
+
+    assert report.faults == []
+    assert content(segments(path)[0]) == journal
+    await add(store, running.done("t"))
+    await store.close()
+    assert [name for name in names(tmp_path) if name.startswith("copy")] == ["copy.db"]
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+    found = await opened(tmp_path / "copy.db", ["settled", "running"])
+    assert flat(found["settled"]) == flat(settled.events)
+    assert flat(found["running"]) == flat(running.events[:2])
+
+
+async def test_what_moves_meanwhile_is_in_the_copy(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves the journal for the tables between the two copies: with the other order, it would be in neither."""
+    store = SQLiteStore(path)
+    await store.open()
+    story = Sound("s")
+    store.create("s")
+    await add(store, *story.turn("t1", "text"), story.question("t2"), story.token("t2", "half"))
+    loop, copied = asyncio.get_running_loop(), list[str]()
+
+    def move() -> None:
+        if not copied:
+            asyncio.run_coroutine_threadsafe(_settle_all(store, story), loop).result(5)
+        copied.append("one of the two")
+
+    for name in ("copy_segments", "copy_tables"):
+        monkeypatch.setattr(copying, name, _then(getattr(copying, name), move))
+    await asyncio.to_thread(backup, path, tmp_path / "copy.db")
+
+    assert not any(content(segment) for segment in segments(path))
+    assert flat((await opened(tmp_path / "copy.db", ["s"]))["s"]) == flat(story.events)
+    await store.close()
+
+
+def _then(copy: Callable[[Path, Path], None], move: Callable[[], None]) -> Callable[[Path, Path], None]:
+    def both(path: Path, to: Path) -> None:
+        copy(path, to)
+        move()
+
+    return both
+
+
+async def _settle_all(store: SQLiteStore, story: Sound) -> None:
+    await add(store, story.token("t2", " and whole"), story.done("t2"))
+    await settle(store)
+
+
+async def test_nothing_is_overwritten_and_nothing_is_left_behind(path: Path, tmp_path: Path) -> None:
+    """Neither a file that exists, nor half a copy."""
+    await stored(path, told("s", turns=1))
+    put(tmp_path / "mine", b"mine")
+
+    with pytest.raises(ConfigError, match=r"mine exists already; a backup overwrites nothing"):
+        backup(path, tmp_path / "mine")
+    with pytest.raises(ConfigError, match=r"no store .*b\.db"):
+        backup(tmp_path / "b.db", tmp_path / "copy.db")
+    with pytest.raises(ConfigError, match=r"the backup .*copy\.db of .*a\.db can't be made .*nothing was changed"):
+        backup(path, tmp_path / "nowhere" / "copy.db")
+
+    assert content(tmp_path / "mine") == b"mine"
+    assert names(tmp_path) == {"a.db", "a.db.journal", "a.db.lock", "mine"}
+
+
+async def test_a_copy_of_a_damaged_store_is_called_damaged(path: Path, tmp_path: Path) -> None:
+    """It is made, as it may be the last, and what is wrong with it is said."""
+    await stored(path, told("s", turns=1))
+    change(path, "UPDATE sessions SET head = 7")
+
+    assert "its head is said to be at 7" in backup(path, tmp_path / "copy.db").faults[0]
+
+
+# --- under load ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_copy_of_a_busy_store_has_what_everybody_had_seen(tmp_path: Path, provider: ProviderProcess) -> None:
+    """Twenty readers in the middle of their answers, while others end and move into the tables.
+
+    A new server on the copy has, for each, a true beginning of what the old one went on to say, at least up to where
+    the reader was when the backup began.
+    """
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    stories = [Story() for _ in range(ANSWERS)]
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(askbot(here, upstream=provider.url))
+        readers = [await stack.enter_async_context(reading(server.url, story)) for story in stories]
+        telling = [asyncio.create_task(_tell(reader, number)) for number, reader in enumerate(readers)]
+        await eventually(lambda: all(len(story.turns) > 1 for story in stories))
+        for number in range(3):
+            seen = [story.head for story in stories]
+            assert await _back_up(here, there / f"{number}.db") == 0
+            await _compare(there, number, stories, seen, provider)
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
+
+
+async def _tell(reader: Reader, number: int) -> None:
+    """Short answers, or one long one after a short one."""
+    await reader.answer("say:At first.")
+    while True:
+        await reader.answer(f"tokens:{20 if number % 2 else 2000} rate:200", 60)
+
+
+async def _back_up(here: Path, to: Path) -> int:
+    command = [sys.executable, "-m", "askbot_ws.cli", "store", "backup", str(to), "--store", "sqlite:///askbot.db"]
+    process = await asyncio.create_subprocess_exec(*command, cwd=here, env=environment(), stdout=-3)
+    return await asyncio.wait_for(process.wait(), 20)
+
+
+async def _compare(there: Path, number: int, stories: list[Story], seen: list[int], provider: ProviderProcess) -> None:
+    """Each session as the copy's server tells it, with what its reader was told."""
+    folder = there / str(number)
+    folder.mkdir()
+    put(folder / "askbot.db", content(there / f"{number}.db"))
+    with askbot(folder, upstream=provider.url) as copy:
+        for story, head in zip(stories, seen, strict=True):
+            async with reading(copy.url + f"?session={story.session}&after=0", Story(story.session)) as reader:
+                ready = reader.frames[0]
+                assert ready["seq"] >= head
+                await reader.until(lambda _, reader=reader, ready=ready: reader.story.head == ready["seq"])  # type: ignore[misc]
+            await eventually(lambda story=story, ready=ready: story.head >= ready["seq"] - 1)  # type: ignore[misc]
+            for turn in reader.story.turns.values():
+                original = story.turns[turn.turn]
+                assert (turn.text, turn.id) == (original.text, original.id)
+                assert original.answer.startswith(turn.answer)
+                assert turn.reason == "interrupted" or turn.answer == original.answer

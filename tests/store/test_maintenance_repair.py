@@ -1,0 +1,167 @@
+"""Repair: what can be read is kept, what is lost is named, and the result is sound."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.errors import ConfigError
+from askbot_ws.frames import Done, encode
+from askbot_ws.store.check import check
+from askbot_ws.store.journal import HEADER
+from askbot_ws.store.repair import repair
+from askbot_ws.store.sqlite import SQLiteStore
+
+from .files import segments
+from .sound import change, content, opened, put, stored, told
+from .story import flat
+
+PAGE = 4096
+
+
+def damage(path: Path, page: int) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: page * PAGE] + b"\xa5" * PAGE + data[(page + 1) * PAGE :])
+
+
+async def test_a_sound_store_is_left_alone(path: Path) -> None:
+    """Nothing is made new, nothing is copied."""
+    await stored(path, told("s", turns=1))
+
+    assert repair(path).facts == ["nothing is wrong with it, and nothing was changed"]
+    assert not list(path.parent.glob("*before-repair*"))
+
+
+async def test_a_store_in_use_is_not_repaired(path: Path) -> None:
+    """Two writers would be the end of it; and with nothing wrong, its journal was not looked at."""
+    store = SQLiteStore(path)
+    await store.open()
+
+    with pytest.raises(ConfigError, match=r"a\.db is in use by another askbot process \(pid \d+\); stop that one"):
+        repair(path)
+    await store.close()
+
+
+async def test_counters_are_made_right(path: Path) -> None:
+    """Nothing is lost by that, and nobody's age changes."""
+    story = told("s", turns=3)
+    await stored(path, story)
+    change(path, "UPDATE sessions SET head = 0, unfinished = 7")
+
+    assert repair(path).faults == []
+    assert check(path).faults == []
+    assert flat((await opened(path, ["s"]))["s"]) == flat(story.events)
+
+
+async def test_a_log_is_cut_at_its_first_hole(path: Path) -> None:
+    """And it is said up to where it is kept; other sessions lose nothing."""
+    broken, whole = told("broken", turns=3), told("whole", turns=3)
+    await stored(path, broken, whole)
+    hole = broken.events[7].seq
+    change(path, "DELETE FROM events WHERE seq = ? AND session = 1", hole)
+
+    report = repair(path)
+
+    assert len(report.faults) == 1
+    assert report.faults[0].startswith(f"session broken: kept up to {broken.events[6].seq}; what followed")
+    assert check(path).faults == []
+    found = await opened(path, ["broken", "whole"])
+    assert flat(found["whole"]) == flat(whole.events)
+    assert flat(found["broken"]) == flat(broken.events[:7])
+
+
+async def test_a_text_that_is_not_what_it_was_is_marked(path: Path) -> None:
+    """It is all there is of it; its turn is `interrupted` from now on, and what follows stays."""
+    story = told("s", turns=3)
+    await stored(path, story)
+    change(path, "UPDATE events SET body = replace(body, 'B', 'b') WHERE type = 'token' AND turn = 't1'")
+
+    report = repair(path)
+
+    assert report.faults == ["session s: text of t1 is damaged; it was kept, and is marked as interrupted"]
+    assert check(path).faults == []
+    ends = {event.turn: event.reason for event in (await opened(path, ["s"]))["s"] if isinstance(event, Done)}
+    assert ends == {"t0": "stop", "t1": "interrupted", "t2": "stop"}
+
+
+async def test_the_journal_is_laid_on_top(path: Path) -> None:
+    """With the records behind a damaged one: they may be other sessions'."""
+    settled, running, hit = told("settled", turns=2), told("running", turns=1), told("hit", turns=2)
+    await stored(path, settled)
+    await stored(path, hit, running, crash=True)
+    data = bytearray(segments(path)[0].read_bytes())
+    data[data.index(encode(hit.events[2])) + 5] ^= 1
+    segments(path)[0].write_bytes(data)
+
+    report = repair(path)
+
+    assert [fault.partition(";")[0] for fault in report.faults] == [f"session hit: kept up to {hit.events[1].seq}"]
+    assert check(path).faults == []
+    found = await opened(path, ["settled", "running", "hit"])
+    assert flat(found["settled"]) == flat(settled.events)
+    assert flat(found["running"]) == flat(running.events)
+    assert flat(found["hit"]) == flat(hit.events[:2])
+
+
+async def test_a_lost_table_of_sessions_is_made_again(path: Path) -> None:
+    """Each question says whose it is."""
+    stories = [told(f"s{number}", turns=2) for number in range(20)]
+    await stored(path, *stories)
+    change(path, "DELETE FROM sessions")
+
+    repair(path)
+
+    assert check(path).faults == []
+    found = await opened(path, [story.session for story in stories])
+    assert [flat(found[story.session]) for story in stories] == [flat(story.events) for story in stories]
+
+
+async def test_wherever_a_page_is_lost_the_rest_is_kept(path: Path) -> None:
+    """Any page but the first. What is kept is a true beginning of each log, and whoever loses something is named."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    stories = [told(f"s{number:03}", turns=20, text="x🙂" * 60) for number in range(40)]
+    await stored(path, *stories)
+    whole = content(path)
+    for page in random.Random(seed).sample(range(1, len(whole) // PAGE), 8):
+        put(path, whole)
+        damage(path, page)
+
+        report = repair(path)
+
+        assert check(path).faults == []
+        lost = {fault.removeprefix("session ").partition(":")[0] for fault in report.faults}
+        kept = await opened(path, [story.session for story in stories if story.session not in lost])
+        assert len(kept) >= 36, f"page {page}: {report.faults}"
+        for story in stories:
+            if story.session in kept:
+                assert flat(kept[story.session]) == flat(story.events)
+
+
+async def test_the_store_as_it_was_is_kept(path: Path) -> None:
+    """Under its own name in a folder: whoever knows better can try again."""
+    await stored(path, told("s", turns=2), crash=True)
+    damaged = bytearray(segments(path)[0].read_bytes())
+    damaged[HEADER.size + 5] ^= 1
+    segments(path)[0].write_bytes(damaged)
+
+    repair(path)
+
+    [folder] = path.parent.glob("a.db.before-repair-*")
+    assert (folder / "a.db").exists()
+    assert segments(folder / "a.db")[0].read_bytes() == damaged
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_has_no_beginning_cannot_be_repaired(path: Path) -> None:
+    """A restored copy is what helps; nothing is touched."""
+    await stored(path, told("s", turns=20))
+    damage(path, 0)
+    before = content(path)
+
+    with pytest.raises(ConfigError, match=r"a\.db can't be read .*restore a copy"):
+        repair(path)
+
+    assert content(path) == before

@@ -1,0 +1,128 @@
+"""Upgrades: a file of every version that there ever was opens, and has what it had.
+
+`databases/v1.sql` is a store as version 1 left it. It never changes. A new version gets a migration and a file of its
+own: python -m tests.store.test_upgrades, which writes the one of the newest version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from askbot_ws.errors import ConfigError
+from askbot_ws.store.check import check
+from askbot_ws.store.schema import MIGRATIONS, connect, migrate
+from askbot_ws.store.sqlite import SQLiteStore
+
+from .sound import Sound, change, opened, put, stored
+from .story import flat
+
+DATABASES = Path(__file__).parent / "databases"
+NEWEST = len(MIGRATIONS)
+VERSIONS = range(1, NEWEST + 1)
+
+
+def stories() -> list[Sound]:
+    """What each of the files holds: ended turns, one that waits within another's answer, one that runs."""
+    ended, mixed = Sound("ended"), Sound("mixed")
+    ended.turn("t1", "Because 🙂.", id="first")
+    mixed.question("t1", "why?", id="a1")
+    mixed.token("t1", "So it ")
+    mixed.question("t8", "and then?", id="a2")
+    mixed.token("t1", "is.\n'Really'; \"yes\"")
+    mixed.done("t1")
+    mixed.token("t8", "half an ans")
+    return [ended, mixed]
+
+
+def restore(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((DATABASES / f"v{version}.sql").read_text("utf-8"))
+
+
+def tables(path: Path) -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
+
+
+def fresh(path: Path) -> None:
+    with closing(connect(path, full_sync=False, busy_s=1)) as connection:
+        migrate(connection, path)
+
+
+def test_every_version_has_its_file() -> None:
+    """Whoever adds a migration adds one: see above."""
+    assert {file.name for file in DATABASES.glob("*.sql")} == {f"v{version}.sql" for version in VERSIONS}
+
+
+def test_the_newest_file_has_the_tables_that_the_code_makes(tmp_path: Path) -> None:
+    """A change of a released script, or of the tables without a migration, is noticed here."""
+    restore(tmp_path / "kept.db", NEWEST)
+    fresh(tmp_path / "made.db")
+
+    assert tables(tmp_path / "kept.db") == tables(tmp_path / "made.db")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_file_of_each_version_opens(path: Path, version: int) -> None:
+    """With every event, the turn that ran reported, and the tables of today."""
+    restore(path, version)
+    store = SQLiteStore(path)
+    assert await store.open() == ["mixed"]
+    assert await store.asked("mixed", "a2") == "t8"
+    await store.close()
+
+    found = await opened(path, ["ended", "mixed"])
+
+    for story in stories():
+        assert flat(found[story.session]) == flat(story.events)
+    assert check(path).faults == []
+    fresh(path.with_name("made.db"))
+    assert tables(path) == tables(path.with_name("made.db"))
+
+
+async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
+    """The message names the file, both versions and what to do."""
+    await stored(path, *stories())
+    change_version(path, NEWEST + 1)
+
+    said = rf"a\.db has schema version {NEWEST + 1}, .* up to {NEWEST}; install a newer"
+    with pytest.raises(ConfigError, match=said):
+        await SQLiteStore(path).open()
+    with pytest.raises(ConfigError, match=said):
+        check(path)
+
+    change_version(path, NEWEST)
+    assert check(path).faults == []
+
+
+def change_version(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
+    """The commands that look at it and mend it."""
+    put(path, b"SQLite format 3\0" + b"\xff" * 8192)
+
+    with pytest.raises(ConfigError, match=r"a\.db cannot be opened .*`askbot store check`.*`askbot store repair`"):
+        await SQLiteStore(path).open()
+
+
+def _write() -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.db"
+        asyncio.run(stored(path, *stories()))
+        change(path, "UPDATE sessions SET created = 1700000000.0, touched = 1700000000.0")
+        with closing(sqlite3.connect(path)) as connection:
+            lines = [*connection.iterdump(), f"PRAGMA user_version = {NEWEST};"]
+    (DATABASES / f"v{NEWEST}.sql").write_text("\n".join(lines) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    _write()

@@ -1,0 +1,95 @@
+"""`askbot store`, as people call it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from askbot_ws.cli import app
+from askbot_ws.errors import ConfigError
+
+from .store.sound import change, stored, told
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A sound store, which the settings name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASKBOT_STORE", "sqlite:///a.db")
+    path = tmp_path / "a.db"
+    asyncio.run(stored(path, told("s", turns=2)))
+    logs = structlog.get_config()
+    yield path
+    structlog.configure(**logs)
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["store", *arguments])
+
+
+def test_a_sound_store_is_called_sound(path: Path) -> None:
+    """In plain words, with exit code 0."""
+    result = call("check")
+
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "a.db:",
+        "  schema version 1 of 1",
+        "  sessions: 1, events: 6",
+        "  journal segments: 0, events in them that are in no table yet: 0",
+        "  nothing is wrong",
+    ]
+
+
+def test_a_fault_is_named_repaired_and_gone(path: Path) -> None:
+    """Exit code 1, what helps, and then 0 again; what was lost costs `repair` its 0, too."""
+    change(path, "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)")
+
+    result = call("check")
+    assert result.exit_code == 1
+    assert "wrong: session s: its head is said to be at" in result.output
+    assert "`askbot store repair` keeps what can be kept" in result.output
+    result = call("repair")
+    assert result.exit_code == 1
+    assert "lost: session s: kept up to" in result.output
+    assert "before-repair" in result.output
+    assert call("check").exit_code == 0
+    assert call("repair").exit_code == 0
+
+
+def test_a_copy_is_made(path: Path) -> None:
+    """Of another store than the settings' where one is named."""
+    assert call("backup", "copy.db").exit_code == 0
+    assert call("check", "--store", "sqlite:///copy.db").exit_code == 0
+    assert call("backup", "again.db", "--store", f"sqlite:///{path}").exit_code == 0
+    with closing(sqlite3.connect("again.db")) as connection:
+        assert connection.execute("SELECT id FROM sessions").fetchall() == [("s",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["check", "--store", "sqlite:///none.db"], "there is no store none.db"),
+        (["repair", "--store", "sqlite:///none.db"], "there is no store none.db"),
+        (["backup", "copy.db", "--store", "sqlite:///none.db"], "there is no store none.db"),
+        (["backup", "a.db"], "a.db exists already"),
+        (["check", "--store", "memory:"], "memory: keeps no file"),
+        (["check", "--store", "a.db"], "ASKBOT_STORE: 'a.db', as --store"),
+    ],
+)
+def test_what_cannot_be_opened_is_told_by_name(path: Path, arguments: list[str], said: str) -> None:
+    """`main` prints it and exits with 2; nothing is made."""
+    before = {file.name for file in path.parent.iterdir()}
+
+    result = call(*arguments)
+
+    assert isinstance(result.exception, ConfigError)
+    assert said in str(result.exception)
+    assert {file.name for file in path.parent.iterdir()} == before
