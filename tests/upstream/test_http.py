@@ -16,7 +16,7 @@ import pytest
 
 from askbot_ws.errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
 from askbot_ws.upstream import http
-from askbot_ws.upstream.exchange import Response, Sink
+from askbot_ws.upstream.exchange import Connection, Response, Sink, StaleConnectionError
 from askbot_ws.upstream.http import HttpClient, Url
 from tests.provider import Provider
 
@@ -480,3 +480,42 @@ async def test_ipv6_works(client: HttpClient) -> None:
             assert (await fetch(client, url))[0] == "a"
     except OSError:
         pytest.skip("no IPv6 here")
+
+
+class Wire(asyncio.Transport):
+    """Takes everything, until it is aborted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert data
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+
+@pytest.mark.parametrize("crossing", ["cancel", "close"])
+async def test_what_arrives_when_nobody_waits_any_more_is_no_fault(crossing: str) -> None:
+    """A cancel, or the end of our patience, and the last bytes may cross."""
+    wire = Wire()
+    connection = Connection(on_idle=lambda _: None, on_lost=lambda _: None)
+    connection.connection_made(wire)
+    waiting = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n", lambda _: 0.0, patience=5.0))
+    await asyncio.sleep(0)
+    if crossing == "cancel":
+        waiting.cancel()
+    else:
+        connection.close()
+
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello")
+
+    assert wire.aborted
+    connection.connection_lost(None)
+    expected = asyncio.CancelledError if crossing == "cancel" else StaleConnectionError
+    with pytest.raises(expected):
+        await waiting

@@ -202,8 +202,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a read."""
-        if self._exchange is None:
-            self.close()  # nobody asked
+        if self._exchange is None or self._answer.cancelled() or self._transport.is_closing():
+            self.close()  # nobody asked, or nobody wants to know any more
         else:
             self._feed(self._exchange, data)
 
