@@ -39,7 +39,7 @@ class Commits:
         self._owing: dict[Live, None] = {}  # those with events that were shown and are still to be stored
         self._waiters: list[Waiter] = []
         self._due = False  # a flush is scheduled or under way
-        self._pace = Pace(free=2000, step=1e-6, most=0.04)  # events a second; docs/decisions/0006
+        self._pace = Pace(free=10_000, step=2e-6, most=0.04)  # events a second; docs/decisions/0006
         self._flushed = 0.0  # when
 
     def add(self, live: Live, events: Sequence[Event]) -> None:
