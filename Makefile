@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: serve setup test check bench bench-quick fix generate clean
+.PHONY: serve setup test check bench bench-quick chaos soak fix generate clean
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
@@ -31,6 +31,12 @@ bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: doc
 
 bench-quick: .venv/.serve.stamp .venv/.dev.stamp  ## The ratios that matter; fails where one is worse than it must be
 	$(BIN)/python -m bench.quick
+
+chaos: setup  ## Ten minutes of everything going wrong, and a table of it
+	$(BIN)/python -m tests.chaos --write docs/reliability.md
+
+soak: setup  ## An hour of mixed traffic in which nothing may grow
+	$(BIN)/python -m tests.chaos.soak --seconds 3600
 
 fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
 	$(BIN)/ruff check --fix

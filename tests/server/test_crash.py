@@ -5,14 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import socket
+import subprocess
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ..process import Askbot, Json, ProviderProcess, Story, askbot, eventually, reading
+from ..process import (
+    KEY,
+    Askbot,
+    Json,
+    ProviderProcess,
+    Story,
+    address,
+    askbot,
+    command,
+    environment,
+    eventually,
+    reading,
+)
 
 SEED = random.randrange(2**32)
 
@@ -267,3 +282,44 @@ async def test_nobody_is_there_to_be_drained(tmp_path: Path, provider: ProviderP
         assert await server.ended() == 0
         assert time.monotonic() - begun < 2
     assert not [line for line in server.lines() if line["level"] in ("error", "warning")]
+
+
+# --- output that nobody takes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+async def test_a_server_whose_output_cannot_be_written_serves(tmp_path: Path, provider: ProviderProcess) -> None:
+    """Its log is on a full disk: that is no reason not to begin, to answer, or to end well."""
+    port = free_port()
+    flags = ["--store", "sqlite:///askbot.db", "--model", "scripted-1", "--port", str(port)]
+    with voiceless(tmp_path, *flags, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=provider.url) as process:
+        await eventually(lambda: listens(port))
+        async with reading(address(port)) as reader:
+            assert (await reader.answer("say:Well.")).answer == "Well."
+        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: process.poll() is not None)
+
+    assert process.returncode == 0
+
+
+@contextmanager
+def voiceless(folder: Path, *flags: str, **environ: str) -> Generator[subprocess.Popen[bytes]]:
+    """A server whose every word is refused by the disk."""
+    with Path("/dev/full").open("w") as full:
+        start = command(*flags)
+        with subprocess.Popen(start, stdout=full, stderr=full, cwd=folder, env=environment(**environ)) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0

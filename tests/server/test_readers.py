@@ -9,12 +9,14 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from askbot_ws.frames import TurnRecord
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import (
@@ -235,6 +237,29 @@ async def test_an_idle_connection_hears_that_it_is_well() -> None:
         await reader.until("done")
 
     assert [frame["type"] for frame in reader.frames].count("alive") == 2
+
+
+async def test_nothing_is_said_before_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that the connection is well, nor that the server drains: a slow store keeps it waiting, and that is all."""
+    async with serving(heartbeat=0.1) as server:
+        async with reading(address(server.port)) as reader:
+            await reader.answer("Well?")
+        find = server.hub.store.turns
+
+        async def slowly(session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+            await asyncio.sleep(0.4)
+            return await find(session, before=before, limit=limit)
+
+        monkeypatch.setattr(server.hub.store, "turns", slowly)
+        url = f"{address(server.port)}?session={reader.story.session}"
+        async with connect(url, proxy=None) as line, connect(url, proxy=None) as other:
+            assert json.loads(await line.recv())["type"] == "ready"
+            async with connect(url, proxy=None) as late:
+                await asyncio.sleep(0.1)
+                await server.drain()
+                with pytest.raises(ConnectionClosed, match="1012"):
+                    await late.recv()
+            assert json.loads(await other.recv())["type"] == "ready"
 
 
 async def test_a_ping_gets_a_pong() -> None:

@@ -199,14 +199,20 @@ class Connection:
     def going_away(self, *, limit: float) -> None:
         """Tell the client that the server drains. Whoever has a turn running here stays for it, `limit` at most."""
         busy = any(not reading.live.session.idle for reading in self._readings.values())
-        self.send(GoingAway(reconnect_after=limit if busy else RECONNECT_AFTER))
+        if self._begun:
+            self.send(GoingAway(reconnect_after=limit if busy else RECONNECT_AFTER))
+
+    @property
+    def _begun(self) -> bool:
+        """Whether `ready` was sent: it is the first frame, however long the store takes for it (PROTOCOL 2)."""
+        return self.socket.sent_at > 0
 
     def beat(self, now: float) -> bool:
         """The heartbeat's look at it, about once a second; False where it has taken nothing for too long."""
         paused_at = self.socket.paused_at
         if paused_at is not None:
             return now - paused_at < self._terms.reader_timeout
-        if now - self.socket.sent_at >= self._terms.heartbeat:
+        if self._begun and now - self.socket.sent_at >= self._terms.heartbeat:
             self.send(Alive())
         return True
 
