@@ -22,10 +22,7 @@ from askbot_ws.errors import ConfigError, ContextTooLong, UpstreamUnavailable
 from askbot_ws.upstream import embedded, weights
 from askbot_ws.upstream.embedded import SYSTEM_PROMPT, EmbeddedUpstream
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not weights.installed(), reason="the embedded model is not installed: askbot model install"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

