@@ -109,10 +109,11 @@ class Session:
         return self._token(turn, turn.text(piece, now=now))
 
     def _token(self, turn: Turn, text: str) -> list[Event]:
-        if len(text) > PIECE:
-            return [*self._token(turn, text[:PIECE]), *self._token(turn, text[PIECE:])]
         if not text:
             return []
+        if len(text) > PIECE:
+            pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+            return [event for piece in pieces for event in self._token(turn, piece)]
         self.head += len(text)
         return [Token(session=self.id, seq=self.head, turn=turn.id, text=text)]
 
