@@ -50,6 +50,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.reads: list[Callable[[bytes], float | None]] = []
+        self.asked = asyncio.Event()  # all streams
         self.enough = asyncio.Event()
 
     async def open(self) -> None:
@@ -65,6 +66,8 @@ class Provider:
         exchange = Exchange(Answer(on_text, grace=1.0).take)
         exchange.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         self.reads.append(exchange.feed)
+        if len(self.reads) == STREAMS:
+            self.asked.set()
         await self.enough.wait()
         return Ending("stop")
 
@@ -94,8 +97,7 @@ async def test_a_token_costs_no_more_calls_than_it_did(tmp_path: Path) -> None:
             live = hub.create()
             hub.attach(live, reader)
             await hub.ask(live, Ask(text="Well?"))
-        while len(provider.reads) < STREAMS:
-            await asyncio.sleep(0)
+        await provider.asked.wait()
         before = reader.frames
         for _ in range(TOKENS):
             with calls:
