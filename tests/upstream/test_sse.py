@@ -6,12 +6,14 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from askbot_ws.frames import Usage
+from askbot_ws.upstream import sse
 from askbot_ws.upstream.sse import MAX_EVENT, Decoder
 
 DONE = b"data: [DONE]\n\n"
@@ -124,6 +126,80 @@ def test_no_bytes_make_it_fall(data: bytes) -> None:
     decoder.feed(data)
     decoder.end()
     facts(decoder)
+
+
+def alike(text: Any, **facts: Any) -> bytes:
+    """A chunk as OpenAI writes it: they differ in their text only."""
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None} | facts
+    return event({"id": "chatcmpl-7", "created": 7, "model": "m", "choices": [choice], "usage": None})
+
+
+odd_chunks = st.sampled_from(
+    [
+        alike(None),
+        alike(7),
+        alike(["a"]),
+        alike([{"type": "text", "text": "a part"}]),
+        alike("cut", finish_reason="length"),
+        alike("no", delta={"content": "", "refusal": "I won't"}),
+        alike("", delta={"content": "x", "tool_calls": [{"function": {"arguments": "content"}}]}),
+        alike("m").replace(b'"m"', b'"n"', 1),
+        alike("?").replace(b"chatcmpl-7", b"chatcmpl-8"),
+        alike('x"},"logprobs":null,"finish_reason":"stop"}],"usage":null}'),
+        alike("x").replace(b'"x"', b'"x","content":"y"'),
+        alike("x").replace(b'"x"', b'"x" "y"'),
+        alike("x").replace(b'"x"', b'"\\ud83d"'),
+        alike("x").replace(b'"x"', b'"\\ude00"'),
+        alike("x").replace(b'"x"', b'"a\nb"'),
+        alike("x").replace(b'"x"', b""),
+        alike("x").replace(b"null}\n\n", b'{"prompt_tokens":1,"completion_tokens":2}}\n\n'),
+        event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
+        event({"error": {"message": "no"}}),
+        b": a comment\n\n",
+        DONE,
+    ]
+)
+
+
+texts = st.text(max_size=5) | st.sampled_from(["m", "chatcmpl-7", "content", "a", "b"])
+
+
+@given(st.lists(texts.map(alike) | odd_chunks, max_size=20), st.booleans())
+def test_what_was_learned_of_a_chunk_changes_nothing(chunks: list[bytes], spaced: bool) -> None:  # noqa: FBT001
+    """Chunks that differ in their text only are read by their text only: text and facts are those of reading it all."""
+    body = b"".join(chunks)
+    body = body if spaced else body.replace(b": ", b":").replace(b", ", b",").replace(b"data:", b"data: ")
+    learned, unlearned = Decoder(), Decoder()
+    text = learned.feed(body) + learned.end()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sse, "LESSONS", 0)
+        assert text == unlearned.feed(body) + unlearned.end()
+    assert facts(learned) == facts(unlearned)
+
+
+def test_a_text_that_stands_elsewhere_too_is_not_mistaken() -> None:
+    """What is around the first place where it stands is not what is around the text."""
+    text, _ = decoded(alike("m"), alike("m"), alike("m").replace(b'"m"', b'"n"', 1), alike("x"))
+
+    assert text == "mmmx"
+
+
+def test_a_chunk_like_the_one_before_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what makes a token cheap."""
+    chunks = [alike(f"{number} ") for number in range(100)]
+    loads, read = orjson.loads, 0
+
+    def count(data: bytes) -> object:
+        nonlocal read
+        read += len(data)
+        return loads(data)
+
+    monkeypatch.setattr(orjson, "loads", count)
+    text, _ = decoded(*chunks)
+
+    assert text == "".join(f"{number} " for number in range(100))
+    assert read < 10 * max(map(len, chunks))
 
 
 def test_several_events_in_a_read_are_one_text() -> None:

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 class Answer:
     """One attempt: bytes in, text out, and how it ended."""
 
+    __slots__ = ("_decoder", "_grace", "_on_text", "_until", "began")
+
     def __init__(self, on_text: Callable[[str], None], *, grace: float) -> None:
         """`grace` is how many seconds the usage may take after the text's end."""
         self.began = False
@@ -44,8 +46,13 @@ class Answer:
 
     def take(self, data: bytes) -> float | None:
         """A sink: take a piece of the body, say for how long more of it is welcome."""
-        self._show(self._decoder.feed(data))
         decoder = self._decoder
+        text = decoder.feed(data)
+        if text:
+            self.began = True
+            self._on_text(text)
+        if not (decoder.finish_reason or decoder.done or decoder.error):
+            return None
         if decoder.over:
             self.ending()
             return 0.0
