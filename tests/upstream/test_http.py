@@ -7,17 +7,19 @@ import json
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
 import pytest
+import uvloop
 
 from askbot_ws.errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
 from askbot_ws.upstream import http
 from askbot_ws.upstream.exchange import Connection, Response, Sink, StaleConnectionError
-from askbot_ws.upstream.http import HttpClient, Url
+from askbot_ws.upstream.http import HttpClient, Request, Url
 from tests.provider import Provider
 
 
@@ -85,14 +87,14 @@ async def fetch(
     def keep(data: bytes) -> None:
         body.append(data)
 
-    response = await client.request("GET", Url.of(url), {}, sink or keep, patience=patience)
+    response = await client.send(Request.of("GET", Url.of(url), {}), sink or keep, patience=patience)
     return b"".join(body).decode(), response
 
 
 async def ask(client: HttpClient, provider: Provider, script: str, sink: Sink | None = None) -> Response:
     request = {"stream": True, "messages": [{"role": "user", "content": script}]}
     url, body = Url.of(provider.url + "/chat/completions"), json.dumps(request).encode()
-    return await client.request("POST", url, {}, sink or (lambda data: None), body=body, patience=5.0)
+    return await client.send(Request.of("POST", url, {}), sink or (lambda data: None), body=body, patience=5.0)
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -257,10 +259,45 @@ async def test_an_error_of_the_sink_is_the_callers(client: HttpClient, provider:
     assert provider.seen[0].left
 
 
-async def test_a_header_with_a_line_end_is_refused(client: HttpClient, provider: Provider) -> None:
+def test_a_header_with_a_line_end_is_refused() -> None:
     """It would be two headers."""
     with pytest.raises(ValueError, match="line end"):
-        await client.request("GET", Url.of(provider.url), {"X": "a\r\nY: b"}, lambda data: None, patience=1)
+        Request.of("GET", Url.of("http://127.0.0.1/"), {"X": "a\r\nY: b"})
+
+
+def test_a_provider_that_sends_and_sends_does_not_keep_the_others_waiting() -> None:
+    """By itself, libuv would read megabytes before it looks at anything else."""
+    total, most = 32 * 2**20, 0
+
+    def provide(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total + bytes(total))
+
+    async def ask(port: int) -> int:
+        nonlocal most
+        got = seen = 0
+
+        def take(data: bytes) -> None:
+            nonlocal got
+            got += len(data)
+
+        client = HttpClient()
+        request = Request.of("GET", Url.of(f"http://127.0.0.1:{port}/"), {})
+        asking = asyncio.create_task(client.send(request, take, patience=5.0))
+        while not asking.done():
+            await asyncio.sleep(0)
+            most, seen = max(most, got - seen), got
+        client.close()
+        return got
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        provider = threading.Thread(target=provide, args=(listening,))
+        provider.start()
+        assert uvloop.run(ask(listening.getsockname()[1])) == total
+        provider.join()
+    assert most <= 512 * 1024
 
 
 # --- connections -----------------------------------------------------------------------------------------------------

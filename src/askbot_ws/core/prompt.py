@@ -12,6 +12,9 @@ import orjson
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the prompt, kept as its JSON only: a long history costs nothing to send again."""
@@ -23,9 +26,7 @@ class Message:
     def of(cls, role: Role, text: str) -> Message:
         """A message, encoded."""
         # not by orjson: it leaves room in what it returns, and these are kept
-        return cls(
-            role, json.dumps({"role": role, "content": text}, ensure_ascii=False, separators=(",", ":")).encode()
-        )
+        return cls(role, _encode({"role": role, "content": text}).encode())
 
     @property
     def text(self) -> str:

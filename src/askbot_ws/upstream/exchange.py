@@ -19,6 +19,7 @@ from .faults import ProviderError, broken
 
 MAX_HEAD = 1 << 16  # bytes
 MAX_FAULT = 1 << 16  # bytes of the body that comes with an error
+FAIR = 1 << 16  # bytes of one read after which the others come first
 DRAIN = 2.0  # seconds for a body's end to arrive, after all that matters has
 
 Sink: TypeAlias = Callable[[bytes], float | None]
@@ -31,7 +32,7 @@ class StaleConnectionError(Exception):
 
 @dataclass(slots=True)
 class Response:
-    """What came back. The body is here where the status is not 200; the names of headers are in lower case."""
+    """What came back; the headers, with names in lower case, and the body are here where the status is not 200."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict[str, str])
@@ -41,6 +42,20 @@ class Response:
 class Exchange:
     """One response being read: bytes in, pieces of the body out to the sink."""
 
+    __slots__ = (
+        "_framed",
+        "_head",
+        "_headed",
+        "_parser",
+        "_pieces",
+        "_sink",
+        "ended",
+        "on_body",
+        "response",
+        "reusable",
+        "started",
+    )
+
     def __init__(self, sink: Sink) -> None:
         self.response = Response()
         self.started = False  # a byte came
@@ -48,14 +63,21 @@ class Exchange:
         self.reusable = False  # another request may follow on the same connection
         self._sink = sink
         self._headed = False
+        self._framed = False  # it says itself where its body ends
         self._head = 0
         self._pieces: list[bytes] = []
+        self.on_body = self._pieces.append  # one read may hold many chunks of the body
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> float | None:
         """Take what a read brought. Returns what the sink returned. Raises where it isn't HTTP, or the sink does."""
         self.started = True
-        self._parse(data)
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self.reusable = False
+            if not self.ended:
+                raise UpstreamUnavailable from ProviderError(f"the answer is not HTTP/1.1: {error}")
         if not self._headed:
             self._head += len(data)
             if self._head > MAX_HEAD:
@@ -72,17 +94,7 @@ class Exchange:
 
     def at_eof(self) -> bool:
         """The other side has no more to say. Returns whether that is how this body ends."""
-        headers = self.response.headers
-        framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
-        return self._headed and not framed
-
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
-            self.reusable = False
-            if not self.ended:
-                raise UpstreamUnavailable from ProviderError(f"the answer is not HTTP/1.1: {error}")
+        return self._headed and not self._framed
 
     def _keep(self, body: bytes) -> float | None:
         self.response.body = (self.response.body + body)[:MAX_FAULT]
@@ -104,12 +116,12 @@ class Exchange:
         """The head is complete."""
         self.response.status = self._parser.get_status_code()
         self._headed = self.response.status >= 200
-        if self._headed and self.response.status != 200:
+        headers = self.response.headers
+        self._framed = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
+        if self.response.status == 200:
+            headers.clear()  # kilobytes, for as long as the answer takes
+        elif self._headed:
             self._sink = self._keep
-
-    def on_body(self, body: bytes) -> None:
-        """Take a piece of the body; one read may hold many chunks of it."""
-        self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         """The body is complete; that of a 1xx is only the beginning."""
@@ -126,6 +138,8 @@ def _unwanted(body: bytes) -> None:
 
 class Deadline:
     """A timer that is moved by an assignment: it looks at the new place when it arrives at the old one."""
+
+    __slots__ = ("_loop", "_on_passed", "_timer", "at")
 
     def __init__(self, on_passed: Callable[[], None]) -> None:
         self.at = 0.0
@@ -153,6 +167,18 @@ class Deadline:
 
 class Connection(asyncio.Protocol):
     """One socket, one exchange at a time."""
+
+    __slots__ = (
+        "_answer",
+        "_deadline",
+        "_exchange",
+        "_grace",
+        "_loop",
+        "_on_idle",
+        "_on_lost",
+        "_patience",
+        "_transport",
+    )
 
     def __init__(self, *, on_idle: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
         self._on_idle = on_idle
@@ -206,6 +232,9 @@ class Connection(asyncio.Protocol):
             self.close()  # nobody asked, or nobody wants to know any more
         else:
             self._feed(self._exchange, data)
+            if len(data) >= FAIR:  # libuv would read on and on
+                self._transport.pause_reading()
+                self._loop.call_soon(self._transport.resume_reading)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

@@ -42,6 +42,29 @@ class Url:
         return cls(place, parts.netloc.rpartition("@")[2], path)
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All of a request but its body; made once, sent often."""
+
+    place: Place
+    head: bytes  # a POST still lacks its length
+
+    @classmethod
+    def of(cls, method: str, url: Url, headers: Mapping[str, str]) -> Request:
+        """Raises `ValueError` where a header is none."""
+        fields = {"Host": url.host, **headers, "Accept-Encoding": "identity"}
+        if method == "POST":
+            fields["Content-Type"] = "application/json"
+        lines = [f"{method} {url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a header with a line end in it")
+        return cls(url.place, "\r\n".join([*lines, ""]).encode("latin-1"))
+
+    def with_body(self, body: bytes) -> bytes:
+        """The whole of it."""
+        return b"%bContent-Length: %d\r\n\r\n%b" % (self.head, len(body), body) if body else self.head + b"\r\n"
+
+
 class HttpClient:
     """Connections by place, used again where they can be."""
 
@@ -55,22 +78,20 @@ class HttpClient:
         self._idle: dict[Place, list[Connection]] = {}
         self._open: set[Connection] = set()
 
-    async def request(
-        self, method: str, url: Url, headers: Mapping[str, str], sink: Sink, *, body: bytes = b"", patience: float
-    ) -> Response:
+    async def send(self, request: Request, sink: Sink, *, body: bytes = b"", patience: float) -> Response:
         """Send a request and give the body of a 200 to `sink`; that of another status is in the response.
 
         `patience` is how many seconds may pass without a byte: UpstreamStalled. Cancelling closes the connection.
         """
-        head = _head(method, url, headers, len(body))
-        if idle := self._take(url.place):
+        data = request.with_body(body)
+        if idle := self._take(request.place):
             try:
-                return await idle.exchange(head + body, sink, patience)
+                return await idle.exchange(data, sink, patience)
             except StaleConnectionError:
                 pass  # it was closed before a byte came back: nobody has heard us
-        connection = await self._connect(url.place)
+        connection = await self._connect(request.place)
         try:
-            return await connection.exchange(head + body, sink, patience)
+            return await connection.exchange(data, sink, patience)
         except StaleConnectionError as error:
             raise UpstreamUnavailable from error
 
@@ -121,13 +142,3 @@ class HttpClient:
             self._context = ssl.create_default_context()
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context
-
-
-def _head(method: str, url: Url, headers: Mapping[str, str], length: int) -> bytes:
-    fields = {"Host": url.host, **headers, "Accept-Encoding": "identity"}
-    if method == "POST":
-        fields |= {"Content-Type": "application/json", "Content-Length": str(length)}
-    lines = [f"{method} {url.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    if any("\r" in line or "\n" in line for line in lines):
-        raise ValueError("a header with a line end in it")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -8,7 +8,7 @@ from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
 from .exchange import Response, Sink
-from .http import HttpClient, Url
+from .http import HttpClient, Request, Url
 
 MAX_BODY = 4 << 20  # bytes of a response that is not a stream
 
@@ -44,12 +44,13 @@ class Direct:
         self._base_url = base_url
         self._headers = headers
         self._patience = patience
+        self._requests: dict[tuple[str, str], Request] = {}
         self._http = HttpClient(connect_timeout=patience.connect)
 
     async def post(self, path: str, body: bytes, sink: Sink) -> Response:
         """Send JSON; the body of a 200 goes to the sink."""
-        url = join(self._base_url, path)
-        return await self._http.request("POST", url, self._headers, sink, body=body, patience=self._patience.stall)
+        request = self._request("POST", path)
+        return await self._http.send(request, sink, body=body, patience=self._patience.stall)
 
     async def get(self, path: str) -> Response:
         """Fetch something small."""
@@ -59,10 +60,15 @@ class Direct:
             body.extend(data)
             return 0.0 if len(body) > MAX_BODY else None
 
-        url = join(self._base_url, path)
-        response = await self._http.request("GET", url, self._headers, sink, patience=self._patience.stall)
+        response = await self._http.send(self._request("GET", path), sink, patience=self._patience.stall)
         response.body = response.body or bytes(body)
         return response
+
+    def _request(self, method: str, path: str) -> Request:
+        request = self._requests.get((method, path))
+        if request is None:
+            request = self._requests[method, path] = Request.of(method, join(self._base_url, path), self._headers)
+        return request
 
     async def close(self) -> None:
         """Close all connections."""
