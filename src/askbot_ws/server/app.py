@@ -90,6 +90,7 @@ class Server:
             select_subprotocol=_select_subprotocol,
             create_connection=Socket,
             compression="deflate" if self._settings.compression else None,
+            write_limit=0,  # what the kernel does not take at once, makes a reader lag
             max_size=self._settings.max_frame,
             server_header=f"askbot-ws/{__version__}",
         )

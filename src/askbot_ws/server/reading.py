@@ -48,8 +48,10 @@ class Reading:
             and self._catching_up is None
             and self.cursor.covers(start, frames[-1][0].seq)
         ):
-            for _, frame in frames:
-                self._socket.write(frame)
+            if len(frames) == 1:
+                self._socket.write(frames[0][1])
+            else:
+                self._socket.write_all([frame for _, frame in frames])
         else:
             self.pump()
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import State
 
 HANDSHAKE = 64 * 1024  # bytes that a request may have; 128 headers of 8 KiB each could be a megabyte
 PONGS = 64 * 1024  # bytes of them that are kept for one who does not read
+
+
+def text_header(length: int) -> bytes:
+    """What stands before a server's text frame of so many bytes, in one piece (RFC 6455, 5.2)."""
+    if length < 126:
+        return bytes((0x81, length))
+    return struct.pack("!BBH", 0x81, 126, length) if length < 1 << 16 else struct.pack("!BBQ", 0x81, 127, length)
 
 
 class Socket(ServerConnection):
@@ -59,9 +67,22 @@ class Socket(ServerConnection):
     def write(self, frame: bytes) -> None:
         """Send a text frame at once: no task, no queue. Whoever writes much looks at `writable` in between."""
         self.sent_at = self.loop.time()
-        if self.protocol.state is State.OPEN:  # as `websockets.broadcast` does it, for one connection
+        if self.protocol.state is not State.OPEN:
+            return
+        if self.protocol.extensions:  # compression: `websockets` knows how
             self.protocol.send_text(frame)
             self.send_data()
+        else:
+            self.transport.write(text_header(len(frame)) + frame)
+
+    def write_all(self, frames: Sequence[bytes]) -> None:
+        """Send frames in one write."""
+        if self.protocol.extensions or self.protocol.state is not State.OPEN:
+            for frame in frames:
+                self.write(frame)
+        else:
+            self.sent_at = self.loop.time()
+            self.transport.write(b"".join([part for frame in frames for part in (text_header(len(frame)), frame)]))
 
     async def shut(self, code: int, reason: str = "", *, within: float) -> None:
         """Close it, and where the other side takes no part in that, be gone all the same."""
