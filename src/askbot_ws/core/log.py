@@ -1,7 +1,7 @@
 """Log: the newest part of a session's log, in memory.
 
-Neighbouring slices of one answer are kept as one event, so a token costs its text and little more. What lies
-before `start` is in the store only.
+Neighbouring slices of one answer are kept as one event, the newest as bare text until then, so a token costs its text
+and little more. What lies before `start` is in the store only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ..frames import Event, Token
 
 SLICE = 32 * 1024  # bytes of text in one frame
 PIECE = SLICE // 4  # code points that surely fit into one
-MERGED = 1024  # code points up to which neighbours are kept as one: joining on costs a copy each time
-LOOSE = 8  # events that come before neighbours are joined: one by one it would cost a fresh event each time
+MERGED = 2048  # code points up to which neighbours are kept as one: joining on costs a copy each time
+LOOSE = 16  # texts that come before they are joined: one by one it would cost a fresh event each time
 
 
 def size(text: str) -> int:
@@ -25,14 +25,22 @@ def size(text: str) -> int:
 class Log:
     """The events in (start, head], oldest first, and what is known of those before."""
 
-    __slots__ = ("_loose", "events", "head", "session", "start")
+    __slots__ = ("_events", "_texts", "_turn", "head", "session", "start")
 
     def __init__(self, session: str, *, start: int = 0) -> None:
         self.session = session
         self.start = start
         self.head = start
-        self.events: list[Event] = []
-        self._loose = 0  # how many of the newest are still as they came
+        self._events: list[Event] = []  # all but the newest text
+        self._texts: list[str] = []  # that text as it came, of one turn, up to the head
+        self._turn = ""
+
+    @property
+    def events(self) -> list[Event]:
+        """What is in memory, oldest first."""
+        if self._texts:
+            self._tidy()
+        return self._events
 
     def append(self, event: Event) -> None:
         """Add the event that follows the head. Raises ValueError for any other: then a writer too many is about."""
@@ -41,23 +49,32 @@ class Log:
         self.add(event)
 
     def add(self, event: Event) -> None:
-        """Add an event of which it is known that it follows the head."""
-        self.head = event.seq
-        self.events.append(event)
-        self._loose += 1
-        if self._loose >= LOOSE:
+        """Add an event of which it is known that it follows the head, or stands here already."""
+        seq = event.seq
+        if seq <= self.head:
+            return
+        if type(event) is Token:
+            turn = event.turn
+            if self._texts and (turn != self._turn or len(self._texts) >= LOOSE):
+                self._tidy()
+            self._turn = turn
+            self._texts.append(event.text)
+        else:
             self._tidy()
+            self._events.append(event)
+        self.head = seq
 
     def _tidy(self) -> None:
-        """Keep the newest events as one where they are neighbours: a token costs its text and little more."""
-        first = len(self.events) - self._loose
-        self._loose = 0
-        before = self.events[first - 1] if first > 0 else None
-        if type(before) is Token and len(before.text) < MERGED:
-            first -= 1
-        run = [event for event in self.events[first:] if type(event) is Token]
-        if len(run) == len(self.events) - first and all(token.turn == run[0].turn for token in run):
-            self.events[first:] = [_whole(run)]
+        """Make the newest text one event, with that before it where they are neighbours and it is short."""
+        if not self._texts:
+            return
+        last = self._events[-1] if self._events else None
+        if type(last) is Token and last.turn == self._turn and len(last.text) < MERGED:
+            self._texts.insert(0, last.text)
+            self._events.pop()
+        text = "".join(self._texts)
+        self._events.append(Token(session=self.session, turn=self._turn, seq=self.head, text=text))
+        self._texts.clear()
 
     def read(self, *, after: int, limit: int = SLICE) -> list[Event]:
         """What follows `after`, merged, up to about `limit` bytes of text; empty at the head.
@@ -66,8 +83,8 @@ class Log:
         """
         if after < self.start:
             raise ValueError(f"the log in memory begins at {self.start}, after {after}")
-        first = bisect_right(self.events, after, key=_seq)
-        return merge(self.events[first:], after=after, limit=limit)
+        events = self.events
+        return merge(events[bisect_right(events, after, key=_seq) :], after=after, limit=limit)
 
     def slices(self, *, after: int) -> list[Event]:
         """All that follows `after`, merged as `read` does it. Raises ValueError where `after` is before `start`."""
@@ -79,14 +96,14 @@ class Log:
 
     def drop(self, *, keep: int, until: int) -> None:
         """Forget the oldest events up to the place `until`, so that of those at most `keep` bytes remain."""
-        self._loose = 0
         total = 0
-        for index in range(len(self.events) - 1, -1, -1):
-            event = self.events[index]
+        events = self.events
+        for index in range(len(events) - 1, -1, -1):
+            event = events[index]
             total += weight(event)
             if total > keep and event.seq <= until:
                 self.start = event.seq
-                del self.events[: index + 1]
+                del events[: index + 1]
                 return
 
 

@@ -106,11 +106,10 @@ class Session:
 
     def text(self, turn: Turn, piece: str, *, now: float) -> list[Event]:
         """Take a piece of an answer."""
-        return self._token(turn, turn.text(piece, now=now))
+        text = turn.text(piece, now=now)
+        return self._token(turn, text) if text else []
 
     def _token(self, turn: Turn, text: str) -> list[Event]:
-        if not text:
-            return []
         if len(text) > PIECE:
             pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
             return [event for piece in pieces for event in self._token(turn, piece)]
@@ -134,7 +133,8 @@ class Session:
         """End a turn, running or waiting; nothing where it has ended. `model` is the one that answered."""
         if turn.state is State.ENDED:
             return []
-        events = self._token(turn, turn.flush(now=now))
+        rest = turn.flush(now=now)
+        events = self._token(turn, rest) if rest else []
         turn.end()
         if turn is self.running:
             self.running = None

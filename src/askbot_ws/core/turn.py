@@ -62,11 +62,10 @@ class Turn:
     chars: int = 0
     answer: bytearray = field(default_factory=bytearray)
     half: str = ""  # the first half of a surrogate pair, until the other comes
+    id: str = field(init=False)  # its name on the wire
 
-    @property
-    def id(self) -> str:
-        """Its name on the wire."""
-        return turn_at(self.seq)
+    def __post_init__(self) -> None:
+        self.id = turn_at(self.seq)
 
     def start(self, *, now: float) -> None:
         """The model is being asked."""
@@ -86,22 +85,18 @@ class Turn:
             piece = self._whole(piece)
             if not piece:
                 return ""
-        self._add(piece, now=now)
+        if self.first_token is None:
+            self.first_token = now
+        self.chars += len(piece)
+        self.answer += piece.encode()
         return piece
 
     def flush(self, *, now: float) -> str:
         """The upstream has said all: a half surrogate that still waits becomes U+FFFD, to be logged."""
-        if not self.half or self.state is not State.ANSWERING:
+        if not self.half:
             return ""
         self.half = ""
-        self._add("\ufffd", now=now)
-        return "\ufffd"
-
-    def _add(self, text: str, *, now: float) -> None:
-        if self.first_token is None:
-            self.first_token = now
-        self.chars += len(text)
-        self.answer += text.encode()
+        return self.text("\ufffd", now=now)
 
     def _whole(self, piece: str) -> str:
         """Join the halves of surrogate pairs, also over two pieces; what has no other half becomes U+FFFD."""

@@ -34,9 +34,3 @@ def heads(events: Sequence[tuple[Event, bytes]], sessions: Mapping[str, Kept]) -
         else:
             raise ValueError(f"the log of session {session} is at {head}, the event begins at {event.start}")
     return found
-
-
-def take(log: Log, event: Event) -> None:
-    """Add an event that is stored now, and that `heads` has looked at, to its log, unless it stands there already."""
-    if event.seq > log.head:
-        log.add(event)

@@ -10,7 +10,7 @@ from ..core.log import Log
 from ..core.records import records
 from ..errors import SessionNotFound
 from ..frames import Event, Question, TurnRecord
-from .batch import heads, take
+from .batch import heads
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class MemoryStore:
             self._sessions[session].touched = now
         for event, _ in events:
             kept = self._sessions[event.session]
-            take(kept.log, event)
+            kept.log.add(event)
             if type(event) is Question and event.id is not None:
                 kept.asked.setdefault(event.id, event.turn)
 

@@ -21,7 +21,7 @@ from ..core.records import records
 from ..errors import ConfigError, SessionNotFound, StoreError
 from ..frames import MAX_SEQ, Done, Event, Question, TurnRecord
 from . import tables
-from .batch import heads, take
+from .batch import heads
 from .journal import SEGMENT, Journal, Segment
 from .lock import ProcessLock
 from .replay import replay
@@ -186,10 +186,11 @@ class SQLiteStore:
         due: list[str] = []
         for event, _ in events:
             held = self._held[event.session]
-            take(held.log, event)
+            held.log.add(event)
             if type(event) is Done or event.seq - held.settled > LONG:
                 due.append(event.session)
-        self.settler.soon(due)
+        if due:
+            self.settler.soon(due)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
