@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.limits import Bucket
+from askbot_ws.core.limits import Bucket, Pace
 
 rates = st.floats(0.01, 1000)
 bursts = st.integers(1, 50)
@@ -58,3 +58,15 @@ def test_a_full_bucket_drains_with_time() -> None:
     times = [0, 0, 0, 1, 1, 100, 100, 100]
 
     assert [bucket.take(now=now) == 0 for now in times] == [True, True, False, True, False, True, True, False]
+
+
+def test_the_more_there_is_to_do_the_longer_it_may_wait() -> None:
+    """Nothing waits up to a rate; beyond it, each thing a second adds its step, up to a limit."""
+    pauses: list[float] = []
+    for rate in (0, 900, 1_000, 2_000, 9_000, 100_000, 500):
+        pace = Pace(free=1_000, step=1e-5, most=0.04)
+        for tick in range(1, 21):
+            pace.add(rate // 100, now=tick / 100)
+        pauses.append(round(pace.pause, 6))
+
+    assert pauses == [0, 0, 0, 0.01, 0.04, 0.04, 0]

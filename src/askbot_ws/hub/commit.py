@@ -6,6 +6,7 @@ Where the store takes its time, what arrives meanwhile makes the next batch: bat
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -28,8 +29,18 @@ Waiter: TypeAlias = tuple[Live | None, asyncio.Future[None]]  # None: it waits f
 class Commits:
     """The way of all events into the store, and only then to the readers (PROTOCOL 1, promise 2)."""
 
-    def __init__(self, store: Store, *, on_lost: OnLost, on_landed: Callable[[Live], None]) -> None:
-        """`on_lost` undoes what the store did not take; `on_landed` is told that a session's batch is done with."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_lost: OnLost,
+        on_landed: Callable[[Live], None],
+        nap: Callable[[float], None] | None = None,
+    ) -> None:
+        """`on_lost` undoes what the store did not take; `on_landed` is told that a session's batch is done with.
+
+        `nap` stops the whole loop for so many seconds, where it may be stopped.
+        """
         self._store = store
         self._on_lost = on_lost
         self._on_landed = on_landed
@@ -39,19 +50,24 @@ class Commits:
         self._owing: dict[Live, None] = {}  # those with events that were shown and are still to be stored
         self._waiters: list[Waiter] = []
         self._due = False  # a flush is scheduled or under way
-        self._pace = Pace(free=10_000, step=2e-6, most=0.04)  # events a second; docs/decisions/0006
-        self._flushed = 0.0  # when
+        self._nap = nap
+        self._pace = Pace(free=2_000, step=3e-6, most=0.04)  # events a second; docs/decisions/0006
+        self._woke = 0.0  # from the last nap
 
     def add(self, live: Live, events: Sequence[Event]) -> None:
         """Add events to the batch of this tick."""
-        for event in events:
-            pending = self._batch.setdefault(live, [])
-            last = pending[-1] if pending else None
-            if type(event) is Token and type(last) is Token and _one_frame(last, event):
-                pending[-1] = join(last, event)
-            else:
-                pending.append(event)
-        self._flush_soon()
+        pending = self._batch.get(live)
+        if pending is None:
+            self._batch[live] = [*events]
+        else:
+            for event in events:
+                last = pending[-1] if pending else None
+                if type(event) is Token and type(last) is Token and _one_frame(last, event):
+                    pending[-1] = join(last, event)
+                else:
+                    pending.append(event)
+        if not self._due:
+            self._flush_soon()
 
     def hold(self, live: Live) -> bool:
         """Whether some of this session is not stored yet."""
@@ -83,10 +99,7 @@ class Commits:
     def _flush_soon(self) -> None:
         if not self._due and (self._batch or self._waiters):
             self._due = True
-            if self._pace.pause:
-                self._loop.call_at(self._flushed + self._pace.pause, self._flush)
-            else:
-                self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
@@ -98,8 +111,6 @@ class Commits:
             live: [(event, encode(event)) for event in live.owed + events] for live, events in batch.items()
         }
         entries = [entry for entries in self._flying.values() for entry in entries]
-        self._flushed = self._loop.time()
-        self._pace.add(len(entries), now=self._flushed)
         try:
             storing = self._store.append(entries)
         except StoreError as error:
@@ -111,9 +122,21 @@ class Commits:
             return
         if storing is None:
             self._land(waiters, None)
+            if self._nap is not None and not waiters:  # they have work to begin
+                self._rest(self._nap, len(entries))
         else:
             task = asyncio.ensure_future(storing)
             task.add_done_callback(lambda done: self._land(waiters, _error_of(done)))
+
+    def _rest(self, nap: Callable[[float], None], count: int) -> None:
+        """Where there is much to do, let more of it come before the next look: it costs less together."""
+        now = time.monotonic()
+        pause = self._woke + self._pace.pause - now
+        if pause > 0:
+            nap(pause)
+            now = time.monotonic()
+        self._woke = now
+        self._pace.add(count, now=now)
 
     def _land(self, waiters: Sequence[Waiter], error: StoreError | None) -> None:
         landed, self._flying = self._flying, {}

@@ -38,14 +38,16 @@ class Hub:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        nap: Callable[[float], None] | None = None,
     ) -> None:
+        """`nap` stops the loop for so many seconds, where it is ours to stop: docs/decisions/0006."""
         self.store = store
         self.upstream = upstream
         self.policy = policy
         self._clock = clock
         self._wall = wall
         self._shelf = Shelf(store, policy, needed=self._written)
-        self._turns = Turns(store, upstream, policy, on_idle=self._shelf.rest, clock=clock)
+        self._turns = Turns(store, upstream, policy, on_idle=self._shelf.rest, nap=nap, clock=clock)
         self._sweeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -33,9 +33,10 @@ class Turns:
         policy: Policy,
         *,
         on_idle: Callable[[Live], None],
+        nap: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_idle` is told of sessions in which nothing runs now, or has just been stored."""
+        """`on_idle` is told of sessions in which nothing runs now, or has just been stored; `nap`: see `Commits`."""
         self.running = 0
         self.draining = False
         self._upstream = upstream
@@ -45,7 +46,7 @@ class Turns:
         self._calm = asyncio.Event()  # no turn runs
         self._calm.set()
         self._tasks = asyncio.TaskGroup()
-        self.commits = Commits(store, on_lost=self._lost, on_landed=on_idle)
+        self.commits = Commits(store, on_lost=self._lost, on_landed=on_idle, nap=nap)
         self._answerer = Answerer(
             upstream,
             store,

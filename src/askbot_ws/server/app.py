@@ -8,8 +8,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -90,6 +91,7 @@ class Server:
             select_subprotocol=_select_subprotocol,
             create_connection=Socket,
             compression="deflate" if self._settings.compression else None,
+            write_limit=0,  # what the kernel does not take at once, makes a reader lag
             write_limit=0,  # what the kernel does not take at once, makes a reader lag
             max_size=self._settings.max_frame,
             server_header=f"askbot-ws/{__version__}",
@@ -229,13 +231,18 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def running(settings: Settings, chosen: Chosen | None = None) -> AsyncGenerator[Server]:
-    """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`."""
+async def running(
+    settings: Settings, chosen: Chosen | None = None, *, nap: Callable[[float], None] | None = None
+) -> AsyncGenerator[Server]:
+    """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`.
+
+    `nap` may stop the event loop for a moment, where it is all ours.
+    """
     chosen = chosen or choose(settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = _bind(settings.host, settings.port)
     try:
-        async with Hub(store, chosen.upstream, _policy(settings, chosen)) as hub:
+        async with Hub(store, chosen.upstream, _policy(settings, chosen), nap=nap) as hub:
             await chosen.upstream.open()
             server = Server(settings, hub)
             await server.listen(listening)
@@ -292,7 +299,7 @@ async def _main(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     chosen = choose(settings)
-    async with running(settings, chosen) as server:
+    async with running(settings, chosen, nap=time.sleep) as server:
         _spare_the_collector()
         _announce(settings, chosen, server)
         await signals.get()
