@@ -519,6 +519,23 @@ def test_the_schema_has_every_frame_on_its_side() -> None:
     assert kinds("server") == sorted(wire(frame)["type"] for frame, _, _ in SERVER)
 
 
+@pytest.mark.parametrize(("frame", "always", "sometimes"), SERVER, ids=lambda value: getattr(value, "type", ""))
+def test_the_schema_requires_what_is_always_sent(frame: Frame, always: str, sometimes: str) -> None:
+    """And what is left out is never null: whoever generates types from it gets those of the wire."""
+    definition = schema()["$defs"][type(frame).__name__]
+
+    assert sorted(definition["required"]) == sorted(always.split())
+    for name in sometimes.split():
+        assert {"type": "null"} not in definition["properties"][name].get("anyOf", [])
+
+
+def test_a_frame_without_a_type_does_not_fit_the_schema() -> None:
+    """As the server does not take it."""
+    for least, _ in CLIENT:
+        typeless = {key: value for key, value in least.items() if key != "type"}
+        assert not fits(typeless, {"$ref": "#/$defs/client"})
+
+
 @given(frame=server_frames)
 def test_what_the_server_sends_fits_the_schema(frame: Frame) -> None:
     """Whoever generates types from it can trust them."""

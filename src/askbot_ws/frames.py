@@ -420,16 +420,20 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of all frames: `$defs` has one definition a frame, `client` and `server` say who sends it."""
+    """The JSON Schema of all frames: `$defs` has one definition a frame, `client` and `server` say who sends it.
+
+    It is that of the wire: what is always sent is required, `type` too, and what is left out is never null.
+    """
     definitions: dict[str, Any] = {}
     sides: dict[str, list[dict[str, str]]] = {}
-    for side, union in (("client", ClientFrame), ("server", ServerFrame)):
+    for side, union in (("server", ServerFrame), ("client", ClientFrame)):
         sides[side] = []
         for model in union.__args__:
             mode: Literal["validation", "serialization"] = "validation" if side == "client" else "serialization"
-            definition = model.model_json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
-            definitions.update(definition.pop("$defs", {}))
-            definitions[model.__name__] = definition
+            whole = model.model_json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
+            for name, part in whole.pop("$defs", {}).items():
+                definitions[name] = _on_the_wire(globals()[name], part, always=side == "server")
+            definitions[model.__name__] = _on_the_wire(model, whole, always=side == "server")
             sides[side].append({"$ref": f"#/$defs/{model.__name__}"})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -437,3 +441,22 @@ def schema() -> dict[str, Any]:
         "oneOf": [{"$ref": "#/$defs/client"}, {"$ref": "#/$defs/server"}],
         "$defs": {side: {"oneOf": refs} for side, refs in sides.items()} | definitions,
     }
+
+
+def _on_the_wire(model: type[Frame], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
+    """Pydantic's schema says what it would take; `always`: a field that has a value by default is sent all the same."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    for name, field in sorted(fields.items(), key=lambda item: item[0] != "type"):
+        left_out = field.exclude_if is not None
+        properties[name] = _without_null(schema["properties"][name]) if left_out else schema["properties"][name]
+        if name == "type" or field.is_required() or (always and not left_out):
+            required.append(name)
+            properties[name].pop("default", None)
+    return {**schema, "properties": properties, "required": required}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    only: dict[str, Any] = next(each for each in schema["anyOf"] if each != {"type": "null"})
+    return {key: value for key, value in schema.items() if key not in ("anyOf", "default")} | only
