@@ -1,0 +1,265 @@
+/**
+ * The frames of askbot.v1, as they are on the wire. Made from the server's models by `make generate`; do not edit.
+ *
+ * Durations are in milliseconds, moments in RFC 3339. A reader ignores frames, fields and codes that it does not know.
+ */
+
+/** How a turn ended. */
+export type Reason = "stop" | "length" | "cancelled" | "refused" | "interrupted" | "error";
+
+/** What becomes of a question that is asked while an answer runs. */
+export type WhenBusy = "queue" | "reject" | "replace";
+
+/** What an error may say of its cause. */
+export type ErrorCode =
+  | "busy"
+  | "context_too_long"
+  | "forbidden"
+  | "internal"
+  | "invalid_frame"
+  | "invalid_json"
+  | "overloaded"
+  | "question_empty"
+  | "question_too_long"
+  | "queue_full"
+  | "quota_exceeded"
+  | "rate_limited"
+  | "refused"
+  | "session_not_found"
+  | "turn_not_found"
+  | "unauthorized"
+  | "unknown_type"
+  | "upstream_rate_limited"
+  | "upstream_rejected"
+  | "upstream_stalled"
+  | "upstream_unavailable";
+
+/** What this server takes. */
+export interface Limits {
+  frame_bytes: number;
+  question_chars: number;
+  waiting_turns: number;
+}
+
+/** A session is attached; the events after `from` follow. */
+export interface Ready {
+  type: "ready";
+  session: string;
+  seq: number;
+  from: number;
+  resumed: boolean;
+  protocol: string;
+  server: string;
+  model: string;
+  limits: Limits;
+}
+
+/** A turn begins. It is also the acknowledgement of an `ask`. */
+export interface Question {
+  type: "question";
+  session: string;
+  seq: number;
+  turn: string;
+  id?: string;
+  text: string;
+  /** RFC 3339 */
+  created: string;
+  replaces?: string;
+}
+
+/** A slice of the answer: one or more of the model's tokens. */
+export interface Token {
+  type: "token";
+  session: string;
+  seq: number;
+  turn: string;
+  text: string;
+}
+
+/** The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes. */
+export interface Check {
+  chars: number;
+  sha256: string;
+}
+
+/** Why a turn ended with reason `error`. */
+export interface Failure {
+  code: ErrorCode | (string & {});
+  message: string;
+  retryable: boolean;
+  /** milliseconds */
+  retry_after: number | null;
+}
+
+/** How long it took, counted from the question's arrival. */
+export interface Timing {
+  /** milliseconds */
+  queued: number;
+  /** milliseconds */
+  first_token: number | null;
+  /** milliseconds */
+  total: number;
+}
+
+/** What the provider counted. */
+export interface Usage {
+  input_tokens: number;
+  output_tokens: number;
+}
+
+/** A turn has ended. */
+export interface Done {
+  type: "done";
+  session: string;
+  seq: number;
+  turn: string;
+  reason: Reason;
+  model: string;
+  usage: Usage | null;
+  timing: Timing;
+  check: Check;
+  error?: Failure;
+}
+
+/** A frame was not followed, or the server has to say something is wrong. Nothing has changed. */
+export interface ErrorFrame {
+  type: "error";
+  code: ErrorCode | (string & {});
+  message: string;
+  retryable: boolean;
+  /** milliseconds */
+  retry_after: number | null;
+  id?: string;
+  session?: string;
+}
+
+/** One turn as history tells it; what its `done` would say is null while it runs. */
+export interface Turn {
+  turn: string;
+  id: string | null;
+  text: string;
+  replaces: string | null;
+  /** RFC 3339 */
+  created: string;
+  answer: string;
+  reason: Reason | null;
+  model: string | null;
+  usage: Usage | null;
+  timing: Timing | null;
+  check: Check | null;
+  error: Failure | null;
+  from: number;
+  seq: number;
+}
+
+/** Turns, oldest first; `more` where the log has older ones. */
+export interface History {
+  type: "history";
+  session: string;
+  id?: string;
+  turns: Turn[];
+  more: boolean;
+}
+
+/** The server drains: reconnect, with `after`, once the time has passed. */
+export interface GoingAway {
+  type: "going_away";
+  /** milliseconds */
+  reconnect_after: number;
+}
+
+/** The answer to a `ping`. */
+export interface Pong {
+  type: "pong";
+  id?: string;
+}
+
+/** Nothing else was sent for a while, and the connection is well. */
+export interface Alive {
+  type: "alive";
+}
+
+/** Ask a question. */
+export interface Ask {
+  type: "ask";
+  id?: string;
+  session?: string;
+  text: string;
+  model?: string;
+  temperature?: number;
+  max_tokens?: number;
+  /** "queue" where left out */
+  when_busy?: WhenBusy;
+}
+
+/** Stop a turn; without `turn`, the running one. */
+export interface Cancel {
+  type: "cancel";
+  id?: string;
+  session?: string;
+  turn?: string;
+}
+
+/** Ask a turn's question again; without `turn`, the last one's. */
+export interface Retry {
+  type: "retry";
+  id?: string;
+  session?: string;
+  turn?: string;
+}
+
+/** Ask this instead of that turn's question. */
+export interface Edit {
+  type: "edit";
+  id?: string;
+  session?: string;
+  turn: string;
+  text: string;
+}
+
+/** Ask for the turns whose questions stand before the place `before`. */
+export interface HistoryRequest {
+  type: "history";
+  id?: string;
+  session?: string;
+  before?: number;
+  /** 50 where left out */
+  limit?: number;
+}
+
+/** Read a further session on this connection. */
+export interface Attach {
+  type: "attach";
+  id?: string;
+  session: string;
+  after?: number;
+}
+
+/** Stop reading a session. */
+export interface Detach {
+  type: "detach";
+  id?: string;
+  session?: string;
+}
+
+/** Delete a session and all it holds. */
+export interface Forget {
+  type: "forget";
+  id?: string;
+  session: string;
+}
+
+/** Ask for a `pong`. */
+export interface Ping {
+  type: "ping";
+  id?: string;
+}
+
+/** A frame that the session's log keeps, and that has its place there, `seq`. */
+export type LogEvent = Question | Token | Done;
+
+/** What the server sends. */
+export type ServerFrame = Ready | Question | Token | Done | ErrorFrame | History | GoingAway | Pong | Alive;
+
+/** What a client sends. */
+export type ClientFrame = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget | Ping;

@@ -1,0 +1,71 @@
+"""docs/settings.md and docs/errors.md: tables that are told by the code."""
+
+from __future__ import annotations
+
+from askbot_ws.config import Settings, default, flag, variable
+from askbot_ws.errors import AskbotError
+
+
+def settings() -> str:
+    """docs/settings.md: one row a setting."""
+    rows = [
+        f"| `{variable(name)}` | {_flag(name)} | {_default(name)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(
+        [
+            "# Settings",
+            "",
+            "Flags over the environment over `.env` over `askbot.toml` (or the file that `ASKBOT_CONFIG` names; its",
+            "keys are the flags' names with underscores) over the defaults. Everything is checked at the start, and",
+            "every fault is told at once. Durations are written like `20s`, `5m`, `2h` or `30d`, sizes like `64KiB` or",
+            "`1MiB`, switches `on` or `off` (as flags: `--fsync`, `--no-limits`).",
+            "",
+            "| variable | flag | default | |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _flag(name: str) -> str:
+    return "" if name == "openai_api_key" else f"`{flag(name)}`"  # the list of processes would show it to everybody
+
+
+def _default(name: str) -> str:
+    if name == "store":
+        return "`askbot.db` in your data folder"  # another one on each machine
+    value = default(name)
+    return "" if value is None else f"`{value}`"
+
+
+def errors() -> str:
+    """docs/errors.md: one row a code."""
+    rows = [
+        f"| `{code}` | {'yes' if cause.retryable else 'no'} | {cause.default} |" for code, cause in causes().items()
+    ]
+    return "\n".join(
+        [
+            "# Error codes",
+            "",
+            "What `error.code` may be, in an `error` frame or in a `done` with reason `error`; the message may say",
+            "more.",
+            "",
+            "| code | retryable | what it says |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def causes() -> dict[str, type[AskbotError]]:
+    """The class of each code; where several share one, the first, which has its words."""
+    found: dict[str, type[AskbotError]] = {}
+    pending: list[type[AskbotError]] = [AskbotError]
+    while pending:
+        cause = pending.pop(0)
+        found.setdefault(cause.code, cause)
+        pending += cause.__subclasses__()
+    return dict(sorted(found.items()))

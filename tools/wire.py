@@ -1,0 +1,41 @@
+"""The frames, as documents speak of them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
+
+from askbot_ws.frames import ClientFrame, ServerFrame, schema
+
+Schema: TypeAlias = dict[str, Any]
+
+CLIENT: tuple[type[BaseModel], ...] = ClientFrame.__args__
+SERVER: tuple[type[BaseModel], ...] = ServerFrame.__args__
+
+
+def type_of(model: type[BaseModel]) -> str:
+    """A frame's `type`."""
+    return str(model.model_fields["type"].default)
+
+
+def summary(model: type[BaseModel]) -> str:
+    """What a frame is, in one paragraph."""
+    return " ".join((model.__doc__ or "").split())
+
+
+def definitions() -> dict[str, Schema]:
+    """All frames and what they consist of, by the models' names; parts before the frames that have them.
+
+    Without the titles, which only repeat the names.
+    """
+    found: dict[str, Schema] = schema()["$defs"]
+    return {name: _untitled(definition) for name, definition in found.items() if name not in ("client", "server")}
+
+
+def _untitled(definition: Schema) -> Schema:
+    properties = {
+        name: {key: value for key, value in part.items() if key != "title"}
+        for name, part in definition["properties"].items()
+    }
+    return {key: value for key, value in definition.items() if key != "title"} | {"properties": properties}
