@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -107,7 +107,7 @@ class Settings(BaseModel):
     reader_timeout: Duration = Field(default=30, description="Close connections that take nothing for so long.")
     heartbeat: Duration = Field(default=20, description="Send a sign of life where nothing else was sent for so long.")
     compression: bool = Field(default=False, description="Compress frames; it costs more than it saves.")
-    limits: bool = Field(default=True, description="Keep to the limits on connections and frames below.")
+    limits: bool = Field(default=True, description="Keep to the limits on connections, frames and running answers.")
     max_connections: Count = Field(default=10_000, description="How many connections there may be.")
     max_connections_per_address: Count = Field(default=1000, description="How many connections one address may have.")
     frames_per_minute: Count = Field(default=1200, description="How many frames a connection may send in a minute.")
@@ -190,6 +190,21 @@ def load(
     """
     cwd, faults = cwd or Path.cwd(), list[str]()
     given = _gather(flags or {}, os.environ if environ is None else environ, cwd, faults)
+    return _checked(given, cwd, faults)
+
+
+def keywords(given: Mapping[str, object], *, without: Collection[str] = ()) -> Settings:
+    """The settings that a program gives, and no others: neither the environment nor a file is looked at.
+
+    `without` are those that make no sense there. Raises `ConfigError` with every fault.
+    """
+    known = {name: name for name in Settings.model_fields if name not in without}
+    faults = [f"{name}: there is no such keyword. {_suggestion(name, known)}" for name in given if name not in known]
+    settings = {name: Given(given[name], f"as the keyword {name}") for name in known if name in given}
+    return _checked(settings, Path.cwd(), faults)
+
+
+def _checked(given: Mapping[str, Given], cwd: Path, faults: list[str]) -> Settings:
     try:
         settings = Settings.model_validate({name: one.value for name, one in given.items()}, context=cwd)
     except ValidationError as error:

@@ -25,13 +25,32 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_formatter(settings, terminal=handler.stream.isatty()))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger(OURS).setLevel(settings.log_level.upper())
+    level = settings.log_level.upper()
+    logging.getLogger(OURS).setLevel(level)
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
             *_common(),
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),  # what is below costs no more than a call
+        cache_logger_on_first_use=False,
+    )
+
+
+def lend(settings: Settings) -> None:
+    """Hand our lines to the host program's logging, which decides what becomes of them.
+
+    They go to its loggers named `askbot_ws.…`, unless it has set up structlog: then they go where it says.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            _masked(_console(colors=False, width=0)[-1], _key(settings)),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -50,17 +69,24 @@ def _common() -> list[Processor]:
 
 
 def _formatter(settings: Settings, *, terminal: bool) -> logging.Formatter:
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
     console = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
     look = _console(colors=terminal) if console else _json()
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_common(),
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *look[:-1], _masked(look[-1], key)],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *look[:-1],
+            _masked(look[-1], _key(settings)),
+        ],
     )
 
 
-def _console(*, colors: bool) -> list[Processor]:
-    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+def _key(settings: Settings) -> str | None:
+    return settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+
+
+def _console(*, colors: bool, width: int = 30) -> list[Processor]:
+    return [structlog.dev.ConsoleRenderer(width, colors=colors, exception_formatter=structlog.dev.plain_traceback)]
 
 
 def _json() -> list[Processor]:

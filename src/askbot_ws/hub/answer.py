@@ -83,7 +83,7 @@ class Answerer:
         budget = self._estimate.bytes(self._window)
         while True:
             messages = context.messages(system=self._system, question=question, budget=budget)
-            sent = sum(map(cost, messages))
+            sent = sum([cost(message) for message in messages])
             try:
                 ending = await self._upstream.stream(Prompt(messages, turn.options), self._taker(live, turn))
             except ContextTooLong:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -72,6 +72,17 @@ class Server:
         return int(next(iter(self._listener.sockets)).getsockname()[1])
 
     @property
+    def address(self) -> str:
+        """Host and port, as URLs have them."""
+        host = self._settings.host
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"ws://{self.address}/v1/chat"
+
+    @property
     def hub(self) -> Hub:
         """Its sessions."""
         return self._hub
@@ -91,7 +102,6 @@ class Server:
             select_subprotocol=_select_subprotocol,
             create_connection=Socket,
             compression="deflate" if self._settings.compression else None,
-            write_limit=0,  # what the kernel does not take at once, makes a reader lag
             write_limit=0,  # what the kernel does not take at once, makes a reader lag
             max_size=self._settings.max_frame,
             server_header=f"askbot-ws/{__version__}",
@@ -175,6 +185,10 @@ class Server:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
+    async def forever(self) -> None:
+        """Serve until the task is cancelled."""
+        await asyncio.Event().wait()
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
@@ -213,11 +227,13 @@ def _bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `ConfigError`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        bound.bind(address)
-        bound.listen(BACKLOG)
+        with ExitStack() as undo:
+            bound = undo.enter_context(socket.socket(family, kind, protocol))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            bound.bind(address)
+            bound.listen(BACKLOG)
+            undo.pop_all()
     except OSError as error:
         raise ConfigError(
             f"askbot can't listen on {host}, port {port}: {error.strerror or error}. "
@@ -266,7 +282,7 @@ def _policy(settings: Settings, chosen: Chosen) -> Policy:
         context_tokens=settings.context_tokens or chosen.context_tokens,
         max_question=settings.max_question,
         max_waiting=settings.max_waiting,
-        max_turns=settings.max_turns,
+        max_turns=settings.max_turns if settings.limits else sys.maxsize,
         memory=settings.memory,
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,
@@ -323,11 +339,10 @@ def _spare_the_collector() -> None:
 
 def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
     """What a person, or a script, that starts a server waits for."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     lines = [
         f"askbot-ws {__version__}",
-        f"  page    http://{host}:{server.port}/",
-        f"  socket  ws://{host}:{server.port}/v1/chat",
+        f"  page    http://{server.address}/",
+        f"  socket  {server.url}",
         f"  model   {chosen.upstream.model}",
         f"  store   {settings.store}",
     ]
