@@ -6,11 +6,16 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import pytest
+
 from askbot_ws.core.session import Session
 from askbot_ws.frames import Event, Token
+from askbot_ws.hub import commit
 from askbot_ws.hub.commit import Commits
 from askbot_ws.hub.live import Live
 from askbot_ws.store.memory import MemoryStore
+
+from .story import FragileStore, ask, assert_sound, hub_of, listen, rounds
 
 
 def lost(live: Live, events: Sequence[Event], error: Exception) -> None:
@@ -67,3 +72,63 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
         await commits.landed(live)
 
     assert naps == []
+
+
+SESSIONS = 20  # that have text in the same tick
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "MANY", 8)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("slow", [False, True], ids=["sync", "slow"])
+async def test_many_sessions_at_once_are_written_in_parts(slow: bool) -> None:  # noqa: FBT001
+    """What comes while others wait is not kept for the end of the tick; it is stored before it is shown, as ever."""
+    gates = [asyncio.Event() for _ in range(3)]
+    script: Sequence[str | asyncio.Event] = [gates[0], "one ", gates[1], "two ", gates[2]]
+    store = FragileStore()
+    async with hub_of(*[script] * SESSIONS, store=store) as hub:
+        ears = [listen(hub, store=store) for _ in range(SESSIONS)]
+        for ear in ears:
+            await ask(hub, ear)
+        store.slow = slow
+        for gate in gates:
+            before = store.batches
+            gate.set()
+            await rounds(40)
+            if gate is not gates[2] and not slow:
+                assert store.batches - before == 3
+        for ear in ears:
+            await ear.done()
+            assert ear.answer("t1") == "one two "
+            assert_sound(ear.events)
+            assert_sound(store.durable(ear.live.id))
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("slow", [False, True], ids=["sync", "slow"])
+async def test_many_sessions_lose_only_what_could_not_be_stored(slow: bool) -> None:  # noqa: FBT001
+    """A store that fails in the middle of a tick: those turns end with an error, and what they show is proven."""
+    gates = [asyncio.Event() for _ in range(2)]
+    script: Sequence[str | asyncio.Event] = [gates[0], "one ", gates[1], "two "]
+    store = FragileStore()
+    async with hub_of(*[script] * SESSIONS, store=store) as hub:
+        ears = [listen(hub, store=store) for _ in range(SESSIONS)]
+        for ear in ears:
+            await ask(hub, ear)
+        store.slow = slow
+        gates[0].set()
+        await rounds(40)
+        unlucky = {ear.live.id for ear in ears[9:12]}
+        store.broken = lambda events: any(type(event) is Token and event.session in unlucky for event in events)
+        gates[1].set()
+        await rounds(40)
+        store.mend()
+        for ear in ears:
+            done = await ear.done()
+            assert (done.reason, ear.answer("t1")) in {("stop", "one two "), ("error", "one ")}
+            assert_sound(ear.events)
+        assert {ear.live.id for ear in ears if ear.dones[0].reason == "error"} >= unlucky
+        assert slow or ears[-1].dones[0].reason == "stop"

@@ -267,7 +267,7 @@ def test_a_header_with_a_line_end_is_refused() -> None:
 
 def test_a_provider_that_sends_and_sends_does_not_keep_the_others_waiting() -> None:
     """By itself, libuv would read megabytes before it looks at anything else."""
-    total, most = 32 * 2**20, 0
+    total, most = 8 * 2**20, 0
 
     def provide(listening: socket.socket) -> None:
         connection, _ = listening.accept()

@@ -19,6 +19,8 @@ from ..frames import Event, Token, encode
 from ..store import Store
 from .live import Live
 
+MANY = 128  # sessions with something to write: then their memory is in the processor's caches still
+
 log = structlog.get_logger(__name__)
 
 OnLost: TypeAlias = Callable[[Live, Sequence[Event], StoreError], None]
@@ -53,6 +55,7 @@ class Commits:
         self._nap = nap
         self._pace = Pace(free=2_000, step=3e-6, most=0.04)  # events a second; docs/decisions/0006
         self._woke = 0.0  # from the last nap
+        self._written = 0  # events, since then
 
     def add(self, live: Live, events: Sequence[Event]) -> None:
         """Add events to the batch of this tick."""
@@ -68,6 +71,13 @@ class Commits:
                     pending.append(event)
         if not self._due:
             self._flush_soon()
+
+    def add_text(self, live: Live, events: Sequence[Event]) -> None:
+        """Add events from which nothing follows. Where many sessions have some, they are not kept for the tick's end."""
+        self.add(live, events)
+        if len(self._batch) >= MANY and not self._flying:
+            self._write()
+            self._due = True  # the flush that is scheduled is still to come
 
     def hold(self, live: Live) -> bool:
         """Whether some of this session is not stored yet."""
@@ -102,6 +112,15 @@ class Commits:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """The end of a tick."""
+        if self._flying:
+            return  # what was hurried is still on its way; `_land` comes back
+        hurried = bool(self._waiters)
+        self._write()
+        if self._nap is not None and not hurried and not self._flying:
+            self._rest(self._nap)
+
+    def _write(self) -> None:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
         batch, self._batch = self._batch, {}
         waiters, self._waiters = self._waiters, []
@@ -111,6 +130,7 @@ class Commits:
             live: [(event, encode(event)) for event in live.owed + events] for live, events in batch.items()
         }
         entries = [entry for entries in self._flying.values() for entry in entries]
+        self._written += len(entries)
         try:
             storing = self._store.append(entries)
         except StoreError as error:
@@ -122,13 +142,11 @@ class Commits:
             return
         if storing is None:
             self._land(waiters, None)
-            if self._nap is not None and not waiters:  # they have work to begin
-                self._rest(self._nap, len(entries))
         else:
             task = asyncio.ensure_future(storing)
             task.add_done_callback(lambda done: self._land(waiters, _error_of(done)))
 
-    def _rest(self, nap: Callable[[float], None], count: int) -> None:
+    def _rest(self, nap: Callable[[float], None]) -> None:
         """Where there is much to do, let more of it come before the next look: it costs less together."""
         now = time.monotonic()
         pause = self._woke + self._pace.pause - now
@@ -136,7 +154,8 @@ class Commits:
             nap(pause)
             now = time.monotonic()
         self._woke = now
-        self._pace.add(count, now=now)
+        self._pace.add(self._written, now=now)
+        self._written = 0
 
     def _land(self, waiters: Sequence[Waiter], error: StoreError | None) -> None:
         landed, self._flying = self._flying, {}

@@ -54,7 +54,7 @@ class Turns:
             window=max(256, policy.context_tokens - policy.max_tokens),
             clock=clock,
             say=self.log,
-            commit=self.commits.add,
+            commit=self.commits.add_text,
         )
 
     async def __aenter__(self) -> asyncio.TaskGroup:

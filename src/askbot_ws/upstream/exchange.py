@@ -19,7 +19,8 @@ from .faults import ProviderError, broken
 
 MAX_HEAD = 1 << 16  # bytes
 MAX_FAULT = 1 << 16  # bytes of the body that comes with an error
-FAIR = 1 << 16  # bytes of one read after which the others come first
+FULL = 1 << 16  # bytes of a read that looks as if there were more
+FASTEST = 8 * 2**20  # bytes a second: no model writes so much, and what does must leave time for the others
 DRAIN = 2.0  # seconds for a body's end to arrive, after all that matters has
 
 Sink: TypeAlias = Callable[[bytes], float | None]
@@ -232,9 +233,9 @@ class Connection(asyncio.Protocol):
             self.close()  # nobody asked, or nobody wants to know any more
         else:
             self._feed(self._exchange, data)
-            if len(data) >= FAIR:  # libuv would read on and on
+            if len(data) >= FULL:  # libuv would read on and on
                 self._transport.pause_reading()
-                self._loop.call_soon(self._transport.resume_reading)
+                self._loop.call_later(len(data) / FASTEST, self._read_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -251,6 +252,10 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(broken(f"the connection was closed in the middle of the answer ({exc})"))
 
     # --- what follows from it ---
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _feed(self, exchange: Exchange, data: bytes) -> None:
         try:
