@@ -202,7 +202,8 @@ def snapshot(session: Session) -> object:
     """All that a session holds."""
 
     def of(turn: Turn | None) -> object:
-        return turn and (turn.seq, turn.state, turn.chars, bytes(turn.answer), turn.half, turn.first_token)
+        proven = turn and turn.beginning and turn.beginning.hexdigest()
+        return turn and (turn.seq, turn.state, turn.chars, bytes(turn.answer), proven, turn.half, turn.first_token)
 
     exchanges = session.context and list(session.context.exchanges)
     return copy.deepcopy(
@@ -342,7 +343,7 @@ class AnySession(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session("s", max_waiting=3, context=Context())
+        self.session = Session("s", max_waiting=3, window=6, context=Context())  # longer answers are not kept
         self.events: list[Event] = []  # stored, or shown as owed
         self.pending: list[Event] = []
         self.begun: list[int] = []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.turn import State, Turn, place_of, turn_at
+from askbot_ws.core.turn import State, Turn, place_of, proof, turn_at
 from askbot_ws.errors import TurnNotFound
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text("🙂é\ufeffa", max_size=8)
@@ -127,6 +127,23 @@ def test_what_was_lost_was_never_there(text: str, data: st.DataObject) -> None:
     left = text[: len(text) - lost]
     assert turn.flush(now=1.0) == ""
     assert (turn.answer.decode(), turn.chars) == (left, len(left))
+
+
+@given(stored=st.lists(texts), text=texts, data=st.data())
+def test_what_is_not_kept_is_proven_all_the_same(stored: list[str], text: str, data: st.DataObject) -> None:
+    """However often, and whatever is lost after it."""
+    turn = turn_in(State.ANSWERING)
+    said = turn.answer.decode()
+    for part in stored:
+        turn.text(part, now=1.0)
+        turn.settle()
+    turn.text(text, now=1.0)
+    lost = data.draw(st.integers(0, len(text)))
+    turn.rewind(lost=lost)
+
+    left = said + "".join(stored) + text[: len(text) - lost]
+    assert turn.check() == proof(left.encode(), chars=len(left))
+    assert len(turn.answer) <= len((text if stored else said + text).encode())
 
 
 def test_times_count_from_the_question() -> None:

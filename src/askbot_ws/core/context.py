@@ -60,7 +60,7 @@ class Context:
 
     def add(self, turn: Turn, *, budget: int) -> None:
         """A turn has ended. One without an answer would only confuse the model."""
-        if len(turn.answer) > budget:
+        if turn.beginning is not None or len(turn.answer) > budget:
             self.exchanges.clear()
             self.weight, self.whole = 0, False  # it does not fit, and what was before it would be out of place
         elif turn.answer:

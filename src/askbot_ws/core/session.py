@@ -175,6 +175,9 @@ class Session:
 
     def stored(self, seq: int) -> None:
         """All events up to this place are stored: none of them will be lost."""
+        running = self.running
+        if running is not None and len(running.answer) > self.window and seq == self.head:
+            running.settle()
         if self.ended:
             self.ended = {place: turn for place, turn in self.ended.items() if place > seq}
 

@@ -6,6 +6,7 @@ A machine without I/O: it is told what happened and when (seconds of any steady 
     WAITING <--its end could not be logged-- ENDED   (where it had not begun)
 
 It keeps the answer as UTF-8: the proof of the answer is made of that, and a byte a letter is the least it can cost.
+What is too long to be shown to the model again is not kept: the proof goes on without it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,28 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Protocol
 
 from ..errors import TurnNotFound
 from ..frames import Check, Timing
 from .prompt import Options
 
 _HALF = re.compile("[\ud800-\udfff]")
+
+
+class Hash(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: bytes | bytearray, /) -> None:
+        """Take more."""
+
+    def copy(self) -> Hash:
+        """Another one that has taken the same."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The hash of all that was taken."""
+        ...
 
 
 class State(Enum):
@@ -60,7 +77,8 @@ class Turn:
     started: float | None = None
     first_token: float | None = None
     chars: int = 0
-    answer: bytearray = field(default_factory=bytearray)
+    answer: bytearray = field(default_factory=bytearray)  # the rest of it, where there is a `beginning`
+    beginning: Hash | None = None  # the proof of what was stored and not kept
     half: str = ""  # the first half of a surrogate pair, until the other comes
     id: str = field(init=False)  # its name on the wire
 
@@ -109,6 +127,12 @@ class Turn:
         joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return _HALF.sub("\ufffd", joined)
 
+    def settle(self) -> None:
+        """All of the text so far is stored, and need not be kept."""
+        self.beginning = self.beginning or hashlib.sha256()
+        self.beginning.update(self.answer)
+        self.answer = bytearray()
+
     def rewind(self, *, lost: int) -> None:
         """The last `lost` code points could not be logged: they were never there."""
         self.half = ""
@@ -132,7 +156,11 @@ class Turn:
 
     def check(self) -> Check:
         """The proof of the answer so far."""
-        return proof(self.answer, chars=self.chars)
+        if self.beginning is None:
+            return proof(self.answer, chars=self.chars)
+        whole = self.beginning.copy()
+        whole.update(self.answer)
+        return Check(chars=self.chars, sha256=whole.hexdigest())
 
     def timing(self, *, now: float) -> Timing:
         """How long it took, from the question's arrival."""

@@ -73,7 +73,7 @@ class Commits:
             self._flush_soon()
 
     def add_text(self, live: Live, events: Sequence[Event]) -> None:
-        """Add events from which nothing follows. Where many sessions have some, they are not kept for the tick's end."""
+        """Add events from which nothing follows. Of many sessions, they are not kept for the tick's end."""
         self.add(live, events)
         if len(self._batch) >= MANY and not self._flying:
             self._write()

@@ -121,7 +121,8 @@ class Turns:
         else:
             await self._answerer.answer(live, turn)
             if self._policy.log_content:
-                log.info("question_answered", session=live.id, turn=turn.id, text=turn.answer.decode())
+                text = turn.answer.decode()  # of an answer that is longer than what the model can be shown, its end
+                log.info("question_answered", session=live.id, turn=turn.id, text=text)
 
     def _ran(self, live: Live) -> None:
         """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
