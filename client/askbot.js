@@ -17,10 +17,11 @@ const proven = async ({ answer, check }, { subtle } = crypto) =>
   points(answer) === check.chars &&
   (!subtle || hex(await subtle.digest("SHA-256", new TextEncoder().encode(answer))) === check.sha256);
 
-/** Events: `state`, `frame`, `change`, `error`. What `ask` returns gives the ended turn, or, iterated, its text. */
+/** askbot.d.ts says all of it. */
 export function connect({ url = "/v1/chat", session, token, storage, random, page = globalThis, ...env } = {}) {
   const { WebSocket = page.WebSocket, timers = page } = env;
   const waits = new Map(); // by id: what has no answer yet
+  const unwanted = new Set();
   let tries = 0;
   let ready, socket, timer; // ready to take frames: not while it goes away
 
@@ -32,11 +33,9 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
     edit: (turn, text) => request({ type: "edit", turn, text }),
     forget: () => request({ type: "forget", session: bot.session }),
     history: (range) => request({ type: "history", before: bot.view.turns[0]?.from + 1, limit: 20, ...range }),
-    /** Of a turn, or by its id of a pending question. */
     cancel: (turn = bot.view.turns.find(({ status }) => status !== "ended")?.turn) =>
-      waits.has(turn) ? settle(turn, failure({ code: "cancelled" })) : request({ type: "cancel", turn }),
+      waits.has(turn) ? withdraw(turn) : request({ type: "cancel", turn }),
     pending: () => frames().filter(({ id, text }) => text && !find("id", id)),
-    /** A new conversation; this one is kept. */
     fresh() {
       refuse("closed");
       renew();
@@ -54,7 +53,7 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
 
   const emit = (type, detail) => bot.dispatchEvent(new CustomEvent(type, { detail }));
   const show = (state) => emit("change", (bot.view = state));
-  const become = (state) => emit("state", (bot.state = state)); // connecting | open | waiting | closed
+  const become = (state) => emit("state", (bot.state = state));
   const find = (key, value) => bot.view.turns.find((turn) => turn[key] === value);
   const frames = () => [...waits.values()].map(({ frame }) => frame);
   const send = (frame) => socket.send(JSON.stringify(frame));
@@ -86,6 +85,12 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
     show(bot.view);
   }
 
+  /** What is on its way is cancelled when it arrives. */
+  function withdraw(id) {
+    unwanted.add(id);
+    settle(id, failure({ code: "cancelled" }));
+  }
+
   const each = (which, error, value) => frames().filter(which).forEach(({ id }) => settle(id, error, value));
   const refuse = (code, which = Boolean) => each(which, failure({ code }));
 
@@ -111,7 +116,7 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
     if (bot.view.session) address.searchParams.set("after", bot.view.seq);
     const mine = (socket = new WebSocket(address.href, token ? ["askbot.v1", "askbot.bearer." + token] : ["askbot.v1"]));
     mine.onmessage = ({ data }) => mine === socket && hear(JSON.parse(data));
-    mine.onclose = ({ code }) => mine === socket && lost(code);
+    mine.onclose = mine.onerror = ({ code }) => mine === socket && lost(code);
     after(SILENCE);
     become("connecting");
   }
@@ -126,7 +131,8 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
   function lost(code) {
     const moving = bot.state === "open" && !ready; // the time is set
     leave();
-    if (code === 4401 || code === 4403) return bot.close(code === 4401 ? "unauthorized" : "forbidden");
+    const fatal = { 4401: "unauthorized", 4403: "forbidden" }[code];
+    if (fatal) return bot.close(fatal);
     if (code === 4404) renew();
     if (code === 1009) refuse("invalid_frame", ({ id }) => !find("id", id));
     if (!moving) comeBack(0);
@@ -168,6 +174,7 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
       frames().filter(({ id }) => !find("id", id)).forEach(send);
       become("open");
     },
+    question: ({ id, turn }) => unwanted.delete(id) && bot.cancel(turn),
     history: (frame) => settle(frame.id, null, frame),
     going_away(frame) {
       ready = false;

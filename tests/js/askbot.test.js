@@ -204,6 +204,16 @@ test("a server that dies after ready is not hammered, one that lives is new agai
   assert.equal(sockets.length, 7);
 });
 
+test("an error is an end, and the close that follows it is not another one", () => {
+  const { bot, socket, sockets, timers } = client();
+  socket.onerror({ type: "error" }); // npm's ws throws what nobody hears
+  assert.deepEqual([bot.state, socket.closed], ["waiting", true]);
+  socket.ends(4401);
+  assert.equal(bot.state, "waiting");
+  timers.pass(500);
+  assert.equal(sockets.length, 2);
+});
+
 test("a refusal is final and said", async () => {
   for (const [code, name] of [[4401, "unauthorized"], [4403, "forbidden"]]) {
     const { bot, socket, sockets, timers } = client();
@@ -428,6 +438,20 @@ test("a pending question is withdrawn by its id", async () => {
   await assert.rejects(asked, { code: "cancelled" });
   socket.says(new Log().ready());
   assert.deepEqual(socket.sent, []);
+});
+
+test("a question that is withdrawn on its way is cancelled when it gets there, and not sent again", async () => {
+  const { bot, log, sockets, timers } = opened();
+  const [one, two] = [bot.ask("One"), bot.ask("Two")];
+  for (const asked of [one, two]) bot.cancel(asked.id);
+  await assert.rejects(one, { code: "cancelled" });
+  sockets[0].says(log.question("t1", "One", { id: one.id }));
+  assert.deepEqual(sockets[0].sent.slice(2).map(({ type, turn }) => [type, turn]), [["cancel", "t1"]]);
+  sockets[0].says(await log.done("t1", { reason: "cancelled" }), log.question("t2", "Another tab's"));
+  sockets[0].ends();
+  timers.pass(500);
+  sockets[1].says(log.ready(log.seq));
+  assert.deepEqual(sockets[1].sent, []);
 });
 
 test("history asks for what is before the oldest turn", async () => {
