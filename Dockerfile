@@ -6,6 +6,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src
 COPY client client
+COPY docs/asyncapi.json docs/
 ARG MODEL=yes
 RUN pip install --no-cache-dir --constraint constraints.txt . \
  && if [ "$MODEL" = yes ]; then askbot model install; fi

@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: serve setup test check bench bench-quick chaos soak fix generate clean
+.PHONY: serve setup test check docs bench bench-quick chaos soak fix generate clean
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
 
-setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp  ## Only set up
+setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stamp  ## Only set up
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
@@ -25,6 +25,9 @@ check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
 	$(BIN)/python tools/generate.py --check
+
+docs: .venv/.serve.stamp .venv/.dev.stamp  ## The pages of docs/ as a site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: docs/performance.md (20 minutes)
 	$(BIN)/python -m bench.run
@@ -47,7 +50,7 @@ generate: .venv/.serve.stamp  ## The files that are made from the code
 	$(BIN)/python tools/generate.py
 
 clean:  ## As freshly cloned
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
+	rm -rf .venv dist site tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askbot-ws needs Python 3.11 or newer; try: make PYTHON=python3.12")'
@@ -66,4 +69,9 @@ clean:  ## As freshly cloned
 
 .venv/.browser.stamp: .venv/.dev.stamp
 	$(BIN)/python tools/browser.py
+	@touch $@
+
+.venv/.node.stamp: tests/js/package.json examples/react/package.json .venv/.dev.stamp
+	cd tests/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --no-package-lock --no-audit --no-fund --silent
+	cd examples/react && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --no-package-lock --no-audit --no-fund --silent
 	@touch $@

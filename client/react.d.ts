@@ -1,0 +1,39 @@
+import type { Asked, AskbotError, AskOptions, ConnectOptions, Requested, State } from "./askbot.js";
+import type { History, Limits, ServerFrame } from "./frames.js";
+import type { Row } from "./rows.js";
+
+export interface AskbotOptions extends Pick<ConnectOptions, "url" | "session" | "token" | "storage" | "WebSocket"> {
+  /** Called for each frame as it comes, while the component is there. */
+  onFrame?: (frame: ServerFrame) => void;
+}
+
+export interface Askbot {
+  /** The turns to show, those too that are not in the log yet. */
+  readonly turns: readonly Row[];
+  readonly state: State;
+  /** Null until the server has told it. */
+  readonly session: string | null;
+  readonly model: string | null;
+  readonly limits: Limits | null;
+  /** There is something to stop. */
+  readonly running: boolean;
+  /** The conversation has older turns: `history()` fetches them. */
+  readonly earlier: boolean;
+  /** What was refused last; null again once something is asked. */
+  readonly error: AskbotError | null;
+  ask(text: string, options?: AskOptions): Asked;
+  /** Stop the answer that is being written, or take back the question that is not sent yet. */
+  stop(): Promise<unknown>;
+  /** Ask a turn's question again; without `turn`, the last one's. */
+  retry(turn?: string): Asked;
+  /** Ask this instead of that turn's question. */
+  edit(turn: string, text: string): Asked;
+  history(range?: { before?: number; limit?: number }): Requested<History>;
+  /** Delete this conversation, everywhere, and begin another. */
+  forget(): Requested<void>;
+  /** Begin another conversation; this one is kept. */
+  fresh(): void;
+}
+
+/** A conversation as React sees it. The functions stay the same ones. */
+export function useAskbot(options?: AskbotOptions): Askbot;

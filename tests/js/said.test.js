@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { badgeOf, metaOf } from "../../client/page/said.js";
+
+const words = JSON.parse(readFileSync(new URL("../../client/page/words.json", import.meta.url), "utf8"));
+const speaker = (language) => (name, values = {}) => words[language][name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
+const sayError = ({ code, message }) => words.en[`error_${code}`] ?? message;
+
+const turn = (more) => ({ answer: "빛✨".repeat(10), model: "m-1", reason: "stop", timing: { queued: 0, first_token: 250, total: 2250 }, usage: null, ...more });
+const meta = (more, language = "en") => metaOf(turn(more), speaker(language), language);
+
+test("what an answer took is told in the provider's tokens", () => {
+  const usage = { input_tokens: 9, output_tokens: 4000 };
+  assert.deepEqual(meta({ usage }), ["0.25 s to first token", "2,000 tokens/s", "4,000 tokens", "m-1"]);
+  assert.deepEqual(meta({ usage }, "ko"), ["첫 토큰까지 0.25 s", "초당 토큰 2,000개", "토큰 4,000개", "m-1"]);
+});
+
+test("without the provider's count there are characters, and it says so", () => {
+  assert.deepEqual(meta(), ["0.25 s to first token", "10 characters/s", "m-1"]);
+});
+
+test("nothing is told that nobody knows", () => {
+  assert.deepEqual(metaOf({ answer: "x" }, speaker("en"), "en"), []);
+  assert.deepEqual(meta({ timing: { queued: 0, first_token: null, total: 10 }, model: null }), []);
+  assert.deepEqual(meta({ timing: { queued: 0, first_token: 20, total: 20 } }), ["0.02 s to first token", "m-1"]);
+});
+
+test("what an answer lacks is said, and of an error what it was", () => {
+  const badge = (row) => badgeOf(row, speaker("en"), sayError);
+  assert.equal(badge(turn()), "");
+  assert.equal(badge({ reason: null }), "");
+  assert.equal(badge({ reason: null, waits: true }), "Will be sent when the connection is back");
+  assert.equal(badge({ reason: "length" }), "Cut off at the length limit");
+  assert.equal(badge({ reason: "error", error: { code: "upstream_stalled", message: "x" } }), "The model stopped answering.");
+  assert.equal(badge({ reason: "error", error: { code: "new_code", message: "Something new." } }), "Something new.");
+  assert.equal(badge({ reason: "error" }), "Failed");
+});

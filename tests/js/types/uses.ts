@@ -1,0 +1,95 @@
+/** All that the package declares, used as it is meant. Checked by tsc, and then run: what is declared is there. */
+import assert from "node:assert/strict";
+import { connect, delay, type Asked, type AskbotError, type Chat, type ConnectOptions, type State } from "askbot-ws";
+import { AskBot } from "askbot-ws/element";
+import type { ClientFrame, ErrorCode, Ready, Reason, ServerFrame } from "askbot-ws/frames";
+import { blocks, render, update } from "askbot-ws/markdown";
+import { useAskbot, type Askbot, type AskbotOptions } from "askbot-ws/react";
+import { rows, running, type Row } from "askbot-ws/rows";
+import { empty, points, shown, view, type Turn, type View } from "askbot-ws/view";
+import WebSocket from "ws";
+
+const [url] = process.argv.slice(2);
+
+const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0 };
+const chat: Chat = connect(options);
+const heard: string[] = [];
+chat.addEventListener("state", ({ detail }: CustomEvent<State>) => heard.push(detail));
+chat.addEventListener("frame", ({ detail: frame }) => {
+  if (frame.type === "token") heard.push(frame.text);
+  if (frame.type === "done") heard.push(frame.check.sha256);
+});
+chat.addEventListener("change", ({ detail }) => assert.equal<View>(detail, chat.view));
+chat.addEventListener("error", ({ detail }) => heard.push(`${detail.code} ${detail.retryAfter ?? "never"}`));
+
+const asked: Asked = chat.ask("Why?", { model: "scripted", temperature: 0.5, max_tokens: 10, when_busy: "reject" });
+assert.deepEqual(chat.pending().map(({ id, text }) => [id, text]), [[asked.id, "Why?"]]);
+assert.equal(running(chat), asked.id);
+const pieces: string[] = [];
+for await (const piece of asked) pieces.push(piece.toUpperCase());
+const turn: Turn = await asked;
+assert.equal(pieces.join(""), turn.answer.toUpperCase());
+assert.equal(turn.reason satisfies Reason | null, "stop");
+assert.ok((turn.timing?.total ?? -1) >= 0);
+
+const retried = await chat.retry(turn.turn);
+const edited = await chat.edit(retried.turn, "Who?");
+assert.equal(edited.question, "Who?");
+const history = await chat.history({ limit: 1 });
+assert.equal(history.more satisfies boolean, false);
+await chat.cancel(edited.turn);
+const drawn: Row[] = rows(chat);
+assert.deepEqual(drawn.map(({ status, turn }) => [status, turn]), [["ended", edited.turn]]);
+assert.deepEqual(shown(chat.view.turns).map(({ turn }) => turn), [edited.turn]);
+assert.ok(chat.session);
+await chat.forget();
+chat.fresh();
+const refused = await chat.ask("").catch((error: AskbotError) => error);
+assert.ok(refused instanceof Error && (refused.code satisfies ErrorCode | string) === "question_empty");
+chat.close();
+assert.equal(chat.state, "closed");
+assert.ok(heard.includes("open"));
+
+const ready: Ready = {
+  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m",
+  limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 },
+};
+const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
+const folded = frames.reduce(view, empty);
+assert.equal(folded.turns[0]?.question, "Why?");
+assert.equal(points("한🙂"), 2);
+assert.equal(delay(0, () => 1), 500);
+const command: ClientFrame = { type: "ask", text: "Why?" };
+assert.ok(command);
+
+assert.equal(blocks(["# One"])[0]?.type, "heading");
+assert.equal(typeof useAskbot, "function");
+assert.ok(AskBot.observedAttributes.includes("server"));
+
+/** Only in a page is there something to run these on. */
+export function inAPage(): void {
+  const element = document.createElement("ask-bot");
+  element.addEventListener("askbot-done", ({ detail }) => detail.answer.length);
+  element.addEventListener("askbot-error", ({ detail }) => detail.code);
+  element.ask("Why?", { max_tokens: 5 });
+  element.retry();
+  element.stop();
+  element.fresh();
+  element.earlier();
+  element.chat?.close();
+  update(element, "# One");
+  element.append(...render("*one*", document));
+}
+
+/** Only in a component may this be called. */
+export function useAll(given: AskbotOptions): Askbot {
+  const { turns, state, session, model, limits, running, earlier, error, ...acts } = useAskbot(given);
+  void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, error?.code];
+  acts.ask("Why?").catch(() => acts.stop());
+  acts.retry();
+  acts.edit("t1", "Who?");
+  acts.history({ before: 5 });
+  acts.forget();
+  acts.fresh();
+  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), session: "s1", token: "t", storage: {}, onFrame: ({ type }) => void type });
+}
