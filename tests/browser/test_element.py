@@ -1,0 +1,554 @@
+"""`<ask-bot>` in pages of other people: one script tag, and a conversation that stays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from askbot_ws.errors import UpstreamUnavailable
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from .cable import Cable
+from .conversation import Sky
+from .elsewhere import Elsewhere, elsewhere
+from .tab import IMPATIENT, Json, Tab, Tabs
+from .test_access import PHONE
+from .test_axe import ANSWER as MARKDOWN
+from .test_axe import faults
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
+BOT = "<ask-bot></ask-bot>"
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>A shop</title>
+<style>body {{ margin: 1rem; font: 1rem sans-serif }} {style}</style>
+<script type="module" src="http://127.0.0.1:{port}/element.js"></script></head>
+<body><main><h1>A shop</h1>{body}</main></body></html>"""
+HEAR = """
+    globalThis.heard = [];
+    const hear = ({ type, detail, target }) => heard.push([type, detail.answer ?? detail.code, target.localName]);
+    for (const type of ["askbot-done", "askbot-error"]) addEventListener(type, hear);
+"""
+
+
+@dataclass
+class Bot:
+    """One element, and what is in it."""
+
+    tab: Tab
+    host: Locator
+
+    def part(self, name: str) -> Locator:
+        """By the name that style sheets use."""
+        return self.host.locator(f"[part~={name}]")
+
+    @property
+    def last(self) -> Locator:
+        """The last turn."""
+        return self.part("turn").last
+
+    @property
+    def answer(self) -> Locator:
+        """The last answer."""
+        return self.last.locator("[part=answer]")
+
+    async def ask(self, text: str) -> None:
+        """Type a question and press Enter."""
+        await self.part("field").fill(text)
+        await self.part("field").press("Enter")
+
+    async def shows(self, text: str) -> None:
+        """Wait until the last answer has this in it."""
+        await expect(self.answer).to_contain_text(text)
+
+    async def answered(self, text: str) -> None:
+        """Wait for the end of the last answer, which is this, to the letter."""
+        await expect(self.answer).to_have_text(text)
+        await expect(self.last).to_have_attribute("part", "turn ended")
+        assert await self.answer.text_content() == text
+
+
+@dataclass
+class Shop:
+    """Somebody's page, from another origin than the server's."""
+
+    tabs: Tabs
+    place: Elsewhere
+    port: int  # the server's, or that of the cable to it
+
+    async def open(self, body: str = BOT, *, style: str = "", script: str = "", **options: Any) -> Bot:
+        """The page, as somebody sees it who was never there."""
+        self.place.pages["/"] = PAGE.format(port=self.port, body=body, style=style)
+        tab = await self.tabs.open(self.place.port, script=script + HEAR, **options)
+        return bot(tab)
+
+
+def bot(tab: Tab, place: int = 0) -> Bot:
+    """One of the elements of a page."""
+    return Bot(tab, tab.page.locator("ask-bot").nth(place))
+
+
+@asynccontextmanager
+async def shop(tabs: Tabs, upstream: ScriptedUpstream | None = None) -> AsyncGenerator[Shop]:
+    """The page's origin is listed."""
+    async with elsewhere() as place, serving(upstream, origins=place.origin) as server:
+        yield Shop(tabs, place, server.port)
+
+
+async def heard(bot: Bot) -> list[list[str]]:
+    """The events that reached the page."""
+    events: list[list[str]] = await bot.tab.page.evaluate("heard")
+    return events
+
+
+# --- a conversation --------------------------------------------------------------------------------------------------
+
+
+async def test_one_script_tag_puts_a_chat_into_a_page(tabs: Tabs) -> None:
+    """It asks the server that the script came from, streams, shows Markdown, and tells the page."""
+    gate = asyncio.Event()
+    async with shop(tabs, ScriptedUpstream(["**Pa", "ris**, ", gate, "of course."])) as place:
+        bot = await place.open()
+        await bot.ask("The capital of France?")
+        await bot.shows("Paris,")
+        await expect(bot.answer.locator("strong")).to_have_text("Paris")
+        await expect(bot.part("status")).to_have_text("Answering")
+        assert await heard(bot) == []
+        gate.set()
+        await bot.answered("Paris, of course.")
+        await expect(bot.part("status")).to_have_text("The answer is complete")
+        assert await heard(bot) == [["askbot-done", "**Paris**, of course.", "ask-bot"]]
+        assert await bot.part("question").all_text_contents() == ["The capital of France?"]
+
+
+async def test_it_works_under_the_servers_own_policy(tabs: Tabs) -> None:
+    """No inline style, no inline script: nothing that a strict Content-Security-Policy forbids."""
+    async with serving() as server:
+        tab = await tabs.open(server.port)
+        await tab.page.evaluate(
+            "import('/element.js').then(() => document.body.append(document.createElement('ask-bot')))"
+        )
+        one = bot(tab)
+        await one.ask("Hello?")
+        await one.answered("You asked: Hello?")
+        assert await one.host.evaluate("(host) => getComputedStyle(host).display") == "flex"
+
+
+async def test_stop_stops_and_retry_asks_again(tabs: Tabs) -> None:
+    """By button, or by Escape; what was said is kept until it is asked again."""
+    upstream = ScriptedUpstream(["One", asyncio.Event()], ["Two", asyncio.Event()], ["Three."])
+    async with shop(tabs, upstream) as place:
+        bot = await place.open()
+        await expect(bot.part("stop")).to_be_hidden()
+        await bot.ask("Count!")
+        await bot.shows("One")
+        await expect(bot.part("retry")).to_be_hidden()
+        await bot.part("stop").click()
+        await bot.answered("One")
+        await expect(bot.part("badge")).to_have_text("Stopped")
+        await expect(bot.part("stop")).to_be_hidden()
+
+        await bot.part("retry").click()
+        await bot.shows("Two")
+        await bot.part("field").press("Escape")
+        await bot.answered("Two")
+        await bot.part("retry").click()
+        await bot.answered("Three.")
+        await expect(bot.part("turn")).to_have_count(1)
+    assert upstream.stopped == 2
+
+
+async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
+    """The session is kept; nothing is asked twice."""
+    gate = asyncio.Event()
+    upstream = ScriptedUpstream(["One ", gate, "two."])
+    async with shop(tabs, upstream) as place:
+        bot = await place.open()
+        await bot.ask("Count!")
+        await bot.shows("One")
+        await bot.tab.page.reload()
+        await bot.shows("One")
+        gate.set()
+        await bot.answered("One two.")
+    assert len(upstream.prompts) == 1
+
+
+async def test_two_tabs_show_the_same_conversation(tabs: Tabs) -> None:
+    """What one asks, the other sees being answered, and may stop."""
+    async with shop(tabs, ScriptedUpstream(["Well."], ["One ", asyncio.Event()])) as place:
+        one = await place.open()
+        await one.ask("Hello?")
+        await one.answered("Well.")
+        other = bot(await tabs.beside(one.tab.page.context, place.place.port))
+        await other.answered("Well.")
+        await one.ask("Count!")
+        await other.shows("One")
+        await other.part("stop").click()
+        await one.answered("One")
+
+
+async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
+    """It says so, keeps what is asked meanwhile, and goes on from the letter where it was."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    upstream = ScriptedUpstream(["하나 ", gates[0], "둘 ", gates[1], "셋."])
+    async with shop(tabs, upstream) as place, Cable.laid(place.port) as cable:
+        place.port = cable.port
+        bot = await place.open(script=IMPATIENT)
+        await bot.ask("Count!")
+        await bot.shows("하나")
+        await bot.tab.page.context.set_offline(offline=True)
+        cable.pulled = True
+        cable.cut()
+        await expect(bot.part("status")).to_have_text("Connecting")
+        await bot.ask("And then?")
+        await expect(bot.part("badge").last).to_have_text("Not sent yet")
+        gates[0].set()
+        cable.pulled = False
+        await bot.tab.page.context.set_offline(offline=False)
+        await expect(bot.answer).to_have_count(1)
+        first = bot.part("turn").first.locator("[part=answer]")
+        await expect(first).to_have_text("하나 둘")
+        gates[1].set()
+        await bot.answered("You asked: And then?")
+        assert await first.text_content() == "하나 둘 셋."
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Count!", "And then?"]
+
+
+async def test_elements_of_one_page_hold_conversations_of_their_own(tabs: Tabs) -> None:
+    """Also after a reload, each its own."""
+    async with shop(tabs) as place:
+        one = await place.open('<ask-bot></ask-bot><ask-bot id="other"></ask-bot>')
+        other = bot(one.tab, 1)
+        await one.ask("One?")
+        await other.ask("Two?")
+        await one.answered("You asked: One?")
+        await other.answered("You asked: Two?")
+        await one.tab.page.reload()
+        await one.answered("You asked: One?")
+        await other.answered("You asked: Two?")
+        await expect(one.part("turn")).to_have_count(1)
+
+
+async def test_a_new_conversation_begins_empty(tabs: Tabs) -> None:
+    """And is what a reload shows."""
+    async with shop(tabs) as place:
+        one = await place.open('<ask-bot><p slot="empty">Ask me anything</p></ask-bot>')
+        await expect(one.tab.page.get_by_text("Ask me anything")).to_be_visible()
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        await expect(one.tab.page.get_by_text("Ask me anything")).to_be_hidden()
+        await one.part("fresh").click()
+        await expect(one.part("turn")).to_have_count(0)
+        await expect(one.part("field")).to_be_focused()
+        await expect(one.tab.page.get_by_text("Ask me anything")).to_be_visible()
+        await one.ask("Two?")
+        await one.answered("You asked: Two?")
+        await one.tab.page.reload()
+        await one.answered("You asked: Two?")
+        await expect(one.part("turn")).to_have_count(1)
+
+
+async def test_older_turns_are_shown_when_they_are_wanted(tabs: Tabs) -> None:
+    """A conversation of more than fifty turns is replayed from its newest fifty on."""
+    async with shop(tabs) as place:
+        one = await place.open()
+        ask = "(bot) => (async () => { for (let turn = 0; turn < 55; turn += 1) await bot.ask(`${turn}?`); })()"
+        await one.host.evaluate(ask)
+        await one.tab.page.reload()
+        await one.answered("You asked: 54?")
+        await expect(one.part("turn")).to_have_count(50)
+        await one.part("earlier").click()
+        await expect(one.part("turn")).to_have_count(55)
+        await expect(one.part("earlier")).to_be_hidden()
+        await expect(one.part("question").first).to_have_text("0?")
+
+
+# --- what a page may do with it --------------------------------------------------------------------------------------
+
+
+async def test_its_methods_are_those_of_the_page(tabs: Tabs) -> None:
+    """`ask` gives what the client's does; what is refused is an event, and is said."""
+    async with shop(tabs, ScriptedUpstream(["Paris."], [UpstreamUnavailable()])) as place:
+        one = await place.open()
+        assert await one.host.evaluate("async (bot) => (await bot.ask('Where?')).answer") == "Paris."
+        refused = "(bot) => bot.ask('x'.repeat(9000)).catch(({ code }) => code)"
+        assert await one.host.evaluate(refused) == "question_too_long"
+        events = [["askbot-done", "Paris.", "ask-bot"], ["askbot-error", "question_too_long", "ask-bot"]]
+        assert await heard(one) == events
+        await expect(one.part("status")).to_contain_text("8000")
+
+        await one.ask("And now?")
+        await expect(one.part("badge").last).to_have_text("The model cannot be reached.")
+        assert await one.host.evaluate("(bot) => bot.chat.view.turns.length") == 2
+        await one.host.evaluate("(bot) => bot.focus()")
+        await expect(one.part("field")).to_be_focused()
+
+
+async def test_a_question_that_is_refused_is_not_lost(tabs: Tabs) -> None:
+    """It is in the field again."""
+    async with shop(tabs) as place:
+        one = await place.open()
+        await one.ask("x" * 9000)
+        await expect(one.part("field")).to_have_value("x" * 9000)
+
+
+async def test_attributes_say_which_conversation_where(tabs: Tabs) -> None:
+    """`server` and `session`, from the start or later; another element continues what this one began."""
+    async with shop(tabs) as place, serving(ScriptedUpstream(["Elsewhere."]), origins=place.place.origin) as second:
+        one = await place.open()
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        session = await one.host.evaluate("(bot) => bot.chat.session")
+
+        other = await place.open(f'<ask-bot server="http://127.0.0.1:{place.port}" session="{session}"></ask-bot>')
+        await other.answered("You asked: One?")
+        await other.host.evaluate("(bot, port) => bot.setAttribute('server', `http://127.0.0.1:${port}`)", second.port)
+        await expect(other.part("turn")).to_have_count(0)
+        await other.ask("Where?")
+        await other.answered("Elsewhere.")
+        await other.host.evaluate("(bot) => bot.setAttribute('placeholder', 'Where to?')")
+        await expect(other.part("field")).to_have_attribute("placeholder", "Where to?")
+        assert await other.host.evaluate("(bot) => bot.chat.view.turns.length") == 1
+
+
+async def test_one_that_is_moved_stays_connected_and_one_that_is_removed_does_not(tabs: Tabs) -> None:
+    """One socket for as long as it is in the page."""
+    async with shop(tabs) as place:
+        one = await place.open()
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        sockets: list[object] = []
+        one.tab.page.on("websocket", lambda socket: sockets.append(socket))  # noqa: PLW0108 - playwright looks into it
+        await one.host.evaluate("(bot) => document.body.append(document.createElement('main').appendChild(bot))")
+        await one.ask("Two?")
+        await one.answered("You asked: Two?")
+        assert sockets == []
+        remove = "async (bot) => { const { chat } = bot; bot.remove(); await 0; return [chat.state, bot.chat]; }"
+        states = await one.host.evaluate(remove)
+        assert states == ["closed", None]
+
+
+async def test_looks_are_the_pages(tabs: Tabs) -> None:
+    """Variables, parts and slots."""
+    style = """
+        ask-bot { --askbot-accent: rgb(1, 2, 3); --askbot-paper: rgb(250, 250, 240); block-size: 200px; }
+        ask-bot::part(send) { border-radius: 9px; }
+        ask-bot::part(ended) { opacity: 0.5; }
+    """
+    async with shop(tabs) as place:
+        slots = '<b slot="header">Ask the shop</b><small slot="footer">No advice</small>'
+        one = await place.open(f"<ask-bot>{slots}</ask-bot>", style=style)
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        looks = """(part) => {
+            const { backgroundColor, borderRadius, opacity } = getComputedStyle(part);
+            return [backgroundColor, borderRadius, opacity];
+        }"""
+        assert await one.part("send").evaluate(looks) == ["rgb(1, 2, 3)", "9px", "1"]
+        assert (await one.last.evaluate(looks))[2] == "0.5"
+        box = await one.host.bounding_box()
+        assert box
+        assert box["height"] == 200
+        for text in ("Ask the shop", "No advice"):
+            await expect(one.tab.page.get_by_text(text)).to_be_visible()
+
+
+# --- everybody can use it --------------------------------------------------------------------------------------------
+
+
+async def test_a_screen_reader_is_told_what_everything_is(tabs: Tabs) -> None:
+    """Roles and names; the state is said, and not each token."""
+    async with shop(tabs, ScriptedUpstream(["Paris."])) as place:
+        one = await place.open("<ask-bot></ask-bot>")
+        await one.ask("The capital of France?")
+        await one.answered("Paris.")
+        await expect(one.tab.page.locator("body")).to_match_aria_snapshot("""
+            - main:
+              - heading "A shop" [level=1]
+              - status: The answer is complete
+              - button "New conversation"
+              - region "Conversation":
+                - article:
+                  - heading "The capital of France?" [level=2]
+                  - paragraph: Paris.
+                  - button "Ask again"
+              - textbox "Ask a question"
+              - button "Send"
+        """)
+        live = one.host.locator("[aria-live], [role]")
+        assert await live.evaluate_all("(all) => all.map(({ role }) => role)") == ["status"]
+
+
+async def test_the_keyboard_reaches_everything(tabs: Tabs) -> None:
+    """In the order in which it is seen."""
+    async with shop(tabs) as place:
+        one = await place.open()
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        await one.part("fresh").focus()
+        names: list[str] = []
+        for _ in range(5):
+            names.append(await one.host.evaluate("(host) => host.shadowRoot.activeElement.part.value"))
+            await one.tab.page.keyboard.press("Tab")
+        assert names == ["fresh", "log", "retry", "field", "send"]
+
+
+async def composing(one: Bot, command: str, **how: Any) -> None:
+    """What an input method does."""
+    session = await one.tab.page.context.new_cdp_session(one.tab.page)
+    await session.send(f"Input.{command}", how)  # pyright: ignore[reportUnknownMemberType]
+
+
+async def test_enter_that_ends_the_composing_of_a_syllable_sends_nothing(tabs: Tabs) -> None:
+    """Korean input: the first Enter ends the syllable, the second sends."""
+    async with shop(tabs) as place:
+        one = await place.open()
+        await one.part("field").focus()
+        await composing(one, "imeSetComposition", text="왜", selectionStart=1, selectionEnd=1)
+        await composing(one, "dispatchKeyEvent", type="rawKeyDown", key="Enter", windowsVirtualKeyCode=229)
+        await composing(one, "insertText", text="왜")
+        await expect(one.part("field")).to_have_value("왜")
+        await expect(one.part("turn")).to_have_count(0)
+        await one.part("field").press("Shift+Enter")
+        await one.tab.page.keyboard.type("?")
+        await one.part("field").press("Enter")
+        await one.answered("You asked: 왜?")  # the line break is an element
+        assert one.tab.asked() == ["왜\n?"]
+
+
+@pytest.mark.parametrize(("body", "options"), [
+    ('<ask-bot lang="ko"></ask-bot>', {}),
+    ('<main lang="ko-KR"><ask-bot></ask-bot></main>', {}),
+    ("<ask-bot></ask-bot><script>document.documentElement.removeAttribute('lang')</script>", {"locale": "ko-KR"}),
+])  # fmt: skip
+async def test_it_speaks_korean_where_the_page_or_the_reader_does(tabs: Tabs, body: str, options: Json) -> None:
+    """By the element's language, that of what is around it, or the browser's."""
+    async with shop(tabs, ScriptedUpstream(["파리입니다."], [asyncio.Event()])) as place:
+        one = await place.open(body, **options)
+        await expect(one.part("field")).to_have_attribute("placeholder", "질문을 입력하세요")
+        await one.ask("프랑스의 수도는?")
+        await one.answered("파리입니다.")
+        await expect(one.part("status")).to_have_text("답변이 끝났습니다")
+        await expect(one.tab.page.get_by_role("button", name="다시 질문하기")).to_be_visible()
+        await one.host.evaluate("(bot) => (bot.stop(), bot.ask('More?'), bot.stop())")
+        await expect(one.part("badge").last).to_have_text("중지되었습니다")
+        await one.host.evaluate("(bot) => (bot.lang = 'en')")
+        await expect(one.part("send")).to_have_text("Send")
+        await expect(one.part("badge").last).to_have_text("Stopped")
+
+
+async def test_the_theme_is_the_pages_the_readers_or_as_is_said(tabs: Tabs) -> None:
+    """Light without an attribute, as is a page that says nothing; all text can be read in both."""
+    light = "(host) => getComputedStyle(host).backgroundColor"
+    ratio = """(element) => {
+        const channels = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const linear = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+        const shine = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+        const host = element.getRootNode().host;
+        const under = element.part.value === "send" ? element : host;
+        const pair = [getComputedStyle(element).color, getComputedStyle(under).backgroundColor].map(channels);
+        const [one, two] = pair.map(shine).sort((a, b) => b - a);
+        return (one + 0.05) / (two + 0.05);
+    }"""
+    async with shop(tabs) as place:
+        paper: dict[str, str] = {}
+        for theme in ("", 'theme="light"', 'theme="dark"', 'theme="auto"'):
+            one = await place.open(f"<ask-bot {theme}></ask-bot>", color_scheme="dark")
+            await one.ask("One?")
+            await one.answered("You asked: One?")
+            paper[theme] = await one.host.evaluate(light)
+            for part in ("question", "answer", "status", "send", "field", "retry"):
+                assert await one.part(part).evaluate(ratio) >= 4.5, (theme, part)
+    dark, bright = "rgb(27, 32, 31)", "rgb(251, 249, 244)"
+    assert list(paper.values()) == [bright, bright, dark, dark]
+
+
+async def test_on_a_phone_nothing_is_wider_than_the_screen(tabs: Tabs) -> None:
+    """However wide an answer is; the field is large enough for fingers, and for iPhones not to zoom."""
+    row = f"| {' | '.join(['column'] * 20)} |\n"
+    wide = f"{'w' * 300}\n\n```\n{'code ' * 60}\n```\n\n{row}{row.replace('column', '---')}{row}"
+    async with shop(tabs, ScriptedUpstream([wide])) as place:
+        one = await place.open(**PHONE)
+        await one.ask("w" * 300)
+        await expect(one.last).to_have_attribute("part", "turn ended")
+        widths = "[document.documentElement.scrollWidth, innerWidth, visualViewport.width]"
+        assert set(await one.tab.page.evaluate(widths)) == {360}
+        assert await one.part("log").evaluate("(log) => log.scrollWidth - log.clientWidth") == 0
+        assert await one.part("field").evaluate("(field) => parseFloat(getComputedStyle(field).fontSize)") >= 16
+        for part in ("send", "fresh"):
+            box = await one.part(part).bounding_box()
+            assert box
+            assert min(box["width"], box["height"]) >= 24
+            assert box["x"] + box["width"] <= 360
+
+
+async def test_reading_along_ends_where_one_scrolls_up(tabs: Tabs) -> None:
+    """It stays at the end while an answer grows, and stays where somebody reads."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    lines = [f"{place}\n\n" for place in range(40)]
+    async with shop(tabs, ScriptedUpstream([*lines, gates[0], *lines, gates[1]])) as place:
+        one = await place.open()
+        left = "(log) => log.scrollHeight - log.clientHeight - log.scrollTop"
+        await one.ask("Count!")
+        await expect(one.answer.locator("p")).to_have_count(40)
+        assert await one.part("log").evaluate(left) < 2
+        await one.part("log").evaluate("(log) => log.scrollTo(0, 100)")
+        gates[0].set()
+        await expect(one.answer.locator("p")).to_have_count(80)
+        assert await one.part("log").evaluate("(log) => log.scrollTop") == 100
+        gates[1].set()
+        await one.ask("More!")
+        await expect(one.part("turn")).to_have_count(2)
+        await one.answered("You asked: More!")
+        assert await one.part("log").evaluate(left) < 2
+
+
+@pytest.mark.parametrize("attributes", ["", 'theme="dark"', 'lang="ko"'])
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
+async def test_axe_finds_nothing(tabs: Tabs, attributes: str, options: Json) -> None:
+    """WCAG 2.2 AA, as far as a program can tell: empty, while it answers, and when something has failed."""
+    async with shop(tabs, ScriptedUpstream([MARKDOWN, asyncio.Event()], [UpstreamUnavailable()])) as place:
+        one = await place.open(f"<ask-bot {attributes}></ask-bot>", **options)
+        await expect(one.part("field")).to_be_visible()
+        assert await faults(one.tab) == []
+        await one.ask("Which colours are there?")
+        await one.shows("Colours")
+        assert await faults(one.tab) == []
+        await one.part("stop").click()
+        await one.ask("And now?")
+        await expect(one.part("badge")).to_have_count(2)
+        await expect(one.last).to_have_attribute("part", "turn ended")
+        assert await faults(one.tab) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "options"),
+    [
+        ("element", "", {"viewport": {"width": 900, "height": 700}}),
+        ("element-dark-phone", 'theme="dark"', PHONE | {"color_scheme": "dark"}),
+        ("element-korean", 'lang="ko"', {"viewport": {"width": 900, "height": 700}}),
+    ],
+)
+async def test_the_element_is_photographed(tabs: Tabs, name: str, attributes: str, options: Json) -> None:
+    """For people to look at: test-artefacts/."""
+    sky = Sky()
+    async with shop(tabs, sky.upstream()) as place:
+        one = await place.open(f"<ask-bot {attributes}></ask-bot>", **options)
+        empty = await one.tab.page.screenshot(path=ARTEFACTS / f"{name}-empty.png")
+        await one.ask("Why is the sky blue?")
+        await expect(one.last).to_have_attribute("part", "turn ended")
+        await one.ask("And why is it red in the evening?")
+        await one.shows("which is why")
+        middle = await one.tab.page.screenshot(path=ARTEFACTS / f"{name}.png")
+        assert json.dumps(empty.hex()) != json.dumps(middle.hex())
+        sky.written.set()
+        await expect(one.last).to_have_attribute("part", "turn ended")
