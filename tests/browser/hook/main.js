@@ -1,0 +1,41 @@
+/** A component that tells all that the hook tells it, for a test that mounts it, changes it and takes it away. */
+import { createElement as h, StrictMode, useEffect } from "react";
+import { createRoot } from "react-dom/client";
+import { useAskbot } from "../../../client/react.js";
+
+const seen = (globalThis.seen = { renders: 0, torn: 0, frames: [], last: null });
+
+function Reader({ bot }) {
+  return h("p", null, bot.turns.map(({ answer }) => answer).join("|"));
+}
+
+/** What two components show of one moment is the same, or it is torn. */
+function Twice({ bot }) {
+  useEffect(() => {
+    const [one, other] = [...document.querySelectorAll("p")].map(({ textContent }) => textContent);
+    if (one !== other) seen.torn += 1;
+  });
+  return [h(Reader, { key: 1, bot }), h(Reader, { key: 2, bot })];
+}
+
+function Early({ ask, question }) {
+  useEffect(() => {
+    if (question) ask(question);
+  }, [ask, question]);
+}
+
+function Bot({ early, ...options }) {
+  const bot = useAskbot({ ...options, onFrame: ({ type }) => seen.frames.push(type) });
+  seen.renders += 1;
+  seen.last = bot;
+  return [h(Twice, { key: "twice", bot }), h(Early, { key: "early", ask: bot.ask, question: early })];
+}
+
+let root;
+
+globalThis.show = (options) => {
+  root ??= createRoot(document.querySelector("main"));
+  root.render(h(StrictMode, null, h(Bot, options)));
+};
+
+globalThis.hide = () => root.render(null);

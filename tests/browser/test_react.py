@@ -1,0 +1,423 @@
+"""`useAskbot`, and the example that is built on it: as its README says, in a browser, from an origin of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, WebSocket, expect
+
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from ..package.npm import EXAMPLE, Pages, built, needs, started
+from ..process import ROOT, address
+from .cable import Cable
+from .elsewhere import Elsewhere, elsewhere
+from .tab import IMPATIENT, Tab, Tabs
+from .test_access import PHONE
+from .test_axe import faults
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ARTEFACTS = ROOT / "test-artefacts"
+SERVER = "127.0.0.1:8765"  # where the example looks for one
+HOOK = ROOT / "tests/browser/hook"
+TIME = re.compile(r"\d\d:\d\d:\d\d\.\d{3}")
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], asyncio.Future[Pages]]:
+    """`npm run build`, once for all tests."""
+    made: list[asyncio.Future[Pages]] = []
+
+    def build() -> asyncio.Future[Pages]:
+        if not made:
+            made.append(asyncio.ensure_future(built(EXAMPLE, tmp_path_factory.mktemp("example"))))
+        return made[0]
+
+    return build
+
+
+Build = Callable[[], "asyncio.Future[Pages]"]
+
+
+@dataclass
+class App:
+    """A tab with the example in it."""
+
+    tab: Tab
+
+    @property
+    def turns(self) -> Locator:
+        """All of them."""
+        return self.tab.page.locator("article")
+
+    @property
+    def pieces(self) -> Locator:
+        """Of the last answer."""
+        return self.turns.last.locator("li")
+
+    async def ask(self, text: str) -> None:
+        """Type a question and press Enter."""
+        field = self.tab.page.get_by_role("textbox", name="Your question")
+        await field.fill(text)
+        await field.press("Enter")
+
+    async def shows(self, text: str) -> None:
+        """Wait until the pieces of the last answer, joined, are this."""
+        joined = "() => [...(document.querySelector('article:last-of-type')?.querySelectorAll('li span') ?? [])]"
+        joined += ".map(({ textContent }) => textContent).join('')"
+        await self.tab.page.wait_for_function(f"(text) => ({joined})() === text", arg=text)
+
+    async def ended(self, reason: str = "stop") -> None:
+        """Wait until the last turn has ended so."""
+        await expect(self.turns.last).to_have_attribute("data-reason", reason)
+
+    async def state(self, state: str) -> None:
+        """Wait for this state of the connection."""
+        await expect(self.tab.page.get_by_role("status")).to_have_attribute("data-state", state)
+
+
+@asynccontextmanager
+async def running(
+    pages: Pages, upstream: ScriptedUpstream, *, cabled: bool = False
+) -> AsyncGenerator[tuple[Elsewhere, Cable]]:
+    """The example on a web server of its own, askbot beside it, and the cable between them."""
+    async with (
+        elsewhere() as place,
+        serving(upstream, origins=place.origin) as server,
+        Cable.laid(server.port) as cable,
+    ):
+        port = cable.port if cabled else server.port
+        assert sum(page.count(SERVER) for page in pages.values()) == 1
+        place.pages = {path: page.replace(SERVER, f"127.0.0.1:{port}") for path, page in pages.items()}
+        yield place, cable
+
+
+# --- the example -----------------------------------------------------------------------------------------------------
+
+
+async def test_each_piece_of_an_answer_is_shown_with_its_time(tabs: Tabs, example: Build) -> None:
+    """As it comes: there are as many pieces as the reader could see."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    upstream = ScriptedUpstream(["Pa", gates[0], "ris, ", gates[1], "baby!"], model="funky-1")
+    async with running(await example(), upstream) as (place, _):
+        app = App(await tabs.open(place.port))
+        await expect(app.tab.page).to_have_title("Askbot")
+        await expect(app.tab.page.get_by_role("status")).to_have_text("connected, funky-1")
+        await app.ask("The capital of France?")
+        await app.shows("Pa")
+        gates[0].set()
+        await app.shows("Paris, ")
+        gates[1].set()
+        await app.shows("Paris, baby!")
+        await app.ended()
+
+        assert await app.pieces.locator("span").all_text_contents() == ["Pa", "ris, ", "baby!"]
+        times = await app.pieces.locator("time").all_text_contents()
+        assert times == sorted(times)
+        assert all(TIME.fullmatch(time) for time in times)
+        assert await app.turns.locator("h2").all_text_contents() == ["The capital of France?"]
+        await app.tab.page.screenshot(path=ARTEFACTS / "react.png")
+        assert await faults(app.tab) == []
+    assert upstream.prompts[0].messages[-1].text == "The capital of France?"
+
+
+async def test_stop_stops_and_ask_again_asks_again(tabs: Tabs, example: Build) -> None:
+    """The button is there while there is something to stop."""
+    upstream = ScriptedUpstream(["One", asyncio.Event()], ["Two."])
+    async with running(await example(), upstream) as (place, _):
+        app = App(await tabs.open(place.port))
+        await app.ask("Count!")
+        await app.shows("One")
+        await app.tab.button("Stop").click()
+        await app.ended("cancelled")
+        await expect(app.tab.button("Stop")).to_have_count(0)
+        await app.tab.button("Ask again").click()
+        await app.shows("Two.")
+        await app.ended()
+        await expect(app.turns).to_have_count(1)
+    assert upstream.stopped == 1
+
+
+async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs, example: Build) -> None:
+    """What was written is there at once, and the rest comes, exactly once."""
+    gate = asyncio.Event()
+    upstream = ScriptedUpstream(["One ", gate, "two."])
+    async with running(await example(), upstream) as (place, _):
+        app = App(await tabs.open(place.port))
+        await app.ask("Count!")
+        await app.shows("One ")
+        await app.tab.page.reload()
+        await app.shows("One ")
+        gate.set()
+        await app.shows("One two.")
+        await app.ended()
+    assert len(upstream.prompts) == 1
+
+
+async def test_two_tabs_show_the_same_conversation(tabs: Tabs, example: Build) -> None:
+    """What one asks, the other shows, and may stop."""
+    upstream = ScriptedUpstream(["Well."], ["One ", asyncio.Event()])
+    async with running(await example(), upstream) as (place, _):
+        one = App(await tabs.open(place.port))
+        await one.ask("Hello?")
+        await one.ended()
+        other = App(await tabs.beside(one.tab.page.context, place.port))
+        await other.shows("Well.")
+        await one.ask("Count!")
+        await other.shows("One ")
+        await other.tab.button("Stop").click()
+        await one.ended("cancelled")
+
+
+async def test_a_lost_network_costs_nothing(tabs: Tabs, example: Build) -> None:
+    """What is asked meanwhile is asked later, and the answer goes on from the letter where it was."""
+    gate = asyncio.Event()
+    upstream = ScriptedUpstream(["하나 ", gate, "둘."])
+    async with running(await example(), upstream, cabled=True) as (place, cable):
+        app = App(await tabs.open(place.port, script=IMPATIENT))
+        await app.ask("Count!")
+        await app.shows("하나 ")
+        await app.tab.page.context.set_offline(offline=True)
+        cable.pulled = True
+        cable.cut()
+        await app.state("waiting")
+        await app.ask("And then?")
+        await expect(app.turns.last).to_have_attribute("data-status", "sending")
+        gate.set()
+        cable.pulled = False
+        await app.tab.page.context.set_offline(offline=False)
+        await app.shows("You asked: And then?")
+        answers = app.turns.first.locator("li span")
+        assert "".join(await answers.all_text_contents()) == "하나 둘."
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Count!", "And then?"]
+
+
+async def test_what_is_refused_is_said(tabs: Tabs, example: Build) -> None:
+    """By the server's own words."""
+    async with running(await example(), ScriptedUpstream()) as (place, _):
+        app = App(await tabs.open(place.port))
+        await app.ask("x" * 9000)
+        await expect(app.tab.page.get_by_role("alert")).to_contain_text("8000")
+        await app.ask("Hello?")
+        await app.shows("You asked: Hello?")
+        await expect(app.tab.page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs, example: Build) -> None:
+    """Nothing is wider than the screen, what is dark is dark, axe finds nothing, and a syllable is no question."""
+    upstream = ScriptedUpstream(["파리", "입니다. ", "아" * 300])
+    async with running(await example(), upstream) as (place, _):
+        app = App(await tabs.open(place.port, color_scheme="dark", locale="ko-KR", **PHONE))
+        page = app.tab.page
+        await app.state("open")
+        await page.get_by_role("textbox").focus()
+        session = await page.context.new_cdp_session(page)
+        composed = {"text": "왜", "selectionStart": 1, "selectionEnd": 1}
+        enter = {"type": "rawKeyDown", "key": "Enter", "windowsVirtualKeyCode": 229}
+        await session.send("Input.imeSetComposition", composed)  # pyright: ignore[reportUnknownMemberType]
+        await session.send("Input.dispatchKeyEvent", enter)  # pyright: ignore[reportUnknownMemberType]
+        await session.send("Input.insertText", {"text": "왜"})  # pyright: ignore[reportUnknownMemberType]
+        await expect(page.get_by_role("textbox")).to_have_value("왜")
+        await expect(app.turns).to_have_count(0)
+
+        await app.ask("프랑스의 수도는?")
+        await app.shows("파리입니다. " + "아" * 300)
+        await app.ended()
+        assert set(await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")) == {360}
+        assert await page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        colour = "((style) => style.color)(getComputedStyle(document.querySelector('h1')))"
+        assert await page.evaluate(colour) == "rgb(255, 255, 255)"
+        assert await faults(app.tab) == []
+        await page.screenshot(path=ARTEFACTS / "react-dark-phone.png")
+
+
+async def test_the_commands_of_its_readme_serve_it_for_development(tabs: Tabs) -> None:
+    """`npm run dev`, after `npm install`: React's development build, whose strict mode mounts everything twice."""
+    needs(EXAMPLE / "node_modules/vite")
+    readme = (EXAMPLE / "README.md").read_text()
+    commands = re.search(r"```sh\n(.*?)```", readme, re.DOTALL)
+    assert commands
+    assert [line.partition("#")[0].strip() for line in commands[1].splitlines()] == [
+        "ASKBOT_ORIGINS=http://localhost:5173 make -C ../.. serve",
+        "npm install",
+        "npm run dev",
+    ]
+    async with elsewhere() as free:
+        port = free.port
+    async with (
+        serving(ScriptedUpstream(["Paris."]), origins=f"http://127.0.0.1:{port}") as server,
+        started(
+            "npm", "run", "dev", "--", "--port", str(port), "--strictPort", "--host", "127.0.0.1",
+            folder=EXAMPLE, VITE_ASKBOT=address(server.port),
+        ) as vite,
+    ):  # fmt: skip
+        assert vite.stdout
+        async with asyncio.timeout(30):
+            while b"Local" not in (line := await vite.stdout.readline()):
+                assert line, "it did not start"
+        app = App(await tabs.open(port))
+        await app.ask("The capital of France?")
+        await app.shows("Paris.")
+        await app.ended()
+        assert [frame["type"] for frame in app.tab.got].count("ready") == 1
+
+
+# --- the hook --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Hooked:
+    """A page with a component that uses the hook, under React's strict mode."""
+
+    tab: Tab
+    url: str
+    sockets: list[WebSocket]
+
+    async def show(self, **options: Any) -> None:
+        """Mount it, or change its options; it is connected then."""
+        await self.tab.page.evaluate("show", {"url": self.url} | options)
+        await self.until("bot.state === 'open'")
+
+    async def hide(self) -> None:
+        """Take it away."""
+        await self.tab.page.evaluate("hide()")
+
+    async def last(self, expression: str) -> Any:
+        """Of what the hook returned last."""
+        return await self.tab.page.evaluate(f"((bot) => {expression})(seen.last)")
+
+    async def seen(self, name: str) -> Any:
+        """What the component noted."""
+        return await self.tab.page.evaluate(f"seen.{name}")
+
+    async def until(self, expression: str) -> None:
+        """Wait until this is true of what the hook returned last."""
+        await self.tab.page.wait_for_function(f"(() => {{ const bot = seen.last; return bot && ({expression}); }})()")
+
+
+@asynccontextmanager
+async def hooked(
+    tabs: Tabs, folder: Path, upstream: ScriptedUpstream | None = None, **options: Any
+) -> AsyncGenerator[Hooked]:
+    """The page, before anything is mounted."""
+    pages = await built(HOOK, folder, mode="development")
+    async with elsewhere() as place, serving(upstream, origins=place.origin) as server:
+        place.pages = pages
+        tab = await tabs.open(place.port, **options)
+        sockets: list[WebSocket] = []
+        tab.page.on("websocket", lambda socket: sockets.append(socket))  # noqa: PLW0108 - playwright looks into it
+        yield Hooked(tab, address(server.port), sockets)
+
+
+async def test_strict_mode_makes_one_connection_and_leaving_closes_it(tabs: Tabs, tmp_path: Path) -> None:
+    """Mounting twice is one connection; coming back later continues the same session."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show()
+        assert len(hook.sockets) == 1
+        assert await hook.last("bot.ask('One?').then(({ answer }) => answer)") == "You asked: One?"
+        async with hook.sockets[0].expect_event("close"):
+            await hook.hide()
+        assert await hook.last("bot.ask('Two?').catch(({ code }) => code)") == "closed"
+        session = await hook.last("bot.session")
+        await hook.show()
+        await hook.until(f"bot.session === '{session}' && bot.turns.length === 1")
+
+
+async def test_a_hundred_pieces_are_a_few_renders_and_none_is_torn(tabs: Tabs, tmp_path: Path) -> None:
+    """Once a frame at most, and everybody sees the same."""
+    words = [f"{place} " for place in range(400)]
+    async with hooked(tabs, tmp_path, ScriptedUpstream([step for word in words for step in (word, 0.001)])) as hook:
+        await hook.show()
+        before = await hook.seen("renders")
+        counted = """(async () => {
+            let frames = 0;
+            let over = false;
+            const tick = () => { frames += 1; if (!over) requestAnimationFrame(tick); };
+            tick();
+            await seen.last.ask("Count!");
+            over = true;
+            return frames;
+        })()"""
+        painted = await hook.tab.page.evaluate(counted)
+        await hook.until("bot.turns[0]?.status === 'ended'")
+        renders = await hook.seen("renders") - before
+
+        assert await hook.last("bot.turns[0].answer") == "".join(words)
+        assert (await hook.seen("frames")).count("token") > 100
+        assert renders <= 2 * (painted + 2)  # strict mode renders twice
+        assert await hook.seen("torn") == 0
+
+
+async def test_its_functions_stay_the_same_and_do_what_they_say(tabs: Tabs, tmp_path: Path) -> None:
+    """Asking, stopping, asking again, editing, forgetting, beginning anew."""
+    upstream = ScriptedUpstream(["One", asyncio.Event()], ["Two."])
+    async with hooked(tabs, tmp_path, upstream) as hook:
+        await hook.show()
+        assert await hook.last("bot.running") is False
+        names = "[bot.ask, bot.stop, bot.retry, bot.edit, bot.forget, bot.history, bot.fresh]"
+        await hook.tab.page.evaluate(f"const bot = seen.last; globalThis.first = {names}")
+        await hook.last("void bot.ask('Count!')")
+        await hook.until("bot.turns[0]?.answer === 'One' && bot.running")
+        await hook.last("bot.stop()")
+        await hook.until("bot.turns[0].reason === 'cancelled' && !bot.running")
+        await hook.last("bot.retry(bot.turns[0].turn)")
+        await hook.until("bot.turns.length === 1 && bot.turns[0].answer === 'Two.'")
+        await hook.last("bot.edit(bot.turns[0].turn, 'Who?')")
+        await hook.until("bot.turns.length === 1 && bot.turns[0].answer === 'You asked: Who?'")
+        assert (await hook.last("bot.history({ limit: 1 })"))["more"] is False
+        session = await hook.last("bot.session")
+        await hook.last("bot.forget()")
+        await hook.until(f"bot.turns.length === 0 && bot.session && bot.session !== '{session}'")
+        await hook.last("bot.ask('Kept?')")
+        await hook.last("bot.fresh()")
+        await hook.until("bot.state === 'open' && bot.turns.length === 0 && bot.error === null")
+        assert await hook.tab.page.evaluate(
+            f"(() => {{ const bot = seen.last; return {names}.every((one, at) => one === first[at]); }})()"
+        )
+
+
+async def test_what_is_refused_is_in_error_until_something_is_asked(tabs: Tabs, tmp_path: Path) -> None:
+    """And nothing is left unhandled."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show()
+        await hook.last("void bot.ask('x'.repeat(9000))")
+        await hook.until("bot.error?.code === 'question_too_long'")
+        await hook.last("void bot.ask('Hello?')")
+        await hook.until("bot.error === null && bot.turns[0]?.status === 'ended'")
+
+
+async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: Tabs, tmp_path: Path) -> None:
+    """A page that puts the session into its address, and gives it back, keeps its connection."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show()
+        await hook.last("bot.ask('One?')")
+        first = await hook.last("bot.session")
+        await hook.show(session=first)
+        await hook.last("bot.ask('Two?')")
+        await hook.until("bot.turns.length === 2")
+        assert len(hook.sockets) == 1
+        await hook.last("bot.fresh()")
+        await hook.last("bot.ask('Three?')")
+        await hook.until("bot.turns.length === 1")
+        await hook.show(session=await hook.last("bot.session"))
+        await hook.show(session=first)
+        await hook.until("bot.turns.length === 2 && bot.turns[1].question === 'Two?'")
+        assert len(hook.sockets) == 3
+
+
+async def test_a_child_may_ask_as_soon_as_it_is_there(tabs: Tabs, tmp_path: Path) -> None:
+    """Effects of children run first: before their parent watches the conversation."""
+    upstream = ScriptedUpstream()
+    async with hooked(tabs, tmp_path, upstream) as hook:
+        await hook.show(early="Early?")
+        await hook.until("bot.turns.at(-1)?.status === 'ended'")
+        assert await hook.last("bot.turns.every(({ answer }) => answer === 'You asked: Early?')")
+        assert len(hook.sockets) == 1
