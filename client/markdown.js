@@ -124,16 +124,14 @@ function list(lines, at, depth) {
     gap = false;
   }
   const start = Number.parseInt(first, 10); // NaN: bullets
-  return [{ type: "list", start, loose, items: items.map((inner) => blocks(trimmedEnd(inner), depth + 1)) }, end];
+  return [{ type: "list", start, loose, depth, items: items.map((inner) => trimmedEnd(inner).join("\n")) }, end];
 }
 
 function table(lines, at) {
-  const head = cellsOf(lines[at]);
   const align = cellsOf(lines[at + 1]).map((mark) => (mark.endsWith(":") ? (mark[0] === ":" ? "center" : "right") : ""));
   let end = at + 2;
   while (end < lines.length && lines[end].includes("|")) end += 1;
-  const rows = lines.slice(at + 2, end).map((line) => cellsOf(line).slice(0, head.length));
-  return [{ type: "table", head, align, rows }, end];
+  return [{ type: "table", head: lines[at], align, items: lines.slice(at + 2, end) }, end];
 }
 
 function paragraph(lines, at) {
@@ -332,12 +330,21 @@ class Inline {
 
 // --- to the page -----------------------------------------------------------------------------------------------------
 
-const maker = (document) => (name, nodes = [], attributes = {}) => {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) if (value) element.setAttribute(key, value);
-  for (const node of nodes) element.append(node); // a string becomes a text node
-  return element;
+/** How code comes to stand in its element, again each time that it has grown: whoever wants it coloured brings another. */
+const plain = (code, text) => {
+  const shown = code.firstChild;
+  if (shown && text.startsWith(shown.data)) return shown.appendData(text.slice(shown.data.length));
+  shown?.remove();
+  code.append(text);
 };
+
+const maker = (document, write) =>
+  Object.assign((name, nodes = [], attributes = {}) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) if (value) element.setAttribute(key, value);
+    for (const node of nodes) element.append(node); // a string becomes a text node
+    return element;
+  }, { write });
 
 function build(block, make) {
   const inline = (text) => new Inline(text, make).parse();
@@ -349,38 +356,53 @@ function build(block, make) {
     case "rule":
       return make("hr");
     case "code":
-      return make("figure", [
-        make("figcaption", [make("span", [block.language])]),
-        make("pre", [make("code", [block.text])], { tabindex: "0" }),
-      ]);
+      return buildCode(block, make);
     case "quote":
       return make("blockquote", block.blocks.map((inner) => build(inner, make)));
     case "list":
       return buildList(block, make);
     case "table":
-      return buildTable(block, make, inline);
+      return buildTable(block, make);
   }
 }
 
-function buildList({ start, loose, items }, make) {
-  const task = (text) => text.replace(/^\[([ xX])\] /, (_, mark) => (mark === " " ? "☐ " : "☑ "));
-  const item = (inner) =>
-    inner.flatMap((block, place) => {
-      const shown = block.type === "paragraph" && place === 0 ? { ...block, text: task(block.text) } : block;
-      return block.type === "paragraph" && !loose ? new Inline(shown.text, make).parse() : [build(shown, make)];
-    });
-  const ordered = !Number.isNaN(start);
-  return make(ordered ? "ol" : "ul", items.map((inner) => make("li", item(inner))), ordered && start !== 1 && { start: `${start}` });
+function buildCode({ language, text }, make) {
+  const code = make("code");
+  const figure = make("figure", [make("figcaption", [make("span", [language])]), make("pre", [code], { tabindex: "0" })]);
+  make.write(code, text, language);
+  return figure;
 }
 
-function buildTable({ head, align, rows }, make, inline) {
-  const row = (cells, name) => make("tr", cells.map((cell, place) => make(name, inline(cell), { class: align[place] })));
-  const body = rows.map((cells) => row(cells, "td"));
-  return make("div", [make("table", [make("thead", [row(head, "th")]), make("tbody", body)])], { class: "table", tabindex: "0" });
+function buildList(block, make) {
+  const ordered = !Number.isNaN(block.start);
+  const items = block.items.map((item) => ITEMS.list(block, item, make));
+  return make(ordered ? "ol" : "ul", items, ordered && block.start !== 1 && { start: `${block.start}` });
 }
+
+function buildTable(block, make) {
+  const rows = block.items.map((line) => ITEMS.table(block, line, make));
+  const parts = [make("thead", [row(block, block.head, "th", make)]), make("tbody", rows)];
+  return make("div", [make("table", parts)], { class: "table", tabindex: "0" });
+}
+
+const row = ({ align }, line, name, make) =>
+  make("tr", cellsOf(line).slice(0, align.length).map((cell, at) => make(name, new Inline(cell, make).parse(), { class: align[at] })));
+
+const task = (text) => text.replace(/^\[([ xX])\] /, (_, mark) => (mark === " " ? "☐ " : "☑ "));
+
+/** What may be thousands, and so is made one by one. */
+const ITEMS = {
+  table: (block, line, make) => row(block, line, "td", make),
+  list: ({ loose, depth }, item, make) =>
+    make("li", blocks(item.split("\n"), depth + 1).flatMap((block, place) => {
+      if (block.type !== "paragraph") return [build(block, make)];
+      const text = place ? block.text : task(block.text);
+      return loose ? [build({ ...block, text }, make)] : new Inline(text, make).parse();
+    })),
+};
 
 /** Nodes for a whole text. */
-export const render = (text, document) => blocks(text.split("\n")).map((block) => build(block, maker(document)));
+export const render = (text, document, write = plain) => blocks(text.split("\n")).map((block) => build(block, maker(document, write)));
 
 const held = new WeakMap(); // container -> its text, and the blocks it was last made of
 
@@ -388,16 +410,16 @@ const held = new WeakMap(); // container -> its text, and the blocks it was last
  * Show a text that grows. Only the last line can be unfinished, and it can change no more than the block it is in and,
  * as it may turn out to continue that one, the block before: the others stay as they are.
  */
-export function update(container, text) {
+export function update(container, text, write = plain) {
   const before = held.get(container) ?? { text: "", parts: [] };
   const kept = text.startsWith(before.text) ? before.parts.slice(0, -2) : [];
   const open = before.parts.slice(kept.length);
   const from = kept.length && open.length ? open[0].from : 0;
-  const make = maker(container.ownerDocument);
+  const make = maker(container.ownerDocument, write);
   const parts = partsOf(text, from).map((part) => {
     const old = open.find((other) => other.from === part.from);
     if (old?.source === part.source) return old;
-    return { ...part, node: (old && grown(old, part)) ?? build(part.block, make) };
+    return { ...part, node: (old && grown(old, part, make)) ?? build(part.block, make) };
   });
   place(container, kept.at(-1)?.node, parts);
   held.set(container, { text, parts: [...kept, ...parts] });
@@ -414,13 +436,22 @@ function partsOf(text, from) {
   });
 }
 
-/** Code is often long, and the same node keeps what the reader has selected. */
-function grown(old, { block }) {
-  if (block.type !== "code" || old.block.type !== "code" || block.language !== old.block.language) return null;
-  const code = old.node.lastChild.firstChild;
-  if (!block.text.startsWith(old.block.text) || !code.firstChild) return null;
-  code.firstChild.appendData(block.text.slice(old.block.text.length));
-  return old.node;
+/** Code, lists and tables are often long; and a node that stays keeps what the reader has selected. */
+function grown({ block: old, node }, { block }, make) {
+  const fixed = ({ type, language, start, loose, head, align }) => `${[type, language, start, loose, head, align]}`;
+  if (fixed(old) !== fixed(block)) return null;
+  if (block.type === "code") make.write(node.lastChild.firstChild, block.text, block.language);
+  else if (block.items) regrow(block.type === "list" ? node : node.firstChild.lastChild, old.items, block, make);
+  else return null;
+  return node;
+}
+
+function regrow(parent, old, block, make) {
+  const { items, type } = block;
+  let same = 0;
+  while (same < old.length && old[same] === items[same]) same += 1;
+  for (let left = old.length; left > same; left -= 1) parent.lastChild.remove();
+  parent.append(...items.slice(same).map((item) => ITEMS[type](block, item, make)));
 }
 
 function place(container, last, parts) {
