@@ -32,6 +32,13 @@ def scattered(wavelength_nm: float) -> float:
 Dust and smoke add to it, which is why"""
 REST = " the reddest evenings follow a volcano."
 
+EARLIER = {  # other conversations, to be seen in a list
+    "Which words rhyme with orange?": "None that are common. *Sporange* does: a spore case of ferns.",
+    "A haiku about cables": "*Pulled and plugged again:*\nnothing that was said is lost.\nThe last word arrives.",
+    "How do I undo the last commit?": "```sh\ngit reset --soft HEAD~1\n```",
+    "How far away is the Moon?": "About 384,400 km: light takes 1.3 seconds.",
+}
+
 
 def spoken(text: str) -> list[Step]:
     """At the pace of a quick model."""
@@ -45,11 +52,12 @@ class Sky:
     model: str = "your-model"
     written: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def upstream(self) -> ScriptedUpstream:
-        """What answers."""
+    def upstream(self, *earlier: str) -> ScriptedUpstream:
+        """What answers; before it is asked of the sky, it may be asked these."""
         ends = [Ending("stop", usage=Usage(input_tokens=120, output_tokens=count)) for count in (41, 112)]
         first: list[Step] = [0.24, *spoken(FIRST), ends[0]]
-        return ScriptedUpstream(first, [0.2, *spoken(SECOND), self.written, REST, ends[1]], model=self.model)
+        before: list[list[Step]] = [[EARLIER[question]] for question in earlier]
+        return ScriptedUpstream(*before, first, [0.2, *spoken(SECOND), self.written, REST, ends[1]], model=self.model)
 
     async def show(self, tab: Tab) -> None:
         """Ask, up to the middle of the second answer."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-TYPES = {"js": "text/javascript", "html": "text/html"}
+TYPES = {"css": "text/css", "js": "text/javascript", "html": "text/html"}
 
 
 class Elsewhere:

@@ -112,12 +112,19 @@ class Tabs:
         await page.goto(f"http://127.0.0.1:{port}{path}")
         return tab
 
+    async def without_scripts(self, locale: str) -> BrowserContext:
+        """A reader who lets no page run anything."""
+        context = await self._browser.new_context(java_script_enabled=False, locale=locale)
+        self._contexts.append(context)
+        context.on("request", lambda request: self._seen(request.url))
+        return context
+
     def _tell(self, trouble: str) -> None:
         self.trouble.append(trouble)
 
     def _seen(self, url: str) -> None:
         address = urlsplit(url)
-        if address.scheme not in ("data", "about") and address.hostname != "127.0.0.1":
+        if address.scheme not in ("data", "about", "blob") and address.hostname != "127.0.0.1":
             self.trouble.append(f"request: {url}")
 
     async def close(self) -> None:

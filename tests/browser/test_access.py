@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .conversation import Sky
+from .conversation import EARLIER, Sky
 from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -59,7 +59,8 @@ async def test_the_keyboard_reaches_everything(tabs: Tabs) -> None:
         await tab.question.fill("next")
 
         order = await names_in_tab_order(tab)
-        assert order == ["question", "stop", "send", "new", "a", "copy-code", "pre", "copy", "retry", "edit"]
+        turn = ["a", "copy-code", "pre", "copy", "retry", "edit"]
+        assert order == ["question", "stop", "send", "search", "a", "more", "new", *turn]
 
         await tab.page.locator("#stop").focus()
         await tab.page.keyboard.press("Shift+Tab")
@@ -105,6 +106,11 @@ async def test_a_screen_reader_is_told_what_everything_is(tabs: Tabs) -> None:
     async with serving(ScriptedUpstream(["Paris."], ["One", asyncio.Event()], model="map-1")) as server:
         tab = await tabs.open(server.port)
         await expect(tab.page.locator("body")).to_match_aria_snapshot("""
+            - navigation "Conversations":
+              - heading "Conversations" [level=2]
+              - searchbox "Search in titles and texts"
+              - list
+              - paragraph: What you ask is listed here, in this browser only.
             - banner:
               - heading "Askbot" [level=1]
               - paragraph: map-1
@@ -214,7 +220,7 @@ async def test_a_phone_scrolls_in_one_direction(tabs: Tabs) -> None:
 
         size = await tab.question.evaluate("(field) => Number.parseFloat(getComputedStyle(field).fontSize)")
         assert size >= 16  # or iPhones zoom in
-        for button in ("#send", "#stop", "#new"):
+        for button in ("#send", "#stop", "#new", "#menu"):
             box = await tab.page.locator(button).bounding_box()
             assert box
             assert min(box["width"], box["height"]) >= 24  # WCAG 2.5.8
@@ -307,15 +313,26 @@ STILL = """() => Promise.all(document.getAnimations()
     ],
 )
 async def test_the_page_is_photographed(tabs: Tabs, name: str, options: dict[str, Any]) -> None:
-    """For people to look at: test-artefacts/, and docs/page.png was taken here."""
+    """For people to look at: test-artefacts/, and the pictures in docs/ were taken here."""
     sky = Sky()
-    async with serving(sky.upstream()) as server:
+    async with serving(sky.upstream(*EARLIER)) as server:
         tab = await tabs.open(server.port, **options)
+        await expect(tab.page.locator("#empty")).to_be_visible()
         empty = await tab.page.screenshot(path=ARTEFACTS / f"{name}-empty.png", animations="disabled")
+        for question in EARLIER:
+            await tab.ask(question)
+            await tab.ended()
+            await tab.button("New conversation").click()
+            await expect(tab.turns).to_have_count(0)
         await sky.show(tab)
         await tab.page.evaluate(STILL)
         middle = await tab.page.screenshot(path=ARTEFACTS / f"{name}.png")
         sky.written.set()
         await tab.ended()
         ended = await tab.page.screenshot(path=ARTEFACTS / f"{name}-ended.png")
-        assert len({empty, middle, ended}) == 3
+        if await tab.page.locator("#menu").is_visible():
+            await tab.page.locator("#menu").click()
+        await tab.page.locator("#search").fill("light")
+        await tab.page.evaluate(STILL)
+        listed = await tab.page.screenshot(path=ARTEFACTS / f"{name}-list.png")
+        assert len({empty, middle, ended, listed}) == 4

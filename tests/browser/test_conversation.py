@@ -161,6 +161,19 @@ async def test_an_answer_and_its_code_can_be_copied(tabs: Tabs) -> None:
             assert await tab.page.evaluate("navigator.clipboard.readText()") == copied
 
 
+async def test_code_that_is_selected_is_copied_line_by_line(tabs: Tabs) -> None:
+    """Its colours and its lines add nothing to it."""
+    code = "def f():\n    # One.\n\n    # Two.\n\n    return 1"
+    async with serving(ScriptedUpstream([f"```python\n{code}\n```\n"])) as server:
+        tab = await tabs.open(server.port, permissions=["clipboard-read", "clipboard-write"])
+        await tab.ask("How?")
+        await tab.ended()
+        await expect(tab.answer.locator(".line")).to_have_count(6)
+        await tab.answer.locator("code").evaluate("(code) => getSelection().selectAllChildren(code)")
+        await tab.page.keyboard.press("Control+C")
+        assert await tab.page.evaluate("navigator.clipboard.readText()") == code
+
+
 async def test_copying_works_where_there_is_no_clipboard(tabs: Tabs) -> None:
     """An origin without TLS has none."""
     script = "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
@@ -298,6 +311,33 @@ async def test_the_enter_that_ends_a_syllable_does_not_send(tabs: Tabs) -> None:
         assert tab.asked() == ["안녕"]
 
 
+async def test_the_enter_that_ends_a_syllable_sends_neither_an_edit_nor_a_name(tabs: Tabs) -> None:
+    """Wherever Enter keeps what was typed, the input method comes first."""
+    async with serving(ScriptedUpstream(["네."], ["아니요."])) as server:
+        tab = await tabs.open(server.port, locale="ko-KR")
+        await tab.ask("안녕?")
+        await tab.answered("네.")
+        await tab.button("“안녕?” 더보기").click()
+        for name, field in (("이름 바꾸기", "대화 제목"), ("질문 수정", "고칠 질문")):
+            await tab.button(name).click()
+            box = tab.page.get_by_role("textbox", name=field, exact=True)
+            await expect(box).to_be_focused()
+            await tab.page.keyboard.press("End")
+            await composing(tab, "imeSetComposition", text="네", selectionStart=1, selectionEnd=1)
+            await tab.page.evaluate(
+                """() => document.activeElement.dispatchEvent(new KeyboardEvent(
+                    "keydown", { key: "Enter", bubbles: true, cancelable: true, isComposing: true }))"""
+            )
+            await composing(tab, "insertText", text="네")
+            await expect(box).to_have_value("안녕?네")
+            await box.press("Enter")
+            await expect(box).to_have_count(0)
+        await expect(tab.turns).to_have_count(1)
+        await expect(tab.answer).to_have_text("아니요.")
+        assert [frame["text"] for frame in tab.sent if frame["type"] == "edit"] == ["안녕?네"]
+        await expect(tab.page.locator("#sessions .title")).to_have_text("안녕?네")
+
+
 async def test_shift_and_enter_break_the_line(tabs: Tabs) -> None:
     """And the question is shown with its lines."""
     async with serving(ScriptedUpstream(["Two lines."])) as server:
@@ -336,3 +376,28 @@ async def test_earlier_turns_are_shown_on_demand(tabs: Tabs) -> None:
         await expect(tab.turns).to_have_count(60)
         await expect(tab.page.locator("#earlier")).to_be_hidden()
         assert await tab.questions() == questions
+
+
+async def test_what_one_reads_stays_in_place_when_earlier_turns_come_above_it(tabs: Tabs) -> None:
+    """However high they turn out to be."""
+    frames = "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+    async with serving() as server:
+        async with reading(address(server.port)) as reader:
+            for place in range(60):
+                await reader.answer(f"Question {place}." + "\nAnd more." * (place % 7))
+        tab = await tabs.open(server.port, f"/?session={reader.story.session}")
+        await expect(tab.turns).to_have_count(50)
+        await tab.connected()
+        await tab.page.mouse.move(640, 400)
+        await tab.page.mouse.wheel(0, -100_000)
+        await expect(tab.button("Show earlier")).to_be_in_viewport()
+        await tab.page.evaluate(frames)
+        first = tab.turns.filter(has_text="Question 10.").first
+        before = await first.bounding_box()
+        await tab.button("Show earlier").click()
+        await expect(tab.turns).to_have_count(60)
+        await tab.page.evaluate(frames)
+        after = await first.bounding_box()
+        assert before
+        assert after
+        assert abs(before["y"] - after["y"]) < 60  # the button that is gone was as high

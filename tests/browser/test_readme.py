@@ -1,4 +1,4 @@
-"""README's JavaScript, as it stands, in a page from the server and in one from elsewhere."""
+"""README's JavaScript and HTML, as they stand, in a page from the server and in one from elsewhere."""
 
 from __future__ import annotations
 
@@ -51,3 +51,17 @@ async def test_the_program_works_in_a_page_of_an_origin_that_is_named(tabs: Tabs
         place.pages = {"/": PAGE, "/program.js": program(server.port)}
         tab = await tabs.open(place.port)
         await expect(tab.page.locator("body")).to_have_text(ANSWER, timeout=5000)
+
+
+async def test_the_line_of_html_is_a_chat(tabs: Tabs) -> None:
+    """In a page that has nothing else in it."""
+    (line,) = blocks("html")
+    assert len(line.splitlines()) == 1
+    assert len(blocks("js")[0].splitlines()) <= 10
+    async with elsewhere() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
+        place.pages["/"] = f"<!doctype html><title>A page</title>{line.replace(PORT, f':{server.port}')}"
+        tab = await tabs.open(place.port)
+        field = tab.page.get_by_role("textbox", name="Ask a question")
+        await field.fill("What is the capital of France?")
+        await field.press("Enter")
+        await expect(tab.page.get_by_role("article")).to_contain_text(ANSWER)

@@ -18,7 +18,7 @@ from askbot_ws.frames import schema
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..process import address
+from ..process import ROOT, address
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -121,6 +121,12 @@ async def test_the_page_and_its_scripts_are_served(server: Server) -> None:
 async def test_the_schema_is_served(server: Server) -> None:
     """The same that `askbot schema` prints."""
     assert json.loads((await request(server.port, "/schema.json")).body) == schema()
+
+
+async def test_the_asyncapi_document_is_served(server: Server) -> None:
+    """The one in docs/, which is made from the frames."""
+    served = (await request(server.port, "/asyncapi.json")).body
+    assert served == (ROOT / "docs/asyncapi.json").read_bytes()
 
 
 async def test_a_query_does_not_hide_a_page(server: Server) -> None:

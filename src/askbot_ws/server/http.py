@@ -16,10 +16,11 @@ from websockets.http11 import Request, Response
 
 from ..frames import schema
 from ..values import is_loopback
+from .language import preferred
+from .page import pages_of
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
@@ -66,9 +67,14 @@ class Pages:
         """`ready` tells why no question would be answered now, or None."""
         self._version = version
         self._ready = ready
-        self._files = {f"/{name}": (body, CONTENT_TYPES[Path(name).suffix]) for name, body in _client_files()}
-        self._files["/"] = self._files.pop("/index.html")
+        client = _shipped("client_files", "client")
+        self._pages = pages_of(client)
+        self._files = {f"/{name}": (body, CONTENT_TYPES[Path(name).suffix]) for name, body in _client_files(client)}
         self._files["/schema.json"] = (json.dumps(schema(), indent=2).encode() + b"\n", "application/schema+json")
+        self._files["/asyncapi.json"] = (
+            _shipped("asyncapi.json", "docs/asyncapi.json").read_bytes(),
+            "application/json",
+        )
 
     async def get(self, request: Request) -> Response:
         """Answer a request that is not for a socket."""
@@ -83,6 +89,8 @@ class Pages:
             return say(HTTPStatus.OK, {"status": "ok", "version": self._version})
         if path == "/readyz":
             return await self._readyz()
+        if path == "/":
+            return self._page(request)
         if path in self._files:
             return self._file(request, *self._files[path])
         return say(HTTPStatus.NOT_FOUND, {"error": "there is nothing at this address"})
@@ -93,9 +101,14 @@ class Pages:
             return say(HTTPStatus.OK, {"status": "ready"})
         return say(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reason": reason})
 
-    def _file(self, request: Request, body: bytes, content_type: str) -> Response:
+    def _page(self, request: Request) -> Response:
+        language = preferred(",".join(request.headers.get_all("Accept-Language")), tuple(self._pages))
+        about = {"Content_Language": language, "Vary": "Accept-Language"}
+        return self._file(request, self._pages[language], "text/html; charset=utf-8", **about)
+
+    def _file(self, request: Request, body: bytes, content_type: str, **more: str) -> Response:
         tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-        about = {"ETag": tag, "Cache_Control": "no-cache", "Content_Security_Policy": POLICY}
+        about = {"ETag": tag, "Cache_Control": "no-cache", "Content_Security_Policy": POLICY} | more
         if _knows(request, tag):
             return respond(HTTPStatus.NOT_MODIFIED, b"", content_type, **about)
         return respond(HTTPStatus.OK, body, content_type, **about)
@@ -124,11 +137,17 @@ def _knows(request: Request, tag: str) -> bool:
     return tag in known or "*" in known
 
 
-def _client_files() -> list[tuple[str, bytes]]:
-    """The files of `client/`: inside the package where it was installed, beside it in a checkout."""
-    installed: Traversable = files("askbot_ws") / "client_files"
-    folder = installed if installed.is_dir() else Path(__file__).parents[3] / "client"
-    return [(file.name, file.read_bytes()) for file in folder.iterdir() if Path(file.name).suffix in CONTENT_TYPES]
+def _shipped(name: str, place: str) -> Traversable:
+    """What comes along: inside the package where it was installed, beside it in a checkout."""
+    installed: Traversable = files("askbot_ws") / name
+    return installed if installed.is_dir() or installed.is_file() else Path(__file__).parents[3] / place
+
+
+def _client_files(folder: Traversable) -> list[tuple[str, bytes]]:
+    """What a page or a program loads: the files of `client/` and `client/page/`, by their names."""
+    found = [(file.name, file) for file in folder.iterdir()]
+    found += [(f"page/{file.name}", file) for file in (folder / "page").iterdir()]
+    return [(name, file.read_bytes()) for name, file in found if Path(name).suffix in CONTENT_TYPES]
 
 
 class Doors:
