@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.asyncio.connection import broadcast
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from .errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
-from .frames import PROTOCOL, ClientFrame, GoingAway, Ready, ServerFrame, decode_server, encode
+from ..errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
+from ..frames import PROTOCOL, ClientFrame, GoingAway, Ready, ServerFrame, decode_server, encode
+from .errors import Closed
 from .view import Gap
 
 SILENCE = 45.0  # the server says `alive` after 20 s
 MAX_FRAME = 64 * 1024**2  # a page of history with long answers
 
+# What a connection may end with and be made again. InvalidHandshake: a proxy's too. OSError: TimeoutError too.
+_LOST = (ConnectionClosed, InvalidHandshake, InvalidURI, InvalidProxy, OSError, Gap)
+
 State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
-
-
-class Closed(AskbotError):
-    """The conversation on this side is over: closed here, or ended by the server, or there is no server."""
-
-    code = "closed"
-    default = "The connection is closed."
 
 
 def delay(tries: int) -> float:
@@ -39,32 +38,62 @@ def delay(tries: int) -> float:
     return random.uniform(0, min(30.0, 0.5 * 2**tries)) if tries else 0.0  # noqa: S311 - not a secret
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to get to the server; all that `connect` was told of it. Times in seconds."""
+
+    url: str
+    token: str | None = None
+    ssl: SSLContext | None = None
+    proxy: str | Literal[True] | None = True  # True: as the environment says
+    silence: float = SILENCE
+    delay: Callable[[int], float] = delay
+
+    async def open(self, *, session: str | None, after: int | None) -> ClientConnection:
+        """A socket that reads this session."""
+        parts = urlsplit(self.url)
+        return await open_socket(
+            address(self.url, session=session, after=after),
+            subprotocols=[Subprotocol(PROTOCOL)],
+            additional_headers={"Authorization": f"Bearer {self.token}"} if self.token else None,
+            compression=None,
+            max_size=MAX_FRAME,
+            ping_interval=None,  # `alive` tells as much, and of the whole way
+            close_timeout=1,
+            proxy=None if self.proxy is True and parts.hostname in {"127.0.0.1", "::1", "localhost"} else self.proxy,
+            ssl=(self.ssl or True) if parts.scheme in {"wss", "https"} else None,
+        )
+
+
 class Line:
     """One connection after another."""
 
     def __init__(
         self,
-        url: str,
+        way: Way,
         *,
-        token: str | None,
-        silence: float,
-        delay: Callable[[int], float],
         on_state: Callable[[State], None],
         place: Callable[[], tuple[str | None, int | None]],
-        hear: Callable[[ServerFrame], None],
+        hear: Callable[[ServerFrame], Awaitable[None] | None],
     ) -> None:
-        """`place` says which session to read, and after which `seq`; `hear` takes the frames."""
-        self._url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._silence = silence
-        self._delay = delay
+        """`place` says which session to read, and after which `seq`.
+
+        `hear` takes the frames; where it returns something to wait for, the next one is read after that.
+        """
+        self.number = 0  # of the connections so far that got as far as `ready`
+        self._way = way
         self._on_state = on_state
         self._place = place
         self._hear = hear
         self._socket: ClientConnection | None = None  # while it takes frames: from `ready` to `going_away`
+        self._session: str | None = None  # the one that the address named
         self._leave_at: float | None = None
-        self._reached = False
         self._tries = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether it takes frames."""
+        return self._socket is not None
 
     def send(self, frame: ClientFrame) -> None:
         """Send a frame, or lose it: only an answer says that it has arrived."""
@@ -77,7 +106,7 @@ class Line:
             self._on_state("connecting")
             try:
                 await self._connection()
-            except (ConnectionClosed, InvalidHandshake, InvalidURI, OSError, Gap) as error:  # OSError: TimeoutError too
+            except _LOST as error:
                 self._lost(error)
             finally:
                 self._socket = None
@@ -85,27 +114,21 @@ class Line:
             await asyncio.sleep(self._pause())
 
     async def _connection(self) -> None:
-        session, after = self._place()
-        async with open_socket(
-            address(self._url, session=session, after=after),
-            subprotocols=[Subprotocol(PROTOCOL)],
-            additional_headers=self._headers,
-            compression=None,
-            max_size=MAX_FRAME,
-            ping_interval=None,  # `alive` tells as much, and of the whole way
-            close_timeout=1,
-            proxy=None if urlsplit(self._url).hostname in {"127.0.0.1", "::1", "localhost"} else True,
-        ) as socket:
+        self._session, after = self._place()
+        socket = await self._way.open(session=self._session, after=after)
+        try:
+            await self._read(socket)
+        finally:
             try:
-                await self._read(socket)
-            finally:
                 await socket.close()  # else leaving would tell the server of an internal error
+            finally:
+                socket.transport.abort()  # who is cancelled in the middle of that leaves no open socket either
 
     async def _read(self, socket: ClientConnection) -> None:
         """Hear frames, until it is time to leave or the socket is dead."""
         self._leave_at = None
         while True:
-            deadline = asyncio.get_running_loop().time() + self._silence
+            deadline = asyncio.get_running_loop().time() + self._way.silence
             try:
                 async with asyncio.timeout_at(min(deadline, self._leave_at or deadline)):
                     data = await socket.recv(decode=False)
@@ -113,34 +136,33 @@ class Line:
                 if self._leave_at is None:
                     socket.transport.abort()  # nobody is there to say goodbye to
                 raise
-            if frame := decode_server(data):
-                self._heard(socket, frame)
+            if (frame := decode_server(data)) and (wait := self._heard(socket, frame)):
+                await wait
 
-    def _heard(self, socket: ClientConnection, frame: ServerFrame) -> None:
-        if isinstance(frame, Ready):
+    def _heard(self, socket: ClientConnection, frame: ServerFrame) -> Awaitable[None] | None:
+        if isinstance(frame, Ready) and self._socket is None and self._leave_at is None:
             self._socket = socket
-            self._reached = True
+            self.number += 1
             self._on_state("open")
-        else:
+        elif not isinstance(frame, Ready):
             self._tries = 0  # a server that dies after `ready` must not be hammered
         if isinstance(frame, GoingAway):
             self._socket = None  # it may still tell, but what is asked now waits for the next one
             self._leave_at = asyncio.get_running_loop().time() + frame.reconnect_after
-        self._hear(frame)
+        return self._hear(frame)
 
     def _lost(self, error: Exception) -> None:
         """A connection has ended: raises where that is for good."""
-        session, _ = self._place()
-        if fatal := _ending(error, resumed=session is not None):
+        if fatal := _ending(error, resumed=self._session is not None):
             raise fatal from error
-        if not self._reached:
-            raise Closed(f"There is no answer from {self._url}: {_words(error)}.") from error
+        if not self.number:
+            raise Closed(f"There is no answer from {self._way.url}: {_words(error)}.") from error
 
     def _pause(self) -> float:
         """How long to wait before the next connection."""
         drained = max(0.0, (self._leave_at or 0.0) - asyncio.get_running_loop().time())
         self._tries += 1
-        return drained + self._delay(self._tries - 1)
+        return drained + self._way.delay(self._tries - 1)
 
 
 def address(url: str, *, session: str | None, after: int | None) -> str:

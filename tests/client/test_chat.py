@@ -14,7 +14,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from askbot_ws.client import Chat, Closed, State, connect
+from askbot_ws.client import Chat, Closed, Damaged, State, connect
+from askbot_ws.client.line import address, delay
 from askbot_ws.core.log import Log, merge
 from askbot_ws.core.records import records
 from askbot_ws.errors import (
@@ -51,7 +52,6 @@ from askbot_ws.frames import (
     decode_client,
     encode,
 )
-from askbot_ws.line import address, delay
 
 PIECES = ("Be", "cause", " of ✨")
 ANSWER = "".join(PIECES)
@@ -77,6 +77,7 @@ class Server:
     first: list[Frame] = field(default_factory=list[Frame])  # frames after the first `ready`
     seen: list[dict[str, str]] = field(default_factory=list[dict[str, str]])  # the queries
     heard: list[ClientFrame] = field(default_factory=list[ClientFrame])
+    sockets: list[ServerConnection] = field(default_factory=list[ServerConnection])
     port: int = 0
 
     @property
@@ -86,6 +87,7 @@ class Server:
     async def handle(self, socket: ServerConnection) -> None:
         request = socket.request
         assert request
+        self.sockets.append(socket)
         self.seen.append({name: values[-1] for name, values in parse_qs(urlsplit(request.path).query).items()})
         if self.closes and (code := self.closes.pop(0)):
             await socket.close(code)
@@ -335,14 +337,26 @@ async def test_an_answer_that_fails_its_proof_is_fetched_whole() -> None:
     assert (request.before, request.limit) == (2, 1)
 
 
-async def test_who_stops_waiting_does_not_stop_the_answer() -> None:
-    """Leaving is no cancel: the turn is the session's."""
-    async with conversation(Server(hold=True)) as chat:
+async def test_pieces_that_fail_their_proof_are_told_in_the_end() -> None:
+    """They can't be taken back; awaiting the question gives what was answered."""
+    async with conversation(Server(wrong=True)) as chat:
         asked = chat.ask("Why?")
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asked, 0.05)
-        await chat.cancel()
-        assert (await asked).reason == "cancelled"
+        with pytest.raises(Damaged):
+            assert [text async for text in asked]
+        assert (await asked).text == ANSWER
+
+
+async def test_an_answer_that_the_server_lost_is_told_where_it_was_not_read_to_its_end() -> None:
+    """It has ended, so it is not asked again; nobody has the rest."""
+    async with conversation(server := Server()) as chat:
+        asked = chat.ask("Why?")
+        await until(lambda: any(turn.end for turn in chat.view.turns))
+        server.log, server.cuts = Log("s"), [1]
+        for socket in server.sockets:
+            socket.transport.abort()
+        await until(lambda: not chat.view.turns)
+        with pytest.raises(Damaged):
+            assert [text async for text in chat.ask("And?")] + [text async for text in asked]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -438,6 +452,18 @@ async def test_a_log_that_was_lost_is_shown_anew(cut: int) -> None:
         assert [turn.answer for turn in chat.view.turns] == [ANSWER]
 
     assert server.questions == ["Why?"]
+
+
+async def test_a_frame_beyond_a_gap_has_the_client_come_back() -> None:
+    """It is asked for again from the place that was reached; one that comes twice changes nothing."""
+    beyond = Token(session="s", seq=50, turn="t1", text="lost?")
+    server = Server(first=[beyond])
+    async with conversation(server) as chat:
+        assert await text_of(chat) == ANSWER
+        assert len(server.seen) == 2
+        await server.sockets[-1].send(encode(server.log.events[0]), text=True)
+        assert await text_of(chat, "And?") == ANSWER
+        assert [turn.text for turn in chat.view.turns] == ["Why?", "And?"]
 
 
 async def test_a_session_that_is_not_there_is_an_error() -> None:

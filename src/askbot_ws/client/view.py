@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from .frames import (
+from ..frames import (
     Check,
     Done,
     Event,
@@ -24,6 +24,9 @@ from .frames import (
     TurnRecord,
     Usage,
 )
+from .text import Text
+
+COST = 500  # code points that a turn counts for beside its texts
 
 
 class Gap(Exception):
@@ -48,6 +51,12 @@ class End:
             return None
         return cls(told.reason, told.model, told.usage, told.timing, told.check, told.error)
 
+    def proves(self, answer: str) -> bool:
+        """Whether this is the answer that was given."""
+        if self.check is None:
+            return True
+        return (self.check.chars, self.check.sha256) == (len(answer), hashlib.sha256(answer.encode()).hexdigest())
+
 
 @dataclass(slots=True)
 class Turn:
@@ -60,8 +69,9 @@ class Turn:
     created: float
     from_: int
     seq: int  # may be ahead of the view's: history knows more than the events read so far
-    answer: str = ""
+    said: Text = field(default_factory=Text)
     end: End | None = None
+    whole: bool = True  # False: the answer is longer than the view keeps, so the rest of it is not here
 
     @classmethod
     def of(cls, told: Question | TurnRecord) -> Turn:
@@ -69,15 +79,22 @@ class Turn:
         begun = (told.turn, told.id, told.text, told.replaces, told.created)
         if isinstance(told, Question):
             return cls(*begun, from_=told.start, seq=told.seq)
-        return cls(*begun, from_=told.from_, seq=told.seq, answer=told.answer, end=End.of(told))
+        return cls(*begun, from_=told.from_, seq=told.seq, said=Text(told.answer), end=End.of(told))
+
+    @property
+    def answer(self) -> str:
+        """The answer so far, as much of it as is kept."""
+        return str(self.said)
 
     @property
     def proven(self) -> bool:
-        """Whether the answer that we hold is the one that was given."""
-        check = self.end.check if self.end else None
-        if check is None:
-            return True
-        return check.chars == len(self.answer) and check.sha256 == hashlib.sha256(self.answer.encode()).hexdigest()
+        """Whether the answer that we hold is the one that was given; what we don't hold whole can't be told."""
+        return self.end is None or not self.whole or self.end.proves(self.answer)
+
+    @property
+    def size(self) -> int:
+        """What it counts for."""
+        return COST + len(self.text) + self.said.size
 
 
 @dataclass(slots=True)
@@ -86,9 +103,11 @@ class View:
 
     session: str | None = None
     seq: int | None = None
+    keep: int | None = None  # code points to hold; beyond that the oldest turns go, but none that runs
     ready: Ready | None = None
     earlier: bool = False  # the log has turns before ours
     known: dict[str, Turn] = field(default_factory=dict[str, Turn])  # in the log's order, those that are hidden too
+    held: int = 0
 
     @property
     def turns(self) -> list[Turn]:
@@ -100,10 +119,6 @@ class View:
                 shown = [other for other in shown if replaced and other.from_ < replaced.from_]
             shown.append(turn)
         return shown
-
-    def asked(self, id: str) -> Turn | None:
-        """The turn that was asked with this id."""
-        return next((turn for turn in reversed(self.known.values()) if turn.id == id), None)
 
     def fold(self, frame: ServerFrame) -> None:
         """Take one more frame: old ones and those of other sessions change nothing. Raises `Gap`."""
@@ -122,6 +137,7 @@ class View:
             self.session, self.seq = ready.session, ready.from_
             self.earlier = ready.from_ > 0
             self.known.clear()
+            self.held = 0
         self.ready = ready
 
     def _event(self, event: Event) -> None:
@@ -134,10 +150,44 @@ class View:
         turn = self.known.get(event.turn)
         if turn is None:
             if isinstance(event, Question):
-                self.known[event.turn] = Turn.of(event)
+                self._begin(Turn.of(event))
             return  # else a slice of a turn that began before what we hold
         if event.seq > turn.seq:
-            _advance(turn, event, seen=seen)
+            self._advance(turn, event, seen=seen)
+
+    def _begin(self, turn: Turn) -> None:
+        self.known[turn.turn] = turn
+        self.held += turn.size
+        self._make_room(turn, 0)
+
+    def _advance(self, turn: Turn, event: Event, *, seen: int) -> None:
+        match event:
+            case Token():
+                self._add(turn, event.text[max(0, seen - event.start, turn.seq - event.start) :])
+            case Done():
+                turn.end = End.of(event)
+            case Question():
+                return
+        turn.seq = event.seq
+
+    def _add(self, turn: Turn, text: str) -> None:
+        turn.whole = turn.whole and self._make_room(turn, len(text))
+        if turn.whole:
+            turn.said.add(text)
+            self.held += len(text)
+
+    def _make_room(self, turn: Turn, size: int) -> bool:
+        """Let the oldest turns go until there is room, but this one and those that run; False where there is none."""
+        if self.keep is None:
+            return True
+        while self.held + size > self.keep:
+            oldest = next((other for other in self.known.values() if other.end and other is not turn), None)
+            if oldest is None:
+                return False
+            self.held -= oldest.size
+            del self.known[oldest.turn]
+            self.earlier = True
+        return True
 
     def _history(self, history: History) -> None:
         """Older turns come before ours; one that we hold is replaced where history knows as much: that repairs it."""
@@ -147,16 +197,6 @@ class View:
             if held is None or held.seq <= told.seq:
                 self.known[told.turn] = Turn.of(told)
         self.known = dict(sorted(self.known.items(), key=lambda item: item[1].from_))
+        self.held = sum(turn.size for turn in self.known.values())
         if not history.turns or oldest is None or history.turns[0].from_ <= oldest.from_:
             self.earlier = history.more
-
-
-def _advance(turn: Turn, event: Event, *, seen: int) -> None:
-    match event:
-        case Token():
-            turn.answer += event.text[max(0, seen - event.start, turn.seq - event.start) :]
-        case Done():
-            turn.end = End.of(event)
-        case Question():
-            return
-    turn.seq = event.seq

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from askbot_ws.client.view import Gap, View
 from askbot_ws.core.log import Log
 from askbot_ws.core.records import records
 from askbot_ws.frames import (
@@ -29,9 +30,8 @@ from askbot_ws.frames import (
     Token,
     decode_server,
 )
-from askbot_ws.view import Gap, View
 
-WIRE = sorted((Path(__file__).parent / "wire").glob("*.jsonl"))
+WIRE = sorted((Path(__file__).parents[1] / "wire").glob("*.jsonl"))
 LIMITS = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
 
 

@@ -1,0 +1,29 @@
+"""What only tests look at: a client's session, and a server's connections."""
+
+from __future__ import annotations
+
+from askbot_ws.client import Chat
+from askbot_ws.client.session import Session
+from askbot_ws.server.app import Server
+
+
+def session_of(chat: Chat) -> Session:
+    """What a conversation is made of."""
+    return chat._session  # pyright: ignore[reportPrivateUsage]
+
+
+def cut(server: Server) -> None:
+    """Lose all connections."""
+    for connection in tuple(server._connections):  # pyright: ignore[reportPrivateUsage]
+        connection.socket.transport.abort()
+
+
+def attached(server: Server) -> list[list[str]]:
+    """The sessions that each connection reads."""
+    return [list(connection._readings) for connection in server._connections]  # pyright: ignore[reportPrivateUsage]
+
+
+async def forget(server: Server, session: str) -> None:
+    """Delete a session without telling anybody who is not there."""
+    hub = server._hub  # pyright: ignore[reportPrivateUsage]
+    await hub.forget(await hub.open(session), keep_quiet=None)

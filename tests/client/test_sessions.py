@@ -1,0 +1,156 @@
+"""Several sessions on one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from askbot_ws import connect
+from askbot_ws.client import Chat, Closed, State
+from askbot_ws.errors import SessionNotFound
+from askbot_ws.server.app import Server
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from ..process import address, eventually
+from .inside import attached, cut, forget, session_of
+
+
+async def begun(server: Server) -> str:
+    """A session with one turn; the next script of the upstream answers it."""
+    async with connect(address(server.port)) as chat:
+        await chat.ask("Hello?")
+    return chat.id or ""
+
+
+@asynccontextmanager
+async def two_sessions(*scripts: list[str | asyncio.Event]) -> AsyncGenerator[tuple[Server, Chat, Chat]]:
+    upstream = ScriptedUpstream(["Hello."], *scripts)
+    async with asyncio.timeout(20), serving(upstream) as server:
+        id = await begun(server)
+        async with connect(address(server.port), delay=lambda _: 0.0) as one, one.session(id) as other:
+            assert other.id == id
+            yield server, one, other
+
+
+async def test_two_sessions_are_read_on_one_connection() -> None:
+    """Each has its own answers, its own view and its own history."""
+    async with two_sessions() as (server, one, other):
+        answers = await asyncio.gather(one.ask("A?"), other.ask("B?"))
+        assert [answer.text for answer in answers] == ["You asked: A?", "You asked: B?"]
+        assert [turn.text for turn in one.view.turns] == ["A?"]
+        assert [turn.text for turn in other.view.turns] == ["Hello?", "B?"]
+        assert [turn.text for turn in (await other.history(before=100)).turns] == ["Hello?", "B?"]
+        assert len(attached(server)) == 1
+
+
+async def test_both_are_resumed_after_a_lost_connection() -> None:
+    """In the middle of their answers, each from its own place."""
+    gate = asyncio.Event()
+    async with two_sessions(["One ", gate, "two."], ["Three ", gate, "four."]) as (server, one, other):
+        pieces = [aiter(one.ask("A?")), aiter(other.ask("B?"))]
+        texts = [await anext(each) for each in pieces]
+        cut(server)
+        gate.set()
+        rest = ["".join([text async for text in each]) for each in pieces]
+
+    assert [text + more for text, more in zip(texts, rest, strict=True)] == ["One two.", "Three four."]
+
+
+async def test_a_session_that_is_left_is_detached_and_the_other_goes_on() -> None:
+    """It can be attached again, too."""
+    async with two_sessions() as (server, one, other):
+        await other.close()
+        await eventually(lambda: attached(server) == [[one.id]])
+        with pytest.raises(Closed):
+            other.ask("Still there?")
+        assert (await one.ask("A?")).text == "You asked: A?"
+        async with one.session(other.id or "") as again:
+            assert [turn.text for turn in again.view.turns] == ["Hello?"]
+
+
+async def test_awaiting_a_session_enters_it() -> None:
+    """Without a block, it is to be closed."""
+    async with serving() as server:
+        id = await begun(server)
+        one = await connect(address(server.port))
+        other = await one.session(id)
+        assert (await other.ask("B?")).text == "You asked: B?"
+        await one.close()
+        with pytest.raises(Closed):
+            other.ask("Still there?")
+
+
+async def test_a_session_that_is_not_there_costs_the_others_nothing() -> None:
+    """Nor does one that is read already."""
+    async with two_sessions() as (_, one, other):
+        with pytest.raises(SessionNotFound):
+            await one.session("nowhere")
+        with pytest.raises(ValueError, match="being read"):
+            await one.session(other.id or "")
+        assert (await one.ask("A?")).text == "You asked: A?"
+        assert (await other.ask("B?")).text == "You asked: B?"
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["the first", "the other"])
+async def test_a_session_that_is_forgotten_elsewhere_ends_alone(lost: int) -> None:
+    """Whichever it is, the other one goes on, over further connections too."""
+    async with two_sessions() as (server, *chats):
+        await chats[0].ask("A?")
+        gone, stays = chats[lost], chats[1 - lost]
+        async with connect(address(server.port), session=gone.id) as elsewhere:
+            await elsewhere.forget()
+        await eventually(lambda: session_of(gone).over is not None)
+        with pytest.raises(SessionNotFound):
+            gone.ask("Still there?")
+        cut(server)
+        assert (await stays.ask("B?")).text == "You asked: B?"
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["the first", "the other"])
+async def test_a_session_that_is_gone_when_the_connection_is_back_ends_alone(lost: int) -> None:
+    """4404 where the address names it, an error where it is attached: neither is the other's concern."""
+    async with two_sessions() as (server, *chats):
+        await chats[0].ask("A?")
+        gone, stays = chats[lost], chats[1 - lost]
+        cut(server)
+        await forget(server, gone.id or "")
+        with pytest.raises(SessionNotFound):
+            await gone.ask("Still there?")
+        assert (await stays.ask("B?")).text == "You asked: B?"
+
+
+async def test_forgetting_the_first_leaves_the_other() -> None:
+    """And forgetting both ends the connection."""
+    states = list[State]()
+    async with serving() as server:
+        id = await begun(server)
+        async with connect(address(server.port), on_state=states.append) as one:
+            await one.ask("A?")
+            async with one.session(id) as other:
+                await one.forget()
+                assert (await other.ask("B?")).text == "You asked: B?"
+                await other.forget()
+                await eventually(lambda: states[-1] == "closed")
+                with pytest.raises(Closed):
+                    await one.session(id)
+
+
+async def test_a_session_is_entered_once_the_connection_is_back() -> None:
+    """Whoever comes while it is away waits for it."""
+    async with serving() as server:
+        id = await begun(server)
+        states = list[State]()
+        async with connect(address(server.port), delay=lambda _: 0.1, on_state=states.append) as one:
+            cut(server)
+            await eventually(lambda: states[-1] == "waiting")
+            async with one.session(id) as other:
+                assert (await other.ask("B?")).text == "You asked: B?"
+
+
+async def test_what_was_not_entered_can_not_be_used() -> None:
+    """It says what to do."""
+    with pytest.raises(Closed, match="async with"):
+        connect("ws://127.0.0.1:1").ask("Why?")
