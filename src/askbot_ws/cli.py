@@ -105,34 +105,61 @@ app.command()(serve)
 # --- conversations ---------------------------------------------------------------------------------------------------
 
 
+Session = Annotated[str | None, typer.Option("--session", metavar="ID", help="Go on with this session.")]
+
+
 @app.command()
-def chat(url: Annotated[str, typer.Argument(help="The server.")] = URL) -> None:
-    """Hold a conversation in the terminal."""
+def chat(
+    url: Annotated[str, typer.Argument(help="The server.")] = URL,
+    session: Session = None,
+    *,
+    new: Annotated[bool, typer.Option("--new", help="Begin a new conversation.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history/--no-history", help="Remember what is asked, and which sessions there were.")
+    ] = True,
+    plain: Annotated[bool, typer.Option("--plain", help="Show text as it comes, and read lines as they are.")] = False,
+) -> None:
+    """Hold a conversation in the terminal.
+
+    It goes on with the last one that was held from here with this server. /help shows the commands.
+    """
     import asyncio  # noqa: PLC0415
 
-    from .terminal import chat as hold  # noqa: PLC0415
+    from .terminal.chatting import Wishes  # noqa: PLC0415
+    from .terminal.chatting import chat as hold  # noqa: PLC0415
 
-    raise typer.Exit(asyncio.run(hold(url)))
+    wishes = Wishes(url, session=session, new=new, remember=history, plain=plain)
+    raise typer.Exit(asyncio.run(hold(wishes)))
 
 
 @app.command()
 def ask(
     question: Annotated[str | None, typer.Argument(help="The question; without it, stdin is.")] = None,
     url: Annotated[str, typer.Option(help="The server.")] = URL,
+    session: Session = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="The model to ask.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="The most seconds to wait, in all.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, once the answer has ended.")] = False,
 ) -> None:
     """Ask one question; the answer goes to stdout, as it comes.
 
-    What is piped in follows the question as context. The exit code is 0 where the answer is complete.
+    What is piped in follows the question as context. Everything but the answer goes to stderr.
+
+    The exit code is 0 where the answer is whole; 1 where it ended otherwise, or was refused; 2 for a wrong command
+    line; 3 where the server can't be reached; 4 where there is no such session; 124 after --timeout; 130 after Ctrl-C;
+    141 where nobody reads the output any more. In the last three cases the answer is stopped at the server too.
     """
     import asyncio  # noqa: PLC0415
 
-    from .terminal import ask as put  # noqa: PLC0415
+    from .terminal.asking import Question  # noqa: PLC0415
+    from .terminal.asking import ask as put  # noqa: PLC0415
 
     text = "\n\n".join(part for part in (question, _piped(needed=question is None)) if part and part.strip())
     if not text:
         raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
-    raise typer.Exit(asyncio.run(put(text, url=url, timeout=timeout)))
+    asked = Question(text, url, session=session, model=model)
+    raise typer.Exit(asyncio.run(put(asked, timeout=timeout, as_json=as_json)))
 
 
 def _piped(*, needed: bool) -> str | None:

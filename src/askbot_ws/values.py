@@ -78,12 +78,16 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def default_store() -> str:
-    """SQLite in the user's data folder."""
+def data_folder() -> Path:
+    """Where the user's data are kept."""
     home = Path.home()
     usual = home / "Library/Application Support" if sys.platform == "darwin" else home / ".local/share"
-    folder = Path(os.environ.get("XDG_DATA_HOME") or usual)
-    return f"sqlite:///{folder / 'askbot-ws/askbot.db'}"
+    return Path(os.environ.get("XDG_DATA_HOME") or usual) / "askbot-ws"
+
+
+def default_store() -> str:
+    """SQLite in the user's data folder."""
+    return f"sqlite:///{data_folder() / 'askbot.db'}"
 
 
 def host(value: str) -> str:

@@ -1,0 +1,54 @@
+"""Commands: what a line that begins with a slash means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "retry": ("", "asks the last question again"),
+        "edit": ("[N]", "asks something else instead of the last question (or of number N)"),
+        "history": ("[N]", "shows the last N questions and answers"),
+        "sessions": ("[N]", "lists the conversations held from here, to go on with one"),
+        "new": ("", "begins a new conversation"),
+        "model": ("[NAME]", "shows which model is asked, or asks another from now on"),
+        "export": ("[FILE]", "writes this conversation to a file, as Markdown"),
+        "forget": ("", "deletes this conversation, everywhere"),
+        "help": ("", "shows this"),
+        "quit": ("", "leaves, as Ctrl-D does, and Ctrl-C at the prompt"),
+    }
+)
+_SAME = {"exit": "quit", "?": "help"}
+HINT = "/help shows what there is; Ctrl-C stops an answer"
+KEYS = (
+    "Alt+Enter, or a backslash at a line's end, begins a further line.\nCtrl-C stops an answer. "
+    "A question may begin with a space and a slash."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, whether there is such a one or not."""
+
+    name: str
+    argument: str
+
+    @property
+    def number(self) -> int | None:
+        """The argument, where it is a number."""
+        return int(self.argument) if re.fullmatch("[0-9]{1,9}", self.argument) else None
+
+
+def parse(line: str) -> Command | None:
+    """The command that a line is; None for a question."""
+    found = re.fullmatch(r"/([a-z]+|\?)(?:\s+(.*?))?\s*", line, flags=re.DOTALL)
+    return Command(_SAME.get(found[1], found[1]), found[2] or "") if found else None
+
+
+def overview() -> str:
+    """All commands, one a line."""
+    lines = [(f"/{name} {argument}", text) for name, (argument, text) in COMMANDS.items()]
+    return "\n".join([*(f"{usage:<16} {text}" for usage, text in lines), KEYS])
