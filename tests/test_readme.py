@@ -59,12 +59,12 @@ async def run(*command: str, folder: Path = ROOT, stdin: str = "") -> str:
 
 
 def test_there_are_the_programs_that_are_tested_here() -> None:
-    """Two clients and a function in Python, a client in JavaScript: a further one wants a test."""
-    assert [len(blocks(language)) for language in ("python", "js")] == [3, 1]
-    assert README.count("```") == 2 * (3 + 1 + len(blocks("sh")))
+    """Two clients and a function in Python, a client in JavaScript, a page: a further one wants a test."""
+    assert [len(blocks(language)) for language in ("python", "js", "html")] == [3, 1, 1]
+    assert README.count("```") == 2 * (3 + 1 + 1 + len(blocks("sh")))
 
 
-@pytest.mark.parametrize("program", blocks("python")[:2], ids=["the wire", "the client"])
+@pytest.mark.parametrize("program", blocks("python")[:2], ids=["the client", "the client without asyncio"])
 async def test_the_python_programs_print_the_answer(program: str) -> None:
     """As it comes, to its end."""
     upstream = ScriptedUpstream(["The capital of France ", "is Paris."])

@@ -1,0 +1,176 @@
+"""docs/: a site whose pages are all in its menu, whose links lead somewhere, and that loads nothing from elsewhere.
+
+What single pages say is tested beside what they are about: tests/test_protocol.py, tests/test_errors.py and so on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from asyncio.subprocess import PIPE
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from askbot_ws.config import FIELDS
+
+from .process import ROOT, environment, reading
+
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+LOADING = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src", "video": "src"}
+LOADED = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "manifest"}
+
+
+def build(folder: Path, to: Path) -> subprocess.CompletedProcess[str]:
+    """`make docs`."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(to)],
+        cwd=folder, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    built = build(ROOT, folder)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+class Loads(HTMLParser):
+    """What a page makes its reader's browser fetch."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in LOADING and (tag != "link" or LOADED & set((given.get("rel") or "").split())):
+            self.urls.append(given.get(LOADING[tag]) or "")
+
+
+# --- the site --------------------------------------------------------------------------------------------------------
+
+
+def test_every_page_is_in_the_site(site: Path) -> None:
+    """And so is what machines read."""
+    for page in [*PAGES, *DOCS.glob("decisions/*.md")]:
+        path = page.relative_to(DOCS).with_suffix("")
+        assert (site / ("" if path.name == "index" else path) / "index.html").exists(), page
+    assert (site / "asyncapi.json").exists()
+
+
+def test_every_page_is_in_the_menu(site: Path) -> None:
+    """Whoever begins at the start finds it."""
+    start = (site / "index.html").read_text()
+    for page in [*PAGES, *DOCS.glob("decisions/*.md")]:
+        path = page.relative_to(DOCS).with_suffix("")
+        assert f'href="{"." if path.name == "index" else f"{path}/"}"' in start, page
+
+
+def test_nobody_else_learns_who_reads(site: Path) -> None:
+    """No font, script, style or picture comes from another server."""
+    pages = list(site.rglob("*.html"))
+    urls = [url for page in pages for url in Loads(page.read_text()).urls]
+    styles = [url for file in site.rglob("*.css") for url in re.findall(r"url\([\"']?([^)]*)\)", file.read_text())]
+
+    assert len(pages) > 10
+    assert len(urls) > 10
+    assert [url for url in urls + styles if "//" in url and not url.startswith("data:")] == []
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What the site is made of, to be spoilt."""
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("link", ["[x](nowhere.md)", "[x](settings.md#nowhere)", "![x](nowhere.png)", "[x](/y.md)"])
+def test_a_link_that_leads_nowhere_is_a_fault(copy: Path, link: str) -> None:
+    """To a page, to a place in a page, to a picture."""
+    with (copy / "docs/concepts.md").open("a") as page:
+        page.write(f"\n{link}\n")
+
+    assert build(copy, copy / "site").returncode != 0
+
+
+def test_a_page_that_is_in_no_menu_is_a_fault(copy: Path) -> None:
+    """It would never be read."""
+    (copy / "docs/lost.md").write_text("# Lost\n")
+
+    assert build(copy, copy / "site").returncode != 0
+
+
+# --- what the pages say ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_settings_that_a_page_names_exist(page: Path) -> None:
+    """As they are spelled."""
+    named = set(re.findall(r"\b(?:ASKBOT|OPENAI)_[A-Z_]+\b", page.read_text("utf-8")))
+    assert named <= {*FIELDS, "ASKBOT_CONFIG"}
+
+
+def test_places_in_readme_and_architecture_exist() -> None:
+    """Links into pages too, as the site's builder does not read these two."""
+    for name in ("README.md", "ARCHITECTURE.md"):
+        text = (ROOT / name).read_text("utf-8")
+        targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+        for target in targets:
+            path, _, anchor = target.partition("#")
+            page = ROOT / (path or name)
+            assert page.exists(), target
+            assert not anchor or anchor in anchors(page), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The names of a page's headings, in links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+async def test_the_program_that_embeds_the_server_answers(tmp_path: Path) -> None:
+    """docs/embedding.md, as it stands; Ctrl-C ends it."""
+    text = (DOCS / "embedding.md").read_text("utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    assert "port=8765" in program
+    (tmp_path / "shop.py").write_text(program.replace("port=8765", "port=0"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "shop.py", stdout=PIPE, stderr=PIPE, cwd=tmp_path, env=environment()
+    )
+    try:
+        assert process.stdout
+        async with asyncio.timeout(20):
+            line = (await process.stdout.readline()).decode()
+        assert line.startswith("askbot chat ws://")
+        async with reading(line.split()[-1]) as reader:
+            assert (await reader.answer("How many apples?")).answer == "There are 3 apples. "
+            process.send_signal(2)
+            assert await reader.rest() == 1012
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+def test_the_timeouts_of_deploy_are_longer_than_the_drain() -> None:
+    """Else running answers would be cut off by whoever stops the server."""
+    text = (DOCS / "deploy.md").read_text("utf-8")
+    stop = re.search(r"TimeoutStopSec=(\d+)", text)
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["askbot"]
+
+    assert stop
+    assert int(stop[1]) > 20
+    assert compose["stop_grace_period"] == "30s"
