@@ -16,12 +16,11 @@ from .upstream import BLOCK, block
 READERS = 1000
 BLOCKS, EVERY_MS = 25, 200  # 200 KiB in 5 s
 OTHERS = 20
-LIMIT_S = 6
+LIMIT_S = 8
 KIB = 1024
 
-PER_READER = (
-    160 * KIB
-)  # the stated figure: what a reader that stops costs more than one that reads, whatever it is owed
+# the stated figure: what a reader that stops costs more than one that reads, whatever it is owed
+PER_READER = 64 * KIB
 LATER = 0.15  # seconds by which the stopped may delay the 99th percentile of others' tokens
 
 
@@ -87,7 +86,8 @@ async def test_a_thousand_readers_that_stop_cost_little_and_delay_nobody(tmp_pat
         during, full, phones = await crowd(server, others, reads=False)
         each = (full - empty) / READERS
         await asyncio.sleep(LIMIT_S)
-        codes = Counter(await asyncio.gather(*(wakes(phone) for phone in phones[:50])))
+        newest = phones[-50:]  # the others may be cut off by now: they had as long again to take their close frame
+        codes = Counter(await asyncio.gather(*(wakes(phone) for phone in newest)))
         await closed(server)
         for phone in phones:
             phone.raw.close()

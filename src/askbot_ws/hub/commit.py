@@ -163,7 +163,8 @@ class Commits:
         if error is None:
             for live, entries in landed.items():
                 self._show(live, entries)
-            _tell(waiters, None)
+            if waiters:
+                _tell(waiters, None)
         else:
             for live, entries in landed.items():
                 self._lose(live, entries, error)
@@ -174,7 +175,8 @@ class Commits:
         for live in landed:
             if not live.readers:  # whoever is read is not at rest
                 self._on_landed(live)
-        self._flush_soon()
+        if self._batch or self._waiters:
+            self._flush_soon()
 
     def _show(self, live: Live, entries: Entries) -> None:
         fresh = entries

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import structlog
@@ -21,7 +20,7 @@ from ..upstream import Upstream
 from .live import Live, Reader
 from .policy import Policy
 from .recovery import interrupted, unfinished
-from .shelf import Shelf
+from .shelf import Alone, Shelf
 from .turns import LAST_WORDS, Turns
 
 log = structlog.get_logger(__name__)
@@ -172,14 +171,8 @@ class Hub:
         for reader in live.readers - {keep_quiet}:
             reader.told(error_frame(gone, session=live.id))
 
-    @asynccontextmanager
-    async def _alone(self, live: Live) -> AsyncGenerator[None]:
-        """Commands that have to wait for something come one at a time. Raises `SessionNotFound` if it was forgotten."""
-        async with live.lock:
-            if not self._shelf.has(live):
-                raise SessionNotFound
-            yield
-        self._shelf.rest(live)
+    def _alone(self, live: Live) -> Alone:
+        return Alone(live, self._shelf)
 
     async def _replace(self, live: Live, turn: str, asking: Asking) -> None:
         self._admit(live)
@@ -189,8 +182,7 @@ class Hub:
         return Asking(text=text, now=self._clock(), created=self._wall(), id=id, options=options)
 
     def _options(self, frame: Ask) -> Options:
-        known = self.policy.models | {self.upstream.model}
-        if frame.model is not None and frame.model not in known:
+        if frame.model is not None and frame.model not in self.policy.models | {self.upstream.model}:
             raise Forbidden("This model is not offered here.")
         if frame.max_tokens is not None and frame.max_tokens > self.policy.max_tokens:
             raise Forbidden(f"max_tokens: {self.policy.max_tokens} are the most.")

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from ..core.context import Context
 from ..core.session import Session
+from ..errors import SessionNotFound
 from ..store import Store
 from .live import Live
 from .policy import Policy
@@ -91,3 +92,27 @@ class Shelf:
         """It is gone."""
         self.take(live)
         self._live.pop(live.id, None)
+
+
+class Alone:
+    """Commands of a session that have to wait for something come one at a time.
+
+    Entering raises `SessionNotFound` if it was forgotten meanwhile. A class, as a generator would cost each question
+    as much as its journal does.
+    """
+
+    __slots__ = ("_live", "_shelf")
+
+    def __init__(self, live: Live, shelf: Shelf) -> None:
+        self._live = live
+        self._shelf = shelf
+
+    async def __aenter__(self) -> None:
+        await self._live.lock.acquire()
+        if not self._shelf.has(self._live):
+            self._live.lock.release()
+            raise SessionNotFound
+
+    async def __aexit__(self, *_: object) -> None:
+        self._live.lock.release()
+        self._shelf.rest(self._live)

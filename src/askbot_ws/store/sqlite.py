@@ -161,7 +161,7 @@ class SQLiteStore:
         found = heads(events, self._held)
         if self.journal.full:
             self.settler.soon(self.journal.rotate())
-        end = self.journal.end
+        end = self.journal.end if self._fsync else 0
         try:
             self.journal.append([frame for _, frame in events], found)
         except OSError as error:

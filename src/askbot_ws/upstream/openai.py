@@ -180,7 +180,7 @@ class OpenAIUpstream:
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, prompt: Prompt, answer: Answer) -> Ending:
-        model = prompt.options.model or await self._default_model()
+        model = prompt.options.model or self._model or await self._default_model()
         response = await self._post(model, prompt, answer)
         if response.status != 200 and self._learn(response):
             response = await self._post(model, prompt, answer)

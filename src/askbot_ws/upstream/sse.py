@@ -114,9 +114,12 @@ class Decoder:
             self.error = broken("an event that is too long")
             return ""
         if self._before and event.startswith(self._before) and event.endswith(self._after):
-            text = _string(event[len(self._before) : -len(self._after)])
-            if text is not None:
-                return text
+            try:
+                found: object = orjson.loads(event[len(self._before) : -len(self._after)])
+            except orjson.JSONDecodeError:
+                found = None  # it is not only the text that differs
+            if isinstance(found, str):
+                return found
         data = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _data(event)
         if data == b"[DONE]":
             self.done = True
@@ -181,15 +184,6 @@ def _data(event: bytes) -> bytes:
     lines = event.removeprefix(_BOM).split(b"\n")
     data = [line[5:].removeprefix(b" ") for line in lines if line == b"data" or line.startswith(b"data:")]
     return b"\n".join(data)
-
-
-def _string(data: bytes) -> str | None:
-    """The JSON string that this is, if it is one."""
-    try:
-        found: object = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    return found if isinstance(found, str) else None
 
 
 def _same(data: bytes, chunk: _Json) -> bool:
