@@ -324,7 +324,7 @@ async def test_more_turns_than_the_server_takes_are_refused() -> None:
     """`overloaded`, with when to try again; nothing is in the log, and it is taken later."""
     gate = asyncio.Event()
     async with (
-        serving(ScriptedUpstream([gate, "So."]), max_turns=1) as server,
+        serving(ScriptedUpstream([gate, "So."]), limits=True, max_turns=1) as server,
         reading(address(server.port)) as first,
         reading(address(server.port)) as second,
     ):
