@@ -56,6 +56,7 @@ class Commits:
         self._pace = Pace(free=2_000, step=3e-6, most=0.04)  # events a second; docs/decisions/0006
         self._woke = 0.0  # from the last nap
         self._written = 0  # events, since then
+        self._hurried = False  # whoever waited for this tick's commits has a turn to begin: no nap before that
 
     def add(self, live: Live, events: Sequence[Event]) -> None:
         """Add events to the batch of this tick."""
@@ -115,8 +116,8 @@ class Commits:
         """The end of a tick."""
         if self._flying:
             return  # what was hurried is still on its way; `_land` comes back
-        hurried = bool(self._waiters)
         self._write()
+        hurried, self._hurried = self._hurried, False
         if self._nap is not None and not hurried and not self._flying:
             self._rest(self._nap)
 
@@ -124,6 +125,7 @@ class Commits:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
         batch, self._batch = self._batch, {}
         waiters, self._waiters = self._waiters, []
+        self._hurried = self._hurried or bool(waiters)
         for live in self._owing:
             batch.setdefault(live, [])
         self._flying = {
