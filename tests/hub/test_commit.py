@@ -74,6 +74,28 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
     assert naps == []
 
 
+async def test_nor_where_a_tick_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it waits for may be in a part: the end of that tick is no time to rest either."""
+    monkeypatch.setattr(commit, "MANY", 2)
+    naps: list[float] = []
+    store = MemoryStore()
+    commits = Commits(store, on_lost=lost, on_landed=lambda _: None, nap=naps.append)
+    one, two = (Live(Session(name), store.create(name)) for name in "ab")
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        for live in (one, two):
+            live.session.head += 1
+        commits.add(one, [Token(session="a", turn="t1", seq=one.session.head, text="x")])
+        waiting = commits.landed(one)
+        waiting.send(None)
+        commits.add_text(two, [Token(session="b", turn="t1", seq=two.session.head, text="x")])
+        with pytest.raises(StopIteration):
+            waiting.send(None)
+        await asyncio.sleep(0)
+
+    assert naps == []
+
+
 SESSIONS = 20  # that have text in the same tick
 
 
