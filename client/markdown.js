@@ -1,336 +1,277 @@
 /**
  * Markdown, as models write it, to DOM nodes. Never to HTML: markup in an answer stays text that one sees.
  *
- * Two steps: lines to blocks, text to inline nodes. An answer is anybody's text, so both are linear, but for the bounds
- * named here, and what exceeds one is shown as plain text. A line break stays one, as models don't wrap lines.
+ * Lines become blocks, a block's text becomes inline parts, and parts are drawn. An answer is anybody's text, so all is
+ * linear, but for two bounds: what exceeds them is plain text. A line break stays one, as models don't wrap lines.
  */
 
 const DEPTH = 10; // of quotes and lists: each level reads its lines again
 const OPEN = 48; // brackets and emphasis open at once, so also how deep elements nest
-const RUN = 6; // marks in one run of emphasis
-const DESTINATION = 2000; // characters of a link's target
-const PARENS = 16; // open in one: as every "](" looks for its end, this bounds how often a character is looked at
 
-// --- lines to blocks -------------------------------------------------------------------------------------------------
+/** `text` is Markdown or has inline parts; what is below comes after it. */
+const part = (name, text = [], below = [], attributes = {}) => ({ name, text, below, attributes });
 
-const FENCE = /^[ \t]*(`{3,}(?!`)|~{3,}(?!~))([^`]*)$/;
+const FENCE = /^[ \t]*(`{3,}|~{3,}(?!~))([^`]*)$/;
 const HEADING = /^ {0,3}(#{1,6})(?:\s|$)/;
+const RULE = /^ *([-*_])(?:\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^([ \t]*)([-*+]|\d{1,9}[.)])(?:[ \t]|$)/;
+const ITEM = /^[ \t]*([-*+]|\d{1,9}[.)])(?:[ \t]|$)/;
 const INTERRUPTS = /^[ \t]*(?:[-*+]|1[.)])[ \t]+\S/; // a number in a sentence may begin a line, but begins no list
 
-const width = (blank) => blank.replaceAll("\t", "    ").length;
-const indentOf = (line) => width(line.slice(0, line.length - line.trimStart().length));
-const isRule = (line) => /^ *[-*_]/.test(line) && /^(?:-{3,}|\*{3,}|_{3,})$/.test(line.replace(/\s/g, ""));
-
-const cellsOf = (line) =>
-  line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "").split(/(?<!\\)\|/)
-    .map((cell) => cell.trim().replaceAll("\\|", "|"));
-
-function isTable(line, next) {
-  if (!line.includes("|") || !next?.includes("-") || !/^[\s|:-]+$/.test(next)) return false;
-  const marks = cellsOf(next);
-  return marks.every((cell) => /^:?-+:?$/.test(cell)) && marks.length === cellsOf(line).length;
-}
-
-const interrupts = (lines, at) =>
-  [FENCE, HEADING, QUOTE, INTERRUPTS].some((start) => start.test(lines[at])) ||
-  isRule(lines[at]) || isTable(lines[at], lines[at + 1]);
+const indentOf = (line) => /^[ \t]*/.exec(line)[0].replaceAll("\t", "    ").length;
 
 function outdent(line, columns) {
   let at = 0;
-  for (let left = columns; left > 0 && (line[at] === " " || line[at] === "\t"); at += 1) left -= width(line[at]);
+  for (let left = columns; left > 0 && /[ \t]/.test(line[at]); at += 1) left -= indentOf(line[at]);
   return line.slice(at);
 }
 
-/** The blocks of some lines, each with the `line` where it begins. */
-export function blocks(lines, depth = 0) {
+const cellsOf = (line) =>
+  line.trim().replace(/^\||(?<!\\)\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
+
+export function blocks(lines, depth = 0, from = 0) {
   const found = [];
-  for (let at = 0; at < lines.length; ) {
-    if (lines[at].trim()) {
-      const [block, end] = blockAt(lines, at, depth);
-      found.push({ ...block, line: at });
-      at = end;
-    } else at += 1;
+  const reader = new Lines(lines, depth, from);
+  while (reader.at < lines.length) {
+    const line = reader.at;
+    if (reader.line.trim()) found.push({ ...reader.block(), line });
+    else reader.at += 1;
   }
   return found;
 }
 
-function blockAt(lines, at, depth) {
-  const line = lines[at];
-  if (FENCE.test(line)) return fence(lines, at);
-  if (HEADING.test(line)) return [heading(line), at + 1];
-  if (isRule(line)) return [{ type: "rule" }, at + 1];
-  if (QUOTE.test(line) && depth < DEPTH) return quote(lines, at, depth);
-  if (ITEM.test(line) && depth < DEPTH) return list(lines, at, depth);
-  if (isTable(line, lines[at + 1])) return table(lines, at);
-  return paragraph(lines, at);
-}
-
-function fence(lines, at) {
-  const [, mark, info] = FENCE.exec(lines[at]);
-  const indent = indentOf(lines[at]);
-  const closes = (line) => line.startsWith(mark) && line === mark[0].repeat(line.length);
-  let end = at + 1;
-  while (end < lines.length && !closes(lines[end].trim())) end += 1;
-  const text = lines.slice(at + 1, end).map((line) => outdent(line, indent)).join("\n");
-  return [{ type: "code", language: info.trim().split(/\s/)[0], text }, end + 1];
-}
-
-function heading(line) {
-  const level = HEADING.exec(line)[1].length;
-  const text = line.trim().slice(level).trim();
-  let end = text.length;
-  while (text[end - 1] === "#") end -= 1;
-  const closed = end === 0 || text[end - 1] === " ";
-  return { type: "heading", level, text: closed ? text.slice(0, end).trim() : text };
-}
-
-function quote(lines, at, depth) {
-  let end = at;
-  while (end < lines.length && (QUOTE.test(lines[end]) || (lines[end].trim() && !interrupts(lines, end)))) end += 1;
-  return [{ type: "quote", blocks: blocks(lines.slice(at, end).map((line) => line.replace(QUOTE, "")), depth + 1) }, end];
-}
-
-/** Blank lines at the end are nobody's, not even those of a fence that is open. */
-function trimmedEnd(lines) {
-  let end = lines.length;
-  while (end > 0 && !lines[end - 1]) end -= 1;
-  return lines.slice(0, end);
-}
-
-/** Two columns are enough to belong to an item: below "1." models indent by two as often as by three. */
-function list(lines, at, depth) {
-  const [, blank, first] = ITEM.exec(lines[at]);
-  const base = width(blank);
-  const items = [];
-  let [end, gap, loose] = [at, false, false];
-  for (; end < lines.length; end += 1) {
-    const line = lines[end];
-    const item = ITEM.exec(line);
-    if (!line.trim()) {
-      items.at(-1).push("");
-      gap = true;
-      continue;
-    }
-    if (item && width(item[1]) < base + 2 && item[2].at(-1) === first.at(-1) && !isRule(line)) {
-      loose ||= gap;
-      items.push([line.slice(item[0].length)]);
-    } else if (indentOf(line) >= base + 2) {
-      loose ||= gap && !item;
-      items.at(-1).push(outdent(line, base + first.length + 1));
-    } else if (gap || item || interrupts(lines, end)) break;
-    else items.at(-1).push(line);
-    gap = false;
+class Lines {
+  constructor(lines, depth, at) {
+    Object.assign(this, { lines, depth, at });
   }
-  const start = Number.parseInt(first, 10); // NaN: bullets
-  return [{ type: "list", start, loose, depth, items: items.map((inner) => trimmedEnd(inner).join("\n")) }, end];
+
+  get line() {
+    return this.lines[this.at];
+  }
+
+  block() {
+    const { line } = this;
+    if (FENCE.test(line)) return this.fence();
+    if (HEADING.test(line)) return this.heading();
+    if (RULE.test(line)) return this.take() && part("hr");
+    if (QUOTE.test(line) && this.depth < DEPTH) return this.quote();
+    if (ITEM.test(line) && this.depth < DEPTH) return this.list();
+    if (this.isTable()) return this.table();
+    return part("p", this.take(() => this.endsParagraph()).map((text) => text.trim()).join("\n"));
+  }
+
+  /** This line, and those after it up to one that stops. */
+  take(stops = () => true) {
+    const from = this.at;
+    do this.at += 1;
+    while (this.at < this.lines.length && !stops(this.line));
+    return this.lines.slice(from, this.at);
+  }
+
+  endsParagraph() {
+    const { line } = this;
+    return !line.trim() || [FENCE, HEADING, RULE, QUOTE, INTERRUPTS].some((start) => start.test(line)) || this.isTable();
+  }
+
+  isTable() {
+    const [line, next = ""] = this.lines.slice(this.at, this.at + 2);
+    const marks = line.includes("|") ? cellsOf(next) : [];
+    return next.includes("|") && marks.every((mark) => /^:?-+:?$/.test(mark)) && marks.length === cellsOf(line).length;
+  }
+
+  fence() {
+    const [, mark, info] = FENCE.exec(this.line);
+    const [language] = info.trim().split(/\s/);
+    const indent = indentOf(this.line);
+    const [, ...lines] = this.take((line) => line.trim().startsWith(mark) && !line.replaceAll(mark[0], "").trim());
+    this.at += 1;
+    const code = { ...part("code"), code: lines.map((line) => outdent(line, indent)).join("\n"), language };
+    return part("figure", [], [part("figcaption", [], [part("span", [language])]), part("pre", [], [code], { tabindex: "0" })]);
+  }
+
+  heading() {
+    const [line] = this.take();
+    const { length } = HEADING.exec(line)[1];
+    return part(`h${Math.min(6, length + 2)}`, line.trim().replace(/ #+$/, "").slice(length).trim()); // h1 and h2 are the page's
+  }
+
+  quote() {
+    const lines = this.take((line) => !QUOTE.test(line) && this.endsParagraph()).map((line) => line.replace(QUOTE, ""));
+    return part("blockquote", [], blocks(lines, this.depth + 1));
+  }
+
+  /** Two columns are enough to belong to an item: below "1." models indent by two as often as by three. */
+  list() {
+    const [, first] = ITEM.exec(this.line);
+    const indent = indentOf(this.line);
+    const items = [];
+    let [gap, loose] = [false, false];
+    for (; this.at < this.lines.length; this.at += 1) {
+      const { line } = this;
+      const item = ITEM.exec(line);
+      const inside = indentOf(line) >= indent + 2;
+      const next = !inside && item?.[1].at(-1) === first.at(-1) && !RULE.test(line);
+      const blank = !line.trim();
+      if (next) items.push([line.slice(item[0].length)]);
+      else if (blank || inside || !(gap || item || this.endsParagraph())) items.at(-1).push(outdent(line, indent + first.length + 1));
+      else break;
+      loose ||= gap && (next || (inside && !item && !blank));
+      gap = blank;
+    }
+    const start = parseInt(first, 10); // NaN: bullets
+    const below = items.map((lines) => itemOf(blocks(lines, this.depth + 1), loose));
+    return part(start >= 0 ? "ol" : "ul", [], below, start >= 0 && start !== 1 && { start });
+  }
+
+  table() {
+    const [head, marks, ...rows] = this.take((line) => !line.includes("|"));
+    const aligns = cellsOf(marks).map((mark) => mark.endsWith(":") && { class: mark[0] === ":" ? "center" : "right" });
+    const row = (name) => (line) => part("tr", [], cellsOf(line).slice(0, aligns.length).map((cell, at) => part(name, cell, [], aligns[at])));
+    const below = [part("thead", [], [head].map(row("th"))), part("tbody", [], rows.map(row("td")))];
+    return part("div", [], [part("table", [], below)], { class: "table", tabindex: "0" });
+  }
 }
 
-function table(lines, at) {
-  const align = cellsOf(lines[at + 1]).map((mark) => (mark.endsWith(":") ? (mark[0] === ":" ? "center" : "right") : ""));
-  let end = at + 2;
-  while (end < lines.length && lines[end].includes("|")) end += 1;
-  return [{ type: "table", head: lines[at], align, items: lines.slice(at + 2, end) }, end];
+function itemOf(below, loose) {
+  const [first, ...rest] = below;
+  if (first?.name !== "p") return part("li", [], below);
+  first.text = first.text.replace(/^\[ \] /, "☐ ").replace(/^\[x\] /i, "☑ ");
+  return loose ? part("li", [], below) : part("li", first.text, rest);
 }
 
-function paragraph(lines, at) {
-  let end = at + 1;
-  while (end < lines.length && lines[end].trim() && !interrupts(lines, end)) end += 1;
-  return [{ type: "paragraph", text: lines.slice(at, end).map((line) => line.trim()).join("\n") }, end];
-}
-
-// --- text to inline nodes --------------------------------------------------------------------------------------------
-
-const SPECIAL = /[\\`*_~[\]!<h\n]/g;
 const SAFE = /^(?:https?:\/\/|mailto:)[^\s\0-\x1f]+$/i;
-const ADDRESS = /https?:\/\/[\w.-]+(?::\d+)?(?:[/?#][^\s<>"`]*)?/y; // ASCII hosts: a Korean particle may follow at once
-const ANGLED = /<((?:https?:\/\/|mailto:)[^\s<>]*)>/y;
-const MARKS = /([*_~])\1*/y;
+const TARGET = /\(\s?([^\s()]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+"[^"]*")?\s?\)/y;
 const TICKS = /`+/g;
 const WORD = /[\p{L}\p{N}_]/u;
 
-function matchAt(pattern, text, at) {
-  pattern.lastIndex = at;
-  return pattern.exec(text);
-}
-
-/** A full stop, or a bracket opened before, belongs to the sentence. */
-function trimmed(url) {
-  let end = url.length;
-  let extra = url.split(")").length - url.split("(").length;
-  while (/[.,:;!?*_~'\]}。、，]/.test(url[end - 1]) || (url[end - 1] === ")" && extra-- > 0)) end -= 1;
-  return url.slice(0, end);
-}
-
-/** A link's target and its end, at "(": null where it is none, or of a scheme that we don't link to. */
-function targetAt(text, at) {
-  if (text[at] !== "(") return null;
-  const part = text.slice(at + 1, at + DESTINATION);
-  const angled = /^\s?<([^<>\n]*)>/.exec(part);
-  const url = angled ? angled[1] : balanced(part);
-  const rest = /^(?:\s+(?:"[^"]*"|'[^']*'))?\s?\)/.exec(part.slice(angled ? angled[0].length : url.length));
-  if (!rest || !SAFE.test(url)) return null;
-  return { url, end: at + 1 + (angled ? angled[0].length : url.length) + rest[0].length };
-}
-
-function balanced(part) {
-  let [at, open] = [0, 0];
-  for (; at < part.length && part[at] > " " && open <= PARENS; at += 1) {
-    if (part[at] === "(") open += 1;
-    if (part[at] === ")" && open-- === 0) break;
-  }
-  return part.slice(0, at);
-}
-
-const join = (nodes, node) => {
-  if (typeof node === "string" && typeof nodes.at(-1) === "string") nodes[nodes.length - 1] += node;
-  else nodes.push(node);
+/** A bare address has an ASCII host, as a Korean particle may follow at once; a full stop at its end is the sentence's. */
+const TOKENS = {
+  escaped: /\\[!-/:-@[-`{-~]/,
+  line: /\\?\n/,
+  ticks: TICKS,
+  marks: /\*+|_+|~~+/,
+  open: /!?\[/,
+  close: /\]/,
+  address: /<(?:https?:\/\/|mailto:)[^\s<>]+>|(?<![\p{L}\p{N}_])https?:\/\/[\w.-]+(?::\d+)?(?:[/?#](?:[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/u,
 };
+const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
+
+const isBracket = ({ mark }) => mark.endsWith("[");
 
 /**
- * What is open is a stack of frames, the text itself the lowest. A frame that finds its end becomes an element of the
- * frame below; one that doesn't becomes plain text there.
+ * What is open is a stack of frames, the text itself the lowest. One that finds its end becomes an element in the frame
+ * below; one that doesn't becomes text there.
  */
 class Inline {
-  constructor(text, make) {
-    Object.assign(this, { text, make, at: 0, stack: [{ nodes: [] }] });
+  constructor(text) {
+    Object.assign(this, { text, at: 0, stack: [{ mark: "", parts: [] }] });
     this.lastTicks = new Map(Array.from(text.matchAll(/`+/g), ({ 0: ticks, index }) => [ticks.length, index]));
   }
 
   parse() {
-    while (this.at < this.text.length) {
-      const at = matchAt(SPECIAL, this.text, this.at)?.index ?? this.text.length;
-      if (at > this.at) this.literal(at - this.at);
-      else this.special(this.text[at], this.text[at + 1]);
+    for (let found; (found = this.find(TOKEN)); ) {
+      const [kind, token] = Object.entries(found.groups).find(([, matched]) => matched);
+      this.add(this.text.slice(this.at, found.index));
+      this.at = found.index + token.length;
+      this[kind](token);
     }
+    this.add(this.text.slice(this.at));
     this.flatten(1);
-    return this.stack[0].nodes;
+    return this.stack[0].parts;
   }
 
-  special(char, next = "") {
-    if (char === "\n") return this.add(this.make("br"), 1);
-    if (char === "\\" && next === "\n") return this.add(this.make("br"), 2);
-    if (char === "\\" && /[!-/:-@[-`{-~]/.test(next)) return this.add(next, 2);
-    if (char === "`") return this.code();
-    if (char === "*" || char === "_" || char === "~") return this.marks();
-    if (char === "[") return this.open(1);
-    if (char === "!" && next === "[") return this.open(2);
-    if (char === "]") return this.close();
-    if (char === "h" || char === "<") return this.address(char);
-    this.literal(1);
+  find(pattern) {
+    pattern.lastIndex = this.at;
+    return pattern.exec(this.text);
   }
 
-  add(node, length) {
-    join(this.stack.at(-1).nodes, node);
-    this.at += length;
+  add(added, { parts } = this.stack.at(-1)) {
+    if (typeof added === "string" && typeof parts.at(-1) === "string") parts.push(parts.pop() + added);
+    else if (added) parts.push(added);
   }
 
-  literal(length) {
-    this.add(this.text.slice(this.at, this.at + length), length);
+  open(mark) {
+    if (this.stack.length > OPEN) this.add(mark);
+    else this.stack.push({ mark, parts: [] });
   }
 
-  /** From a place on, what is open stays open no longer. */
-  flatten(place) {
-    for (const { mark, nodes } of this.stack.splice(place)) [mark, ...nodes].forEach((node) => join(this.stack.at(-1).nodes, node));
+  /** From a place on, what is open becomes text. */
+  flatten(place, count = Infinity) {
+    for (const { mark, parts } of this.stack.splice(place, count))
+      for (const added of [mark, ...parts]) this.add(added, this.stack[place - 1]);
   }
 
-  code() {
-    const { length } = matchAt(TICKS, this.text, this.at)[0];
-    const start = this.at + length;
-    if (!(this.lastTicks.get(length) >= start)) return this.literal(length);
-    let end = matchAt(TICKS, this.text, start);
-    while (end[0].length !== length) end = TICKS.exec(this.text);
+  escaped(token) {
+    this.add(token[1]);
+  }
+
+  line() {
+    this.add(part("br"));
+  }
+
+  ticks(ticks) {
+    const start = this.at;
+    if (!(this.lastTicks.get(ticks.length) >= start)) return this.add(ticks);
+    let end;
+    do this.at = (end = this.find(TICKS)).index + end[0].length;
+    while (end[0].length !== ticks.length);
     const code = this.text.slice(start, end.index).replaceAll("\n", " ");
-    const padded = code.startsWith(" ") && code.endsWith(" ") && code.trim();
-    this.add(this.make("code", [padded ? code.slice(1, -1) : code]), end.index + length - this.at);
+    this.add(part("code", [code.replace(/^ (.*) $/, "$1")]));
   }
 
-  address(char) {
-    const found = matchAt(char === "<" ? ANGLED : ADDRESS, this.text, this.at);
-    const inWord = char === "h" && WORD.test(this.text[this.at - 1] ?? "");
-    const inLink = this.stack.some(({ bracket }) => bracket);
-    const url = found && (found[1] ?? trimmed(found[0]));
-    if (!found || inWord || inLink || !SAFE.test(url)) return this.literal(1);
-    this.add(this.link(url, [url.replace(/^mailto:/i, "")]), found[1] ? found[0].length : url.length);
+  address(token) {
+    const url = token.replace(/^<|>$/g, "");
+    this.add(this.stack.some(isBracket) || !SAFE.test(url) ? token : this.link(url, [url.replace(/^mailto:/, "")]));
   }
 
-  link(url, nodes) {
-    return this.make("a", nodes, { href: url, rel: "noopener noreferrer nofollow", target: "_blank" });
+  link(href, text) {
+    return part("a", text, [], { href, rel: "noopener noreferrer nofollow", target: "_blank" });
   }
 
-  open(length) {
-    const mark = this.text.slice(this.at, this.at + length);
-    if (this.stack.length > OPEN) return this.literal(length);
-    this.stack.push({ mark, bracket: true, nodes: [] });
-    this.at += length;
-  }
-
-  close() {
-    const place = this.stack.findLastIndex(({ bracket }) => bracket);
-    if (place < 0) return this.literal(1);
-    const frame = this.stack[place];
-    const target = frame.linked ? null : targetAt(this.text, this.at + 1);
-    if (!target) return this.unbracket(place);
+  close(token) {
+    const place = this.stack.findLastIndex(isBracket);
+    if (place < 0) return this.add(token);
+    const [whole, url] = (!this.stack[place].linked && this.find(TARGET)) || [];
+    if (!SAFE.test(url)) {
+      this.flatten(place, 1); // emphasis reaches over brackets without a target
+      return this.add(token);
+    }
     this.flatten(place + 1);
-    this.stack.pop();
+    const { parts } = this.stack.pop();
     for (const outer of this.stack) outer.linked = true; // no link in a link
-    this.add(this.link(target.url, frame.nodes.length ? frame.nodes : [target.url]), target.end - this.at);
-  }
-
-  /** Brackets without a target are text, and emphasis reaches over them. */
-  unbracket(place) {
-    const [{ mark, nodes }] = this.stack.splice(place, 1);
-    [mark, ...nodes].forEach((node) => join(this.stack[place - 1].nodes, node));
-    this.literal(1);
+    this.add(this.link(url, parts.length ? parts : [url]));
+    this.at += whole.length;
   }
 
   /** Flanking is as in CommonMark, but punctuation doesn't count: in Korean or Japanese a word goes on after the marks. */
-  marks() {
-    const [{ length }, char] = matchAt(MARKS, this.text, this.at);
-    const before = this.text[this.at - 1] ?? " ";
-    const after = this.text[this.at + length] ?? " ";
-    if (length > RUN || (char === "~" && length !== 2)) return this.literal(length);
+  marks(run) {
+    const [char] = run;
+    const before = this.text[this.at - run.length - 1] ?? " ";
+    const after = this.text[this.at] ?? " ";
+    if (run.length > 3) return this.add(run);
     const opens = /\S/.test(after) && !(char === "_" && WORD.test(before));
     const closes = /\S/.test(before) && !(char === "_" && WORD.test(after));
-    const left = closes ? this.end(char, length, opens) : length;
-    if (left && opens && this.stack.length <= OPEN) {
-      this.stack.push({ mark: char.repeat(left), char, both: closes, nodes: [] });
-      this.at += left;
-    } else this.literal(left);
+    const left = closes ? this.end(run, opens) : run;
+    if (left && opens) this.open(left);
+    else this.add(left);
   }
 
-  /** Ends as much emphasis as a run of marks can; returns how many marks are left. */
-  end(char, length, both) {
-    for (let left = length; ; ) {
-      const place = left ? this.opener(char, left, both) : -1;
-      if (place < 0) return left;
-      this.flatten(place + 1);
-      const { mark, nodes, ...frame } = this.stack.pop();
-      const used = Math.min(2, left, mark.length);
-      const inner = this.make(char === "~" ? "del" : used === 2 ? "strong" : "em", nodes);
-      left -= used;
-      if (mark.length === used) this.add(inner, used);
-      else {
-        this.stack.push({ ...frame, mark: mark.slice(used), nodes: [inner] });
-        this.at += used;
-      }
-    }
-  }
-
-  opener(char, length, both) {
-    for (let place = this.stack.length - 1; place > 0 && !this.stack[place].bracket; place -= 1) {
-      const frame = this.stack[place];
-      const three = (frame.mark.length + length) % 3 === 0 && length % 3 !== 0; // CommonMark's "multiple of 3"
-      if (frame.char === char && !(three && (both || frame.both))) return place;
-    }
-    return -1;
+  /** Ends as much emphasis as marks can, but in "**2*3**" only their like; returns what is left of them. */
+  end(run, inWord) {
+    const like = this.stack.findLast(({ mark }) => mark === run);
+    const place = this.stack.indexOf(like ?? this.stack.findLast(({ mark }) => !inWord && mark[0] === run[0]));
+    if (place < 1) return run;
+    this.flatten(place + 1);
+    const { mark, parts } = this.stack.pop();
+    const used = Math.min(2, run.length, mark.length);
+    const ended = part(run[0] === "~" ? "del" : used === 2 ? "strong" : "em", parts);
+    if (mark.length === used) this.add(ended);
+    else this.stack.push({ mark: mark.slice(used), parts: [ended] });
+    return this.end(run.slice(used), inWord);
   }
 }
 
-// --- to the page -----------------------------------------------------------------------------------------------------
-
-/** How code comes to stand in its element, again each time that it has grown: whoever wants it coloured brings another. */
+/** Writes code that has grown into its element: whoever wants it coloured brings another. */
 const plain = (code, text) => {
   const shown = code.firstChild;
   if (shown && text.startsWith(shown.data)) return shown.appendData(text.slice(shown.data.length));
@@ -338,131 +279,48 @@ const plain = (code, text) => {
   code.append(text);
 };
 
-const maker = (document, write) =>
-  Object.assign((name, nodes = [], attributes = {}) => {
-    const element = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) if (value) element.setAttribute(key, value);
-    for (const node of nodes) element.append(node); // a string becomes a text node
-    return element;
-  }, { write });
-
-function build(block, make) {
-  const inline = (text) => new Inline(text, make).parse();
-  switch (block.type) {
-    case "paragraph":
-      return make("p", inline(block.text));
-    case "heading":
-      return make(`h${Math.min(6, block.level + 2)}`, inline(block.text)); // h1 and h2 are the page's
-    case "rule":
-      return make("hr");
-    case "code":
-      return buildCode(block, make);
-    case "quote":
-      return make("blockquote", block.blocks.map((inner) => build(inner, make)));
-    case "list":
-      return buildList(block, make);
-    case "table":
-      return buildTable(block, make);
-  }
+function build({ name, text, attributes }, document) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  for (const inner of typeof text === "string" ? new Inline(text).parse() : text)
+    node.append(typeof inner === "string" ? inner : build(inner, document));
+  return node;
 }
 
-function buildCode({ language, text }, make) {
-  const code = make("code");
-  const figure = make("figure", [make("figcaption", [make("span", [language])]), make("pre", [code], { tabindex: "0" })]);
-  make.write(code, text, language);
-  return figure;
+const looks = ({ name, text, attributes }) => JSON.stringify([name, text, attributes]);
+
+/** Draws parts over those before: a node that looks the same stays, with what the reader has selected there. */
+function draw(node, parts, before, write) {
+  parts.forEach((part, place) => {
+    const old = before[place];
+    if (part === old) return;
+    const alike = old && looks(old) === looks(part);
+    part.node = alike ? old.node : build(part, node.ownerDocument);
+    if (!alike) node.insertBefore(part.node, old?.node ?? null);
+    if (!alike) old?.node.remove();
+    draw(part.node, part.below, alike ? old.below : [], write);
+    if ("code" in part) write(part.node, part.code, part.language);
+  });
+  for (const { node: stale } of before.slice(parts.length)) stale.remove();
 }
-
-function buildList(block, make) {
-  const ordered = !Number.isNaN(block.start);
-  const items = block.items.map((item) => ITEMS.list(block, item, make));
-  return make(ordered ? "ol" : "ul", items, ordered && block.start !== 1 && { start: `${block.start}` });
-}
-
-function buildTable(block, make) {
-  const rows = block.items.map((line) => ITEMS.table(block, line, make));
-  const parts = [make("thead", [row(block, block.head, "th", make)]), make("tbody", rows)];
-  return make("div", [make("table", parts)], { class: "table", tabindex: "0" });
-}
-
-const row = ({ align }, line, name, make) =>
-  make("tr", cellsOf(line).slice(0, align.length).map((cell, at) => make(name, new Inline(cell, make).parse(), { class: align[at] })));
-
-const task = (text) => text.replace(/^\[([ xX])\] /, (_, mark) => (mark === " " ? "☐ " : "☑ "));
-
-/** What may be thousands, and so is made one by one. */
-const ITEMS = {
-  table: (block, line, make) => row(block, line, "td", make),
-  list: ({ loose, depth }, item, make) =>
-    make("li", blocks(item.split("\n"), depth + 1).flatMap((block, place) => {
-      if (block.type !== "paragraph") return [build(block, make)];
-      const text = place ? block.text : task(block.text);
-      return loose ? [build({ ...block, text }, make)] : new Inline(text, make).parse();
-    })),
-};
-
-/** Nodes for a whole text. */
-export const render = (text, document, write = plain) => blocks(text.split("\n")).map((block) => build(block, maker(document, write)));
 
 const held = new WeakMap(); // container -> its text, and the blocks it was last made of
 
 /**
- * Show a text that grows. Only the last line can be unfinished, and it can change no more than the block it is in and,
- * as it may turn out to continue that one, the block before: the others stay as they are.
+ * Show a text that grows. Only its last line can be unfinished, and change no more than its block and the one before,
+ * which it may turn out to continue: the others stay.
  */
 export function update(container, text, write = plain) {
   const before = held.get(container) ?? { text: "", parts: [] };
   const kept = text.startsWith(before.text) ? before.parts.slice(0, -2) : [];
-  const open = before.parts.slice(kept.length);
-  const from = kept.length && open.length ? open[0].from : 0;
-  const make = maker(container.ownerDocument, write);
-  const parts = partsOf(text, from).map((part) => {
-    const old = open.find((other) => other.from === part.from);
-    if (old?.source === part.source) return old;
-    return { ...part, node: (old && grown(old, part, make)) ?? build(part.block, make) };
-  });
-  place(container, kept.at(-1)?.node, parts);
-  held.set(container, { text, parts: [...kept, ...parts] });
+  const from = kept.length && before.parts[kept.length].line;
+  const parts = [...kept, ...blocks(text.split("\n"), 0, from)];
+  draw(container, parts, before.parts, write);
+  held.set(container, { text, parts });
 }
 
-function partsOf(text, from) {
-  const lines = text.slice(from).split("\n");
-  const starts = [from];
-  for (const line of lines) starts.push(starts.at(-1) + line.length + 1);
-  const found = blocks(lines);
-  return found.map((block, index) => {
-    const end = starts[found[index + 1]?.line ?? lines.length];
-    return { block, from: starts[block.line], source: text.slice(starts[block.line], end) };
-  });
-}
-
-/** Code, lists and tables are often long; and a node that stays keeps what the reader has selected. */
-function grown({ block: old, node }, { block }, make) {
-  const fixed = ({ type, language, start, loose, head, align }) => `${[type, language, start, loose, head, align]}`;
-  if (fixed(old) !== fixed(block)) return null;
-  if (block.type === "code") make.write(node.lastChild.firstChild, block.text, block.language);
-  else if (block.items) regrow(block.type === "list" ? node : node.firstChild.lastChild, old.items, block, make);
-  else return null;
-  return node;
-}
-
-function regrow(parent, old, block, make) {
-  const { items, type } = block;
-  let same = 0;
-  while (same < old.length && old[same] === items[same]) same += 1;
-  for (let left = old.length; left > same; left -= 1) parent.lastChild.remove();
-  parent.append(...items.slice(same).map((item) => ITEMS[type](block, item, make)));
-}
-
-function place(container, last, parts) {
-  let next = last ? last.nextSibling : container.firstChild;
-  for (const { node } of parts) {
-    if (node === next) next = next.nextSibling;
-    else container.insertBefore(node, next);
-  }
-  while (next) {
-    const stale = next;
-    next = next.nextSibling;
-    stale.remove();
-  }
+export function render(text, document, write) {
+  const container = document.createElement("div");
+  update(container, text, write);
+  return [...container.childNodes];
 }

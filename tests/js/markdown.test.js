@@ -13,6 +13,7 @@ const GOLDEN = {
   headings: ["# A #\n## B\n###### F\n#no\n# C#", "<h3>A</h3><h4>B</h4><h6>F</h6><p>#no</p><h3>C#</h3>"],
   emphasis: ["*a* _b_ **c** __d__ ~~e~~ ***f***", "<p><em>a</em> <em>b</em> <strong>c</strong> <strong>d</strong> <del>e</del> <em><strong>f</strong></em></p>"],
   "emphasis in emphasis": ["**a *b* c** *a **b** c* ***a** b*", "<p><strong>a <em>b</em> c</strong> <em>a <strong>b</strong> c</em> <em><strong>a</strong> b</em></p>"],
+  "emphasis with single marks in it": ["**2*3 = 6** *a**b*", "<p><strong>2*3 = 6</strong> <em>a**b</em></p>"],
   "not emphasis": ["snake_case_name 2 * 3 * 4 a_b_ ~one~ **open *x", "<p>snake_case_name 2 * 3 * 4 a_b_ ~one~ **open *x</p>"],
   "emphasis that ends before a Korean particle": ["**강조(x)**입니다 *말*은", "<p><strong>강조(x)</strong>입니다 <em>말</em>은</p>"],
   escapes: ["\\*a\\* \\[b\\] \\a \\\\", "<p>*a* [b] \\a \\</p>"],

@@ -62,7 +62,7 @@ assert.equal(delay(0, () => 1), 500);
 const command: ClientFrame = { type: "ask", text: "Why?" };
 assert.ok(command);
 
-assert.equal(blocks(["# One"])[0]?.type, "heading");
+assert.equal(blocks(["# One"])[0]?.name, "h3");
 assert.equal(typeof useAskbot, "function");
 assert.ok(AskBot.observedAttributes.includes("server"));
 
