@@ -1,4 +1,4 @@
-/** `<ask-bot>`: a conversation in any page. README.md tells its attributes, slots, parts, properties and events. */
+/** `<ask-bot>`: a conversation in any page. README.md tells what a page can do with it. */
 import { connect } from "./askbot.js";
 import { update } from "./markdown.js";
 import { rows, running } from "./rows.js";
@@ -12,15 +12,15 @@ const ENGLISH = {
 
 const CSS = `
 :host { --ink: var(--askbot-ink, light-dark(#1f2624, #e4e5de)); --paper: var(--askbot-paper, light-dark(#fbf9f4, #1b201f));
-  --line: var(--askbot-line, light-dark(#d9d4c6, #3d4442)); --accent: var(--askbot-accent, light-dark(#14594c, #86c7b3));
-  display: flex; flex-direction: column; block-size: 32rem; max-block-size: 100dvh; overflow: hidden; color: var(--ink); background: var(--paper);
-  border: 1px solid var(--line); border-radius: var(--askbot-radius, 0.75rem); font: var(--askbot-font, 1rem/1.6 system-ui, sans-serif); }
+  --line: var(--askbot-line, #8886); --accent: var(--askbot-accent, light-dark(#14594c, #86c7b3));
+  display: flex; flex-direction: column; block-size: min(32rem, 100dvh); overflow: hidden; color: var(--ink); background: var(--paper);
+  border: 1px solid var(--line); border-radius: var(--askbot-radius, 0.75rem); font: var(--askbot-font, 1rem/1.6 system-ui); }
 :host([theme=light]) { color-scheme: light; }
 :host([theme=dark]) { color-scheme: dark; }
 :host([theme=auto]) { color-scheme: light dark; }
 :host([hidden]), [hidden], [part=retry], [part=badge]:empty { display: none; }
 :host, * { box-sizing: border-box; }
-[part=header], form { display: flex; gap: 0.5em; align-items: center; padding: 0.5em 1rem; }
+[part=header], form { display: flex; gap: 0.5em; align-items: center; padding: 0.5em 1em; }
 [part=header], [part=badge], figcaption { font-size: 0.85em; }
 section { flex: 1; overflow: auto; padding: 0 1rem; overflow-wrap: anywhere; border: solid var(--line); border-width: 1px 0; }
 h2 { margin: 1em 0 0; font-size: 1em; white-space: pre-wrap; }
@@ -30,7 +30,7 @@ pre { margin: 0; padding: 0.5em 1em; border-inline-start: 3px solid var(--line);
 [part~=ended]:last-child > [part=retry] { display: revert; }
 pre, .table { overflow: auto; }
 a { color: var(--accent); }
-button, textarea { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 0.5em; padding: 0.4em 0.8em; }
+button, textarea { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 0.5em; padding: 0.5em 1em; }
 textarea { flex: 1; min-inline-size: 0; resize: none; field-sizing: content; max-block-size: 8em; }
 [part=send] { color: var(--paper); background: var(--accent); }
 [part=status] { flex: 1; margin: 0; }
@@ -77,12 +77,11 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#stop.type = "button";
     this.#field.rows = 1;
     this.#log.tabIndex = 0;
-    root.addEventListener("click", ({ target }) => target.matches("button[part]:not([part=send])") && this[target.name]());
+    root.addEventListener("click", ({ target }) => target.matches("button[part]") && this[target.name]?.());
     root.addEventListener("submit", (event) => this.#submit(event));
     root.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** The connection, as askbot.js gives it; null while the element is in no document. */
   get chat() {
     return this.#bot;
   }
@@ -186,7 +185,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.ask(text).catch(({ code }) => code === "cancelled" || code === "closed" || (this.#field.value ||= text));
   }
 
-  /** Enter sends, but not the one that ends the composing of a syllable: Safari says so only by the key code 229. */
+  /** Enter sends, but not the one that ends a syllable's composing: Safari says so only by the code 229. */
   #key(event) {
     if (event.key === "Escape") this.stop();
     if (event.key !== "Enter" || event.shiftKey || event.keyCode === 229 || event.target !== this.#field) return;
