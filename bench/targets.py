@@ -54,10 +54,10 @@ OURS = Target(
     (str(BIN / "askbot"), "serve", "--log-level", "warning"),
     path="/v1/chat",
     flat=8000,
-    guess=480,
+    guess=800,
 )
 NODE = Target(
-    "node-ws", "npm ws + npm openai, nothing kept but the history", (NODE_BINARY, "node-ws.mjs"), flat=600, guess=140
+    "node-ws", "npm ws + npm openai, nothing kept but the history", (NODE_BINARY, "node-ws.mjs"), flat=600, guess=300
 )
 EXPRESS = Target(
     "express",

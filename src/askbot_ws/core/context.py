@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -53,7 +52,7 @@ class Estimate:
 class Context:
     """The newest turns that count: not replaced, not refused, with an answer. Oldest first."""
 
-    exchanges: deque[Exchange] = field(default_factory=deque[Exchange])
+    exchanges: list[Exchange] = field(default_factory=list[Exchange])
     whole: bool = True  # False where the store has older ones that could fit
     weight: int = 0
     cut: int | None = None  # while it is read from the store: turns from this place on were replaced
@@ -71,7 +70,7 @@ class Context:
 
     def _fit(self, budget: int) -> None:
         while self.weight > budget and self.exchanges:
-            self.weight -= self.exchanges.popleft().cost
+            self.weight -= self.exchanges.pop(0).cost
             self.whole = False
 
     def replace(self, place: int) -> None:
@@ -93,7 +92,7 @@ class Context:
             if self.weight + exchange.cost > budget:
                 self.whole = False
                 return False
-            self.exchanges.appendleft(exchange)
+            self.exchanges.insert(0, exchange)
             self.weight += exchange.cost
         return True
 
@@ -110,10 +109,8 @@ class Context:
         """Those that fit, oldest first; mostly all do."""
         if self.weight <= room:
             return self.exchanges
-        fitting: deque[Exchange] = deque()
-        for exchange in reversed(self.exchanges):
-            room -= exchange.cost
-            if room < 0:
-                break
-            fitting.appendleft(exchange)
-        return fitting
+        first = len(self.exchanges)
+        while first and room >= self.exchanges[first - 1].cost:
+            first -= 1
+            room -= self.exchanges[first].cost
+        return self.exchanges[first:]

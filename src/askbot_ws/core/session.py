@@ -6,7 +6,6 @@ raises, and changes nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -41,7 +40,7 @@ class Session:
     window: int = 32 * 1024  # bytes of ended turns that are kept for the model
     context: Context | None = None  # None: to be read from the store before the next turn
     running: Turn | None = None
-    waiting: deque[Turn] = field(default_factory=deque[Turn])
+    waiting: list[Turn] = field(default_factory=list[Turn])  # few: a deque would have room for sixty
     ended: dict[int, Turn] = field(default_factory=dict[int, Turn])  # by the place of their `done`, until it is stored
     asked: dict[str, str] = field(default_factory=dict[str, str])  # id -> text of the newest questions
 
@@ -100,7 +99,7 @@ class Session:
         """The next turn may begin, if none runs and one waits."""
         if self.running is not None or not self.waiting:
             return None
-        self.running = self.waiting.popleft()
+        self.running = self.waiting.pop(0)
         self.running.start(now=now)
         return self.running
 
@@ -207,7 +206,7 @@ class Session:
         for event in lost:
             if isinstance(event, Question) and event.id is not None:
                 self.asked.pop(event.id, None)
-        self.waiting = deque(turn for turn in self.waiting if turn.id not in gone)
+        self.waiting = [turn for turn in self.waiting if turn.id not in gone]
         if self.running is not None and self.running.id in gone:
             self.running.end()
             self.running = None
@@ -228,7 +227,7 @@ class Session:
         if turn is None or turn.started is not None:  # None: it is a dead server's turn
             return False
         turn.wait_again()
-        self.waiting = deque(sorted([*self.waiting, turn], key=lambda one: one.seq))
+        self.waiting = sorted([*self.waiting, turn], key=lambda one: one.seq)
         return True
 
     def _owed(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:

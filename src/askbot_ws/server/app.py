@@ -32,6 +32,7 @@ from ..upstream.choose import Chosen, choose
 from .connection import Connection, Terms
 from .http import Doors, Pages, path_of, say, wrong_method
 from .socket import Socket
+from .wheel import Wheel
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
 BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
@@ -63,6 +64,8 @@ class Server:
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._listener: Listener
+        step = min(0.1, settings.heartbeat / 4, settings.reader_timeout / 4)  # what is due together is sent together
+        self._wheel = Wheel[Connection](step, now=asyncio.get_running_loop().time())
         self._closing: set[asyncio.Task[None]] = set()
         self._ended = False
 
@@ -133,6 +136,7 @@ class Server:
         address = str(socket.remote_address[0]) if socket.remote_address else ""
         connection = Connection(socket, self._hub, self._terms)
         self._connections.add(connection)
+        self._wheel.put(connection, 0.0)
         self._addresses[address] += 1
         try:
             if not await self._turned_away(socket, address):
@@ -167,15 +171,19 @@ class Server:
     # --- the heartbeat -----------------------------------------------------------------------------------------------
 
     async def beat(self) -> None:
-        """Once a second, one look at every connection: one timer for all of them."""
+        """Look at each connection when it may be time: one timer for all of them, and no look at who was just seen."""
         loop = asyncio.get_running_loop()
-        pause = min(1.0, self._settings.heartbeat / 4, self._settings.reader_timeout / 4)
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._wheel.step)
             now = loop.time()
-            for connection in tuple(self._connections):
-                if not connection.beat(now):
+            for connection in self._wheel.due(now):
+                if connection not in self._connections:
+                    continue
+                at = connection.beat(now)
+                if at is None:
                     self._close_later(connection, 4408, "the reader was too slow for too long")
+                else:
+                    self._wheel.put(connection, at)
 
     def _close_later(self, connection: Connection, code: int, reason: str) -> None:
         if connection.socket.state is not State.OPEN:

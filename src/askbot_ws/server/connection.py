@@ -53,6 +53,8 @@ HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one tur
 SESSIONS = 100  # on one connection
 RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
 
+ALIVE = encode(Alive())
+
 log = structlog.get_logger(__name__)
 _session: TypeAdapter[str] = TypeAdapter(SessionId)
 
@@ -79,8 +81,7 @@ class Connection:
         self._pace: Bucket | None = None
         if terms.frames_per_minute is not None:
             self._pace = Bucket(rate=terms.frames_per_minute / 60, burst=terms.frames_per_minute)
-        self._room = asyncio.Event()
-        self._room.set()
+        self._room: asyncio.Event | None = None  # what a client that takes no answers has to wait for
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._writable
 
@@ -192,7 +193,8 @@ class Connection:
         self.send(error_frame(error, id=id, session=session))
 
     def _writable(self) -> None:
-        self._room.set()
+        if self._room is not None:
+            self._room.set()
         for reading in tuple(self._readings.values()):
             reading.pump()
 
@@ -207,14 +209,15 @@ class Connection:
         """Whether `ready` was sent: it is the first frame, however long the store takes for it (PROTOCOL 2)."""
         return self.socket.sent_at > 0
 
-    def beat(self, now: float) -> bool:
-        """The heartbeat's look at it, about once a second; False where it has taken nothing for too long."""
-        paused_at = self.socket.paused_at
+    def beat(self, now: float) -> float | None:
+        """The heartbeat's look at it. Says when to look again; None where it has taken nothing for too long."""
+        terms, paused_at = self._terms, self.socket.paused_at
         if paused_at is not None:
-            return now - paused_at < self._terms.reader_timeout
-        if self._begun and now - self.socket.sent_at >= self._terms.heartbeat:
-            self.send(Alive())
-        return True
+            until = paused_at + terms.reader_timeout
+            return until if now < until else None
+        if self._begun and now - self.socket.sent_at >= terms.heartbeat:
+            self.socket.write(ALIVE)
+        return min(max(self.socket.sent_at, now - terms.heartbeat) + terms.heartbeat, now + terms.reader_timeout)
 
     # --- taking frames -----------------------------------------------------------------------------------------------
 
@@ -237,8 +240,9 @@ class Connection:
                 log.warning("command_failed", type=frame.type, exc_info=True)
             self._refuse(error, frame)
         if not self.socket.writable:  # whoever takes no answers gets to send no questions
-            self._room.clear()
+            self._room = asyncio.Event()
             await self._room.wait()
+            self._room = None
         return True
 
     async def _bad_frame(self, error: FrameError) -> bool:

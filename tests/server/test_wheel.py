@@ -1,0 +1,49 @@
+"""The wheel: each at its own time, with one timer."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from askbot_ws.server.wheel import Wheel
+
+
+class Thing:
+    pass
+
+
+@given(
+    begun=st.floats(0, 1e6),
+    step=st.floats(0.01, 10),
+    waits=st.lists(st.floats(-5, 100), max_size=20),
+    pauses=st.lists(st.floats(0, 30), max_size=20),
+)
+def test_each_is_due_once_and_at_most_a_step_late(
+    begun: float, step: float, waits: list[float], pauses: list[float]
+) -> None:
+    """However the looks are spread; never before its time."""
+    wheel = Wheel[Thing](step, now=begun)
+    left = {Thing(): begun + wait for wait in waits}
+    for thing, at in left.items():
+        wheel.put(thing, at)
+    now = begun
+    for pause in [*pauses, 200.0]:
+        now += pause
+        for thing in wheel.due(now):
+            assert left.pop(thing) <= now
+        late = [at for at in left.values() if max(at, begun) + 2 * step < now]
+        assert not late
+
+    assert not left
+
+
+def test_a_wheel_keeps_nobody_alive() -> None:
+    """Ten thousand that came and went a moment ago are gone."""
+    wheel = Wheel[Thing](1.0, now=0.0)
+    stays, goes = Thing(), Thing()
+    wheel.put(stays, 5.0)
+    wheel.put(goes, 5.0)
+    del goes
+
+    assert wheel.due(10.0) == [stays]
+    assert wheel.due(20.0) == []
