@@ -68,8 +68,8 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(serve_again(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
-    from .logs import configure  # noqa: PLC0415
-    from .server.app import run  # noqa: PLC0415
+    from .logs import configure  # noqa: PLC0415 - for this command alone
+    from .server.app import run  # noqa: PLC0415 - for this command alone
 
     configure(settings)
     raise typer.Exit(run(settings))
@@ -123,10 +123,10 @@ def chat(
 
     It goes on with the last one that was held from here with this server. /help shows the commands.
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - for this command alone
 
-    from .terminal.chatting import Wishes  # noqa: PLC0415
-    from .terminal.chatting import chat as hold  # noqa: PLC0415
+    from .terminal.chatting import Wishes  # noqa: PLC0415 - for this command alone
+    from .terminal.chatting import chat as hold  # noqa: PLC0415 - for this command alone
 
     wishes = Wishes(url, session=session, new=new, remember=history, plain=plain)
     raise typer.Exit(asyncio.run(hold(wishes)))
@@ -150,10 +150,10 @@ def ask(
     line; 3 where the server can't be reached; 4 where there is no such session; 124 after --timeout; 130 after Ctrl-C;
     141 where nobody reads the output any more. In the last three cases the answer is stopped at the server too.
     """
-    import asyncio  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415 - for this command alone
 
-    from .terminal.asking import Question  # noqa: PLC0415
-    from .terminal.asking import ask as put  # noqa: PLC0415
+    from .terminal.asking import Question  # noqa: PLC0415 - for this command alone
+    from .terminal.asking import ask as put  # noqa: PLC0415 - for this command alone
 
     text = "\n\n".join(part for part in (question, _piped(needed=question is None)) if part and part.strip())
     if not text:
@@ -181,7 +181,7 @@ def check(where: Where = None) -> None:
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
-    from .store.check import check as look  # noqa: PLC0415
+    from .store.check import check as look  # noqa: PLC0415 - for this command alone
 
     path = _store(where)
     _tell(path, look(path), fault="wrong", hint="`askbot store repair` keeps what can be kept; stop the server first.")
@@ -193,7 +193,7 @@ def repair(where: Where = None) -> None:
 
     The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
     """
-    from .store.repair import repair as mend  # noqa: PLC0415
+    from .store.repair import repair as mend  # noqa: PLC0415 - for this command alone
 
     path = _store(where)
     _tell(path, mend(path), fault="lost", hint="The store can be used again.")
@@ -206,7 +206,7 @@ def backup(file: Annotated[Path, typer.Argument(help="The copy; it must not exis
     It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
     damaged as the store is, 2 where there is none.
     """
-    from .store.backup import backup as copy  # noqa: PLC0415
+    from .store.backup import backup as copy  # noqa: PLC0415 - for this command alone
 
     path = _store(where)
     _tell(file, copy(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`.")
@@ -214,11 +214,11 @@ def backup(file: Annotated[Path, typer.Argument(help="The copy; it must not exis
 
 def _store(url: str | None) -> Path:
     """The file of the store that is meant. What the store itself would log is told by the commands."""
-    import logging  # noqa: PLC0415
+    import logging  # noqa: PLC0415 - for this command alone
 
-    import structlog  # noqa: PLC0415
+    import structlog  # noqa: PLC0415 - for this command alone
 
-    from .store.url import path_of  # noqa: PLC0415
+    from .store.url import path_of  # noqa: PLC0415 - for this command alone
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     return path_of(load({"store": url}).store)
@@ -238,7 +238,7 @@ def _tell(path: Path, report: Report, *, fault: str, hint: str) -> None:
 @model.command()
 def install() -> None:
     """Install the embedded model."""
-    from .upstream.weights import install as fetch  # noqa: PLC0415
+    from .upstream.weights import install as fetch  # noqa: PLC0415 - for this command alone
 
     fetch(say=typer.echo)
 
@@ -246,7 +246,7 @@ def install() -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of all frames."""
-    from .frames import schema as make  # noqa: PLC0415
+    from .frames import schema as make  # noqa: PLC0415 - for this command alone
 
     typer.echo(json.dumps(make(), indent=2))
 

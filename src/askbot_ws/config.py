@@ -243,7 +243,7 @@ def _from_variables(variables: Mapping[str, str], where: str, faults: list[str])
             faults.append(f"{name}, {where}: there is no such setting. {_suggestion(name, FIELDS)}")
 
 
-def _from_file(path: Path, named: bool, faults: list[str]) -> Iterator[tuple[str, Given]]:  # noqa: FBT001
+def _from_file(path: Path, named: bool, faults: list[str]) -> Iterator[tuple[str, Given]]:  # noqa: FBT001 - a flag of ours
     if not named and not path.exists():
         return
     try:

@@ -46,7 +46,7 @@ def look(folders: Sequence[Path]) -> Stamps:
 
 def changed(before: Stamps, after: Stamps) -> list[str]:
     """The names of the files that are new, gone or written."""
-    return sorted({os.path.basename(name) for name, _ in before.items() ^ after.items()})  # noqa: PTH119
+    return sorted({os.path.basename(name) for name, _ in before.items() ^ after.items()})  # noqa: PTH119 - they are strings
 
 
 def _walk(folder: str) -> Iterator[tuple[str, int]]:

@@ -38,8 +38,7 @@ class Log:
     @property
     def events(self) -> list[Event]:
         """What is in memory, oldest first."""
-        if self._texts:
-            self._tidy()
+        self._tidy()
         return self._events
 
     def append(self, event: Event) -> None:
@@ -55,7 +54,7 @@ class Log:
             return
         if type(event) is Token:
             turn = event.turn
-            if self._texts and (turn != self._turn or len(self._texts) >= LOOSE):
+            if turn != self._turn or len(self._texts) >= LOOSE:
                 self._tidy()
             self._turn = turn
             self._texts.append(event.text)

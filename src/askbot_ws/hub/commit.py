@@ -165,8 +165,7 @@ class Commits:
         if error is None:
             for live, entries in landed.items():
                 self._show(live, entries)
-            if waiters:
-                _tell(waiters, None)
+            _tell(waiters, None)
         else:
             for live, entries in landed.items():
                 self._lose(live, entries, error)
@@ -177,8 +176,7 @@ class Commits:
         for live in landed:
             if not live.readers:  # whoever is read is not at rest
                 self._on_landed(live)
-        if self._batch or self._waiters:
-            self._flush_soon()
+        self._flush_soon()
 
     def _show(self, live: Live, entries: Entries) -> None:
         fresh = entries

@@ -84,7 +84,7 @@ def _session(connection: sqlite3.Connection, key: int, logs: dict[str, Audit], r
     if found is None:
         return 0  # it was forgotten meanwhile
     session, head, unfinished = found
-    rows = connection.execute(f"SELECT {COLUMNS} FROM events WHERE session = ? ORDER BY seq", (key,))  # noqa: S608
+    rows = connection.execute(f"SELECT {COLUMNS} FROM events WHERE session = ? ORDER BY seq", (key,))  # noqa: S608 - ours
     events = [(row[0], event_of(session, row)) for row in rows]
     log = logs[session] = Audit()
     report.faults += [f"session {session}: {fault}" for fault in _faults(log, events)]

@@ -76,13 +76,13 @@ class Rebuild:
 
     # --- the tables --------------------------------------------------------------------------------------------------
 
-    def _take_session(self, key: Any, id: Any, head: Any, created: Any, touched: Any) -> None:  # noqa: ANN401
+    def _take_session(self, key: Any, id: Any, head: Any, created: Any, touched: Any) -> None:  # noqa: ANN401 - a damaged file holds anything
         whole = isinstance(key, int) and isinstance(id, str) and isinstance(head, int)
         if whole and isinstance(created, float) and isinstance(touched, float):
             self._names[key] = id
             self._known[id] = Known(head, created, touched)
 
-    def _take_event(self, key: Any, row: tuple[Any, ...]) -> None:  # noqa: ANN401
+    def _take_event(self, key: Any, row: tuple[Any, ...]) -> None:  # noqa: ANN401 - a damaged file holds anything
         """Keep the row for now. A frame in it names its session, where the table of sessions does not."""
         if not isinstance(key, int) or not isinstance(row[0], int):
             return

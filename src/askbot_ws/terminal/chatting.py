@@ -78,7 +78,7 @@ def _desk(wishes: Wishes) -> Desk:
     screen: Screen = Plain()
     if _capable() and not wishes.plain:
         from .editor import Editor  # noqa: PLC0415 - a pipe waits for no import of rich and prompt_toolkit
-        from .rendered import Rendered  # noqa: PLC0415
+        from .rendered import Rendered  # noqa: PLC0415 - as above
 
         keyboard, screen = Editor(folder and folder / "questions.jsonl"), Rendered()
     return Desk(keyboard, screen, Places(wishes.url, folder and folder / "places.json", tell=note))

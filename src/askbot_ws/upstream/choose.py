@@ -44,7 +44,7 @@ def choose(settings: Settings) -> Chosen:
 
 
 def _whatever_is_there(settings: Settings) -> Chosen:
-    from . import weights  # noqa: PLC0415
+    from . import weights  # noqa: PLC0415 - only where it is chosen
 
     if settings.openai_api_key or settings.openai_base_url:
         return Chosen(_openai(settings))
@@ -57,7 +57,7 @@ def _whatever_is_there(settings: Settings) -> Chosen:
 
 
 def _openai(settings: Settings) -> Upstream:
-    from .openai import OpenAIUpstream  # noqa: PLC0415
+    from .openai import OpenAIUpstream  # noqa: PLC0415 - only where it is chosen
 
     return OpenAIUpstream(
         model=settings.model,
@@ -73,7 +73,7 @@ def _openai(settings: Settings) -> Upstream:
 
 
 def _embedded(settings: Settings) -> Chosen:
-    from . import embedded  # noqa: PLC0415
+    from . import embedded  # noqa: PLC0415 - only where it is chosen
 
     upstream = embedded.EmbeddedUpstream(temperature=settings.temperature, stall_timeout=settings.stall_timeout)
     return Chosen(

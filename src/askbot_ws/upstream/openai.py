@@ -47,10 +47,7 @@ class Answer:
     def take(self, data: bytes) -> float | None:
         """A sink: take a piece of the body, say for how long more of it is welcome."""
         decoder = self._decoder
-        text = decoder.feed(data)
-        if text:
-            self.began = True
-            self._on_text(text)
+        self._show(decoder.feed(data))
         if not (decoder.finish_reason or decoder.done or decoder.error):
             return None
         if decoder.over:

@@ -121,7 +121,7 @@ class Decoder:
             if isinstance(found, str):
                 return found
         data = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _data(event)
-        if data == b"[DONE]":
+        if data.strip() == b"[DONE]":
             self.done = True
             return ""
         try:
@@ -144,9 +144,7 @@ class Decoder:
             self._before, self._after = before, after
 
     def _no_chunk(self, data: bytes, error: Exception) -> None:
-        if data == b"[DONE]":
-            self.done = True
-        elif data:
+        if data:
             self.error = broken(f"an event of {len(data)} bytes is malformed: {error}")
 
     def _chunk(self, chunk: _Json) -> str:
