@@ -39,6 +39,7 @@ BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of
 CLOSING = 50  # connections closed at once in a drain: their clients come back all together otherwise
 CLOSING_SLOWLY = 10.0  # seconds that a slow reader has to take its close frame
 LAST_WORDS = 2.0  # seconds that a connection has for that when the server ends
+KERNEL_TELLS = hasattr(socket, "TCP_USER_TIMEOUT")  # who is gone without a word; elsewhere it takes pings to know
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +107,7 @@ class Server:
             create_connection=Socket,
             compression="deflate" if self._settings.compression else None,
             write_limit=0,  # what the kernel does not take at once, makes a reader lag
+            ping_interval=None if KERNEL_TELLS else self._settings.heartbeat,
             max_size=self._settings.max_frame,
             server_header=f"askbot-ws/{__version__}",
         )
@@ -231,14 +233,18 @@ def _select_subprotocol(connection: ServerConnection, offered: list[Subprotocol]
     return Subprotocol(PROTOCOL) if isinstance(offered, list | tuple) and PROTOCOL in offered else None
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(settings: Settings) -> socket.socket:
     """A listening socket. Raises `ConfigError`."""
+    host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
             bound = undo.enter_context(socket.socket(family, kind, protocol))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            if KERNEL_TELLS:  # a reader that is only slow is ours to close, before that
+                patience = settings.heartbeat + settings.reader_timeout + CLOSING_SLOWLY
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
             bound.bind(address)
             bound.listen(BACKLOG)
             undo.pop_all()
@@ -264,7 +270,7 @@ async def running(
     """
     chosen = chosen or choose(settings)
     store = open_store(settings.store, fsync=settings.fsync)
-    listening = _bind(settings.host, settings.port)
+    listening = bind(settings)
     try:
         async with Hub(store, chosen.upstream, _policy(settings, chosen), nap=nap) as hub:
             await chosen.upstream.open()
