@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.core.context import Context, Estimate, Exchange, cost
-from askbot_ws.core.prompt import Message
+from askbot_ws.core.context import Context, Estimate, exchange
+from askbot_ws.core.prompt import Message, Options, Prompt
 from askbot_ws.core.records import records
 from askbot_ws.core.session import Asking, Session
 from askbot_ws.core.turn import place_of
 from askbot_ws.frames import Event, Question, Reason, TurnRecord
 
 PLENTY = 10**9
-QUESTION = Message.of("user", "and now?")
+QUESTION = Message("user", "and now?")
 
 
 def record(
@@ -32,9 +32,13 @@ def record(
     )
 
 
-def texts(context: Context, *, budget: int = PLENTY, system: str | None = None) -> list[str]:
-    persona = Message.of("system", system) if system else None
-    return [message.text for message in context.messages(system=persona, question=QUESTION, budget=budget)]
+def messages(context: Context, *, room: int = PLENTY, system: str | None = None) -> list[Message]:
+    persona = Message("system", system).encoded + b"," if system else b""
+    return Prompt((persona, context.newest(room), QUESTION.encoded), Options()).messages
+
+
+def texts(context: Context, *, room: int = PLENTY, system: str | None = None) -> list[str]:
+    return [message.text for message in messages(context, room=room, system=system)]
 
 
 def loaded(turns: list[TurnRecord], *, budget: int = PLENTY, page: int = 50, cut: int | None = None) -> Context:
@@ -92,7 +96,8 @@ def test_forward_and_backward_are_the_same(data: st.DataObject, page: int, budge
     backward = loaded(records(talk.events), page=page, budget=budget)
 
     assert texts(forward) == texts(backward)
-    assert forward.weight == backward.weight == sum(exchange.cost for exchange in forward.exchanges)
+    assert forward.turns == backward.turns
+    assert forward.weight == backward.weight == sum(size for _, size in forward.turns)
 
 
 def test_it_is_the_persona_then_the_turns_then_the_question() -> None:
@@ -100,19 +105,18 @@ def test_it_is_the_persona_then_the_turns_then_the_question() -> None:
     context = loaded([record(1), record(5)])
 
     assert texts(context, system="be kind") == ["be kind", "1?", "so", "5?", "so", "and now?"]
-    messages = context.messages(system=None, question=QUESTION, budget=PLENTY)
-    assert [message.role for message in messages] == ["user", "assistant", "user", "assistant", "user"]
+    roles = [message.role for message in messages(context)]
+    assert roles == ["user", "assistant", "user", "assistant", "user"]
 
 
 def test_the_newest_turns_that_fit_are_shown() -> None:
     """Whole turns only; the persona and the question always, even where they alone are too much."""
     context = loaded([record(1), record(5), record(9)])
-    one = cost(Message.of("user", "9?")) + cost(Message.of("assistant", "so"))
-    room = cost(QUESTION)
+    one = len(exchange("9?", "so"))
 
-    assert texts(context, budget=room + 2 * one) == ["5?", "so", "9?", "so", "and now?"]
-    assert texts(context, budget=room + 2 * one - 1) == ["9?", "so", "and now?"]
-    assert texts(context, budget=0, system="kind") == ["kind", "and now?"]
+    assert texts(context, room=2 * one) == ["5?", "so", "9?", "so", "and now?"]
+    assert texts(context, room=2 * one - 1) == ["9?", "so", "and now?"]
+    assert texts(context, room=-1, system="kind") == ["kind", "and now?"]
 
 
 def test_an_old_turn_too_large_hides_what_is_before_it() -> None:
@@ -163,13 +167,14 @@ def test_when_a_turn_leaves_older_ones_may_fit_again() -> None:
     assert talk.session.context is None
 
 
-def test_a_message_is_encoded_once() -> None:
-    """As the provider wants it."""
-    message = Message.of("user", 'a"é')
+def test_messages_are_encoded_as_the_provider_wants_them() -> None:
+    """And come back as they were."""
+    said = [Message("user", 'a"é'), Message("assistant", "🙂\n")]
+    prompt = Prompt.of(said, Options())
 
-    assert message.encoded == b'{"role":"user","content":"a\\"\xc3\xa9"}'
-    assert message.text == 'a"é'
-    assert Exchange.of(1, "a", "b").cost == len(Message.of("user", "a").encoded + Message.of("assistant", "b").encoded)
+    assert b"".join(prompt.pieces) == '{"role":"user","content":"a\\"é"},{"role":"assistant","content":"🙂\\n"}'.encode()
+    assert prompt.messages == said
+    assert prompt.size == len(exchange('a"é', "🙂\n")) - 1
 
 
 @given(sent=st.integers(0, 10**6), counted=st.integers(-1, 10**6))

@@ -205,7 +205,7 @@ def snapshot(session: Session) -> object:
         proven = turn and turn.beginning and turn.beginning.hexdigest()
         return turn and (turn.seq, turn.state, turn.chars, bytes(turn.answer), proven, turn.half, turn.first_token)
 
-    exchanges = session.context and list(session.context.exchanges)
+    exchanges = session.context and list(session.context.turns)
     return copy.deepcopy(
         (
             session.head,

@@ -36,8 +36,8 @@ async def upstream() -> AsyncIterator[EmbeddedUpstream]:
 
 def prompt(*texts: str, options: Options | None = None, system: str = SYSTEM_PROMPT) -> Prompt:
     """Questions and answers in turn, the last one the question."""
-    turns = [Message.of("assistant" if i % 2 else "user", text) for i, text in enumerate(texts)]
-    return Prompt([Message.of("system", system), *turns], options or Options())
+    turns = [Message("assistant" if i % 2 else "user", text) for i, text in enumerate(texts)]
+    return Prompt.of([Message("system", system), *turns], options or Options())
 
 
 async def answer(upstream: EmbeddedUpstream, *texts: str) -> str:

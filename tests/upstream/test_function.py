@@ -15,7 +15,7 @@ from askbot_ws.errors import ConfigError, ContextTooLong, UpstreamStalled, Upstr
 from askbot_ws.upstream import Ending
 from askbot_ws.upstream.function import FunctionUpstream
 
-PROMPT = Prompt([Message.of("system", "Be brief."), Message.of("user", "Hi")], Options(temperature=0.5))
+PROMPT = Prompt.of([Message("system", "Be brief."), Message("user", "Hi")], Options(temperature=0.5))
 heard: list[Any] = []
 closed: list[str] = []
 

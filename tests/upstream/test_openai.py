@@ -75,7 +75,7 @@ async def opened(provider: Provider, transport: str) -> AsyncIterator[Opener]:
 
 
 def prompt(text: str, **options: Any) -> Prompt:
-    return Prompt([Message.of("system", "Be brief."), Message.of("user", text)], Options(**options))
+    return Prompt.of([Message("system", "Be brief."), Message("user", text)], Options(**options))
 
 
 async def answer(upstream: OpenAIUpstream, text: str, **options: Any) -> tuple[str, Ending]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..frames import TurnRecord
@@ -10,25 +10,9 @@ from .prompt import Message
 from .turn import Turn, place_of
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A question and its answer, as the model is shown them."""
-
-    seq: int  # the question's place
-    question: Message
-    answer: Message
-    cost: int  # in bytes
-
-    @classmethod
-    def of(cls, seq: int, question: str, answer: str) -> Exchange:
-        """An exchange, encoded and weighed."""
-        asked, said = Message.of("user", question), Message.of("assistant", answer)
-        return cls(seq, asked, said, cost(asked) + cost(said))
-
-
-def cost(message: Message) -> int:
-    """What a message weighs, in bytes: what JSON adds to it is about what the provider's template adds."""
-    return len(message.encoded)
+def exchange(question: str, answer: str) -> bytes:
+    """A question and its answer as the model is shown them; more messages follow."""
+    return b"%b,%b," % (Message("user", question).encoded, Message("assistant", answer).encoded)
 
 
 @dataclass(slots=True)
@@ -52,31 +36,39 @@ class Estimate:
 class Context:
     """The newest turns that count: not replaced, not refused, with an answer. Oldest first."""
 
-    exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    encoded: bytes = b""  # all of them, one `exchange` after the other
+    turns: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # a question's place, and its bytes
     whole: bool = True  # False where the store has older ones that could fit
-    weight: int = 0
     cut: int | None = None  # while it is read from the store: turns from this place on were replaced
+
+    @property
+    def weight(self) -> int:
+        """In bytes."""
+        return len(self.encoded)
 
     def add(self, turn: Turn, *, budget: int) -> None:
         """A turn has ended. One without an answer would only confuse the model."""
         if turn.beginning is not None or len(turn.answer) > budget:
-            self.exchanges.clear()
-            self.weight, self.whole = 0, False  # it does not fit, and what was before it would be out of place
+            self._drop(len(self.turns))  # it does not fit, and what was before it would be out of place
+            self.whole = False
         elif turn.answer:
-            exchange = Exchange.of(turn.seq, turn.question, turn.answer.decode())
-            self.exchanges.append(exchange)
-            self.weight += exchange.cost
-            self._fit(budget)
+            encoded = exchange(turn.question, turn.answer.decode())
+            self.turns.append((turn.seq, len(encoded)))
+            self.encoded += encoded
+            self._drop(len(self.turns) - self._newest(budget))
 
-    def _fit(self, budget: int) -> None:
-        while self.weight > budget and self.exchanges:
-            self.weight -= self.exchanges.pop(0).cost
+    def _drop(self, count: int) -> None:
+        """The oldest leave."""
+        if count:
+            self.encoded = self.encoded[self._size(self.turns[:count]) :]
+            del self.turns[:count]
             self.whole = False
 
     def replace(self, place: int) -> None:
         """The turn whose question is at `place` leaves, and every turn after it."""
-        while self.exchanges and self.exchanges[-1].seq >= place:
-            self.weight -= self.exchanges.pop().cost
+        while self.turns and self.turns[-1][0] >= place:
+            _, size = self.turns.pop()
+            self.encoded = self.encoded[:-size]
 
     def older(self, turns: Sequence[TurnRecord], *, budget: int) -> bool:
         """Take the turns before those known, from the store, oldest first; says whether more are wanted."""
@@ -88,29 +80,30 @@ class Context:
                 self.cut = cut if self.cut is None else min(self.cut, cut)
             if replaced or not turn.answer or turn.reason in (None, "refused"):
                 continue
-            exchange = Exchange.of(place, turn.text, turn.answer)
-            if self.weight + exchange.cost > budget:
+            encoded = exchange(turn.text, turn.answer)
+            if self.weight + len(encoded) > budget:
                 self.whole = False
                 return False
-            self.exchanges.insert(0, exchange)
-            self.weight += exchange.cost
+            self.turns.insert(0, (place, len(encoded)))
+            self.encoded = encoded + self.encoded
         return True
 
-    def messages(self, *, system: Message | None, question: Message, budget: int) -> list[Message]:
-        """The prompt: the persona, the newest turns that fit, the question."""
-        room = budget - cost(question) - (cost(system) if system else 0)
-        shown = [system] if system else []
-        for exchange in self._newest(room):
-            shown += (exchange.question, exchange.answer)
-        shown.append(question)
-        return shown
+    def newest(self, room: int) -> bytes:
+        """Those that fit, mostly all of them, as they are sent."""
+        if len(self.encoded) <= room:
+            return self.encoded
+        shown = self.turns[len(self.turns) - self._newest(room) :]
+        return self.encoded[len(self.encoded) - self._size(shown) :]
 
-    def _newest(self, room: int) -> Iterable[Exchange]:
-        """Those that fit, oldest first; mostly all do."""
-        if self.weight <= room:
-            return self.exchanges
-        first = len(self.exchanges)
-        while first and room >= self.exchanges[first - 1].cost:
-            first -= 1
-            room -= self.exchanges[first].cost
-        return self.exchanges[first:]
+    def _newest(self, room: int) -> int:
+        """How many fit."""
+        size = len(self.encoded)
+        for index, (_, each) in enumerate(self.turns):
+            if size <= room:
+                return len(self.turns) - index
+            size -= each
+        return 0
+
+    @staticmethod
+    def _size(turns: Sequence[tuple[int, int]]) -> int:
+        return sum(size for _, size in turns)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias, cast
 
 import orjson
 
@@ -17,22 +17,16 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the prompt, kept as its JSON only: a long history costs nothing to send again."""
+    """One message."""
 
     role: Role
-    encoded: bytes
-
-    @classmethod
-    def of(cls, role: Role, text: str) -> Message:
-        """A message, encoded."""
-        # not by orjson: it leaves room in what it returns, and these are kept
-        return cls(role, _encode({"role": role, "content": text}).encode())
+    text: str
 
     @property
-    def text(self) -> str:
-        """What it says, decoded anew each time."""
-        content: str = orjson.loads(self.encoded)["content"]
-        return content
+    def encoded(self) -> bytes:
+        """As the provider wants it, and as it is kept: a long history costs nothing to send again."""
+        # not by orjson: it leaves room in what it returns, and these are kept
+        return _encode({"role": self.role, "content": self.text}).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +42,21 @@ class Options:
 class Prompt:
     """The messages, oldest first, and the options."""
 
-    messages: Sequence[Message]
+    pieces: Sequence[bytes]  # put together they are the messages as JSON, with commas between
     options: Options
+
+    @classmethod
+    def of(cls, messages: Iterable[Message], options: Options = Options()) -> Self:
+        """A prompt of messages that are not encoded yet."""
+        return cls([b",".join([message.encoded for message in messages])], options)
+
+    @property
+    def size(self) -> int:
+        """In bytes: what JSON adds to a message is about what the provider's template adds."""
+        return sum([len(piece) for piece in self.pieces])
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages, decoded anew each time."""
+        found: list[dict[str, str]] = orjson.loads(b"[%b]" % b"".join(self.pieces))
+        return [Message(cast(Role, message["role"]), message["content"]) for message in found]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ..core.context import Context, Estimate, cost
+from ..core.context import Context, Estimate
 from ..core.prompt import Message, Prompt
 from ..core.turn import Turn, place_of
 from ..errors import AskbotError, ContextTooLong, Internal, UpstreamError
@@ -42,7 +42,7 @@ class Answerer:
         """
         self._upstream = upstream
         self._store = store
-        self._system = Message.of("system", persona) if persona else None
+        self._system = Message("system", persona).encoded + b"," if persona else b""
         self._window = window
         self._clock = clock
         self._say = say
@@ -79,20 +79,20 @@ class Answerer:
         context = live.session.context
         if context is None:
             context = live.session.context = await self._context(live, turn)
-        question = Message.of("user", turn.question)
-        budget = self._estimate.bytes(self._window)
+        question = Message("user", turn.question).encoded
+        window = self._estimate.bytes(self._window)
         while True:
-            messages = context.messages(system=self._system, question=question, budget=budget)
-            sent = sum([cost(message) for message in messages])
+            history = context.newest(window - len(self._system) - len(question))
+            prompt = Prompt((self._system, history, question), turn.options)
             try:
-                ending = await self._upstream.stream(Prompt(messages, turn.options), self._taker(live, turn))
+                ending = await self._upstream.stream(prompt, self._taker(live, turn))
             except ContextTooLong:
-                if turn.chars or len(messages) <= (2 if self._system else 1):
+                if turn.chars or not history:
                     raise
-                budget = sent // 2
+                window = prompt.size // 2
             else:
                 if ending.usage is not None:
-                    self._estimate.learn(sent=sent, counted=ending.usage.input_tokens)
+                    self._estimate.learn(sent=prompt.size, counted=ending.usage.input_tokens)
                 return ending
 
     def _taker(self, live: Live, turn: Turn) -> Callable[[str], None]:

@@ -201,8 +201,7 @@ class OpenAIUpstream:
             self._max_tokens_name: options.max_tokens or self._max_tokens,
         }
         fields |= {name: value for name, value in given.items() if value is not None}
-        messages = b",".join([message.encoded for message in prompt.messages])
-        return b'%b,"messages":[%b]}' % (orjson.dumps(fields)[:-1], messages)
+        return b"".join((orjson.dumps(fields)[:-1], b',"messages":[', *prompt.pieces, b"]}"))
 
     def _learn(self, response: Response) -> bool:
         """Whether the provider does not know a field that we can do without, or by another name."""
