@@ -172,7 +172,9 @@ def test_messages_are_encoded_as_the_provider_wants_them() -> None:
     said = [Message("user", 'a"é'), Message("assistant", "🙂\n")]
     prompt = Prompt.of(said, Options())
 
-    assert b"".join(prompt.pieces) == '{"role":"user","content":"a\\"é"},{"role":"assistant","content":"🙂\\n"}'.encode()
+    assert (
+        b"".join(prompt.pieces) == '{"role":"user","content":"a\\"é"},{"role":"assistant","content":"🙂\\n"}'.encode()
+    )
     assert prompt.messages == said
     assert prompt.size == len(exchange('a"é', "🙂\n")) - 1
 

@@ -94,7 +94,7 @@ async def fetch(
 async def ask(client: HttpClient, provider: Provider, script: str, sink: Sink | None = None) -> Response:
     request = {"stream": True, "messages": [{"role": "user", "content": script}]}
     url, body = Url.of(provider.url + "/chat/completions"), json.dumps(request).encode()
-    return await client.send(Request.of("POST", url, {}), sink or (lambda data: None), body=body, patience=5.0)
+    return await client.send(Request.of("POST", url, {}), sink or (lambda data: None), body=lambda: body, patience=5.0)
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -540,10 +540,9 @@ class Wire(asyncio.Transport):
 async def test_what_arrives_when_nobody_waits_any_more_is_no_fault(crossing: str) -> None:
     """A cancel, or the end of our patience, and the last bytes may cross."""
     wire = Wire()
-    connection = Connection(on_idle=lambda _: None, on_lost=lambda _: None)
+    connection = Connection(("127.0.0.1", 80, False), HttpClient())
     connection.connection_made(wire)
-    waiting = asyncio.create_task(connection.exchange(b"GET / HTTP/1.1\r\n\r\n", lambda _: 0.0, patience=5.0))
-    await asyncio.sleep(0)
+    waiting = connection.exchange(b"GET / HTTP/1.1\r\n\r\n", lambda _: 0.0, patience=5.0)
     if crossing == "cancel":
         waiting.cancel()
     else:

@@ -13,13 +13,13 @@ from ..errors import AskbotError, ContextTooLong, Internal, UpstreamError
 from ..frames import Event, Failure
 from ..store import Store
 from ..upstream import Ending, Upstream
+from .commit import Commits
 from .live import Live
+from .policy import Policy
 
 MAX_ANSWER = 4 * 2**20  # code points: a provider that never ends is ended
 
 log = structlog.get_logger(__name__)
-
-Say = Callable[[Live, Sequence[Event]], None]
 
 
 class Answerer:
@@ -29,42 +29,44 @@ class Answerer:
         self,
         upstream: Upstream,
         store: Store,
+        policy: Policy,
         *,
-        persona: str | None,
-        window: int,
         clock: Callable[[], float],
-        say: Say,
-        commit: Say,
+        commits: Commits,
+        say: Callable[[Live, Sequence[Event]], None],
     ) -> None:
-        """`window` is what the model can read, in tokens, the answer not counted.
-
-        `say` logs events, and sees to what follows from them; `commit` logs text, from which nothing follows.
-        """
+        """`commits` takes text, from which nothing follows; `say` logs other events, and sees to what does."""
+        persona = policy.persona
         self._upstream = upstream
         self._store = store
         self._system = Message("system", persona).encoded + b"," if persona else b""
-        self._window = window
+        self._window = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
+        self._log_content = policy.log_content
         self._clock = clock
+        self._commits = commits
         self._say = say
-        self._commit = commit
         self._estimate = Estimate()
 
     async def answer(self, live: Live, turn: Turn) -> None:
         """Run a turn to its end. Cancelled by whoever has ended it already."""
         try:
+            await self._commits.landed(live)  # the question: it would be asked twice if we died without having it
             ending = await self._stream(live, turn)
         except UpstreamError as error:
             cause = _without(turn.question, error.__cause__)
             log.warning("upstream_failed", session=live.id, turn=turn.id, code=error.code, cause=cause)
-            self.fail(live, turn, error)
+            self._fail(live, turn, error)
         except Exception as error:  # one of the two edges: a fault in one turn is that turn's
             log.exception("turn_failed", session=live.id, turn=turn.id)
-            self.fail(live, turn, error if isinstance(error, AskbotError) else Internal())
+            self._fail(live, turn, error if isinstance(error, AskbotError) else Internal())
         else:
             model = ending.model or self._model(turn)
             self._say(live, live.session.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage))
+        if self._log_content:
+            text = turn.answer.decode()  # of an answer that is longer than what the model can be shown, its end
+            log.info("question_answered", session=live.id, turn=turn.id, text=text)
 
-    def fail(self, live: Live, turn: Turn, error: AskbotError) -> None:
+    def _fail(self, live: Live, turn: Turn, error: AskbotError) -> None:
         """End a turn by an error."""
         failure = Failure(
             code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
@@ -97,7 +99,7 @@ class Answerer:
 
     def _taker(self, live: Live, turn: Turn) -> Callable[[str], None]:
         """What takes the pieces. It is all that happens here for each token."""
-        session, clock, commit = live.session, self._clock, self._commit
+        session, clock, commit = live.session, self._clock, self._commits.add_text
 
         def take(piece: str) -> None:
             events = session.text(turn, piece, now=clock())

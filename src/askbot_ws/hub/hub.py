@@ -63,8 +63,7 @@ class Hub:
         except BaseException:
             await self.store.close()
             raise
-        tasks = await self._turns.__aenter__()
-        self._sweeper = tasks.create_task(self._sweep())
+        self._sweeper = asyncio.create_task(self._sweep())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -72,7 +71,6 @@ class Hub:
             self._sweeper.cancel()
         try:
             await self.stop()
-            await self._turns.__aexit__(None, None, None)
         finally:
             await self.store.close()
 

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class Turns:
-    """One task for each running turn. Use as a context: the tasks end with it."""
+    """One task for each running turn."""
 
     def __init__(
         self,
@@ -37,7 +37,6 @@ class Turns:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_idle` is told of sessions in which nothing runs now, or has just been stored; `nap`: see `Commits`."""
-        self.running = 0
         self.draining = False
         self._upstream = upstream
         self._policy = policy
@@ -45,23 +44,14 @@ class Turns:
         self._clock = clock
         self._calm = asyncio.Event()  # no turn runs
         self._calm.set()
-        self._tasks = asyncio.TaskGroup()
+        self._tasks: dict[asyncio.Task[None], Live] = {}
         self.commits = Commits(store, on_lost=self._lost, on_landed=on_idle, nap=nap)
-        self._answerer = Answerer(
-            upstream,
-            store,
-            persona=policy.persona,
-            window=max(256, policy.context_tokens - policy.max_tokens),
-            clock=clock,
-            say=self.log,
-            commit=self.commits.add_text,
-        )
+        self._answerer = Answerer(upstream, store, policy, clock=clock, commits=self.commits, say=self.log)
 
-    async def __aenter__(self) -> asyncio.TaskGroup:
-        return await self._tasks.__aenter__()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._tasks.__aexit__(None, None, None)
+    @property
+    def running(self) -> int:
+        """How many."""
+        return len(self._tasks)
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -108,27 +98,16 @@ class Turns:
         if turn is None:
             self._on_idle(live)
             return
-        self.running += 1
         self._calm.clear()
-        live.task = self._tasks.create_task(self._run(live, turn))
-        live.task.add_done_callback(lambda _: self._ran(live))
+        live.task = asyncio.create_task(self._answerer.answer(live, turn))
+        live.task.add_done_callback(self._ran)
+        self._tasks[live.task] = live
 
-    async def _run(self, live: Live, turn: Turn) -> None:
-        try:
-            await self.commits.landed(live)  # the question first: it would be asked twice if we died without having it
-        except StoreError as error:
-            self._answerer.fail(live, turn, error)
-        else:
-            await self._answerer.answer(live, turn)
-            if self._policy.log_content:
-                text = turn.answer.decode()  # of an answer that is longer than what the model can be shown, its end
-                log.info("question_answered", session=live.id, turn=turn.id, text=text)
-
-    def _ran(self, live: Live) -> None:
+    def _ran(self, task: asyncio.Task[None]) -> None:
         """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
+        live = self._tasks.pop(task)
         live.task = None
-        self.running -= 1
-        if self.running == 0:
+        if not self._tasks:
             self._calm.set()
         self._next(live)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -23,6 +23,7 @@ FULL = 1 << 16  # bytes of a read that looks as if there were more
 FASTEST = 8 * 2**20  # bytes a second: no model writes so much, and what does must leave time for the others
 DRAIN = 2.0  # seconds for a body's end to arrive, after all that matters has
 
+Place: TypeAlias = tuple[str, int, bool]  # host, port, TLS
 Sink: TypeAlias = Callable[[bytes], float | None]
 """Takes a piece of the body. Returns None to have more, or for how many seconds more is still welcome; 0: no more."""
 
@@ -150,40 +151,43 @@ class Deadline:
 
     def set(self, seconds: float) -> None:
         """Move it anywhere. To move it further away, assigning to `at` is enough."""
-        self.cancel()
         self.at = self._loop.time() + seconds
-        self._timer = self._loop.call_at(self.at, self._look)
+        if self._timer is None or self.at < self._timer.when():
+            self.cancel()
+            self._timer = self._loop.call_at(self.at, self._look)
 
     def cancel(self) -> None:
         """Forget it."""
         if self._timer:
             self._timer.cancel()
+            self._timer = None
 
     def _look(self) -> None:
+        self._timer = None
         if self._loop.time() < self.at:
             self._timer = self._loop.call_at(self.at, self._look)
         else:
             self._on_passed()
 
 
+class Keeper(Protocol):
+    """Whoever keeps connections."""
+
+    def idle(self, connection: Connection) -> None:
+        """It may be used again."""
+
+    def lost(self, connection: Connection) -> None:
+        """It is closed."""
+
+
 class Connection(asyncio.Protocol):
     """One socket, one exchange at a time."""
 
-    __slots__ = (
-        "_answer",
-        "_deadline",
-        "_exchange",
-        "_grace",
-        "_loop",
-        "_on_idle",
-        "_on_lost",
-        "_patience",
-        "_transport",
-    )
+    __slots__ = ("_answer", "_deadline", "_exchange", "_grace", "_keeper", "_loop", "_patience", "_transport", "place")
 
-    def __init__(self, *, on_idle: Callable[[Connection], None], on_lost: Callable[[Connection], None]) -> None:
-        self._on_idle = on_idle
-        self._on_lost = on_lost
+    def __init__(self, place: Place, keeper: Keeper) -> None:
+        self.place = place
+        self._keeper = keeper
         self._loop = asyncio.get_running_loop()
         self._deadline = Deadline(self._passed)
         self._exchange: Exchange | None = None
@@ -196,22 +200,21 @@ class Connection(asyncio.Protocol):
         """Whether a request can go out on it now."""
         return self._exchange is None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes, sink: Sink, patience: float) -> Response:
-        """Send a request, return when the sink has all it wants. Leaving early closes the connection at once."""
+    def exchange(self, request: bytes, sink: Sink, patience: float) -> asyncio.Future[Response]:
+        """Send a request. Done when the sink has all it wants; to cancel it closes the connection at once."""
         if not self.usable:
             raise StaleConnectionError
-        exchange = self._exchange = Exchange(sink)
-        answer: asyncio.Future[Response] = self._loop.create_future()
-        self._answer = answer
+        self._exchange = Exchange(sink)
+        self._answer = self._loop.create_future()
+        self._answer.add_done_callback(self._answered)
         self._patience, self._grace = patience, False
         self._deadline.set(patience)
         self._transport.write(request)
-        try:
-            return await answer
-        except BaseException:
-            if self._exchange is exchange:
-                self.close()  # nothing is flushed, nothing more is read: the provider stops
-            raise
+        return self._answer
+
+    def _answered(self, answer: asyncio.Future[Response]) -> None:
+        if answer is self._answer and answer.cancelled():
+            self.close()  # nothing is flushed, nothing more is read: the provider stops
 
     def keep(self, seconds: float) -> None:
         """Stay open for the next exchange, but not for ever."""
@@ -240,7 +243,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._deadline.cancel()
-        self._on_lost(self)
+        self._keeper.lost(self)
         exchange, self._exchange = self._exchange, None
         if exchange is None or self._answer.done():
             return
@@ -283,7 +286,7 @@ class Connection(asyncio.Protocol):
         if not self._answer.done():
             self._answer.set_result(exchange.response)
         if exchange.reusable:
-            self._on_idle(self)
+            self._keeper.idle(self)
         else:
             self.close()
 

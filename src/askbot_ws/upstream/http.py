@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
 from urllib.parse import urlsplit
 
 from ..errors import UpstreamUnavailable
-from .exchange import Connection, Response, Sink, StaleConnectionError
+from .exchange import Connection, Place, Response, Sink, StaleConnectionError
 
 MAX_IDLE = 1000  # connections that are kept for a place
 MAX_AGE = 30.0  # seconds for which an idle one is kept
-
-Place: TypeAlias = tuple[str, int, bool]  # host, port, TLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +76,23 @@ class HttpClient:
         self._idle: dict[Place, list[Connection]] = {}
         self._open: set[Connection] = set()
 
-    async def send(self, request: Request, sink: Sink, *, body: bytes = b"", patience: float) -> Response:
+    async def send(
+        self, request: Request, sink: Sink, *, body: Callable[[], bytes] = bytes, patience: float
+    ) -> Response:
         """Send a request and give the body of a 200 to `sink`; that of another status is in the response.
+
+        `body` makes what is sent; it is not kept for as long as the answer takes.
 
         `patience` is how many seconds may pass without a byte: UpstreamStalled. Cancelling closes the connection.
         """
-        data = request.with_body(body)
         if idle := self._take(request.place):
             try:
-                return await idle.exchange(data, sink, patience)
+                return await idle.exchange(request.with_body(body()), sink, patience)
             except StaleConnectionError:
                 pass  # it was closed before a byte came back: nobody has heard us
         connection = await self._connect(request.place)
         try:
-            return await connection.exchange(data, sink, patience)
+            return await connection.exchange(request.with_body(body()), sink, patience)
         except StaleConnectionError as error:
             raise UpstreamUnavailable from error
 
@@ -106,9 +107,7 @@ class HttpClient:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(
-                        on_idle=lambda connection: self._put(place, connection), on_lost=self._open.discard
-                    ),
+                    partial(Connection, place, self),
                     host,
                     port,
                     ssl=self._tls() if tls else None,
@@ -119,16 +118,9 @@ class HttpClient:
             self._open.add(connection)
         return connection
 
-    def _take(self, place: Place) -> Connection | None:
-        connections = self._idle.get(place, [])
-        while connections:
-            connection = connections.pop()
-            if connection.usable:
-                return connection
-        return None
-
-    def _put(self, place: Place, connection: Connection) -> None:
-        connections = self._idle.setdefault(place, [])
+    def idle(self, connection: Connection) -> None:
+        """It may be used again."""
+        connections = self._idle.setdefault(connection.place, [])
         if len(connections) >= MAX_IDLE:
             connections[:] = [idle for idle in connections if idle.usable]
         if len(connections) < MAX_IDLE:
@@ -136,6 +128,18 @@ class HttpClient:
             connections.append(connection)
         else:
             connection.close()
+
+    def lost(self, connection: Connection) -> None:
+        """It is closed."""
+        self._open.discard(connection)
+
+    def _take(self, place: Place) -> Connection | None:
+        connections = self._idle.get(place, [])
+        while connections:
+            connection = connections.pop()
+            if connection.usable:
+                return connection
+        return None
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import orjson
@@ -162,10 +163,17 @@ class OpenAIUpstream:
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
         """Answer. Asks again only before the first text, and only where that may help."""
-        for attempt in range(self._retries + 1):
+        model = prompt.options.model or self._model or await self._default_model()
+        attempt = 0
+        while True:
             answer = Answer(on_text, grace=self._grace)
             try:
-                return await self._attempt(prompt, answer)
+                response = await self._post(model, prompt, answer)
+                if response.status == 200:
+                    return answer.end()
+                if self._learn(response):
+                    continue
+                return self._refused(response)
             except UpstreamError as error:
                 pause = self._pause(attempt, error.retry_after)
                 if answer.complete:
@@ -173,23 +181,18 @@ class OpenAIUpstream:
                 if answer.began or attempt == self._retries or pause is None or not may_help(error):
                     raise
                 log.info("upstream_retried", code=error.code, attempt=attempt + 1, pause_s=round(pause, 3))
+            attempt += 1
             await asyncio.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
 
-    async def _attempt(self, prompt: Prompt, answer: Answer) -> Ending:
-        model = prompt.options.model or self._model or await self._default_model()
-        response = await self._post(model, prompt, answer)
-        if response.status != 200 and self._learn(response):
-            response = await self._post(model, prompt, answer)
-        if response.status == 200:
-            return answer.end()
+    def _refused(self, response: Response) -> Ending:
+        """It says no. Raises `UpstreamError`, unless that is its answer."""
         error = self._error(response)
         if isinstance(error.__cause__, ProviderError) and error.__cause__.code == "content_filter":
             return Ending("refused")
         raise error
 
-    async def _post(self, model: str, prompt: Prompt, answer: Answer) -> Response:
-        return await self._wire.post("/chat/completions", self._request(model, prompt), answer.take)
+    def _post(self, model: str, prompt: Prompt, answer: Answer) -> Awaitable[Response]:
+        return self._wire.post("/chat/completions", partial(self._request, model, prompt), answer.take)
 
     def _request(self, model: str, prompt: Prompt) -> bytes:
         options = prompt.options

@@ -6,7 +6,7 @@ Importing it takes most of a second, so this module is imported when an upstream
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx2
 import openai
@@ -64,11 +64,11 @@ class Sdk:
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
 
-    async def post(self, path: str, body: bytes, sink: Sink) -> Response:
+    async def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Response:
         """Send JSON; the body of a 200 goes to the sink."""
         try:
             response = await self._client.post(
-                path, cast_to=httpx2.Response, content=body, stream=True, options={"headers": _STREAM}
+                path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM}
             )
         except openai.APIError as error:
             return _failed(error)

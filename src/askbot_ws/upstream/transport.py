@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
@@ -24,8 +24,8 @@ class Patience:
 class Transport(Protocol):
     """A way to a provider. What goes wrong is an `UpstreamError`; a status is not an error here."""
 
-    async def post(self, path: str, body: bytes, sink: Sink) -> Response:
-        """Send JSON; the body of a 200 goes to the sink."""
+    def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Awaitable[Response]:
+        """Send JSON, which is made when it can be sent and not kept; the body of a 200 goes to the sink."""
         ...
 
     async def get(self, path: str) -> Response:
@@ -47,10 +47,10 @@ class Direct:
         self._requests: dict[tuple[str, str], Request] = {}
         self._http = HttpClient(connect_timeout=patience.connect)
 
-    async def post(self, path: str, body: bytes, sink: Sink) -> Response:
+    def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Awaitable[Response]:
         """Send JSON; the body of a 200 goes to the sink."""
         request = self._request("POST", path)
-        return await self._http.send(request, sink, body=body, patience=self._patience.stall)
+        return self._http.send(request, sink, body=body, patience=self._patience.stall)
 
     async def get(self, path: str) -> Response:
         """Fetch something small."""
