@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from askbot_ws import __version__
-from askbot_ws.frames import PROTOCOL, Seq, SessionId
+from askbot_ws.frames import PROTOCOL, Frame, Seq, SessionId, fields_of, type_of
 from dialogues import Json, frames
-from wire import CLIENT, SERVER, Schema, definitions, summary, type_of
+from wire import CLIENT, SERVER, Schema, definitions, summary
 
 EXAMPLES = 3  # of a message, each with other fields
 ANSWERS = {
@@ -99,7 +99,7 @@ def _operations() -> Json:
     return {"tell": told} | {type_of(model): _operation(model) for model in CLIENT}
 
 
-def _operation(model: type[BaseModel]) -> Json:
+def _operation(model: type[Frame]) -> Json:
     return {
         "action": "receive",
         "channel": {"$ref": "#/channels/chat"},
@@ -112,7 +112,7 @@ def _operation(model: type[BaseModel]) -> Json:
     }
 
 
-def _message(model: type[BaseModel], sent: Iterable[Json]) -> Json:
+def _message(model: type[Frame], sent: Iterable[Json]) -> Json:
     """One frame, with one example for each set of fields that it was seen with."""
     seen: dict[tuple[str, ...], Json] = {}
     for frame in sent:
@@ -129,14 +129,14 @@ def _message(model: type[BaseModel], sent: Iterable[Json]) -> Json:
     }
 
 
-def _fits(model: type[BaseModel], frame: Json) -> bool:
+def _fits(model: type[Frame], frame: Json) -> bool:
     """Dialogues have frames that are wrong on purpose, too."""
     adapter = TypeAdapter(model)
     try:
         adapter.validate_json(json.dumps(frame))
     except ValueError:
         return False
-    return set(frame) <= {field.alias or name for name, field in model.model_fields.items()}
+    return set(frame) <= {field.alias or name for name, field in fields_of(model).items()}
 
 
 def _schema(kind: Any) -> Schema:  # noqa: ANN401 - a type

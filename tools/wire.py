@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel
-
-from askbot_ws.frames import ClientFrame, ServerFrame, schema
+from askbot_ws.frames import ClientFrame, Frame, ServerFrame, schema
 
 Schema: TypeAlias = dict[str, Any]
 
-CLIENT: tuple[type[BaseModel], ...] = ClientFrame.__args__
-SERVER: tuple[type[BaseModel], ...] = ServerFrame.__args__
+CLIENT: tuple[type[Frame], ...] = ClientFrame.__args__
+SERVER: tuple[type[Frame], ...] = ServerFrame.__args__
 
 
-def type_of(model: type[BaseModel]) -> str:
-    """A frame's `type`."""
-    return str(model.model_fields["type"].default)
-
-
-def summary(model: type[BaseModel]) -> str:
+def summary(model: type[Frame]) -> str:
     """What a frame is, in one paragraph."""
     return " ".join((model.__doc__ or "").split())
 

@@ -7,11 +7,10 @@ UTC. This module converts, nobody else does.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, dataclass_transform
 
 import orjson
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -21,9 +20,13 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic.dataclasses import dataclass, is_pydantic_dataclass
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, from_json, to_json
 
 from .errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
+
+T = TypeVar("T")
 
 PROTOCOL = "askbot.v1"
 MAX_SEQ = 2**53 - 1  # what a JavaScript number counts exactly
@@ -61,6 +64,7 @@ Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnId = Annotated[str, Field(min_length=1, max_length=64)]
+_CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
 Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
 WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]
 
@@ -74,17 +78,21 @@ def _optional() -> Any:
     return Field(default=None, exclude_if=_absent)
 
 
-class Frame(BaseModel):
-    """One JSON object. Immutable; fields that it does not know are ignored."""
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def _frame(cls: type[T]) -> type[T]:
+    """A dataclass that checks its fields. With slots, as logs keep events in memory: a model takes five times that."""
+    return cast("type[T]", dataclass(config=_CONFIG, frozen=True, slots=True, kw_only=True)(cls))
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
-    )
+
+@_frame
+class Frame:
+    """One JSON object. Immutable; fields that it does not know are ignored."""
 
 
 # --- what the log keeps ----------------------------------------------------------------------------------------------
 
 
+@_frame
 class Logged(Frame):
     """An event: a frame that the log keeps, at the place `start`..`seq`."""
 
@@ -98,6 +106,7 @@ class Logged(Frame):
         return self.seq - 1
 
 
+@_frame
 class Question(Logged):
     """A turn begins. It is also the acknowledgement of an `ask`."""
 
@@ -108,6 +117,7 @@ class Question(Logged):
     replaces: TurnId | None = _optional()
 
 
+@_frame
 class Token(Logged):
     """A slice of the answer: one or more of the model's tokens."""
 
@@ -120,6 +130,7 @@ class Token(Logged):
         return self.seq - len(self.text)  # len() counts code points, and so does seq
 
 
+@_frame
 class Usage(Frame):
     """What the provider counted."""
 
@@ -127,6 +138,7 @@ class Usage(Frame):
     output_tokens: Annotated[int, Field(ge=0)]
 
 
+@_frame
 class Timing(Frame):
     """How long it took, counted from the question's arrival."""
 
@@ -135,6 +147,7 @@ class Timing(Frame):
     total: Seconds
 
 
+@_frame
 class Check(Frame):
     """The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes."""
 
@@ -142,6 +155,7 @@ class Check(Frame):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+@_frame
 class Failure(Frame):
     """Why a turn ended with reason `error`."""
 
@@ -151,6 +165,7 @@ class Failure(Frame):
     retry_after: Seconds | None = None
 
 
+@_frame
 class Done(Logged):
     """A turn has ended."""
 
@@ -168,6 +183,7 @@ Event: TypeAlias = Question | Token | Done
 # --- what only passes by ---------------------------------------------------------------------------------------------
 
 
+@_frame
 class Limits(Frame):
     """What this server takes."""
 
@@ -176,6 +192,7 @@ class Limits(Frame):
     waiting_turns: int
 
 
+@_frame
 class Ready(Frame):
     """A session is attached; the events after `from` follow."""
 
@@ -190,6 +207,7 @@ class Ready(Frame):
     limits: Limits
 
 
+@_frame
 class Error(Frame):
     """A frame was not followed, or the server has to say something is wrong. Nothing has changed."""
 
@@ -202,6 +220,7 @@ class Error(Frame):
     session: SessionId | None = _optional()
 
 
+@_frame
 class TurnRecord(Frame):
     """One turn as history tells it; what its `done` would say is null while it runs."""
 
@@ -221,6 +240,7 @@ class TurnRecord(Frame):
     seq: Seq
 
 
+@_frame
 class History(Frame):
     """Turns, oldest first; `more` where the log has older ones."""
 
@@ -231,6 +251,7 @@ class History(Frame):
     more: bool
 
 
+@_frame
 class GoingAway(Frame):
     """The server drains: reconnect, with `after`, once the time has passed."""
 
@@ -238,6 +259,7 @@ class GoingAway(Frame):
     reconnect_after: Seconds
 
 
+@_frame
 class Pong(Frame):
     """The answer to a `ping`."""
 
@@ -245,6 +267,7 @@ class Pong(Frame):
     id: FrameId | None = _optional()
 
 
+@_frame
 class Alive(Frame):
     """Nothing else was sent for a while, and the connection is well."""
 
@@ -256,18 +279,21 @@ ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | Goi
 # --- what clients send -----------------------------------------------------------------------------------------------
 
 
+@_frame
 class Command(Frame):
     """A client's frame. `id` is repeated by the answer or the error."""
 
     id: FrameId | None = _optional()
 
 
+@_frame
 class About(Command):
     """A command about an attached session; `session` may be left out where there is but one."""
 
     session: SessionId | None = _optional()
 
 
+@_frame
 class Ask(About):
     """Ask a question."""
 
@@ -279,6 +305,7 @@ class Ask(About):
     when_busy: WhenBusy = "queue"
 
 
+@_frame
 class Cancel(About):
     """Stop a turn; without `turn`, the running one."""
 
@@ -286,6 +313,7 @@ class Cancel(About):
     turn: TurnId | None = _optional()
 
 
+@_frame
 class Retry(About):
     """Ask a turn's question again; without `turn`, the last one's."""
 
@@ -293,6 +321,7 @@ class Retry(About):
     turn: TurnId | None = _optional()
 
 
+@_frame
 class Edit(About):
     """Ask this instead of that turn's question."""
 
@@ -301,6 +330,7 @@ class Edit(About):
     text: str
 
 
+@_frame
 class HistoryRequest(About):
     """Ask for the turns whose questions stand before the place `before`."""
 
@@ -309,6 +339,7 @@ class HistoryRequest(About):
     limit: Annotated[int, Field(ge=1, le=50)] = 50
 
 
+@_frame
 class Attach(Command):
     """Read a further session on this connection."""
 
@@ -317,12 +348,14 @@ class Attach(Command):
     after: Seq | None = _optional()
 
 
+@_frame
 class Detach(About):
     """Stop reading a session."""
 
     type: Literal["detach"] = "detach"
 
 
+@_frame
 class Forget(Command):
     """Delete a session and all it holds."""
 
@@ -330,6 +363,7 @@ class Forget(Command):
     session: SessionId
 
 
+@_frame
 class Ping(Command):
     """Ask for a `pong`."""
 
@@ -375,7 +409,7 @@ def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
     id = _id_of(data)
     match fault["type"]:
         case "union_tag_invalid":
-            known = ", ".join(sorted(schema["const"] for schema in _types(ClientFrame)))
+            known = ", ".join(sorted(type_of(model) for model in ClientFrame.__args__))
             return UnknownType(f"There is no frame of this type; the types are {known}.", id=id)
         case "union_tag_not_found":
             return InvalidFrame("type: a frame needs a type.", id=id)
@@ -393,8 +427,16 @@ def _id_of(data: str | bytes) -> str | None:
     return id if isinstance(id, str) and 1 <= len(id) <= 64 else None
 
 
-def _types(union: Any) -> list[dict[str, Any]]:
-    return [model.model_json_schema()["properties"]["type"] for model in union.__args__]
+def type_of(model: type[Frame]) -> str:
+    """What a frame's `type` is."""
+    return str(fields_of(model)["type"].default)
+
+
+def fields_of(model: type[Frame]) -> dict[str, FieldInfo]:
+    """A frame's fields, by the names that they have here."""
+    if not is_pydantic_dataclass(model):
+        raise TypeError(f"{model} is no frame")
+    return model.__pydantic_fields__
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
@@ -402,9 +444,17 @@ def _types(union: Any) -> list[dict[str, Any]]:
 
 def encode(frame: Frame) -> bytes:
     """One JSON object in UTF-8."""
-    if type(frame) is Token:  # the most frequent by far, and JSON as it stands
-        return orjson.dumps(frame.__dict__)
+    if type(frame) is Token:  # the most frequent by far
+        return orjson.dumps(
+            {"session": frame.session, "seq": frame.seq, "turn": frame.turn, "type": "token", "text": frame.text}
+        )
     return to_json(frame, by_alias=True)
+
+
+def as_sent(frame: Frame) -> dict[str, Any]:
+    """What it says on the wire."""
+    said: dict[str, Any] = from_json(encode(frame))
+    return said
 
 
 def error_frame(error: AskbotError, *, id: str | None = None, session: str | None = None) -> Error:
@@ -433,7 +483,7 @@ def schema() -> dict[str, Any]:
         sides[side] = []
         for model in union.__args__:
             mode: Literal["validation", "serialization"] = "validation" if side == "client" else "serialization"
-            whole = model.model_json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
+            whole = TypeAdapter(model).json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
             for name, part in whole.pop("$defs", {}).items():
                 definitions[name] = _on_the_wire(globals()[name], part, always=side == "server")
             definitions[model.__name__] = _on_the_wire(model, whole, always=side == "server")
@@ -450,7 +500,7 @@ def _on_the_wire(model: type[Frame], schema: dict[str, Any], *, always: bool) ->
     """Pydantic's schema says what it would take; `always`: a field that has a value by default is sent all the same."""
     properties: dict[str, Any] = {}
     required: list[str] = []
-    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    fields = {field.alias or name: field for name, field in fields_of(model).items()}
     for name, field in sorted(fields.items(), key=lambda item: item[0] != "type"):
         left_out = field.exclude_if is not None
         properties[name] = _without_null(schema["properties"][name]) if left_out else schema["properties"][name]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from typing import Any
 
 from askbot_ws.core.log import Log
 from askbot_ws.errors import SessionNotFound, StoreError
@@ -190,9 +191,9 @@ def listen(hub: Hub, live: Live | None = None, store: FragileStore | None = None
     return ear
 
 
-async def ask(hub: Hub, ear: Ear, text: str = "why?", **fields: object) -> str:
+async def ask(hub: Hub, ear: Ear, text: str = "why?", **fields: Any) -> str:
     """Ask; returns the newest turn."""
-    await hub.ask(ear.live, Ask.model_validate({"text": text} | fields))
+    await hub.ask(ear.live, Ask(text=text, **fields))
     return ear.questions[-1].turn
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from askbot_ws.core.turn import proof
@@ -21,7 +22,7 @@ class Sound(Story):
         answer = "".join(event.text for event in self.events if isinstance(event, Token) and event.turn == turn)
         done = super().done(turn, reason)
         assert isinstance(done, Done)
-        self.events[-1] = done.model_copy(update={"check": proof(answer.encode(), chars=len(answer))})
+        self.events[-1] = replace(done, check=proof(answer.encode(), chars=len(answer)))
         return self.events[-1]
 
 

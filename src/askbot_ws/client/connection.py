@@ -13,7 +13,7 @@ from ..errors import AskbotError, SessionNotFound
 from ..frames import Alive, Error, GoingAway, Pong, Ready, ServerFrame
 from .errors import Closed
 from .line import Line, State, Way
-from .session import About, Session
+from .session import Heard, Session
 from .view import View
 
 PATIENCE = 5.0  # seconds in which the socket waits for a slow caller; the server gives up on a reader after 30
@@ -138,7 +138,7 @@ class Connection:
             if session is not self._first:
                 session.attach()
 
-    def _about(self, frame: About) -> Session | None:
+    def _about(self, frame: Heard) -> Session | None:
         match frame:
             case Ready():
                 return self._named(frame.session) or self._named(None)

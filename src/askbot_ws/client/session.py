@@ -11,12 +11,14 @@ because nobody had room, it attaches again from there.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from ..errors import AskbotError, SessionNotFound
 from ..frames import (
+    About,
     Ask,
     Attach,
     Cancel,
@@ -41,7 +43,7 @@ from .readers import Readers
 from .requests import Asking, Request, Requests
 from .view import End, Gap, View
 
-About: TypeAlias = Ready | Event | History | Error
+Heard: TypeAlias = Ready | Event | History | Error
 """What the server says of a session."""
 R = TypeVar("R", bound=Request)
 
@@ -140,7 +142,7 @@ class Session:
 
     # --- hearing -----------------------------------------------------------------------------------------------------
 
-    def hear(self, frame: About) -> None:
+    def hear(self, frame: Heard) -> None:
         """Take a frame. Raises `Gap`."""
         match frame:
             case Ready():
@@ -270,7 +272,8 @@ class Session:
         known = isinstance(request, Asking) and request.turn is not None
         if self._line.open and request.sent != self._line.number and not known:
             request.sent = self._line.number
-            self._line.send(request.frame.model_copy(update={"session": self.view.session}))
+            frame = request.frame
+            self._line.send(replace(frame, session=self.view.session) if isinstance(frame, About) else frame)
 
     def abandon(self, asking: Asking) -> None:
         """Nobody wants the answer any more: stop it at the server, if it has not ended."""

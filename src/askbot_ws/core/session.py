@@ -7,7 +7,7 @@ raises, and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import Busy, QueueFull, TurnNotFound
 from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy
@@ -233,7 +233,6 @@ class Session:
     def _owed(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
         """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""
         self.head += 1
-        change: dict[str, object] = {"seq": self.head}
-        if unsaid is not None:
-            change |= {"reason": "error", "error": error, "check": unsaid.check()}
-        return done.model_copy(update=change)
+        if unsaid is None:
+            return replace(done, seq=self.head)
+        return replace(done, seq=self.head, reason="error", error=error, check=unsaid.check())

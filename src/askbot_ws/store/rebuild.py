@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -137,7 +137,7 @@ class Rebuild:
                     break
                 check = log.take(event)
                 if check and isinstance(event, Done):
-                    self._doubt(key, event.model_copy(update={"check": check, "reason": "interrupted", "error": None}))
+                    self._doubt(key, replace(event, check=check, reason="interrupted", error=None))
             self._cut(key, log.head)
             counted = (log.head, len(log.open), key)
             self._fresh.execute("UPDATE sessions SET head = ?, unfinished = ? WHERE key = ?", counted)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ..client import Answer, Asked, Damaged, connect
 from ..errors import AskbotError
+from ..frames import as_sent
 from .words import Exit, leave_pipe, note, say, why
 
 
@@ -83,7 +84,7 @@ async def _hear(asked: Asked, told: _Told, *, show: bool) -> None:
 def _report(told: _Told, fault: tuple[str, str] | None) -> dict[str, object]:
     """One object, whatever happened; its fields are those of the wire, times in milliseconds."""
     answer = told.answer
-    error = answer.error.model_dump(mode="json") if answer and answer.error else None
+    error = as_sent(answer.error) if answer and answer.error else None
     if fault and answer is None:
         error = {"code": fault[0], "message": fault[1]}
     return {
@@ -92,7 +93,7 @@ def _report(told: _Told, fault: tuple[str, str] | None) -> dict[str, object]:
         "turn": answer.turn if answer else None,
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,
-        "usage": answer.usage.model_dump(mode="json") if answer and answer.usage else None,
-        "timing": answer.timing.model_dump(mode="json") if answer and answer.timing else None,
+        "usage": as_sent(answer.usage) if answer and answer.usage else None,
+        "timing": as_sent(answer.timing) if answer and answer.timing else None,
         "error": error,
     }
