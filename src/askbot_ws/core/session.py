@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy
+from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy, slice_of
 from .context import Context
 from .log import PIECE
 from .prompt import Options
@@ -106,14 +106,14 @@ class Session:
     def text(self, turn: Turn, piece: str, *, now: float) -> list[Event]:
         """Take a piece of an answer."""
         text = turn.text(piece, now=now)
-        return self._token(turn, text) if text else []
+        return self._tokens(turn, text) if text else []
 
-    def _token(self, turn: Turn, text: str) -> list[Event]:
+    def _tokens(self, turn: Turn, text: str) -> list[Event]:
         if len(text) > PIECE:
             pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-            return [event for piece in pieces for event in self._token(turn, piece)]
+            return [event for piece in pieces for event in self._tokens(turn, piece)]
         self.head += len(text)
-        return [Token(session=self.id, seq=self.head, turn=turn.id, text=text)]
+        return [slice_of(self.id, turn.id, self.head, text)]
 
     def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""
@@ -133,7 +133,7 @@ class Session:
         if turn.state is State.ENDED:
             return []
         rest = turn.flush(now=now)
-        events = self._token(turn, rest) if rest else []
+        events = self._tokens(turn, rest) if rest else []
         turn.end()
         if turn is self.running:
             self.running = None

@@ -47,6 +47,9 @@ class State(Enum):
     ENDED = auto()
 
 
+ANSWERING = State.ANSWERING  # a name of the module's is found sooner
+
+
 def turn_at(seq: int) -> str:
     """The name of the turn whose question has this `seq`: a place in the log is a name that is never given twice."""
     return f"t{seq}"
@@ -97,7 +100,7 @@ class Turn:
 
         Empty where there is nothing, or where the turn has ended: a cancel and the upstream's text may cross.
         """
-        if self.state is not State.ANSWERING or not piece:
+        if self.state is not ANSWERING or not piece:
             return ""
         if self.half or not piece.isascii():
             piece = self._whole(piece)

@@ -19,12 +19,14 @@ from ..frames import Event, Token, encode
 from ..store import Store
 from .live import Live
 
+FEW = 50  # events that are no reason to look at the clock
 MANY = 128  # sessions with something to write: then their memory is in the processor's caches still
 
 log = structlog.get_logger(__name__)
 
 OnLost: TypeAlias = Callable[[Live, Sequence[Event], StoreError], None]
-Entries: TypeAlias = Sequence[tuple[Event, bytes]]
+Entry: TypeAlias = tuple[Event, bytes]
+Entries: TypeAlias = Sequence[Entry]
 Waiter: TypeAlias = tuple[Live | None, asyncio.Future[None]]  # None: it waits for all sessions
 
 
@@ -70,13 +72,17 @@ class Commits:
                     pending[-1] = join(last, event)
                 else:
                     pending.append(event)
+        self._flush_soon()
+
+    def add_text(self, live: Live, events: list[Event]) -> None:
+        """Add events from which nothing follows; the list is ours now. Of many sessions, they do not wait for the tick."""
+        if live in self._batch:
+            self.add(live, events)
+            return
+        self._batch[live] = events
         if not self._due:
             self._flush_soon()
-
-    def add_text(self, live: Live, events: Sequence[Event]) -> None:
-        """Add events from which nothing follows. Of many sessions, they are not kept for the tick's end."""
-        self.add(live, events)
-        if len(self._batch) >= MANY and not self._flying:
+        elif len(self._batch) >= MANY and not self._flying:
             self._write()
             self._due = True  # the flush that is scheduled is still to come
 
@@ -98,7 +104,8 @@ class Commits:
         """Wait until all there is, of all sessions, is stored, with what is owed. Raises `StoreError`."""
         for live in self._owing:
             self._batch.setdefault(live, [])
-        self._flush_soon()
+        if self._batch:
+            self._flush_soon()
         if self._due:
             await self._wait(None)
 
@@ -108,7 +115,7 @@ class Commits:
         await waiter
 
     def _flush_soon(self) -> None:
-        if not self._due and (self._batch or self._waiters):
+        if not self._due:
             self._due = True
             self._loop.call_soon(self._flush)
 
@@ -118,20 +125,23 @@ class Commits:
             return  # what was hurried is still on its way; `_land` comes back
         self._write()
         hurried, self._hurried = self._hurried, False
-        if self._nap is not None and not hurried and not self._flying:
-            self._rest(self._nap)
+        if (self._pace.pause or self._written >= FEW) and not (hurried or self._flying):
+            self._rest()
 
     def _write(self) -> None:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
         batch, self._batch = self._batch, {}
         waiters, self._waiters = self._waiters, []
         self._hurried = self._hurried or bool(waiters)
-        for live in self._owing:
-            batch.setdefault(live, [])
-        self._flying = {
-            live: [(event, encode(event)) for event in live.owed + events] for live, events in batch.items()
-        }
-        entries = [entry for entries in self._flying.values() for entry in entries]
+        if self._owing:
+            batch = {live: [] for live in self._owing} | batch
+        flying: dict[Live, Entries] = {}
+        entries: list[Entry] = []
+        for live, events in batch.items():
+            mine = [(event, encode(event)) for event in (live.owed + events if live.owed else events)]
+            flying[live] = mine
+            entries += mine
+        self._flying = flying
         self._written += len(entries)
         try:
             storing = self._store.append(entries)
@@ -148,12 +158,12 @@ class Commits:
             task = asyncio.ensure_future(storing)
             task.add_done_callback(lambda done: self._land(waiters, _error_of(done)))
 
-    def _rest(self, nap: Callable[[float], None]) -> None:
+    def _rest(self) -> None:
         """Where there is much to do, let more of it come before the next look: it costs less together."""
         now = time.monotonic()
         pause = self._woke + self._pace.pause - now
-        if pause > 0:
-            nap(pause)
+        if pause > 0 and self._nap is not None:
+            self._nap(pause)
             now = time.monotonic()
         self._woke = now
         self._pace.add(self._written, now=now)
@@ -164,28 +174,25 @@ class Commits:
         self._due = False
         if error is None:
             for live, entries in landed.items():
-                self._show(live, entries)
-            _tell(waiters, None)
+                fresh = entries
+                if live.owed:
+                    fresh = entries[len(live.owed) :]
+                    self.waive(live)
+                if fresh:
+                    live.session.stored(fresh[-1][0].seq)
+                    live.wake(fresh[0][0].start, fresh)
         else:
             for live, entries in landed.items():
                 self._lose(live, entries, error)
             later = [waiter for waiter in self._waiters if waiter[0] in landed]  # what they wait for is lost as well
             self._waiters = [waiter for waiter in self._waiters if waiter[0] not in landed]
             _tell([waiter for waiter in (*waiters, *later) if waiter[0] is None or waiter[0] in landed], error)
-            _tell(waiters, None)
+        _tell(waiters, None)
         for live in landed:
             if not live.readers:  # whoever is read is not at rest
                 self._on_landed(live)
-        self._flush_soon()
-
-    def _show(self, live: Live, entries: Entries) -> None:
-        fresh = entries
-        if live.owed:
-            fresh = entries[len(live.owed) :]
-            self.waive(live)
-        if fresh:
-            live.session.stored(fresh[-1][0].seq)
-            live.wake(fresh[0][0].start, fresh)
+        if self._batch or self._waiters:
+            self._flush_soon()
 
     def _lose(self, live: Live, entries: Entries, error: StoreError) -> None:
         lost = [event for event, _ in entries[len(live.owed) :]] + self._batch.pop(live, [])

@@ -41,19 +41,20 @@ class Reading:
 
     def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
         """The log has grown."""
-        if self.cursor is None or not self._socket.writable:
+        cursor, socket = self.cursor, self._socket
+        if cursor is None or socket.paused_at is not None:
             return
+        single = len(frames) == 1
         if (
-            (len(frames) == 1 or _light(frames))
-            and self._catching_up is None
-            and self.cursor.covers(start, frames[-1][0].seq)
+            self._catching_up is not None
+            or not (single or _light(frames))
+            or not cursor.covers(start, frames[-1][0].seq)
         ):
-            if len(frames) == 1:
-                self._socket.write(frames[0][1])
-            else:
-                self._socket.write_all([frame for _, frame in frames])
-        else:
             self.pump()
+        elif single:
+            socket.write(frames[0][1])
+        else:
+            socket.write_all([frame for _, frame in frames])
 
     def told(self, frame: Frame) -> None:
         """Something that is not in the log."""

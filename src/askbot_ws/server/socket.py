@@ -13,10 +13,14 @@ HANDSHAKE = 64 * 1024  # bytes that a request may have; 128 headers of 8 KiB eac
 PONGS = 64 * 1024  # bytes of them that are kept for one who does not read
 
 
+SHORT = [bytes((0x81, length)) for length in range(126)]
+OPEN = State.OPEN  # a name of the module's is found sooner
+
+
 def text_header(length: int) -> bytes:
     """What stands before a server's text frame of so many bytes, in one piece (RFC 6455, 5.2)."""
     if length < 126:
-        return bytes((0x81, length))
+        return SHORT[length]
     return struct.pack("!BBH", 0x81, 126, length) if length < 1 << 16 else struct.pack("!BBQ", 0x81, 127, length)
 
 
@@ -67,17 +71,18 @@ class Socket(ServerConnection):
     def write(self, frame: bytes) -> None:
         """Send a text frame at once: no task, no queue. Whoever writes much looks at `writable` in between."""
         self.sent_at = self.loop.time()
-        if self.protocol.state is not State.OPEN:
+        protocol, length = self.protocol, len(frame)
+        if protocol.state is not OPEN:
             return
-        if self.protocol.extensions:  # compression: `websockets` knows how
-            self.protocol.send_text(frame)
+        if protocol.extensions:  # compression: `websockets` knows how
+            protocol.send_text(frame)
             self.send_data()
         else:
-            self.transport.write(text_header(len(frame)) + frame)
+            self.transport.write((SHORT[length] if length < 126 else text_header(length)) + frame)
 
     def write_all(self, frames: Sequence[bytes]) -> None:
         """Send frames in one write."""
-        if self.protocol.extensions or self.protocol.state is not State.OPEN:
+        if self.protocol.extensions or self.protocol.state is not OPEN:
             for frame in frames:
                 self.write(frame)
         else:

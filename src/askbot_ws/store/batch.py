@@ -22,14 +22,14 @@ def heads(events: Sequence[tuple[Event, bytes]], sessions: Mapping[str, Kept]) -
     """
     found: dict[str, int] = {}
     for event, _ in events:
-        session = event.session
+        session, seq = event.session, event.seq
         kept = sessions.get(session)
         if kept is None:
             raise ValueError(f"the log of session {session} is neither created nor loaded")
-        head = found.get(session, kept.log.head)
+        head = found.get(session) or kept.log.head
         if event.start == head:
-            found[session] = event.seq
-        elif event.seq <= kept.log.head:
+            found[session] = seq
+        elif seq <= kept.log.head:
             found[session] = head  # shown, but never stored: see `Store.append`
         else:
             raise ValueError(f"the log of session {session} is at {head}, the event begins at {event.start}")

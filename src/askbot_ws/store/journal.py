@@ -89,8 +89,7 @@ class Journal:
         """Add records, all or none, with one write; `heads` says where they leave their sessions. Raises OSError."""
         parts: list[bytes] = []
         for payload in payloads:
-            parts.append(HEADER.pack(len(payload), crc32(payload)))
-            parts.append(payload)
+            parts += (HEADER.pack(len(payload), crc32(payload)), payload)
         segment = self._active or self._begin()
         try:
             segment.write(b"".join(parts))

@@ -185,10 +185,11 @@ class SQLiteStore:
     def _take(self, events: Sequence[Encoded]) -> None:
         due: list[str] = []
         for event, _ in events:
-            held = self._held[event.session]
+            session = event.session
+            held = self._held[session]
             held.log.add(event)
             if type(event) is Done or event.seq - held.settled > LONG:
-                due.append(event.session)
+                due.append(session)
         if due:
             self.settler.soon(due)
 

@@ -232,13 +232,24 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a read."""
-        if self._exchange is None or self._answer.cancelled() or self._transport.is_closing():
+        exchange = self._exchange
+        if exchange is None or self._answer.cancelled() or self._transport.is_closing():
             self.close()  # nobody asked, or nobody wants to know any more
-        else:
-            self._feed(self._exchange, data)
-            if len(data) >= FULL:  # libuv would read on and on
-                self._transport.pause_reading()
-                self._loop.call_later(len(data) / FASTEST, self._read_on)
+            return
+        try:
+            want = exchange.feed(data)
+        except Exception as error:  # noqa: BLE001  the loop would only log it; it belongs to the task that waits
+            self._fail(error)
+            return
+        if exchange.ended:
+            self._release(exchange)
+        elif want is not None:
+            self._wind_down(exchange, want)
+        elif not self._grace:
+            self._deadline.at = self._loop.time() + self._patience
+        if len(data) >= FULL:  # libuv would read on and on
+            self._transport.pause_reading()
+            self._loop.call_later(len(data) / FASTEST, self._read_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
@@ -259,19 +270,6 @@ class Connection(asyncio.Protocol):
     def _read_on(self) -> None:
         if not self._transport.is_closing():
             self._transport.resume_reading()
-
-    def _feed(self, exchange: Exchange, data: bytes) -> None:
-        try:
-            want = exchange.feed(data)
-        except Exception as error:  # noqa: BLE001  the loop would only log it; it belongs to the task that waits
-            self._fail(error)
-            return
-        if exchange.ended:
-            self._release(exchange)
-        elif want is not None:
-            self._wind_down(exchange, want)
-        elif not self._grace:
-            self._deadline.at = self._loop.time() + self._patience
 
     def _wind_down(self, exchange: Exchange, want: float) -> None:
         """Wait a little for what is still welcome, or, aside, for the body's end: then the connection lives on."""

@@ -48,7 +48,10 @@ class Answer:
     def take(self, data: bytes) -> float | None:
         """A sink: take a piece of the body, say for how long more of it is welcome."""
         decoder = self._decoder
-        self._show(decoder.feed(data))
+        text = decoder.feed(data)
+        if text:
+            self.began = True
+            self._on_text(text)
         if not (decoder.finish_reason or decoder.done or decoder.error):
             return None
         if decoder.over:
@@ -58,7 +61,9 @@ class Answer:
 
     def end(self) -> Ending:
         """The body has ended."""
-        self._show(self._decoder.end())
+        if text := self._decoder.end():
+            self.began = True
+            self._on_text(text)
         return self.ending()
 
     def ending(self) -> Ending:
@@ -72,11 +77,6 @@ class Answer:
     def complete(self) -> bool:
         """Whether all of the text is here."""
         return self._decoder.reason is not None
-
-    def _show(self, text: str) -> None:
-        if text:
-            self.began = True
-            self._on_text(text)
 
     def _left(self) -> float:
         now = asyncio.get_running_loop().time()

@@ -86,6 +86,8 @@ class Decoder:
         """Take a piece of the body. Returns the text of all that it completed."""
         if self._after_cr or b"\r" in data:
             data = self._with_newlines(data)
+        if not self._pending and data.find(b"\n\n") == len(data) - 2 >= 0:  # one event, as most reads bring
+            return "" if self.done or self.error else self._event(data[:-2])
         *events, self._pending = (self._pending + data).split(b"\n\n")
         text = ""
         for event in events:
