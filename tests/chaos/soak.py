@@ -29,7 +29,7 @@ from .talker import Talker
 from .world import World, world
 
 MIB = 2**20
-SEGMENTS = 4 * 8 * MIB  # bytes that the journal may have: the active segment and those that wait to be settled
+SEGMENTS = 4 * 32 * MIB  # bytes that the journal may have: the active segment and those that wait to be settled
 GROWTH, ALLOWED = 1.10, 5 * MIB
 RESTING = 20  # sessions that stay
 FLAGS = ("--memory", "64KiB", "--heartbeat", "1s", "--reader-timeout", "6s")

@@ -75,7 +75,7 @@ class Commits:
         self._flush_soon()
 
     def add_text(self, live: Live, events: list[Event]) -> None:
-        """Add events from which nothing follows; the list is ours now. Of many sessions, they don't wait for the tick."""
+        """Add events from which nothing follows; the list is ours now. Of many sessions, not for the tick's end."""
         if live in self._batch:
             self.add(live, events)
             return

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from zlib import crc32
 
-SEGMENT = 8 * 1024 * 1024  # bytes after which a new segment is begun
+SEGMENT = 32 * 1024 * 1024  # bytes after which a new segment is begun, and all that is in the old one settled
 HEADER = struct.Struct("<II")
 FORGET = b"-"
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

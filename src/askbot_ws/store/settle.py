@@ -23,6 +23,7 @@ from .worker import Worker
 
 KEEP = 4 * 1024  # bytes of settled events that stay in memory, a session
 PAUSE_S = 0.05  # turns that end within it go into one transaction
+SOME = 100  # sessions in one transaction
 RETRY_S = 30.0  # the longest wait before what failed is tried again
 
 log = structlog.get_logger(__name__)
@@ -101,20 +102,28 @@ class Settler:
     async def now(self) -> None:
         """Settle all that is due, and remove what the journal then no longer needs. Raises `StoreError`."""
         async with self._writing:
-            due, doomed = self._due, frozenset(self._doomed)
-            self._due = {}
-            marks = [(held, held.log.head) for held in due.values()]
-            parts = [tables.Part(session, held.log.slices(after=held.settled)) for session, held in due.items()]
+            due, self._due = [*self._due.items()], {}
             try:
-                if parts or doomed:
-                    await self._writer.run(partial(_write, parts=parts, doomed=doomed, now=self._clock()))
+                while due or self._doomed:
+                    await self._some(
+                        [(session, held) for session, held in due[:SOME] if self._held.get(session) is held]
+                    )
+                    del due[:SOME]
             except BaseException:
-                self.soon([session for session, held in due.items() if self._held.get(session) is held])
+                self.soon([session for session, held in due if self._held.get(session) is held])
                 raise
-            self._doomed -= doomed
-            for held, head in marks:
-                self._settled(held, head)
             self._trim()
+
+    async def _some(self, due: Sequence[tuple[str, Held]]) -> None:
+        """One transaction. Never of very many sessions: the loop would wait for it."""
+        doomed = frozenset(self._doomed)
+        marks = [(held, held.log.head) for _, held in due]
+        parts = [tables.Part(session, held.log.slices(after=held.settled)) for session, held in due]
+        if parts or doomed:
+            await self._writer.run(partial(_write, parts=parts, doomed=doomed, now=self._clock()))
+        self._doomed -= doomed
+        for held, head in marks:
+            self._settled(held, head)
 
     def _settled(self, held: Held, head: int) -> None:
         session = held.log.session
