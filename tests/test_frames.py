@@ -138,7 +138,7 @@ client_frames = st.one_of(
     st.builds(Attach, id=maybe_name, session=sessions, after=st.none() | seqs),
     st.builds(Detach, **command),
     st.builds(Forget, id=maybe_name, session=sessions),
-    st.builds(Ping, **command),
+    st.builds(Ping, id=maybe_name),
 )
 
 DONE = Done(

@@ -6,8 +6,9 @@ UTC. This module converts, nobody else does.
 
 from __future__ import annotations
 
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, dataclass_transform, get_type_hints
 
 import orjson
 from pydantic import (
@@ -20,9 +21,8 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
-from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, from_json, to_json
+from pydantic_core import ErrorDetails, SchemaSerializer, from_json
 
 from .errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
 
@@ -73,15 +73,19 @@ def _absent(value: object) -> bool:
     return value is None
 
 
-def _optional() -> Any:
-    """A field that is left out on the wire where it has no value."""
-    return Field(default=None, exclude_if=_absent)
+Maybe: TypeAlias = Annotated[T | None, Field(exclude_if=_absent)]
+"""A field that is left out on the wire where it has no value."""
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+@dataclass_transform(kw_only_default=True, frozen_default=True)
 def _frame(cls: type[T]) -> type[T]:
-    """A dataclass that checks its fields. With slots, as logs keep events in memory: a model takes five times that."""
-    return cast("type[T]", dataclass(config=_CONFIG, frozen=True, slots=True, kw_only=True)(cls))
+    """A dataclass with slots, as logs keep events in memory: a model would take five times that.
+
+    What comes from elsewhere is checked when it is decoded, what is made here by those who check this code.
+    """
+    made = dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+    return made
 
 
 @_frame
@@ -111,10 +115,10 @@ class Question(Logged):
     """A turn begins. It is also the acknowledgement of an `ask`."""
 
     type: Literal["question"] = "question"
-    id: FrameId | None = _optional()
+    id: Maybe[FrameId] = None
     text: str
     created: Moment
-    replaces: TurnId | None = _optional()
+    replaces: Maybe[TurnId] = None
 
 
 @_frame
@@ -175,7 +179,7 @@ class Done(Logged):
     usage: Usage | None
     timing: Timing
     check: Check
-    error: Failure | None = _optional()
+    error: Maybe[Failure] = None
 
 
 Event: TypeAlias = Question | Token | Done
@@ -216,8 +220,8 @@ class Error(Frame):
     message: str
     retryable: bool
     retry_after: Seconds | None = None
-    id: FrameId | None = _optional()
-    session: SessionId | None = _optional()
+    id: Maybe[FrameId] = None
+    session: Maybe[SessionId] = None
 
 
 @_frame
@@ -246,7 +250,7 @@ class History(Frame):
 
     type: Literal["history"] = "history"
     session: SessionId
-    id: FrameId | None = _optional()
+    id: Maybe[FrameId] = None
     turns: list[TurnRecord]
     more: bool
 
@@ -264,7 +268,7 @@ class Pong(Frame):
     """The answer to a `ping`."""
 
     type: Literal["pong"] = "pong"
-    id: FrameId | None = _optional()
+    id: Maybe[FrameId] = None
 
 
 @_frame
@@ -283,14 +287,14 @@ ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | Goi
 class Command(Frame):
     """A client's frame. `id` is repeated by the answer or the error."""
 
-    id: FrameId | None = _optional()
+    id: Maybe[FrameId] = None
 
 
 @_frame
 class About(Command):
     """A command about an attached session; `session` may be left out where there is but one."""
 
-    session: SessionId | None = _optional()
+    session: Maybe[SessionId] = None
 
 
 @_frame
@@ -299,9 +303,9 @@ class Ask(About):
 
     type: Literal["ask"] = "ask"
     text: str
-    model: Annotated[str, Field(min_length=1, max_length=200)] | None = _optional()
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = _optional()
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = _optional()
+    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
+    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
+    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     when_busy: WhenBusy = "queue"
 
 
@@ -310,7 +314,7 @@ class Cancel(About):
     """Stop a turn; without `turn`, the running one."""
 
     type: Literal["cancel"] = "cancel"
-    turn: TurnId | None = _optional()
+    turn: Maybe[TurnId] = None
 
 
 @_frame
@@ -318,7 +322,7 @@ class Retry(About):
     """Ask a turn's question again; without `turn`, the last one's."""
 
     type: Literal["retry"] = "retry"
-    turn: TurnId | None = _optional()
+    turn: Maybe[TurnId] = None
 
 
 @_frame
@@ -335,7 +339,7 @@ class HistoryRequest(About):
     """Ask for the turns whose questions stand before the place `before`."""
 
     type: Literal["history"] = "history"
-    before: Seq | None = _optional()
+    before: Maybe[Seq] = None
     limit: Annotated[int, Field(ge=1, le=50)] = 50
 
 
@@ -345,7 +349,7 @@ class Attach(Command):
 
     type: Literal["attach"] = "attach"
     session: SessionId
-    after: Seq | None = _optional()
+    after: Maybe[Seq] = None
 
 
 @_frame
@@ -434,25 +438,21 @@ def type_of(model: type[Frame]) -> str:
 
 def fields_of(model: type[Frame]) -> dict[str, FieldInfo]:
     """A frame's fields, by the names that they have here."""
-    if not is_pydantic_dataclass(model):
-        raise TypeError(f"{model} is no frame")
-    return model.__pydantic_fields__
+    hints = get_type_hints(model, include_extras=True)
+    return {
+        field.name: FieldInfo.from_annotation(hints[field.name])
+        if field.default is MISSING
+        else FieldInfo.from_annotated_attribute(hints[field.name], field.default)
+        for field in fields(model)
+    }
 
-
-_new, _set = object.__new__, object.__setattr__
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
-
-def slice_of(session: str, turn: str, seq: int, text: str) -> Token:
-    """A slice of which all is known to be right: to check it would take as long as to write it down."""
-    made = _new(Token)
-    _set(made, "session", session)
-    _set(made, "turn", turn)
-    _set(made, "seq", seq)
-    _set(made, "type", "token")
-    _set(made, "text", text)
-    return made
+_serializers: dict[type[Frame], SchemaSerializer] = {
+    model: TypeAdapter(model).serializer
+    for model in (*ServerFrame.__args__, *ClientFrame.__args__, Failure, Timing, Usage)
+}
 
 
 def encode(frame: Frame) -> bytes:
@@ -461,7 +461,7 @@ def encode(frame: Frame) -> bytes:
         return orjson.dumps(
             {"session": frame.session, "seq": frame.seq, "turn": frame.turn, "type": "token", "text": frame.text}
         )
-    return to_json(frame, by_alias=True)
+    return _serializers[type(frame)].to_json(frame, by_alias=True)
 
 
 def as_sent(frame: Frame) -> dict[str, Any]:

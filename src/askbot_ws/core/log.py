@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from ..frames import Event, Token, slice_of
+from ..frames import Event, Token
 
 SLICE = 32 * 1024  # bytes of text in one frame
 PIECE = SLICE // 4  # code points that surely fit into one
@@ -72,7 +72,7 @@ class Log:
             self._texts.insert(0, last.text)
             self._events.pop()
         text = "".join(self._texts)
-        self._events.append(slice_of(self.session, self._turn, self.head, text))
+        self._events.append(Token(session=self.session, turn=self._turn, seq=self.head, text=text))
         self._texts.clear()
 
     def read(self, *, after: int, limit: int = SLICE) -> list[Event]:
@@ -121,16 +121,17 @@ def weight(event: Event) -> int:
 
 def join(one: Token, other: Token) -> Token:
     """Two neighbouring slices of one answer as one."""
-    return slice_of(one.session, one.turn, other.seq, one.text + other.text)
+    return Token(session=one.session, turn=one.turn, seq=other.seq, text=one.text + other.text)
 
 
 def _whole(run: Sequence[Token]) -> Token:
-    return slice_of(run[0].session, run[0].turn, run[-1].seq, "".join([one.text for one in run]))
+    text = "".join([token.text for token in run])
+    return Token(session=run[0].session, turn=run[0].turn, seq=run[-1].seq, text=text)
 
 
 def cut(token: Token, *, after: int) -> Token:
     """What follows `after` of a slice that contains that place."""
-    return slice_of(token.session, token.turn, token.seq, token.text[after - token.start :])
+    return Token(session=token.session, turn=token.turn, seq=token.seq, text=token.text[after - token.start :])
 
 
 def shorten(token: Token, *, limit: int) -> Token:
@@ -138,7 +139,7 @@ def shorten(token: Token, *, limit: int) -> Token:
     if size(token.text) <= limit:
         return token
     text = token.text.encode()[:limit].decode(errors="ignore") or token.text[0]
-    return slice_of(token.session, token.turn, token.start + len(text), text)
+    return Token(session=token.session, turn=token.turn, seq=token.start + len(text), text=text)
 
 
 def merge(events: Sequence[Event], *, after: int, limit: int = SLICE) -> list[Event]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy, slice_of
+from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy
 from .context import Context
 from .log import PIECE
 from .prompt import Options
@@ -113,7 +113,7 @@ class Session:
             pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
             return [event for piece in pieces for event in self._tokens(turn, piece)]
         self.head += len(text)
-        return [slice_of(self.id, turn.id, self.head, text)]
+        return [Token(session=self.id, turn=turn.id, seq=self.head, text=text)]
 
     def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""

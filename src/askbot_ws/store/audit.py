@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,8 +73,10 @@ def event_of(session: str, row: Sequence[Any]) -> Event | None:
     """The event in a row of `COLUMNS`; None where the row does not hold one, whatever it is."""
     seq, turn, kind, ask, body = row
     try:
-        event = Token(session=session, turn=turn, seq=seq, text=body) if kind == "token" else decode_event(body)
-    except ValidationError:
+        if kind == "token":
+            body = json.dumps({"type": kind, "session": session, "turn": turn, "seq": seq, "text": body})
+        event = decode_event(body)
+    except (TypeError, ValidationError):
         return None
     id = event.id if isinstance(event, Question) else None
     same = (event.session, event.seq, event.turn, event.type, id) == (session, seq, turn, kind, ask)

@@ -11,7 +11,6 @@ import json
 from typing import Any, Literal, TypeAlias, cast
 
 import orjson
-from pydantic import ValidationError
 
 from ..errors import UpstreamError
 from ..frames import Usage
@@ -78,9 +77,11 @@ class Decoder:
     def usage(self) -> Usage | None:
         """What the provider counted, as far as it makes sense."""
         try:
-            return Usage(input_tokens=self._usage["prompt_tokens"], output_tokens=self._usage["completion_tokens"])
-        except (LookupError, TypeError, ValidationError):
+            counted, made = self._usage["prompt_tokens"], self._usage["completion_tokens"]
+        except (LookupError, TypeError):
             return None
+        sound = all(type(count) is int and count >= 0 for count in (counted, made))
+        return Usage(input_tokens=counted, output_tokens=made) if sound else None
 
     def feed(self, data: bytes) -> str:
         """Take a piece of the body. Returns the text of all that it completed."""
