@@ -47,3 +47,19 @@ def test_a_wheel_keeps_nobody_alive() -> None:
 
     assert wheel.due(10.0) == [stays]
     assert wheel.due(20.0) == []
+
+
+def test_nobody_looks_before_it_can_be_time() -> None:
+    """So that a server with nothing to do sleeps."""
+    wheel = Wheel[Thing](0.5, now=10.0)
+    assert wheel.wait(10.0, most=20.0) == 20.0
+    near, far = Thing(), Thing()
+    wheel.put(far, 17.0)
+    assert wheel.wait(10.0, most=3.0) == 3.0
+    wheel.put(near, 12.0)
+
+    wait = wheel.wait(10.0, most=20.0)
+    assert 2.0 <= wait <= 2.5
+    assert wheel.due(10.0 + wait) == [near]
+    assert wheel.wait(100.0, most=20.0) == 0.0
+    assert wheel.due(100.0) == [far]

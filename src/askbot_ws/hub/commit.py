@@ -132,7 +132,8 @@ class Commits:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
         batch, self._batch = self._batch, {}
         waiters, self._waiters = self._waiters, []
-        self._hurried = self._hurried or bool(waiters)
+        if waiters:
+            self._hurried = True
         if self._owing:
             batch = {live: [] for live in self._owing} | batch
         flying: dict[Live, Entries] = {}
@@ -181,16 +182,18 @@ class Commits:
                 if fresh:
                     live.session.stored(fresh[-1][0].seq)
                     live.wake(fresh[0][0].start, fresh)
+                if not live.readers:  # whoever is read is not at rest
+                    self._on_landed(live)
         else:
             for live, entries in landed.items():
                 self._lose(live, entries, error)
             later = [waiter for waiter in self._waiters if waiter[0] in landed]  # what they wait for is lost as well
             self._waiters = [waiter for waiter in self._waiters if waiter[0] not in landed]
             _tell([waiter for waiter in (*waiters, *later) if waiter[0] is None or waiter[0] in landed], error)
-        _tell(waiters, None)
-        for live in landed:
-            if not live.readers:  # whoever is read is not at rest
+            for live in landed:
                 self._on_landed(live)
+        if waiters:
+            _tell(waiters, None)
         if self._batch or self._waiters:
             self._flush_soon()
 

@@ -67,6 +67,7 @@ class Server:
         self._listener: Listener
         step = min(0.1, settings.heartbeat / 4, settings.reader_timeout / 4)  # what is due together is sent together
         self._wheel = Wheel[Connection](step, now=asyncio.get_running_loop().time())
+        self._calm = min(settings.heartbeat, settings.reader_timeout)  # seconds in which a connection needs no look
         self._closing: set[asyncio.Task[None]] = set()
         self._ended = False
 
@@ -138,7 +139,7 @@ class Server:
         address = str(socket.remote_address[0]) if socket.remote_address else ""
         connection = Connection(socket, self._hub, self._terms)
         self._connections.add(connection)
-        self._wheel.put(connection, 0.0)
+        self._wheel.put(connection, asyncio.get_running_loop().time() + self._calm)
         self._addresses[address] += 1
         try:
             if not await self._turned_away(socket, address):
@@ -176,7 +177,7 @@ class Server:
         """Look at each connection when it may be time: one timer for all of them, and no look at who was just seen."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._wheel.step)
+            await asyncio.sleep(self._wheel.wait(loop.time(), most=self._calm))
             now = loop.time()
             for connection in self._wheel.due(now):
                 if connection not in self._connections:

@@ -22,6 +22,11 @@ class Wheel(Generic[T]):
         slot = max(int(at / self.step), self._turned) + 1
         self._slots.setdefault(slot, []).append(ref(thing))
 
+    def wait(self, now: float, *, most: float) -> float:
+        """For how many seconds nobody's time can come."""
+        first = min(self._slots, default=None)
+        return most if first is None else min(most, max(0.0, first * self.step - now))
+
     def due(self, now: float) -> list[T]:
         """Those whose time has come, and who are still there. They are not on the wheel any more."""
         found: list[T] = []
