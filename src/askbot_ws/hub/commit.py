@@ -81,7 +81,8 @@ class Commits:
             return
         self._batch[live] = events
         if not self._due:
-            self._flush_soon()
+            self._due = True
+            self._loop.call_soon(self._flush)
         elif len(self._batch) >= MANY and not self._flying:
             self._write()
             self._due = True  # the flush that is scheduled is still to come
@@ -139,7 +140,9 @@ class Commits:
         flying: dict[Live, Entries] = {}
         entries: list[Entry] = []
         for live, events in batch.items():
-            mine = [(event, encode(event)) for event in (live.owed + events if live.owed else events)]
+            mine: list[Entry] = []
+            for event in live.owed + events if live.owed else events:
+                mine.append((event, encode(event)))  # noqa: PERF401  a comprehension is a call
             flying[live] = mine
             entries += mine
         self._flying = flying

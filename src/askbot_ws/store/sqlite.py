@@ -183,15 +183,12 @@ class SQLiteStore:
         self._take(events)
 
     def _take(self, events: Sequence[Encoded]) -> None:
-        due: list[str] = []
+        all_held = self._held
         for event, _ in events:
-            session = event.session
-            held = self._held[session]
+            held = all_held[event.session]
             held.log.add(event)
             if type(event) is Done or event.seq - held.settled > LONG:
-                due.append(session)
-        if due:
-            self.settler.soon(due)
+                self.settler.soon((event.session,))
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 

@@ -84,10 +84,11 @@ class Exchange:
             self._head += len(data)
             if self._head > MAX_HEAD:
                 raise UpstreamUnavailable from ProviderError("the response's headers do not end")
-        if not self._pieces:
+        pieces = self._pieces
+        if not pieces:
             return None
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
         return self._sink(body)
 
     def mute(self) -> None:

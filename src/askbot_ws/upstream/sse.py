@@ -116,9 +116,10 @@ class Decoder:
         if len(event) > MAX_EVENT:
             self.error = broken("an event that is too long")
             return ""
-        if self._before and event.startswith(self._before) and event.endswith(self._after):
+        before, after = self._before, self._after
+        if before and event.startswith(before) and event.endswith(after):
             try:
-                found: object = orjson.loads(event[len(self._before) : -len(self._after)])
+                found: object = orjson.loads(event[len(before) : -len(after)])
             except orjson.JSONDecodeError:
                 found = None  # it is not only the text that differs
             if isinstance(found, str):
