@@ -41,6 +41,7 @@ class FragileStore:
         self.stored: list[Event] = []  # all that is durable
         self.batches = 0
         self.sweeps = 0
+        self.lookups = 0  # of ids
         self.closed = False
         self._busy = False
 
@@ -99,6 +100,7 @@ class FragileStore:
         return await self.inner.turns(session, before=before, limit=limit)
 
     async def asked(self, session: str, id: str) -> str | None:
+        self.lookups += 1
         await asyncio.sleep(0)
         return await self.inner.asked(session, id)
 

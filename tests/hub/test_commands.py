@@ -58,6 +58,30 @@ async def test_a_question_sent_again_after_the_session_left_the_memory_is_not_as
     assert (len(upstream.prompts), again.events) == (60, [])
 
 
+@pytest.mark.parametrize("turns", [3, 49, 50, 60, 300])
+async def test_the_store_is_asked_only_for_ids_that_may_have_been_forgotten(turns: int) -> None:
+    """It would cost each question a query; and a repeated id is known either way."""
+    store, upstream = FragileStore(), ScriptedUpstream()
+    async with hub_of(upstream=upstream, store=store, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        for number in range(turns):
+            await ask(hub, ear, "why?", id=f"q{number}")
+            await ear.done(number + 1)
+        assert (store.lookups > 0) == (turns > 256)
+        hub.detach(ear.live, ear)
+        await rounds()
+        again = listen(hub, await hub.open(ear.live.id))
+        before = store.lookups
+        await ask(hub, again, "why?", id="new")
+        await again.done()
+        assert (store.lookups > before) == (turns >= 50)
+        for number in (0, turns - 1):
+            await hub.ask(again.live, Ask(id=f"q{number}", text="why?"))
+        await rounds()
+
+    assert len(upstream.prompts) == turns + 1
+
+
 async def test_one_id_is_one_question() -> None:
     """The same id with another text is a client's mistake, and named as one."""
     async with hub_of() as hub:

@@ -43,6 +43,7 @@ class Session:
     waiting: list[Turn] = field(default_factory=list[Turn])  # few: a deque would have room for sixty
     ended: dict[int, Turn] = field(default_factory=dict[int, Turn])  # by the place of their `done`, until it is stored
     asked: dict[str, str] = field(default_factory=dict[str, str])  # id -> text of the newest questions
+    all_asked: bool = False  # those are all that there are
 
     @property
     def idle(self) -> bool:
@@ -94,6 +95,7 @@ class Session:
         self.asked[id] = text
         if len(self.asked) > REMEMBERED:
             del self.asked[next(iter(self.asked))]
+            self.all_asked = False
 
     def start(self, *, now: float) -> Turn | None:
         """The next turn may begin, if none runs and one waits."""

@@ -199,7 +199,7 @@ class Hub:
         if id is None:
             return False
         known = live.session.asked.get(id)
-        if known is None and live.log.head > 0:
+        if known is None and not live.session.all_asked:
             turn = await self.store.asked(live.id, id)
             known = None if turn is None else (await self._question(live, turn)).text
         if known is not None and text is not None and known != text:

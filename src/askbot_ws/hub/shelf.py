@@ -14,6 +14,8 @@ from ..store import Store
 from .live import Live
 from .policy import Policy
 
+LOOKED_AT = 50  # of the newest turns, when a session is loaded, for the ids of their questions
+
 
 class Shelf:
     """Live sessions by their ids."""
@@ -43,6 +45,7 @@ class Shelf:
         """A new session. It costs the store nothing until its first question."""
         id = secrets.token_urlsafe(16)
         live = self._live[id] = Live(self._session(id, context=Context()), self._store.create(id))
+        live.session.all_asked = True
         return live
 
     async def open(self, session: str) -> Live:
@@ -57,9 +60,11 @@ class Shelf:
     async def _load(self, id: str) -> Live:
         found = await self._store.load(id)
         session = self._session(id, head=found.head)
-        for turn in await self._store.turns(id, limit=50):
+        turns = await self._store.turns(id, limit=LOOKED_AT)
+        for turn in turns:
             if turn.id is not None:
                 session.remember(turn.id, turn.text)
+        session.all_asked = len(turns) < LOOKED_AT
         live = self._live[id] = Live(session, found)
         return live
 
