@@ -1,4 +1,4 @@
-"""Every frame of askbot.v1: one model each, from which decoding, encoding and the schema follow.
+"""Every frame of askbot.v1: one dataclass each, from which decoding, encoding and the schema follow.
 
 Inside the program time is in seconds; on the wire durations are whole milliseconds and moments are RFC 3339 in
 UTC. This module converts, nobody else does.
@@ -386,7 +386,7 @@ _event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="t
 def decode_client(data: str | bytes) -> ClientFrame:
     """Read a client's frame. Raises a `FrameError` that names what is wrong, with the frame's id if it has one."""
     try:
-        return _client.validate_json(data)
+        return cast("ClientFrame", _client.validator.validate_json(data))
     except ValidationError as error:
         raise _frame_error(data, error.errors(include_url=False, include_context=False)[0]) from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self, TypeAlias, cast
@@ -10,9 +9,6 @@ from typing import Literal, Self, TypeAlias, cast
 import orjson
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +21,7 @@ class Message:
     @property
     def encoded(self) -> bytes:
         """As the provider wants it, and as it is kept: a long history costs nothing to send again."""
-        # not by orjson: it leaves room in what it returns, and these are kept
-        return _encode({"role": self.role, "content": self.text}).encode()
+        return b'{"role":"%b","content":%b}' % (self.role.encode(), orjson.dumps(self.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,10 @@ class Commits:
         if self._due:
             await self._wait(None)
 
-    async def _wait(self, live: Live | None) -> None:
-        waiter = self._loop.create_future()
+    def _wait(self, live: Live | None) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append((live, waiter))
-        await waiter
+        return waiter
 
     def _flush_soon(self) -> None:
         if not self._due:

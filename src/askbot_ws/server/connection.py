@@ -93,10 +93,11 @@ class Connection:
         frames = 0
         try:
             await self._enter()
-            async for data in self.socket:
+            going = True
+            while going:  # `async for` would be one more generator in memory, and to go through
+                data = await self.socket.recv()
                 frames += 1
-                if not await self._take(data):
-                    break
+                going = await self._take(data)
         except ConnectionClosed:
             pass
         except Exception:  # the other edge: a fault in one connection is that connection's
