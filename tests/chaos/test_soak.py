@@ -34,7 +34,7 @@ FLAT = [Sample(float(at), 60 * MIB, 50 * MIB, 30, 5, 12, 4 * MIB, MIB) for at in
         (FLAT, FLAT[0], None),
         ([replace(one, rss=one.rss + int(one.at) * MIB // 4) for one in FLAT], FLAT[0], "RSS grows"),
         ([replace(one, database=one.database + int(one.at) * MIB // 8) for one in FLAT], FLAT[0], "database grows"),
-        ([replace(one, journal=40 * MIB) for one in FLAT], FLAT[0], "the journal has"),
+        ([replace(one, journal=160 * MIB) for one in FLAT], FLAT[0], "the journal has"),
         (FLAT, replace(FLAT[0], fds=40), "not given back"),
     ],
 )
