@@ -90,7 +90,7 @@ class Calls:
 
 
 async def test_a_token_costs_no_more_calls_than_it_did(tmp_path: Path) -> None:
-    """From a read of the provider's socket to the reader: 52 were counted on Python 3.11."""
+    """From a read of the provider's socket to the reader: 53 were counted on Python 3.11."""
     provider, reader, calls = Provider(), Reader(), Calls()
     async with Hub(SQLiteStore(tmp_path / "a.db"), provider, Policy()) as hub:
         for _ in range(STREAMS):

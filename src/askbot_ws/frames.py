@@ -64,7 +64,6 @@ Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnId = Annotated[str, Field(min_length=1, max_length=64)]
-_CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
 Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
 WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]
 
@@ -76,6 +75,8 @@ def _absent(value: object) -> bool:
 Maybe: TypeAlias = Annotated[T | None, Field(exclude_if=_absent)]
 """A field that is left out on the wire where it has no value."""
 
+_CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
+
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def _frame(cls: type[T]) -> type[T]:
@@ -85,7 +86,7 @@ def _frame(cls: type[T]) -> type[T]:
     too, who see to it that none is changed: a frozen dataclass takes more than twice as long to make.
     """
     made = dataclass(unsafe_hash=True, slots=True, kw_only=True)(cls)
-    made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+    made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]  # pydantic looks for it
     return made
 
 
@@ -434,7 +435,7 @@ def _id_of(data: str | bytes) -> str | None:
 
 def type_of(model: type[Frame]) -> str:
     """What a frame's `type` is."""
-    return str(fields_of(model)["type"].default)
+    return str(next(field.default for field in fields(model) if field.name == "type"))
 
 
 def fields_of(model: type[Frame]) -> dict[str, FieldInfo]:

@@ -49,29 +49,28 @@ class Context:
     def add(self, turn: Turn, *, budget: int) -> None:
         """A turn has ended. One without an answer would only confuse the model."""
         if turn.beginning is not None or len(turn.answer) > budget:
-            self._drop(len(self.turns))  # it does not fit, and what was before it would be out of place
-            self.whole = False
+            self.turns.clear()
+            self.encoded, self.whole = b"", False  # it does not fit, and what was before it would be out of place
         elif turn.answer:
             encoded = exchange(turn.question, turn.answer.decode())
             self.turns.append((turn.seq, len(encoded)))
             self.encoded += encoded
-            self._drop(len(self.turns) - self._newest(budget))
-
-    def _drop(self, count: int) -> None:
-        """The oldest leave."""
-        if count:
-            self.encoded = self.encoded[self._size(self.turns[:count]) :]
-            del self.turns[:count]
-            self.whole = False
+            count, size = self._surplus(budget)
+            if count:
+                del self.turns[:count]
+                self.encoded, self.whole = self.encoded[size:], False
 
     def replace(self, place: int) -> None:
         """The turn whose question is at `place` leaves, and every turn after it."""
+        size = 0
         while self.turns and self.turns[-1][0] >= place:
-            _, size = self.turns.pop()
-            self.encoded = self.encoded[:-size]
+            size += self.turns.pop()[1]
+        self.encoded = self.encoded[: self.weight - size]
 
     def older(self, turns: Sequence[TurnRecord], *, budget: int) -> bool:
         """Take the turns before those known, from the store, oldest first; says whether more are wanted."""
+        found: list[tuple[int, bytes]] = []  # newest first
+        room = budget - self.weight
         for turn in reversed(turns):
             place = place_of(turn.turn)
             replaced = self.cut is not None and place >= self.cut
@@ -81,29 +80,25 @@ class Context:
             if replaced or not turn.answer or turn.reason in (None, "refused"):
                 continue
             encoded = exchange(turn.text, turn.answer)
-            if self.weight + len(encoded) > budget:
+            room -= len(encoded)
+            if room < 0:
                 self.whole = False
-                return False
-            self.turns.insert(0, (place, len(encoded)))
-            self.encoded = encoded + self.encoded
-        return True
+                break
+            found.append((place, encoded))
+        found.reverse()
+        self.turns[:0] = [(place, len(encoded)) for place, encoded in found]
+        self.encoded = b"".join([*(encoded for _, encoded in found), self.encoded])
+        return room >= 0
 
     def newest(self, room: int) -> bytes:
         """Those that fit, mostly all of them, as they are sent."""
-        if len(self.encoded) <= room:
-            return self.encoded
-        shown = self.turns[len(self.turns) - self._newest(room) :]
-        return self.encoded[len(self.encoded) - self._size(shown) :]
+        _, size = self._surplus(room)
+        return self.encoded[size:]
 
-    def _newest(self, room: int) -> int:
-        """How many fit."""
-        size = len(self.encoded)
-        for index, (_, each) in enumerate(self.turns):
-            if size <= room:
-                return len(self.turns) - index
-            size -= each
-        return 0
-
-    @staticmethod
-    def _size(turns: Sequence[tuple[int, int]]) -> int:
-        return sum(size for _, size in turns)
+    def _surplus(self, room: int) -> tuple[int, int]:
+        """How many of the oldest do not fit, and their bytes."""
+        count = size = 0
+        while self.weight - size > room and count < len(self.turns):
+            size += self.turns[count][1]
+            count += 1
+        return count, size

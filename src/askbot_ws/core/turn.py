@@ -47,7 +47,7 @@ class State(Enum):
     ENDED = auto()
 
 
-ANSWERING = State.ANSWERING  # a name of the module's is found sooner
+ANSWERING = State.ANSWERING  # looked at for each token, and an attribute of an Enum costs ten times as much
 
 
 def turn_at(seq: int) -> str:

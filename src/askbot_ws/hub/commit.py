@@ -80,7 +80,7 @@ class Commits:
             self.add(live, events)
             return
         self._batch[live] = events
-        if not self._due:
+        if not self._due:  # as in `_flush_soon`; each token passes here
             self._due = True
             self._loop.call_soon(self._flush)
         elif len(self._batch) >= MANY and not self._flying:

@@ -7,14 +7,13 @@ import struct
 from collections.abc import Callable, Sequence
 
 from websockets.asyncio.server import ServerConnection
-from websockets.protocol import State
+from websockets.protocol import OPEN
 
 HANDSHAKE = 64 * 1024  # bytes that a request may have; 128 headers of 8 KiB each could be a megabyte
 PONGS = 64 * 1024  # bytes of them that are kept for one who does not read
 
 
 SHORT = [bytes((0x81, length)) for length in range(126)]
-OPEN = State.OPEN  # a name of the module's is found sooner
 
 
 def text_header(length: int) -> bytes:
@@ -71,14 +70,14 @@ class Socket(ServerConnection):
     def write(self, frame: bytes) -> None:
         """Send a text frame at once: no task, no queue. Whoever writes much looks at `writable` in between."""
         self.sent_at = self.loop.time()
-        protocol, length = self.protocol, len(frame)
+        protocol = self.protocol
         if protocol.state is not OPEN:
             return
         if protocol.extensions:  # compression: `websockets` knows how
             protocol.send_text(frame)
             self.send_data()
         else:
-            self.transport.write((SHORT[length] if length < 126 else text_header(length)) + frame)
+            self.transport.write(text_header(len(frame)) + frame)
 
     def write_all(self, frames: Sequence[bytes]) -> None:
         """Send frames in one write."""

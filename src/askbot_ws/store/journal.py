@@ -67,7 +67,6 @@ class Journal:
         self._number = 0
         self._segments: list[Segment] = []  # oldest first
         self._active: Segment | None = None  # the last of them, unless that is full
-        self.full = False  # it is time to `rotate`
 
     # --- at the start ------------------------------------------------------------------------------------------------
 
@@ -100,7 +99,6 @@ class Journal:
             self._active = segment
             raise
         segment.heads.update(heads)
-        self.full = segment.size >= self._limit
 
     def forget(self, sessions: Iterable[str]) -> None:
         """Let a replay drop what these sessions hold so far. Raises OSError."""
@@ -113,9 +111,13 @@ class Journal:
         self._segments.append(self._active)
         return self._active
 
+    @property
+    def full(self) -> bool:
+        """Whether it is time to `rotate`."""
+        return self._active is not None and self._active.size >= self._limit
+
     def rotate(self) -> set[str]:
         """Let the next record begin a new segment; returns the sessions that must be settled for the old ones to go."""
-        self.full = False
         if self._active is not None and self._active.size:
             self._active = None
         return {session for segment in self._segments for session in segment.heads}

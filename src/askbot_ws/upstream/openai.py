@@ -48,10 +48,7 @@ class Answer:
     def take(self, data: bytes) -> float | None:
         """A sink: take a piece of the body, say for how long more of it is welcome."""
         decoder = self._decoder
-        text = decoder.feed(data)
-        if text:
-            self.began = True
-            self._on_text(text)
+        self._show(decoder.feed(data))
         if not (decoder.finish_reason or decoder.done or decoder.error):
             return None
         if decoder.over:
@@ -61,9 +58,7 @@ class Answer:
 
     def end(self) -> Ending:
         """The body has ended."""
-        if text := self._decoder.end():
-            self.began = True
-            self._on_text(text)
+        self._show(self._decoder.end())
         return self.ending()
 
     def ending(self) -> Ending:
@@ -77,6 +72,11 @@ class Answer:
     def complete(self) -> bool:
         """Whether all of the text is here."""
         return self._decoder.reason is not None
+
+    def _show(self, text: str) -> None:
+        if text:
+            self.began = True
+            self._on_text(text)
 
     def _left(self) -> float:
         now = asyncio.get_running_loop().time()
