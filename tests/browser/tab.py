@@ -72,6 +72,7 @@ class Tab:
 
     async def answered(self, text: str, reason: str = "stop") -> None:
         """Wait for the end of the last answer, which is this, to the letter."""
+        await expect(self.answer).to_have_text(text)  # first, as turns before it may come one by one
         await self.ended(reason)
         assert await self.answer.text_content() == text
 
