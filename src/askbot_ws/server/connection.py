@@ -212,13 +212,15 @@ class Connection:
 
     def beat(self, now: float) -> float | None:
         """The heartbeat's look at it. Says when to look again; None where it has taken nothing for too long."""
-        terms, paused_at = self._terms, self.socket.paused_at
-        if paused_at is not None:
-            until = paused_at + terms.reader_timeout
+        terms, socket = self._terms, self.socket
+        if socket.paused_at is not None:
+            until = socket.paused_at + terms.reader_timeout
             return until if now < until else None
-        if self._begun and now - self.socket.sent_at >= terms.heartbeat:
-            self.socket.write(ALIVE)
-        return min(max(self.socket.sent_at, now - terms.heartbeat) + terms.heartbeat, now + terms.reader_timeout)
+        sent_at = socket.sent_at or now  # not before `ready`
+        if now - sent_at >= terms.heartbeat:
+            socket.write(ALIVE)
+            sent_at = now
+        return min(sent_at + terms.heartbeat, now + terms.reader_timeout)
 
     # --- taking frames -----------------------------------------------------------------------------------------------
 
