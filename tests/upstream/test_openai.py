@@ -23,7 +23,7 @@ from askbot_ws.errors import (
 )
 from askbot_ws.frames import Usage
 from askbot_ws.upstream import Ending
-from askbot_ws.upstream.openai import OpenAIUpstream
+from askbot_ws.upstream.openai import Answer, OpenAIUpstream
 from tests.provider import MODEL, Provider, Seen
 
 WORDS = "".join(f"word{number} " for number in range(20))
@@ -219,6 +219,17 @@ async def test_an_answer_that_breaks_off_keeps_its_text_and_is_not_asked_again(
     assert type(error) is cause
     assert error.__cause__ is not None
     assert len(provider.asked) == 1
+
+
+def test_text_that_comes_with_the_end_of_the_body_stands_too() -> None:
+    """An event without its blank line, in an answer without an end: asking again could only repeat it."""
+    heard: list[str] = []
+    cut_off = Answer(heard.append, grace=1.0)
+
+    assert cut_off.take(b'data: {"choices":[{"index":0,"delta":{"content":"last"}}]}') is None
+    with pytest.raises(UpstreamUnavailable):
+        cut_off.end()
+    assert (heard, cut_off.began) == (["last"], True)
 
 
 async def test_a_malformed_event_stops_the_provider(provider: Provider, opened: Opener) -> None:

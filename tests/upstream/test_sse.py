@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from askbot_ws.errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from askbot_ws.frames import Usage
 from askbot_ws.upstream import sse
-from askbot_ws.upstream.sse import MAX_EVENT, Decoder
+from askbot_ws.upstream.sse import BLANK, MAX_EVENT, Decoder
 
 DONE = b"data: [DONE]\n\n"
 
@@ -124,7 +124,7 @@ def test_no_bytes_make_it_fall(data: bytes) -> None:
     """Nor does what is not JSON, nor UTF-8."""
     decoder = Decoder()
     decoder.feed(data)
-    decoder.end()
+    decoder.feed(BLANK)
     facts(decoder)
 
 
@@ -170,12 +170,14 @@ def test_what_was_learned_of_a_chunk_changes_nothing(chunks: list[bytes], spaced
     body = b"".join(chunks)
     body = body if spaced else body.replace(b": ", b":").replace(b", ", b",").replace(b"data:", b"data: ")
     learned, unlearned = Decoder(), Decoder()
-    text = learned.feed(body) + learned.end()
+    text = learned.feed(body) + learned.feed(BLANK)
+    singly = Decoder()
+    assert text == "".join(singly.feed(event + BLANK) for event in body.split(BLANK))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "LESSONS", 0)
-        assert text == unlearned.feed(body) + unlearned.end()
-    assert facts(learned) == facts(unlearned)
+        assert text == unlearned.feed(body) + unlearned.feed(BLANK)
+    assert facts(learned) == facts(singly) == facts(unlearned)
 
 
 def test_a_text_that_stands_elsewhere_too_is_not_mistaken() -> None:
@@ -183,6 +185,15 @@ def test_a_text_that_stands_elsewhere_too_is_not_mistaken() -> None:
     text, _ = decoded(alike("m"), alike("m"), alike("m").replace(b'"m"', b'"n"', 1), alike("x"))
 
     assert text == "mmmx"
+
+
+@pytest.mark.parametrize("end", [DONE, event({"error": {"message": "no"}}), b"data: nonsense\n\n"])
+def test_what_is_over_stays_over(end: bytes) -> None:
+    """However well what follows is known."""
+    text, decoder = decoded(*(alike(word) for word in "abc"), end, alike("d"), alike("e"))
+
+    assert text == "abc"
+    assert decoder.over
 
 
 def test_a_chunk_like_the_one_before_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +241,7 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
     decoder = Decoder()
 
     assert decoder.feed(chunk("a", finish="stop")[:-2]) == ""
-    assert decoder.end() == "a"
+    assert decoder.feed(BLANK) == "a"
     assert decoder.reason == "stop"
 
 

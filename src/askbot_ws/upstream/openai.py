@@ -20,7 +20,7 @@ from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnava
 from . import Ending
 from .exchange import Response
 from .faults import ProviderError, broken, may_help, of_response
-from .sse import Decoder
+from .sse import BLANK, Decoder
 from .transport import Direct, Patience, Transport, needs_proxy
 
 DEFAULT_MODEL = "gpt-4.1-mini"  # OpenAI's own; other servers are asked what they have
@@ -48,7 +48,10 @@ class Answer:
     def take(self, data: bytes) -> float | None:
         """A sink: take a piece of the body, say for how long more of it is welcome."""
         decoder = self._decoder
-        self._show(decoder.feed(data))
+        text = decoder.feed(data)
+        if text:
+            self.began = True
+            self._on_text(text)
         if not (decoder.finish_reason or decoder.done or decoder.error):
             return None
         if decoder.over:
@@ -58,7 +61,7 @@ class Answer:
 
     def end(self) -> Ending:
         """The body has ended."""
-        self._show(self._decoder.end())
+        self.take(BLANK)
         return self.ending()
 
     def ending(self) -> Ending:
@@ -72,11 +75,6 @@ class Answer:
     def complete(self) -> bool:
         """Whether all of the text is here."""
         return self._decoder.reason is not None
-
-    def _show(self, text: str) -> None:
-        if text:
-            self.began = True
-            self._on_text(text)
 
     def _left(self) -> float:
         now = asyncio.get_running_loop().time()

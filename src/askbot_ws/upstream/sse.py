@@ -17,6 +17,7 @@ from ..frames import Usage
 from .faults import broken, of_event
 
 MAX_EVENT = 1 << 20  # bytes
+BLANK = b"\n\n"  # what ends an event; a body's last one counts without it, for whoever feeds it one more
 LESSONS = 5  # chunks of text after which it is clear that all of them differ, as some providers' do
 _BOM = b"\xef\xbb\xbf"
 _FAILED = {"error", "abort", "insufficient_system_resource"}  # what some servers call a finish
@@ -32,6 +33,7 @@ class Decoder:
         "_after",
         "_after_cr",
         "_before",
+        "_end",
         "_model",
         "_pending",
         "_read",
@@ -52,6 +54,7 @@ class Decoder:
         self._pending = b""
         self._after_cr = False
         self._before, self._after = b"", b""  # what stands around the text of a chunk that has nothing but text
+        self._end = b""  # what is after it, with the blank line
         self._read = 0  # chunks of text that were read whole
 
     @property
@@ -85,23 +88,22 @@ class Decoder:
 
     def feed(self, data: bytes) -> str:
         """Take a piece of the body. Returns the text of all that it completed."""
+        before, end = self._before, self._end
+        if before and data.startswith(before) and data.endswith(end) and not (self._pending or self._after_cr):
+            known = _string(data[len(before) : -len(end)])
+            if known is not None:  # one such chunk, as most reads bring: two are no string
+                return known
         if self._after_cr or b"\r" in data:
             data = self._with_newlines(data)
-        if not self._pending and data.find(b"\n\n") == len(data) - 2 >= 0:  # one event, as most reads bring
-            return "" if self.done or self.error else self._event(data[:-2])
-        *events, self._pending = (self._pending + data).split(b"\n\n")
+        *events, self._pending = (self._pending + data).split(BLANK)
         text = ""
         for event in events:
             if self.done or self.error:
                 break
             text += self._event(event)
         if len(self._pending) > MAX_EVENT + 1 and not self.over:  # one more: half a blank line
-            self.error = broken("an event that does not end")
+            self._fail(broken("an event that does not end"))
         return text
-
-    def end(self) -> str:
-        """The body has ended; a last event counts without its blank line."""
-        return self.feed(b"\n\n")
 
     def _with_newlines(self, data: bytes) -> bytes:
         """The three line ends of the standard as one. A pair may be cut: then its second half is dropped."""
@@ -114,19 +116,16 @@ class Decoder:
 
     def _event(self, event: bytes) -> str:
         if len(event) > MAX_EVENT:
-            self.error = broken("an event that is too long")
+            self._fail(broken("an event that is too long"))
             return ""
         before, after = self._before, self._after
         if before and event.startswith(before) and event.endswith(after):
-            try:
-                found: object = orjson.loads(event[len(before) : -len(after)])
-            except orjson.JSONDecodeError:
-                found = None  # it is not only the text that differs
-            if isinstance(found, str):
-                return found
+            known = _string(event[len(before) : -len(after)])
+            if known is not None:
+                return known
         data = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _data(event)
         if data.strip() == b"[DONE]":
-            self.done = True
+            self.done, self._before = True, b""
             return ""
         try:
             chunk = _loads(data)
@@ -145,16 +144,19 @@ class Decoder:
         before, _, after = event.partition(orjson.dumps(text))
         chunk["choices"][0]["delta"]["content"] = text + "?"
         if _same(before.removeprefix(b"data: ") + orjson.dumps(text + "?") + after, chunk):
-            self._before, self._after = before, after
+            self._before, self._after, self._end = before, after, after + BLANK
+
+    def _fail(self, error: UpstreamError) -> None:
+        self.error, self._before = error, b""
 
     def _no_chunk(self, data: bytes, error: Exception) -> None:
         if data:
-            self.error = broken(f"an event of {len(data)} bytes is malformed: {error}")
+            self._fail(broken(f"an event of {len(data)} bytes is malformed: {error}"))
 
     def _chunk(self, chunk: _Json) -> str:
         get = chunk.get
         if get("error") or get("object") == "error":
-            self.error = of_event(chunk)
+            self._fail(of_event(chunk))
             return ""
         if not self._model:
             self._model = get("model")
@@ -178,7 +180,7 @@ class Decoder:
     def _finish(self, reason: str) -> None:
         self.finish_reason = reason
         if reason in _FAILED:
-            self.error = broken(f"the provider ended the answer with {reason}")
+            self._fail(broken(f"the provider ended the answer with {reason}"))
 
 
 def _data(event: bytes) -> bytes:
@@ -186,6 +188,15 @@ def _data(event: bytes) -> bytes:
     lines = event.removeprefix(_BOM).split(b"\n")
     data = [line[5:].removeprefix(b" ") for line in lines if line == b"data" or line.startswith(b"data:")]
     return b"\n".join(data)
+
+
+def _string(data: bytes) -> str | None:
+    """What a JSON string says; None for anything else: then it is not only the text that differs."""
+    try:
+        found: object = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _same(data: bytes, chunk: _Json) -> bool:
