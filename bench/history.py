@@ -27,7 +27,7 @@ async def _session(store: SQLiteStore, turns: int) -> tuple[str, int]:
     head = store.create(id).head
     for number in range(turns):
         events = _turn(id, head, number)
-        storing = store.append([(event, encode(event)) for event in events])
+        storing = store.append(events, [encode(event) for event in events])
         if storing is not None:
             await storing
         head = events[-1].seq

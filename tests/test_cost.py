@@ -35,8 +35,8 @@ class Reader:
     def __init__(self) -> None:
         self.frames = 0
 
-    def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
-        assert start >= 0
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        assert len(events) == len(frames)
         self.frames += len(frames)
 
     def told(self, frame: Frame) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from askbot_ws.core.log import Log
 from askbot_ws.errors import SessionNotFound, StoreError
-from askbot_ws.frames import Ask, Done, Error, Event, Frame, Question, Token, TurnRecord
+from askbot_ws.frames import Ask, Done, Error, Event, Frame, Question, Token, TurnRecord, encode
 from askbot_ws.hub import Hub, Live, Policy
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
@@ -54,30 +54,31 @@ class FragileStore:
     def durable(self, session: str) -> list[Event]:
         return [event for event in self.stored if event.session == session]
 
-    def append(self, events: Sequence[tuple[Event, bytes]]) -> Awaitable[None] | None:
+    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> Awaitable[None] | None:
         assert not self._busy, "one call at a time"
         self.batches += 1
         if self.slow:
             self._busy = True
-            return self._later(events)
-        self._now(events)
+            return self._later(events, frames)
+        self._now(events, frames)
         return None
 
-    async def _later(self, events: Sequence[tuple[Event, bytes]]) -> None:
+    async def _later(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         try:
             for _ in range(3):
                 await asyncio.sleep(0)
             await self.gate.wait()
-            self._now(events)
+            self._now(events, frames)
         finally:
             self._busy = False
 
-    def _now(self, events: Sequence[tuple[Event, bytes]]) -> None:
-        if self.broken([event for event, _ in events]):
+    def _now(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        assert [*frames] == [encode(event) for event in events]
+        if self.broken(events):
             raise StoreError
-        waiting = self.inner.append(events)
+        waiting = self.inner.append(events, frames)
         assert waiting is None
-        self.stored += [event for event, _ in events]
+        self.stored += events
 
     async def open(self) -> Sequence[str]:
         return self.unfinished
@@ -128,14 +129,14 @@ class Ear:
         self.changed = asyncio.Event()
         self._store = store
 
-    def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
-        assert frames[0][0].start == start
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        assert [*frames] == [encode(event) for event in events]
         if self.events:
-            assert start == self.events[-1].seq, "a gap or an overlap"
-        self.events += [event for event, _ in frames]
+            assert events[0].start == self.events[-1].seq, "a gap or an overlap"
+        self.events += events
         if self._store is not None:
             durable = max((event.seq for event in self._store.durable(self.live.id)), default=0)
-            shown = [event.seq for event, _ in frames if not isinstance(event, Done)]
+            shown = [event.seq for event in events if not isinstance(event, Done)]
             assert all(seq <= durable for seq in shown), "shown before it was logged"
         self.changed.set()
 

@@ -241,7 +241,7 @@ async def test_a_crash_finds_the_ends_where_readers_saw_them(slow: bool) -> None
         held.set()
         await ear.done(2)
         left.create(ear.live.id)
-        assert left.append([(event, encode(event)) for event in store.stored]) is None
+        assert left.append(store.stored, [encode(event) for event in store.stored]) is None
         left.release(ear.live.id)
         left.unfinished = [ear.live.id]
 

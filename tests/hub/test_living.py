@@ -172,7 +172,7 @@ async def _crashed(waiting: int, cancelled: int) -> FragileStore:
         left = FragileStore()
         left.unfinished = [ear.live.id]
         left.create(ear.live.id)
-        assert left.append([(event, encode(event)) for event in store.stored]) is None
+        assert left.append(store.stored, [encode(event) for event in store.stored]) is None
         left.release(ear.live.id)
     return left
 

@@ -63,12 +63,8 @@ class Story:
         return [self.question(turn, id=id), *(self.token(turn, text) for text in texts), self.done(turn)]
 
 
-def encoded(events: Iterable[Event]) -> list[tuple[Event, bytes]]:
-    return [(event, encode(event)) for event in events]
-
-
 async def add(store: Store, *events: Event) -> None:
-    waiting = store.append(encoded(events))
+    waiting = store.append(events, [encode(event) for event in events])
     if waiting is not None:
         await waiting
 

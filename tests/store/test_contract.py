@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from askbot_ws.errors import SessionNotFound
-from askbot_ws.frames import Token, encode
+from askbot_ws.frames import Token
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.store.sqlite import SQLiteStore
 
-from .story import Clock, Story, add, encoded, flat, read_all, settle
+from .story import Clock, Story, add, flat, read_all, settle
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_an_append_is_all_or_none(store: Store) -> None:
     good, bad = Story("s"), Story("other", head=1)
 
     with pytest.raises(ValueError, match="is at 0"):
-        store.append(encoded([good.question("t"), bad.question("t")]))
+        await add(store, good.question("t"), bad.question("t"))
 
     assert [log.head for log in logs] == [0, 0]
     await add(store, *Story("s").turn("t", "again"))
@@ -86,7 +86,7 @@ async def test_an_append_is_all_or_none(store: Store) -> None:
 async def test_an_event_of_a_session_that_is_not_in_memory_is_a_fault(store: Store) -> None:
     """Whoever writes has the log: another writer would be one too many."""
     with pytest.raises(ValueError, match="neither created nor loaded"):
-        store.append(encoded([Story().question("t")]))
+        await add(store, Story().question("t"))
 
 
 async def test_nothing_is_appended_for_nothing(store: Store) -> None:
@@ -100,7 +100,7 @@ async def test_an_event_twice_in_one_batch_is_a_fault(store: Store) -> None:
     event = Story().question("t")
 
     with pytest.raises(ValueError, match="is at 1"):
-        store.append([(event, encode(event))] * 2)
+        await add(store, event, event)
 
 
 async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:

@@ -116,7 +116,8 @@ async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> N
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from tests.store.story import Story, encoded
+from tests.store.story import Story
+from askbot_ws.frames import encode
 from askbot_ws.store.sqlite import SQLiteStore
 
 async def main() -> None:
@@ -128,7 +129,7 @@ async def main() -> None:
     for turn in range(100_000):
         for story in stories:
             for event in story.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)]):
-                waiting = store.append(encoded([event]))
+                waiting = store.append([event], [encode(event)])
                 if waiting is not None:
                     await waiting
                 sys.stdout.write(f"{story.session} {event.seq}\\n")  # one write, so that no line is torn

@@ -53,11 +53,11 @@ class Log:
         if seq <= self.head:
             return
         if type(event) is Token:
-            turn = event.turn
-            if turn != self._turn or len(self._texts) >= LOOSE:
+            texts = self._texts
+            if event.turn != self._turn or len(texts) >= LOOSE:
                 self._tidy()
-            self._turn = turn
-            self._texts.append(event.text)
+                self._turn = event.turn
+            texts.append(event.text)
         else:
             self._tidy()
             self._events.append(event)

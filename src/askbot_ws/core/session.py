@@ -108,14 +108,13 @@ class Session:
     def text(self, turn: Turn, piece: str, *, now: float) -> list[Event]:
         """Take a piece of an answer."""
         text = turn.text(piece, now=now)
-        return self._tokens(turn, text) if text else []
-
-    def _tokens(self, turn: Turn, text: str) -> list[Event]:
         if len(text) > PIECE:
-            pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-            return [event for piece in pieces for event in self._tokens(turn, piece)]
+            return [self._token(turn, text[start : start + PIECE]) for start in range(0, len(text), PIECE)]
+        return [self._token(turn, text)] if text else []
+
+    def _token(self, turn: Turn, text: str) -> Token:
         self.head += len(text)
-        return [Token(session=self.id, turn=turn.id, seq=self.head, text=text)]
+        return Token(session=self.id, turn=turn.id, seq=self.head, text=text)
 
     def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""
@@ -135,7 +134,7 @@ class Session:
         if turn.state is State.ENDED:
             return []
         rest = turn.flush(now=now)
-        events = self._tokens(turn, rest) if rest else []
+        events: list[Event] = [self._token(turn, rest)] if rest else []
         turn.end()
         if turn is self.running:
             self.running = None

@@ -25,8 +25,7 @@ MANY = 128  # sessions with something to write: then their memory is in the proc
 log = structlog.get_logger(__name__)
 
 OnLost: TypeAlias = Callable[[Live, Sequence[Event], StoreError], None]
-Entry: TypeAlias = tuple[Event, bytes]
-Entries: TypeAlias = Sequence[Entry]
+Written: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]  # what is new, and its frames
 Waiter: TypeAlias = tuple[Live | None, asyncio.Future[None]]  # None: it waits for all sessions
 
 
@@ -50,7 +49,7 @@ class Commits:
         self._on_landed = on_landed
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Live, list[Event]] = {}
-        self._flying: Mapping[Live, Entries] = {}  # what the store is writing
+        self._flying: Mapping[Live, Written] = {}  # what the store is writing
         self._owing: dict[Live, None] = {}  # those with events that were shown and are still to be stored
         self._waiters: list[Waiter] = []
         self._due = False  # a flush is scheduled or under way
@@ -125,30 +124,33 @@ class Commits:
         if self._flying:
             return  # what was hurried is still on its way; `_land` comes back
         self._write()
-        hurried, self._hurried = self._hurried, False
-        if (self._pace.pause or self._written >= FEW) and not (hurried or self._flying):
+        if (self._pace.pause or self._written >= FEW) and not (self._hurried or self._flying):
             self._rest()
+        self._hurried = False
 
     def _write(self) -> None:
         """Give the batch to the store, with what is owed. Errors leave by `_land`, like everything else."""
         batch, self._batch = self._batch, {}
-        waiters, self._waiters = self._waiters, []
-        if waiters:
+        waiters: Sequence[Waiter] = ()
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
             self._hurried = True
-        if self._owing:
-            batch = {live: [] for live in self._owing} | batch
-        flying: dict[Live, Entries] = {}
-        entries: list[Entry] = []
-        for live, events in batch.items():
-            mine: list[Entry] = []
-            for event in live.owed + events if live.owed else events:
-                mine.append((event, encode(event)))  # noqa: PERF401  a comprehension is a call
-            flying[live] = mine
-            entries += mine
+        flying: dict[Live, Written] = {}
+        events: list[Event] = []
+        frames: list[bytes] = []
+        for live in self._owing:
+            events += live.owed
+            frames += map(encode, live.owed)
+            batch.setdefault(live, [])
+        for live, mine in batch.items():
+            encoded = [*map(encode, mine)]
+            flying[live] = mine, encoded
+            events += mine
+            frames += encoded
         self._flying = flying
-        self._written += len(entries)
+        self._written += len(events)
         try:
-            storing = self._store.append(entries)
+            storing = self._store.append(events, frames)
         except StoreError as error:
             self._land(waiters, error)
             return
@@ -177,19 +179,17 @@ class Commits:
         landed, self._flying = self._flying, {}
         self._due = False
         if error is None:
-            for live, entries in landed.items():
-                fresh = entries
+            for live, (events, frames) in landed.items():
                 if live.owed:
-                    fresh = entries[len(live.owed) :]
                     self.waive(live)
-                if fresh:
-                    live.session.stored(fresh[-1][0].seq)
-                    live.wake(fresh[0][0].start, fresh)
+                if events:
+                    live.session.stored(events[-1].seq)
+                    live.wake(events, frames)
                 if not live.readers:  # whoever is read is not at rest
                     self._on_landed(live)
         else:
-            for live, entries in landed.items():
-                self._lose(live, entries, error)
+            for live, (events, _) in landed.items():
+                self._lose(live, events, error)
             later = [waiter for waiter in self._waiters if waiter[0] in landed]  # what they wait for is lost as well
             self._waiters = [waiter for waiter in self._waiters if waiter[0] not in landed]
             _tell([waiter for waiter in (*waiters, *later) if waiter[0] is None or waiter[0] in landed], error)
@@ -200,8 +200,8 @@ class Commits:
         if self._batch or self._waiters:
             self._flush_soon()
 
-    def _lose(self, live: Live, entries: Entries, error: StoreError) -> None:
-        lost = [event for event, _ in entries[len(live.owed) :]] + self._batch.pop(live, [])
+    def _lose(self, live: Live, events: Sequence[Event], error: StoreError) -> None:
+        lost = [*events, *self._batch.pop(live, [])]
         if lost:
             self._on_lost(live, lost, error)
         if live.owed:

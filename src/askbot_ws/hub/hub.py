@@ -89,7 +89,7 @@ class Hub:
 
     def attach(self, live: Live, reader: Reader) -> None:
         """Wake this reader from now on."""
-        live.readers.add(reader)
+        live.readers += (reader,)
         self._shelf.take(live)
         if live.abandoned is not None:
             live.abandoned.cancel()
@@ -97,7 +97,9 @@ class Hub:
 
     def detach(self, live: Live, reader: Reader) -> None:
         """Wake it no more. The turn goes on, unless the policy says that nobody's answers are given up."""
-        live.readers.discard(reader)
+        if reader in live.readers:
+            place = live.readers.index(reader)
+            live.readers = live.readers[:place] + live.readers[place + 1 :]
         after = self.policy.abandon_after
         if not live.readers and after is not None and not live.session.idle and live.abandoned is None:
             live.abandoned = asyncio.get_running_loop().call_later(after, self._abandon, live)
@@ -166,8 +168,9 @@ class Hub:
             self._turns.commits.waive(live)
             self._shelf.remove(live)
         gone = SessionNotFound("The session was forgotten.")
-        for reader in live.readers - {keep_quiet}:
-            reader.told(error_frame(gone, session=live.id))
+        for reader in live.readers:
+            if reader is not keep_quiet:
+                reader.told(error_frame(gone, session=live.id))
 
     def _alone(self, live: Live) -> Alone:
         return Alone(live, self._shelf)

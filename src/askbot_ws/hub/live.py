@@ -14,8 +14,8 @@ from ..frames import Event, Frame
 class Reader(Protocol):
     """Whoever reads a session's log."""
 
-    def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
-        """The log has grown by these events, which follow the place `start`; each is given with its encoded frame."""
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        """The log has grown by these events; `frames` has them encoded, in the same order."""
 
     def told(self, frame: Frame) -> None:
         """Something that is not in the log: the server drains, the session is gone."""
@@ -29,7 +29,7 @@ class Live:
     def __init__(self, session: Session, log: Log) -> None:
         self.session = session
         self.log = log
-        self.readers: set[Reader] = set()
+        self.readers: tuple[Reader, ...] = ()  # never changed: one that is told may leave
         self.task: asyncio.Task[None] | None = None  # what runs the running turn
         self.lock = asyncio.Lock()  # commands that have to wait for something come one at a time
         self.owed: list[Event] = []  # ends that were shown, but could not be stored
@@ -56,7 +56,7 @@ class Live:
         context = self.session.context
         return 2000 + 3 * (context.weight if context else 0) + sum(500 + weight(event) for event in self.log.events)
 
-    def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """Tell every reader of new events."""
-        for reader in tuple(self.readers):
-            reader.wake(start, frames)
+        for reader in self.readers:
+            reader.wake(events, frames)

@@ -84,7 +84,7 @@ class Turns:
             live.log.append(event)
         if owed:
             live.owed += owed
-            live.wake(owed[0].start, [(event, encode(event)) for event in owed])
+            live.wake(owed, [encode(event) for event in owed])
         self._stop_answering(live)
         self._next(live)  # one may wait again
 

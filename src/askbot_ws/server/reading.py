@@ -39,7 +39,7 @@ class Reading:
         self.cursor = Cursor(after)
         self.pump()
 
-    def wake(self, start: int, frames: Sequence[tuple[Event, bytes]]) -> None:
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """The log has grown."""
         cursor, socket = self.cursor, self._socket
         if cursor is None or socket.paused_at is not None:
@@ -48,13 +48,13 @@ class Reading:
         if (
             self._catching_up is not None
             or not (single or _light(frames))
-            or not cursor.covers(start, frames[-1][0].seq)
+            or not cursor.covers(events[0].start, events[-1].seq)
         ):
             self.pump()
         elif single:
-            socket.write(frames[0][1])
+            socket.write(frames[0])
         else:
-            socket.write_all([frame for _, frame in frames])
+            socket.write_all(frames)
 
     def told(self, frame: Frame) -> None:
         """Something that is not in the log."""
@@ -96,6 +96,6 @@ class Reading:
         self._hub.detach(self.live, self)
 
 
-def _light(frames: Sequence[tuple[Event, bytes]]) -> bool:
+def _light(frames: Sequence[bytes]) -> bool:
     """Whether it can all be sent without a look at the socket in between; else `pump` does it."""
-    return sum(len(frame) for _, frame in frames) <= SLICE
+    return sum(map(len, frames)) <= SLICE

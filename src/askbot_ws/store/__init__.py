@@ -34,8 +34,8 @@ class Store(Protocol):
     def release(self, session: str) -> None:
         """Nobody reads or writes this log now: it may leave the memory. `load` brings it back."""
 
-    def append(self, events: Sequence[tuple[Event, bytes]]) -> Awaitable[None] | None:
-        """Add events of any sessions, each with its encoded frame: all or none.
+    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> Awaitable[None] | None:
+        """Add events of any sessions, all or none; `frames` has them encoded, in the same order.
 
         Returns None when they are durable and in their logs already, else something that is done once they are.
         Raises, at once or from the awaitable, `StoreError`; then nothing was added. One call at a time: the next

@@ -15,13 +15,13 @@ class Kept(Protocol):
     log: Log
 
 
-def heads(events: Sequence[tuple[Event, bytes]], sessions: Mapping[str, Kept]) -> dict[str, int]:
+def heads(events: Sequence[Event], sessions: Mapping[str, Kept]) -> dict[str, int]:
     """The head of each session once the events are added.
 
     Raises ValueError where one does not follow its log's head, or where its log is not in memory.
     """
     found: dict[str, int] = {}
-    for event, _ in events:
+    for event in events:
         session, seq = event.session, event.seq
         kept = sessions.get(session)
         if kept is None:

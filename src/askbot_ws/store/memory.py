@@ -56,12 +56,13 @@ class MemoryStore:
             if kept.log.head == 0:
                 del self._sessions[session]
 
-    def append(self, events: Sequence[tuple[Event, bytes]]) -> None:
+    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """Add events of any sessions: all or none."""
+        del frames
         now = self._clock()
         for session in heads(events, self._sessions):
             self._sessions[session].touched = now
-        for event, _ in events:
+        for event in events:
             kept = self._sessions[event.session]
             kept.log.add(event)
             if type(event) is Question and event.id is not None:

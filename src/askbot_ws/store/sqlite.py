@@ -34,7 +34,6 @@ LONG = 256 * 1024  # code points after which an answer that still runs is settle
 CHUNK = 100  # sessions that a sweep deletes at once
 
 T = TypeVar("T")
-Encoded = tuple[Event, bytes]
 
 
 class SQLiteStore:
@@ -154,7 +153,7 @@ class SQLiteStore:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def append(self, events: Sequence[Encoded]) -> Awaitable[None] | None:
+    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> Awaitable[None] | None:
         """Add events of any sessions: all or none, with one write."""
         if not events:
             return None
@@ -163,7 +162,7 @@ class SQLiteStore:
             self.settler.soon(self.journal.rotate())
         end = self.journal.end if self._fsync else 0
         try:
-            self.journal.append([frame for _, frame in events], found)
+            self.journal.append(frames, found)
         except OSError as error:
             raise StoreError from error
         if self._fsync and self.journal.active is not None:
@@ -172,7 +171,7 @@ class SQLiteStore:
         self._take(events)
         return None
 
-    async def _sync(self, events: Sequence[Encoded], found: Mapping[str, int], segment: Segment, end: int) -> None:
+    async def _sync(self, events: Sequence[Event], found: Mapping[str, int], segment: Segment, end: int) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._syncer, segment.sync)
         except OSError as error:
@@ -182,9 +181,9 @@ class SQLiteStore:
             raise StoreError from error
         self._take(events)
 
-    def _take(self, events: Sequence[Encoded]) -> None:
+    def _take(self, events: Sequence[Event]) -> None:
         all_held = self._held
-        for event, _ in events:
+        for event in events:
             held = all_held[event.session]
             held.log.add(event)
             if type(event) is Done or event.seq - held.settled > LONG:
