@@ -47,6 +47,7 @@ from askbot_ws.frames import (
     error_frame,
     fields_of,
     schema,
+    token,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -245,6 +246,11 @@ def test_a_time_is_converted_here_and_nowhere_else() -> None:
     assert done["timing"] == {"queued": 1, "first_token": None, "total": 2500}
     assert done["error"] == {"code": "internal", "message": "m", "retryable": True, "retry_after": 1250}
     assert question["created"] == "2023-11-14T22:13:20.123Z"
+
+
+def test_the_short_way_to_a_slice_makes_the_same_slice() -> None:
+    """Every field is there."""
+    assert token("s", "t1", 5, "abc") == Token(session="s", turn="t1", seq=5, text="abc")
 
 
 @pytest.mark.parametrize(

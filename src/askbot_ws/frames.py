@@ -136,6 +136,20 @@ class Token(Logged):
         return self.seq - len(self.text)  # len() counts code points, and so does seq
 
 
+_new = object.__new__
+
+
+def token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
+    """What `Token` makes, in half the time: each piece of each answer is one."""
+    made: Any = _new(Token)  # read-only for all others
+    made.session = session
+    made.seq = seq
+    made.turn = turn
+    made.type = "token"
+    made.text = text
+    return made  # type: ignore[no-any-return]
+
+
 @_frame
 class Usage(Frame):
     """What the provider counted."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy
+from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy, token
 from .context import Context
 from .log import PIECE
 from .prompt import Options
@@ -105,16 +105,16 @@ class Session:
         self.running.start(now=now)
         return self.running
 
-    def text(self, turn: Turn, piece: str, *, now: float) -> list[Event]:
+    def text(self, turn: Turn, piece: str, now: float) -> list[Event]:
         """Take a piece of an answer."""
-        text = turn.text(piece, now=now)
+        text = turn.text(piece, now)
         if len(text) > PIECE:
             return [self._token(turn, text[start : start + PIECE]) for start in range(0, len(text), PIECE)]
         return [self._token(turn, text)] if text else []
 
     def _token(self, turn: Turn, text: str) -> Token:
         self.head += len(text)
-        return Token(session=self.id, turn=turn.id, seq=self.head, text=text)
+        return token(self.id, turn.id, self.head, text)
 
     def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""

@@ -95,7 +95,7 @@ class Turn:
         self.state = State.ANSWERING
         self.started = now
 
-    def text(self, piece: str, *, now: float) -> str:
+    def text(self, piece: str, now: float) -> str:
         """Take a piece from the upstream; returns what is to be logged of it.
 
         Empty where there is nothing, or where the turn has ended: a cancel and the upstream's text may cross.
@@ -117,7 +117,7 @@ class Turn:
         if not self.half:
             return ""
         self.half = ""
-        return self.text("\ufffd", now=now)
+        return self.text("\ufffd", now)
 
     def _whole(self, piece: str) -> str:
         """Join the halves of surrogate pairs, also over two pieces; what has no other half becomes U+FFFD."""

@@ -102,7 +102,7 @@ class Answerer:
         session, clock, commit = live.session, self._clock, self._commits.add_text
 
         def take(piece: str) -> None:
-            events = session.text(turn, piece, now=clock())
+            events = session.text(turn, piece, clock())
             if not events:
                 return
             commit(live, events)

@@ -143,7 +143,9 @@ class Commits:
             frames += map(encode, live.owed)
             batch.setdefault(live, [])
         for live, mine in batch.items():
-            encoded = [*map(encode, mine)]
+            encoded: list[bytes] = []
+            for event in mine:
+                encoded.append(encode(event))  # noqa: PERF401  a comprehension is a call, and `map` is worse
             flying[live] = mine, encoded
             events += mine
             frames += encoded

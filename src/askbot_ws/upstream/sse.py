@@ -19,6 +19,7 @@ from .faults import broken, of_event
 MAX_EVENT = 1 << 20  # bytes
 BLANK = b"\n\n"  # what ends an event; a body's last one counts without it, for whoever feeds it one more
 LESSONS = 5  # chunks of text after which it is clear that all of them differ, as some providers' do
+UNKNOWN = -1  # a length that nothing has
 _BOM = b"\xef\xbb\xbf"
 _FAILED = {"error", "abort", "insufficient_system_resource"}  # what some servers call a finish
 
@@ -32,6 +33,7 @@ class Decoder:
     __slots__ = (
         "_after",
         "_after_cr",
+        "_around",
         "_before",
         "_end",
         "_model",
@@ -53,8 +55,9 @@ class Decoder:
         self._usage: _Json = None
         self._pending = b""
         self._after_cr = False
-        self._before, self._after = b"", b""  # what stands around the text of a chunk that has nothing but text
-        self._end = b""  # what is after it, with the blank line
+        self._before = self._after = b""  # what stands around the text of a chunk that has nothing but text
+        self._end = BLANK  # what is after it, with the blank line
+        self._around = UNKNOWN  # bytes of all that
         self._read = 0  # chunks of text that were read whole
 
     @property
@@ -88,9 +91,9 @@ class Decoder:
 
     def feed(self, data: bytes) -> str:
         """Take a piece of the body. Returns the text of all that it completed."""
-        before, end = self._before, self._end
-        if before and data.startswith(before) and data.endswith(end) and not (self._pending or self._after_cr):
-            known = _string(data[len(before) : -len(end)])
+        inner = data.removeprefix(self._before).removesuffix(self._end)
+        if len(inner) + self._around == len(data) and not (self._pending or self._after_cr):
+            known = _string(inner)
             if known is not None:  # one such chunk, as most reads bring: two are no string
                 return known
         if self._after_cr or b"\r" in data:
@@ -118,14 +121,14 @@ class Decoder:
         if len(event) > MAX_EVENT:
             self._fail(broken("an event that is too long"))
             return ""
-        before, after = self._before, self._after
-        if before and event.startswith(before) and event.endswith(after):
-            known = _string(event[len(before) : -len(after)])
+        inner = event.removeprefix(self._before).removesuffix(self._after)
+        if len(inner) + self._around == len(event) + len(BLANK):
+            known = _string(inner)
             if known is not None:
                 return known
         data = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _data(event)
         if data.strip() == b"[DONE]":
-            self.done, self._before = True, b""
+            self.done, self._around = True, UNKNOWN
             return ""
         try:
             chunk = _loads(data)
@@ -145,9 +148,10 @@ class Decoder:
         chunk["choices"][0]["delta"]["content"] = text + "?"
         if _same(before.removeprefix(b"data: ") + orjson.dumps(text + "?") + after, chunk):
             self._before, self._after, self._end = before, after, after + BLANK
+            self._around = len(before) + len(after) + len(BLANK)
 
     def _fail(self, error: UpstreamError) -> None:
-        self.error, self._before = error, b""
+        self.error, self._around = error, UNKNOWN
 
     def _no_chunk(self, data: bytes, error: Exception) -> None:
         if data:
