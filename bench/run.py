@@ -38,6 +38,7 @@ class Size:
     connections: int = 500
     sessions: int = 1000
     idle: int = 10_000
+    idle_rounds: int = 3  # of 70 seconds
     history: int = 1000
     settle: float = 21.0  # seconds until all signs of life of idle connections are under way
     steps: int = 7
@@ -47,7 +48,18 @@ class Size:
         return max(10, int(rate * seconds * self.seconds))
 
 
-SMOKE = Size(rounds=1, seconds=0.1, turns=3, connections=40, sessions=50, idle=200, history=30, settle=0.0, steps=2)
+SMOKE = Size(
+    rounds=1,
+    seconds=0.1,
+    turns=3,
+    connections=40,
+    sessions=50,
+    idle=200,
+    idle_rounds=1,
+    history=30,
+    settle=0.0,
+    steps=2,
+)
 
 
 class Bench:
@@ -158,17 +170,19 @@ class Bench:
                     self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, sessions=some)
 
     def _own_once(self) -> None:
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        idle = min(self.size.idle, files - 1000)
         with running(OURS) as server:
             self._add(server, "storm", "storm", sessions=self.size.sessions, tokens=200)
-        for load, count, settle in (("few idle", 10, 0.0), ("many idle", idle, self.size.settle)):
-            with running(OURS) as server:
-                self._warm(server)
-                tokens = self.size.tokens(50, 20 if settle else 6)
-                self._add(
-                    server, load, "stream", answers=20, tokens=tokens, rate=50, idle=count, settle=settle, limit=120.0
-                )
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        loads = (("few idle", 10, 0.0), ("many idle", min(self.size.idle, files - 1000), self.size.settle))
+        for number in range(self.size.idle_rounds):
+            for load, idle, settle in loads[:: -1 if number % 2 else 1]:
+                self._idle(load, idle=idle, settle=settle)
+
+    def _idle(self, load: str, **arguments: float) -> None:
+        tokens = self.size.tokens(50, 20)  # as long as a heartbeat: all idle connections are told once that they live
+        with running(OURS) as server:
+            self._warm(server)
+            self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, limit=120.0, **arguments)
 
     def _say(self, line: str) -> None:
         print(f"{time.monotonic() - self._begun:6.0f} s  {line}", file=sys.stderr, flush=True)
@@ -194,6 +208,7 @@ def main() -> int:
         "versions": versions_of(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "rounds": size.rounds,
+        "idle_rounds": size.idle_rounds,
         "minutes": round((time.monotonic() - begun) / 60, 1),
         "idle": size.idle,
         "sessions": size.sessions,

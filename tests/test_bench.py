@@ -66,7 +66,7 @@ async def test_an_answer_is_what_was_asked_for_or_a_fault(pieces: list[str], rea
 
 def measured(ours: float, theirs: float) -> Results:
     results = Results(about={"versions": {"python": "3"}, "machine": "m", "date": "d", "rounds": 1, "minutes": 1})
-    results.about |= {"idle": 10_000, "sessions": 1000}
+    results.about |= {"idle": 10_000, "idle_rounds": 3, "sessions": 1000}
     for target in ALL:
         value = ours if target is OURS else theirs
         names = ("cpu_us", "p50_ms", "p99_ms", "max_ms", "first_p50_ms", "first_p99_ms", "rate")
