@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,12 @@ class Results:
         for name, value in figures.items():
             if isinstance(value, int | float):
                 mine.setdefault(f"{load}.{name}", []).append(value)
+
+    def drop(self, loads: Collection[str]) -> None:
+        """Forget what was measured under these loads: it is measured anew."""
+        for figures in self.values.values():
+            for name in [name for name in figures if name.partition(".")[0] in loads]:
+                del figures[name]
 
     def get(self, target: str, name: str) -> list[float]:
         """The values of all rounds; none where it was not measured."""

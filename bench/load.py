@@ -151,8 +151,8 @@ class Load:
         sessions: Sequence[tuple[str, int]] = (),
     ) -> Figures:
         """Answers side by side. `idle` connections look on, `second` readers read along, `sessions` are continued."""
-        begun = time.monotonic()
         lookers_on = await self.clients(idle)
+        begun = time.monotonic()
         clients: list[Client] = []
         for session, head in sessions:
             clients.append(await connect(f"{self.url}?session={session}&after={head}"))

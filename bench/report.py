@@ -59,7 +59,7 @@ HEAD = """# What it costs, beside others
 
 Made by `make bench`; do not edit. {date}, on {machine}.
 Rounds: {rounds}, interleaved, {minutes} minutes in all; the numbers are their medians. Memory, slow readers, answers on
-one core and the storm have one round, idle connections {idle_rounds}.
+one core and the storm have one round, idle connections {idle_rounds}{apart}.
 
 Each target has one core to itself, the provider (a fake one that costs little) and the load generator share another.
 Every token was checked: once, in order, right asker, history sent. Latencies are from the provider's write to the load

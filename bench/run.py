@@ -172,17 +172,24 @@ class Bench:
     def _own_once(self) -> None:
         with running(OURS) as server:
             self._add(server, "storm", "storm", sessions=self.size.sessions, tokens=200)
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        loads = (("few idle", 10, 0.0), ("many idle", min(self.size.idle, files - 1000), self.size.settle))
-        for number in range(self.size.idle_rounds):
-            for load, idle, settle in loads[:: -1 if number % 2 else 1]:
-                self._idle(load, idle=idle, settle=settle)
+        self.idle()
 
-    def _idle(self, load: str, **arguments: float) -> None:
-        tokens = self.size.tokens(50, 20)  # as long as a heartbeat: all idle connections are told once that they live
-        with running(OURS) as server:
-            self._warm(server)
-            self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, limit=120.0, **arguments)
+    def idle(self) -> None:
+        """What those cost who only listen."""
+        self.results.drop(("few idle", "many idle"))
+        for _ in range(self.size.idle_rounds):
+            with running(OURS) as server:
+                self._idle(server)
+
+    def _idle(self, server: Running) -> None:
+        """In one process, as one and the same program is a fifth faster or slower by where its memory lies."""
+        self._warm(server)
+        most = min(self.size.idle, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000)
+        tokens = self.size.tokens(
+            50, 19
+        )  # and a second to ask: a heartbeat, in which each idle connection gets a frame
+        for load, idle, settle in (("few idle", 10, 0.0), ("many idle", most, self.size.settle)):
+            self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, idle=idle, settle=settle, limit=120.0)
 
     def _say(self, line: str) -> None:
         print(f"{time.monotonic() - self._begun:6.0f} s  {line}", file=sys.stderr, flush=True)
@@ -194,6 +201,7 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: whether it works, not what it costs")
     parser.add_argument("--rounds", type=int, default=Size().rounds)
     parser.add_argument("--targets", default=",".join(target.name for target in ALL), help="comma separated")
+    parser.add_argument("--idle", action="store_true", help="idle connections only; the rest stays as it was measured")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the folder that gets performance.md")
     arguments = parser.parse_args()
     size = SMOKE if arguments.smoke else Size(rounds=arguments.rounds)
@@ -202,6 +210,11 @@ def main() -> int:
     _open_files()
     begun = time.monotonic()
     bench = Bench(size, [target for target in ALL if target.name in wanted])
+    if arguments.idle:
+        results = bench.results = report.load(PEERS / "results.json")
+        bench.idle()
+        results.about |= {"idle_rounds": size.idle_rounds, "apart": " in a run of their own"}
+        return _tell(results, arguments.out)
     results = bench.all()
     results.about = {
         "machine": machine.name(),
@@ -209,13 +222,18 @@ def main() -> int:
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "rounds": size.rounds,
         "idle_rounds": size.idle_rounds,
+        "apart": "",
         "minutes": round((time.monotonic() - begun) / 60, 1),
         "idle": size.idle,
         "sessions": size.sessions,
         "smoke": arguments.smoke,
     }
+    return _tell(results, arguments.out)
+
+
+def _tell(results: Results, folder: Path) -> int:
     report.save(results, PEERS / "results.json")
-    report.write(results, arguments.out)
+    report.write(results, folder)
     for goal in GOALS:
         print(f"{goal.verdict(results):18} {report.number(goal.value(results)):>8} {goal.unit:12} {goal.name}")
     for fault in results.faults:

@@ -66,13 +66,24 @@ async def test_an_answer_is_what_was_asked_for_or_a_fault(pieces: list[str], rea
 
 def measured(ours: float, theirs: float) -> Results:
     results = Results(about={"versions": {"python": "3"}, "machine": "m", "date": "d", "rounds": 1, "minutes": 1})
-    results.about |= {"idle": 10_000, "idle_rounds": 3, "sessions": 1000}
+    results.about |= {"idle": 10_000, "idle_rounds": 3, "apart": "", "sessions": 1000}
     for target in ALL:
         value = ours if target is OURS else theirs
         names = ("cpu_us", "p50_ms", "p99_ms", "max_ms", "first_p50_ms", "first_p99_ms", "rate")
         for load in ("low", "mid", "high", "flat"):
             results.add(target.name, load, {"errors": 0, **dict.fromkeys(names, value)})
     return results
+
+
+def test_what_is_measured_anew_takes_the_place_of_what_was() -> None:
+    """And of nothing else."""
+    results = measured(ours=7.0, theirs=10.0)
+    results.add(OURS.name, "many idle", {"errors": 0, "cpu_us": 50.0})
+
+    results.drop(("few idle", "many idle"))
+
+    assert results.get(OURS.name, "many idle.cpu_us") == []
+    assert results.get(OURS.name, "mid.cpu_us") == [7.0]
 
 
 def test_goals_are_judged_with_slack_in_the_right_direction() -> None:
