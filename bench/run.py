@@ -185,9 +185,7 @@ class Bench:
         """In one process, as one and the same program is a fifth faster or slower by where its memory lies."""
         self._warm(server)
         most = min(self.size.idle, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000)
-        tokens = self.size.tokens(
-            50, 19
-        )  # and a second to ask: a heartbeat, in which each idle connection gets a frame
+        tokens = self.size.tokens(50, 19)  # with the second of asking a heartbeat: each idle connection gets one frame
         for load, idle, settle in (("few idle", 10, 0.0), ("many idle", most, self.size.settle)):
             self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, idle=idle, settle=settle, limit=120.0)
 
