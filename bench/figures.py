@@ -11,6 +11,16 @@ YARDSTICK = "node-ws"
 OURS = "askbot"
 
 
+def with_idle(connections: int) -> str:
+    """The load with so many that only listen."""
+    return f"{connections} idle"
+
+
+def with_past(turns: int) -> str:
+    """The load whose sessions had so many turns before."""
+    return f"{turns} turns"
+
+
 @dataclass(slots=True)
 class Results:
     """Figures by target and name, one value a round."""
@@ -121,14 +131,14 @@ GOALS = (
     Goal("a second reader, CPU per token", _further_reader, 0.35, 0.2, "x the first"),
     Goal(
         "CPU per token with 10,000 idle connections",
-        lambda r: r.own("many idle.cpu_us", to="few idle.cpu_us"),
+        lambda r: r.own(f"{with_idle(10_000)}.cpu_us", to=f"{with_idle(10)}.cpu_us"),
         1.15,
         1.05,
         "x with 10",
     ),
     Goal(
         "CPU per token with 1,000 turns of history",
-        lambda r: r.own("long history.cpu_us", to="short history.cpu_us"),
+        lambda r: r.own(f"{with_past(1000)}.cpu_us", to=f"{with_past(1)}.cpu_us"),
         1.15,
         1.05,
         "x with 1",

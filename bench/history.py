@@ -12,8 +12,8 @@ from askbot_ws.frames import Done, Event, Question, Timing, Token, encode
 from askbot_ws.store.sqlite import SQLiteStore
 
 
-async def write(path: Path, lengths: Sequence[int]) -> list[tuple[str, int]]:
-    """One session for each number of turns; returns their ids and heads."""
+async def write(path: Path, lengths: Sequence[int]) -> list[str]:
+    """One session for each number of turns; returns their ids."""
     store = SQLiteStore(path)
     await store.open()
     try:
@@ -22,7 +22,7 @@ async def write(path: Path, lengths: Sequence[int]) -> list[tuple[str, int]]:
         await store.close()
 
 
-async def _session(store: SQLiteStore, turns: int) -> tuple[str, int]:
+async def _session(store: SQLiteStore, turns: int) -> str:
     id = secrets.token_urlsafe(16)
     head = store.create(id).head
     for number in range(turns):
@@ -32,7 +32,7 @@ async def _session(store: SQLiteStore, turns: int) -> tuple[str, int]:
             await storing
         head = events[-1].seq
     store.release(id)
-    return id, head
+    return id
 
 
 def _turn(session: str, head: int, number: int) -> list[Event]:

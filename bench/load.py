@@ -146,25 +146,25 @@ class Load:
         over: float = 1.0,
         warm: int = 20,
         idle: int = 0,
-        settle: float = 0.0,
         second: bool = False,
-        sessions: Sequence[tuple[str, int]] = (),
+        sessions: Sequence[str] = (),
     ) -> Figures:
         """Answers side by side. `idle` connections look on, `second` readers read along, `sessions` are continued."""
         lookers_on = await self.clients(idle)
-        begun = time.monotonic()
-        clients: list[Client] = []
-        for session, head in sessions:
-            clients.append(await connect(f"{self.url}?session={session}&after={head}"))
+        before = machine.used(self.pid)
+        clients: list[Client] = [await connect(f"{self.url}?session={session}") for session in sessions]
+        if idle or sessions:
+            await asyncio.sleep(QUIET)
+        opened = machine.used(self.pid).since(before) / max(1, len(sessions)) * 1e6
         clients = clients or await self.clients(answers)
         if warm:
             await self.asked(clients, tokens=warm, rate=rate and 50, over=over / 4)
         readers = [await self._reader(client) for client in clients] if second else []
-        if settle:
-            await asyncio.sleep(max(QUIET, begun + settle - time.monotonic()))
         figures = (await self.asked(clients, tokens=tokens, rate=rate, over=over, second=readers)).figures()
+        if sessions:
+            figures["opened_us"] = round(opened, 1)
         lost = sum(client.transport.is_closing() for client in lookers_on)
-        return {**figures, "idle": idle, "errors": figures["errors"] + lost}
+        return {**figures, "errors": figures["errors"] + lost}
 
     async def _reader(self, client: Client) -> Client:
         if not isinstance(client, WebSocketClient):

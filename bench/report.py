@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from .figures import GOALS, OURS, YARDSTICK, Goal, Results
+from .figures import GOALS, OURS, YARDSTICK, Goal, Results, with_idle, with_past
 from .plot import Bar, bars
 from .targets import ALL, NOTHING, PEERS, ROOT
 
-Row = tuple[str, str]  # what the reader sees, and the figure's name
+Row = tuple[str, str]  # what the reader sees, and the name of a figure or of a load
 
 LOADS: Sequence[tuple[str, str]] = (
     ("low", "5 answers of 50 tokens/s"),
@@ -46,20 +46,16 @@ SLOW: Sequence[Row] = (
     ("taken from the provider, MB", "slow.taken_mb"),
     ("requests left open", "slow.open"),
 )
-OWN: Sequence[Row] = (
-    ("one reader a session", "one reader.cpu_us"),
-    ("two readers a session", "two readers.cpu_us"),
-    ("1 turn of history", "short history.cpu_us"),
-    ("1,000 turns of history", "long history.cpu_us"),
-    ("10 idle connections", "few idle.cpu_us"),
-    ("{idle:,} idle connections", "many idle.cpu_us"),
+READERS: Sequence[Row] = (
+    ("one reader a session", "one reader"),
+    ("two readers a session", "two readers"),
 )
 
 HEAD = """# What it costs, beside others
 
 Made by `make bench`; do not edit. {date}, on {machine}.
 Rounds: {rounds}, interleaved, {minutes} minutes in all; the numbers are their medians. Memory, slow readers, answers on
-one core and the storm have one round, idle connections {idle_rounds}{apart}.
+one core and the storm have one round; how the cost grows has {growing_rounds}{apart}.
 
 Each target has one core to itself, the provider (a fake one that costs little) and the load generator share another.
 Every token was checked: once, in order, right asker, history sent. Latencies are from the provider's write to the load
@@ -84,6 +80,14 @@ STOPPED = """## Readers that stop reading
 
 3 readers ask for 20 MB each (5 answers of 4 MB; of express 15 readers for one each) and stop reading; 5 others chat on
 at 50 tokens/s.
+"""
+
+
+GROWING = """## As it grows
+
+Ours alone, at `mid`: CPU per token, µs, and added latency, ms. Idle connections had no answer yet, and each is sent its
+sign of life once in the time that is measured. Sessions with a past are opened as a page does it, without a place in
+the log: what that takes, µs of CPU, does not count to their tokens.
 """
 
 
@@ -137,9 +141,13 @@ def page(results: Results) -> str:
         _table(results, MEMORY),
         STOPPED,
         _table(results, SLOW),
-        "## Ours alone\n\nCPU per token at `mid`, µs.\n",
-        _own(results),
+        "## More readers, and all at once\n\nOurs alone, at `mid`: CPU per token, µs, and added latency, ms.\n",
+        _own(results, READERS),
         _storm(results),
+        GROWING,
+        "![As it grows](performance/growing.svg)\n",
+        _own(results, _idle(results)),
+        _own(results, _history(results), opened=True),
     ]
     if results.faults:
         parts.append("## Faults\n\n" + "\n".join(f"- {fault}" for fault in results.faults) + "\n")
@@ -198,14 +206,24 @@ def _rows(results: Results, head: Sequence[str], cells: Callable[[str], list[str
     return "\n".join([*lines, ""])
 
 
-def _own(results: Results) -> str:
-    lines = ["| | µs/token | range |", "| --- | --- | --- |"]
-    for text, name in OWN:
-        if values := results.get(OURS, name):
-            middle = number(results.middle(OURS, name))
-            lines.append(
-                f"| {text.format(**results.about)} | {middle} | {number(min(values))} to {number(max(values))} |"
-            )
+def _idle(results: Results) -> list[Row]:
+    return [(f"{count:,} idle connections", with_idle(count)) for count in results.about["idle"]]
+
+
+def _history(results: Results) -> list[Row]:
+    return [(f"{turns:,} turn{'s' * (turns > 1)} of history", with_past(turns)) for turns in results.about["history"]]
+
+
+def _own(results: Results, rows: Sequence[Row], *, opened: bool = False) -> str:
+    names = ["cpu_us", "p50_ms", "p99_ms", *(["opened_us"] if opened else [])]
+    head = ["| | CPU | to the first row | p50 | p99 |", "| --- | --- | --- | --- | --- |"]
+    lines = [f"{line} {cell} |" for line, cell in zip(head, ("opened", "---"), strict=True)] if opened else head
+    for text, load in rows:
+        if values := results.get(OURS, f"{load}.cpu_us"):
+            cpu, *others = (number(results.middle(OURS, f"{load}.{name}")) for name in names)
+            ratio = number(results.own(f"{load}.cpu_us", to=f"{rows[0][1]}.cpu_us"))
+            cells = [text, f"{cpu} [{number(min(values))} to {number(max(values))}]", ratio, *others]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
@@ -234,6 +252,10 @@ def plots(results: Results) -> dict[str, str]:
                 found.append(Bar(target.name, value, number(value) + beside, target.name == OURS))
         return found
 
+    def own(rows: Sequence[Row]) -> list[Bar]:
+        found = [(text, results.middle(OURS, f"{load}.cpu_us")) for text, load in rows]
+        return [Bar(text.partition(" ")[0], value, f"{number(value)} µs", ours=True) for text, value in found if value]
+
     return {
         "cpu": bars(
             "CPU per token, to node-ws in the same run (less is better)",
@@ -253,6 +275,10 @@ def plots(results: Results) -> dict[str, str]:
                 ("an idle connection that has had an answer", group("memory.idle_kb", "KB")),
                 ("more for a running answer", group("memory.running_kb", "KB")),
             ],
+        ),
+        "growing": bars(
+            "CPU per token at mid, as it grows (ours alone; flat is good)",
+            [("idle connections", own(_idle(results))), ("turns of history", own(_history(results)))],
         ),
     }
 

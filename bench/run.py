@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import history, machine, report
-from .figures import GOALS, Results
+from .figures import GOALS, Results, with_idle, with_past
 from .figures import OURS as OUR_NAME
 from .targets import ALL, FASTAPI, NAIVE, NOTHING, OURS, PEERS, ROOT, Running, Target, running, set_up
 from .targets import versions as versions_of
@@ -37,10 +37,9 @@ class Size:
     turns: int = 20  # conversations side by side
     connections: int = 500
     sessions: int = 1000
-    idle: int = 10_000
-    idle_rounds: int = 3  # of 70 seconds
-    history: int = 1000
-    settle: float = 21.0  # seconds until all signs of life of idle connections are under way
+    idle: Sequence[int] = (10, 100, 1000, 10_000)
+    history: Sequence[int] = (1, 10, 100, 1000, 10_000)
+    growing_rounds: int = 5
     steps: int = 7
 
     def tokens(self, rate: int, seconds: float) -> int:
@@ -54,10 +53,9 @@ SMOKE = Size(
     turns=3,
     connections=40,
     sessions=50,
-    idle=200,
-    idle_rounds=1,
-    history=30,
-    settle=0.0,
+    idle=(10, 200),
+    history=(1, 30),
+    growing_rounds=1,
     steps=2,
 )
 
@@ -161,33 +159,38 @@ class Bench:
             self._warm(server)
             self._add(server, "one reader", "stream", answers=20, tokens=tokens, rate=50)
             self._add(server, "two readers", "stream", answers=20, tokens=tokens, rate=50, second=True)
-        with tempfile.TemporaryDirectory(prefix="askbot-bench-") as folder:
-            store = Path(folder) / "askbot.db"
-            sessions = asyncio.run(history.write(store, [1] * 20 + [self.size.history] * 20))
-            with running(OURS, store=store) as server:
-                self._warm(server)
-                for load, some in (("short history", sessions[:20]), ("long history", sessions[20:])):
-                    self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, sessions=some)
 
     def _own_once(self) -> None:
         with running(OURS) as server:
             self._add(server, "storm", "storm", sessions=self.size.sessions, tokens=200)
-        self.idle()
+        self.growing()
 
-    def idle(self) -> None:
-        """What those cost who only listen."""
-        self.results.drop(("few idle", "many idle"))
-        for _ in range(self.size.idle_rounds):
+    def growing(self) -> None:
+        """What it costs that others only listen, and that much was said before."""
+        self.results.drop([*map(with_idle, self.size.idle), *map(with_past, self.size.history)])
+        for number in range(self.size.growing_rounds):
+            self._say(f"growing, round {number + 1} of {self.size.growing_rounds}")
             with running(OURS) as server:
                 self._idle(server)
+            self._history(self.size.history[:: -1 if number % 2 else 1])
 
     def _idle(self, server: Running) -> None:
         """In one process, as one and the same program is a fifth faster or slower by where its memory lies."""
         self._warm(server)
-        most = min(self.size.idle, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1000)
         tokens = self.size.tokens(50, 19)  # with the second of asking a heartbeat: each idle connection gets one frame
-        for load, idle, settle in (("few idle", 10, 0.0), ("many idle", most, self.size.settle)):
-            self._add(server, load, "stream", answers=20, tokens=tokens, rate=50, idle=idle, settle=settle, limit=120.0)
+        for count in self.size.idle:
+            self._add(server, with_idle(count), "stream", answers=20, tokens=tokens, rate=50, idle=count, limit=120.0)
+
+    def _history(self, lengths: Sequence[int]) -> None:
+        """Also in one process."""
+        with tempfile.TemporaryDirectory(prefix="askbot-bench-") as folder:
+            store, tokens = Path(folder) / "askbot.db", self.size.tokens(50, 6)
+            sessions = asyncio.run(history.write(store, [turns for turns in lengths for _ in range(20)]))
+            with running(OURS, store=store) as server:
+                self._warm(server)
+                for index, turns in enumerate(lengths):
+                    some = sessions[index * 20 : (index + 1) * 20]
+                    self._add(server, with_past(turns), "stream", answers=20, tokens=tokens, rate=50, sessions=some)
 
     def _say(self, line: str) -> None:
         print(f"{time.monotonic() - self._begun:6.0f} s  {line}", file=sys.stderr, flush=True)
@@ -199,7 +202,7 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: whether it works, not what it costs")
     parser.add_argument("--rounds", type=int, default=Size().rounds)
     parser.add_argument("--targets", default=",".join(target.name for target in ALL), help="comma separated")
-    parser.add_argument("--idle", action="store_true", help="idle connections only; the rest stays as it was measured")
+    parser.add_argument("--growing", action="store_true", help="only how the cost grows; the rest stays as measured")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the folder that gets performance.md")
     arguments = parser.parse_args()
     size = SMOKE if arguments.smoke else Size(rounds=arguments.rounds)
@@ -208,10 +211,10 @@ def main() -> int:
     _open_files()
     begun = time.monotonic()
     bench = Bench(size, [target for target in ALL if target.name in wanted])
-    if arguments.idle:
+    if arguments.growing:
         results = bench.results = report.load(PEERS / "results.json")
-        bench.idle()
-        results.about |= {"idle_rounds": size.idle_rounds, "apart": " in a run of their own"}
+        bench.growing()
+        results.about |= {**_grown(size), "apart": " in a run of its own"}
         return _tell(results, arguments.out)
     results = bench.all()
     results.about = {
@@ -219,14 +222,17 @@ def main() -> int:
         "versions": versions_of(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "rounds": size.rounds,
-        "idle_rounds": size.idle_rounds,
+        **_grown(size),
         "apart": "",
         "minutes": round((time.monotonic() - begun) / 60, 1),
-        "idle": size.idle,
         "sessions": size.sessions,
         "smoke": arguments.smoke,
     }
     return _tell(results, arguments.out)
+
+
+def _grown(size: Size) -> dict[str, Any]:
+    return {"idle": size.idle, "history": size.history, "growing_rounds": size.growing_rounds}
 
 
 def _tell(results: Results, folder: Path) -> int:

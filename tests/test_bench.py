@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from bench import report
 from bench.client import Answer
-from bench.figures import GOALS, Results
+from bench.figures import GOALS, Results, with_idle, with_past
 from bench.plot import Bar, bars
 from bench.targets import ALL, NOTHING, OURS, running
 
@@ -66,7 +66,7 @@ async def test_an_answer_is_what_was_asked_for_or_a_fault(pieces: list[str], rea
 
 def measured(ours: float, theirs: float) -> Results:
     results = Results(about={"versions": {"python": "3"}, "machine": "m", "date": "d", "rounds": 1, "minutes": 1})
-    results.about |= {"idle": 10_000, "idle_rounds": 3, "apart": "", "sessions": 1000}
+    results.about |= {"idle": [10, 10_000], "history": [1, 1000], "growing_rounds": 3, "apart": "", "sessions": 1000}
     for target in ALL:
         value = ours if target is OURS else theirs
         names = ("cpu_us", "p50_ms", "p99_ms", "max_ms", "first_p50_ms", "first_p99_ms", "rate")
@@ -78,11 +78,11 @@ def measured(ours: float, theirs: float) -> Results:
 def test_what_is_measured_anew_takes_the_place_of_what_was() -> None:
     """And of nothing else."""
     results = measured(ours=7.0, theirs=10.0)
-    results.add(OURS.name, "many idle", {"errors": 0, "cpu_us": 50.0})
+    results.add(OURS.name, with_idle(1000), {"errors": 0, "cpu_us": 50.0})
 
-    results.drop(("few idle", "many idle"))
+    results.drop([with_idle(100), with_idle(1000)])
 
-    assert results.get(OURS.name, "many idle.cpu_us") == []
+    assert results.get(OURS.name, f"{with_idle(1000)}.cpu_us") == []
     assert results.get(OURS.name, "mid.cpu_us") == [7.0]
 
 
@@ -112,6 +112,22 @@ def test_the_page_has_every_goal_and_links_to_every_plot(tmp_path: Path) -> None
     assert "| CPU per token, `mid` | **0.40** x node-ws | ≤ 0.65 | ≤ 0.45 | met, and the aim |" in page
     links = re.findall(r"\]\((performance/\w+\.svg)\)", page)
     assert sorted(links) == sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("performance/*.svg"))
+
+
+def test_the_page_says_how_the_cost_grows(tmp_path: Path) -> None:
+    """A row a size, to the first of them round by round, and a bar a size."""
+    results = measured(ours=4.0, theirs=10.0)
+    for few, many in ((40.0, 44.0), (50.0, 60.0), (60.0, 78.0)):
+        for load, cpu in ((with_idle(10), few), (with_idle(10_000), many), (with_past(1), few), (with_past(1000), few)):
+            results.add(OURS.name, load, {"errors": 0, "cpu_us": cpu, "p50_ms": 0.1, "p99_ms": 0.2, "opened_us": 900.0})
+    report.write(results, tmp_path)
+    page, plot = ((tmp_path / name).read_text() for name in ("performance.md", "performance/growing.svg"))
+
+    assert "| CPU per token with 10,000 idle connections | **1.20** x with 10 | ≤ 1.15 | ≤ 1.05 | **not met** |" in page
+    assert "| 10 idle connections | 50.0 [40.0 to 60.0] | 1.00 | 0.10 | 0.20 |" in page
+    assert "| 10,000 idle connections | 60.0 [44.0 to 78.0] | 1.20 | 0.10 | 0.20 |" in page
+    assert "| 1,000 turns of history | 50.0 [40.0 to 60.0] | 1.00 | 0.10 | 0.20 | 900 |" in page
+    assert re.findall(r">(10,000|1,000|60.0 µs)<", plot) == ["10,000", "60.0 µs", "1,000"]
 
 
 def test_a_plot_is_xml_that_reads_on_dark_pages_too() -> None:
