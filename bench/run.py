@@ -39,7 +39,6 @@ class Size:
     sessions: int = 1000
     idle: Sequence[int] = (10, 100, 1000, 10_000)
     history: Sequence[int] = (1, 10, 100, 1000, 10_000)
-    growing_rounds: int = 5
     steps: int = 7
 
     def tokens(self, rate: int, seconds: float) -> int:
@@ -55,7 +54,6 @@ SMOKE = Size(
     sessions=50,
     idle=(10, 200),
     history=(1, 30),
-    growing_rounds=1,
     steps=2,
 )
 
@@ -168,8 +166,8 @@ class Bench:
     def growing(self) -> None:
         """What it costs that others only listen, and that much was said before."""
         self.results.drop([*map(with_idle, self.size.idle), *map(with_past, self.size.history)])
-        for number in range(self.size.growing_rounds):
-            self._say(f"growing, round {number + 1} of {self.size.growing_rounds}")
+        for number in range(self.size.rounds):
+            self._say(f"growing, round {number + 1} of {self.size.rounds}")
             with running(OURS) as server:
                 self._idle(server)
             self._history(self.size.history[:: -1 if number % 2 else 1])
@@ -232,7 +230,7 @@ def main() -> int:
 
 
 def _grown(size: Size) -> dict[str, Any]:
-    return {"idle": size.idle, "history": size.history, "growing_rounds": size.growing_rounds}
+    return {"idle": size.idle, "history": size.history, "growing_rounds": size.rounds}
 
 
 def _tell(results: Results, folder: Path) -> int:
