@@ -1,4 +1,4 @@
-"""The server: listens, beats, drains."""
+"""The server: listens, lets in, drains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import structlog
 from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
-from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from .. import __version__
@@ -30,14 +29,13 @@ from ..hub import Hub, Policy
 from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
 from .connection import Connection, Terms
+from .heart import CLOSING_SLOWLY, Heart
 from .http import Doors, Pages, path_of, say, wrong_method
 from .socket import Socket
-from .wheel import Wheel
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
 BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
 CLOSING = 50  # connections closed at once in a drain: their clients come back all together otherwise
-CLOSING_SLOWLY = 10.0  # seconds that a slow reader has to take its close frame
 LAST_WORDS = 2.0  # seconds that a connection has for that when the server ends
 KERNEL_TELLS = hasattr(socket, "TCP_USER_TIMEOUT")  # who is gone without a word; elsewhere it takes pings to know
 
@@ -57,18 +55,13 @@ class Server:
                 waiting_turns=settings.max_waiting,
             ),
             frames_per_minute=settings.frames_per_minute if settings.limits else None,
-            heartbeat=settings.heartbeat,
-            reader_timeout=settings.reader_timeout,
         )
+        self._heart = Heart(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._pages = Pages(version=__version__, ready=self._not_ready)
         self._doors = Doors(origins=settings.origins, loopback=settings.loopback)
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._listener: Listener
-        step = min(0.1, settings.heartbeat / 4, settings.reader_timeout / 4)  # what is due together is sent together
-        self._wheel = Wheel[Connection](step, now=asyncio.get_running_loop().time())
-        self._calm = min(settings.heartbeat, settings.reader_timeout)  # seconds in which a connection needs no look
-        self._closing: set[asyncio.Task[None]] = set()
         self._ended = False
 
     @property
@@ -139,7 +132,7 @@ class Server:
         address = str(socket.remote_address[0]) if socket.remote_address else ""
         connection = Connection(socket, self._hub, self._terms)
         self._connections.add(connection)
-        self._wheel.put(connection, asyncio.get_running_loop().time() + self._calm)
+        self._heart.watch(socket)
         self._addresses[address] += 1
         try:
             if not await self._turned_away(socket, address):
@@ -171,30 +164,9 @@ class Server:
                 return f"{name}: {error.message}"
         return None
 
-    # --- the heartbeat -----------------------------------------------------------------------------------------------
-
     async def beat(self) -> None:
-        """Look at each connection when it may be time: one timer for all of them, and no look at who was just seen."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._wheel.wait(loop.time(), most=self._calm))
-            now = loop.time()
-            for connection in self._wheel.due(now):
-                if connection not in self._connections:
-                    continue
-                at = connection.beat(now)
-                if at is None:
-                    self._close_later(connection, 4408, "the reader was too slow for too long")
-                else:
-                    self._wheel.put(connection, at)
-
-    def _close_later(self, connection: Connection, code: int, reason: str) -> None:
-        if connection.socket.state is not State.OPEN:
-            return  # under way
-        patience = min(CLOSING_SLOWLY, self._settings.reader_timeout)
-        task = asyncio.create_task(connection.socket.shut(code, reason, within=patience))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        """The heartbeat of all connections."""
+        await self._heart.beat()
 
     async def forever(self) -> None:
         """Serve until the task is cancelled."""

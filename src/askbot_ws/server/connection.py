@@ -22,7 +22,6 @@ from ..frames import (
     MAX_SEQ,
     PROTOCOL,
     About,
-    Alive,
     Ask,
     Attach,
     Cancel,
@@ -53,20 +52,16 @@ HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one tur
 SESSIONS = 100  # on one connection
 RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
 
-ALIVE = encode(Alive())
-
 log = structlog.get_logger(__name__)
 _session: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a connection may do; times in seconds."""
+    """What a connection may do."""
 
     limits: Limits
     frames_per_minute: int | None = None
-    heartbeat: float = 20.0
-    reader_timeout: float = 30.0
 
 
 class Connection:
@@ -209,18 +204,6 @@ class Connection:
     def _begun(self) -> bool:
         """Whether `ready` was sent: it is the first frame, however long the store takes for it (PROTOCOL 2)."""
         return self.socket.sent_at > 0
-
-    def beat(self, now: float) -> float | None:
-        """The heartbeat's look at it. Says when to look again; None where it has taken nothing for too long."""
-        terms, socket = self._terms, self.socket
-        if socket.paused_at is not None:
-            until = socket.paused_at + terms.reader_timeout
-            return until if now < until else None
-        sent_at = socket.sent_at or now  # not before `ready`
-        if now - sent_at >= terms.heartbeat:
-            socket.write(ALIVE)
-            sent_at = now
-        return min(sent_at + terms.heartbeat, now + terms.reader_timeout)
 
     # --- taking frames -----------------------------------------------------------------------------------------------
 

@@ -26,11 +26,23 @@ def text_header(length: int) -> bytes:
 class Socket(ServerConnection):
     """`websockets`' own connection. Its transport's flow control decides who lags, nothing is queued for it."""
 
-    on_writable: Callable[[], None] | None = None
-    paused_at: float | None = None  # since when it takes nothing
-    sent_at: float = 0.0  # when anything was last sent
-    asked: int = 0  # bytes of the handshake so far
-    pongs: int = 0  # bytes of them that were written since it takes nothing
+    # What a token needs lies together, and is found without a dictionary.
+    __slots__ = ("_asked", "_plain", "_pongs", "loop", "on_writable", "open", "paused_at", "sent_at", "transport")
+
+    on_writable: Callable[[], None] | None
+    open: bool  # from the handshake to the first word of a close
+    paused_at: float | None  # since when it takes nothing
+    sent_at: float  # when anything was last sent
+    _asked: int  # bytes of the handshake so far
+    _plain: bool  # whether frames go as they are: it is open, and nothing is compressed
+    _pongs: int  # bytes of them that were written since it takes nothing
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It begins (asyncio calls it)."""
+        self.on_writable = self.paused_at = None
+        self.open = self._plain = False
+        self.sent_at, self._asked, self._pongs = 0.0, 0, 0
+        super().connection_made(transport)
 
     def pause_writing(self) -> None:
         """The transport's buffer is full (asyncio calls it)."""
@@ -41,52 +53,56 @@ class Socket(ServerConnection):
         """There is room again (asyncio calls it)."""
         super().resume_writing()
         self.paused_at = None
-        if self.pongs > PONGS and not self.recv_messages.paused and not self.transport.is_closing():
+        if self._pongs > PONGS and not self.recv_messages.paused and not self.transport.is_closing():
             self.transport.resume_reading()
-        self.pongs = 0
+        self._pongs = 0
         if self.on_writable is not None:
             self.on_writable()
 
     def data_received(self, data: bytes) -> None:
         """Something arrived (asyncio calls it)."""
         if self.request is None:
-            self.asked += len(data)
-            if self.asked > HANDSHAKE:
+            self._asked += len(data)
+            if self._asked > HANDSHAKE:
                 self.transport.abort()
                 return
         kept = self.transport.get_write_buffer_size()
         super().data_received(data)
         if self.paused_at is not None:  # `websockets` answers pings at once, whether that is read or not
-            self.pongs += max(0, self.transport.get_write_buffer_size() - kept)
-            if self.pongs > PONGS:
+            self._pongs += max(0, self.transport.get_write_buffer_size() - kept)
+            if self._pongs > PONGS:
                 self.transport.pause_reading()
+
+    def send_data(self) -> None:
+        """Send what the protocol has to say. `websockets` calls it after whatever may open or close the connection."""
+        self.open = self.protocol.state is OPEN
+        self._plain = self.open and not self.protocol.extensions
+        super().send_data()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone (asyncio calls it): nobody need wait for room any more."""
         super().connection_lost(exc)
+        self.open = self._plain = False
         if self.on_writable is not None:
             self.on_writable()
 
     def write(self, frame: bytes) -> None:
         """Send a text frame at once: no task, no queue. Whoever writes much looks at `writable` in between."""
         self.sent_at = self.loop.time()
-        protocol = self.protocol
-        if protocol.state is not OPEN:
-            return
-        if protocol.extensions:  # compression: `websockets` knows how
-            protocol.send_text(frame)
-            self.send_data()
-        else:
+        if self._plain:
             self.transport.write(text_header(len(frame)) + frame)
+        elif self.open:  # compression: `websockets` knows how
+            self.protocol.send_text(frame)
+            self.send_data()
 
     def write_all(self, frames: Sequence[bytes]) -> None:
         """Send frames in one write."""
-        if self.protocol.extensions or self.protocol.state is not OPEN:
-            for frame in frames:
-                self.write(frame)
-        else:
+        if self._plain:
             self.sent_at = self.loop.time()
             self.transport.write(b"".join([part for frame in frames for part in (text_header(len(frame)), frame)]))
+        else:
+            for frame in frames:
+                self.write(frame)
 
     async def shut(self, code: int, reason: str = "", *, within: float) -> None:
         """Close it, and where the other side takes no part in that, be gone all the same."""
