@@ -46,6 +46,7 @@ SLOW: Sequence[Row] = (
     ("taken from the provider, MB", "slow.taken_mb"),
     ("requests left open", "slow.open"),
 )
+OWN: Sequence[Row] = (("p50", "p50_ms"), ("p99", "p99_ms"))
 READERS: Sequence[Row] = (
     ("one reader a session", "one reader"),
     ("two readers a session", "two readers"),
@@ -147,7 +148,7 @@ def page(results: Results) -> str:
         GROWING,
         "![As it grows](performance/growing.svg)\n",
         _own(results, _idle(results)),
-        _own(results, _history(results), opened=True),
+        _own(results, _history(results), (*OWN, ("opened", "opened_us"))),
     ]
     if results.faults:
         parts.append("## Faults\n\n" + "\n".join(f"- {fault}" for fault in results.faults) + "\n")
@@ -214,16 +215,16 @@ def _history(results: Results) -> list[Row]:
     return [(f"{turns:,} turn{'s' * (turns > 1)} of history", with_past(turns)) for turns in results.about["history"]]
 
 
-def _own(results: Results, rows: Sequence[Row], *, opened: bool = False) -> str:
-    names = ["cpu_us", "p50_ms", "p99_ms", *(["opened_us"] if opened else [])]
-    head = ["| | CPU | to the first row | p50 | p99 |", "| --- | --- | --- | --- | --- |"]
-    lines = [f"{line} {cell} |" for line, cell in zip(head, ("opened", "---"), strict=True)] if opened else head
+def _own(results: Results, rows: Sequence[Row], columns: Sequence[Row] = OWN) -> str:
+    head = ["", "CPU", "to the first row", *(text for text, _ in columns)]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for text, load in rows:
-        if values := results.get(OURS, f"{load}.cpu_us"):
-            cpu, *others = (number(results.middle(OURS, f"{load}.{name}")) for name in names)
-            ratio = number(results.own(f"{load}.cpu_us", to=f"{rows[0][1]}.cpu_us"))
-            cells = [text, f"{cpu} [{number(min(values))} to {number(max(values))}]", ratio, *others]
-            lines.append(f"| {' | '.join(cells)} |")
+        cpu = f"{load}.cpu_us"
+        if values := results.get(OURS, cpu):
+            spread = f"{number(results.middle(OURS, cpu))} [{number(min(values))} to {number(max(values))}]"
+            ratio = number(results.own(cpu, to=f"{rows[0][1]}.cpu_us"))
+            others = (number(results.middle(OURS, f"{load}.{name}")) for _, name in columns)
+            lines.append(f"| {' | '.join([text, spread, ratio, *others])} |")
     return "\n".join([*lines, ""])
 
 

@@ -35,7 +35,7 @@ class Socket(ServerConnection):
     sent_at: float  # when anything was last sent
     _asked: int  # bytes of the handshake so far
     _plain: bool  # whether frames go as they are: it is open, and nothing is compressed
-    _pongs: int  # bytes of them that were written since it takes nothing
+    _pongs: int  # bytes of pongs that were written since it takes nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It begins (asyncio calls it)."""
