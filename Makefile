@@ -29,7 +29,7 @@ check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated
 docs: .venv/.serve.stamp .venv/.dev.stamp  ## The pages of docs/ as a site in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: docs/performance.md (half an hour)
+bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: docs/performance.md (40 minutes)
 	$(BIN)/python -m bench.run
 
 bench-quick: .venv/.serve.stamp .venv/.dev.stamp  ## The ratios that matter; fails where one is worse than it must be

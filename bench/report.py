@@ -56,7 +56,8 @@ HEAD = """# What it costs, beside others
 
 Made by `make bench`; do not edit. {date}, on {machine}.
 Rounds: {rounds}, interleaved, {minutes} minutes in all; the numbers are their medians. Memory, slow readers, answers on
-one core and the storm have one round; how the cost grows has {growing_rounds}{apart}.
+one core and the storm have one round; how the cost grows has {growing_rounds}{apart}. What swings most was measured
+twice in each: `mid` of `askbot` and `node-ws`, and idle connections, on the way to 10,000 and on the way back.
 
 Each target has one core to itself, the provider (a fake one that costs little) and the load generator share another.
 Every token was checked: once, in order, right asker, history sent. Latencies are from the provider's write to the load

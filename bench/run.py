@@ -21,7 +21,7 @@ from typing import Any
 from . import history, machine, report
 from .figures import GOALS, Results, with_idle, with_past
 from .figures import OURS as OUR_NAME
-from .targets import ALL, FASTAPI, NAIVE, NOTHING, OURS, PEERS, ROOT, Running, Target, running, set_up
+from .targets import ALL, FASTAPI, NAIVE, NODE, NOTHING, OURS, PEERS, ROOT, Running, Target, running, set_up
 from .targets import versions as versions_of
 
 SLOW_TARGETS = (NAIVE, FASTAPI)  # they can't follow `high`: fewer tokens show that as well
@@ -74,6 +74,7 @@ class Bench:
             for target in (*self.targets, NOTHING)[:: -1 if number % 2 else 1]:
                 with running(target) as server:
                     self.streams(server)
+            self._mid_again(number)
             if OURS in self.targets:
                 self._own_round()
         for target in self.targets:
@@ -108,6 +109,13 @@ class Bench:
             clients = max(2, size.turns // 3) if slow else size.turns
             told = self._add(server, "turns", "turns", clients=clients, at=at, provider_url=server.provider_url)
             self._check_history(server.target, at[-1], told)
+
+    def _mid_again(self, number: int) -> None:
+        """Once more, in new processes and one right after the other: this ratio is the one that swings most."""
+        for target in (OURS, NODE)[:: 1 if number % 2 else -1]:
+            if target in self.targets:
+                with running(target) as server:
+                    self.streams(server, loads=("mid",))
 
     def _check_history(self, target: Target, messages: int, told: dict[str, Any]) -> None:
         if target.history and told.get(f"shown_{messages}", 0) < messages + 1:
@@ -173,10 +181,13 @@ class Bench:
             self._history(self.size.history[:: -1 if number % 2 else 1])
 
     def _idle(self, server: Running) -> None:
-        """In one process, as one and the same program is a fifth faster or slower by where its memory lies."""
+        """In one process, as one and the same program is a fifth faster or slower by where its memory lies.
+
+        There and back again: what drifts meanwhile then drifts both ways.
+        """
         self._warm(server)
         tokens = self.size.tokens(50, 19)  # with the second of asking a heartbeat: each idle connection gets one frame
-        for count in self.size.idle:
+        for count in (*self.size.idle, *self.size.idle[::-1]):
             self._add(server, with_idle(count), "stream", answers=20, tokens=tokens, rate=50, idle=count, limit=120.0)
 
     def _history(self, lengths: Sequence[int]) -> None:
