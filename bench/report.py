@@ -18,6 +18,7 @@ LOADS: Sequence[tuple[str, str]] = (
     ("mid", "20 answers of 50 tokens/s"),
     ("high", "100 answers of 50 tokens/s"),
 )
+FLAT = f"50 answers, all tokens at once: {', '.join(f'{target.flat:,} each of {target.name}' for target in ALL)}"
 LATENCY: Sequence[Row] = (
     ("p50", "p50_ms"),
     ("p99", "p99_ms"),
@@ -134,7 +135,7 @@ def page(results: Results) -> str:
         _loads(results),
         "## Latency\n\nMilliseconds; `nothing` is the measuring itself.\n",
         "![Latency](performance/latency.svg)\n",
-        *(_latency(results, load, what) for load, what in LOADS),
+        *(_latency(results, load, what) for load, what in (*LOADS, ("flat", FLAT))),
         CAPACITY,
         "![Answers on one core](performance/capacity.svg)\n",
         _table(results, TURNS),
