@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,12 @@ def memory(pid: int) -> float:
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
     return total / 1024
+
+
+def python() -> str:
+    """Which Python this is, and whose: how it was built is worth a fifth of a token."""
+    system = sys.base_prefix == "/usr"
+    return platform.python_version() + (f" of {platform.freedesktop_os_release()['PRETTY_NAME']}" if system else "")
 
 
 def name() -> str:

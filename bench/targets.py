@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+from . import machine
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PEERS = HERE / ".peers"  # what is installed, and what was measured last; git ignores it
@@ -106,7 +108,7 @@ def versions() -> dict[str, str]:
     """What is compared with what."""
     ask = "import json,importlib.metadata as m;print(json.dumps({n:m.version(n) for n in %r}))"
     packages = {str(VENV): ["fastapi", "uvicorn", "openai", "websockets"], sys.executable: ["askbot-ws", "uvloop"]}
-    found = {"python": sys.version.split()[0], "node": _output(NODE_BINARY, "--version").strip().lstrip("v")}
+    found = {"python": machine.python(), "node": _output(NODE_BINARY, "--version").strip().lstrip("v")}
     for python, names in packages.items():
         found |= json.loads(_output(python, "-c", ask % names))
     for name, version in json.loads((HERE / "peers" / "package.json").read_text())["dependencies"].items():
