@@ -56,7 +56,7 @@ class Server:
             ),
             frames_per_minute=settings.frames_per_minute if settings.limits else None,
         )
-        self._heart = Heart(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
+        self.heart = Heart(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._pages = Pages(version=__version__, ready=self._not_ready)
         self._doors = Doors(origins=settings.origins, loopback=settings.loopback)
         self._connections: set[Connection] = set()
@@ -132,7 +132,7 @@ class Server:
         address = str(socket.remote_address[0]) if socket.remote_address else ""
         connection = Connection(socket, self._hub, self._terms)
         self._connections.add(connection)
-        self._heart.watch(socket)
+        self.heart.watch(socket)
         self._addresses[address] += 1
         try:
             if not await self._turned_away(socket, address):
@@ -163,10 +163,6 @@ class Server:
             except AskbotError as error:
                 return f"{name}: {error.message}"
         return None
-
-    async def beat(self) -> None:
-        """The heartbeat of all connections."""
-        await self._heart.beat()
 
     async def forever(self) -> None:
         """Serve until the task is cancelled."""
@@ -249,7 +245,7 @@ async def running(
             await chosen.upstream.open()
             server = Server(settings, hub)
             await server.listen(listening)
-            heart = asyncio.create_task(server.beat())
+            heart = asyncio.create_task(server.heart.beat())
             try:
                 yield server
             finally:
