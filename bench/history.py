@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from askbot_ws.core.turn import proof, turn_at
-from askbot_ws.frames import Done, Event, Question, Timing, Token, encode
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.dialects.askbot.frames import encode
+from askbot_ws.events import Done, Event, Question, Timing, Token
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 
 async def write(path: Path, lengths: Sequence[int]) -> list[str]:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from askbot_ws import __version__, reload
 from askbot_ws.cli import app
 from askbot_ws.config import Settings, flag, variable
-from askbot_ws.frames import schema
+from askbot_ws.dialects.askbot.frames import schema
 
 from .command import ASKBOT, call
 

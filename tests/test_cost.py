@@ -13,9 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from askbot_ws.core.prompt import Prompt
-from askbot_ws.frames import Ask, Event, Frame
+from askbot_ws.dialects.askbot.frames import Ask
+from askbot_ws.errors import AskbotError
+from askbot_ws.events import Event
 from askbot_ws.hub import Hub, Policy
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.upstream import Ending
 from askbot_ws.upstream.exchange import Exchange
 from askbot_ws.upstream.openai import Answer
@@ -39,8 +41,8 @@ class Reader:
         assert len(events) == len(frames)
         self.frames += len(frames)
 
-    def told(self, frame: Frame) -> None:
-        raise AssertionError(frame)
+    def closed(self, error: AskbotError) -> None:
+        raise error
 
 
 class Provider:

@@ -12,41 +12,43 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.errors import FrameError, InvalidFrame, InvalidJSON, RateLimited, UnknownType
-from askbot_ws.frames import (
-    MAX_SEQ,
+from askbot_ws.dialects.askbot.frames import (
     Alive,
     Ask,
     Attach,
     Cancel,
-    Check,
     Detach,
-    Done,
     Edit,
     Error,
-    Failure,
     Forget,
-    Frame,
     GoingAway,
     History,
     HistoryRequest,
     Limits,
     Ping,
     Pong,
-    Question,
     Ready,
     Retry,
-    Timing,
-    Token,
-    TurnRecord,
-    Usage,
     decode_client,
-    decode_event,
     decode_server,
     encode,
     error_frame,
     fields_of,
     schema,
+)
+from askbot_ws.errors import FrameError, InvalidFrame, InvalidJSON, RateLimited, UnknownType
+from askbot_ws.events import (
+    MAX_SEQ,
+    Check,
+    Done,
+    Failure,
+    Question,
+    Record,
+    Timing,
+    Token,
+    TurnRecord,
+    Usage,
+    decode_event,
     token,
 )
 
@@ -156,7 +158,7 @@ DONE = Done(
 RECORD = TurnRecord(turn="t1", text="why?", created=0.0, answer="", from_=0, seq=1)
 
 # PROTOCOL 3, server to client: a frame with everything, its fields always there, and those only where they have a value
-SERVER: list[tuple[Frame, str, str]] = [
+SERVER: list[tuple[Record, str, str]] = [
     (
         Ready(
             session="s",
@@ -203,30 +205,30 @@ CLIENT: list[tuple[dict[str, object], str]] = [
 ]
 
 
-def wire(frame: Frame) -> Any:
+def wire(frame: Record) -> Any:
     return json.loads(encode(frame))
 
 
 @given(frame=server_frames)
-def test_server_frames_arrive_as_they_were_sent(frame: Frame) -> None:
+def test_server_frames_arrive_as_they_were_sent(frame: Record) -> None:
     """Encode, decode: the same."""
     assert decode_server(encode(frame)) == frame
 
 
 @given(frame=client_frames)
-def test_client_frames_arrive_as_they_were_sent(frame: Frame) -> None:
+def test_client_frames_arrive_as_they_were_sent(frame: Record) -> None:
     """Encode, decode: the same, as text too."""
     assert decode_client(encode(frame)) == decode_client(encode(frame).decode()) == frame
 
 
 @given(event=events)
-def test_events_come_back_from_the_log_as_they_were(event: Frame) -> None:
+def test_events_come_back_from_the_log_as_they_were(event: Record) -> None:
     """A store keeps encoded frames."""
     assert decode_event(encode(event)) == event
 
 
 @given(frame=server_frames)
-def test_times_are_whole_milliseconds_and_moments_are_utc(frame: Frame) -> None:
+def test_times_are_whole_milliseconds_and_moments_are_utc(frame: Record) -> None:
     """Everywhere, in nested objects too."""
     pairs: list[tuple[str, Any]] = []
     json.loads(encode(frame), object_pairs_hook=pairs.extend)
@@ -256,7 +258,7 @@ def test_the_short_way_to_a_slice_makes_the_same_slice() -> None:
 @pytest.mark.parametrize(
     ("frame", "always", "optional"), SERVER, ids=[frame.__class__.__name__ for frame, *_ in SERVER]
 )
-def test_server_frames_have_the_fields_of_the_table(frame: Frame, always: str, optional: str) -> None:
+def test_server_frames_have_the_fields_of_the_table(frame: Record, always: str, optional: str) -> None:
     """Those that are optional are absent, not null, where they have no value."""
     assert set(wire(frame)) == {*always.split(), *optional.split()}
     bare = replace(frame, **dict.fromkeys(optional.split()))
@@ -521,7 +523,7 @@ def test_the_schema_has_every_frame_on_its_side() -> None:
 
 
 @pytest.mark.parametrize(("frame", "always", "sometimes"), SERVER, ids=lambda value: getattr(value, "type", ""))
-def test_the_schema_requires_what_is_always_sent(frame: Frame, always: str, sometimes: str) -> None:
+def test_the_schema_requires_what_is_always_sent(frame: Record, always: str, sometimes: str) -> None:
     """And what is left out is never null: whoever generates types from it gets those of the wire."""
     definition = schema()["$defs"][type(frame).__name__]
 
@@ -538,7 +540,7 @@ def test_a_frame_without_a_type_does_not_fit_the_schema() -> None:
 
 
 @given(frame=server_frames)
-def test_what_the_server_sends_fits_the_schema(frame: Frame) -> None:
+def test_what_the_server_sends_fits_the_schema(frame: Record) -> None:
     """Whoever generates types from it can trust them."""
     assert fits(wire(frame), {"$ref": "#/$defs/server"})
 

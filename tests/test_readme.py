@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.config import FIELDS
-from askbot_ws.frames import schema
+from askbot_ws.dialects.askbot.frames import schema
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from .process import ROOT, environment

@@ -31,8 +31,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from askbot_ws.dialects.askbot.frames import decode_server
 from askbot_ws.errors import AskbotError
-from askbot_ws.frames import decode_server
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 from askbot_ws.upstream import Ending
 

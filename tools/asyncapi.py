@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from askbot_ws import __version__
-from askbot_ws.frames import PROTOCOL, Frame, Seq, SessionId, fields_of, type_of
+from askbot_ws.dialects.askbot.frames import PROTOCOL, Frame, fields_of, type_of
+from askbot_ws.events import Seq, SessionId
 from dialogues import Json, frames
 from wire import CLIENT, SERVER, Schema, definitions, summary
 

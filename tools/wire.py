@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from askbot_ws.frames import ClientFrame, Frame, ServerFrame, schema
+from askbot_ws.dialects.askbot.frames import ClientFrame, Frame, ServerFrame, schema
 
 Schema: TypeAlias = dict[str, Any]
 

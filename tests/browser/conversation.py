@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from playwright.async_api import expect
 
-from askbot_ws.frames import Usage
+from askbot_ws.events import Usage
 from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Ending
 

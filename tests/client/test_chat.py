@@ -18,6 +18,22 @@ from askbot_ws.client import Chat, Closed, Damaged, State, connect
 from askbot_ws.client.line import address, delay
 from askbot_ws.core.log import Log, merge
 from askbot_ws.core.records import records
+from askbot_ws.dialects.askbot.frames import (
+    Ask,
+    Cancel,
+    ClientFrame,
+    Edit,
+    Error,
+    Forget,
+    GoingAway,
+    History,
+    HistoryRequest,
+    Limits,
+    Ready,
+    Retry,
+    decode_client,
+    encode,
+)
 from askbot_ws.errors import (
     AskbotError,
     Forbidden,
@@ -27,31 +43,7 @@ from askbot_ws.errors import (
     Unauthorized,
     UpstreamStalled,
 )
-from askbot_ws.frames import (
-    Ask,
-    Cancel,
-    Check,
-    ClientFrame,
-    Done,
-    Edit,
-    Error,
-    Event,
-    Failure,
-    Forget,
-    Frame,
-    GoingAway,
-    History,
-    HistoryRequest,
-    Limits,
-    Question,
-    Ready,
-    Reason,
-    Retry,
-    Timing,
-    Token,
-    decode_client,
-    encode,
-)
+from askbot_ws.events import Check, Done, Event, Failure, Question, Reason, Record, Timing, Token
 
 PIECES = ("Be", "cause", " of ✨")
 ANSWER = "".join(PIECES)
@@ -74,7 +66,7 @@ class Server:
     wrong: bool = False  # slices differ from what was answered
     forgets: bool = False  # the log is lost with the connection
     failure: Failure | None = None
-    first: list[Frame] = field(default_factory=list[Frame])  # frames after the first `ready`
+    first: list[Record] = field(default_factory=list[Record])  # frames after the first `ready`
     seen: list[dict[str, str]] = field(default_factory=list[dict[str, str]])  # the queries
     heard: list[ClientFrame] = field(default_factory=list[ClientFrame])
     sockets: list[ServerConnection] = field(default_factory=list[ServerConnection])
@@ -102,7 +94,7 @@ class Server:
             pass
 
     async def converse(self, socket: ServerConnection, left: int) -> None:
-        async def send(frame: Frame) -> None:
+        async def send(frame: Record) -> None:
             nonlocal left
             if left == 0:
                 raise Cut
@@ -137,7 +129,7 @@ class Server:
             limits=limits,
         )
 
-    async def follow(self, frame: ClientFrame, send: Callable[[Frame], Any]) -> None:
+    async def follow(self, frame: ClientFrame, send: Callable[[Record], Any]) -> None:
         self.heard.append(frame)
         match frame:
             case Ask(text=""):
@@ -161,7 +153,7 @@ class Server:
                 pass
 
     async def answer(
-        self, send: Callable[[Frame], Any], id: str | None, text: str, *, replaces: str | None = None
+        self, send: Callable[[Record], Any], id: str | None, text: str, *, replaces: str | None = None
     ) -> None:
         """Log it all at once, then show it: what is cut off here comes with the replay."""
         if any(isinstance(event, Question) and event.id == id for event in self.log.events):
@@ -181,7 +173,7 @@ class Server:
             for frame in frames:
                 await send(frame)
 
-    async def end(self, send: Callable[[Frame], Any], turn: str, reason: Reason) -> None:
+    async def end(self, send: Callable[[Record], Any], turn: str, reason: Reason) -> None:
         if any(isinstance(event, Done) and event.turn == turn for event in self.log.events):
             await send(Error(code="turn_not_found", message="It has ended.", retryable=False, id=self.heard[-1].id))
         else:

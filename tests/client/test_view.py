@@ -16,20 +16,8 @@ from hypothesis import strategies as st
 from askbot_ws.client.view import Gap, View
 from askbot_ws.core.log import Log
 from askbot_ws.core.records import records
-from askbot_ws.frames import (
-    Alive,
-    Check,
-    Done,
-    Event,
-    History,
-    Limits,
-    Question,
-    Ready,
-    ServerFrame,
-    Timing,
-    Token,
-    decode_server,
-)
+from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, decode_server
+from askbot_ws.events import Check, Done, Event, Question, Timing, Token
 
 WIRE = sorted((Path(__file__).parents[1] / "wire").glob("*.jsonl"))
 LIMITS = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)

@@ -21,8 +21,8 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from askbot_ws.client import Answer, Chat, Closed, connect
+from askbot_ws.dialects.askbot.frames import History, encode
 from askbot_ws.errors import AskbotError
-from askbot_ws.frames import History, encode
 
 from ..process import Json
 from ..test_wire import DIALOGUES, lines

@@ -11,7 +11,7 @@ from askbot_ws.core.prompt import Message, Options, Prompt
 from askbot_ws.core.records import records
 from askbot_ws.core.session import Asking, Session
 from askbot_ws.core.turn import place_of
-from askbot_ws.frames import Event, Question, Reason, TurnRecord
+from askbot_ws.events import Event, Question, Reason, TurnRecord
 
 PLENTY = 10**9
 QUESTION = Message("user", "and now?")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.core.cursor import Cursor, newest, resumes
-from askbot_ws.frames import TurnRecord
+from askbot_ws.events import TurnRecord
 
 
 def record(from_: int, seq: int) -> TurnRecord:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.core.log import MERGED, Log, cut, join, merge, shorten, size, weight
-from askbot_ws.frames import Check, Done, Event, Question, Timing, Token
+from askbot_ws.events import Check, Done, Event, Question, Timing, Token
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(["🙂", "é", "ab"])
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.core.records import records
-from askbot_ws.frames import Check, Done, Event, Failure, Question, Timing, Token, Usage
+from askbot_ws.events import Check, Done, Event, Failure, Question, Timing, Token, Usage
 
 
 def _question(turn: str, seq: int) -> Question:

@@ -11,13 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from askbot_ws.core.commands import WhenBusy
 from askbot_ws.core.context import Context
 from askbot_ws.core.log import Log
 from askbot_ws.core.prompt import Options
 from askbot_ws.core.session import REMEMBERED, Asking, Session
 from askbot_ws.core.turn import State, Turn
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
-from askbot_ws.frames import Done, Event, Failure, Question, Reason, Token, WhenBusy
+from askbot_ws.events import Done, Event, Failure, Question, Reason, Token
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 

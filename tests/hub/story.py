@@ -9,8 +9,9 @@ from hashlib import sha256
 from typing import Any
 
 from askbot_ws.core.log import Log
-from askbot_ws.errors import SessionNotFound, StoreError
-from askbot_ws.frames import Ask, Done, Error, Event, Frame, Question, Token, TurnRecord, encode
+from askbot_ws.dialects.askbot.frames import Ask, encode
+from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
+from askbot_ws.events import Done, Event, Question, Token, TurnRecord
 from askbot_ws.hub import Hub, Live, Policy
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
@@ -125,7 +126,7 @@ class Ear:
     def __init__(self, live: Live, store: FragileStore | None = None) -> None:
         self.live = live
         self.events: list[Event] = []
-        self.told_frames: list[Frame] = []
+        self.codes: list[str] = []  # of why there is no more to read
         self.changed = asyncio.Event()
         self._store = store
 
@@ -140,8 +141,8 @@ class Ear:
             assert all(seq <= durable for seq in shown), "shown before it was logged"
         self.changed.set()
 
-    def told(self, frame: Frame) -> None:
-        self.told_frames.append(frame)
+    def closed(self, error: AskbotError) -> None:
+        self.codes.append(error.code)
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -167,10 +168,6 @@ class Ear:
 
     def answer(self, turn: str) -> str:
         return "".join(event.text for event in self.events if isinstance(event, Token) and event.turn == turn)
-
-    @property
-    def codes(self) -> list[str]:
-        return [frame.code for frame in self.told_frames if isinstance(frame, Error)]
 
 
 @asynccontextmanager

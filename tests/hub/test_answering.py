@@ -8,15 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from askbot_ws.core.prompt import Prompt
-from askbot_ws.errors import (
-    ContextTooLong,
-    Forbidden,
-    QuestionEmpty,
-    QuestionTooLong,
-    SessionNotFound,
-    UpstreamStalled,
-)
-from askbot_ws.frames import Ask, Question, Token, Usage
+from askbot_ws.dialects.askbot.frames import Ask
+from askbot_ws.errors import ContextTooLong, Forbidden, QuestionEmpty, QuestionTooLong, SessionNotFound, UpstreamStalled
+from askbot_ws.events import Question, Token, Usage
 from askbot_ws.hub import Policy
 from askbot_ws.hub.answer import MAX_ANSWER
 from askbot_ws.testing import ScriptedUpstream

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from askbot_ws.core.commands import WhenBusy
+from askbot_ws.dialects.askbot.frames import Ask, Cancel, Edit, Retry
 from askbot_ws.errors import (
     AskbotError,
     Busy,
@@ -16,7 +18,6 @@ from askbot_ws.errors import (
     SessionNotFound,
     TurnNotFound,
 )
-from askbot_ws.frames import Ask, Cancel, Edit, Retry, WhenBusy
 from askbot_ws.hub import Policy
 from askbot_ws.testing import ScriptedUpstream
 

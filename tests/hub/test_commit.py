@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from askbot_ws.core.session import Session
-from askbot_ws.frames import Event, Token
+from askbot_ws.events import Event, Token
 from askbot_ws.hub import commit
 from askbot_ws.hub.commit import Commits
 from askbot_ws.hub.live import Live

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import pytest
 
+from askbot_ws.dialects.askbot.frames import Ask, Cancel, Edit, Retry, encode
 from askbot_ws.errors import StoreError, TurnNotFound
-from askbot_ws.frames import Ask, Cancel, Done, Edit, Event, Retry, Token, encode
+from askbot_ws.events import Done, Event, Token
 from askbot_ws.testing import ScriptedUpstream
 
 from .story import FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, rounds

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from askbot_ws.dialects.askbot.frames import Ask, Cancel, encode
 from askbot_ws.errors import ConfigError, Overloaded, TurnNotFound
-from askbot_ws.frames import Ask, Cancel, Done, encode
+from askbot_ws.events import Done
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.testing import ScriptedUpstream
 

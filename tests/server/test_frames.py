@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from askbot_ws.frames import decode_server, schema
+from askbot_ws.dialects.askbot.frames import decode_server, schema
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 

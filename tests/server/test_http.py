@@ -13,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from askbot_ws import __version__
+from askbot_ws.dialects.askbot.frames import schema
 from askbot_ws.errors import StoreError, UpstreamUnavailable
-from askbot_ws.frames import schema
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 

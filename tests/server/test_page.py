@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from askbot_ws import errors
-from askbot_ws.frames import Reason
+from askbot_ws.events import Reason
 from askbot_ws.server.language import preferred
 from askbot_ws.server.page import pages_of
 from askbot_ws.testing import serving

@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from askbot_ws.frames import TurnRecord
+from askbot_ws.events import TurnRecord
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import (

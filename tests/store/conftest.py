@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import mount
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from askbot_ws.core.turn import proof
-from askbot_ws.frames import Done, Event, Reason, Token
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.events import Done, Event, Reason, Token
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .story import Story, add, read_all
 

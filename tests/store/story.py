@@ -7,9 +7,10 @@ import resource
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
-from askbot_ws.frames import Check, Done, Event, Question, Reason, Timing, Token, encode
+from askbot_ws.dialects.askbot.frames import encode
+from askbot_ws.events import Check, Done, Event, Question, Reason, Timing, Token
 from askbot_ws.store import Store
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 
 class Clock:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from askbot_ws.errors import SessionNotFound
-from askbot_ws.frames import Token
+from askbot_ws.events import Token
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .story import Clock, Story, add, flat, read_all, settle
 

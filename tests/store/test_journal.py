@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.store import journal
-from askbot_ws.store.journal import HEADER, Journal
+from askbot_ws.store.sqlite import journal
+from askbot_ws.store.sqlite.journal import HEADER, Journal
 
 from .story import file_limit
 

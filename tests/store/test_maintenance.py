@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError
-from askbot_ws.frames import encode
-from askbot_ws.store.check import check
-from askbot_ws.store.journal import HEADER
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.check import check
+from askbot_ws.store.sqlite.journal import HEADER
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import overwrite, segments
 from .sound import Sound, change, content, put, stored, told

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.errors import ConfigError
-from askbot_ws.store import backup as copying
-from askbot_ws.store.backup import backup
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite import backup as copying
+from askbot_ws.store.sqlite.backup import backup
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from ..process import ProviderProcess, Reader, Story, askbot, environment, eventually, reading
 from .files import segments

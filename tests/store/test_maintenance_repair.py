@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError
-from askbot_ws.frames import Done, encode
-from askbot_ws.store.check import check
-from askbot_ws.store.journal import HEADER
-from askbot_ws.store.repair import repair
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.events import Done
+from askbot_ws.store.sqlite.check import check
+from askbot_ws.store.sqlite.journal import HEADER
+from askbot_ws.store.sqlite.repair import repair
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import segments
 from .sound import change, content, opened, put, stored, told

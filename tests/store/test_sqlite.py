@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.errors import ConfigError, StoreError
-from askbot_ws.frames import Token
-from askbot_ws.store import settle as settling
-from askbot_ws.store.schema import MIGRATIONS
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.events import Token
+from askbot_ws.store.sqlite import flush as settling
+from askbot_ws.store.sqlite.schema import MIGRATIONS
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import fill, head_in_tables, on_disk, overwrite, segments
 from .story import Story, add, eventually, flat, read_all, settle
@@ -117,7 +117,7 @@ async def _steps(store: SQLiteStore, session: str) -> list[int]:
 
 def _second_process(path: Path) -> str:
     code = (
-        "import asyncio, sys; from pathlib import Path; from askbot_ws.store.sqlite import SQLiteStore\n"
+        "import asyncio, sys; from pathlib import Path; from askbot_ws.store.sqlite.store import SQLiteStore\n"
         "asyncio.run(SQLiteStore(Path(sys.argv[1])).open())"
     )
     return subprocess.run([PYTHON, "-c", code, str(path)], check=False, capture_output=True, text=True).stderr
@@ -195,7 +195,7 @@ async def test_an_older_schema_is_brought_up_to_date(
     story = Story()
     await add(store, *story.turn("t", "text"))
     await store.close()
-    monkeypatch.setattr("askbot_ws.store.schema.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (a);\nSELECT 1"))
+    monkeypatch.setattr("askbot_ws.store.sqlite.schema.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (a);\nSELECT 1"))
 
     for _ in range(2):
         newer = SQLiteStore(path)

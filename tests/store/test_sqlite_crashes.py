@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.frames import encode
-from askbot_ws.store.journal import Journal
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.dialects.askbot.frames import encode
+from askbot_ws.store.sqlite.journal import Journal
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import head_in_tables, segments
 from .story import Story, add, flat, read_all, settle
@@ -117,8 +117,8 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from tests.store.story import Story
-from askbot_ws.frames import encode
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.dialects.askbot.frames import encode
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 async def main() -> None:
     store = SQLiteStore(Path(sys.argv[1]), fsync=sys.argv[2] == "True", segment_bytes=20_000)

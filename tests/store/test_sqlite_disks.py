@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.core.log import Log
+from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError, StoreError
-from askbot_ws.frames import Token, encode
-from askbot_ws.store import settle as settling
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.events import Token
+from askbot_ws.store.sqlite import flush as settling
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import SECRET, fill, head_in_tables, mount, on_disk, segments
 from .story import Story, add, eventually, file_limit, flat, read_all, settle

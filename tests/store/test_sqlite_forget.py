@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.errors import SessionNotFound, StoreError
-from askbot_ws.frames import Event
-from askbot_ws.store import settle as settling
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.events import Event
+from askbot_ws.store.sqlite import flush as settling
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import SECRET, on_disk
 from .story import Story, add, eventually, flat, read_all, settle

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from askbot_ws.errors import SessionNotFound
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .story import Story, add, flat, read_all, settle
 

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from askbot_ws.errors import ConfigError
-from askbot_ws.store.check import check
-from askbot_ws.store.schema import MIGRATIONS, connect, migrate
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.check import check
+from askbot_ws.store.sqlite.schema import MIGRATIONS, connect, migrate
+from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .sound import Sound, change, opened, put, stored
 from .story import flat

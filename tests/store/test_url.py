@@ -8,7 +8,7 @@ import pytest
 
 from askbot_ws.errors import ConfigError
 from askbot_ws.store.memory import MemoryStore
-from askbot_ws.store.sqlite import SQLiteStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.store.url import open_store
 
 

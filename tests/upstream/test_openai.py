@@ -21,7 +21,7 @@ from askbot_ws.errors import (
     UpstreamStalled,
     UpstreamUnavailable,
 )
-from askbot_ws.frames import Usage
+from askbot_ws.events import Usage
 from askbot_ws.upstream import Ending
 from askbot_ws.upstream.openai import Answer, OpenAIUpstream
 from tests.provider import MODEL, Provider, Seen

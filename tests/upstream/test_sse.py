@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
-from askbot_ws.frames import Usage
+from askbot_ws.events import Usage
 from askbot_ws.upstream import sse
 from askbot_ws.upstream.sse import BLANK, MAX_EVENT, Decoder
 

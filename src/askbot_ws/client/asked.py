@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from ..frames import Failure, Reason, Timing, Usage
+from ..events import Failure, Reason, Timing, Usage
 from .errors import Damaged
 from .pieces import Pieces, Source
 from .requests import Asking

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from ..dialects.askbot.frames import Alive, Error, GoingAway, Pong, Ready, ServerFrame
 from ..errors import AskbotError, SessionNotFound
-from ..frames import Alive, Error, GoingAway, Pong, Ready, ServerFrame
 from .errors import Closed
 from .line import Line, State, Way
 from .session import Heard, Session

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from ..frames import History, HistoryRequest
+from ..dialects.askbot.frames import History, HistoryRequest
 from .errors import Damaged
 from .requests import Asking
 from .view import Turn

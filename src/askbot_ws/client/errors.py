@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ..dialects.askbot.frames import Error
 from ..errors import AskbotError
-from ..frames import Error, Failure
+from ..events import Failure
 
 
 def _leaves(kind: type[AskbotError]) -> list[type[AskbotError]]:

@@ -19,8 +19,8 @@ from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
+from ..dialects.askbot.frames import PROTOCOL, ClientFrame, GoingAway, Ready, ServerFrame, decode_server, encode
 from ..errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
-from ..frames import PROTOCOL, ClientFrame, GoingAway, Ready, ServerFrame, decode_server, encode
 from .errors import Closed
 from .view import Gap
 

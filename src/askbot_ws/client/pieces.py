@@ -12,7 +12,7 @@ import hashlib
 from typing import Protocol, Self
 
 from ..errors import AskbotError
-from ..frames import Done, Event, Token
+from ..events import Done, Event, Token
 from .errors import Damaged, error_of
 from .requests import Asking
 from .text import Text

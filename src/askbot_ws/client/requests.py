@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..frames import Cancel, ClientFrame
+from ..dialects.askbot.frames import Cancel, ClientFrame
 from .text import Text
 from .view import End
 

@@ -16,25 +16,22 @@ from enum import Enum, auto
 from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
-from ..errors import AskbotError, SessionNotFound
-from ..frames import (
+from ..dialects.askbot.frames import (
     About,
     Ask,
     Attach,
     Cancel,
     ClientFrame,
     Detach,
-    Done,
     Edit,
     Error,
-    Event,
     Forget,
     History,
-    Question,
     Ready,
     Retry,
-    Token,
 )
+from ..errors import AskbotError, SessionNotFound
+from ..events import Done, Event, Question, Token
 from .doubts import Doubts
 from .errors import error_of
 from .line import Line

@@ -9,21 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from ..frames import (
-    Check,
-    Done,
-    Event,
-    Failure,
-    History,
-    Question,
-    Ready,
-    Reason,
-    ServerFrame,
-    Timing,
-    Token,
-    TurnRecord,
-    Usage,
-)
+from ..dialects.askbot.frames import History, Ready, ServerFrame
+from ..events import Check, Done, Event, Failure, Question, Reason, Timing, Token, TurnRecord, Usage
 from .text import Text
 
 COST = 500  # code points that a turn counts for beside its texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..frames import TurnRecord
+from ..events import TurnRecord
 from .prompt import Message
 from .turn import Turn, place_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..frames import TurnRecord
+from ..events import TurnRecord
 
 REPLAYED = 50  # turns that a reader gets who doesn't say where it is
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from ..frames import Event, Token
+from ..events import Event, Token
 
 SLICE = 32 * 1024  # bytes of text in one frame
 PIECE = SLICE // 4  # code points that surely fit into one

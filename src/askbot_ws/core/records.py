@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..frames import Done, Event, Question, Token, TurnRecord
+from ..events import Done, Event, Question, Token, TurnRecord
 
 
 def records(events: Iterable[Event]) -> list[TurnRecord]:

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..frames import Done, Event, Failure, Question, Reason, Token, Usage, WhenBusy, token
+from ..events import Done, Event, Failure, Question, Reason, Token, Usage, token
+from .commands import WhenBusy
 from .context import Context
 from .log import PIECE
 from .prompt import Options

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from ..errors import TurnNotFound
-from ..frames import Check, Timing
+from ..events import Check, Timing
 from .prompt import Options
 
 _HALF = re.compile("[\ud800-\udfff]")

@@ -10,7 +10,7 @@ from ..core.context import Context, Estimate
 from ..core.prompt import Message, Prompt
 from ..core.turn import Turn, place_of
 from ..errors import AskbotError, ContextTooLong, Internal, UpstreamError
-from ..frames import Event, Failure
+from ..events import Event, Failure
 from ..store import Store
 from ..upstream import Ending, Upstream
 from .commit import Commits

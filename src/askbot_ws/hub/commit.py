@@ -15,7 +15,7 @@ import structlog
 from ..core.limits import Pace
 from ..core.log import PIECE, join
 from ..errors import StoreError
-from ..frames import Event, Token, encode
+from ..events import Event, Token, encode_event
 from ..store import Store
 from .live import Live
 
@@ -140,12 +140,12 @@ class Commits:
         frames: list[bytes] = []
         for live in self._owing:
             events += live.owed
-            frames += map(encode, live.owed)
+            frames += map(encode_event, live.owed)
             batch.setdefault(live, [])
         for live, mine in batch.items():
             encoded: list[bytes] = []
             for event in mine:
-                encoded.append(encode(event))  # noqa: PERF401  a comprehension is a call, and `map` is worse
+                encoded.append(encode_event(event))  # noqa: PERF401  a comprehension is a call, and `map` is worse
             flying[live] = mine, encoded
             events += mine
             frames += encoded

@@ -13,8 +13,9 @@ from ..core import guard
 from ..core.prompt import Options
 from ..core.session import Asking
 from ..core.turn import place_of
+from ..dialects.askbot.frames import Ask, Cancel, Edit, Retry
 from ..errors import ConfigError, Forbidden, InvalidFrame, Overloaded, SessionNotFound, StoreError, TurnNotFound
-from ..frames import Ask, Cancel, Edit, Event, Question, Retry, TurnRecord, error_frame
+from ..events import Event, Question, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
 from .live import Live, Reader
@@ -170,7 +171,7 @@ class Hub:
         gone = SessionNotFound("The session was forgotten.")
         for reader in live.readers:
             if reader is not keep_quiet:
-                reader.told(error_frame(gone, session=live.id))
+                reader.closed(gone)
 
     def _alone(self, live: Live) -> Alone:
         return Alone(live, self._shelf)

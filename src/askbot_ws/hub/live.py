@@ -8,7 +8,8 @@ from typing import Protocol
 
 from ..core.log import Log, weight
 from ..core.session import Session
-from ..frames import Event, Frame
+from ..errors import AskbotError
+from ..events import Event
 
 
 class Reader(Protocol):
@@ -17,8 +18,8 @@ class Reader(Protocol):
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """The log has grown by these events; `frames` has them encoded, in the same order."""
 
-    def told(self, frame: Frame) -> None:
-        """Something that is not in the log: the server drains, the session is gone."""
+    def closed(self, error: AskbotError) -> None:
+        """There is no more to read, and why: the session was forgotten."""
 
 
 class Live:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.turn import proof
-from ..frames import Done, Timing, TurnRecord
+from ..events import Done, Timing, TurnRecord
 from ..store import Store
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from ..core.turn import Turn
 from ..errors import StoreError
-from ..frames import Done, Event, Failure, Question, Reason, Token, encode
+from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
 from ..store import Store
 from ..upstream import Upstream
 from .answer import Answerer
@@ -84,7 +84,7 @@ class Turns:
             live.log.append(event)
         if owed:
             live.owed += owed
-            live.wake(owed, [encode(event) for event in owed])
+            live.wake(owed, [encode_event(event) for event in owed])
         self._stop_answering(live)
         self._next(live)  # one may wait again
 

@@ -23,12 +23,12 @@ from websockets.typing import Subprotocol
 
 from .. import __version__
 from ..config import Settings
+from ..dialects.askbot.connection import Connection, Terms
+from ..dialects.askbot.frames import PROTOCOL, Limits
 from ..errors import AskbotError, ConfigError
-from ..frames import PROTOCOL, Limits
 from ..hub import Hub, Policy
 from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
-from .connection import Connection, Terms
 from .heart import CLOSING_SLOWLY, Heart
 from .http import Doors, Pages, path_of, say, wrong_method
 from .socket import Socket

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..frames import Alive, encode
+from ..dialects.askbot.frames import Alive, encode
 from .socket import Socket
 from .wheel import Wheel
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from ..frames import schema
+from ..dialects.askbot.frames import schema
 from ..values import is_loopback
 from .language import preferred
 from .page import pages_of

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from ..core.log import Log
-from ..frames import Event, TurnRecord
+from ..events import Event, TurnRecord
 
 
 class Store(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core.log import Log
-from ..frames import Event
+from ..events import Event
 
 
 class Kept(Protocol):

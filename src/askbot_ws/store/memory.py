@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..core.log import Log
 from ..core.records import records
 from ..errors import SessionNotFound
-from ..frames import Event, Question, TurnRecord
+from ..events import Event, Question, TurnRecord
 from .batch import heads
 
 

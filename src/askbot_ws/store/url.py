@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from . import Store
 from .memory import MemoryStore
-from .sqlite import SQLiteStore
+from .sqlite.store import SQLiteStore
 
 FORMS = "memory:, sqlite:///relative/file.db or sqlite:////absolute/file.db"
 

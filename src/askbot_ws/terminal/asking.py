@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 
 from ..client import Answer, Asked, Damaged, connect
+from ..dialects.askbot.frames import as_sent
 from ..errors import AskbotError
-from ..frames import as_sent
 from .words import Exit, leave_pipe, note, say, why
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ..client import Chat, Turn, View
-from ..frames import MAX_SEQ, History
+from ..dialects.askbot.frames import History
+from ..events import MAX_SEQ
 from .words import line_of
 
 PAGE = 50

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from ..core.prompt import Prompt
-from ..frames import Usage
+from ..events import Usage
 
 
 @dataclass(frozen=True, slots=True)

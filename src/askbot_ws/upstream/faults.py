@@ -13,13 +13,7 @@ from typing import Any, cast
 
 import orjson
 
-from ..errors import (
-    ContextTooLong,
-    UpstreamError,
-    UpstreamRateLimited,
-    UpstreamRejected,
-    UpstreamUnavailable,
-)
+from ..errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 
 BROKEN = "The model's answer broke off."
 BAD_KEY = "The API key was not accepted."

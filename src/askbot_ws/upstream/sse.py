@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, cast
 import orjson
 
 from ..errors import UpstreamError
-from ..frames import Usage
+from ..events import Usage
 from .faults import broken, of_event
 
 MAX_EVENT = 1 << 20  # bytes

@@ -1,209 +1,51 @@
 """Every frame of askbot.v1: one dataclass each, from which decoding, encoding and the schema follow.
 
-Inside the program time is in seconds; on the wire durations are whole milliseconds and moments are RFC 3339 in
-UTC. This module converts, nobody else does.
+The events of the log (`events.py`) are frames as they are: their bytes on the wire are those in the journal.
 """
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, dataclass_transform, get_type_hints
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, Literal, TypeAlias, cast, get_type_hints
 
-import orjson
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, SchemaSerializer, from_json
 
-from .errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
-
-T = TypeVar("T")
+from ...core.commands import WhenBusy
+from ...errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
+from ...events import (
+    Check,
+    Done,
+    Failure,
+    FrameId,
+    Maybe,
+    Question,
+    Record,
+    Seconds,
+    Seq,
+    SessionId,
+    Timing,
+    Token,
+    TurnId,
+    TurnRecord,
+    Usage,
+    encode_event,
+    record,
+)
 
 PROTOCOL = "askbot.v1"
-MAX_SEQ = 2**53 - 1  # what a JavaScript number counts exactly
-
-# --- the types of fields ---------------------------------------------------------------------------------------------
 
 
-def _seconds(value: Any, info: ValidationInfo) -> Any:
-    return value / 1000 if info.mode == "json" and isinstance(value, int | float) else value
+@record
+class Frame(Record):
+    """One JSON object on the wire that is no event of the log."""
 
-
-def _moment(value: Any, info: ValidationInfo) -> Any:
-    if info.mode == "json" and isinstance(value, str):
-        return datetime.fromisoformat(value).timestamp()
-    return value
-
-
-def _rfc3339(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    PlainSerializer(lambda seconds: round(seconds * 1000), return_type=int, when_used="json"),
-    WithJsonSchema({"type": "integer", "minimum": 0, "description": "milliseconds"}),
-]
-Moment = Annotated[
-    float,
-    BeforeValidator(_moment),
-    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
-]
-Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
-FrameId = Annotated[str, Field(min_length=1, max_length=64)]
-SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-TurnId = Annotated[str, Field(min_length=1, max_length=64)]
-Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
-WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]
-
-
-def _absent(value: object) -> bool:
-    return value is None
-
-
-Maybe: TypeAlias = Annotated[T | None, Field(exclude_if=_absent)]
-"""A field that is left out on the wire where it has no value."""
-
-_CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-def _frame(cls: type[T]) -> type[T]:
-    """A dataclass with slots, as logs keep events in memory: a model would take five times that.
-
-    What comes from elsewhere is checked when it is decoded, what is made here by those who check this code. It is they,
-    too, who see to it that none is changed: a frozen dataclass takes more than twice as long to make.
-    """
-    made = dataclass(unsafe_hash=True, slots=True, kw_only=True)(cls)
-    made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]  # pydantic looks for it
-    return made
-
-
-@_frame
-class Frame:
-    """One JSON object, which nobody changes; fields that it does not know are ignored."""
-
-
-# --- what the log keeps ----------------------------------------------------------------------------------------------
-
-
-@_frame
-class Logged(Frame):
-    """An event: a frame that the log keeps, at the place `start`..`seq`."""
-
-    session: SessionId
-    seq: Seq
-    turn: TurnId
-
-    @property
-    def start(self) -> int:
-        """The log's head before this event."""
-        return self.seq - 1
-
-
-@_frame
-class Question(Logged):
-    """A turn begins. It is also the acknowledgement of an `ask`."""
-
-    type: Literal["question"] = "question"
-    id: Maybe[FrameId] = None
-    text: str
-    created: Moment
-    replaces: Maybe[TurnId] = None
-
-
-@_frame
-class Token(Logged):
-    """A slice of the answer: one or more of the model's tokens."""
-
-    type: Literal["token"] = "token"
-    text: Annotated[str, Field(min_length=1)]
-
-    @property
-    def start(self) -> int:
-        """The log's head before this slice."""
-        return self.seq - len(self.text)  # len() counts code points, and so does seq
-
-
-_new = object.__new__
-
-
-def token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
-    """What `Token` makes, in half the time: each piece of each answer is one."""
-    made: Any = _new(Token)  # read-only for all others
-    made.session = session
-    made.seq = seq
-    made.turn = turn
-    made.type = "token"
-    made.text = text
-    return made  # type: ignore[no-any-return]  # a cast would be a call for each token
-
-
-@_frame
-class Usage(Frame):
-    """What the provider counted."""
-
-    input_tokens: Annotated[int, Field(ge=0)]
-    output_tokens: Annotated[int, Field(ge=0)]
-
-
-@_frame
-class Timing(Frame):
-    """How long it took, counted from the question's arrival."""
-
-    queued: Seconds
-    first_token: Seconds | None
-    total: Seconds
-
-
-@_frame
-class Check(Frame):
-    """The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes."""
-
-    chars: Annotated[int, Field(ge=0)]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-@_frame
-class Failure(Frame):
-    """Why a turn ended with reason `error`."""
-
-    code: str
-    message: str
-    retryable: bool
-    retry_after: Seconds | None = None
-
-
-@_frame
-class Done(Logged):
-    """A turn has ended."""
-
-    type: Literal["done"] = "done"
-    reason: Reason
-    model: str
-    usage: Usage | None
-    timing: Timing
-    check: Check
-    error: Maybe[Failure] = None
-
-
-Event: TypeAlias = Question | Token | Done
 
 # --- what only passes by ---------------------------------------------------------------------------------------------
 
 
-@_frame
+@record
 class Limits(Frame):
     """What this server takes."""
 
@@ -212,7 +54,7 @@ class Limits(Frame):
     waiting_turns: int
 
 
-@_frame
+@record
 class Ready(Frame):
     """A session is attached; the events after `from` follow."""
 
@@ -227,7 +69,7 @@ class Ready(Frame):
     limits: Limits
 
 
-@_frame
+@record
 class Error(Frame):
     """A frame was not followed, or the server has to say something is wrong. Nothing has changed."""
 
@@ -240,27 +82,7 @@ class Error(Frame):
     session: Maybe[SessionId] = None
 
 
-@_frame
-class TurnRecord(Frame):
-    """One turn as history tells it; what its `done` would say is null while it runs."""
-
-    turn: TurnId
-    id: FrameId | None = None
-    text: str
-    replaces: TurnId | None = None
-    created: Moment
-    answer: str
-    reason: Reason | None = None
-    model: str | None = None
-    usage: Usage | None = None
-    timing: Timing | None = None
-    check: Check | None = None
-    error: Failure | None = None
-    from_: Annotated[Seq, Field(alias="from")]
-    seq: Seq
-
-
-@_frame
+@record
 class History(Frame):
     """Turns, oldest first; `more` where the log has older ones."""
 
@@ -271,7 +93,7 @@ class History(Frame):
     more: bool
 
 
-@_frame
+@record
 class GoingAway(Frame):
     """The server drains: reconnect, with `after`, once the time has passed."""
 
@@ -279,7 +101,7 @@ class GoingAway(Frame):
     reconnect_after: Seconds
 
 
-@_frame
+@record
 class Pong(Frame):
     """The answer to a `ping`."""
 
@@ -287,7 +109,7 @@ class Pong(Frame):
     id: Maybe[FrameId] = None
 
 
-@_frame
+@record
 class Alive(Frame):
     """Nothing else was sent for a while, and the connection is well."""
 
@@ -299,21 +121,21 @@ ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | Goi
 # --- what clients send -----------------------------------------------------------------------------------------------
 
 
-@_frame
+@record
 class Command(Frame):
     """A client's frame. `id` is repeated by the answer or the error."""
 
     id: Maybe[FrameId] = None
 
 
-@_frame
+@record
 class About(Command):
     """A command about an attached session; `session` may be left out where there is but one."""
 
     session: Maybe[SessionId] = None
 
 
-@_frame
+@record
 class Ask(About):
     """Ask a question."""
 
@@ -325,7 +147,7 @@ class Ask(About):
     when_busy: WhenBusy = "queue"
 
 
-@_frame
+@record
 class Cancel(About):
     """Stop a turn; without `turn`, the running one."""
 
@@ -333,7 +155,7 @@ class Cancel(About):
     turn: Maybe[TurnId] = None
 
 
-@_frame
+@record
 class Retry(About):
     """Ask a turn's question again; without `turn`, the last one's."""
 
@@ -341,7 +163,7 @@ class Retry(About):
     turn: Maybe[TurnId] = None
 
 
-@_frame
+@record
 class Edit(About):
     """Ask this instead of that turn's question."""
 
@@ -350,7 +172,7 @@ class Edit(About):
     text: str
 
 
-@_frame
+@record
 class HistoryRequest(About):
     """Ask for the turns whose questions stand before the place `before`."""
 
@@ -359,7 +181,7 @@ class HistoryRequest(About):
     limit: Annotated[int, Field(ge=1, le=50)] = 50
 
 
-@_frame
+@record
 class Attach(Command):
     """Read a further session on this connection."""
 
@@ -368,14 +190,14 @@ class Attach(Command):
     after: Maybe[Seq] = None
 
 
-@_frame
+@record
 class Detach(About):
     """Stop reading a session."""
 
     type: Literal["detach"] = "detach"
 
 
-@_frame
+@record
 class Forget(Command):
     """Delete a session and all it holds."""
 
@@ -383,7 +205,7 @@ class Forget(Command):
     session: SessionId
 
 
-@_frame
+@record
 class Ping(Command):
     """Ask for a `pong`."""
 
@@ -396,7 +218,6 @@ ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach |
 
 _client: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
 _server: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
-_event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 
 
 def decode_client(data: str | bytes) -> ClientFrame:
@@ -416,11 +237,6 @@ def decode_server(data: str | bytes) -> ServerFrame | None:
         if isinstance(fault, UnknownType):
             return None
         raise fault from error
-
-
-def decode_event(data: str | bytes) -> Event:
-    """Read an event of the log. Raises pydantic's `ValidationError`: a log that we wrote ourselves is never wrong."""
-    return _event.validate_json(data)
 
 
 def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
@@ -447,12 +263,12 @@ def _id_of(data: str | bytes) -> str | None:
     return id if isinstance(id, str) and 1 <= len(id) <= 64 else None
 
 
-def type_of(model: type[Frame]) -> str:
+def type_of(model: type[Record]) -> str:
     """What a frame's `type` is."""
     return str(next(field.default for field in fields(model) if field.name == "type"))
 
 
-def fields_of(model: type[Frame]) -> dict[str, FieldInfo]:
+def fields_of(model: type[Record]) -> dict[str, FieldInfo]:
     """A frame's fields, by the names that they have here."""
     hints = get_type_hints(model, include_extras=True)
     return {
@@ -465,22 +281,20 @@ def fields_of(model: type[Frame]) -> dict[str, FieldInfo]:
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
-_serializers: dict[type[Frame], SchemaSerializer] = {
+_serializers: dict[type[Record], SchemaSerializer] = {
     model: TypeAdapter(model).serializer
     for model in (*ServerFrame.__args__, *ClientFrame.__args__, Failure, Timing, Usage)
 }
 
 
-def encode(frame: Frame) -> bytes:
+def encode(frame: Record) -> bytes:
     """One JSON object in UTF-8."""
-    if type(frame) is Token:  # the most frequent by far
-        return orjson.dumps(
-            {"session": frame.session, "seq": frame.seq, "turn": frame.turn, "type": "token", "text": frame.text}
-        )
+    if isinstance(frame, Question | Token | Done):
+        return encode_event(frame)
     return _serializers[type(frame)].to_json(frame, by_alias=True)
 
 
-def as_sent(frame: Frame) -> dict[str, Any]:
+def as_sent(frame: Record) -> dict[str, Any]:
     """What it says on the wire."""
     said: dict[str, Any] = from_json(encode(frame))
     return said
@@ -498,6 +312,8 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
     )
 
 
+_PARTS: dict[str, type[Record]] = {part.__name__: part for part in (Check, Failure, Limits, Timing, TurnRecord, Usage)}
+
 # --- the schema ------------------------------------------------------------------------------------------------------
 
 
@@ -514,7 +330,7 @@ def schema() -> dict[str, Any]:
             mode: Literal["validation", "serialization"] = "validation" if side == "client" else "serialization"
             whole = TypeAdapter(model).json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
             for name, part in whole.pop("$defs", {}).items():
-                definitions[name] = _on_the_wire(globals()[name], part, always=side == "server")
+                definitions[name] = _on_the_wire(_PARTS[name], part, always=side == "server")
             definitions[model.__name__] = _on_the_wire(model, whole, always=side == "server")
             sides[side].append({"$ref": f"#/$defs/{model.__name__}"})
     return {
@@ -525,7 +341,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _on_the_wire(model: type[Frame], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
+def _on_the_wire(model: type[Record], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
     """Pydantic's schema says what it would take; `always`: a field that has a value by default is sent all the same."""
     properties: dict[str, Any] = {}
     required: list[str] = []

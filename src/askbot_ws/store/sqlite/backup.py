@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 from .check import Report, check
 from .look import look, segments
 from .replay import replay

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 from .lock import ProcessLock
 from .schema import known_version
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..frames import Done, Logged, decode_event, encode
+from ...events import Done, Logged, decode_event, encode_event
 from . import journal
 from .audit import COLUMNS, Audit, event_of
 from .replay import settle
@@ -148,7 +148,7 @@ class Rebuild:
         """A turn whose text is not what was given: say so in the log itself, with a proof of what there is."""
         self._doubtful.setdefault(done.session, []).append(done.turn)
         change = "UPDATE events SET body = ? WHERE session = ? AND seq = ?"
-        self._fresh.execute(change, (encode(done).decode(), key, done.seq))
+        self._fresh.execute(change, (encode_event(done).decode(), key, done.seq))
 
     def _cut(self, key: int, head: int) -> None:
         self._fresh.execute("DELETE FROM events WHERE session = ? AND seq > ?", (key, head))

@@ -13,13 +13,16 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 from websockets.exceptions import ConnectionClosed
 
-from .. import __version__
-from ..core.cursor import newest, resumes
-from ..core.limits import Bucket
-from ..core.log import size
-from ..errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound
-from ..frames import (
-    MAX_SEQ,
+from ... import __version__
+from ...core.cursor import newest, resumes
+from ...core.limits import Bucket
+from ...core.log import size
+from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound
+from ...events import MAX_SEQ, SessionId, TurnRecord
+from ...hub import Hub, Live
+from ...server.socket import Socket
+from ..flow import Reading
+from .frames import (
     PROTOCOL,
     About,
     Ask,
@@ -38,15 +41,10 @@ from ..frames import (
     Pong,
     Ready,
     Retry,
-    SessionId,
-    TurnRecord,
     decode_client,
     encode,
     error_frame,
 )
-from ..hub import Hub, Live
-from .reading import Reading
-from .socket import Socket
 
 HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
 SESSIONS = 100  # on one connection
@@ -137,7 +135,7 @@ class Connection:
 
     async def _attach(self, live: Live, after: int | None, *, resumed: bool) -> None:
         """Begin to read a session: `ready`, then what follows, with no gap and no overlap."""
-        reading = Reading(live, self.socket, self._hub, self._told)
+        reading = Reading(live, self.socket, self._hub, self._closed)
         self._readings[live.id] = reading
         self._hub.attach(live, reading)
         try:
@@ -175,10 +173,10 @@ class Connection:
         """Send a frame that is not in the log."""
         self.socket.write(encode(frame))
 
-    def _told(self, reading: Reading, frame: Frame) -> None:
+    def _closed(self, reading: Reading, error: AskbotError) -> None:
         """The session is gone."""
         self._detach(reading)
-        self.send(frame)
+        self.send(error_frame(error, session=reading.live.id))
 
     def _refuse(self, error: AskbotError, frame: ClientFrame | None) -> None:
         """Tell the client why nothing has changed, and which session that is about where there is but one."""

@@ -14,8 +14,8 @@ from functools import partial
 
 import structlog
 
-from ..core.log import Log
-from ..errors import StoreError
+from ...core.log import Log
+from ...errors import StoreError
 from . import tables
 from .journal import Journal
 from .schema import checkpoint, transaction

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..core.log import cut
-from ..frames import Event, Token, decode_event
+from ...core.log import cut
+from ...events import Event, Token, decode_event
 from . import journal
 from .audit import COLUMNS, Audit, event_of
 from .look import lock, look, segments

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 # One script a version, never changed once released: number n takes a file from `user_version` n to n + 1.
 MIGRATIONS = (

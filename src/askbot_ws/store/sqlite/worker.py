@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from ..errors import StoreError
+from ...errors import StoreError
 
 T = TypeVar("T")
 

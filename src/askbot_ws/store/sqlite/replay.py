@@ -9,8 +9,8 @@ from sqlite3 import Connection
 import structlog
 from pydantic import ValidationError
 
-from ..core.log import Log, cut
-from ..frames import Event, Token, decode_event
+from ...core.log import Log, cut
+from ...events import Event, Token, decode_event
 from . import journal, tables
 from .schema import transaction
 

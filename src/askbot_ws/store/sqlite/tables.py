@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from sqlite3 import Connection, Row
 from typing import Any, NamedTuple
 
-from ..core.log import Log, cut, weight
-from ..frames import Event, Question, Token, decode_event, encode
+from ...core.log import Log, cut, weight
+from ...events import Event, Question, Token, decode_event, encode_event
 
 
 class Part(NamedTuple):
@@ -56,9 +56,9 @@ def _row(event: Event) -> tuple[int, str, str, str | None, str]:
         case Token():
             return event.seq, event.turn, event.type, None, event.text
         case Question():
-            return event.seq, event.turn, event.type, event.id, encode(event).decode()
+            return event.seq, event.turn, event.type, event.id, encode_event(event).decode()
         case _:
-            return event.seq, event.turn, event.type, None, encode(event).decode()
+            return event.seq, event.turn, event.type, None, encode_event(event).decode()
 
 
 def delete(connection: Connection, sessions: Iterable[str]) -> None:

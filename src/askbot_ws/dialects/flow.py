@@ -13,10 +13,11 @@ import structlog
 
 from ..core.cursor import Cursor
 from ..core.log import SLICE
-from ..errors import StoreError
-from ..frames import Event, Frame, encode
+from ..errors import AskbotError, StoreError
+from ..events import Event
 from ..hub import Hub, Live
-from .socket import Socket
+from ..server.socket import Socket
+from .askbot.frames import encode
 
 log = structlog.get_logger(__name__)
 
@@ -24,14 +25,14 @@ log = structlog.get_logger(__name__)
 class Reading:
     """One session as one connection sees it."""
 
-    __slots__ = ("_catching_up", "_hub", "_on_told", "_socket", "cursor", "live")
+    __slots__ = ("_catching_up", "_hub", "_on_closed", "_socket", "cursor", "live")
 
-    def __init__(self, live: Live, socket: Socket, hub: Hub, on_told: Callable[[Reading, Frame], None]) -> None:
+    def __init__(self, live: Live, socket: Socket, hub: Hub, on_closed: Callable[[Reading, AskbotError], None]) -> None:
         self.live = live
         self.cursor: Cursor | None = None  # None: it has not begun
         self._socket = socket
         self._hub = hub
-        self._on_told = on_told
+        self._on_closed = on_closed
         self._catching_up: asyncio.Task[None] | None = None
 
     def begin(self, after: int) -> None:
@@ -56,9 +57,9 @@ class Reading:
         else:
             socket.write_all(frames)
 
-    def told(self, frame: Frame) -> None:
-        """Something that is not in the log."""
-        self._on_told(self, frame)
+    def closed(self, error: AskbotError) -> None:
+        """There is no more to read."""
+        self._on_closed(self, error)
 
     def pump(self) -> None:
         """Send what lies between the cursor and the head, as long as the socket takes it."""

@@ -16,17 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..core.log import Log, merge
-from ..core.records import records
-from ..errors import ConfigError, SessionNotFound, StoreError
-from ..frames import MAX_SEQ, Done, Event, Question, TurnRecord
+from ...core.log import Log, merge
+from ...core.records import records
+from ...errors import ConfigError, SessionNotFound, StoreError
+from ...events import MAX_SEQ, Done, Event, Question, TurnRecord
+from ..batch import heads
 from . import tables
-from .batch import heads
+from .flush import KEEP, Held, Settler
 from .journal import SEGMENT, Journal, Segment
 from .lock import ProcessLock
 from .replay import replay
 from .schema import connect, migrate, transaction
-from .settle import KEEP, Held, Settler
 from .worker import Worker
 
 BUSY_S = 5.0  # how long SQLite waits for another program's lock

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 from .check import Report, check
 from .lock import ProcessLock
 from .look import look, segments

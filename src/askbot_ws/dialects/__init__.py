@@ -1,0 +1,1 @@
+"""Dialects: what the clients of each protocol hear and say."""

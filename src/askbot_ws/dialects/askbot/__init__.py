@@ -1,0 +1,1 @@
+"""askbot.v1: docs/protocol.md."""
