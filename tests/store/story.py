@@ -6,10 +6,10 @@ import asyncio
 import resource
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
+from typing import cast
 
-from askbot_ws.dialects.askbot.frames import encode
-from askbot_ws.events import Check, Done, Event, Question, Reason, Timing, Token
-from askbot_ws.store import Store
+from askbot_ws.events import Check, Done, Event, Question, Reason, Timing, Token, encode_event
+from askbot_ws.store import Entry, Store
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 
@@ -65,9 +65,16 @@ class Story:
 
 
 async def add(store: Store, *events: Event) -> None:
-    waiting = store.append(events, [encode(event) for event in events])
-    if waiting is not None:
-        await waiting
+    """Add events of any sessions. Raises `StoreError` where that fails for any of them."""
+    batch: dict[str, Entry] = {}
+    for event in events:
+        mine, frames = batch.setdefault(event.session, ([], []))
+        cast("list[Event]", mine).append(event)
+        cast("list[bytes]", frames).append(encode_event(event))
+    outcome = store.append(batch)
+    failures = outcome if isinstance(outcome, dict) else await outcome
+    for error in failures.values():
+        raise error
 
 
 async def settle(store: Store) -> None:

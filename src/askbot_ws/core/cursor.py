@@ -33,8 +33,8 @@ def resumes(after: int | None, *, head: int) -> bool:
     return after is not None and after <= head
 
 
-def newest(turns: Sequence[TurnRecord], *, count: int = REPLAYED) -> int:
-    """The place from which the newest `count` turns can be replayed, given at least as many.
+def newest(turns: Sequence[TurnRecord], *, count: int) -> int:
+    """The place from which the newest `count` of these turns can be replayed.
 
     A turn whose answer reaches into the first of them is replayed too: slices without their question say nothing.
     """

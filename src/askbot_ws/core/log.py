@@ -25,10 +25,12 @@ def size(text: str) -> int:
 class Log:
     """The events in (start, head], oldest first, and what is known of those before."""
 
-    __slots__ = ("_events", "_texts", "_turn", "head", "session", "start")
+    __slots__ = ("_events", "_texts", "_turn", "head", "history", "session", "start")
 
-    def __init__(self, session: str, *, start: int = 0) -> None:
+    def __init__(self, session: str, *, start: int = 0, history: str = "") -> None:
+        """`history` names what the store has kept of this session; it is another one where that lost any of it."""
         self.session = session
+        self.history = history
         self.start = start
         self.head = start
         self._events: list[Event] = []  # all but the newest text

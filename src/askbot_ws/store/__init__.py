@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 from ..core.log import Log
+from ..errors import StoreError
 from ..events import Event, TurnRecord
+
+Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
+"""Events of one session, in order, and each of them encoded. There is at least one."""
+Failures: TypeAlias = dict[str, StoreError]
+"""Why nothing was added to these sessions."""
 
 
 class Store(Protocol):
@@ -34,21 +40,21 @@ class Store(Protocol):
     def release(self, session: str) -> None:
         """Nobody reads or writes this log now: it may leave the memory. `load` brings it back."""
 
-    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> Awaitable[None] | None:
-        """Add events of any sessions, all or none; `frames` has them encoded, in the same order.
+    def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
+        """Add events to sessions: to each all of its own, or none. What one can't have costs no other anything.
 
-        Returns None when they are durable and in their logs already, else something that is done once they are.
-        Raises, at once or from the awaitable, `StoreError`; then nothing was added. One call at a time: the next
-        comes after this one is done. An event that is in its log already (it was shown although it could not be
-        stored then) is only stored. Raises ValueError, at once and for a fault of the caller's only: an event that
-        does not follow its log's head, or a session that is neither created nor loaded.
+        Returns the failures when all others are durable and in their logs already, else an awaitable of the
+        failures, which is done once they are. Neither raises. One call at a time: the next comes after this one is
+        done. An event that is in its log already (it was shown although it could not be stored then) is only stored.
+        Where events do not follow their log's head, or a log is neither created nor loaded, that session fails.
         """
         ...
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
         """Events after a place, as `core.log.merge` gives them; for what the log in memory no longer holds.
 
-        Empty at the head only. Like `turns` and `asked` it needs no `load`, and raises `SessionNotFound`.
+        Empty at the head only. Like `turns`, `replay_start` and `asked` it needs no `load`, and raises
+        `SessionNotFound`.
         """
         ...
 
@@ -56,16 +62,29 @@ class Store(Protocol):
         """The newest `limit` turns whose question has a `seq` less than `before`, oldest first."""
         ...
 
+    async def replay_start(self, session: str, *, turns: int) -> int:
+        """The place after which the newest `turns` turns can be replayed.
+
+        It is before the question of the first of them, and of each turn whose answer reaches into what is replayed:
+        slices without their question say nothing.
+        """
+        ...
+
     async def asked(self, session: str, id: str) -> str | None:
         """The turn whose question was asked with this id, the first of them, or None."""
         ...
 
     async def forget(self, session: str) -> None:
-        """Delete a session and all it holds, everywhere. Unknown sessions are no error."""
+        """Delete a session and all it holds, everywhere. Unknown sessions are no error.
 
-    async def sweep(self, *, before: float) -> int:
-        """Delete the sessions to which nothing was added since `before` (seconds since 1970); says how many.
+        Once it returns, the session is gone for good, also for the next process; what is left of it in files that
+        are in use just now is deleted as soon as that can be. Raises `StoreError`: then the session is as it was.
+        """
 
+    async def sweep(self, *, idle: float) -> int:
+        """Delete the sessions to which nothing was added in the last `idle` seconds; says how many.
+
+        Only time in which a process had the store open counts, by the steady clock: a wrong clock deletes nothing.
         Sessions whose log is in use (loaded and not released) stay.
         """
         ...

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..core.log import Log
-from ..events import Event
+from ..errors import StoreError
+from . import Entry, Failures
 
 
 class Kept(Protocol):
@@ -15,22 +16,29 @@ class Kept(Protocol):
     log: Log
 
 
-def heads(events: Sequence[Event], sessions: Mapping[str, Kept]) -> dict[str, int]:
-    """The head of each session once the events are added.
-
-    Raises ValueError where one does not follow its log's head, or where its log is not in memory.
-    """
+def heads(batch: Mapping[str, Entry], sessions: Mapping[str, Kept], failures: Failures) -> dict[str, int]:
+    """The head of each session once its events are added; those that can't be added are noted in `failures`."""
     found: dict[str, int] = {}
-    for event in events:
-        session, seq = event.session, event.seq
+    for session, (events, _) in batch.items():
         kept = sessions.get(session)
         if kept is None:
-            raise ValueError(f"the log of session {session} is neither created nor loaded")
-        head = found.get(session) or kept.log.head
-        if event.start == head:
-            found[session] = seq
-        elif seq <= kept.log.head:
-            found[session] = head  # shown, but never stored: see `Store.append`
+            failures[session] = _fault(f"the log of session {session} is neither created nor loaded")
+            continue
+        stored = head = kept.log.head
+        for event in events:
+            seq = event.seq
+            if event.start == head:
+                head = seq
+            elif seq > stored:  # else it was shown, but never stored: see `Store.append`
+                failures[session] = _fault(f"the log of session {session} is at {head}, the event at {event.start}")
+                break
         else:
-            raise ValueError(f"the log of session {session} is at {head}, the event begins at {event.start}")
+            found[session] = head
     return found
+
+
+def _fault(reason: str) -> StoreError:
+    """A fault of the caller's: there is one writer too many, or one that has lost its place."""
+    error = StoreError()
+    error.__cause__ = ValueError(reason)
+    return error

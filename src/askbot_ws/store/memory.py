@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..core.cursor import newest
 from ..core.log import Log
 from ..core.records import records
 from ..errors import SessionNotFound
 from ..events import Event, Question, TurnRecord
+from . import Entry, Failures
 from .batch import heads
 
 
@@ -18,7 +20,7 @@ class Kept:
     """A session: its whole log."""
 
     log: Log
-    touched: float
+    touched: float  # seconds of the steady clock
     in_use: bool = True
     asked: dict[str, str] = field(default_factory=dict[str, str])  # the turn of each `ask` that had an id
 
@@ -26,7 +28,7 @@ class Kept:
 class MemoryStore:
     """A `Store` for tests, and for people who want nothing kept."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: dict[str, Kept] = {}
 
@@ -56,17 +58,18 @@ class MemoryStore:
             if kept.log.head == 0:
                 del self._sessions[session]
 
-    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """Add events of any sessions: all or none."""
-        del frames
+    def append(self, batch: Mapping[str, Entry]) -> Failures:
+        """Add events to sessions, to each all of its own or none."""
+        failures: Failures = {}
         now = self._clock()
-        for session in heads(events, self._sessions):
-            self._sessions[session].touched = now
-        for event in events:
-            kept = self._sessions[event.session]
-            kept.log.add(event)
-            if type(event) is Question and event.id is not None:
-                kept.asked.setdefault(event.id, event.turn)
+        for session in heads(batch, self._sessions, failures):
+            kept = self._sessions[session]
+            kept.touched = now
+            for event in batch[session][0]:
+                kept.log.add(event)
+                if type(event) is Question and event.id is not None:
+                    kept.asked.setdefault(event.id, event.turn)
+        return failures
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
         """Events after a place."""
@@ -86,8 +89,13 @@ class MemoryStore:
         """Delete a session."""
         self._sessions.pop(session, None)
 
-    async def sweep(self, *, before: float) -> int:
+    async def replay_start(self, session: str, *, turns: int) -> int:
+        """The place after which the newest turns can be replayed."""
+        return newest(records(self._kept(session).log.events), count=turns)
+
+    async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to."""
+        before = self._clock() - idle
         old = [name for name, kept in self._sessions.items() if not kept.in_use and kept.touched < before]
         for session in old:
             del self._sessions[session]

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from websockets.exceptions import ConnectionClosed
 
 from ... import __version__
-from ...core.cursor import newest, resumes
+from ...core.cursor import REPLAYED, resumes
 from ...core.limits import Bucket
 from ...core.log import size
 from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound
@@ -147,7 +147,7 @@ class Connection:
         reading.begin(start)
 
     async def _newest(self, live: Live) -> int:
-        return newest(await self._hub.turns(live, limit=60)) if live.log.head else 0
+        return await self._hub.store.replay_start(live.id, turns=REPLAYED) if live.log.head else 0
 
     def _ready(self, live: Live, start: int, *, resumed: bool) -> None:
         self.send(

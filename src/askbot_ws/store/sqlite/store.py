@@ -10,16 +10,18 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from ...core.cursor import newest
 from ...core.log import Log, merge
 from ...core.records import records
 from ...errors import ConfigError, SessionNotFound, StoreError
 from ...events import MAX_SEQ, Done, Event, Question, TurnRecord
+from .. import Entry, Failures
 from ..batch import heads
 from . import tables
 from .flush import KEEP, Held, Settler
@@ -59,7 +61,7 @@ class SQLiteStore:
         self._held: dict[str, Held] = {}
         self.settler = Settler(self._held, self.journal, self.writer, clock)
         self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="askbot-sync")
-        self._syncing: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[Failures] | None = None
         self._deletions = 0
 
     # --- the beginning and the end -----------------------------------------------------------------------------------
@@ -153,41 +155,50 @@ class SQLiteStore:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> Awaitable[None] | None:
-        """Add events of any sessions: all or none, with one write."""
-        if not events:
-            return None
-        found = heads(events, self._held)
+    def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
+        """Add events to sessions, with one write: to each all of its own, or none."""
+        failures: Failures = {}
+        found = heads(batch, self._held, failures)
+        if not found:
+            return failures
         if self.journal.full:
             self.settler.soon(self.journal.rotate())
         end = self.journal.end if self._fsync else 0
+        payloads: list[bytes] = []
+        for session in found:
+            payloads += batch[session][1]
         try:
-            self.journal.append(frames, found)
+            self.journal.append(payloads, found)
         except OSError as error:
-            raise StoreError from error
+            return failures | _failed(found, error)
         if self._fsync and self.journal.active is not None:
-            self._syncing = asyncio.create_task(self._sync(events, found, self.journal.active, end))
+            self._syncing = asyncio.create_task(self._sync(batch, found, failures, self.journal.active, end))
             return asyncio.shield(self._syncing)  # whoever stops waiting does not stop the disk
-        self._take(events)
-        return None
+        self._take(batch, found)
+        return failures
 
-    async def _sync(self, events: Sequence[Event], found: Mapping[str, int], segment: Segment, end: int) -> None:
+    async def _sync(
+        self, batch: Mapping[str, Entry], found: Mapping[str, int], failures: Failures, segment: Segment, end: int
+    ) -> Failures:
         try:
             await asyncio.get_running_loop().run_in_executor(self._syncer, segment.sync)
         except OSError as error:
             with contextlib.suppress(OSError):
                 self.journal.retract(end, {session: self._held[session].log.head for session in found})
             self.settler.soon(found)
-            raise StoreError from error
-        self._take(events)
+            return failures | _failed(found, error)
+        self._take(batch, found)
+        return failures
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _take(self, batch: Mapping[str, Entry], sessions: Iterable[str]) -> None:
         all_held = self._held
-        for event in events:
-            held = all_held[event.session]
-            held.log.add(event)
-            if type(event) is Done or event.seq - held.settled > LONG:
-                self.settler.soon((event.session,))
+        for session in sessions:
+            held = all_held[session]
+            log = held.log
+            for event in batch[session][0]:
+                log.add(event)
+                if type(event) is Done or event.seq - held.settled > LONG:
+                    self.settler.soon((session,))
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
@@ -195,16 +206,21 @@ class SQLiteStore:
         """Delete a session: from memory, the journal and the tables. Where that fails it is tried again, too."""
         await self._delete([session])
 
-    async def sweep(self, *, before: float) -> int:
+    async def replay_start(self, session: str, *, turns: int) -> int:
+        """The place after which the newest turns can be replayed."""
+        return newest(await self.turns(session, limit=turns + 10), count=turns)
+
+    async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to; says how many."""
+        before = self._clock() - idle
         count = 0
         while True:
             job = partial(tables.untouched, before=before, limit=len(self._held) + CHUNK)
-            idle = [session for session in await self.reader.run(job) if session not in self._held]
-            if not idle:
+            old = [session for session in await self.reader.run(job) if session not in self._held]
+            if not old:
                 return count
-            await self._delete(idle[:CHUNK])
-            count += len(idle[:CHUNK])
+            await self._delete(old[:CHUNK])
+            count += len(old[:CHUNK])
 
     async def _delete(self, sessions: Collection[str]) -> None:
         if self._syncing is not None:
@@ -263,6 +279,13 @@ class SQLiteStore:
         if session in self._held:
             return nothing  # all of it is in memory
         raise SessionNotFound
+
+
+def _failed(sessions: Iterable[str], cause: OSError) -> Failures:
+    """The same failure for each of these sessions."""
+    error = StoreError()
+    error.__cause__ = cause
+    return dict.fromkeys(sessions, error)
 
 
 def _refusal(path: Path, error: Exception) -> ConfigError:
