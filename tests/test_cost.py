@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from askbot_ws.core.commands import Ask
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
-from askbot_ws.dialects.askbot.frames import Ask
 from askbot_ws.errors import AskbotError
 from askbot_ws.events import Event
 from askbot_ws.hub import Hub, Policy
@@ -96,9 +97,9 @@ async def test_a_token_costs_no_more_calls_than_it_did(tmp_path: Path) -> None:
     provider, reader, calls = Provider(), Reader(), Calls()
     async with Hub(SQLiteStore(tmp_path / "a.db"), provider, Policy()) as hub:
         for _ in range(STREAMS):
-            live = hub.create()
+            live = hub.create(ANONYMOUS)
             hub.attach(live, reader)
-            await hub.ask(live, Ask(text="Well?"))
+            await hub.command(ANONYMOUS, live.session, Ask(text="Well?"))
         await provider.asked.wait()
         before = reader.frames
         for _ in range(TOKENS):

@@ -102,6 +102,10 @@ class Settings(BaseModel):
         default=20, description="How long running answers may take to end when the server stops."
     )
 
+    pause: bool = Field(
+        default=True, description="Pause for up to 20 ms where the CPU is nearly used up: more answers fit, later."
+    )
+
     # connections
     max_frame: Size = Field(default=1024**2, description="The most bytes that a client's frame may have.")
     reader_timeout: Duration = Field(default=30, description="Close connections that take nothing for so long.")

@@ -98,6 +98,15 @@ class Logged(Record):
 
 
 @record
+class Options(Record):
+    """What a question may choose; what it left out is as configured."""
+
+    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
+    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
+    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
+
+
+@record
 class Question(Logged):
     """A turn begins. It is also the acknowledgement of an `ask`."""
 
@@ -106,6 +115,7 @@ class Question(Logged):
     text: str
     created: Moment
     replaces: Maybe[TurnId] = None
+    options: Maybe[Options] = None
 
 
 @record
@@ -196,6 +206,7 @@ class TurnRecord(Record):
     id: FrameId | None = None
     text: str
     replaces: TurnId | None = None
+    options: Options | None = None
     created: Moment
     answer: str
     reason: Reason | None = None

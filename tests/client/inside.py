@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from askbot_ws.client import Chat
 from askbot_ws.client.session import Session
+from askbot_ws.core.commands import Forget
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.server.app import Server
 
 
@@ -14,16 +16,16 @@ def session_of(chat: Chat) -> Session:
 
 def cut(server: Server) -> None:
     """Lose all connections."""
-    for connection in tuple(server._connections):  # pyright: ignore[reportPrivateUsage]
-        connection.socket.transport.abort()
+    for socket in tuple(server._connections.values()):  # pyright: ignore[reportPrivateUsage]
+        socket.transport.abort()
 
 
 def attached(server: Server) -> list[list[str]]:
     """The sessions that each connection reads."""
-    return [list(connection._readings) for connection in server._connections]  # pyright: ignore[reportPrivateUsage]
+    return [list(connection.readers) for connection in server._connections]  # pyright: ignore[reportPrivateUsage]
 
 
 async def forget(server: Server, session: str) -> None:
     """Delete a session without telling anybody who is not there."""
     hub = server._hub  # pyright: ignore[reportPrivateUsage]
-    await hub.forget(await hub.open(session), keep_quiet=None)
+    await hub.command(ANONYMOUS, session, Forget())

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from askbot_ws.core.context import Context, Estimate, exchange
-from askbot_ws.core.prompt import Message, Options, Prompt
+from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.core.records import records
 from askbot_ws.core.session import Asking, Session
 from askbot_ws.core.turn import place_of
-from askbot_ws.events import Event, Question, Reason, TurnRecord
+from askbot_ws.events import Event, Options, Question, Reason, TurnRecord
 
 PLENTY = 10**9
 QUESTION = Message("user", "and now?")

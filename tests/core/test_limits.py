@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.limits import Bucket, Pace
+from askbot_ws.core.limits import Bucket, Pause
 
 rates = st.floats(0.01, 1000)
 bursts = st.integers(1, 50)
@@ -60,13 +60,26 @@ def test_a_full_bucket_drains_with_time() -> None:
     assert [bucket.take(now=now) == 0 for now in times] == [True, True, False, True, False, True, True, False]
 
 
-def test_the_more_there_is_to_do_the_longer_it_may_wait() -> None:
-    """Nothing waits up to a rate; beyond it, each thing a second adds its step, up to a limit."""
-    pauses: list[float] = []
-    for rate in (0, 900, 1_000, 2_000, 9_000, 100_000, 500):
-        pace = Pace(free=1_000, step=1e-5, most=0.04)
-        for tick in range(1, 21):
-            pace.add(rate // 100, now=tick / 100)
-        pauses.append(round(pace.pause, 6))
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.85])
+def test_a_loop_that_has_time_never_pauses(share: float) -> None:
+    """A pause of it would give latency away, and save nothing that anybody lacks."""
+    pause = Pause(most=0.02)
 
-    assert pauses == [0, 0, 0, 0.01, 0.04, 0.04, 0]
+    assert [pause.look(used=share * 0.1, available=0.1) for _ in range(50)] == [0.0] * 50
+
+
+def test_a_pause_grows_with_what_is_missing_up_to_its_limit() -> None:
+    """And is gone soon after the load is."""
+    little, much = Pause(most=0.02), Pause(most=0.02)
+    for _ in range(3):
+        assert 0 < little.look(used=0.09, available=0.1) < much.look(used=0.1, available=0.1) <= 0.02
+    for _ in range(20):
+        much.look(used=0.1, available=0.1)
+    assert much.seconds == 0.02
+
+    assert [round(much.look(used=0.01, available=0.1), 4) for _ in range(3)] == [0.005, 0.0, 0.0]
+
+
+def test_a_loop_that_may_have_nothing_at_all_is_out_of_it() -> None:
+    """Where other threads take the whole quota."""
+    assert Pause(most=0.02).look(used=0.0, available=0.0) > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import pytest
@@ -14,11 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from askbot_ws.core.commands import WhenBusy
 from askbot_ws.core.context import Context
 from askbot_ws.core.log import Log
-from askbot_ws.core.prompt import Options
-from askbot_ws.core.session import REMEMBERED, Asking, Session
+from askbot_ws.core.session import REMEMBERED, Asking, Known, Session
 from askbot_ws.core.turn import State, Turn
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
-from askbot_ws.events import Done, Event, Failure, Question, Reason, Token
+from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Token
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 
@@ -41,7 +40,7 @@ def running(session: Session) -> Turn:
     return session.running
 
 
-def summary(events: list[Event]) -> list[tuple[object, ...]]:
+def summary(events: Sequence[Event]) -> list[tuple[object, ...]]:
     told: list[tuple[object, ...]] = []
     for event in events:
         match event:
@@ -59,7 +58,7 @@ def assert_proves(done: Event, answer: str) -> None:
     assert (done.check.chars, done.check.sha256) == (len(answer), sha256(answer.encode()).hexdigest())
 
 
-def rewind(session: Session, lost: list[Event]) -> list[Event]:
+def rewind(session: Session, lost: list[Event]) -> Sequence[Event]:
     return session.rewind(lost, now=9.0, model="m", error=FAILURE)
 
 
@@ -73,7 +72,7 @@ def test_a_question_is_one_event_and_tells_all_of_the_asking() -> None:
     (question,) = session.ask(asking("why?", id="q1"), when_busy="queue", model="m")
 
     assert question == Question(session="s", seq=1, turn="t1", id="q1", text="why?", created=1001.0)
-    assert (session.head, session.asked, session.idle) == (1, {"q1": "why?"}, False)
+    assert (session.head, session.asked, session.idle) == (1, {"q1": Known(1, hash("why?"))}, False)
 
 
 def test_seq_counts_code_points_of_text_and_one_for_all_else() -> None:
@@ -170,7 +169,7 @@ def test_old_ids_leave_the_memory_first() -> None:
     """The store knows them still."""
     session = Session("s")
     for number in range(REMEMBERED + 2):
-        session.remember(f"q{number}", "why?")
+        session.remember(f"q{number}", number + 1, "why?")
 
     assert len(session.asked) == REMEMBERED
     assert next(iter(session.asked)) == "q2"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
 
+from askbot_ws.core.commands import Ask
 from askbot_ws.core.log import Log
-from askbot_ws.dialects.askbot.frames import Ask, encode
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
-from askbot_ws.events import Done, Event, Question, Token, TurnRecord
-from askbot_ws.hub import Hub, Live, Policy
-from askbot_ws.store import Store
+from askbot_ws.events import Done, Event, Question, Token, TurnRecord, encode_event
+from askbot_ws.hub import Hub, Policy, Topic
+from askbot_ws.hub.owner import Owner
+from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Upstream
@@ -55,31 +57,38 @@ class FragileStore:
     def durable(self, session: str) -> list[Event]:
         return [event for event in self.stored if event.session == session]
 
-    def append(self, events: Sequence[Event], frames: Sequence[bytes]) -> Awaitable[None] | None:
+    def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
         assert not self._busy, "one call at a time"
+        assert all(events for events, _ in batch.values())
         self.batches += 1
         if self.slow:
             self._busy = True
-            return self._later(events, frames)
-        self._now(events, frames)
-        return None
+            return self._later(batch)
+        return self._now(batch)
 
-    async def _later(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    async def _later(self, batch: Mapping[str, Entry]) -> Failures:
         try:
             for _ in range(3):
                 await asyncio.sleep(0)
             await self.gate.wait()
-            self._now(events, frames)
+            return self._now(batch)
         finally:
             self._busy = False
 
-    def _now(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        assert [*frames] == [encode(event) for event in events]
-        if self.broken(events):
-            raise StoreError
-        waiting = self.inner.append(events, frames)
-        assert waiting is None
-        self.stored += events
+    def _now(self, batch: Mapping[str, Entry]) -> Failures:
+        failures: Failures = {}
+        for session, (events, frames) in batch.items():
+            assert [*frames] == [encode_event(event) for event in events]
+            assert {event.session for event in events} == {session}
+            if self.broken(events):
+                failures[session] = StoreError()
+        kept = {session: entry for session, entry in batch.items() if session not in failures}
+        outcome = self.inner.append(kept)
+        assert isinstance(outcome, dict)
+        for session, (events, _) in kept.items():
+            if session not in outcome:
+                self.stored += events
+        return failures | outcome
 
     async def open(self) -> Sequence[str]:
         return self.unfinished
@@ -109,9 +118,13 @@ class FragileStore:
     async def forget(self, session: str) -> None:
         await self.inner.forget(session)
 
-    async def sweep(self, *, before: float) -> int:
+    async def replay_start(self, session: str, *, turns: int) -> int:
+        await asyncio.sleep(0)
+        return await self.inner.replay_start(session, turns=turns)
+
+    async def sweep(self, *, idle: float) -> int:
         self.sweeps += 1
-        return await self.inner.sweep(before=before)
+        return await self.inner.sweep(idle=idle)
 
     async def ping(self) -> None:
         await self.inner.ping()
@@ -123,20 +136,21 @@ class FragileStore:
 class Ear:
     """A reader that keeps what it is woken for, and holds the hub to promise 2: what it is shown is stored."""
 
-    def __init__(self, live: Live, store: FragileStore | None = None) -> None:
-        self.live = live
+    def __init__(self, topic: Topic, store: FragileStore | None = None) -> None:
+        self.topic = topic
+        self.session = topic.session
         self.events: list[Event] = []
         self.codes: list[str] = []  # of why there is no more to read
         self.changed = asyncio.Event()
         self._store = store
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        assert [*frames] == [encode(event) for event in events]
+        assert [*frames] == [encode_event(event) for event in events]
         if self.events:
             assert events[0].start == self.events[-1].seq, "a gap or an overlap"
         self.events += events
         if self._store is not None:
-            durable = max((event.seq for event in self._store.durable(self.live.id)), default=0)
+            durable = max((event.seq for event in self._store.durable(self.session)), default=0)
             shown = [event.seq for event in events if not isinstance(event, Done)]
             assert all(seq <= durable for seq in shown), "shown before it was logged"
         self.changed.set()
@@ -184,17 +198,22 @@ async def hub_of(
             yield hub
 
 
-def listen(hub: Hub, live: Live | None = None, store: FragileStore | None = None) -> Ear:
+def listen(hub: Hub, topic: Topic | None = None, store: FragileStore | None = None) -> Ear:
     """Attach a reader to a session, or to a new one."""
-    ear = Ear(live or hub.create(), store)
-    hub.attach(ear.live, ear)
+    ear = Ear(topic or hub.create(ANONYMOUS), store)
+    hub.attach(ear.topic, ear)
     return ear
 
 
 async def ask(hub: Hub, ear: Ear, text: str = "why?", **fields: Any) -> str:
     """Ask; returns the newest turn."""
-    await hub.ask(ear.live, Ask(text=text, **fields))
+    await hub.command(ANONYMOUS, ear.session, Ask(text=text, **fields))
     return ear.questions[-1].turn
+
+
+def owner_of(hub: Hub, ear: Ear) -> Owner:
+    """The machine that writes the session."""
+    return hub._registry.owners[ear.session]  # pyright: ignore[reportPrivateUsage]
 
 
 async def rounds(count: int = 20) -> None:
@@ -232,7 +251,7 @@ def assert_sound(events: Sequence[Event]) -> None:
 
 async def exists(hub: Hub, session: str) -> bool:
     try:
-        await hub.open(session)
+        await hub.open(ANONYMOUS, session)
     except SessionNotFound:
         return False
     return True

@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
+from askbot_ws.core.commands import Ask
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
-from askbot_ws.dialects.askbot.frames import Ask
 from askbot_ws.errors import ContextTooLong, Forbidden, QuestionEmpty, QuestionTooLong, SessionNotFound, UpstreamStalled
-from askbot_ws.events import Question, Token, Usage
+from askbot_ws.events import Options, Question, Token, Usage
 from askbot_ws.hub import Policy
-from askbot_ws.hub.answer import MAX_ANSWER
+from askbot_ws.hub.answering import MAX_ANSWER
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Ending
 
-from .story import FragileStore, ask, assert_proven, assert_sound, hub_of, listen, rounds
+from .story import FragileStore, ask, assert_proven, assert_sound, hub_of, listen, owner_of, rounds
 
 
 class Asserting(ScriptedUpstream):
@@ -91,7 +92,7 @@ async def test_nothing_is_shown_while_the_disk_is_busy() -> None:
     async with hub_of(["text"], store=store) as hub:
         ear = listen(hub, store=store)
         store.gate.clear()
-        asking = asyncio.create_task(hub.ask(ear.live, Ask(text="why?")))
+        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask(text="why?")))
         await rounds()
         assert (ear.events, asking.done()) == ([], False)
         store.gate.set()
@@ -134,10 +135,10 @@ async def test_generation_goes_on_when_nobody_reads() -> None:
         ear = listen(hub)
         await ask(hub, ear)
         await ear.heard("a")
-        hub.detach(ear.live, ear)
+        hub.detach(ear.topic, ear)
         held.set()
         await rounds()
-        live = await hub.open(ear.live.id)
+        live = await hub.open(ANONYMOUS, ear.session)
         events = live.log.read(after=0)
 
     assert_sound(events)
@@ -152,13 +153,13 @@ async def test_an_answer_for_nobody_is_given_up_where_the_policy_says_so() -> No
         await ask(hub, ear)
         await ask(hub, ear, "waits")
         await ear.heard("a")
-        hub.detach(ear.live, ear)
-        other = await hub.open(ear.live.id)
+        hub.detach(ear.topic, ear)
+        other = await hub.open(ANONYMOUS, ear.session)
         later = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.02, later.set_result, None)
         await later
-        assert other.session.idle
-        turns = await hub.store.turns(other.id, limit=9)
+        assert not hub.is_busy(other.session)
+        turns = await hub.store.turns(other.session, limit=9)
 
     assert ([turn.reason for turn in turns], upstream.stopped) == (["cancelled", "cancelled"], 1)
 
@@ -169,9 +170,9 @@ async def test_a_reader_that_comes_back_in_time_saves_the_answer() -> None:
     async with hub_of(["a", held], policy=Policy(abandon_after=0.01)) as hub:
         ear = listen(hub)
         await ask(hub, ear)
-        hub.detach(ear.live, ear)
-        hub.detach(ear.live, ear)
-        hub.attach(ear.live, ear)
+        hub.detach(ear.topic, ear)
+        hub.detach(ear.topic, ear)
+        hub.attach(ear.topic, ear)
         loop = asyncio.get_running_loop()
         later = loop.create_future()
         loop.call_later(0.03, later.set_result, None)
@@ -236,7 +237,7 @@ async def test_an_answer_that_never_ends_is_ended() -> None:
         done = await ear.done()
         await rounds()
         assert (done.reason, done.check.chars > MAX_ANSWER, upstream.stopped) == ("length", True, 1)
-        assert ear.live.task is None
+        assert owner_of(hub, ear).task is None
     assert_sound(ear.events)
 
 
@@ -285,14 +286,14 @@ async def test_the_guard_and_the_options_come_before_the_log() -> None:
         for frame, error in (
             (Ask(text=" \u200b"), QuestionEmpty),
             (Ask(text="123456"), QuestionTooLong),
-            (Ask(text="a?", model="other"), Forbidden),
-            (Ask(text="a?", max_tokens=11), Forbidden),
+            (Ask(text="a?", options=Options(model="other")), Forbidden),
+            (Ask(text="a?", options=Options(max_tokens=11)), Forbidden),
         ):
             with pytest.raises(error):
-                await hub.ask(ear.live, frame)
+                await hub.command(ANONYMOUS, ear.session, frame)
         await rounds()
         assert ear.events == []
-        await ask(hub, ear, "a?", model="m", max_tokens=10, temperature=0.5)
+        await ask(hub, ear, "a?", options=Options(model="m", max_tokens=10, temperature=0.5))
         done = await ear.done()
 
     assert done.model == "m"
@@ -302,7 +303,7 @@ async def test_unknown_sessions_are_not_found() -> None:
     """And leave nothing behind."""
     async with hub_of() as hub:
         with pytest.raises(SessionNotFound):
-            await hub.open("nobody")
+            await hub.open(ANONYMOUS, "nobody")
         assert hub.sessions == 0
 
 
@@ -310,5 +311,5 @@ async def test_a_fresh_session_that_nobody_used_leaves_nothing() -> None:
     """Connecting and going costs nothing."""
     async with hub_of() as hub:
         ear = listen(hub)
-        hub.detach(ear.live, ear)
+        hub.detach(ear.topic, ear)
         assert hub.sessions == 0

@@ -7,12 +7,13 @@ from contextlib import suppress
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import Ask, Cancel, Edit, Retry, encode
+from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import StoreError, TurnNotFound
-from askbot_ws.events import Done, Event, Token
+from askbot_ws.events import Done, Event, Token, encode_event
 from askbot_ws.testing import ScriptedUpstream
 
-from .story import FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, rounds
+from .story import FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, owner_of, rounds
 from .test_answering import shown
 
 both = pytest.mark.parametrize("slow", [False, True], ids=["at once", "after a while"])
@@ -33,9 +34,9 @@ async def test_a_question_that_cannot_be_stored_was_never_asked(slow: bool) -> N
         ear = listen(hub, store=store)
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.ask(ear.live, Ask(id="q", text="why?"))
+            await hub.command(ANONYMOUS, ear.session, Ask(id="q", text="why?"))
         await rounds()
-        assert (ear.events, upstream.prompts, ear.live.session.head, ear.live.task) == ([], [], 0, None)
+        assert (ear.events, upstream.prompts, ear.topic.log.head, owner_of(hub, ear).task) == ([], [], 0, None)
         store.mend()
         await ask(hub, ear, id="q")
         done = await ear.done()
@@ -107,12 +108,12 @@ async def test_the_end_that_is_owed_is_stored_with_whatever_is_stored_next(slow:
         store.break_down()
         held.set()
         await ear.done()
-        hub.detach(ear.live, ear)
+        hub.detach(ear.topic, ear)
         store.mend()
         await ask(hub, other)
         await other.done()
-        assert_sound(store.durable(ear.live.id))
-        assert not ear.live.owed
+        assert_sound(store.durable(ear.session))
+        assert not owner_of(hub, ear).unstored
 
 
 async def test_the_end_that_is_owed_is_stored_at_the_end_at_the_latest() -> None:
@@ -169,7 +170,7 @@ async def test_what_was_added_while_the_store_failed_is_told_to_whoever_waits_fo
         store.break_down()
         held.set()
         await rounds()  # "b" is with the store now
-        asking = asyncio.create_task(hub.ask(ear.live, Ask(text="2?")))
+        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask(text="2?")))
         await rounds()
         store.gate.set()
         with pytest.raises(StoreError):
@@ -191,14 +192,16 @@ async def test_one_session_s_loss_is_not_another_s() -> None:
         one, two = listen(hub), listen(hub)
         store.break_down()
         outcomes = await asyncio.gather(
-            hub.ask(one.live, Ask(text="1?")), hub.ask(two.live, Ask(text="2?")), return_exceptions=True
+            hub.command(ANONYMOUS, one.session, Ask(text="1?")),
+            hub.command(ANONYMOUS, two.session, Ask(text="2?")),
+            return_exceptions=True,
         )
         store.mend()
         assert [type(outcome) for outcome in outcomes] == [StoreError, StoreError]
         for ear in (one, two):
             await ask(hub, ear)
             assert (await ear.done()).reason == "stop"
-    assert_sound(store.durable(one.live.id))
+    assert_sound(store.durable(one.session))
 
 
 @both
@@ -212,7 +215,7 @@ async def test_a_cancel_that_cannot_be_stored_still_stops_the_provider(slow: boo
         await ear.heard("a")
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.cancel(ear.live, Cancel())
+            await hub.command(ANONYMOUS, ear.session, Cancel())
         done = await ear.done()
         await rounds()
         store.mend()
@@ -236,15 +239,16 @@ async def test_a_crash_finds_the_ends_where_readers_saw_them(slow: bool) -> None
         waits = await ask(hub, ear, "waits")
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.cancel(ear.live, Cancel(turn=waits))
+            await hub.command(ANONYMOUS, ear.session, Cancel(turn=waits))
         await rounds()
         assert not ear.dones
         held.set()
         await ear.done(2)
-        left.create(ear.live.id)
-        assert left.append(store.stored, [encode(event) for event in store.stored]) is None
-        left.release(ear.live.id)
-        left.unfinished = [ear.live.id]
+        left.create(ear.session)
+        frames = [encode_event(event) for event in store.stored]
+        assert left.append({ear.session: (store.stored, frames)}) == {}
+        left.release(ear.session)
+        left.unfinished = [ear.session]
 
     async with hub_of(store=left):
         ends = [event for event in left.stored if isinstance(event, Done)]
@@ -267,7 +271,7 @@ async def test_a_cancel_that_cannot_be_stored_leaves_the_question_in_its_place(s
         held.set()
         for turn in turns:
             with suppress(StoreError, TurnNotFound):
-                await hub.cancel(ear.live, Cancel(turn=turn))
+                await hub.command(ANONYMOUS, ear.session, Cancel(turn=turn))
         store.mend()
         await ear.done(3)
 
@@ -286,12 +290,12 @@ async def test_a_session_that_cannot_be_forgotten_goes_on(slow: bool) -> None:  
         await ask(hub, ear, "waits")
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.forget(ear.live, keep_quiet=None)
+            await hub.command(ANONYMOUS, ear.session, Forget())
         store.mend()
         await ear.done(2)
         assert [end.turn for end in ear.dones] == [question.turn for question in ear.questions]
-        await hub.forget(ear.live, keep_quiet=None)
-        assert not await exists(hub, ear.live.id)
+        await hub.command(ANONYMOUS, ear.session, Forget())
+        assert not await exists(hub, ear.session)
 
 
 @both
@@ -305,16 +309,16 @@ async def test_an_edit_that_cannot_be_stored_leaves_the_context_as_it_was(slow: 
         await ear.done()
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.ask(ear.live, Ask(text="never?", when_busy="replace"))
+            await hub.command(ANONYMOUS, ear.session, Ask(text="never?", when_busy="replace"))
         with pytest.raises(StoreError):
-            await hub.edit(ear.live, Edit(turn=turn, text="1!"))
+            await hub.command(ANONYMOUS, ear.session, Edit(turn=turn, text="1!"))
         store.mend()
-        await hub.retry(ear.live, Retry())
+        await hub.command(ANONYMOUS, ear.session, Retry())
         await ear.done(2)
         assert ear.questions[-1].replaces == turn
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.edit(ear.live, Edit(turn=ear.questions[-1].turn, text="1!"))
+            await hub.command(ANONYMOUS, ear.session, Edit(turn=ear.questions[-1].turn, text="1!"))
         store.mend()
         await ask(hub, ear, "2?")
         await ear.done(3)
@@ -341,7 +345,7 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
             ear, stored = ears[number], 0
             for question in range(15):
                 try:
-                    await hub.ask(ear.live, Ask(id=f"{question}", text=f"{question}?"))
+                    await hub.command(ANONYMOUS, ear.session, Ask(id=f"{question}", text=f"{question}?"))
                 except StoreError:
                     continue
                 stored += 1
@@ -354,10 +358,10 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
         for ear, asked in zip(ears, counts, strict=True):
             assert_sound(ear.events)
             assert len(ear.questions) == asked
-            assert ear.live.session.idle
+            assert not hub.is_busy(ear.session)
     for ear in ears:
-        assert_sound(store.durable(ear.live.id))
-        assert _flat(store.durable(ear.live.id)) == _flat(ear.events)
+        assert_sound(store.durable(ear.session))
+        assert _flat(store.durable(ear.session)) == _flat(ear.events)
 
 
 def _flat(events: list[Event]) -> list[object]:

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import Ask, Cancel, encode
+from askbot_ws.core.commands import Ask, Cancel
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import ConfigError, Overloaded, TurnNotFound
-from askbot_ws.events import Done
+from askbot_ws.events import Done, encode_event
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.testing import ScriptedUpstream
 
@@ -27,11 +28,11 @@ async def test_resting_sessions_leave_the_memory_and_come_back_unchanged() -> No
         assert hub.sessions == 8
         await rounds()
         for ear in ears:
-            hub.detach(ear.live, ear)
+            hub.detach(ear.topic, ear)
         assert 0 < hub.sessions < 8
-        back = listen(hub, await hub.open(ears[0].live.id))
-        assert back.live is not ears[0].live
-        assert back.live.log.read(after=0) == ears[0].events
+        back = listen(hub, await hub.open(ANONYMOUS, ears[0].session))
+        assert back.topic is not ears[0].topic
+        assert back.topic.log.read(after=0) == ears[0].events
         await ask(hub, back, "and?")
         await back.done()
 
@@ -46,13 +47,13 @@ async def test_a_session_that_is_read_or_runs_stays() -> None:
         await ask(hub, running)
         await ask(hub, read)
         await read.done()
-        hub.detach(running.live, running)
+        hub.detach(running.topic, running)
         assert hub.sessions == 2
-        assert await hub.open(running.live.id) is running.live
+        assert await hub.open(ANONYMOUS, running.session) is running.topic
         held.set()
         await rounds()
         assert hub.sessions == 1
-        hub.detach(read.live, read)
+        hub.detach(read.topic, read)
         assert hub.sessions == 0
 
 
@@ -65,16 +66,16 @@ async def test_a_session_whose_end_is_not_stored_yet_stays() -> None:
         ear = listen(hub)
         await ask(hub, ear)
         await ear.heard("a")
-        hub.detach(ear.live, ear)
+        hub.detach(ear.topic, ear)
         store.gate.clear()
         held.set()
         await rounds()
-        assert ear.live.session.idle
-        assert await hub.open(ear.live.id) is ear.live
+        assert not hub.is_busy(ear.session)
+        assert await hub.open(ANONYMOUS, ear.session) is ear.topic
         store.gate.set()
         await rounds()
         assert hub.sessions == 0
-        back = listen(hub, await hub.open(ear.live.id))
+        back = listen(hub, await hub.open(ANONYMOUS, ear.session))
         await ask(hub, back)
         await back.done()
 
@@ -87,8 +88,8 @@ async def test_a_session_larger_than_the_budget_can_be_opened() -> None:
         ear = listen(hub)
         await ask(hub, ear)
         await ear.done()
-        hub.detach(ear.live, ear)
-        back = listen(hub, await hub.open(ear.live.id))
+        hub.detach(ear.topic, ear)
+        back = listen(hub, await hub.open(ANONYMOUS, ear.session))
         assert hub.sessions == 1
         await ask(hub, back)
         await back.done()
@@ -100,9 +101,9 @@ async def test_two_that_open_at_once_get_the_same_session() -> None:
         ear = listen(hub)
         await ask(hub, ear)
         await ear.done()
-        hub.detach(ear.live, ear)
+        hub.detach(ear.topic, ear)
         await rounds()
-        found = await asyncio.gather(*(hub.open(ear.live.id) for _ in range(5)))
+        found = await asyncio.gather(*(hub.open(ANONYMOUS, ear.session) for _ in range(5)))
         assert len({id(live) for live in found}) == 1
 
 
@@ -116,7 +117,7 @@ async def test_draining_lets_running_answers_end_and_takes_nothing_new() -> None
         draining = asyncio.create_task(hub.drain(60))
         await rounds()
         with pytest.raises(Overloaded):
-            await hub.ask(ear.live, Ask(text="new"))
+            await hub.command(ANONYMOUS, ear.session, Ask(text="new"))
         assert not draining.done()
         held.set()
         await draining
@@ -166,15 +167,16 @@ async def _crashed(waiting: int, cancelled: int) -> FragileStore:
         await ask(hub, ear, id="runs")
         await ear.heard("half")
         for _ in range(cancelled):
-            await hub.cancel(ear.live, Cancel(turn=await ask(hub, ear, "never mind")))
+            await hub.command(ANONYMOUS, ear.session, Cancel(turn=await ask(hub, ear, "never mind")))
         for _ in range(waiting):
             await ask(hub, ear, "waits")
         await rounds()
         left = FragileStore()
-        left.unfinished = [ear.live.id]
-        left.create(ear.live.id)
-        assert left.append(store.stored, [encode(event) for event in store.stored]) is None
-        left.release(ear.live.id)
+        left.unfinished = [ear.session]
+        left.create(ear.session)
+        frames = [encode_event(event) for event in store.stored]
+        assert left.append({ear.session: (store.stored, frames)}) == {}
+        left.release(ear.session)
     return left
 
 
@@ -188,10 +190,10 @@ async def test_turns_that_a_dead_server_left_are_closed_at_the_start(waiting: in
         ends = [event for event in store.stored if isinstance(event, Done) and event.reason == "interrupted"]
         assert len(ends) == 1 + waiting
         assert_proven(ends[0], "half")
-        ear = listen(hub, await hub.open(store.unfinished[0]))
+        ear = listen(hub, await hub.open(ANONYMOUS, store.unfinished[0]))
         with pytest.raises(TurnNotFound):
-            await hub.cancel(ear.live, Cancel())
-        await hub.ask(ear.live, Ask(id="runs", text="why?"))
+            await hub.command(ANONYMOUS, ear.session, Cancel())
+        await hub.command(ANONYMOUS, ear.session, Ask(id="runs", text="why?"))
         await ask(hub, ear, "go on?")
         await ear.done()
 
@@ -219,15 +221,15 @@ async def test_sessions_that_rested_too_long_are_swept() -> None:
         for ear in (gone, kept):
             await ask(hub, ear)
             await ear.done()
-        hub.detach(gone.live, gone)
+        hub.detach(gone.topic, gone)
         await rounds()
         assert store.sweeps == 1
     wall.now += 61
     async with Hub(store, ScriptedUpstream(), policy, clock=Clock(), wall=wall) as hub:
         await rounds()
         assert store.sweeps == 2
-        assert not await exists(hub, gone.live.id)
-        assert await exists(hub, kept.live.id)
+        assert not await exists(hub, gone.session)
+        assert await exists(hub, kept.session)
 
 
 async def test_long_conversations_load_their_context_page_by_page() -> None:
@@ -240,9 +242,9 @@ async def test_long_conversations_load_their_context_page_by_page() -> None:
             await ear.done(number + 1)
         await ask(hub, ear, "and?")
         await ear.done(121)
-        hub.detach(ear.live, ear)
+        hub.detach(ear.topic, ear)
         await rounds()
-        back = listen(hub, await hub.open(ear.live.id))
+        back = listen(hub, await hub.open(ANONYMOUS, ear.session))
         await ask(hub, back, "and now?")
         await back.done()
 

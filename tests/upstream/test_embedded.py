@@ -17,8 +17,9 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from askbot_ws.core.prompt import Message, Options, Prompt
+from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import ConfigError, ContextTooLong, UpstreamUnavailable
+from askbot_ws.events import Options
 from askbot_ws.upstream import embedded, weights
 from askbot_ws.upstream.embedded import SYSTEM_PROMPT, EmbeddedUpstream
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from askbot_ws.core.prompt import Message, Options, Prompt
+from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import ConfigError, ContextTooLong, UpstreamStalled, UpstreamUnavailable
+from askbot_ws.events import Options
 from askbot_ws.upstream import Ending
 from askbot_ws.upstream.function import FunctionUpstream
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from askbot_ws.core.prompt import Message, Options, Prompt
+from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import (
     AskbotError,
     ConfigError,
@@ -21,7 +21,7 @@ from askbot_ws.errors import (
     UpstreamStalled,
     UpstreamUnavailable,
 )
-from askbot_ws.events import Usage
+from askbot_ws.events import Options, Usage
 from askbot_ws.upstream import Ending
 from askbot_ws.upstream.openai import Answer, OpenAIUpstream
 from tests.provider import MODEL, Provider, Seen

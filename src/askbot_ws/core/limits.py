@@ -26,24 +26,20 @@ class Bucket:
 
 
 @dataclass(slots=True)
-class Pace:
-    """How long work may wait to be done together with more of it: the more there is, the longer.
+class Pause:
+    """How long a loop that is nearly out of CPU may pause, so that more is done at once and costs less together.
 
-    Nothing waits up to `free` things a second; each one more adds `step` seconds, up to `most`.
+    Where it uses more than `target` of what it may have, the pause grows with what is missing, up to `most` seconds;
+    where it uses less, it shrinks again. So a loop that has time never pauses.
     """
 
-    free: float
-    step: float
     most: float
-    window: float = 0.1
-    pause: float = 0.0  # seconds
-    count: int = 0
-    since: float = 0.0
+    target: float = 0.85
+    gain: float = 0.02  # seconds for each whole share of the CPU that is missing, at each look
+    seconds: float = 0.0
 
-    def add(self, count: int, *, now: float) -> None:
-        """So many were done now."""
-        self.count += count
-        passed = now - self.since
-        if passed >= self.window:
-            self.pause = min(self.most, max(0.0, self.count / passed - self.free) * self.step)
-            self.count, self.since = 0, now
+    def look(self, *, used: float, available: float) -> float:
+        """The loop has used so many seconds of CPU since the last look, of so many that it might have had."""
+        share = used / available if available > 0 else 1.0
+        self.seconds = min(self.most, max(0.0, self.seconds + (share - self.target) * self.gain))
+        return self.seconds

@@ -8,6 +8,8 @@ from typing import Literal, Self, TypeAlias, cast
 
 import orjson
 
+from ..events import Options
+
 Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
@@ -22,15 +24,6 @@ class Message:
     def encoded(self) -> bytes:
         """As the provider wants it, and as it is kept: a long history costs nothing to send again."""
         return b'{"role":"%b","content":%b}' % (self.role.encode(), orjson.dumps(self.text))
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a question may choose; None means as configured."""
-
-    model: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

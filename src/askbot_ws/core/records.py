@@ -31,6 +31,7 @@ def _record(question: Question, tokens: list[Token], dones: list[Done]) -> TurnR
         id=question.id,
         text=question.text,
         replaces=question.replaces,
+        options=question.options,
         created=question.created,
         answer="".join(token.text for token in tokens),
         reason=done.reason if done else None,

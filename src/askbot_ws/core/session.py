@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..events import Done, Event, Failure, Question, Reason, Token, Usage, token
+from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, token
 from .commands import WhenBusy
 from .context import Context
 from .log import PIECE
-from .prompt import Options
+from .text import well_formed
 from .turn import State, Turn, place_of
 
 REMEMBERED = 256  # ids of questions kept in memory; older ones are found in the store
+KNOWN_BYTES = 350  # what such an id takes
+NAME = 200  # code points that a model's name may have
+MESSAGE = 1000  # and an error's message
+
+
+class Known(NamedTuple):
+    """A question that was asked with an id."""
+
+    seq: int
+    text: int  # its hash: the text would cost its length again
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +54,18 @@ class Session:
     running: Turn | None = None
     waiting: list[Turn] = field(default_factory=list[Turn])  # few: a deque would have room for sixty
     ended: dict[int, Turn] = field(default_factory=dict[int, Turn])  # by the place of their `done`, until it is stored
-    asked: dict[str, str] = field(default_factory=dict[str, str])  # id -> text of the newest questions
+    asked: dict[str, Known] = field(default_factory=dict[str, Known])  # the newest questions that had an id
     all_asked: bool = False  # those are all that there are
 
     @property
     def idle(self) -> bool:
         """Nothing runs and nothing waits."""
         return self.running is None and not self.waiting
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+        return 3 * (self.context.weight if self.context else 0) + KNOWN_BYTES * len(self.asked)
 
     def ask(self, asking: Asking, *, when_busy: WhenBusy, model: str) -> list[Event]:
         """Append a question. Raises `Busy`, `QueueFull`."""
@@ -80,7 +96,7 @@ class Session:
         turn = Turn(self.head, asking.text, asked=asking.now, options=asking.options, replaces=replaces)
         self.waiting.append(turn)
         if asking.id is not None:
-            self.remember(asking.id, asking.text)
+            self.remember(asking.id, turn.seq, asking.text)
         return Question(
             session=self.id,
             seq=self.head,
@@ -89,11 +105,12 @@ class Session:
             text=asking.text,
             created=asking.created,
             replaces=replaces,
+            options=None if asking.options == Options() else asking.options,
         )
 
-    def remember(self, id: str, text: str) -> None:
+    def remember(self, id: str, seq: int, text: str) -> None:
         """An id that was asked: it is not asked again."""
-        self.asked[id] = text
+        self.asked[id] = Known(seq, hash(text))
         if len(self.asked) > REMEMBERED:
             del self.asked[next(iter(self.asked))]
             self.all_asked = False
@@ -156,11 +173,11 @@ class Session:
             seq=self.head,
             turn=turn.id,
             reason=reason,
-            model=model,
+            model=well_formed(model, limit=NAME),
             usage=usage,
             timing=turn.timing(now=now),
             check=turn.check(),
-            error=error,
+            error=error and replace(error, message=well_formed(error.message, limit=MESSAGE)),
         )
 
     def find(self, turn: str | None) -> Turn:
@@ -182,12 +199,12 @@ class Session:
         if self.ended:
             self.ended = {place: turn for place, turn in self.ended.items() if place > seq}
 
-    def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Event]:
-        """What is not stored yet could not be: undo it. Returns the ends that are owed in the place of the lost ones.
+    def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Done]:
+        """What is not stored yet could not be: undo it. Returns the ends to show in the place of the lost ones.
 
         A question that was lost was never asked, text that was lost was never there, and a turn that had not begun
         waits again. But a turn that was answered and has ended, or that has lost text and so must end, gets its
-        `done`, even if it can't be logged now: in the place where a server that finds it open would put it.
+        `done`, even if it can't be stored now: in the place where a server that finds it open would put it.
         """
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
@@ -195,14 +212,16 @@ class Session:
         self._unask(lost, gone)
         unsaid = self._unsay(lost, gone)
         ends = [event for event in lost if isinstance(event, Done) and event.turn not in gone]
-        owed: list[Event] = [
-            self._owed(done, unsaid.get(done.turn), error) for done in ends if not self._waits_again(done)
-        ]
+        unstored = [self._moved(done, unsaid.get(done.turn), error) for done in ends if not self._waits_again(done)]
         turn = self.running
         if turn is not None and turn.id in unsaid:
-            owed += self.end(turn, "error", now=now, model=turn.options.model or model, error=error)
+            turn.end()
+            self.running = None
+            unstored.append(
+                self._done(turn, "error", now=now, model=turn.options.model or model, usage=None, error=error)
+            )
         self.ended.clear()
-        return owed
+        return unstored
 
     def _unask(self, lost: Sequence[Event], gone: set[str]) -> None:
         for event in lost:
@@ -232,7 +251,7 @@ class Session:
         self.waiting = sorted([*self.waiting, turn], key=lambda one: one.seq)
         return True
 
-    def _owed(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
+    def _moved(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
         """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""
         self.head += 1
         if unsaid is None:

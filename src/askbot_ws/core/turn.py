@@ -18,10 +18,8 @@ from enum import Enum, auto
 from typing import Protocol
 
 from ..errors import TurnNotFound
-from ..events import Check, Timing
-from .prompt import Options
-
-_HALF = re.compile("[\ud800-\udfff]")
+from ..events import Check, Options, Timing
+from .text import HALF
 
 
 class Hash(Protocol):
@@ -121,14 +119,14 @@ class Turn:
 
     def _whole(self, piece: str) -> str:
         """Join the halves of surrogate pairs, also over two pieces; what has no other half becomes U+FFFD."""
-        if not self.half and not _HALF.search(piece):
+        if not self.half and not HALF.search(piece):
             return piece
         piece = self.half + piece
         self.half = ""
         if "\ud800" <= piece[-1] <= "\udbff":
             self.half, piece = piece[-1], piece[:-1]
         joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return _HALF.sub("\ufffd", joined)
+        return HALF.sub("\ufffd", joined)
 
     def settle(self) -> None:
         """All of the text so far is stored, and need not be kept."""

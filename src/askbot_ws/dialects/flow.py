@@ -1,35 +1,86 @@
-"""Reading: a connection's cursor over one session.
+"""What the connections of every protocol share: a cursor for each session, back-pressure, limits, identity, the drain.
 
-At the head, it passes on what was just committed. Behind it, it reads the log as fast as the socket takes it; what
-it has not sent yet is a number, not a buffer.
+At the head, a reader passes on what was just committed. Behind it, it reads the log as fast as the socket takes it;
+what it has not sent yet is a number, not a buffer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
+from websockets.exceptions import ConnectionClosed
 
 from ..core.cursor import Cursor
+from ..core.limits import Bucket
 from ..core.log import SLICE
+from ..core.principal import Principal
 from ..errors import AskbotError, StoreError
-from ..events import Event
-from ..hub import Hub, Live
-from ..server.socket import Socket
-from .askbot.frames import encode
+from ..events import Event, encode_event
+from ..hub import Hub, Topic
+
+RESUMES = 10  # from one place of one session by one client, a minute: a client that gets no further is told to stop
+RESUMES_KNOWN = 10_000  # such places
 
 log = structlog.get_logger(__name__)
 
 
-class Reading:
-    """One session as one connection sees it."""
+class Socket(Protocol):
+    """A connection that is written to without waiting."""
 
-    __slots__ = ("_catching_up", "_hub", "_on_closed", "_socket", "cursor", "live")
+    on_writable: Callable[[], None] | None  # called when it takes more again, and when it is gone
+    paused_at: float | None  # since when it takes nothing; seconds of the loop's clock
+    sent_at: float  # when anything was last sent; 0: nothing was
 
-    def __init__(self, live: Live, socket: Socket, hub: Hub, on_closed: Callable[[Reading, AskbotError], None]) -> None:
-        self.live = live
-        self.cursor: Cursor | None = None  # None: it has not begun
+    @property
+    def writable(self) -> bool:
+        """Whether it takes more."""
+        ...
+
+    @property
+    def close_code(self) -> int | None:
+        """With which code it was closed."""
+        ...
+
+    @property
+    def query(self) -> str:
+        """What stands behind the question mark of its address; once."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """The address of the other side."""
+        ...
+
+    def write(self, frame: bytes) -> None:
+        """Send a text frame at once."""
+
+    def write_all(self, frames: Sequence[bytes]) -> None:
+        """Send frames in one write."""
+
+    async def recv(self) -> str | bytes:
+        """The next message. Raises `ConnectionClosed`."""
+        ...
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close it, and wait for the other side's close."""
+
+
+class SessionReader:
+    """One session as one connection sees it. The log's own bytes are its frames: askbot.v1 says events as they are."""
+
+    __slots__ = ("_catching_up", "_hub", "_on_closed", "_socket", "cursor", "muted", "topic")
+
+    def __init__(
+        self, topic: Topic, socket: Socket, hub: Hub, on_closed: Callable[[SessionReader, AskbotError], None]
+    ) -> None:
+        self.topic = topic
+        self.cursor: Cursor | None = None  # None: it has not begun, or has ended
+        self.muted = False  # the client itself is ending the session, and gets that answer only
         self._socket = socket
         self._hub = hub
         self._on_closed = on_closed
@@ -63,7 +114,7 @@ class Reading:
 
     def pump(self) -> None:
         """Send what lies between the cursor and the head, as long as the socket takes it."""
-        cursor, log = self.cursor, self.live.log
+        cursor, log = self.cursor, self.topic.log
         if cursor is None or self._catching_up is not None:
             return
         while self._socket.writable and cursor.lag(log.head) > 0:
@@ -75,10 +126,10 @@ class Reading:
     async def _catch_up(self, cursor: Cursor) -> None:
         """What the memory no longer has comes from the store."""
         try:
-            while self._socket.writable and cursor.seq < self.live.log.start:
-                self._send(cursor, await self._hub.store.read(self.live.id, after=cursor.seq, limit=SLICE))
+            while self._socket.writable and cursor.seq < self.topic.log.start:
+                self._send(cursor, await self._hub.store.read(self.topic.session, after=cursor.seq, limit=SLICE))
         except StoreError:
-            log.exception("read_failed", session=self.live.id)
+            log.exception("read_failed", session=self.topic.session)
             await self._socket.close(1013, "the log cannot be read; resume later")
         finally:
             self._catching_up = None
@@ -87,16 +138,146 @@ class Reading:
     def _send(self, cursor: Cursor, events: Sequence[Event]) -> None:
         for event in events:
             cursor.seq = event.seq
-            self._socket.write(encode(event))
+            self._socket.write(encode_event(event))
 
     def end(self) -> None:
         """Read no more."""
         if self._catching_up is not None:
             self._catching_up.cancel()
         self.cursor = None
-        self._hub.detach(self.live, self)
+        self._hub.detach(self.topic, self)
 
 
 def _light(frames: Sequence[bytes]) -> bool:
     """Whether it can all be sent without a look at the socket in between; else `pump` does it."""
     return sum(map(len, frames)) <= SLICE
+
+
+class ResumeLimit:
+    """How often clients come back to a place and get no further (docs/protocol.md)."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str, int], Bucket] = {}  # client, session, place; the oldest first
+
+    def take(self, client: str, session: str, after: int, *, now: float) -> bool:
+        """A client resumes a session after a place; False where it did so too often."""
+        place = (client, session, after)
+        bucket = self._places.pop(place, None) or Bucket(rate=RESUMES / 60, burst=RESUMES)
+        self._places[place] = bucket
+        if len(self._places) > RESUMES_KNOWN:
+            del self._places[next(iter(self._places))]
+        return not bucket.take(now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """What a connection may do, of whatever protocol; None: no limit."""
+
+    frames_per_minute: int | None = None
+    resumes: ResumeLimit | None = None
+
+
+class Connection(ABC):
+    """One client, from its handshake to its close. It reads frames, and has a reader for each session."""
+
+    def __init__(self, socket: Socket, hub: Hub, principal: Principal, limits: FlowLimits) -> None:
+        self.socket = socket
+        self.principal = principal
+        self.hub = hub
+        self.readers: dict[str, SessionReader] = {}
+        self._bad_frames = Bucket(rate=1.0, burst=200)
+        self._frames: Bucket | None = None
+        if limits.frames_per_minute is not None:
+            self._frames = Bucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
+        self._resumes = limits.resumes
+        self._room: asyncio.Event | None = None  # what a client that takes no answers has to wait for
+        self._now: Callable[[], float] = asyncio.get_running_loop().time
+        socket.on_writable = self._writable
+
+    @abstractmethod
+    async def enter(self, query: str) -> None:
+        """Begin to read what the address names."""
+
+    @abstractmethod
+    async def take(self, text: str) -> bool:
+        """Follow one frame; False where it can't be understood."""
+
+    @abstractmethod
+    def going_away(self, *, limit: float) -> None:
+        """Tell the client that the server drains: running answers have `limit` seconds."""
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """The client is gone: let what it has begun come to an end."""
+
+    async def run(self) -> None:
+        """Serve it until it closes."""
+        begun = self._now()
+        frames = 0
+        try:
+            await self.enter(self.socket.query)
+            going = True
+            while going:  # `async for` would be one more generator in memory, and to go through
+                data = await self.socket.recv()
+                frames += 1
+                going = await self._take(data)
+        except ConnectionClosed:
+            pass
+        except Exception:  # one of the two edges: a fault in one connection is that connection's
+            log.exception("connection_failed")
+            await self.socket.close(1011)
+        finally:
+            await self.finish()
+            for reader in tuple(self.readers.values()):
+                self.detach(reader)
+            log.info(
+                "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - begun, 3)
+            )
+
+    async def _take(self, data: str | bytes) -> bool:
+        """Take a message; False where the connection is to end."""
+        if not isinstance(data, str):
+            await self._close(1003, "text frames only")
+            return False
+        if self._frames is not None and self._frames.take(now=self._now()):
+            await self._close(4429, "too many frames")
+            return False
+        if not await self.take(data) and self._bad_frames.take(now=self._now()):
+            await self._close(1008, "too many bad frames")
+            return False
+        await self.wait_writable()  # a client that takes no answers gets to send no questions
+        return True
+
+    async def wait_writable(self) -> None:
+        """Wait until the socket takes more, or is gone."""
+        if not self.socket.writable:
+            self._room = self._room or asyncio.Event()
+            await self._room.wait()
+
+    async def _close(self, code: int, reason: str) -> None:
+        """Close it, and read what still arrives: behind all of that is the client's own close."""
+        closing = asyncio.create_task(self.socket.close(code, reason))
+        try:
+            while True:
+                await self.socket.recv()
+        except ConnectionClosed:
+            pass
+        finally:
+            await closing
+
+    def may_resume(self, session: str, after: int) -> bool:
+        """Whether this client may resume here: one that comes back to a place again and again gets no further."""
+        return self._resumes is None or self._resumes.take(self.socket.client, session, after, now=self._now())
+
+    def detach(self, reader: SessionReader) -> None:
+        """Stop reading a session."""
+        reader.end()
+        if self.readers.get(reader.topic.session) is reader:
+            del self.readers[reader.topic.session]
+
+    def _writable(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        for reader in tuple(self.readers.values()):
+            reader.pump()

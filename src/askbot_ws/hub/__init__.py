@@ -1,7 +1,7 @@
-"""The live sessions of this process: runs turns, wakes cursors."""
+"""The sessions of this process: who reads them, who writes them, and the turns that run in them."""
 
 from .hub import Hub
-from .live import Live, Reader
 from .policy import Policy
+from .topic import Reader, Topic
 
-__all__ = ["Hub", "Live", "Policy", "Reader"]
+__all__ = ["Hub", "Policy", "Reader", "Topic"]

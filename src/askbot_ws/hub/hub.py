@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Self, assert_never
 
 import structlog
 
 from ..core import guard
-from ..core.prompt import Options
+from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry
+from ..core.principal import ANONYMOUS, Principal
 from ..core.session import Asking
 from ..core.turn import place_of
-from ..dialects.askbot.frames import Ask, Cancel, Edit, Retry
-from ..errors import ConfigError, Forbidden, InvalidFrame, Overloaded, SessionNotFound, StoreError, TurnNotFound
-from ..events import Event, Question, TurnRecord
+from ..errors import (
+    ConfigError,
+    Forbidden,
+    Internal,
+    InvalidFrame,
+    Overloaded,
+    SessionNotFound,
+    StoreError,
+    TurnNotFound,
+)
+from ..events import Event, Options, Question, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
-from .live import Live, Reader
+from .commits import Throttle
+from .owner import Owner
 from .policy import Policy
 from .recovery import interrupted, unfinished
-from .shelf import Alone, Shelf
-from .turns import LAST_WORDS, Turns
+from .registry import ExclusiveOwner, SessionRegistry
+from .topic import Reader, Topic
+from .turns import STOP_TIMEOUT, Turns
 
 log = structlog.get_logger(__name__)
 
 
 class Hub:
-    """All live sessions of this process. Use as a context: its tasks end with it."""
+    """All sessions that are in this process. Use as a context: its tasks end with it."""
 
     def __init__(
         self,
@@ -38,17 +49,25 @@ class Hub:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        nap: Callable[[float], None] | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
-        """`nap` stops the loop for so many seconds, where it is ours to stop: docs/decisions/0006."""
+        """`throttle` may stop the loop for a moment, where it is ours to stop: docs/decisions/0006."""
         self.store = store
         self.upstream = upstream
         self.policy = policy
         self._clock = clock
         self._wall = wall
-        self._shelf = Shelf(store, policy, needed=self._written)
-        self._turns = Turns(store, upstream, policy, on_idle=self._shelf.rest, nap=nap, clock=clock)
-        self._sweeper: asyncio.Task[None] | None = None
+        self._registry = SessionRegistry(store, policy, pending=self._is_pending)
+        self._turns = Turns(
+            store,
+            upstream,
+            policy,
+            on_idle=self._registry.note_idle,
+            on_broken=self._reset,
+            throttle=throttle,
+            clock=clock,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Close what a dead server left open. Raises `ConfigError` where the store can't be used."""
@@ -64,170 +83,223 @@ class Hub:
         except BaseException:
             await self.store.close()
             raise
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._spawn(self._sweep())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
         try:
             await self.stop()
         finally:
             await self.store.close()
 
-    def _written(self, live: Live) -> bool:
-        return self._turns.commits.hold(live)
+    def _is_pending(self, owner: Owner) -> bool:
+        return self._turns.commits.pending(owner)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def create(self) -> Live:
+    def create(self, principal: Principal) -> Topic:
         """A new session. It costs the store nothing until its first question."""
-        return self._shelf.create()
+        return self._registry.create(principal)
 
-    async def open(self, session: str) -> Live:
+    async def open(self, principal: Principal, session: str) -> Topic:
         """A session that exists; attach a reader at once to keep it. Raises `SessionNotFound`, `StoreError`."""
-        return await self._shelf.open(session)
+        return await self._registry.topic(principal, session)
 
-    def attach(self, live: Live, reader: Reader) -> None:
+    def attach(self, topic: Topic, reader: Reader) -> None:
         """Wake this reader from now on."""
-        live.readers += (reader,)
-        self._shelf.take(live)
-        if live.abandoned is not None:
-            live.abandoned.cancel()
-            live.abandoned = None
+        topic.add(reader)
+        self._registry.note_idle(topic.session)
+        owner = self._registry.owners.get(topic.session)
+        if owner is not None and owner.abandon_timer is not None:
+            owner.abandon_timer.cancel()
+            owner.abandon_timer = None
 
-    def detach(self, live: Live, reader: Reader) -> None:
+    def detach(self, topic: Topic, reader: Reader) -> None:
         """Wake it no more. The turn goes on, unless the policy says that nobody's answers are given up."""
-        if reader in live.readers:
-            place = live.readers.index(reader)
-            live.readers = live.readers[:place] + live.readers[place + 1 :]
-        after = self.policy.abandon_after
-        if not live.readers and after is not None and not live.session.idle and live.abandoned is None:
-            live.abandoned = asyncio.get_running_loop().call_later(after, self._abandon, live)
-        self._shelf.rest(live)
+        topic.remove(reader)
+        if self._registry.topics.get(topic.session) is not topic:
+            return  # it was forgotten
+        owner, after = self._registry.owners.get(topic.session), self.policy.abandon_after
+        if owner and not topic.readers and after is not None and not owner.state.idle and owner.abandon_timer is None:
+            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._abandon, owner)
+        self._registry.note_idle(topic.session)
 
-    def _abandon(self, live: Live) -> None:
-        live.abandoned = None
-        self._turns.end_all(live, "cancelled")
+    def _abandon(self, owner: Owner) -> None:
+        owner.abandon_timer = None
+        self._turns.end_all(owner, "cancelled")
 
-    async def turns(self, live: Live, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+    async def turns(self, topic: Topic, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         """The newest turns whose question has a `seq` less than `before`, oldest first."""
-        return await self.store.turns(live.id, before=before, limit=limit)
+        return await self.store.turns(topic.session, before=before, limit=limit)
+
+    def is_busy(self, session: str) -> bool:
+        """Whether a turn of this session runs or waits."""
+        owner = self._registry.owners.get(session)
+        return owner is not None and not owner.state.idle
 
     @property
     def sessions(self) -> int:
-        """How many are live."""
-        return len(self._shelf)
+        """How many are in memory."""
+        return len(self._registry)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    async def ask(self, live: Live, frame: Ask) -> None:
-        """Append a question; it is answered when its turn comes. What is in the log under this id stays as it is."""
-        guard.check(frame.text, max_chars=self.policy.max_question)
-        options = self._options(frame)
-        async with self._alone(live):
-            if not await self._asked(live, frame.id, frame.text):
-                self._admit(live)
-                asking = self._asking(frame.text, frame.id, options)
-                events = live.session.ask(asking, when_busy=frame.when_busy, model=self.upstream.model)
-                await self._turns.follow(live, events)
+    async def command(self, principal: Principal, session: str, command: Command) -> int:
+        """Do what is asked of a session; returns the `seq` from which on the log shows it.
 
-    async def retry(self, live: Live, frame: Retry) -> None:
-        """Ask a turn's question again."""
-        async with self._alone(live):
-            if await self._asked(live, frame.id):
-                return
-            turn = frame.turn or await self._last(live)
-            question = await self._question(live, turn)
-            await self._replace(live, turn, self._asking(question.text, frame.id))
-
-    async def edit(self, live: Live, frame: Edit) -> None:
-        """Ask something else in a turn's place."""
-        guard.check(frame.text, max_chars=self.policy.max_question)
-        async with self._alone(live):
-            if not await self._asked(live, frame.id, frame.text):
-                await self._question(live, frame.turn)
-                await self._replace(live, frame.turn, self._asking(frame.text, frame.id))
-
-    async def cancel(self, live: Live, frame: Cancel) -> None:
-        """End a turn now; the provider stops generating."""
-        async with self._alone(live):
-            turn = live.session.find(frame.turn)
-            await self._turns.follow(live, self._turns.cancelled(live, turn, "cancelled"))
-
-    async def forget(self, live: Live, *, keep_quiet: Reader | None) -> None:
-        """Delete the session and all it holds, everywhere. Whoever else reads it is told that it is gone.
-
-        Raises `StoreError`: then it is still there.
+        What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
+        command may raise; then nothing has changed.
         """
-        async with self._alone(live):
-            self._turns.end_all(live, "cancelled")
-            await self._turns.commits.landed(live)  # or a turn whose end is lost waits again, and would be asked
-            if live.task is not None:
-                await asyncio.wait([live.task])
-            await self.store.forget(live.id)
-            self._turns.commits.waive(live)
-            self._shelf.remove(live)
-        gone = SessionNotFound("The session was forgotten.")
-        for reader in live.readers:
-            if reader is not keep_quiet:
-                reader.closed(gone)
+        match command:
+            case Ask() | Edit():
+                guard.check(command.text, max_chars=self.policy.max_question)
+                self._check_options(command.options)
+            case Retry():
+                self._check_options(command.options)
+            case Cancel() | Forget():
+                pass
+            case _:
+                assert_never(command)
+        owner = await self._registry.owner(principal, session)
+        async with ExclusiveOwner(self._registry, owner):
+            match command:
+                case Ask():
+                    return await self._ask(owner, command)
+                case Retry() | Edit():
+                    return await self._replace(owner, command)
+                case Cancel():
+                    turn = owner.state.find(command.turn)
+                    await self._turns.store(owner, self._turns.cancelled(owner, turn, "cancelled"))
+                case Forget():
+                    await self._forget(owner)
+            return owner.state.head
 
-    def _alone(self, live: Live) -> Alone:
-        return Alone(live, self._shelf)
+    async def _ask(self, owner: Owner, command: Ask) -> int:
+        known = await self._asked(owner, command.id, command.text)
+        if known is not None:
+            return known
+        self._admit(owner)
+        asking = self._asking(command.text, command.id, command.options)
+        events = owner.state.ask(asking, when_busy=command.when_busy, model=self.upstream.model)
+        await self._turns.store(owner, events)
+        return events[-1].seq
 
-    async def _replace(self, live: Live, turn: str, asking: Asking) -> None:
-        self._admit(live)
-        await self._turns.follow(live, live.session.replace(turn, asking, model=self.upstream.model))
+    async def _replace(self, owner: Owner, command: Retry | Edit) -> int:
+        """Ask in a turn's place: the same question again, or another one, with the options that it had."""
+        text = command.text if isinstance(command, Edit) else None
+        known = await self._asked(owner, command.id, text)
+        if known is not None:
+            return known
+        turn = command.turn or await self._last(owner)
+        question = await self._question(owner, turn)
+        options = _merged(question.options or Options(), command.options)
+        self._check_options(options)  # what was allowed then may not be now
+        self._admit(owner)
+        asking = self._asking(text or question.text, command.id, options)
+        events = owner.state.replace(turn, asking, model=self.upstream.model)
+        await self._turns.store(owner, events)
+        return events[-1].seq
 
-    def _asking(self, text: str, id: str | None, options: Options = Options()) -> Asking:
+    async def _forget(self, owner: Owner) -> None:
+        """Delete the session and all it holds, everywhere. Raises `StoreError`: then it is still there."""
+        self._turns.end_all(owner, "cancelled")
+        await self._turns.commits.stored(owner)  # or a turn whose end is lost waits again, and would be asked
+        if owner.task is not None:
+            await asyncio.wait([owner.task], timeout=STOP_TIMEOUT)
+        await self._registry.delete(owner.session)
+        self._turns.commits.discard(owner)
+        owner.closed = SessionNotFound("The session was forgotten.")
+        owner.topic.close(owner.closed)
+
+    def _asking(self, text: str, id: str | None, options: Options) -> Asking:
         return Asking(text=text, now=self._clock(), created=self._wall(), id=id, options=options)
 
-    def _options(self, frame: Ask) -> Options:
-        if frame.model is not None and frame.model not in self.policy.models | {self.upstream.model}:
+    def _check_options(self, options: Options) -> None:
+        if options.model is not None and options.model not in self.policy.models | {self.upstream.model}:
             raise Forbidden("This model is not offered here.")
-        if frame.max_tokens is not None and frame.max_tokens > self.policy.max_tokens:
+        if options.max_tokens is not None and options.max_tokens > self.policy.max_tokens:
             raise Forbidden(f"max_tokens: {self.policy.max_tokens} are the most.")
-        return Options(model=frame.model, temperature=frame.temperature, max_tokens=frame.max_tokens)
 
-    def _admit(self, live: Live) -> None:
+    def _admit(self, owner: Owner) -> None:
         if self.draining:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
-        if live.session.idle and self._turns.running >= self.policy.max_turns:
+        if owner.state.idle and self._turns.running >= self.policy.max_turns:
             raise Overloaded("As many answers are running as the server can take.", retry_after=1.0)
 
     # --- what is in the log ------------------------------------------------------------------------------------------
 
-    async def _asked(self, live: Live, id: str | None, text: str | None = None) -> bool:
-        """Whether this id is in the log already (PROTOCOL 1, promise 3). Raises `InvalidFrame` for another text."""
-        if id is None:
-            return False
-        known = live.session.asked.get(id)
-        if known is None and not live.session.all_asked:
-            turn = await self.store.asked(live.id, id)
-            known = None if turn is None else (await self._question(live, turn)).text
-        if known is not None and text is not None and known != text:
-            raise InvalidFrame("id: another question of this session has it; each needs its own.")
-        return known is not None
+    async def _asked(self, owner: Owner, id: str | None, text: str | None) -> int | None:
+        """The place of the question that has this id already (docs/protocol.md, promise 3).
 
-    async def _last(self, live: Live) -> str:
-        newest = await self.store.turns(live.id, limit=1)
+        Raises `InvalidFrame` where that one has another text.
+        """
+        if id is None:
+            return None
+        known = owner.state.asked.get(id)
+        if known is not None:
+            same, seq = text is None or known.text == hash(text), known.seq
+        elif owner.state.all_asked:
+            return None
+        else:
+            turn = await self.store.asked(owner.session, id)
+            if turn is None:
+                return None
+            question = await self._question(owner, turn)
+            same, seq = text is None or question.text == text, question.seq
+        if not same:
+            raise InvalidFrame("id: another question of this session has it; each needs its own.")
+        return seq
+
+    async def _last(self, owner: Owner) -> str:
+        newest = await self.store.turns(owner.session, limit=1)
         if not newest:
             raise TurnNotFound("There is no turn yet.")
         return newest[-1].turn
 
-    async def _question(self, live: Live, turn: str) -> Question:
-        place = place_of(turn)
-        if place <= live.log.head:
-            for event in await self._read(live, after=place - 1):
+    async def _question(self, owner: Owner, turn: str) -> Question:
+        place, log = place_of(turn), owner.topic.log
+        if place <= log.head:
+            after = place - 1
+            in_memory = after >= log.start
+            found: Sequence[Event] = (
+                log.read(after=after, limit=1)
+                if in_memory
+                else await self.store.read(owner.session, after=after, limit=1)
+            )
+            for event in found:
                 if isinstance(event, Question) and event.turn == turn:
                     return event
         raise TurnNotFound
 
-    async def _read(self, live: Live, *, after: int) -> Sequence[Event]:
-        if after >= live.log.start:
-            return live.log.read(after=after, limit=1)
-        return await self.store.read(live.id, after=after, limit=1)
+    # --- when something is wrong -------------------------------------------------------------------------------------
+
+    def _reset(self, owner: Owner, error: Exception) -> None:
+        """Let go of a session in which a fault of ours came up: what the store has of it is the truth.
+
+        Its readers are closed and come back; a turn that was running is closed as `interrupted`.
+        """
+        log.error("session_reset", session=owner.session, exc_info=error)
+        self._turns.commits.discard(owner)
+        if owner.closed is not None:
+            return
+        owner.closed = Internal()
+        self._registry.remove(owner.session)
+        owner.stop_task()
+        owner.topic.close(owner.closed)
+        self._spawn(self._recover(owner.session))
+
+    async def _recover(self, session: str) -> None:
+        try:
+            await self._interrupt(session)
+        except (StoreError, SessionNotFound):
+            log.exception("session_not_recovered", session=session)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     # --- the beginning and the end -----------------------------------------------------------------------------------
 
@@ -239,9 +311,9 @@ class Hub:
     async def drain(self, limit: float) -> None:
         """Take no new turns; let running ones end, for at most `limit` seconds."""
         self.refuse()
-        for live in self._shelf.all():
-            self._turns.end_waiting(live, "interrupted")
-        await self._turns.calm(limit)
+        for owner in tuple(self._registry.owners.values()):
+            self._turns.end_waiting(owner, "interrupted")
+        await self._turns.ended(limit)
 
     def refuse(self) -> None:
         """Take no new turns from now on."""
@@ -250,26 +322,26 @@ class Hub:
     async def stop(self) -> None:
         """End every turn now, as interrupted."""
         self.refuse()
-        for live in self._shelf.all():
-            self._turns.end_all(live, "interrupted")
+        for owner in tuple(self._registry.owners.values()):
+            self._turns.end_all(owner, "interrupted")
         try:
-            await self._turns.commits.settled()
+            await self._turns.commits.all_stored()
         except StoreError:
             log.exception("stop_not_stored")
-        await self._turns.calm(LAST_WORDS)
+        await self._turns.ended(STOP_TIMEOUT)
 
     async def _interrupt(self, session: str) -> None:
         """Close the turns that a dead server left open."""
-        live = await self.open(session)
-        for turn in await unfinished(self.store, session):
-            live.session.head += 1
-            head, model = live.session.head, self.upstream.model
-            self._turns.log(live, [interrupted(session, turn, seq=head, model=model, now=self._wall())])
-        await self._turns.commits.landed(live)
-        self._shelf.rest(live)
+        owner = await self._registry.owner(ANONYMOUS, session)
+        async with ExclusiveOwner(self._registry, owner):
+            for turn in await unfinished(self.store, session):
+                owner.state.head += 1
+                head, model = owner.state.head, self.upstream.model
+                self._turns.append(owner, [interrupted(session, turn, seq=head, model=model, now=self._wall())])
+            await self._turns.commits.stored(owner)
 
     async def _sweep(self) -> None:
-        """Delete sessions that have rested for too long, now and then."""
+        """Delete sessions that were idle for too long, now and then."""
         while True:
             gone = await self._swept()
             if gone:
@@ -278,7 +350,16 @@ class Hub:
 
     async def _swept(self) -> int:
         try:
-            return await self.store.sweep(before=self._wall() - self.policy.session_ttl)
+            return await self.store.sweep(idle=self.policy.session_ttl)
         except StoreError:
             log.exception("sweep_failed")
             return 0
+
+
+def _merged(had: Options, given: Options) -> Options:
+    """The options of a question that is asked again: what is given now over what it had."""
+    return Options(
+        model=had.model if given.model is None else given.model,
+        temperature=had.temperature if given.temperature is None else given.temperature,
+        max_tokens=had.max_tokens if given.max_tokens is None else given.max_tokens,
+    )

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ..core.turn import Turn
-from ..errors import StoreError
+from ..core.turn import State, Turn
+from ..errors import Internal, StoreError
 from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
 from ..store import Store
 from ..upstream import Upstream
-from .answer import Answerer
-from .commit import Commits
-from .live import Live
+from .answering import Answerer
+from .commits import Commits, Throttle
+from .owner import Owner
 from .policy import Policy
 
-LAST_WORDS = 10.0  # seconds that an upstream has to let go when the server ends
+STOP_TIMEOUT = 10.0  # seconds that an upstream has to let go when the server ends
 
 log = structlog.get_logger(__name__)
 
@@ -32,21 +32,29 @@ class Turns:
         upstream: Upstream,
         policy: Policy,
         *,
-        on_idle: Callable[[Live], None],
-        nap: Callable[[float], None] | None = None,
+        on_idle: Callable[[str], None],
+        on_broken: Callable[[Owner, Exception], None],
+        throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_idle` is told of sessions in which nothing runs now, or has just been stored; `nap`: see `Commits`."""
+        """`on_idle` is told of sessions in which nothing runs now, or has just been stored; others: see `Commits`."""
         self.draining = False
         self._upstream = upstream
         self._policy = policy
         self._on_idle = on_idle
+        self._on_broken = on_broken
         self._clock = clock
-        self._calm = asyncio.Event()  # no turn runs
-        self._calm.set()
-        self._tasks: dict[asyncio.Task[None], Live] = {}
-        self.commits = Commits(store, on_lost=self._lost, on_landed=on_idle, nap=nap)
-        self._answerer = Answerer(upstream, store, policy, clock=clock, commits=self.commits, say=self.log)
+        self._none_running = asyncio.Event()
+        self._none_running.set()
+        self._tasks: dict[asyncio.Task[None], Owner] = {}
+        self.commits = Commits(
+            store,
+            on_failed=self._failed,
+            on_stored=lambda owner: on_idle(owner.session),
+            on_broken=on_broken,
+            throttle=throttle,
+        )
+        self._answerer = Answerer(upstream, store, policy, clock=clock, commits=self.commits, append=self.append)
 
     @property
     def running(self) -> int:
@@ -55,93 +63,102 @@ class Turns:
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
-    def log(self, live: Live, events: Sequence[Event]) -> None:
+    def append(self, owner: Owner, events: Sequence[Event]) -> None:
         """Have events stored, then shown; where they end a turn, let the next one begin."""
-        self.commits.add(live, events)
+        if not events:
+            return
+        self.commits.add(owner, events)
         for event in events:
             if type(event) is not Token:
-                self._turned(live, event)
+                self._follow(owner, event)
 
-    async def follow(self, live: Live, events: Sequence[Event]) -> None:
-        """Log what a command did, and wait until it is stored. Raises `StoreError`: then it did nothing."""
-        self.log(live, events)
-        await self.commits.landed(live)
+    async def store(self, owner: Owner, events: Sequence[Event]) -> None:
+        """Append what a command did, and wait until it is stored. Raises `StoreError`: then it did nothing."""
+        self.append(owner, events)
+        await self.commits.stored(owner)
 
-    def _turned(self, live: Live, event: Question | Token | Done) -> None:
+    def _follow(self, owner: Owner, event: Question | Token | Done) -> None:
         if type(event) is Done:
-            _say_ended(event)
-            self._stop_answering(live)
+            _log_end(event)
+            self._stop_ended(owner)
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
-        self._next(live)
+        self._start_next(owner)
 
-    def _lost(self, live: Live, lost: Sequence[Event], error: StoreError) -> None:
+    def _failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
         """The store did not take these events: turns that lose by it end, in memory at least."""
-        log.error("store_failed", session=live.id, events=len(lost), exc_info=error)
+        log.error("store_failed", session=owner.session, events=len(lost), exc_info=error)
         failure = Failure(code=error.code, message=error.message, retryable=True)
-        owed = live.session.rewind(lost, now=self._clock(), model=self._upstream.model, error=failure)
-        for event in owed:
-            live.log.append(event)
-        if owed:
-            live.owed += owed
-            live.wake(owed, [encode_event(event) for event in owed])
-        self._stop_answering(live)
-        self._next(live)  # one may wait again
+        ends = owner.state.rewind(lost, now=self._clock(), model=self._upstream.model, error=failure)
+        frames = [encode_event(end) for end in ends]
+        for end in ends:
+            owner.topic.log.append(end)
+        if ends:
+            owner.unstored += ends
+            owner.topic.wake(ends, frames)
+        self._stop_ended(owner)
+        self._start_next(owner)  # one may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def _next(self, live: Live) -> None:
+    def _start_next(self, owner: Owner) -> None:
         """Begin the next turn, if there is one and none runs."""
-        if live.task is not None or self.draining:
+        if owner.task is not None or self.draining:
             return
-        turn = live.session.start(now=self._clock())
+        turn = owner.state.start(now=self._clock())
         if turn is None:
-            self._on_idle(live)
+            self._on_idle(owner.session)
             return
-        self._calm.clear()
-        live.task = asyncio.create_task(self._answerer.answer(live, turn))
-        live.task.add_done_callback(self._ran)
-        self._tasks[live.task] = live
+        self._none_running.clear()
+        owner.turn = turn
+        owner.task = asyncio.create_task(self._answerer.answer(owner, turn))
+        owner.task.add_done_callback(self._task_done)
+        self._tasks[owner.task] = owner
 
-    def _ran(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
-        live = self._tasks.pop(task)
-        live.task = None
+        owner = self._tasks.pop(task)
+        turn, owner.turn, owner.task = owner.turn, None, None
         if not self._tasks:
-            self._calm.set()
-        self._next(live)
+            self._none_running.set()
+        try:
+            if turn is not None and turn.state is not State.ENDED:
+                self._answerer.fail(owner, turn, Internal())  # whatever became of the task, its turn has an end
+            self._start_next(owner)
+        except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
+            self._on_broken(owner, error)
 
-    def _stop_answering(self, live: Live) -> None:
+    def _stop_ended(self, owner: Owner) -> None:
         """Where a turn was ended from outside, the provider need not go on."""
-        if live.session.running is None and live.task is not asyncio.current_task():
-            live.stop()
+        if owner.state.running is None and owner.task is not asyncio.current_task():
+            owner.stop_task()
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def cancelled(self, live: Live, turn: Turn, reason: Reason) -> list[Event]:
-        """End a turn before its time; the events are still to be logged."""
-        return live.session.cancel(turn, reason, now=self._clock(), model=self._upstream.model)
+    def cancelled(self, owner: Owner, turn: Turn, reason: Reason) -> list[Event]:
+        """End a turn before its time; the events are still to be appended."""
+        return owner.state.cancel(turn, reason, now=self._clock(), model=self._upstream.model)
 
-    def end_all(self, live: Live, reason: Reason) -> None:
+    def end_all(self, owner: Owner, reason: Reason) -> None:
         """End all turns of a session."""
-        self.end_waiting(live, reason)
-        if live.session.running is not None:
-            self.log(live, self.cancelled(live, live.session.running, reason))
+        self.end_waiting(owner, reason)
+        if owner.state.running is not None:
+            self.append(owner, self.cancelled(owner, owner.state.running, reason))
 
-    def end_waiting(self, live: Live, reason: Reason) -> None:
+    def end_waiting(self, owner: Owner, reason: Reason) -> None:
         """End the turns that have not begun."""
-        for turn in tuple(live.session.waiting):
-            self.log(live, self.cancelled(live, turn, reason))
+        for turn in tuple(owner.state.waiting):
+            self.append(owner, self.cancelled(owner, turn, reason))
 
-    async def calm(self, limit: float) -> None:
+    async def ended(self, limit: float) -> None:
         """Wait until no turn runs, for at most `limit` seconds."""
         try:
-            await asyncio.wait_for(self._calm.wait(), limit)
+            await asyncio.wait_for(self._none_running.wait(), limit)
         except TimeoutError:
             log.warning("turns_still_running", turns=self.running)
 
 
-def _say_ended(done: Done) -> None:
+def _log_end(done: Done) -> None:
     """The line that sums up a turn."""
     first = done.timing.first_token
     log.info(

@@ -8,9 +8,8 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -23,15 +22,19 @@ from websockets.typing import Subprotocol
 
 from .. import __version__
 from ..config import Settings
-from ..dialects.askbot.connection import Connection, Terms
+from ..core.principal import ANONYMOUS
+from ..dialects.askbot.connection import AskbotConnection, Terms
 from ..dialects.askbot.frames import PROTOCOL, Limits
+from ..dialects.flow import Connection, FlowLimits, ResumeLimit
 from ..errors import AskbotError, ConfigError
 from ..hub import Hub, Policy
+from ..hub.commits import Throttle
 from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
 from .heart import CLOSING_SLOWLY, Heart
 from .http import Doors, Pages, path_of, say, wrong_method
 from .socket import Socket
+from .throttle import LoopThrottle, usable_cpus
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
 BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
@@ -54,12 +57,12 @@ class Server:
                 question_chars=settings.max_question,
                 waiting_turns=settings.max_waiting,
             ),
-            frames_per_minute=settings.frames_per_minute if settings.limits else None,
+            flow=FlowLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else FlowLimits(),
         )
         self.heart = Heart(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._pages = Pages(version=__version__, ready=self._not_ready)
         self._doors = Doors(origins=settings.origins, loopback=settings.loopback)
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, Socket] = {}
         self._addresses: Counter[str] = Counter()
         self._listener: Listener
         self._ended = False
@@ -129,16 +132,16 @@ class Server:
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, Socket):
             raise TypeError("connections are made as Socket, see `listen`")
-        address = str(socket.remote_address[0]) if socket.remote_address else ""
-        connection = Connection(socket, self._hub, self._terms)
-        self._connections.add(connection)
+        address = socket.client
+        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._terms)
+        self._connections[connection] = socket
         self.heart.watch(socket)
         self._addresses[address] += 1
         try:
             if not await self._turned_away(socket, address):
                 await connection.run()
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
@@ -186,10 +189,10 @@ class Server:
         if self._ended:
             return
         self._listener.close(close_connections=False)
-        left, tasks = list(self._connections), list[asyncio.Task[None]]()
+        left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
             some, left = left[:CLOSING], left[CLOSING:]
-            tasks += [asyncio.create_task(connection.socket.shut(1012, within=LAST_WORDS)) for connection in some]
+            tasks += [asyncio.create_task(socket.shut(1012, within=LAST_WORDS)) for socket in some]
             await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # whoever is slow holds up nobody
         await asyncio.gather(*tasks)
         await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=LAST_WORDS)
@@ -231,17 +234,17 @@ def bind(settings: Settings) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, chosen: Chosen | None = None, *, nap: Callable[[float], None] | None = None
+    settings: Settings, chosen: Chosen | None = None, *, throttle: Throttle | None = None
 ) -> AsyncGenerator[Server]:
     """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`.
 
-    `nap` may stop the event loop for a moment, where it is all ours.
+    `throttle` may stop the event loop for a moment, where it is all ours.
     """
     chosen = chosen or choose(settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = bind(settings)
     try:
-        async with Hub(store, chosen.upstream, _policy(settings, chosen), nap=nap) as hub:
+        async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
             server = Server(settings, hub)
             await server.listen(listening)
@@ -298,7 +301,8 @@ async def _main(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     chosen = choose(settings)
-    async with running(settings, chosen, nap=time.sleep) as server:
+    throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
+    async with running(settings, chosen, throttle=throttle) as server:
         _spare_the_collector()
         _announce(settings, chosen, server)
         await signals.get()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection
 from websockets.protocol import OPEN
@@ -111,6 +112,20 @@ class Socket(ServerConnection):
                 await self.close(code, reason)
         except TimeoutError:
             self.transport.abort()
+
+    @property
+    def query(self) -> str:
+        """What stands behind the question mark of its address, once: the kilobytes of the handshake are let go."""
+        query = urlsplit(self.request.path).query if self.request else ""
+        for head in (self.request, self.response):
+            if head is not None:
+                head.headers.clear()
+        return query
+
+    @property
+    def client(self) -> str:
+        """The address of the other side."""
+        return str(self.remote_address[0]) if self.remote_address else ""
 
     @property
     def writable(self) -> bool:

@@ -1,27 +1,26 @@
-"""Connection: one client, from its handshake to its close."""
+"""Connection: a client that speaks askbot.v1."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import assert_never
-from urllib.parse import parse_qs, urlsplit
+from typing import TypeAlias, assert_never
+from urllib.parse import parse_qs
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
-from websockets.exceptions import ConnectionClosed
 
 from ... import __version__
+from ...core import commands
 from ...core.cursor import REPLAYED, resumes
-from ...core.limits import Bucket
 from ...core.log import size
-from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound
-from ...events import MAX_SEQ, SessionId, TurnRecord
-from ...hub import Hub, Live
-from ...server.socket import Socket
-from ..flow import Reading
+from ...core.principal import Principal
+from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
+from ...events import MAX_SEQ, Options, SessionId, TurnRecord
+from ...hub import Hub, Topic
+from ..flow import Connection, FlowLimits, SessionReader, Socket
 from .frames import (
     PROTOCOL,
     About,
@@ -48,9 +47,11 @@ from .frames import (
 
 HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
 SESSIONS = 100  # on one connection
+IN_FLIGHT = 32  # frames of one connection that are followed at once
 RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
 
 log = structlog.get_logger(__name__)
+SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget
 _session: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
@@ -59,63 +60,32 @@ class Terms:
     """What a connection may do."""
 
     limits: Limits
-    frames_per_minute: int | None = None
+    flow: FlowLimits
 
 
-class Connection:
-    """Reads commands, and has a cursor for each session that it reads."""
+class AskbotConnection(Connection):
+    """Frames about one session are followed in their order; those about others do not wait for them."""
 
-    def __init__(self, socket: Socket, hub: Hub, terms: Terms) -> None:
-        self.socket = socket
-        self._hub = hub
-        self._terms = terms
-        self._readings: dict[str, Reading] = {}
-        self._bad = Bucket(rate=1.0, burst=200)
-        self._pace: Bucket | None = None
-        if terms.frames_per_minute is not None:
-            self._pace = Bucket(rate=terms.frames_per_minute / 60, burst=terms.frames_per_minute)
-        self._room: asyncio.Event | None = None  # what a client that takes no answers has to wait for
-        self._now: Callable[[], float] = asyncio.get_running_loop().time
-        socket.on_writable = self._writable
+    def __init__(self, socket: Socket, hub: Hub, principal: Principal, terms: Terms) -> None:
+        super().__init__(socket, hub, principal, terms.flow)
+        self._limits = terms.limits
+        self._tasks: dict[asyncio.Task[None], str] = {}  # frames that are being followed, and their session
+        self._last: dict[str, asyncio.Task[None]] = {}  # the newest of them, by session
 
-    # --- the life of a connection ------------------------------------------------------------------------------------
+    # --- the handshake -----------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Serve it until it closes."""
-        begun = self._now()
-        frames = 0
-        try:
-            await self._enter()
-            going = True
-            while going:  # `async for` would be one more generator in memory, and to go through
-                data = await self.socket.recv()
-                frames += 1
-                going = await self._take(data)
-        except ConnectionClosed:
-            pass
-        except Exception:  # the other edge: a fault in one connection is that connection's
-            log.exception("connection_failed")
-            await self.socket.close(1011)
-        finally:
-            for reading in tuple(self._readings.values()):
-                self._detach(reading)
-            log.info(
-                "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - begun, 3)
-            )
-
-    async def _enter(self) -> None:
+    async def enter(self, query: str) -> None:
         """Attach the session that the address names, or a new one."""
-        query = parse_qs(urlsplit(self.socket.request.path if self.socket.request else "").query)
-        for said in (self.socket.request, self.socket.response):
-            if said is not None:
-                said.headers.clear()  # kilobytes that nobody looks at again
-        session, after = query.get("session", [None])[-1], query.get("after", [None])[-1]
+        given = parse_qs(query)
+        session, after, history = (given.get(name, [None])[-1] for name in ("session", "after", "log"))
         try:
             place = None if after is None else _whole_number(after)
             if session is None:
-                await self._attach(self._hub.create(), place, resumed=False)
+                await self._attach(self.hub.create(self.principal), place, history, resumed=False)
+            elif place is not None and not self.may_resume(session, place):
+                await self.socket.close(4429, "too many resumes from one place")
             else:
-                await self._attach(await self._open(session), place, resumed=True)
+                await self._attach(await self._open(session), place, history, resumed=True)
         except FrameError as error:
             self._refuse(error, None)
             await self.socket.close(1008, error.message[:100])
@@ -126,46 +96,53 @@ class Connection:
             self._refuse(error, None)
             await self.socket.close(1013, error.message[:100])
 
-    async def _open(self, session: str) -> Live:
+    async def _open(self, session: str) -> Topic:
         try:
             _session.validate_python(session)
         except ValidationError:
             raise SessionNotFound from None
-        return await self._hub.open(session)
+        return await self.hub.open(self.principal, session)
 
-    async def _attach(self, live: Live, after: int | None, *, resumed: bool) -> None:
-        """Begin to read a session: `ready`, then what follows, with no gap and no overlap."""
-        reading = Reading(live, self.socket, self._hub, self._closed)
-        self._readings[live.id] = reading
-        self._hub.attach(live, reading)
+    async def _attach(
+        self, topic: Topic, after: int | None, history: str | None, *, resumed: bool, id: str | None = None
+    ) -> None:
+        """Begin to read a session: `ready`, then what follows, with no gap and no overlap.
+
+        Where it can't be read, whoever reads it on this connection already reads on.
+        """
+        reader = SessionReader(topic, self.socket, self.hub, self._closed)
+        self.hub.attach(topic, reader)
         try:
-            start = after if after is not None and resumes(after, head=live.log.head) else await self._newest(live)
+            start = await self._start(topic, after, history)
         except BaseException:
-            self._detach(reading)
+            reader.end()
             raise
-        self._ready(live, start, resumed=resumed)
-        reading.begin(start)
-
-    async def _newest(self, live: Live) -> int:
-        return await self._hub.store.replay_start(live.id, turns=REPLAYED) if live.log.head else 0
-
-    def _ready(self, live: Live, start: int, *, resumed: bool) -> None:
+        before = self.readers.get(topic.session)
+        if before is not None:
+            before.end()
+        self.readers[topic.session] = reader
         self.send(
             Ready(
-                session=live.id,
-                seq=live.log.head,
+                id=id,
+                session=topic.session,
+                seq=topic.log.head,
                 from_=start,
+                log=topic.log.history,
                 resumed=resumed,
                 protocol=PROTOCOL,
                 server=f"askbot-ws/{__version__}",
-                model=self._hub.upstream.model,
-                limits=self._terms.limits,
+                model=self.hub.upstream.model,
+                limits=self._limits,
             )
         )
+        reader.begin(start)
 
-    def _detach(self, reading: Reading) -> None:
-        reading.end()
-        self._readings.pop(reading.live.id, None)
+    async def _start(self, topic: Topic, after: int | None, history: str | None) -> int:
+        """The place from which to read: where the client says that it is, if it has this log in mind."""
+        log = topic.log
+        if after is not None and resumes(after, head=log.head) and history in (None, log.history):
+            return after
+        return await self.hub.store.replay_start(topic.session, turns=REPLAYED) if log.head else 0
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -173,133 +150,158 @@ class Connection:
         """Send a frame that is not in the log."""
         self.socket.write(encode(frame))
 
-    def _closed(self, reading: Reading, error: AskbotError) -> None:
-        """The session is gone."""
-        self._detach(reading)
-        self.send(error_frame(error, session=reading.live.id))
+    def _closed(self, reader: SessionReader, error: AskbotError) -> None:
+        """There is no more to read of a session: it is gone, or has to be opened anew."""
+        self.detach(reader)
+        if reader.muted:
+            return
+        self.send(error_frame(error, session=reader.topic.session))
+        if error.retryable:
+            self._spawn(self.socket.close(1013, error.message[:100]), reader.topic.session)
 
     def _refuse(self, error: AskbotError, frame: ClientFrame | None) -> None:
         """Tell the client why nothing has changed, and which session that is about where there is but one."""
         id = error.id if isinstance(error, FrameError) and error.id else frame.id if frame else None
         session = frame.session if frame and not isinstance(frame, Ping) else None
-        if session is None and len(self._readings) == 1:
-            session = next(iter(self._readings))
+        if session is None and len(self.readers) == 1:
+            session = next(iter(self.readers))
         self.send(error_frame(error, id=id, session=session))
-
-    def _writable(self) -> None:
-        if self._room is not None:
-            self._room.set()
-        for reading in tuple(self._readings.values()):
-            reading.pump()
 
     def going_away(self, *, limit: float) -> None:
         """Tell the client that the server drains. Whoever has a turn running here stays for it, `limit` at most."""
-        busy = any(not reading.live.session.idle for reading in self._readings.values())
-        if self._begun:
+        if self.socket.sent_at > 0:  # `ready` is the first frame, however long the store takes for it
+            busy = any(self.hub.is_busy(session) for session in self.readers)
             self.send(GoingAway(reconnect_after=limit if busy else RECONNECT_AFTER))
-
-    @property
-    def _begun(self) -> bool:
-        """Whether `ready` was sent: it is the first frame, however long the store takes for it (PROTOCOL 2)."""
-        return self.socket.sent_at > 0
 
     # --- taking frames -----------------------------------------------------------------------------------------------
 
-    async def _take(self, data: str | bytes) -> bool:
-        """Follow one frame; False where the connection is to end."""
-        if not isinstance(data, str):
-            await self._close(1003, "text frames only")
-            return False
-        if self._pace is not None and self._pace.take(now=self._now()):
-            await self._close(4429, "too many frames")
-            return False
+    async def take(self, text: str) -> bool:
+        """Begin to follow a frame; False where it can't be understood."""
         try:
-            frame = decode_client(data)
+            frame = decode_client(text)
         except FrameError as error:
-            return await self._bad_frame(error)
+            self._refuse(error, None)
+            return False
+        if isinstance(frame, Ping):
+            self.send(Pong(id=frame.id))
+            return True
+        session = frame.session or self._only_session()
+        if session is None:
+            if self._tasks:
+                await asyncio.wait(self._tasks)  # what it is about depends on what they do
+            session = self._only_session() or ""
+        self._spawn(self._follow_after(self._last.get(session), frame), session)
+        if len(self._tasks) >= IN_FLIGHT:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    def _only_session(self) -> str | None:
+        """The session that a frame is about that names none, where nothing else can be meant."""
+        if len(self.readers) != 1:
+            return None
+        only = next(iter(self.readers))
+        return only if all(session == only for session in self._tasks.values()) else None
+
+    def _spawn(self, work: Coroutine[None, None, None], session: str) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[task] = session
+        self._last[session] = task
+        task.add_done_callback(self._followed)
+
+    def _followed(self, task: asyncio.Task[None]) -> None:
+        session = self._tasks.pop(task)
+        if self._last[session] is task:
+            del self._last[session]
+
+    async def finish(self) -> None:
+        """Let what was asked be done: the client can't know whether it was, and sends it again if it was not."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _follow_after(self, before: asyncio.Task[None] | None, frame: SessionFrame) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        await self.wait_writable()  # a client that takes no answers gets no more of them
         try:
             await self._follow(frame)
         except AskbotError as error:
-            if isinstance(error, Internal) or error.code == "internal":
-                log.warning("command_failed", type=frame.type, exc_info=True)
+            if isinstance(error, Internal | StoreError):
+                log.warning("command_failed", type=frame.type, exc_info=isinstance(error, Internal))
             self._refuse(error, frame)
-        if not self.socket.writable:  # whoever takes no answers gets to send no questions
-            self._room = asyncio.Event()
-            await self._room.wait()
-            self._room = None
-        return True
+        except Exception:  # one of the two edges: a fault in one connection is that connection's
+            log.exception("connection_failed")
+            await self.socket.close(1011)
 
-    async def _bad_frame(self, error: FrameError) -> bool:
-        self._refuse(error, None)
-        if self._bad.take(now=self._now()):
-            await self._close(1008, "too many bad frames")
-            return False
-        return True
-
-    async def _close(self, code: int, reason: str) -> None:
-        """Close it, and read what still arrives: behind all of that is the client's own close."""
-        closing = asyncio.create_task(self.socket.close(code, reason))
-        try:
-            async for _ in self.socket:
-                pass
-        finally:
-            await closing
-
-    async def _follow(self, frame: ClientFrame) -> None:
+    async def _follow(self, frame: SessionFrame) -> None:
         match frame:
-            case Ask():
-                await self._hub.ask(self._about(frame), frame)
-            case Cancel():
-                await self._hub.cancel(self._about(frame), frame)
-            case Retry():
-                await self._hub.retry(self._about(frame), frame)
-            case Edit():
-                await self._hub.edit(self._about(frame), frame)
+            case Ask() | Cancel() | Retry() | Edit():
+                session = self._about(frame).topic.session
+                await self.hub.command(self.principal, session, _command(frame))
             case HistoryRequest():
-                await self._history(self._about(frame), frame)
+                await self._history(self._about(frame).topic, frame)
             case Attach():
                 await self._attach_further(frame)
             case Detach():
-                self._detach(self._readings[self._about(frame).id])
+                self.detach(self._about(frame))
             case Forget():
                 await self._forget(frame)
-            case Ping():
-                self.send(Pong(id=frame.id))
             case _:
                 assert_never(frame)
 
-    def _about(self, frame: About) -> Live:
+    def _about(self, frame: About) -> SessionReader:
         """The attached session that a frame is about. Raises `SessionNotFound`, `InvalidFrame`."""
         if frame.session is None:
-            if not self._readings:
+            if not self.readers:
                 raise SessionNotFound("No session is attached.")
-            if len(self._readings) > 1:
+            if len(self.readers) > 1:
                 raise InvalidFrame("session: more than one is attached, so say which.")
-            return next(iter(self._readings.values())).live
-        reading = self._readings.get(frame.session)
-        if reading is None:
+            return next(iter(self.readers.values()))
+        reader = self.readers.get(frame.session)
+        if reader is None:
             raise SessionNotFound("This session is not attached here.")
-        return reading.live
+        return reader
 
     async def _attach_further(self, frame: Attach) -> None:
-        if frame.session in self._readings:  # read anew from there
-            self._detach(self._readings[frame.session])
-        if len(self._readings) >= SESSIONS:
+        if frame.session not in self.readers and len(self.readers) >= SESSIONS:
             raise InvalidFrame(f"session: {SESSIONS} are the most on one connection.")
-        await self._attach(await self._open(frame.session), frame.after, resumed=True)
+        if frame.session is None:
+            topic = self.hub.create(self.principal)
+        else:
+            topic = await self._open(frame.session)
+        await self._attach(topic, frame.after, frame.log, resumed=frame.session is not None, id=frame.id)
 
     async def _forget(self, frame: Forget) -> None:
-        live = await self._open(frame.session)
-        reading = self._readings.get(frame.session)
-        await self._hub.forget(live, keep_quiet=reading)
-        if reading is not None:
-            self._detach(reading)
+        await self._open(frame.session)
+        reader = self.readers.get(frame.session)
+        if reader is not None:
+            reader.muted = True
+        try:
+            await self.hub.command(self.principal, frame.session, commands.Forget())
+        finally:
+            if reader is not None:
+                reader.muted = False
         self._refuse(SessionNotFound("The session was forgotten."), frame)
 
-    async def _history(self, live: Live, frame: HistoryRequest) -> None:
-        turns = list(await self._hub.turns(live, before=frame.before, limit=frame.limit + 1))
+    async def _history(self, topic: Topic, frame: HistoryRequest) -> None:
+        turns = list(await self.hub.turns(topic, before=frame.before, limit=frame.limit + 1))
         kept = _affordable(turns[-frame.limit :])
-        self.send(History(session=live.id, id=frame.id, turns=kept, more=len(kept) < len(turns)))
+        self.send(History(session=topic.session, id=frame.id, turns=kept, more=len(kept) < len(turns)))
+
+
+def _command(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
+    """What a frame asks of its session."""
+    match frame:
+        case Cancel():
+            return commands.Cancel(turn=frame.turn)
+        case Ask() | Retry() | Edit():
+            options = Options(model=frame.model, temperature=frame.temperature, max_tokens=frame.max_tokens)
+    match frame:
+        case Ask():
+            return commands.Ask(frame.text, id=frame.id, options=options, when_busy=frame.when_busy)
+        case Retry():
+            return commands.Retry(frame.turn, id=frame.id, options=options)
+        case Edit():
+            return commands.Edit(frame.turn, frame.text, id=frame.id, options=options)
 
 
 def _affordable(turns: list[TurnRecord]) -> list[TurnRecord]:

@@ -20,6 +20,7 @@ from ...events import (
     Failure,
     FrameId,
     Maybe,
+    Options,
     Question,
     Record,
     Seconds,
@@ -59,9 +60,11 @@ class Ready(Frame):
     """A session is attached; the events after `from` follow."""
 
     type: Literal["ready"] = "ready"
+    id: Maybe[FrameId] = None
     session: SessionId
     seq: Seq
     from_: Annotated[Seq, Field(alias="from")]
+    log: str
     resumed: bool
     protocol: str
     server: str
@@ -161,6 +164,9 @@ class Retry(About):
 
     type: Literal["retry"] = "retry"
     turn: Maybe[TurnId] = None
+    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
+    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
+    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
 
 
 @record
@@ -170,6 +176,9 @@ class Edit(About):
     type: Literal["edit"] = "edit"
     turn: TurnId
     text: str
+    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
+    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
+    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
 
 
 @record
@@ -186,8 +195,9 @@ class Attach(Command):
     """Read a further session on this connection."""
 
     type: Literal["attach"] = "attach"
-    session: SessionId
+    session: Maybe[SessionId] = None
     after: Maybe[Seq] = None
+    log: Maybe[str] = None
 
 
 @record
@@ -312,7 +322,9 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
     )
 
 
-_PARTS: dict[str, type[Record]] = {part.__name__: part for part in (Check, Failure, Limits, Timing, TurnRecord, Usage)}
+_PARTS: dict[str, type[Record]] = {
+    part.__name__: part for part in (Check, Failure, Limits, Options, Timing, TurnRecord, Usage)
+}
 
 # --- the schema ------------------------------------------------------------------------------------------------------
 

@@ -3,97 +3,106 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import pytest
 
 from askbot_ws.core.session import Session
 from askbot_ws.events import Event, Token
-from askbot_ws.hub import commit
-from askbot_ws.hub.commit import Commits
-from askbot_ws.hub.live import Live
+from askbot_ws.hub import Topic
+from askbot_ws.hub import commits as module
+from askbot_ws.hub.commits import FEW, Commits, Throttle
+from askbot_ws.hub.owner import Owner
+from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 
 from .story import FragileStore, ask, assert_sound, hub_of, listen, rounds
 
 
-def lost(live: Live, events: Sequence[Event], error: Exception) -> None:
-    raise error
+def commits_of(store: Store, throttle: Throttle | None = None) -> Commits:
+    """Commits of which none may fail."""
+
+    def failed(owner: Owner, events: Sequence[Event], error: Exception) -> None:
+        raise error
+
+    def broken(owner: Owner, error: Exception) -> None:
+        raise error
+
+    return Commits(store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle)
 
 
-async def naps_at(*, a_second: int, seconds: float) -> list[float]:
-    """How long the loop was stopped, each time, while so many texts a second were committed."""
-    naps: list[float] = []
-
-    def nap(pause: float) -> None:
-        naps.append(pause)
-        time.sleep(pause)
-
-    store = MemoryStore()
-    commits = Commits(store, on_lost=lost, on_landed=lambda _: None, nap=nap)
-    lives = [Live(Session(f"s{number}"), store.create(f"s{number}")) for number in range(10)]
-    begun, said = time.monotonic(), 0
-    while (passed := time.monotonic() - begun) < seconds:
-        while said < passed * a_second:
-            live = lives[said % len(lives)]
-            live.session.head += 1
-            commits.add(live, [Token(session=live.id, turn="t1", seq=live.session.head, text="x")])
-            said += 1
-        await asyncio.sleep(0.001)
-    await commits.settled()
-    assert [live.log.head for live in lives] == [live.session.head for live in lives]
-    return naps
+def owner_in(store: Store, session: str) -> Owner:
+    return Owner(Session(session), Topic(store.create(session)))
 
 
-async def test_at_a_usual_rate_nothing_waits() -> None:
-    """A thousand texts a second are twenty answers side by side."""
-    assert await naps_at(a_second=1_000, seconds=0.4) == []
+def token_of(owner: Owner) -> Token:
+    owner.state.head += 1
+    return Token(session=owner.session, turn="t1", seq=owner.state.head, text="x")
 
 
-async def test_under_load_the_loop_rests_for_at_most_40_ms() -> None:
-    """What comes meanwhile is read, committed and sent together: docs/decisions/0006."""
-    naps = await naps_at(a_second=30_000, seconds=0.4)
+class Counting:
+    """A throttle that is always asked, and counts how often."""
 
-    assert naps
-    assert 0.001 < max(naps) <= 0.04
+    def __init__(self, pause: float = 0.001) -> None:
+        self.pause = pause
+        self.count = 0
+
+    def committed(self) -> None:
+        self.count += 1
+
+
+async def test_the_loop_may_pause_after_a_commit() -> None:
+    """Where it has to: docs/decisions/0006."""
+    store, throttle = MemoryStore(), Counting()
+    commits = commits_of(store, throttle)
+    owner = owner_in(store, "s")
+    for _ in range(3):
+        commits.add(owner, [token_of(owner)])
+        await asyncio.sleep(0)
+
+    assert (throttle.count, owner.topic.log.head) == (3, 3)
+
+
+async def test_few_events_are_no_reason_to_ask() -> None:
+    """The clocks cost something too."""
+    store, throttle = MemoryStore(), Counting(pause=0.0)
+    commits = commits_of(store, throttle)
+    owner = owner_in(store, "s")
+    for _ in range(2 * FEW):
+        commits.add(owner, [token_of(owner)])
+        await asyncio.sleep(0)
+
+    assert throttle.count == 2
 
 
 async def test_a_waiting_command_is_not_kept_waiting() -> None:
     """Whoever waits for the store has a turn to begin: the loop does not stop before it."""
-    naps: list[float] = []
-    store = MemoryStore()
-    commits = Commits(store, on_lost=lost, on_landed=lambda _: None, nap=naps.append)
-    live = Live(Session("s"), store.create("s"))
-    until = time.monotonic() + 0.3
-    while time.monotonic() < until:
-        live.session.head += 1
-        commits.add(live, [Token(session="s", turn="t1", seq=live.session.head, text="x")])
-        await commits.landed(live)
+    store, throttle = MemoryStore(), Counting()
+    commits = commits_of(store, throttle)
+    owner = owner_in(store, "s")
+    for _ in range(5):
+        commits.add(owner, [token_of(owner)])
+        await commits.stored(owner)
 
-    assert naps == []
+    assert (throttle.count, owner.topic.log.head) == (0, 5)
 
 
 async def test_nor_where_a_tick_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it waits for may be in a part: the end of that tick is no time to rest either."""
-    monkeypatch.setattr(commit, "MANY", 2)
-    naps: list[float] = []
-    store = MemoryStore()
-    commits = Commits(store, on_lost=lost, on_landed=lambda _: None, nap=naps.append)
-    one, two = (Live(Session(name), store.create(name)) for name in "ab")
-    until = time.monotonic() + 0.3
-    while time.monotonic() < until:
-        for live in (one, two):
-            live.session.head += 1
-        commits.add(one, [Token(session="a", turn="t1", seq=one.session.head, text="x")])
-        waiting = commits.landed(one)
+    """What it waits for may be in a part: the end of that tick is no time to pause either."""
+    monkeypatch.setattr(module, "MANY", 2)
+    store, throttle = MemoryStore(), Counting()
+    commits = commits_of(store, throttle)
+    one, two = (owner_in(store, name) for name in "ab")
+    for _ in range(5):
+        commits.add(one, [token_of(one)])
+        waiting = commits.stored(one)
         waiting.send(None)
-        commits.add_text(two, [Token(session="b", turn="t1", seq=two.session.head, text="x")])
+        commits.add_text(two, [token_of(two)])
         with pytest.raises(StopIteration):
             waiting.send(None)
         await asyncio.sleep(0)
 
-    assert naps == []
+    assert throttle.count == 0
 
 
 SESSIONS = 20  # that have text in the same tick
@@ -101,7 +110,7 @@ SESSIONS = 20  # that have text in the same tick
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "MANY", 8)
+    monkeypatch.setattr(module, "MANY", 8)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -126,7 +135,7 @@ async def test_many_sessions_at_once_are_written_in_parts(slow: bool) -> None:  
             await ear.done()
             assert ear.answer("t1") == "one two "
             assert_sound(ear.events)
-            assert_sound(store.durable(ear.live.id))
+            assert_sound(store.durable(ear.session))
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -143,7 +152,7 @@ async def test_many_sessions_lose_only_what_could_not_be_stored(slow: bool) -> N
         store.slow = slow
         gates[0].set()
         await rounds(40)
-        unlucky = {ear.live.id for ear in ears[9:12]}
+        unlucky = {ear.session for ear in ears[9:12]}
         store.broken = lambda events: any(type(event) is Token and event.session in unlucky for event in events)
         gates[1].set()
         await rounds(40)
@@ -152,5 +161,5 @@ async def test_many_sessions_lose_only_what_could_not_be_stored(slow: bool) -> N
             done = await ear.done()
             assert (done.reason, ear.answer("t1")) in {("stop", "one two "), ("error", "one ")}
             assert_sound(ear.events)
-        assert {ear.live.id for ear in ears if ear.dones[0].reason == "error"} >= unlucky
+        assert {ear.session for ear in ears if ear.dones[0].reason == "error"} >= unlucky
         assert slow or ears[-1].dones[0].reason == "stop"

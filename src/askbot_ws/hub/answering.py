@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -9,12 +10,12 @@ import structlog
 from ..core.context import Context, Estimate
 from ..core.prompt import Message, Prompt
 from ..core.turn import Turn, place_of
-from ..errors import AskbotError, ContextTooLong, Internal, UpstreamError
+from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
 from ..events import Event, Failure
 from ..store import Store
 from ..upstream import Ending, Upstream
-from .commit import Commits
-from .live import Live
+from .commits import Commits
+from .owner import Owner
 from .policy import Policy
 
 MAX_ANSWER = 4 * 2**20  # code points: a provider that never ends is ended
@@ -33,9 +34,9 @@ class Answerer:
         *,
         clock: Callable[[], float],
         commits: Commits,
-        say: Callable[[Live, Sequence[Event]], None],
+        append: Callable[[Owner, Sequence[Event]], None],
     ) -> None:
-        """`commits` takes text, from which nothing follows; `say` logs other events, and sees to what does."""
+        """`commits` takes text, from which nothing follows; `append` logs other events, and sees to what does."""
         persona = policy.persona
         self._upstream = upstream
         self._store = store
@@ -44,50 +45,59 @@ class Answerer:
         self._log_content = policy.log_content
         self._clock = clock
         self._commits = commits
-        self._say = say
+        self._append = append
         self._estimate = Estimate()
 
-    async def answer(self, live: Live, turn: Turn) -> None:
+    async def answer(self, owner: Owner, turn: Turn) -> None:
         """Run a turn to its end. Cancelled by whoever has ended it already."""
         try:
-            await self._commits.landed(live)  # the question: it would be asked twice if we died without having it
-            ending = await self._stream(live, turn)
+            await self._commits.stored(owner)  # the question: it would be asked twice if we died without having it
+            ending = await self._stream(owner, turn)
+        except StoreError as error:
+            self.fail(owner, turn, error)  # foreseen, and logged by whoever had it
         except UpstreamError as error:
             cause = _without(turn.question, error.__cause__)
-            log.warning("upstream_failed", session=live.id, turn=turn.id, code=error.code, cause=cause)
-            self._fail(live, turn, error)
+            log.warning("upstream_failed", session=owner.session, turn=turn.id, code=error.code, cause=cause)
+            self.fail(owner, turn, error)
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            log.exception("turn_failed", session=owner.session, turn=turn.id)  # nobody had asked for that
+            self.fail(owner, turn, Internal())
         except Exception as error:  # one of the two edges: a fault in one turn is that turn's
-            log.exception("turn_failed", session=live.id, turn=turn.id)
-            self._fail(live, turn, error if isinstance(error, AskbotError) else Internal())
+            log.exception("turn_failed", session=owner.session, turn=turn.id)
+            self.fail(owner, turn, error if isinstance(error, AskbotError) else Internal())
         else:
             model = ending.model or self._model(turn)
-            self._say(live, live.session.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage))
+            end = owner.state.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage)
+            self._append(owner, end)
         if self._log_content:
             text = turn.answer.decode()  # of an answer that is longer than what the model can be shown, its end
-            log.info("question_answered", session=live.id, turn=turn.id, text=text)
+            log.info("question_answered", session=owner.session, turn=turn.id, text=text)
 
-    def _fail(self, live: Live, turn: Turn, error: AskbotError) -> None:
-        """End a turn by an error."""
+    def fail(self, owner: Owner, turn: Turn, error: AskbotError) -> None:
+        """End a turn by an error; nothing where it has ended."""
         failure = Failure(
             code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
         )
-        self._say(live, live.session.end(turn, "error", now=self._clock(), model=self._model(turn), error=failure))
+        end = owner.state.end(turn, "error", now=self._clock(), model=self._model(turn), error=failure)
+        self._append(owner, end)
 
     def _model(self, turn: Turn) -> str:
         return turn.options.model or self._upstream.model
 
-    async def _stream(self, live: Live, turn: Turn) -> Ending:
+    async def _stream(self, owner: Owner, turn: Turn) -> Ending:
         """Ask, and where the model can't read as much, ask again with half of it."""
-        context = live.session.context
+        context = owner.state.context
         if context is None:
-            context = live.session.context = await self._context(live, turn)
+            context = owner.state.context = await self._context(owner, turn)
         question = Message("user", turn.question).encoded
         window = self._estimate.bytes(self._window)
         while True:
             history = context.newest(window - len(self._system) - len(question))
             prompt = Prompt((self._system, history, question), turn.options)
             try:
-                ending = await self._upstream.stream(prompt, self._taker(live, turn))
+                ending = await self._upstream.stream(prompt, self._taker(owner, turn))
             except ContextTooLong:
                 if turn.chars or not history:
                     raise
@@ -97,30 +107,36 @@ class Answerer:
                     self._estimate.learn(sent=prompt.size, counted=ending.usage.input_tokens)
                 return ending
 
-    def _taker(self, live: Live, turn: Turn) -> Callable[[str], None]:
+    def _taker(self, owner: Owner, turn: Turn) -> Callable[[str], None]:
         """What takes the pieces. It is all that happens here for each token."""
-        session, clock, commit = live.session, self._clock, self._commits.add_text
+        state, clock, commit = owner.state, self._clock, self._commits.add_text
 
         def take(piece: str) -> None:
-            events = session.text(turn, piece, clock())
+            events = state.text(turn, piece, clock())
             if not events:
                 return
-            commit(live, events)
+            commit(owner, events)
             if turn.chars > MAX_ANSWER:
-                self._say(live, session.end(turn, "length", now=clock(), model=self._model(turn)))
-                live.stop()
+                self._append(owner, state.end(turn, "length", now=clock(), model=self._model(turn)))
+                owner.stop_task()
 
         return take
 
-    async def _context(self, live: Live, turn: Turn) -> Context:
+    async def _context(self, owner: Owner, turn: Turn) -> Context:
         """What the model is shown of the turns before this one, from the store, newest first until it is enough."""
         context = Context(cut=place_of(turn.replaces) if turn.replaces else None)
         before = turn.seq
         while True:
-            page = await self._store.turns(live.id, before=before, limit=50)
-            if not page or not context.older(page, budget=live.session.window):
+            page = await self._store.turns(owner.session, before=before, limit=50)
+            if not page or not context.older(page, budget=owner.state.window):
                 return context
             before = page[0].from_ + 1
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled this task, and not code in it itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _without(question: str, cause: BaseException | None) -> str:

@@ -1,0 +1,170 @@
+"""SessionRegistry: the topics and owners of this process. Those that nobody needs stay as long as there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from ..core.context import Context
+from ..core.principal import Principal
+from ..core.session import Session
+from ..errors import SessionNotFound
+from ..store import Store
+from .owner import Owner
+from .policy import Policy
+from .topic import Topic
+
+T = TypeVar("T")
+
+
+class SessionRegistry:
+    """By session: its topic, and where anybody writes it, its owner. An owner comes later and may leave earlier."""
+
+    def __init__(self, store: Store, policy: Policy, *, pending: Callable[[Owner], bool]) -> None:
+        """`pending` says of an owner whether the store still has to take something of it."""
+        self.topics: dict[str, Topic] = {}
+        self.owners: dict[str, Owner] = {}  # each of these has its topic
+        self._store = store
+        self._policy = policy
+        self._pending = pending
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._idle: dict[str, int] = {}  # session -> bytes of it that nobody needs, the longest idle first
+        self._idle_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.topics)
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def create(self, principal: Principal) -> Topic:
+        """A new session. It costs the store nothing until its first question."""
+        session = secrets.token_urlsafe(16)
+        topic = self.topics[session] = Topic(self._store.create(session), user=principal.user)
+        return topic
+
+    async def topic(self, principal: Principal, session: str) -> Topic:
+        """The topic of a session; add a reader at once, or it may leave again.
+
+        Raises `SessionNotFound`, for a session of somebody else's too, and `StoreError`.
+        """
+        topic = self.topics.get(session)
+        if topic is None:
+            topic = await self._locked(session, self._load_topic)
+        if not principal.may_use(session_of=topic.user):
+            raise SessionNotFound
+        return topic
+
+    async def owner(self, principal: Principal, session: str) -> Owner:
+        """The owner of a session; take its lock at once, or it may leave again. Raises like `topic`."""
+        await self.topic(principal, session)
+        owner = self.owners.get(session)
+        return await self._locked(session, self._load_owner) if owner is None else owner
+
+    async def _locked(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
+        """Two that come at once get the same; nobody gets what is just being deleted."""
+        lock = self._locks.setdefault(session, asyncio.Lock())
+        async with lock:
+            return await job(session)
+
+    async def _load_topic(self, session: str) -> Topic:
+        topic = self.topics.get(session)
+        if topic is None:
+            topic = self.topics[session] = Topic(await self._store.load(session))
+        return topic
+
+    async def _load_owner(self, session: str) -> Owner:
+        owner = self.owners.get(session)
+        if owner is None:
+            topic = await self._load_topic(session)
+            head, policy = topic.log.head, self._policy
+            state = Session(session, head, max_waiting=policy.max_waiting, window=4 * policy.context_tokens)
+            if head == 0:
+                state.context, state.all_asked = Context(), True
+            owner = self.owners[session] = Owner(state, topic)
+        return owner
+
+    # --- leaving -----------------------------------------------------------------------------------------------------
+
+    def needed(self, session: str) -> None:
+        """Somebody has come to need it: nothing of it may leave."""
+        self._idle_bytes -= self._idle.pop(session, 0)
+
+    def note_idle(self, session: str) -> None:
+        """Let go what nobody needs of a session, once there is no room: its owner, and its topic with the log."""
+        self.needed(session)
+        topic, owner = self.topics.get(session), self.owners.get(session)
+        if topic is None or (owner is not None and (owner.busy or self._pending(owner))):
+            return
+        if not topic.readers and topic.log.head == 0:  # nobody can miss what has no event
+            self.remove(session)
+            return
+        weight = self._weigh(session)
+        if weight:
+            self._idle[session] = weight
+            self._idle_bytes += weight
+            self._make_room()
+
+    def _weigh(self, session: str) -> int:
+        topic, owner = self.topics[session], self.owners.get(session)
+        return (owner.weight if owner else 0) + (0 if topic.readers else topic.weight)
+
+    def _make_room(self) -> None:
+        while self._idle_bytes > self._policy.memory:
+            session, noted = next(iter(self._idle.items()))
+            weight = self._weigh(session)  # the store may have taken of its log since it was noted
+            if weight < noted:
+                self._idle[session] = weight
+                self._idle_bytes += weight - noted
+            elif self.topics[session].readers:
+                self._remove_owner(session)
+            else:
+                self.remove(session)
+
+    def remove(self, session: str) -> None:
+        """Let go of all there is of a session; the store has it still, or has deleted it."""
+        self._remove_owner(session)
+        if self.topics.pop(session, None) is not None:
+            self._store.release(session)
+
+    def _remove_owner(self, session: str) -> None:
+        self.needed(session)
+        self.owners.pop(session, None)
+
+    async def delete(self, session: str) -> None:
+        """Delete a session from the store too. Raises `StoreError`: then it is still there."""
+
+        async def job(session: str) -> None:
+            await self._store.forget(session)
+            self.remove(session)
+
+        await self._locked(session, job)
+
+
+class ExclusiveOwner:
+    """Commands of one session come one at a time, in the order of their coming.
+
+    Entering raises `SessionNotFound` where the session was forgotten meanwhile, `Internal` where it is to be opened
+    anew. A class, as a generator would cost
+    each question as much as its journal does.
+    """
+
+    __slots__ = ("_owner", "_registry")
+
+    def __init__(self, registry: SessionRegistry, owner: Owner) -> None:
+        self._registry = registry
+        self._owner = owner
+
+    async def __aenter__(self) -> None:
+        await self._owner.lock.acquire()
+        if self._owner.closed is not None:
+            self._owner.lock.release()
+            raise self._owner.closed
+        self._registry.needed(self._owner.session)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._owner.lock.release()
+        if self._owner.closed is None:
+            self._registry.note_idle(self._owner.session)

@@ -1,0 +1,78 @@
+"""LoopThrottle: pauses the event loop where its thread is nearly out of CPU (docs/decisions/0006)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.limits import Pause
+
+MOST = 0.02  # seconds that a pause may have
+WINDOW = 0.1  # seconds between two looks at the clocks of the CPU
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class LoopThrottle:
+    """Stops the whole thread for a moment after a commit. Only where the loop is all ours."""
+
+    def __init__(
+        self,
+        *,
+        cpus: float,
+        clock: Callable[[], float] = time.monotonic,
+        thread_cpu: Callable[[], float] = time.thread_time,
+        process_cpu: Callable[[], float] = time.process_time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`cpus`: how many cores this process may use, at most; less than 1 under a quota."""
+        self.pause = 0.0
+        self._policy = Pause(most=MOST)
+        self._cpus = cpus
+        self._clock = clock
+        self._thread_cpu = thread_cpu
+        self._process_cpu = process_cpu
+        self._sleep = sleep
+        self._woke = self._looked = clock()
+        self._thread, self._process = thread_cpu(), process_cpu()
+
+    def committed(self) -> None:
+        """A commit is done: pause, where the last pause is not that long ago, and look at the clocks now and then."""
+        now = self._clock()
+        rest = self._woke + self.pause - now
+        if rest > 0:
+            self._sleep(rest)
+            now = self._clock()
+        self._woke = now
+        if now - self._looked >= WINDOW:
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        thread, process = self._thread_cpu(), self._process_cpu()
+        passed, used = now - self._looked, thread - self._thread
+        others = max(0.0, process - self._process - used)  # our other threads, which may need the same cores
+        available = min(passed, max(0.1 * passed, self._cpus * passed - others))
+        self.pause = self._policy.look(used=used, available=available)
+        self._looked, self._thread, self._process = now, thread, process
+
+
+def usable_cpus(cgroup: Path = CGROUP) -> float:
+    """How many cores this process may use: its affinity, and the quota of its control group where it has one."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(float(cores), _quota(cgroup))
+
+
+def _quota(cgroup: Path) -> float:
+    """In cores; cgroup v2's `cpu.max`, or v1's two files."""
+    try:
+        v2 = cgroup / "cpu.max"
+        if v2.exists():
+            quota, period = v2.read_text().split()[:2]
+        else:
+            quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        cores = float(quota) / float(period)
+    except (OSError, ValueError):
+        return float("inf")  # there is no quota: "max", or no such file
+    return cores if cores > 0 else float("inf")
