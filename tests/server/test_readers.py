@@ -9,14 +9,13 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from askbot_ws.events import TurnRecord
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import (
@@ -104,7 +103,7 @@ async def pauses(reader: Reader) -> list[float]:
 
 async def head(url: str, story: Story) -> int:
     """How long a session's log is; asked without reading it."""
-    async with connect(f"{url}?session={story.session}&after={story.head}", proxy=None, compression=None) as line:
+    async with connect(f"{url}?session={story.session}", proxy=None, compression=None) as line:
         length: int = json.loads(await line.recv())["seq"]
         line.transport.abort()
     return length
@@ -244,13 +243,13 @@ async def test_nothing_is_said_before_ready(monkeypatch: pytest.MonkeyPatch) -> 
     async with serving(heartbeat=0.1) as server:
         async with reading(address(server.port)) as reader:
             await reader.answer("Well?")
-        find = server.hub.store.turns
+        find = server.hub.store.replay_start
 
-        async def slowly(session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+        async def slowly(session: str, *, turns: int) -> int:
             await asyncio.sleep(0.4)
-            return await find(session, before=before, limit=limit)
+            return await find(session, turns=turns)
 
-        monkeypatch.setattr(server.hub.store, "turns", slowly)
+        monkeypatch.setattr(server.hub.store, "replay_start", slowly)
         url = f"{address(server.port)}?session={reader.story.session}"
         async with connect(url, proxy=None) as line, connect(url, proxy=None) as other:
             assert json.loads(await line.recv())["type"] == "ready"
@@ -260,6 +259,24 @@ async def test_nothing_is_said_before_ready(monkeypatch: pytest.MonkeyPatch) -> 
                 with pytest.raises(ConnectionClosed, match="1012"):
                     await late.recv()
             assert json.loads(await other.recv())["type"] == "ready"
+
+
+async def test_a_client_that_gets_no_further_is_told_to_stop() -> None:
+    """docs/protocol.md: one that resumes at one place more than 10 times a minute; it may go on from elsewhere."""
+    async with serving(limits=True) as server, reading(address(server.port)) as reader:
+        await reader.answer("Well?")
+        url, head = f"{address(server.port)}?session={reader.story.session}", reader.story.head
+        codes: list[int | None] = []
+        for _ in range(12):
+            async with connect(f"{url}&after=1", proxy=None) as line:
+                with suppress(ConnectionClosed):
+                    await line.recv()
+                await line.close()
+                codes.append(line.close_code)
+        async with connect(f"{url}&after={head}", proxy=None) as line:
+            assert json.loads(await line.recv())["from"] == head
+
+    assert codes == [1000] * 10 + [4429] * 2
 
 
 async def test_a_ping_gets_a_pong() -> None:
