@@ -208,6 +208,10 @@ class StoreError(AskbotError):
     retryable = True
 
 
+class LogMoved(StoreError):
+    """The log is not where its writer believes it to be: another one has written, or the session is gone."""
+
+
 # --- the start -------------------------------------------------------------------------------------------------------
 
 

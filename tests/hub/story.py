@@ -17,7 +17,7 @@ from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.memory import MemoryStore
-from askbot_ws.testing import ScriptedUpstream
+from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Upstream
 
 
@@ -186,7 +186,7 @@ class Ear:
 
 @asynccontextmanager
 async def hub_of(
-    *scripts: Sequence[str | float | asyncio.Event | Exception],
+    *scripts: Sequence[Step],
     store: FragileStore | None = None,
     upstream: Upstream | None = None,
     policy: Policy | None = None,

@@ -180,6 +180,17 @@ class Session:
             error=error and replace(error, message=well_formed(error.message, limit=MESSAGE)),
         )
 
+    def close(self) -> None:
+        """Let nothing more come of this: whatever its turns are told from now on, nothing is to be logged."""
+        for turn in [*self.waiting, self.running]:
+            if turn is not None:
+                turn.end()
+        self.waiting, self.running = [], None
+
+    def has(self, turn: str) -> bool:
+        """Whether this turn runs or waits."""
+        return any(other.id == turn for other in [*self.waiting, self.running] if other is not None)
+
     def find(self, turn: str | None) -> Turn:
         """The turn that a cancel is about. Raises `TurnNotFound` where it neither runs nor waits."""
         if turn is None:

@@ -15,6 +15,7 @@ from ..core.principal import ANONYMOUS, Principal
 from ..core.session import Asking
 from ..core.turn import place_of
 from ..errors import (
+    AskbotError,
     ConfigError,
     Forbidden,
     Internal,
@@ -34,6 +35,8 @@ from .recovery import interrupted, unfinished
 from .registry import ExclusiveOwner, SessionRegistry
 from .topic import Reader, Topic
 from .turns import STOP_TIMEOUT, Turns
+
+RECOVERY_RETRY = 30.0  # seconds between attempts to close what a reset left open, at most
 
 log = structlog.get_logger(__name__)
 
@@ -286,15 +289,25 @@ class Hub:
             return
         owner.closed = Internal()
         self._registry.remove(owner.session)
+        owner.state.close()
         owner.stop_task()
         owner.topic.close(owner.closed)
         self._spawn(self._recover(owner.session))
 
     async def _recover(self, session: str) -> None:
-        try:
-            await self._interrupt(session)
-        except (StoreError, SessionNotFound):
-            log.exception("session_not_recovered", session=session)
+        """Close the turns that a reset left open; where the store takes nothing just now, later."""
+        wait = 0.0
+        while not self.draining:
+            await asyncio.sleep(wait)
+            try:
+                await self._interrupt(session)
+            except SessionNotFound:
+                return
+            except AskbotError:
+                wait = min(RECOVERY_RETRY, max(1.0, 2 * wait))
+                log.warning("session_not_recovered", session=session, retry_in_s=wait)
+            else:
+                return
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -335,6 +348,8 @@ class Hub:
         owner = await self._registry.owner(ANONYMOUS, session)
         async with ExclusiveOwner(self._registry, owner):
             for turn in await unfinished(self.store, session):
+                if owner.state.has(turn.turn):
+                    continue  # asked since then
                 owner.state.head += 1
                 head, model = owner.state.head, self.upstream.model
                 self._turns.append(owner, [interrupted(session, turn, seq=head, model=model, now=self._wall())])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from ..core.turn import State, Turn
-from ..errors import Internal, StoreError
+from ..errors import Internal, LogMoved, StoreError
 from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
 from ..store import Store
 from ..upstream import Upstream
@@ -87,6 +87,9 @@ class Turns:
 
     def _failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
         """The store did not take these events: turns that lose by it end, in memory at least."""
+        if isinstance(error, LogMoved):
+            self._on_broken(owner, error)
+            return
         log.error("store_failed", session=owner.session, events=len(lost), exc_info=error)
         failure = Failure(code=error.code, message=error.message, retryable=True)
         ends = owner.state.rewind(lost, now=self._clock(), model=self._upstream.model, error=failure)

@@ -46,7 +46,7 @@ class Store(Protocol):
         Returns the failures when all others are durable and in their logs already, else an awaitable of the
         failures, which is done once they are. Neither raises. One call at a time: the next comes after this one is
         done. An event that is in its log already (it was shown although it could not be stored then) is only stored.
-        Where events do not follow their log's head, or a log is neither created nor loaded, that session fails.
+        Where events do not follow their log's head, or a log is neither created nor loaded, it is `LogMoved`.
         """
         ...
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ..core.log import Log
-from ..errors import StoreError
+from ..errors import LogMoved
 from . import Entry, Failures
 
 
@@ -37,8 +37,7 @@ def heads(batch: Mapping[str, Entry], sessions: Mapping[str, Kept], failures: Fa
     return found
 
 
-def _fault(reason: str) -> StoreError:
-    """A fault of the caller's: there is one writer too many, or one that has lost its place."""
-    error = StoreError()
+def _fault(reason: str) -> LogMoved:
+    error = LogMoved()
     error.__cause__ = ValueError(reason)
     return error

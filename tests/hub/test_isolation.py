@@ -1,0 +1,406 @@
+"""What goes wrong in one session costs no other anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from askbot_ws.core.commands import Ask, Forget
+from askbot_ws.core.principal import ANONYMOUS
+from askbot_ws.core.prompt import Prompt
+from askbot_ws.errors import AskbotError, Internal, StoreError, UpstreamError, UpstreamRejected
+from askbot_ws.events import Event, Token, encode_event
+from askbot_ws.hub import Hub, Policy, commits
+from askbot_ws.store import Entry, Failures
+from askbot_ws.store.memory import MemoryStore
+from askbot_ws.testing import ScriptedUpstream
+from askbot_ws.upstream import Ending
+
+from .story import Ear, FragileStore, ask, assert_sound, hub_of, listen, owner_of, rounds
+
+
+async def assert_answers(hub: Hub, ear: Ear) -> None:
+    """The session takes one more question, and ends it well."""
+    known = len(ear.dones)
+    await ask(hub, ear, f"still there? {known}")
+    assert (await ear.done(known + 1)).reason == "stop"
+    assert_sound(ear.events)
+
+
+@pytest.mark.parametrize("model", ["m\ud800", "\udfff", "m" * 100_000, "\x00"])
+async def test_a_models_name_that_cannot_be_said_costs_nothing(model: str) -> None:
+    """A provider's name with half a surrogate pair stopped all commits of all sessions for ever."""
+    async with hub_of(["a", Ending("stop", model=model)]) as hub:
+        bad, good = listen(hub), listen(hub)
+        await ask(hub, bad)
+        done = await bad.done()
+        await assert_answers(hub, good)
+        await assert_answers(hub, bad)
+
+    assert done.reason == "stop"
+    assert encode_event(done)
+    assert len(done.model) <= 200
+
+
+async def test_an_error_message_that_cannot_be_said_costs_nothing() -> None:
+    """A user's function may raise an upstream error with any text in it."""
+    async with hub_of(["a", UpstreamRejected("no: \ud800" + "!" * 100_000)]) as hub:
+        bad, good = listen(hub), listen(hub)
+        await ask(hub, bad)
+        done = await bad.done()
+        await assert_answers(hub, good)
+
+    assert done.error is not None
+    assert (done.reason, done.error.code) == ("error", "upstream_rejected")
+    assert done.error.message.startswith("no: \ufffd!")
+    assert len(done.error.message) <= 1000
+
+
+def failing(name: str, real: Callable[[Event], bytes]) -> Callable[[Event], bytes]:
+    """An encoder that fails for the events of a session that have this text."""
+
+    def encode(event: Event) -> bytes:
+        if isinstance(event, Token) and event.text == name:
+            raise ValueError("it can't be encoded")
+        return real(event)
+
+    return encode
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["sync", "slow"])
+async def test_what_cannot_be_encoded_costs_its_own_session_its_own_events(
+    slow: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever else may come up there: the turn ends with an error, in the same tick others are stored and shown."""
+    monkeypatch.setattr(commits, "encode_event", failing("poison", encode_event))
+    gate = asyncio.Event()
+    store = FragileStore()
+    store.slow = slow
+    async with hub_of([gate, "poison"], [gate, "fine"], store=store) as hub:
+        bad, good = listen(hub, store=store), listen(hub, store=store)
+        await ask(hub, bad)
+        await ask(hub, good)
+        await rounds()
+        gate.set()
+        assert (await good.done()).reason == "stop"
+        done = await bad.done()
+        await assert_answers(hub, good)
+        await assert_answers(hub, bad)
+
+    assert (done.reason, bad.answer("t1"), good.answer("t1")) == ("error", "", "fine")
+    for ear in (bad, good):
+        assert_sound(store.durable(ear.session))
+
+
+class Raising(MemoryStore):
+    """A store that breaks its word: its append raises."""
+
+    broken = False
+
+    def append(self, batch: Mapping[str, Entry]) -> Failures:
+        if self.broken:
+            raise RuntimeError("a fault of the store's")
+        return super().append(batch)
+
+
+async def test_a_store_that_raises_does_not_end_the_commits() -> None:
+    """Every tick has a next one."""
+    store = Raising()
+    async with Hub(store, ScriptedUpstream(), Policy()) as hub:
+        ear = listen(hub)
+        store.broken = True
+        with pytest.raises(StoreError):
+            await ask(hub, ear)
+        store.broken = False
+        await assert_answers(hub, ear)
+
+
+class Unwell(Ear):
+    """A reader that fails at its first event."""
+
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        raise ZeroDivisionError
+
+
+async def test_a_reader_that_fails_is_closed_and_nobody_else_is() -> None:
+    """Neither the other readers of the session, nor other sessions of the tick, nor those who wait for the commit."""
+    async with hub_of() as hub:
+        ear, other = listen(hub), listen(hub)
+        unwell = Unwell(ear.topic)
+        hub.attach(ear.topic, unwell)
+        await asyncio.gather(ask(hub, ear), ask(hub, other))
+        await asyncio.gather(ear.done(), other.done())
+        await assert_answers(hub, ear)
+
+    assert (unwell.codes, ear.codes) == (["internal"], [])
+
+
+@pytest.mark.parametrize("place", ["stored", "rewind"])
+async def test_a_session_in_which_a_fault_of_ours_comes_up_is_opened_anew(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store has of it is the truth: readers are closed, its turn is interrupted, the next question works."""
+    store = FragileStore()
+    gate = asyncio.Event()
+    async with hub_of(["a", gate, "b"], store=store) as hub:
+        bad, good = listen(hub), listen(hub)
+        await ask(hub, bad)
+        await bad.heard("a")
+        state = owner_of(hub, bad).state
+
+        def fault(*_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(type(state), place, fault)
+        if place == "rewind":
+            store.broken = lambda events: events[0].session == bad.session
+        gate.set()
+        while not bad.codes:  # noqa: ASYNC110 - what it waits for is not in the log
+            await asyncio.sleep(0)
+        monkeypatch.undo()
+        store.mend()
+        await rounds()
+        again = listen(hub, await hub.open(ANONYMOUS, bad.session))
+        await assert_answers(hub, good)
+        await ask(hub, again, "still there?")
+        await again.done()
+        turns = await hub.turns(again.topic, limit=9)
+
+    assert bad.codes == ["internal"]
+    assert [turn.reason for turn in turns][-1] == "stop"
+    assert all(turn.reason for turn in turns)
+    assert_sound(store.durable(bad.session))
+
+
+async def test_a_writer_that_has_lost_its_place_is_replaced() -> None:
+    """Somebody else has appended to the log, or ours believes that it is elsewhere: it is opened anew, from the store."""
+    store = FragileStore()
+    async with hub_of(store=store) as hub:
+        ear = listen(hub, store=store)
+        await assert_answers(hub, ear)
+        owner_of(hub, ear).state.head += 5
+        with pytest.raises(StoreError):
+            await ask(hub, ear, "lost?")
+        await rounds()
+        again = listen(hub, await hub.open(ANONYMOUS, ear.session))
+        await ask(hub, again, "again?")
+        await again.done()
+
+    assert ear.codes == ["internal"]
+    assert_sound(store.durable(ear.session))
+
+
+async def test_a_command_that_waits_while_its_session_is_reset_is_not_told_that_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A client would forget the session by that; it may try again."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        store.gate.clear()
+        first = asyncio.create_task(ask(hub, ear, "one"))
+        await rounds()
+        second = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("two")))
+        await rounds()
+
+        def fault(*_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(type(owner_of(hub, ear).state), "stored", fault)
+        store.gate.set()
+        await asyncio.wait([first])
+        with pytest.raises(Internal):
+            await second
+
+
+# --- turns whose tasks end in other ways -----------------------------------------------------------------------------
+
+
+class Leaving:
+    """An upstream that ends its task instead of its answer."""
+
+    model = "m"
+
+    def __init__(self, error: BaseException) -> None:
+        self.error: BaseException | None = error
+
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        on_text("half")
+        await asyncio.sleep(0)
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return Ending("stop")
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), ZeroDivisionError(), GeneratorExit(), UpstreamError()])
+async def test_whatever_ends_a_turns_task_its_turn_ends(error: BaseException) -> None:
+    """A cancellation that nobody asked for ended the task and not the turn: no `done`, and the session waited."""
+    async with hub_of(upstream=Leaving(error)) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ask(hub, ear, "waits")
+        first, second = await ear.done(1), await ear.done(2)
+
+    assert (first.reason, ear.answer("t1"), second.reason) == ("error", "half", "stop")
+
+
+async def test_a_failure_of_the_store_is_no_fault_of_the_turn() -> None:
+    """It is foreseen: one line says that the store failed, and none has a traceback of the turn."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        store.gate.clear()
+        with capture_logs() as lines:
+            asking = asyncio.gather(
+                *[hub.command(ANONYMOUS, ear.session, Ask(f"{number}?")) for number in range(3)], return_exceptions=True
+            )
+            await rounds()
+            store.break_down()
+            store.gate.set()
+            outcomes = await asking
+            await rounds()
+        store.mend()
+        await assert_answers(hub, ear)
+
+    assert any(isinstance(outcome, StoreError) for outcome in outcomes)
+    events = {str(line["event"]) for line in lines}
+    assert "store_failed" in events
+    assert "turn_failed" not in events
+
+
+# --- forgetting ------------------------------------------------------------------------------------------------------
+
+
+class Stubborn(FragileStore):
+    """A store that can't delete, for a while."""
+
+    stubborn = True
+
+    async def forget(self, session: str) -> None:
+        if self.stubborn:
+            raise StoreError
+        await super().forget(session)
+
+
+async def test_a_session_that_cannot_be_forgotten_is_as_it_was() -> None:
+    """Its readers read on, it takes questions, and a later attempt works."""
+    store = Stubborn()
+    async with hub_of(store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await assert_answers(hub, ear)
+        with pytest.raises(StoreError):
+            await hub.command(ANONYMOUS, ear.session, Forget())
+        await assert_answers(hub, ear)
+        store.stubborn = False
+        await hub.command(ANONYMOUS, ear.session, Forget())
+        await assert_answers(hub, other)
+
+    assert ear.codes == ["session_not_found"]
+
+
+async def test_an_end_that_is_still_to_be_stored_leaves_with_its_session() -> None:
+    """It made every later batch of every session fail, until a restart."""
+    store = FragileStore()
+    gate = asyncio.Event()
+    async with hub_of(["a", gate, "b"], store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await ask(hub, ear)
+        await ear.heard("a")
+        store.break_down()
+        gate.set()
+        await ear.done()
+        assert owner_of(hub, ear).unstored
+        store.mend()
+        await hub.command(ANONYMOUS, ear.session, Forget())
+        await assert_answers(hub, other)
+        await assert_answers(hub, other)
+
+
+async def test_who_opens_a_session_while_it_is_deleted_does_not_get_it() -> None:
+    """Neither before nor after: it was attached, and each later event of it failed."""
+
+    class Slow(FragileStore):
+        async def forget(self, session: str) -> None:
+            await rounds(5)
+            await super().forget(session)
+            await rounds(5)
+
+    async with hub_of(store=Slow(), policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        await assert_answers(hub, ear)
+        hub.detach(ear.topic, ear)
+        await rounds()
+        forgetting = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Forget()))
+        opened: list[Ear] = []
+        codes: list[str] = []
+        while not forgetting.done():
+            try:
+                opened.append(listen(hub, await hub.open(ANONYMOUS, ear.session)))
+            except AskbotError as error:
+                codes.append(error.code)
+            await asyncio.sleep(0)
+        await forgetting
+        assert all(each.codes == ["session_not_found"] for each in opened)
+        assert hub.sessions == 0
+        await assert_answers(hub, listen(hub))
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_ids_of_questions_are_counted_and_their_texts_are_not_kept() -> None:
+    """256 ids of questions of 100 KB were 26 MB that no book knew of."""
+    async with hub_of(policy=Policy(max_question=10**6)) as hub:
+        ear = listen(hub)
+        for number in range(20):
+            await ask(hub, ear, f"{number}" * 50_000, id=f"q{number}")
+            await ear.done(number + 1)
+        state = owner_of(hub, ear).state
+        known = dict(state.asked)
+        state.context = None
+
+        assert state.weight >= 20 * 250
+        assert all(isinstance(value, int) for each in known.values() for value in each)
+
+
+async def test_what_rests_is_weighed_again_before_it_has_to_go() -> None:
+    """The store takes from a log what it has; a session that was heavy when it came to rest may be light by now."""
+    async with hub_of(policy=Policy(memory=250_000)) as hub:
+        heavy = listen(hub)
+        await ask(hub, heavy, "x" * 7000)
+        await heavy.done()
+        await rounds()
+        for _ in range(6):
+            await ask(hub, heavy, "x" * 7000)
+            await heavy.done(len(heavy.dones) + 1)
+        hub.detach(heavy.topic, heavy)
+        await rounds()
+        heavy.topic.log.drop(keep=100, until=heavy.topic.log.head)  # as the store does it
+        others = [listen(hub) for _ in range(3)]
+        for other in others:
+            await ask(hub, other, "y" * 4000)
+            await other.done()
+            hub.detach(other.topic, other)
+        await rounds()
+
+        assert await hub.open(ANONYMOUS, heavy.session) is heavy.topic

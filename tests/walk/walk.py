@@ -1,0 +1,295 @@
+"""Walk: users who ask and forget, a provider with its moods, and a saboteur; and what must hold whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Retry, WhenBusy
+from askbot_ws.core.principal import ANONYMOUS
+from askbot_ws.core.prompt import Prompt
+from askbot_ws.errors import (
+    AskbotError,
+    Busy,
+    Internal,
+    Overloaded,
+    QueueFull,
+    SessionNotFound,
+    StoreError,
+    TurnNotFound,
+    UpstreamUnavailable,
+)
+from askbot_ws.events import Usage
+from askbot_ws.hub import Hub, Policy
+from askbot_ws.store.sqlite.check import check
+from askbot_ws.store.sqlite.store import SQLiteStore
+from askbot_ws.upstream import Ending
+
+from .faults import Disk, Neighbour, on_disk
+from .witness import Witness
+
+USERS = 6
+REFUSALS = (Busy, QueueFull, Overloaded, TurnNotFound, StoreError, SessionNotFound, Internal)
+WORDS = ("so ", "far", "é", "\U0001f600 ", "x" * 300, "\n", "\ud83d", "\ude00", "")
+
+
+class Moody:
+    """An upstream that answers, fails, says nonsense, cancels itself, or goes on until it is stopped."""
+
+    model = "moody"
+
+    def __init__(self, rng: Random) -> None:
+        self.asked: Counter[str] = Counter()
+        self._rng = rng
+
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        rng = self._rng
+        self.asked[prompt.messages[-1].text] += 1
+        for _ in range(rng.choice((0, 1, 3, 10, 40, 200))):
+            on_text(rng.choice(WORDS))
+            if rng.random() < 0.7:
+                await asyncio.sleep(rng.choice((0, 0, 0, 0.001, 0.01)))
+        match rng.randrange(12):
+            case 0:
+                raise UpstreamUnavailable("gone: \ud800")
+            case 1:
+                raise ValueError("a fault of the function's")
+            case 2:
+                raise asyncio.CancelledError
+            case 3:
+                return Ending("stop", model="m\ud800" * 1000)
+            case 4:
+                await asyncio.sleep(30)
+                return Ending("length")
+            case _:
+                return Ending("stop", usage=Usage(input_tokens=1, output_tokens=2))
+
+
+class Walk:
+    """One store, the servers that use it one after the other, and all that was shown."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.rng = Random(seed)
+        self.path = folder / "walk.db"
+        self.disk = Disk(self.rng)
+        self.upstream = Moody(self.rng)
+        self.witnesses: dict[str, Witness] = {}
+        self.forgotten: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        self._fsync = self.rng.random() < 0.5
+        self._wall = 1_700_000_000.0
+        self._store: SQLiteStore
+        self._hub: Hub
+        self._up = asyncio.Event()  # a server runs
+        self._numbers = iter(range(1_000_000_000))
+
+    # --- the course --------------------------------------------------------------------------------------------------
+
+    async def run(self, seconds: float) -> None:
+        """Walk, then let everything come to rest and look at all of it."""
+        until = time.monotonic() + seconds
+        with on_disk(self.disk):
+            await self._start()
+            users = [asyncio.create_task(self._user(until)) for _ in range(USERS)]
+            await self._sabotage(until)
+            await asyncio.gather(*users)
+            self.disk.chances.clear()
+            await self._restart(crash=False)
+            await self._look_at_all()
+            await self._stop(crash=False)
+        report = check(self.path)
+        assert report.faults == [], report.faults
+
+    async def _start(self) -> None:
+        self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_s=0.05)
+        policy = Policy(memory=self.rng.choice((0, 20_000, 10**6)), max_waiting=3)
+        self._hub = Hub(self._store, self.upstream, policy, wall=lambda: self._wall)
+        await self._hub.__aenter__()
+        self._up.set()
+
+    async def _stop(self, *, crash: bool) -> None:
+        self._up.clear()
+        if crash:
+            await self._store.abandon()  # what is in memory is gone; the hub's tasks find a store that takes nothing
+            self._hub.refuse()
+            with suppress(StoreError):
+                await self._hub.stop()
+        await self._hub.__aexit__()
+        for witness in self.witnesses.values():
+            witness.topic = None
+
+    async def _restart(self, *, crash: bool) -> None:
+        self.counts["crashes" if crash else "restarts"] += 1
+        chances, self.disk.chances = self.disk.chances, {}
+        await self._stop(crash=crash)
+        await self._start()
+        self.disk.chances = chances
+
+    # --- the saboteur ------------------------------------------------------------------------------------------------
+
+    async def _sabotage(self, until: float) -> None:
+        rng = self.rng
+        while time.monotonic() < until:
+            await asyncio.sleep(rng.choice((0.01, 0.05, 0.2)))
+            match rng.randrange(10):
+                case 0 | 1:
+                    self.disk.chances = {
+                        name: rng.choice((0.0, 0.05, 0.5, 1.0)) for name in ("write", "short", "ftruncate", "sync")
+                    }
+                case 2 | 3 | 4:
+                    self.disk.chances = {}
+                case 5 | 6:
+                    await self._neighbour(rng.choice((0.01, 0.1, 0.3)))
+                case 7:
+                    self._wall += rng.choice((-40, 40)) * 86400.0
+                    with suppress(StoreError):
+                        self.counts["swept"] += await self._store.sweep(idle=30 * 86400.0)
+                case 8:
+                    await self._restart(crash=True)
+                case _:
+                    await self._restart(crash=False)
+        self.disk.chances = {}
+
+    async def _neighbour(self, seconds: float) -> None:
+        neighbour = Neighbour(self.path)
+        if self.rng.random() < 0.5 or not neighbour.lock():
+            neighbour.read()
+        await asyncio.sleep(seconds)
+        neighbour.stop()
+        neighbour.close()
+        self.counts["neighbours"] += 1
+
+    # --- the users ---------------------------------------------------------------------------------------------------
+
+    async def _user(self, until: float) -> None:
+        mine: list[str] = []
+        while time.monotonic() < until:
+            await self._up.wait()
+            with suppress(*REFUSALS):
+                await self._act(mine)
+            await asyncio.sleep(self.rng.choice((0, 0, 0.002, 0.02)))
+
+    async def _act(self, mine: list[str]) -> None:
+        rng = self.rng
+        if not mine or (rng.random() < 0.05 and len(mine) < 10):
+            topic = self._hub.create(ANONYMOUS)
+            witness = self.witnesses[topic.session] = Witness(topic.session)
+            witness.topic = topic
+            self._hub.attach(topic, witness)
+            await self._hub.command(ANONYMOUS, topic.session, Ask(self._text(), id="first"))
+            mine.append(topic.session)
+            return
+        session = rng.choice(mine)
+        match rng.randrange(12):
+            case 0:
+                self._leave(session)
+            case 1 | 2 | 3:
+                await self._read(session)
+            case 4 if rng.random() < 0.3:
+                await self._forget(session)
+                mine.remove(session)
+            case _:
+                await self._hub.command(ANONYMOUS, session, self._command(session))
+                self.counts["commands"] += 1
+
+    def _text(self) -> str:
+        return f"question {next(self._numbers)}?"
+
+    def _command(self, session: str) -> Command:
+        rng, turns = self.rng, [*self.witnesses[session].questions] or ["t1"]
+        busy: WhenBusy = rng.choice(("queue", "queue", "reject", "replace"))
+        match rng.randrange(8):
+            case 0:
+                return Cancel(rng.choice([None, *turns[-3:]]))
+            case 1:
+                return Retry(rng.choice([None, *turns[-3:]]))
+            case 2:
+                return Edit(rng.choice(turns[-3:]), self._text())
+            case _:
+                return Ask(self._text(), id=f"q{next(self._numbers)}", when_busy=busy)
+
+    def _leave(self, session: str) -> None:
+        witness = self.witnesses[session]
+        if witness.topic is not None:
+            self._hub.detach(witness.topic, witness)
+            witness.topic = None
+
+    async def _read(self, session: str) -> None:
+        """Read on from where the witness is, or all of it again."""
+        witness, hub = self.witnesses[session], self._hub
+        self._leave(session)
+        topic = await hub.open(ANONYMOUS, session)
+        await self._catch_up(witness, after=self.rng.choice((0, witness.seq)))
+        if witness.topic is None and hub is self._hub and self._up.is_set() and witness.seq == topic.log.head:
+            topic = await hub.open(ANONYMOUS, session)
+            if witness.seq == topic.log.head and hub is self._hub and witness.topic is None:
+                witness.topic = topic
+                hub.attach(topic, witness)
+
+    async def _catch_up(self, witness: Witness, *, after: int) -> None:
+        while events := await self._store.read(witness.session, after=after, limit=1 << 14):
+            after = events[-1].seq
+            witness.take(events)
+
+    async def _forget(self, session: str) -> None:
+        with suppress(SessionNotFound):  # it may have been empty
+            await self._hub.command(ANONYMOUS, session, Forget())
+        self.forgotten.add(session)
+        self.counts["forgotten"] += 1
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+
+    async def _look_at_all(self) -> None:
+        """Once nothing is broken any more: nothing hangs, nothing is lost, nothing was asked twice."""
+        for session, witness in self.witnesses.items():
+            if session in self.forgotten:
+                await self._gone(session)
+                continue
+            try:
+                topic = await self._hub.open(ANONYMOUS, session)
+            except SessionNotFound:
+                assert witness.seq == 0, f"{session} is gone, and {witness.seq} was shown"
+                continue
+            async with asyncio.timeout(20):
+                while self._hub.is_busy(session):  # noqa: ASYNC110 - nothing tells us
+                    await asyncio.sleep(0.01)
+            again = Witness(session)
+            await self._catch_up(again, after=0)
+            assert again.seq == topic.log.head >= witness.seq, f"{session}: {witness.seq} was shown, of {again.seq}"
+            await self._catch_up(witness, after=0)
+            assert again.open_turns == set(), f"{session}: turns without an end: {again.open_turns}"
+            ids = Counter(question.id for question in again.questions.values() if question.id)
+            assert not ids or max(ids.values()) == 1, f"{session}: asked twice: {ids}"
+            for text, turns in Counter(question.text for question in again.questions.values()).items():
+                assert self.upstream.asked[text] <= turns, f"{session}: the provider was asked {text!r} twice"
+        await self._answers()
+
+    async def _gone(self, session: str) -> None:
+        with suppress(SessionNotFound):
+            await self._hub.open(ANONYMOUS, session)
+            raise AssertionError(f"{session} was forgotten, and is here again")
+
+    async def _answers(self) -> None:
+        """It still answers, in a new session."""
+        topic = self._hub.create(ANONYMOUS)
+        witness = Witness(topic.session)
+        self._hub.attach(topic, witness)
+        await self._hub.command(ANONYMOUS, topic.session, Ask("Still there?"))
+        await self._hub.command(ANONYMOUS, topic.session, Ask("And now?", when_busy="replace"))
+        assert len(witness.questions) == 2
+        with suppress(AskbotError):
+            await self._hub.command(ANONYMOUS, topic.session, Cancel())

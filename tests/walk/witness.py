@@ -1,0 +1,86 @@
+"""Witness: what the readers of one session were shown, over all their readings, and whether it keeps the promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from askbot_ws.core.log import cut
+from askbot_ws.errors import AskbotError
+from askbot_ws.events import Done, Event, Question, Token
+from askbot_ws.hub import Topic
+
+
+def shorten(token: Token, seq: int) -> Token:
+    """The part of a slice up to a place."""
+    return replace(token, seq=seq, text=token.text[: seq - token.start])
+
+
+class Witness:
+    """A reader that never forgets. It is a cursor too: it may leave, and reads on from where it was."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.topic: Topic | None = None  # where it reads
+        self.seq = 0
+        self.questions: dict[str, Question] = {}
+        self.answers: dict[str, str] = {}
+        self.dones: dict[str, Done] = {}
+        self.gone: str | None = None  # the code with which its reading was ended
+        self._points: list[tuple[str, str]] = []  # what was shown at each place: its turn, and the code point or type
+
+    # --- as a reader -------------------------------------------------------------------------------------------------
+
+    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        assert len(events) == len(frames)
+        self.take(events)
+
+    def closed(self, error: AskbotError) -> None:
+        self.gone, self.topic = error.code, None
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Be shown events; those that were shown before are held against what was shown then."""
+        for event in events:
+            assert event.start <= self.seq, f"{self.session}: a gap: at {self.seq}, shown {event}"
+            if event.seq <= self.seq:
+                self.same(event)
+            elif isinstance(event, Token) and event.start < self.seq:
+                self.same(shorten(event, self.seq))
+                self._new(cut(event, after=self.seq))
+            else:
+                self._new(event)
+
+    def _new(self, event: Event) -> None:
+        self.seq = event.seq
+        match event:
+            case Question():
+                assert event.turn not in self.questions, "a turn begins once"
+                self.questions[event.turn] = event
+                self.answers[event.turn] = ""
+                self._points.append((event.turn, "question"))
+            case Token():
+                assert event.turn not in self.dones, "text after the end"
+                self.answers[event.turn] += event.text
+                self._points += [(event.turn, point) for point in event.text]
+            case Done():
+                assert event.turn not in self.dones, "one end a turn"
+                self.dones[event.turn] = event
+                answer = self.answers[event.turn]
+                proof = (len(answer), sha256(answer.encode()).hexdigest())
+                assert (event.check.chars, event.check.sha256) == proof, "the answer is not what was given"
+                self._points.append((event.turn, "done"))
+
+    def same(self, event: Event) -> None:
+        """What was shown once is the same for ever; but an end that could not be stored may have become another."""
+        shown = self._points[event.start : event.seq]
+        match event:
+            case Token():
+                assert shown == [(event.turn, point) for point in event.text], f"{self.session}: text has changed"
+            case _:
+                assert shown == [(event.turn, event.type)], f"{self.session}: at {event.seq} was {shown}, is {event}"
+
+    @property
+    def open_turns(self) -> set[str]:
+        """Turns without an end."""
+        return self.questions.keys() - self.dones.keys()
