@@ -177,7 +177,7 @@ async def test_a_session_in_which_a_fault_of_ours_comes_up_is_opened_anew(
 
 
 async def test_a_writer_that_has_lost_its_place_is_replaced() -> None:
-    """Somebody else has appended to the log, or ours believes that it is elsewhere: it is opened anew, from the store."""
+    """Somebody else has appended, or ours believes that the log is elsewhere: it is opened anew, from the store."""
     store = FragileStore()
     async with hub_of(store=store) as hub:
         ear = listen(hub, store=store)
