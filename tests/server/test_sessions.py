@@ -73,6 +73,7 @@ async def test_another_log_than_the_one_that_the_client_knows_is_replayed() -> N
             other.story = Story(session=first["session"])
             ready = await attach(other, session=first["session"], after=head, log="another", id="a")
             assert ready["from"] == 0
+            await other.until(lambda frame: frame.get("seq") == head)
             other.story = Story(session=first["session"], head=head)
             ready = await attach(other, session=first["session"], after=head, log=first["log"])
             assert ready["from"] == head
