@@ -414,6 +414,15 @@ async def test_a_server_that_names_no_model_makes_the_setting_needed(opened: Ope
     assert "ASKBOT_MODEL" in error.message
 
 
+@pytest.mark.parametrize("name", ["", None, 7, {"id": "m"}, "m" * 201])
+async def test_what_a_server_lists_is_a_name_or_there_is_none(opened: Opener, name: Any) -> None:
+    """It would be in each frame that names the model, and in each request."""
+    async with Provider(models=[name]) as provider:
+        upstream = await opened(base_url=provider.url, model=None)
+
+    assert upstream.model == "unknown"
+
+
 async def test_a_server_that_starts_later_is_asked_for_its_model_then(opened: Opener) -> None:
     """`open` does not need the provider; the first question does."""
     async with Provider() as early:

@@ -17,7 +17,7 @@ import structlog
 
 from ..core.prompt import Prompt
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
-from . import Ending
+from . import Ending, model_name
 from .exchange import Response
 from .faults import ProviderError, broken, may_help, of_response
 from .sse import BLANK, Decoder
@@ -252,7 +252,11 @@ class OpenAIUpstream:
         if self._model is None:
             try:
                 listed = await self._models()
-                self._model = str(orjson.loads(listed.body)["data"][0]["id"])
+                first: object = orjson.loads(listed.body)["data"][0]["id"]
+                self._model = model_name(first)
+                if self._model != first:  # cut, it would be another one's name
+                    self._model = None
+                    raise ValueError("not a model's name")
             except (UpstreamError, LookupError, TypeError, ValueError) as error:
                 log.info("upstream_model_unknown", error=type(error).__name__)
 
