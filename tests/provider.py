@@ -296,6 +296,10 @@ class Wire(asyncio.Protocol):
         """FIN."""
         self._transport.close()
 
+    def shut_down(self) -> None:
+        """FIN, before this returns."""
+        self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
