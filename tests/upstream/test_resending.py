@@ -114,8 +114,8 @@ def _a_short_moment(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore
 @pytest.mark.parametrize("transport", ["direct", "openai"])
 async def test_without_retries_a_request_is_sent_once(
     step: Step,
-    kept: bool,
-    transport: Literal["direct", "openai"],  # noqa: FBT001
+    kept: bool,  # noqa: FBT001
+    transport: Literal["direct", "openai"],
 ) -> None:
     """Whatever becomes of its connection, also where nobody has read it: that can't be known."""
     before: list[Step] = ["answer"] if kept else []
