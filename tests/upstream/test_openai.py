@@ -486,6 +486,12 @@ async def test_an_address_that_is_none_is_said_at_the_start(url: str) -> None:
         await OpenAIUpstream(base_url=url, api_key="k", model="m").open()
 
 
+async def test_a_model_whose_name_is_not_utf_8_is_said_at_the_start() -> None:
+    """As the environment gives such bytes: no frame could say it."""
+    with pytest.raises(ConfigError, match="ASKBOT_MODEL"):
+        await OpenAIUpstream(base_url="http://127.0.0.1:9/v1", api_key="k", model="m\udcff").open()
+
+
 async def test_openai_itself_has_a_default_model_and_its_own_name_for_max_tokens() -> None:
     """No request is made to find that out."""
     upstream = OpenAIUpstream(api_key="k", max_tokens=7)

@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from ..core.prompt import Prompt
+from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from . import Ending, model_name
 from .exchange import Response, is_stale
@@ -133,6 +134,8 @@ class OpenAIUpstream:
         """Read the configuration. Raises `ConfigError` where it can never work; the provider may be down."""
         from . import sdk  # noqa: PLC0415  most of a second: not for those who only want --help
 
+        if self._model and well_formed(self._model, limit=len(self._model)) != self._model:
+            raise ConfigError(f"ASKBOT_MODEL: {self._model!r} is not UTF-8.")
         client = sdk.client(
             base_url=self._base_url, api_key=self._api_key, headers=self._headers, patience=self._patience
         )
