@@ -5,8 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from .process import ProviderProcess, provider_process
+from .seeds import CHOSEN
+
+settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples each time
+settings.register_profile("nightly", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile("fixed" if CHOSEN is None else "nightly")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One seed for all that draws, Hypothesis too."""
+    if CHOSEN is not None and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = CHOSEN
+
+
+def pytest_report_header() -> str:
+    """With which seeds it runs."""
+    return "seeds: fixed" if CHOSEN is None else f"seed: {CHOSEN} (again: ASKBOT_TEST_SEED={CHOSEN})"
 
 
 @pytest.fixture(scope="session")

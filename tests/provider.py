@@ -12,6 +12,7 @@ front door. What any other message gets is an echo. Directives are words `name` 
     finish:REASON  no-finish  no-done  linger                       how it ends (`linger`: the body doesn't)
     status:N [code:C] [retry-after:S] [say:TEXT]  context           an answer that is not 200
     hangup  slow-headers:S                                          before there is an answer
+    oddities                                                        a model's name and a usage that make no sense
     times:N                                                         all of this only for the first N such requests
     bytes:N  crlf  framing:chunked|length|close  note:ANY           how bytes travel; nothing
 """
@@ -36,7 +37,7 @@ from typing import Any, Self
 from httptools import HttpRequestParser
 
 _WORDS = """say tokens burst empty whitespace surrogates refusal reasoning rate stall cut malformed error code after
-finish no-finish no-done linger status retry-after context hangup slow-headers times bytes crlf framing note"""
+finish no-finish no-done linger status retry-after context hangup slow-headers oddities times bytes crlf framing note"""
 DIRECTIVES = frozenset(_WORDS.split())
 MODEL = "scripted-1"
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
@@ -168,6 +169,10 @@ class Stream:
         self.kind = "refusal" if "refusal" in script else "content"
         frame = {"id": f"chatcmpl-{id(seen):x}", "object": "chat.completion.chunk", "created": int(time.time())}
         self.frame = frame | {"model": seen.body.get("model", MODEL), "system_fingerprint": "fp_0123456789"}
+        self.usage = _usage(seen, pieces)
+        if "oddities" in script:
+            self.frame["model"] = "m\ud800"
+            self.usage = {"prompt_tokens": -1, "completion_tokens": 2**60}
 
     async def run(self) -> None:
         """Say it all, or as much as the script lets it."""
@@ -184,7 +189,7 @@ class Stream:
             await asyncio.Event().wait()
         options: dict[str, Any] = self.seen.body.get("stream_options") or {}
         if options.get("include_usage"):
-            await wire.send(self._event(self.frame | {"choices": [], "usage": _usage(self.seen, self.pieces)}))
+            await wire.send(self._event(self.frame | {"choices": [], "usage": self.usage}))
         if "no-done" not in script:
             await wire.send(f"data: [DONE]{self.end}".encode())
         wire.end()
@@ -295,6 +300,10 @@ class Wire(asyncio.Protocol):
     def close(self) -> None:
         """FIN."""
         self._transport.close()
+
+    def shut_down(self) -> None:
+        """FIN, before this returns."""
+        self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def abort(self) -> None:
         """Close at once."""

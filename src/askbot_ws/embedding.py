@@ -16,6 +16,7 @@ from .errors import ConfigError
 from .logs import lend
 from .server.app import Server, running
 from .upstream import Upstream
+from .upstream.checked import CheckedUpstream
 from .upstream.choose import Chosen, choose
 from .upstream.function import Function, FunctionUpstream, Messages
 
@@ -57,7 +58,7 @@ async def serve(answer: Answer | Upstream | None = None, /, **settings: object) 
 
 def _upstream(answer: Answer | Upstream, settings: Settings) -> Upstream:
     if not callable(answer):
-        return answer
+        return CheckedUpstream(answer)
     if not inspect.isasyncgenfunction(answer):
         raise ConfigError(f"askbot can't start: {answer!r} is not an async generator function (async def with yield).")
     return _Given(answer, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -113,6 +114,18 @@ def test_a_half_waits_for_the_other() -> None:
     turn = turn_in(State.ANSWERING)
 
     assert [turn.text(piece, now=13.0) for piece in ("\ud83d", "", "\ude42")] == ["", "", "🙂"]
+
+
+@pytest.mark.parametrize("piece", [b"bytes", b"\xff", bytearray(b"bytes"), 7, ["text"]])
+def test_what_is_no_text_changes_nothing(piece: Any) -> None:
+    """An upstream of somebody's own may give anything: the proof stays that of the text."""
+    turn = Turn(1, "why?", asked=0.0)
+    turn.start(now=1.0)
+    turn.text("so far", 2.0)
+    with pytest.raises((AttributeError, TypeError)):
+        turn.text(piece, 3.0)
+
+    assert turn.check() == proof(b"so far", chars=6)
 
 
 @given(text=texts, data=st.data())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +169,77 @@ async def test_a_provider_that_is_away_is_told_and_comes_back(tmp_path: Path, pr
     with askbot(tmp_path, upstream=provider.url) as server:
         async with reading(server.url, reader.story) as reader:
             assert (await reader.answer("say:Here I am.")).answer == "Here I am."
+
+
+async def test_a_name_and_a_usage_that_no_log_can_keep_cost_nobody_anything(
+    server: Askbot, provider: ProviderProcess
+) -> None:
+    """A lone surrogate in the model's name, a negative usage and one beyond 2**53: the answer ends well without."""
+    async with reading(server.url) as other:
+        async with reading(server.url) as reader:
+            turn = await reader.answer("oddities say:All the same.")
+            assert turn.done
+            assert (turn.reason, turn.answer, turn.done["usage"]) == ("stop", "All the same.", None)
+            assert turn.done["model"] == "m\ufffd"
+            assert (await reader.answer("say:And after?")).answer == "And after?"
+        assert (await other.answer("say:And another?")).answer == "And another?"
+
+
+# --- a user's function -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unruly(tmp_path: Path) -> Iterator[Askbot]:
+    """A server with a function that does what it must not."""
+    shutil.copy(Path(__file__).with_name("unruly.py"), tmp_path)
+    with askbot(tmp_path, "--upstream", "unruly:answer", "--drain", "1s", upstream="http://127.0.0.1:9/v1") as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        ("raise a cancellation", "upstream_unavailable"),
+        ("cancel yourself", "upstream_unavailable"),
+        ("cancel a task of yours", "upstream_unavailable"),
+        ("leave the generator", "upstream_unavailable"),
+        ("leave the program", "upstream_unavailable"),
+        ("interrupt the program", "upstream_unavailable"),
+        ("yield bytes", "upstream_unavailable"),
+        ("complain", "upstream_rate_limited"),
+    ],
+)
+async def test_whatever_a_function_does_its_turn_ends_and_the_session_goes_on(
+    unruly: Askbot, act: str, code: str
+) -> None:
+    """With `done`, reason `error` and the text so far; other sessions, and the server, notice nothing."""
+    async with reading(unruly.url) as reader, reading(unruly.url) as other:
+        turn = await reader.answer(act, limit=10)
+        assert turn.done
+        assert (turn.reason, turn.done["error"]["code"], turn.answer) == ("error", code, "Well, ")
+        assert (await reader.answer("fine", limit=10)).answer == "Well, fine"
+        assert (await other.answer("fine", limit=10)).answer == "Well, fine"
+
+    unruly.signal(signal.SIGTERM)
+    assert await unruly.ended() == 0
+    assert not [line for line in unruly.lines() if line["level"] == "error"]
+
+
+@pytest.mark.parametrize("act", ["ignore it", "ignore it and talk", "stop badly"])
+async def test_a_function_that_a_cancel_does_not_end_holds_up_neither_its_session_nor_the_drain(
+    unruly: Askbot, act: str
+) -> None:
+    """The turn ends at once; what is asked next is answered within the limit, and the server ends as ever."""
+    async with reading(unruly.url) as reader:
+        await reader.ask(act)
+        await reader.until("token")
+        await reader.send(type="cancel")
+        assert (await reader.until("done", 2))["reason"] == "cancelled"
+        assert (await reader.answer("fine", limit=10)).answer == "Well, fine"
+        await reader.ask(act)
+        await reader.until("token")
+        unruly.signal(signal.SIGTERM)
+        assert await unruly.ended(15) == 0
 
 
 async def test_no_question_and_no_answer_is_in_the_log(server: Askbot) -> None:

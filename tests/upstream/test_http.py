@@ -18,7 +18,7 @@ import uvloop
 
 from askbot_ws.errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
 from askbot_ws.upstream import http
-from askbot_ws.upstream.exchange import Connection, Response, Sink, StaleConnectionError
+from askbot_ws.upstream.exchange import Connection, Response, Sink, is_stale
 from askbot_ws.upstream.http import HttpClient, Request, Url
 from tests.provider import Provider
 
@@ -322,27 +322,52 @@ async def test_only_a_connection_that_lives_is_used_again(client: HttpClient, pr
     assert (await ask(client, provider, "say:a")).status == 200
 
 
-async def test_a_connection_that_was_closed_while_idle_is_not_noticed(client: HttpClient, provider: Provider) -> None:
-    """The server's right; also where its FIN is not here yet when the request goes out."""
+async def test_a_connection_that_was_closed_while_idle_is_not_used(client: HttpClient, provider: Provider) -> None:
+    """The server's right; the end may have been read by the loop or not."""
     await ask(client, provider, "say:a")
-    provider.close_idle()
+    provider.connections[0].shut_down()
     await ask(client, provider, "say:b")
-    await asyncio.sleep(0.01)
-    provider.close_idle()
+    provider.connections[1].shut_down()
     await asyncio.sleep(0.01)
     await ask(client, provider, "say:c")
 
-    assert len(provider.connections) == 3
+    assert [seen.connection for seen in provider.seen] == [0, 1, 2]
 
 
-async def test_a_stale_connection_is_replaced_once(client: HttpClient, provider: Provider) -> None:
-    """Closed on the request, before a byte of an answer: asked again on a fresh one, and not a third time."""
+async def test_a_request_is_sent_once(client: HttpClient, provider: Provider) -> None:
+    """Closed on the request, before a byte of an answer: said so, and whoever asked decides."""
     await ask(client, provider, "say:a")
-    await ask(client, provider, "hangup times:1 say:b")
-    with pytest.raises(UpstreamUnavailable):
+    with pytest.raises(UpstreamUnavailable) as kept:
+        await ask(client, provider, "hangup")
+    with pytest.raises(UpstreamUnavailable) as fresh:
         await ask(client, provider, "hangup")
 
-    assert [seen.connection for seen in provider.seen] == [0, 0, 1, 1, 2]
+    assert (is_stale(kept.value), is_stale(fresh.value)) == (True, False)
+    assert [seen.connection for seen in provider.seen] == [0, 0, 1]
+
+
+async def test_with_a_stale_connection_those_go_that_were_idle_for_longer(
+    client: HttpClient, provider: Provider
+) -> None:
+    """They are no better, and each would cost a try."""
+    await asyncio.gather(*(ask(client, provider, "tokens:3 rate:100") for _ in range(3)))
+    with pytest.raises(UpstreamUnavailable):
+        await ask(client, provider, "hangup")
+    await ask(client, provider, "say:a")
+
+    assert len(provider.connections) == 4
+
+
+async def test_what_closes_because_we_end_is_not_stale(client: HttpClient, provider: Provider) -> None:
+    """Nobody would send that again."""
+    await ask(client, provider, "say:a")
+    task = asyncio.create_task(ask(client, provider, "stall"))
+    await asyncio.sleep(0.01)
+    client.close()
+    with pytest.raises(UpstreamUnavailable) as caught:
+        await task
+
+    assert not is_stale(caught.value)
 
 
 async def test_an_idle_connection_grows_old() -> None:
@@ -552,6 +577,6 @@ async def test_what_arrives_when_nobody_waits_any_more_is_no_fault(crossing: str
 
     assert wire.aborted
     connection.connection_lost(None)
-    expected = asyncio.CancelledError if crossing == "cancel" else StaleConnectionError
+    expected = asyncio.CancelledError if crossing == "cancel" else UpstreamUnavailable
     with pytest.raises(expected):
         await waiting

@@ -414,6 +414,15 @@ async def test_a_server_that_names_no_model_makes_the_setting_needed(opened: Ope
     assert "ASKBOT_MODEL" in error.message
 
 
+@pytest.mark.parametrize("name", ["", None, 7, {"id": "m"}, "m" * 201])
+async def test_what_a_server_lists_is_a_name_or_there_is_none(opened: Opener, name: Any) -> None:
+    """It would be in each frame that names the model, and in each request."""
+    async with Provider(models=[name]) as provider:
+        upstream = await opened(base_url=provider.url, model=None)
+
+    assert upstream.model == "unknown"
+
+
 async def test_a_server_that_starts_later_is_asked_for_its_model_then(opened: Opener) -> None:
     """`open` does not need the provider; the first question does."""
     async with Provider() as early:
@@ -475,6 +484,12 @@ async def test_an_address_that_is_none_is_said_at_the_start(url: str) -> None:
     """With the variable's name."""
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL"):
         await OpenAIUpstream(base_url=url, api_key="k", model="m").open()
+
+
+async def test_a_model_whose_name_is_not_utf_8_is_said_at_the_start() -> None:
+    """As the environment gives such bytes: no frame could say it."""
+    with pytest.raises(ConfigError, match="ASKBOT_MODEL"):
+        await OpenAIUpstream(base_url="http://127.0.0.1:9/v1", api_key="k", model="m\udcff").open()
 
 
 async def test_openai_itself_has_a_default_model_and_its_own_name_for_max_tokens() -> None:

@@ -357,7 +357,35 @@ def test_after_done_nothing_counts() -> None:
     assert decoded(DONE + chunk("late"), chunk("later"))[0] == ""
 
 
-@pytest.mark.parametrize("usage", [[], "many", {"prompt_tokens": 1}, {"prompt_tokens": -1, "completion_tokens": 1}])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        [],
+        "many",
+        {"prompt_tokens": 1},
+        *({"prompt_tokens": count, "completion_tokens": 1} for count in (-1, 2**53, 10**30, True, 1.5, "1", None)),
+        {"prompt_tokens": float("nan"), "completion_tokens": float("inf")},
+    ],
+)
 def test_usage_that_makes_no_sense_is_none(usage: object) -> None:
     """It is not worth an answer."""
     assert decoded(event({"choices": [], "usage": usage}))[1].usage is None
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("m\ud800", "m\ufffd"), ("\ude00m", "\ufffdm"), ("m" * 1000, "m" * 200), (7, None), (["m"], None), ("", None)],
+)
+def test_the_model_is_a_name_that_the_log_can_keep(model: object, expected: str | None) -> None:
+    """One that can't be encoded would stop its session's log."""
+    assert decoded(b"data: " + json.dumps({"model": model, "choices": []}).encode() + b"\n\n")[1].model == expected
+
+
+def test_what_an_error_says_is_well_formed_and_capped() -> None:
+    """It is in the server's log."""
+    said = {"error": {"code": "c\ud800" * 1000, "message": "m\ud800" * 10_000}}
+    error = decoded(b"data: " + json.dumps(said).encode() + b"\n\n")[1].error
+
+    assert error is not None
+    assert len(str(error.__cause__)) == 2000
+    assert str(error.__cause__).encode()

@@ -104,10 +104,10 @@ class Turn:
             piece = self._whole(piece)
             if not piece:
                 return ""
+        self.answer += piece.encode()  # first, or bytes in the place of a text would count in the proof
+        self.chars += len(piece)
         if self.first_token is None:
             self.first_token = now
-        self.chars += len(piece)
-        self.answer += piece.encode()
         return piece
 
     def flush(self, *, now: float) -> str:

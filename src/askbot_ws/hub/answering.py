@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -59,11 +58,6 @@ class Answerer:
             cause = _without(turn.question, error.__cause__)
             log.warning("upstream_failed", session=owner.session, turn=turn.id, code=error.code, cause=cause)
             self.fail(owner, turn, error)
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            log.exception("turn_failed", session=owner.session, turn=turn.id)  # nobody had asked for that
-            self.fail(owner, turn, Internal())
         except Exception as error:  # one of the two edges: a fault in one turn is that turn's
             log.exception("turn_failed", session=owner.session, turn=turn.id)
             self.fail(owner, turn, error if isinstance(error, AskbotError) else Internal())
@@ -131,12 +125,6 @@ class Answerer:
             if not page or not context.older(page, budget=owner.state.window):
                 return context
             before = page[0].from_ + 1
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody has cancelled this task, and not code in it itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _without(question: str, cause: BaseException | None) -> str:

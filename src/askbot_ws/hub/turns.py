@@ -125,8 +125,9 @@ class Turns:
         if not self._tasks:
             self._none_running.set()
         try:
-            if turn is not None and turn.state is not State.ENDED:
-                self._answerer.fail(owner, turn, Internal())  # whatever became of the task, its turn has an end
+            if turn is not None and turn.state is not State.ENDED:  # it was cancelled, and not by us
+                log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_error_of(task))
+                self._answerer.fail(owner, turn, Internal())
             self._start_next(owner)
         except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
             self._on_broken(owner, error)
@@ -159,6 +160,10 @@ class Turns:
             await asyncio.wait_for(self._none_running.wait(), limit)
         except TimeoutError:
             log.warning("turns_still_running", turns=self.running)
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
 
 
 def _log_end(done: Done) -> None:

@@ -8,19 +8,22 @@ any --closed, cancelled, time is up--> closed
 from __future__ import annotations
 
 import asyncio
+import select
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from ..errors import UpstreamStalled, UpstreamUnavailable
+from ..errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
 from .faults import ProviderError, broken
 
 MAX_HEAD = 1 << 16  # bytes
 MAX_FAULT = 1 << 16  # bytes of the body that comes with an error
 FULL = 1 << 16  # bytes of a read that looks as if there were more
 FASTEST = 8 * 2**20  # bytes a second: no model writes so much, and what does must leave time for the others
+AT_ONCE = 1.0  # seconds: a close that crossed the request on its way arrives within a round trip, which is less
 DRAIN = 2.0  # seconds for a body's end to arrive, after all that matters has
 
 Place: TypeAlias = tuple[str, int, bool]  # host, port, TLS
@@ -29,7 +32,16 @@ Sink: TypeAlias = Callable[[bytes], float | None]
 
 
 class StaleConnectionError(Exception):
-    """It was closed before the first byte of a response."""
+    """A kept connection was closed within a second of the request and before a byte of a response came.
+
+    Most likely the other side had closed it before the request arrived, as servers do with idle connections. That is
+    not certain: whoever sends the request again may send it twice.
+    """
+
+
+def is_stale(error: UpstreamError) -> bool:
+    """Whether the request may not have been read: its connection had been kept, and was closed at once."""
+    return isinstance(error.__cause__, StaleConnectionError)
 
 
 @dataclass(slots=True)
@@ -184,7 +196,19 @@ class Keeper(Protocol):
 class Connection(asyncio.Protocol):
     """One socket, one exchange at a time."""
 
-    __slots__ = ("_answer", "_deadline", "_exchange", "_grace", "_keeper", "_loop", "_patience", "_transport", "place")
+    __slots__ = (
+        "_answer",
+        "_deadline",
+        "_exchange",
+        "_grace",
+        "_keeper",
+        "_kept",
+        "_loop",
+        "_patience",
+        "_sent",
+        "_transport",
+        "place",
+    )
 
     def __init__(self, place: Place, keeper: Keeper) -> None:
         self.place = place
@@ -195,21 +219,33 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Response] = self._loop.create_future()
         self._patience = 0.0
         self._grace = False  # all that must come has come: time may run out
+        self._kept = False  # it has carried an exchange before this one
+        self._sent = 0.0  # when the request went out
 
     @property
     def usable(self) -> bool:
         """Whether a request can go out on it now."""
         return self._exchange is None and not self._transport.is_closing()
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has arrived that the loop has not read yet: on an idle connection that is its end."""
+        return not _readable(self._transport.get_extra_info("socket").fileno())
+
     def exchange(self, request: bytes, sink: Sink, patience: float) -> asyncio.Future[Response]:
-        """Send a request. Done when the sink has all it wants; to cancel it closes the connection at once."""
+        """Send a request. Done when the sink has all it wants; to cancel it closes the connection at once.
+
+        Raises `UpstreamUnavailable` where the connection is closed already. The future raises it where the connection
+        is closed before the answer's end, because of a `StaleConnectionError` where that is what happened.
+        """
         if not self.usable:
-            raise StaleConnectionError
+            raise UpstreamUnavailable from ProviderError("the connection was closed before the request")
         self._exchange = Exchange(sink)
         self._answer = self._loop.create_future()
         self._answer.add_done_callback(self._answered)
         self._patience, self._grace = patience, False
         self._deadline.set(patience)
+        self._sent = self._loop.time()
         self._transport.write(request)
         return self._answer
 
@@ -219,6 +255,7 @@ class Connection(asyncio.Protocol):
 
     def keep(self, seconds: float) -> None:
         """Stay open for the next exchange, but not for ever."""
+        self._kept = True
         self._deadline.set(seconds)
 
     def close(self) -> None:
@@ -240,7 +277,7 @@ class Connection(asyncio.Protocol):
         try:
             want = exchange.feed(data)
         except Exception as error:  # noqa: BLE001  the loop would only log it; it belongs to the task that waits
-            self._fail(error)
+            self.fail(error)
             return
         if exchange.ended:
             self._release(exchange)
@@ -260,13 +297,20 @@ class Connection(asyncio.Protocol):
         if exchange is None or self._answer.done():
             return
         if not exchange.started:
-            self._answer.set_exception(StaleConnectionError(exc))
+            self._answer.set_exception(self._unanswered(exc))
         elif exc is None and exchange.at_eof():
             self._answer.set_result(exchange.response)
         else:
             self._answer.set_exception(broken(f"the connection was closed in the middle of the answer ({exc})"))
 
     # --- what follows from it ---
+
+    def _unanswered(self, exc: Exception | None) -> UpstreamUnavailable:
+        text = f"the connection was closed before an answer ({exc})"
+        at_once = self._kept and self._loop.time() - self._sent < AT_ONCE
+        error = UpstreamUnavailable()
+        error.__cause__ = StaleConnectionError(text) if at_once else ProviderError(text)
+        return error
 
     def _read_on(self) -> None:
         if not self._transport.is_closing():
@@ -289,8 +333,9 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
-    def _fail(self, error: Exception) -> None:
-        if not self._answer.done():
+    def fail(self, error: Exception) -> None:
+        """Close it at once; whoever waits for an answer gets the error."""
+        if self._exchange is not None and not self._answer.done():
             self._answer.set_exception(error)
         self.close()
 
@@ -302,4 +347,12 @@ class Connection(asyncio.Protocol):
             self._answer.set_result(exchange.response)
             self.close()
         else:
-            self._fail(UpstreamStalled())
+            self.fail(UpstreamStalled())
+
+
+def _readable(file: int) -> bool:
+    if sys.platform == "win32":
+        return bool(select.select([file], [], [], 0)[0])
+    poll = select.poll()  # select() knows no file above 1,023
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(0))

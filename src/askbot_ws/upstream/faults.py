@@ -13,11 +13,15 @@ from typing import Any, cast
 
 import orjson
 
+from ..core.text import well_formed
 from ..errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 
 BROKEN = "The model's answer broke off."
 BAD_KEY = "The API key was not accepted."
+MAX_MESSAGE = 500  # code points of what a user's code tells a client
 _LONGEST_TEXT = 2_000  # of a provider's words, in the log
+_LONGEST_CODE = 100
+_LONGEST_WAIT = 1e9  # seconds; thirty years
 _TOO_LONG = re.compile(
     r"context.?length|maximum context|context.?size|context.?window|too many (?:input )?tokens|prompt is too long",
     re.IGNORECASE,
@@ -37,10 +41,11 @@ class ProviderError(Exception):
     """What the provider said, in its own words."""
 
     def __init__(self, text: str, *, status: int | None = None, code: str = "") -> None:
-        """`status` is HTTP's, where there was one."""
+        """`status` is HTTP's, where there was one; `text` and `code` are made well-formed and cut."""
+        text = well_formed(text, limit=_LONGEST_TEXT)
         super().__init__(f"{status}: {text}" if status else text)
         self.status = status
-        self.code = code
+        self.code = well_formed(code, limit=_LONGEST_CODE)
 
 
 def broken(detail: str) -> UpstreamUnavailable:
@@ -55,7 +60,7 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes) -> Upstrea
     text = body.decode(errors="replace")
     code, kind, message = _words(_json(body) or text)
     error = _error(status, f"{code} {message}", retry_after=retry_after(headers))
-    error.__cause__ = ProviderError(text[:_LONGEST_TEXT], status=status, code=code or kind)
+    error.__cause__ = ProviderError(text, status=status, code=code or kind)
     return error
 
 
@@ -65,7 +70,35 @@ def of_event(event: Mapping[str, Any]) -> UpstreamError:
     status = int(code) if code.isdecimal() and len(code) == 3 else None
     status = status or _STATUS_OF_TYPE.get(code) or _STATUS_OF_TYPE.get(kind)
     error = _error(status, f"{code} {message}")
-    error.__cause__ = ProviderError(f"{code} {kind} {message}"[:_LONGEST_TEXT], status=status, code=code or kind)
+    error.__cause__ = ProviderError(f"{code} {kind} {message}", status=status, code=code or kind)
+    return error
+
+
+def sound(error: UpstreamError) -> UpstreamError:
+    """An error that somebody else's code raised, as the log can keep it.
+
+    Its class is one of `askbot_ws.errors`: a code of one's own is not passed on. The message is well-formed and has
+    at most 500 code points, `retry_after` is None or finite seconds. An error that had to be changed is the cause of
+    the one that is returned.
+    """
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == UpstreamError.__module__)
+    message: Any = getattr(error, "message", None)
+    wait: Any = getattr(error, "retry_after", None)
+    told = well_formed(message, limit=MAX_MESSAGE) if isinstance(message, str) else None
+    seconds = float(wait) if type(wait) in (int, float) and 0 <= wait <= _LONGEST_WAIT else None
+    if type(error) is kind and (told, seconds) == (message, wait) and printable(error.__cause__) is error.__cause__:
+        return error
+    made: UpstreamError = kind(told, retry_after=seconds)
+    made.__cause__ = printable(error)
+    return made
+
+
+def printable(error: BaseException | None) -> BaseException | None:
+    """The error, if its `repr` can be logged; else one that names its class."""
+    try:
+        repr(error)
+    except Exception as unprintable:  # noqa: BLE001  whatever somebody else's code does
+        return ProviderError(f"{type(error).__name__}, whose repr raises {type(unprintable).__name__}")
     return error
 
 

@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from ..core.prompt import Prompt
+from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamStalled, UpstreamUnavailable
-from . import Ending
+from . import MAX_MODEL, Ending
+from .exchange import Deadline
+from .faults import printable
+from .isolation import isolated
+
+MAX_PIECE = 1 << 20  # code points that the listener gets at once
 
 Messages: TypeAlias = list[dict[str, str]]
 """`{"role": "system" | "user" | "assistant", "content": text}`, oldest first."""
 Pieces: TypeAlias = AsyncGenerator[object, None]  # strings, if the function is what it says
 Function: TypeAlias = Callable[[Messages, dict[str, Any]], Pieces]
 """Takes the messages and the options that the question gives (`model`, `temperature`, `max_tokens`), yields text."""
-_END = object()
 
 
 class FunctionUpstream:
@@ -30,25 +35,42 @@ class FunctionUpstream:
     def __init__(self, path: str, *, stall_timeout: float = 60.0) -> None:
         """`stall_timeout` is how many seconds the function may take for a piece."""
         self._path = path
+        self._model = well_formed(path, limit=MAX_MODEL)
         self._stall_timeout = stall_timeout
         self._function: Function | None = None
 
     @property
     def model(self) -> str:
         """The function's path: what is behind it, only it knows."""
-        return self._path
+        return self._model
 
     async def open(self) -> None:
         """Import the function. Raises `ConfigError` where it is not there, or not what it has to be."""
         self._function = _imported(self._path)
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Run the function. Leaving early closes it, so that its `finally` blocks run."""
-        async with aclosing(self._call(prompt)) as pieces:
-            while (piece := await self._next(pieces)) is not _END:
-                if not isinstance(piece, str):
-                    raise UpstreamUnavailable from TypeError(f"{self._path} yielded {type(piece).__name__}, not str")
-                on_text(piece)
+        """Run the function, in a task of its own. Leaving early closes it, so that its `finally` blocks run.
+
+        Errors of ours pass: a function may say `ContextTooLong`. Whatever else goes wrong in it is
+        `UpstreamUnavailable`.
+        """
+        if self._function is None:
+            raise RuntimeError("the upstream is not open")
+        limit = asyncio.timeout(None)
+        run = _Run(self._function, on_text, patience=self._stall_timeout, on_stall=lambda: limit.reschedule(0))
+        try:
+            async with limit:
+                await isolated(lambda: run.pump(prompt))
+        except UpstreamError:
+            raise
+        except Exception as error:
+            if limit.expired():
+                raise UpstreamStalled from error
+            if run.listener_error is not None:
+                raise run.listener_error from None
+            raise UpstreamUnavailable from printable(error)
+        finally:
+            run.deadline.cancel()
         return Ending("stop")
 
     async def ping(self) -> None:
@@ -57,25 +79,53 @@ class FunctionUpstream:
     async def close(self) -> None:
         """Nothing to end: what the function holds is its own."""
 
-    def _call(self, prompt: Prompt) -> Pieces:
-        if self._function is None:
-            raise RuntimeError("the upstream is not open")
+
+class _Run:
+    """The function at work for one question."""
+
+    __slots__ = ("_function", "_on_text", "_patience", "deadline", "listener_error")
+
+    def __init__(
+        self,
+        function: Function,
+        on_text: Callable[[str], None],
+        *,
+        patience: float,
+        on_stall: Callable[[], None],
+    ) -> None:
+        """`on_stall` is called once no piece has come for `patience` seconds."""
+        self.listener_error: Exception | None = None  # what `on_text` raised: no fault of the function's
+        self.deadline = Deadline(on_stall)
+        self.deadline.set(patience)
+        self._function = function
+        self._on_text = on_text
+        self._patience = patience
+
+    async def pump(self, prompt: Prompt) -> None:
+        """Give the listener what the function yields. Raises what it raises, and `TypeError` for what is no text."""
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
         options = {name: value for name, value in asdict(prompt.options).items() if value is not None}
-        return self._function(messages, options)
+        task = cast(asyncio.Task[None], asyncio.current_task())
+        deadline, patience, time = self.deadline, self._patience, asyncio.get_running_loop().time
+        async with aclosing(self._function(messages, options)) as pieces:
+            async for piece in pieces:
+                if task.cancelling():  # the function has caught it, and goes on
+                    raise asyncio.CancelledError
+                if not isinstance(piece, str):
+                    raise TypeError(f"the function yielded {type(piece).__name__}, not str")
+                deadline.at = time() + patience
+                self._say(piece)
 
-    async def _next(self, pieces: Pieces) -> object:
-        """The next piece, `_END` after the last. Errors of ours pass: a function may say `ContextTooLong`."""
-        limit = asyncio.timeout(self._stall_timeout)
+    def _say(self, piece: str) -> None:
         try:
-            async with limit:
-                return await anext(pieces, _END)
-        except UpstreamError:
-            raise
+            if len(piece) <= MAX_PIECE:
+                self._on_text(piece)
+                return
+            for start in range(0, len(piece), MAX_PIECE):
+                self._on_text(piece[start : start + MAX_PIECE])
         except Exception as error:
-            if limit.expired():
-                raise UpstreamStalled from error
-            raise UpstreamUnavailable from error
+            self.listener_error = error
+            raise
 
 
 def _imported(path: str) -> Function:

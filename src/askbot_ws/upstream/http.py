@@ -14,7 +14,8 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from ..errors import UpstreamUnavailable
-from .exchange import Connection, Place, Response, Sink, StaleConnectionError
+from .exchange import Connection, Place, Response, Sink, is_stale
+from .faults import ProviderError
 
 MAX_IDLE = 1000  # connections that are kept for a place
 MAX_AGE = 30.0  # seconds for which an idle one is kept
@@ -84,23 +85,25 @@ class HttpClient:
         `body` makes what is sent; it is not kept for as long as the answer takes.
 
         `patience` is how many seconds may pass without a byte: UpstreamStalled. Cancelling closes the connection.
+
+        It is sent once. Where a kept connection turns out to be closed (`is_stale`), so are those that have been idle
+        for longer, and the next request goes out on a fresh one.
         """
-        if idle := self._take(request.place):
-            try:
-                return await idle.exchange(request.with_body(body()), sink, patience)
-            except StaleConnectionError:
-                pass  # it was closed before a byte came back: nobody has heard us
-        connection = await self._connect(request.place)
+        connection = self._take(request.place) or await self._connect(request.place)
         try:
             return await connection.exchange(request.with_body(body()), sink, patience)
-        except StaleConnectionError as error:
-            raise UpstreamUnavailable from error
+        except UpstreamUnavailable as error:
+            if is_stale(error):
+                self._close_idle(request.place)
+            raise
 
     def close(self) -> None:
         """Close every connection, the busy ones too."""
         self._idle.clear()
         for connection in list(self._open):
-            connection.close()
+            error = UpstreamUnavailable()
+            error.__cause__ = ProviderError("the server ends")
+            connection.fail(error)
 
     async def _connect(self, place: Place) -> Connection:
         host, port, tls = place
@@ -137,9 +140,14 @@ class HttpClient:
         connections = self._idle.get(place, [])
         while connections:
             connection = connections.pop()
-            if connection.usable:
+            if connection.usable and connection.silent:
                 return connection
+            connection.close()
         return None
+
+    def _close_idle(self, place: Place) -> None:
+        for connection in self._idle.pop(place, []):
+            connection.close()
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:

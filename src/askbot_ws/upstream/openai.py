@@ -16,9 +16,10 @@ import orjson
 import structlog
 
 from ..core.prompt import Prompt
+from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
-from . import Ending
-from .exchange import Response
+from . import Ending, model_name
+from .exchange import Response, is_stale
 from .faults import ProviderError, broken, may_help, of_response
 from .sse import BLANK, Decoder
 from .transport import Direct, Patience, Transport, needs_proxy
@@ -133,6 +134,8 @@ class OpenAIUpstream:
         """Read the configuration. Raises `ConfigError` where it can never work; the provider may be down."""
         from . import sdk  # noqa: PLC0415  most of a second: not for those who only want --help
 
+        if self._model and well_formed(self._model, limit=len(self._model)) != self._model:
+            raise ConfigError(f"ASKBOT_MODEL: {self._model!r} is not UTF-8.")
         client = sdk.client(
             base_url=self._base_url, api_key=self._api_key, headers=self._headers, patience=self._patience
         )
@@ -160,7 +163,11 @@ class OpenAIUpstream:
     # --- a question ---
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Answer. Asks again only before the first text, and only where that may help."""
+        """Answer. Asks again only before the first text, only where that may help, and only as often as `retries` says.
+
+        That holds for a request that nobody may have read, too: where a kept connection was closed at once, it is
+        sent again without a pause, as one of the retries.
+        """
         model = prompt.options.model or self._model or await self._default_model()
         attempt = 0
         while True:
@@ -173,7 +180,7 @@ class OpenAIUpstream:
                     continue
                 return self._refused(response)
             except UpstreamError as error:
-                pause = self._pause(attempt, error.retry_after)
+                pause = 0.0 if is_stale(error) else self._pause(attempt, error.retry_after)
                 if answer.complete:
                     return answer.ending()
                 if answer.began or attempt == self._retries or pause is None or not may_help(error):
@@ -251,8 +258,7 @@ class OpenAIUpstream:
         """Where no model is configured, take the first that the server has. It may be down: then we ask later."""
         if self._model is None:
             try:
-                listed = await self._models()
-                self._model = str(orjson.loads(listed.body)["data"][0]["id"])
+                self._model = _first_of((await self._models()).body)
             except (UpstreamError, LookupError, TypeError, ValueError) as error:
                 log.info("upstream_model_unknown", error=type(error).__name__)
 
@@ -275,3 +281,12 @@ class OpenAIUpstream:
         for secret in self._secrets:
             body = body.replace(secret, b"[key]")  # some servers repeat what they do not accept
         return of_response(response.status, response.headers, body)
+
+
+def _first_of(models: bytes) -> str:
+    """The name of the first model in a list. Raises `LookupError`, `TypeError` or `ValueError` where there is none."""
+    first: object = orjson.loads(models)["data"][0]["id"]
+    name = model_name(first)
+    if name is None or name != first:  # cut, it would be another one's
+        raise ValueError("not a model's name")
+    return name

@@ -6,7 +6,8 @@ Importing it takes most of a second, so this module is imported when an upstream
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 
 import httpx2
 import openai
@@ -66,33 +67,47 @@ class Sdk:
 
     async def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Response:
         """Send JSON; the body of a 200 goes to the sink."""
-        try:
-            response = await self._client.post(
-                path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM}
-            )
-        except openai.APIError as error:
-            return _failed(error)
-        try:
-            await _pump(response, sink)
-        except httpx2.ReadTimeout as error:
-            raise UpstreamStalled from error
-        except httpx2.HTTPError as error:
-            raise broken(f"the connection was closed in the middle of the answer ({error})") from error
-        finally:
-            await response.aclose()
-        return Response(response.status_code, dict(response.headers))
+        with _requested_only():
+            try:
+                response = await self._client.post(
+                    path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM}
+                )
+            except openai.APIError as error:
+                return _failed(error)
+            try:
+                await _pump(response, sink)
+            except httpx2.ReadTimeout as error:
+                raise UpstreamStalled from error
+            except httpx2.HTTPError as error:
+                raise broken(f"the connection was closed in the middle of the answer ({error})") from error
+            finally:
+                await response.aclose()
+            return Response(response.status_code, dict(response.headers))
 
     async def get(self, path: str) -> Response:
         """Fetch something small."""
-        try:
-            response = await self._client.get(path, cast_to=httpx2.Response)
-        except openai.APIError as error:
-            return _failed(error)
-        return Response(response.status_code, dict(response.headers), response.content)
+        with _requested_only():
+            try:
+                response = await self._client.get(path, cast_to=httpx2.Response)
+            except openai.APIError as error:
+                return _failed(error)
+            return Response(response.status_code, dict(response.headers), response.content)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.close()
+
+
+@contextmanager
+def _requested_only() -> Generator[None]:
+    """Take a cancellation that nobody asked this task for as a failure: the package has scopes and tasks of its own."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise UpstreamUnavailable from error
 
 
 async def _pump(response: httpx2.Response, sink: Sink) -> None:

@@ -8,12 +8,13 @@ what is wrong is a fact too, and whatever came before it still counts.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import orjson
 
 from ..errors import UpstreamError
 from ..events import Usage
+from . import Finish, model_name, usage_of
 from .faults import broken, of_event
 
 MAX_EVENT = 1 << 20  # bytes
@@ -24,7 +25,6 @@ _BOM = b"\xef\xbb\xbf"
 _FAILED = {"error", "abort", "insufficient_system_resource"}  # what some servers call a finish
 
 _Json: TypeAlias = Any  # not checked beforehand: a wrong shape shows when it is used
-Finish: TypeAlias = Literal["stop", "length", "refused"]
 
 
 class Decoder:
@@ -76,18 +76,16 @@ class Decoder:
 
     @property
     def model(self) -> str | None:
-        """What the provider calls the model."""
-        return self._model if self._model and isinstance(self._model, str) else None
+        """What the provider calls the model, well-formed and capped."""
+        return model_name(self._model)
 
     @property
     def usage(self) -> Usage | None:
         """What the provider counted, as far as it makes sense."""
         try:
-            counted, made = self._usage["prompt_tokens"], self._usage["completion_tokens"]
+            return usage_of(self._usage["prompt_tokens"], self._usage["completion_tokens"])
         except (LookupError, TypeError):
             return None
-        sound = all(type(count) is int and count >= 0 for count in (counted, made))
-        return Usage(input_tokens=counted, output_tokens=made) if sound else None
 
     def feed(self, data: bytes) -> str:
         """Take a piece of the body. Returns the text of all that it completed."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
-from .exchange import Response, Sink
+from ..errors import UpstreamUnavailable
+from .exchange import Response, Sink, is_stale
 from .http import HttpClient, Request, Url
 
 MAX_BODY = 4 << 20  # bytes of a response that is not a stream
@@ -25,7 +26,7 @@ class Transport(Protocol):
     """A way to a provider. What goes wrong is an `UpstreamError`; a status is not an error here."""
 
     def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Awaitable[Response]:
-        """Send JSON, which is made when it can be sent and not kept; the body of a 200 goes to the sink."""
+        """Send JSON, once; it is made when it can be sent and not kept. The body of a 200 goes to the sink."""
         ...
 
     async def get(self, path: str) -> Response:
@@ -53,7 +54,15 @@ class Direct:
         return self._http.send(request, sink, body=body, patience=self._patience.stall)
 
     async def get(self, path: str) -> Response:
-        """Fetch something small."""
+        """Fetch something small. Asked again where the connection was stale: reading twice changes nothing."""
+        try:
+            return await self._fetch(path)
+        except UpstreamUnavailable as error:
+            if not is_stale(error):
+                raise
+            return await self._fetch(path)
+
+    async def _fetch(self, path: str) -> Response:
         body = bytearray()
 
         def sink(data: bytes) -> float | None:
