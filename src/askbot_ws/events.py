@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, dataclass_transform, get_args
 
 import orjson
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationInfo, WithJsonSchema
@@ -51,6 +51,11 @@ FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnId = Annotated[str, Field(min_length=1, max_length=64)]
 Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
+"""How the turns of this version end."""
+AnyReason = Annotated[
+    str, WithJsonSchema({"anyOf": [{"type": "string", "enum": [*get_args(Reason)]}, {"type": "string"}]})
+]
+"""How a turn ended: a `Reason`, or a word of a later version, which is read as an end like the others."""
 
 
 def _absent(value: object) -> bool:
@@ -98,6 +103,15 @@ class Logged(Record):
 
 
 @record
+class QuestionOptions(Record):
+    """How a question is to be answered, as far as its asker said; the rest is the server's choice."""
+
+    model: Maybe[str] = None
+    temperature: Maybe[float] = None
+    max_tokens: Maybe[int] = None
+
+
+@record
 class Question(Logged):
     """A turn begins. It is also the acknowledgement of an `ask`."""
 
@@ -106,6 +120,7 @@ class Question(Logged):
     text: str
     created: Moment
     replaces: Maybe[TurnId] = None
+    options: Maybe[QuestionOptions] = None
 
 
 @record
@@ -175,7 +190,7 @@ class Done(Logged):
     """A turn has ended."""
 
     type: Literal["done"] = "done"
-    reason: Reason
+    reason: AnyReason
     model: str
     usage: Usage | None
     timing: Timing
@@ -197,8 +212,9 @@ class TurnRecord(Record):
     text: str
     replaces: TurnId | None = None
     created: Moment
+    options: QuestionOptions | None = None
     answer: str
-    reason: Reason | None = None
+    reason: AnyReason | None = None
     model: str | None = None
     usage: Usage | None = None
     timing: Timing | None = None

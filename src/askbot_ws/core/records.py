@@ -32,6 +32,7 @@ def _record(question: Question, tokens: list[Token], dones: list[Done]) -> TurnR
         text=question.text,
         replaces=question.replaces,
         created=question.created,
+        options=question.options,
         answer="".join(token.text for token in tokens),
         reason=done.reason if done else None,
         model=done.model if done else None,

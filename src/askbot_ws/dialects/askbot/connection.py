@@ -133,7 +133,7 @@ class Connection:
             raise SessionNotFound from None
         return await self._hub.open(session)
 
-    async def _attach(self, live: Live, after: int | None, *, resumed: bool) -> None:
+    async def _attach(self, live: Live, after: int | None, *, resumed: bool, id: str | None = None) -> None:
         """Begin to read a session: `ready`, then what follows, with no gap and no overlap."""
         reading = Reading(live, self.socket, self._hub, self._closed)
         self._readings[live.id] = reading
@@ -143,13 +143,13 @@ class Connection:
         except BaseException:
             self._detach(reading)
             raise
-        self._ready(live, start, resumed=resumed)
+        self._ready(live, start, resumed=resumed, id=id)
         reading.begin(start)
 
     async def _newest(self, live: Live) -> int:
         return newest(await self._hub.turns(live, limit=60)) if live.log.head else 0
 
-    def _ready(self, live: Live, start: int, *, resumed: bool) -> None:
+    def _ready(self, live: Live, start: int, *, resumed: bool, id: str | None) -> None:
         self.send(
             Ready(
                 session=live.id,
@@ -160,6 +160,8 @@ class Connection:
                 server=f"askbot-ws/{__version__}",
                 model=self._hub.upstream.model,
                 limits=self._terms.limits,
+                log="log",
+                id=id,
             )
         )
 
@@ -286,7 +288,10 @@ class Connection:
             self._detach(self._readings[frame.session])
         if len(self._readings) >= SESSIONS:
             raise InvalidFrame(f"session: {SESSIONS} are the most on one connection.")
-        await self._attach(await self._open(frame.session), frame.after, resumed=True)
+        if frame.session is None:
+            await self._attach(self._hub.create(), frame.after, resumed=False, id=frame.id)
+        else:
+            await self._attach(await self._open(frame.session), frame.after, resumed=True, id=frame.id)
 
     async def _forget(self, frame: Forget) -> None:
         live = await self._open(frame.session)
