@@ -5,8 +5,11 @@ export type { Turn, View };
 
 export type State = "connecting" | "open" | "waiting" | "closed";
 
+/** How the model is to answer. */
+export type ModelOptions = Partial<Pick<Ask, "model" | "temperature" | "max_tokens">>;
+
 /** What can be said of a question besides its text. */
-export type AskOptions = Partial<Pick<Ask, "model" | "temperature" | "max_tokens" | "when_busy">>;
+export type AskOptions = ModelOptions & Partial<Pick<Ask, "when_busy">>;
 
 /** What the server, or the client itself (`cancelled`, `closed`), refuses. */
 export interface AskbotError extends Error {
@@ -57,10 +60,10 @@ export interface Chat extends EventTarget {
   readonly session: string | null | undefined;
   readonly state: State;
   ask(text: string, options?: AskOptions): Asked;
-  /** Ask a turn's question again; without `turn`, the last one's. */
-  retry(turn?: string): Asked;
-  /** Ask this instead of that turn's question. */
-  edit(turn: string, text: string): Asked;
+  /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
+  retry(turn?: string, options?: ModelOptions): Asked;
+  /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
+  edit(turn: string, text: string, options?: ModelOptions): Asked;
   /** Stop a turn, or by its id a question that is not in the log yet; without `turn`, what runs. */
   cancel(turn?: string): Promise<unknown> | undefined;
   /** Fetch older turns into the view; without `before`, those before the oldest that it has. */

@@ -29,8 +29,8 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
     view: empty,
     session: session ?? stored("getItem"),
     ask: (text, options) => request({ type: "ask", text, ...options }),
-    retry: (turn) => request({ type: "retry", turn }),
-    edit: (turn, text) => request({ type: "edit", turn, text }),
+    retry: (turn, options) => request({ type: "retry", turn, ...options }),
+    edit: (turn, text, options) => request({ type: "edit", turn, text, ...options }),
     forget: () => request({ type: "forget", session: bot.session }),
     history: (range) => request({ type: "history", before: bot.view.turns[0]?.from + 1, limit: 20, ...range }),
     cancel: (turn = bot.view.turns.find(({ status }) => status !== "ended")?.turn) =>
@@ -112,8 +112,11 @@ export function connect({ url = "/v1/chat", session, token, storage, random, pag
     leave();
     const address = new URL(url, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
-    if (bot.session) address.searchParams.set("session", bot.session);
-    if (bot.view.session) address.searchParams.set("after", bot.view.seq);
+    const query = address.searchParams;
+    const { session, seq, log } = bot.view;
+    if (bot.session) query.set("session", bot.session);
+    if (session) query.set("after", seq);
+    if (log) query.set("log", log);
     const mine = (socket = new WebSocket(address.href, token ? ["askbot.v1", "askbot.bearer." + token] : ["askbot.v1"]));
     mine.onmessage = ({ data }) => mine === socket && hear(JSON.parse(data));
     mine.onclose = mine.onerror = ({ code }) => mine === socket && lost(code);

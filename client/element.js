@@ -221,6 +221,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
 
   #article(row) {
     const { question, answer, status, reason, error } = row;
+    const lack = status === "sending" ? status : reason !== "stop" && reason;
     const parts = () => [make("h2", "question"), make("div", "answer"), make("p", "badge"), make("button", "retry", this.#words.retry)];
     const article = this.#articles.get(row.id ?? row.turn) ?? make("article", "turn", ...parts());
     if (article.row === row) return article;
@@ -229,7 +230,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     article.part = `turn ${status}`;
     set(asked, question);
     update(answered, answer);
-    set(badge, (error?.message ?? this.#words[status === "sending" ? status : reason !== "stop" && reason]) || "");
+    set(badge, (error?.message ?? this.#words[lack] ?? lack) || "");
     return article;
   }
 }

@@ -41,7 +41,7 @@ export interface Limits {
   waiting_turns: number;
 }
 
-/** A session is attached; the events after `from` follow. */
+/** A session is attached; the events after `from` follow. `log` names the history that is told: places in another one mean something else. `id` is that of the `attach` that this answers. */
 export interface Ready {
   type: "ready";
   session: string;
@@ -52,6 +52,15 @@ export interface Ready {
   server: string;
   model: string;
   limits: Limits;
+  log: string;
+  id?: string;
+}
+
+/** How a question is to be answered, as far as its asker said; the rest is the server's choice. */
+export interface Options {
+  model?: string;
+  temperature?: number;
+  max_tokens?: number;
 }
 
 /** A turn begins. It is also the acknowledgement of an `ask`. */
@@ -65,6 +74,7 @@ export interface Question {
   /** RFC 3339 */
   created: string;
   replaces?: string;
+  options?: Options;
 }
 
 /** A slice of the answer: one or more of the model's tokens. */
@@ -113,7 +123,7 @@ export interface Done {
   session: string;
   seq: number;
   turn: string;
-  reason: Reason;
+  reason: Reason | (string & {});
   model: string;
   usage: Usage | null;
   timing: Timing;
@@ -141,8 +151,9 @@ export interface Turn {
   replaces: string | null;
   /** RFC 3339 */
   created: string;
+  options: Options | null;
   answer: string;
-  reason: Reason | null;
+  reason: Reason | (string & {}) | null;
   model: string | null;
   usage: Usage | null;
   timing: Timing | null;
@@ -200,21 +211,27 @@ export interface Cancel {
   turn?: string;
 }
 
-/** Ask a turn's question again; without `turn`, the last one's. */
+/** Ask a turn's question again; without `turn`, the last one's. Options that are not given are those it had. */
 export interface Retry {
   type: "retry";
   id?: string;
   session?: string;
   turn?: string;
+  model?: string;
+  temperature?: number;
+  max_tokens?: number;
 }
 
-/** Ask this instead of that turn's question. */
+/** Ask this instead of that turn's question. Options that are not given are those it had. */
 export interface Edit {
   type: "edit";
   id?: string;
   session?: string;
   turn: string;
   text: string;
+  model?: string;
+  temperature?: number;
+  max_tokens?: number;
 }
 
 /** Ask for the turns whose questions stand before the place `before`. */
@@ -227,12 +244,13 @@ export interface HistoryRequest {
   limit?: number;
 }
 
-/** Read a further session on this connection. */
+/** Read a further session on this connection; without `session`, a new one. `log` is what `ready` said of the history in which `after` is a place. */
 export interface Attach {
   type: "attach";
   id?: string;
-  session: string;
+  session?: string;
   after?: number;
+  log?: string;
 }
 
 /** Stop reading a session. */

@@ -1,4 +1,4 @@
-import type { Asked, AskbotError, AskOptions, ConnectOptions, Requested, State } from "./askbot.js";
+import type { Asked, AskbotError, AskOptions, ConnectOptions, ModelOptions, Requested, State } from "./askbot.js";
 import type { History, Limits, ServerFrame } from "./frames.js";
 import type { Row } from "./rows.js";
 
@@ -24,10 +24,10 @@ export interface Askbot {
   ask(text: string, options?: AskOptions): Asked;
   /** Stop the answer that is being written, or take back the question that is not sent yet. */
   stop(): Promise<unknown>;
-  /** Ask a turn's question again; without `turn`, the last one's. */
-  retry(turn?: string): Asked;
-  /** Ask this instead of that turn's question. */
-  edit(turn: string, text: string): Asked;
+  /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
+  retry(turn?: string, options?: ModelOptions): Asked;
+  /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
+  edit(turn: string, text: string, options?: ModelOptions): Asked;
   history(range?: { before?: number; limit?: number }): Requested<History>;
   /** Delete this conversation, everywhere, and begin another. */
   forget(): Requested<void>;

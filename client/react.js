@@ -54,8 +54,8 @@ class Conversation {
   };
 
   ask = (text, options) => this.#request((chat) => chat.ask(text, options));
-  retry = (turn) => this.#request((chat) => chat.retry(turn));
-  edit = (turn, text) => this.#request((chat) => chat.edit(turn, text));
+  retry = (turn, options) => this.#request((chat) => chat.retry(turn, options));
+  edit = (turn, text, options) => this.#request((chat) => chat.edit(turn, text, options));
   forget = () => this.#request((chat) => chat.forget());
   history = (range) => this.#request((chat) => chat.history(range));
   fresh = () => this.#request((chat) => chat.fresh());

@@ -1,4 +1,4 @@
-import type { Check, Failure, Limits, Reason, ServerFrame, Timing, Usage } from "./frames.js";
+import type { Check, Failure, Limits, Options, Reason, ServerFrame, Timing, Usage } from "./frames.js";
 
 export type Status = "waiting" | "answering" | "ended";
 
@@ -9,11 +9,14 @@ export interface Turn {
   readonly question: string;
   readonly answer: string;
   readonly status: Status;
-  readonly reason: Reason | null;
+  /** Null until it has ended; a later version of the server may have other words. */
+  readonly reason: Reason | (string & {}) | null;
   /** RFC 3339 */
   readonly created: string;
   /** The turn that this one is asked instead of. */
   readonly replaces?: string | null;
+  /** How it was to be answered, as far as its asker said. */
+  readonly options?: Options | null;
   /** Its place in the log. */
   readonly from: number;
   readonly seq: number;
@@ -28,6 +31,8 @@ export interface Turn {
 export interface View {
   readonly session: string | null;
   readonly seq: number | null;
+  /** Which history `seq` is a place of; another one was told anew. */
+  readonly log?: string;
   /** All of them, those too that a retry or an edit has replaced. */
   readonly turns: readonly Turn[];
   /** The log's head when we connected. */
@@ -46,7 +51,7 @@ export const empty: View;
 /** A text's length in code points, as `seq` counts. */
 export function points(text: string): number;
 
-/** The view after one more frame. Frames that are old, or about another session, change nothing. */
+/** The view after one more frame. Frames that are old, or about another session, change nothing; an event of an unknown type shows nothing. */
 export function view(state: View, frame: ServerFrame): View;
 
 /** The turns to show: not what a retry or an edit replaces, nor what came after that. */

@@ -19,18 +19,20 @@ export const shown = (turns) =>
     return [...(turn.replaces ? kept.filter((other) => turns.indexOf(other) < first) : kept), turn];
   }, []);
 
-function ready(state, { session, seq: head, from: seq, model, limits }) {
-  const kept = session === state.session && seq === state.seq ? state : { ...empty, session, seq, earlier: seq > 0 };
-  return { ...kept, head, model, limits, gap: false };
+/** Another `log` is another history; a server of an earlier version doesn't say which one it is. */
+function ready(state, { session, seq: head, from: seq, log, model, limits }) {
+  const same = session === state.session && seq === state.seq && (log ?? state.log) === (state.log ?? log);
+  const kept = same ? state : { ...empty, session, seq, earlier: seq > 0 };
+  return { ...kept, head, log: log ?? kept.log, model, limits, gap: false };
 }
 
 function logged(state, frame) {
   const { type, seq, text } = frame;
   const { turns, seq: seen } = state;
   const fold = events[type];
+  if (!fold) return { ...state, seq }; // a later version's
   const start = seq - (type === "token" ? points(text) : 1);
-  if (start > seen) return fold ? { ...state, gap: true } : state;
-  return { ...state, seq, turns: fold ? fold(turns, frame, start, seen) : turns };
+  return start > seen ? { ...state, gap: true } : { ...state, seq, turns: fold(turns, frame, start, seen) };
 }
 
 const change = (turns, id, update) => turns.map((turn) => (turn.turn === id ? { ...turn, ...update(turn) } : turn));

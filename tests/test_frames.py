@@ -29,6 +29,7 @@ from askbot_ws.dialects.askbot.frames import (
     Pong,
     Ready,
     Retry,
+    UnknownEvent,
     decode_client,
     decode_server,
     encode,
@@ -42,6 +43,7 @@ from askbot_ws.events import (
     Check,
     Done,
     Failure,
+    Options,
     Question,
     Record,
     Timing,
@@ -59,7 +61,13 @@ seqs = st.integers(0, MAX_SEQ)
 seconds = st.integers(0, 10**9).map(lambda ms: ms / 1000)
 moments = st.integers(0, 4_000_000_000_000).map(lambda ms: ms / 1000)
 maybe_name = st.none() | names
-reasons = st.sampled_from(["stop", "length", "cancelled", "refused", "interrupted", "error"])
+reasons = st.sampled_from(["stop", "length", "cancelled", "refused", "interrupted", "error"]) | texts
+given_options: dict[str, Any] = {
+    "model": st.none() | names,
+    "temperature": st.none() | st.floats(0, 2),
+    "max_tokens": st.none() | st.integers(1, 10**6),
+}
+question_options = st.builds(Options, **given_options)
 usages = st.builds(Usage, input_tokens=st.integers(0, 10**6), output_tokens=st.integers(0, 10**6))
 timings = st.builds(Timing, queued=seconds, first_token=st.none() | seconds, total=seconds)
 checks = st.builds(Check, chars=st.integers(0, 10**6), sha256=st.from_regex("[0-9a-f]{64}", fullmatch=True))
@@ -68,7 +76,15 @@ place: dict[str, Any] = {"session": sessions, "seq": seqs, "turn": names}
 command: dict[str, Any] = {"id": maybe_name, "session": st.none() | sessions}
 
 events = st.one_of(
-    st.builds(Question, **place, id=maybe_name, text=texts, created=moments, replaces=maybe_name),
+    st.builds(
+        Question,
+        **place,
+        id=maybe_name,
+        text=texts,
+        created=moments,
+        replaces=maybe_name,
+        options=st.none() | question_options,
+    ),
     st.builds(Token, **place, text=texts.filter(bool)),
     st.builds(
         Done,
@@ -88,6 +104,7 @@ turns = st.builds(
     text=texts,
     replaces=maybe_name,
     created=moments,
+    options=st.none() | question_options,
     answer=texts,
     reason=st.none() | reasons,
     model=st.none() | texts,
@@ -109,6 +126,8 @@ server_frames = events | st.one_of(
         server=texts,
         model=texts,
         limits=st.builds(Limits, frame_bytes=seqs, question_chars=seqs, waiting_turns=seqs),
+        log=texts,
+        id=maybe_name,
     ),
     st.builds(
         Error,
@@ -128,17 +147,15 @@ client_frames = st.one_of(
     st.builds(
         Ask,
         **command,
+        **given_options,
         text=texts,
-        model=st.none() | names,
-        temperature=st.none() | st.floats(0, 2),
-        max_tokens=st.none() | st.integers(1, 10**6),
         when_busy=st.sampled_from(["queue", "reject", "replace"]),
     ),
     st.builds(Cancel, **command, turn=maybe_name),
-    st.builds(Retry, **command, turn=maybe_name),
-    st.builds(Edit, **command, turn=names, text=texts),
+    st.builds(Retry, **command, **given_options, turn=maybe_name),
+    st.builds(Edit, **command, **given_options, turn=names, text=texts),
     st.builds(HistoryRequest, **command, before=st.none() | seqs, limit=st.integers(1, 50)),
-    st.builds(Attach, id=maybe_name, session=sessions, after=st.none() | seqs),
+    st.builds(Attach, **command, after=st.none() | seqs, log=st.none() | texts),
     st.builds(Detach, **command),
     st.builds(Forget, id=maybe_name, session=sessions),
     st.builds(Ping, id=maybe_name),
@@ -169,14 +186,25 @@ SERVER: list[tuple[Record, str, str]] = [
             server="a",
             model="m",
             limits=Limits(frame_bytes=1, question_chars=1, waiting_turns=1),
+            log="l",
+            id="a",
         ),
-        "type session seq from resumed protocol server model limits",
-        "",
+        "type session seq from resumed protocol server model limits log",
+        "id",
     ),
     (
-        Question(session="s", seq=1, turn="t1", id="q", text="why?", created=0.0, replaces="t0"),
+        Question(
+            session="s",
+            seq=1,
+            turn="t1",
+            id="q",
+            text="why?",
+            created=0.0,
+            replaces="t0",
+            options=Options(max_tokens=5),
+        ),
         "type session seq turn text created",
-        "id replaces",
+        "id replaces options",
     ),
     (Token(session="s", seq=2, turn="t1", text="a"), "type session seq turn text", ""),
     (DONE, "type session seq turn reason model usage timing check", "error"),
@@ -195,10 +223,10 @@ SERVER: list[tuple[Record, str, str]] = [
 CLIENT: list[tuple[dict[str, object], str]] = [
     ({"type": "ask", "text": "why?"}, "model temperature max_tokens when_busy"),
     ({"type": "cancel"}, "turn"),
-    ({"type": "retry"}, "turn"),
-    ({"type": "edit", "turn": "t1", "text": "why?"}, ""),
+    ({"type": "retry"}, "turn model temperature max_tokens"),
+    ({"type": "edit", "turn": "t1", "text": "why?"}, "model temperature max_tokens"),
     ({"type": "history"}, "before limit"),
-    ({"type": "attach", "session": "s"}, "after"),
+    ({"type": "attach"}, "session after log"),
     ({"type": "detach"}, ""),
     ({"type": "forget", "session": "s"}, ""),
     ({"type": "ping"}, ""),
@@ -274,11 +302,12 @@ def test_history_says_all_of_a_turn() -> None:
     """What its `done` would say is null while it runs."""
     (turn,) = wire(History(session="s", turns=[RECORD], more=True))["turns"]
 
-    fields = "turn id text replaces created answer reason model usage timing check error from seq"
+    fields = "turn id text replaces created options answer reason model usage timing check error from seq"
     assert set(turn) == set(fields.split())
     assert {name for name, value in turn.items() if value is None} == {
         "id",
         "replaces",
+        "options",
         "reason",
         "model",
         "usage",
@@ -299,6 +328,14 @@ def test_client_frames_need_what_the_table_says_and_no_more(least: dict[str, obj
         with pytest.raises(InvalidFrame, match=rf"^{name}: ") as caught:
             decode_client(json.dumps({key: value for key, value in least.items() if key != name} | {"id": "f1"}))
         assert caught.value.id == "f1"
+
+
+def test_a_question_says_only_the_options_that_were_given() -> None:
+    """PROTOCOL 3: `options`, as far as they were given; what is left out is not null."""
+    question = Question(session="s", seq=1, turn="t1", text="?", created=0.0, options=Options(temperature=0.5))
+
+    assert wire(question)["options"] == {"temperature": 0.5}
+    assert decode_event(encode(question)) == question
 
 
 def test_the_smallest_question() -> None:
@@ -335,6 +372,10 @@ def test_the_smallest_question() -> None:
         ('{"type":"history","before":-1}', InvalidFrame, "^before: "),
         ('{"type":"attach","session":"s","after":9007199254740992}', InvalidFrame, "^after: "),
         ('{"type":"attach","session":"s","after":1e400}', FrameError, "after|JSON"),
+        ('{"type":"attach","session":""}', InvalidFrame, "^session: "),
+        ('{"type":"attach","log":5}', InvalidFrame, "^log: "),
+        ('{"type":"retry","model":""}', InvalidFrame, "^model: "),
+        ('{"type":"edit","turn":"t1","text":"a","temperature":-1}', InvalidFrame, "^temperature: "),
     ],
 )
 def test_a_bad_frame_is_named_by_its_fault(data: str, error: type[FrameError], message: str) -> None:
@@ -389,6 +430,7 @@ json_values = st.recursive(
                 "before",
                 "limit",
                 "after",
+                "log",
             ],
             json_values,
         ),
@@ -400,12 +442,48 @@ def test_whatever_the_fields_hold_it_is_a_frame_or_a_frame_error(frame: dict[str
         decode_client(json.dumps(frame))
 
 
-def test_a_reader_skips_frames_from_the_future_but_not_broken_ones() -> None:
-    """Unknown types are None; unknown fields are ignored."""
-    assert decode_server('{"type":"fireworks"}') is None
+@pytest.mark.parametrize(
+    "place", ["", ',"session":"s"', ',"seq":5', ',"session":"s","seq":"5"', ',"session":5,"seq":5']
+)
+def test_a_reader_skips_frames_from_the_future_but_not_broken_ones(place: str) -> None:
+    """Unknown types without a place in a log are None; unknown fields are ignored."""
+    assert decode_server('{"type":"fireworks"' + place + "}") is None
     assert decode_server('{"type":"alive","colour":"red"}') == Alive()
     with pytest.raises(FrameError):
         decode_server('{"type":"token"}')
+
+
+@given(session=sessions, seq=seqs, kind=texts, more=json_values)
+def test_an_event_from_the_future_has_a_place(session: str, seq: int, kind: str, more: object) -> None:
+    """PROTOCOL 1: a reader stands where the event says, whatever else it has."""
+    event = {"type": f"future {kind}", "session": session, "seq": seq, "turn": more, "text": more, "id": more}
+
+    assert decode_server(json.dumps(event)) == UnknownEvent(session=session, seq=seq)
+
+
+def test_a_word_from_the_future_is_no_decoding_error() -> None:
+    """PROTOCOL 1: an unknown `reason` or `code` is an end, or an error, like any other; in history and the log too."""
+    done = wire(DONE) | {"reason": "evaporated", "error": wire(DONE)["error"] | {"code": "evaporated"}}
+    turn = wire(History(session="s", turns=[RECORD], more=False))["turns"][0] | {"reason": "evaporated"}
+    error = {"type": "error", "code": "evaporated", "message": "m", "retryable": True}
+
+    read = decode_server(json.dumps(done))
+    assert isinstance(read, Done)
+    assert (read.reason, read.error and read.error.code) == ("evaporated", "evaporated")
+    assert decode_event(encode(read)) == read
+    history = decode_server(json.dumps({"type": "history", "session": "s", "turns": [turn], "more": False}))
+    assert isinstance(history, History)
+    assert history.turns[0].reason == "evaporated"
+    assert decode_server(json.dumps(error)) == Error(code="evaporated", message="m", retryable=True)
+
+
+def test_an_earlier_server_does_not_name_its_log() -> None:
+    """Nor the frame that its `ready` answers: a client reads it all the same."""
+    ready = {name: value for name, value in wire(SERVER[0][0]).items() if name not in {"log", "id"}}
+
+    read = decode_server(json.dumps(ready))
+    assert isinstance(read, Ready)
+    assert (read.log, read.id) == ("", None)
 
 
 def test_an_error_says_what_the_exception_says() -> None:

@@ -74,6 +74,10 @@ def _channel() -> Json:
             **_schema(Seq),
             "description": "Send everything after this `seq`; without it, the newest 50 turns.",
         },
+        "log": {
+            "type": "string",
+            "description": "The history in which `after` is a place, as `ready.log` named it.",
+        },
     }
     return {
         "address": "/v1/chat",

@@ -91,7 +91,9 @@ def _type(schema: Schema) -> str:
     if "enum" in schema:
         return _word(schema["enum"])
     if "anyOf" in schema:
-        return " | ".join(map(_type, schema["anyOf"]))
+        kinds = list(map(_type, schema["anyOf"]))
+        known = any("enum" in each for each in schema["anyOf"])  # an editor offers those, and the rest is a type too
+        return " | ".join("(string & {})" if known and kind == "string" else kind for kind in kinds)
     return f"{_type(schema['items'])}[]" if schema["type"] == "array" else PRIMITIVES[schema["type"]]
 
 

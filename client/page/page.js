@@ -26,14 +26,14 @@ import { fileName, jsonOf, markdownOf } from "./saved.js";
 import { Shelf, titleOf } from "./shelf.js";
 import { act } from "./turn.js";
 import { above, drawTurns, follow } from "./turns.js";
-import { say, sayError } from "./words.js";
+import { say, sayError, sayReason } from "./words.js";
 
 const server = { url: new URL("v1/chat", document.baseURI), token: address.token() };
 const shelf = new Shelf(() => localStorage);
 let bot, listening; // the connection of the conversation on the page, and what ends our listening to it
 let due = false;
 
-const badge = (turn) => badgeOf(turn, say, sayError);
+const badge = (turn) => badgeOf(turn, say, sayError, sayReason);
 
 // --- the conversation on the page ------------------------------------------------------------------------------------
 

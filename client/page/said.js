@@ -4,10 +4,10 @@ import { points } from "../view.js";
 const seconds = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 2 : 1)} s`;
 
 /** Of what an answer lacks. */
-export function badgeOf({ reason, error, waits }, say, sayError) {
+export function badgeOf({ reason, error, waits }, say, sayError, sayReason) {
   if (waits) return say("later");
   if (reason === "error" && error) return sayError(error);
-  return reason && reason !== "stop" ? say(`reason_${reason}`) : "";
+  return reason && reason !== "stop" ? sayReason(reason) : "";
 }
 
 /** Of what an answer took. */

@@ -4,7 +4,7 @@ import { update } from "../markdown.js";
 import { button, copy, node, set } from "./dom.js";
 import { grow, sends } from "./field.js";
 import { badgeOf, metaOf } from "./said.js";
-import { language, say, sayError } from "./words.js";
+import { language, say, sayError, sayReason } from "./words.js";
 
 export function article() {
   const parts = {
@@ -28,7 +28,7 @@ export function draw(element, turn) {
   element.setAttribute("aria-busy", String(turn.status !== "ended"));
   set(parts.question, turn.question);
   if (drawn?.answer !== turn.answer) update(parts.answer, turn.answer, writeCode);
-  set(parts.badge, badgeOf(turn, say, sayError));
+  set(parts.badge, badgeOf(turn, say, sayError, sayReason));
   if (turn.status === "ended") parts.meta.replaceChildren(...metaOf(turn, say, language).map((text) => node("span", {}, text)));
 }
 

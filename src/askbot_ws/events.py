@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, dataclass_transform
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, dataclass_transform, get_args
 
 import orjson
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationInfo, WithJsonSchema
@@ -51,6 +51,11 @@ FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnId = Annotated[str, Field(min_length=1, max_length=64)]
 Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
+"""How the turns of this version end."""
+AnyReason = Annotated[
+    str, WithJsonSchema({"anyOf": [{"type": "string", "enum": [*get_args(Reason)]}, {"type": "string"}]})
+]
+"""How a turn ended: a `Reason`, or a word of a later version, which is read as an end like the others."""
 
 
 def _absent(value: object) -> bool:
@@ -99,11 +104,11 @@ class Logged(Record):
 
 @record
 class Options(Record):
-    """What a question may choose; what it left out is as configured."""
+    """How a question is to be answered, as far as its asker said; the rest is the server's choice."""
 
-    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
-    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
-    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
+    model: Maybe[str] = None
+    temperature: Maybe[float] = None
+    max_tokens: Maybe[int] = None
 
 
 @record
@@ -185,7 +190,7 @@ class Done(Logged):
     """A turn has ended."""
 
     type: Literal["done"] = "done"
-    reason: Reason
+    reason: AnyReason
     model: str
     usage: Usage | None
     timing: Timing
@@ -206,10 +211,10 @@ class TurnRecord(Record):
     id: FrameId | None = None
     text: str
     replaces: TurnId | None = None
-    options: Options | None = None
     created: Moment
+    options: Options | None = None
     answer: str
-    reason: Reason | None = None
+    reason: AnyReason | None = None
     model: str | None = None
     usage: Usage | None = None
     timing: Timing | None = None

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.client import Chat, Closed, Damaged, State, connect
-from askbot_ws.client.line import address, delay
+from askbot_ws.client.line import Place, address, delay
 from askbot_ws.core.log import Log, merge
 from askbot_ws.core.records import records
 from askbot_ws.dialects.askbot.frames import (
@@ -338,8 +338,8 @@ async def test_pieces_that_fail_their_proof_are_told_in_the_end() -> None:
         assert (await asked).text == ANSWER
 
 
-async def test_an_answer_that_the_server_lost_is_told_where_it_was_not_read_to_its_end() -> None:
-    """It has ended, so it is not asked again; nobody has the rest."""
+async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost_it() -> None:
+    """It has ended, so it is not asked again. A second reading is one of the server's log, which has it no more."""
     async with conversation(server := Server()) as chat:
         asked = chat.ask("Why?")
         await until(lambda: any(turn.end for turn in chat.view.turns))
@@ -347,8 +347,11 @@ async def test_an_answer_that_the_server_lost_is_told_where_it_was_not_read_to_i
         for socket in server.sockets:
             socket.transport.abort()
         await until(lambda: not chat.view.turns)
+        assert await text_of(chat, "And?") == ANSWER
+        assert [text async for text in asked] == [ANSWER]
+        assert (await asked).text == ANSWER
         with pytest.raises(Damaged):
-            assert [text async for text in chat.ask("And?")] + [text async for text in asked]
+            assert [text async for text in asked]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -383,6 +386,22 @@ async def test_retry_and_edit_replace_what_they_are_about() -> None:
         again = await chat.retry()
         assert [turn.turn for turn in chat.view.turns] == [again.turn]
         assert (await chat.edit(again.turn, "What?")).text == ANSWER
+
+
+async def test_retry_and_edit_take_options_as_ask_does() -> None:
+    """What is not given is left out: then it is as it was for that turn."""
+    async with conversation(server := Server()) as chat:
+        await chat.ask("Why?")
+        await chat.retry(model="m2", temperature=0.5)
+        await chat.edit("t1", "What?", max_tokens=5)
+        await chat.retry("t1")
+
+    _, *again = (frame for frame in server.heard if isinstance(frame, Ask | Retry | Edit))
+    assert [(frame.model, frame.temperature, frame.max_tokens) for frame in again] == [
+        ("m2", 0.5, None),
+        (None, None, 5),
+        (None, None, None),
+    ]
 
 
 async def test_history_brings_older_turns_into_the_view() -> None:
@@ -532,4 +551,4 @@ def test_the_first_try_is_at_once_and_the_later_ones_spread() -> None:
 )
 def test_the_address_says_where_to_go_on(url: str, expected: str) -> None:
     """The rest of the URL stays the user's."""
-    assert address(url, session="s", after=3) == expected
+    assert address(url, Place("s", 3)) == expected

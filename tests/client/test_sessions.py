@@ -71,6 +71,20 @@ async def test_a_session_that_is_left_is_detached_and_the_other_goes_on() -> Non
             assert [turn.text for turn in again.view.turns] == ["Hello?"]
 
 
+async def test_new_sessions_are_made_on_the_same_connection() -> None:
+    """Without an id each is another one, and has a name once it is entered; it can be continued elsewhere."""
+    async with serving() as server, connect(address(server.port)) as one, one.session() as other:
+        third = await one.session()
+        assert len({one.id, other.id, third.id} - {None}) == 3
+        answers = await asyncio.gather(*(chat.ask(f"{chat.id}?") for chat in (one, other, third)))
+        assert [answer.text for answer in answers] == [f"You asked: {chat.id}?" for chat in (one, other, third)]
+        assert attached(server) == [[one.id, other.id, third.id]]
+        async with connect(address(server.port), session=other.id) as elsewhere:
+            assert [turn.text for turn in elsewhere.view.turns] == [f"{other.id}?"]
+        cut(server)
+        assert (await third.ask("Again?")).text == "You asked: Again?"
+
+
 async def test_awaiting_a_session_enters_it() -> None:
     """Without a block, it is to be closed."""
     async with serving() as server:

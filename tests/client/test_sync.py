@@ -59,8 +59,8 @@ def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
     """Retry, edit, history, cancel, forget, and a second session."""
     with connect(server.url) as chat:
         first = chat.ask("says:one").answer()
-        assert chat.retry().answer().text == "one"
-        edited = chat.edit(first.turn, "says:two").answer()
+        assert chat.retry(temperature=0.5).answer().text == "one"
+        edited = chat.edit(first.turn, "says:two", max_tokens=5).answer()
         assert [turn.answer for turn in chat.turns] == ["two"]
         assert [turn.turn for turn in chat.history(before=1000, limit=1).turns] == [edited.turn]
         waiting = chat.ask("wait:")
@@ -73,6 +73,9 @@ def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
             other.ask("says:three").answer()
             with chat.session(other.id or "") as there:
                 assert [turn.answer for turn in there.turns] == ["three"]
+        with chat.session() as new:
+            assert new.id not in {None, chat.id}
+            assert new.ask("says:new").answer().text == "new"
         chat.forget()
         with pytest.raises(SessionNotFound):
             chat.ask("says:four")

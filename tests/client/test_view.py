@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,24 @@ from hypothesis import strategies as st
 from askbot_ws.client.view import Gap, View
 from askbot_ws.core.log import Log
 from askbot_ws.core.records import records
-from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, decode_server
-from askbot_ws.events import Check, Done, Event, Question, Timing, Token
+from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
+from askbot_ws.events import Check, Done, Event, Options, Question, Timing, Token
 
 WIRE = sorted((Path(__file__).parents[1] / "wire").glob("*.jsonl"))
 LIMITS = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
 
 
-def ready(*, after: int, session: str = "s") -> Ready:
+def ready(*, after: int, session: str = "s", log: str = "") -> Ready:
     return Ready(
-        session=session, seq=99, from_=after, resumed=True, protocol="askbot.v1", server="x", model="m", limits=LIMITS
+        session=session,
+        seq=99,
+        from_=after,
+        resumed=True,
+        protocol="askbot.v1",
+        server="x",
+        model="m",
+        limits=LIMITS,
+        log=log,
     )
 
 
@@ -45,7 +54,7 @@ def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | No
     return [*events, done]
 
 
-def folded(frames: Sequence[ServerFrame], view: View | None = None) -> View:
+def folded(frames: Sequence[ServerFrame | UnknownEvent], view: View | None = None) -> View:
     view = view or View()
     for frame in frames:
         view.fold(frame)
@@ -133,6 +142,49 @@ def test_other_sessions_and_other_frames_change_nothing() -> None:
     assert (view.turns, view.seq) == ([], 0)
 
 
+def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
+    """PROTOCOL 1: a reader stands where the event says; one at or before its place is passed over."""
+    question, first, *rest = turn("ab", "cd")
+    shifted = [replace(event, seq=event.seq + 7) for event in rest]
+    view = folded([ready(after=0), question, first])
+
+    folded([UnknownEvent(session="s", seq=10), UnknownEvent(session="s", seq=8)], view)
+    folded([UnknownEvent(session="other", seq=99)], view)
+    assert (answers(view), view.seq) == ([("t1", "ab")], 10)
+
+    folded(shifted, view)
+    assert answers(view) == [("t1", "abcd")]
+    assert view.turns[0].proven
+    with pytest.raises(Gap):
+        folded([ready(after=3), *shifted], folded([ready(after=0), question, first]))
+
+
+def test_another_log_is_another_history() -> None:
+    """PROTOCOL 2: even where the replay begins at our place. Where one of the logs has no name, the place tells."""
+    events = turn("kept")
+    place = events[-1].seq
+
+    def resumed(known: str, told: str) -> View:
+        return folded([ready(after=0, log=known), *events, ready(after=place, log=told)])
+
+    assert [answers(resumed(*logs)) for logs in (("a", "a"), ("", "a"), ("a", ""))] == [[("t1", "kept")]] * 3
+    assert [resumed(*logs).log for logs in (("a", "a"), ("", "a"), ("a", ""))] == ["a"] * 3
+    assert (resumed("a", "b").turns, resumed("a", "b").seq, resumed("a", "b").log) == ([], place, "b")
+    assert folded([ready(after=0, session="other")], resumed("a", "a")).log is None
+
+
+def test_a_turn_has_the_options_of_its_question() -> None:
+    """Told by the event and by history."""
+    question, *rest = turn("ab")
+    assert isinstance(question, Question)
+    events = [replace(question, options=Options(max_tokens=5)), *rest]
+    history = History(session="s", id="h", turns=records(events), more=False)
+
+    for frames in (events, [history]):
+        (shown,) = folded([ready(after=0), *frames]).turns
+        assert shown.options == Options(max_tokens=5)
+
+
 def test_what_is_replaced_is_hidden_with_all_that_followed() -> None:
     """PROTOCOL 3: it stays in the log. A question that replaces one older than all we hold hides all we hold."""
     first, second = turn("one"), turn("two", at=5)
@@ -204,7 +256,7 @@ VALID = {
 }
 
 
-def frame_of(told: dict[str, Any]) -> ServerFrame | None:
+def frame_of(told: dict[str, Any]) -> ServerFrame | UnknownEvent | None:
     """A server's frame of a dialogue; `$any` becomes whatever is valid there."""
     known: dict[str, Any] = {name: VALID.get(name) if each == "$any" else each for name, each in told.items()}
     for name, fields in VALID.items():
@@ -223,12 +275,13 @@ def frame_of(told: dict[str, Any]) -> ServerFrame | None:
 @pytest.mark.parametrize("dialogue", WIRE, ids=[path.stem for path in WIRE])
 def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
     """The server, this client and the JS client play the same ones."""
-    view = View()
+    views = dict[str, View]()  # by session, the first one first
     for line in dialogue.read_text().splitlines():
         entry: dict[str, Any] = json.loads(line or "{}")
         if "<" in entry and (frame := frame_of(entry["<"])):
-            view.fold(frame)
+            views.setdefault(literal(entry["<"]).get("session", ""), View()).fold(frame)
         if "view" in entry:
+            view = next(iter(views.values()))
             shown = [
                 {
                     "turn": turn.turn,

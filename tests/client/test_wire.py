@@ -20,8 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from askbot_ws.client import Answer, Chat, Closed, connect
-from askbot_ws.dialects.askbot.frames import History, encode
+from askbot_ws.client import Answer, Chat, Closed, View, connect
+from askbot_ws.dialects.askbot.frames import History, UnknownEvent, encode
 from askbot_ws.errors import AskbotError
 
 from ..process import Json
@@ -48,7 +48,7 @@ class Stage:
     unacknowledged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # text and id
     told: str | None = None  # the client's id of what was said last
     unsaid: set[str | None] = field(default_factory=set[str | None])  # the ids of what it never says
-    place: dict[str, int] = field(default_factory=dict[str, int])  # how far each session was told
+    place: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])  # how far each was told
     proofs: dict[str, str] = field(default_factory=dict[str, str])  # of the answers, by turn
     errors: set[str] = field(default_factory=set[str])  # the codes that it was told
     first: str | None = None
@@ -79,7 +79,7 @@ class Stage:
         place = literal(place)
         await self.heard()
         main = self.main
-        if main and not session_of(main).over and place == {"session": main.id, "after": main.view.seq}:
+        if main and not session_of(main).over and place == said_by(main):
             if self.socket:
                 self.socket.transport.abort()
         else:
@@ -119,8 +119,12 @@ class Stage:
     async def heard(self) -> None:
         """Until the client has heard all that it was told."""
         for name, chat in self.chats.items():
-            while not session_of(chat).over and (chat.view.seq or 0) < self.place.get(name, 0):
+            while not session_of(chat).over and self.behind(chat.view, name):
                 await chat.changed.wait()
+
+    def behind(self, view: View, name: str) -> bool:
+        log, place = self.place.get(name, (view.log, 0))
+        return view.log != log or (view.seq or 0) < place
 
     # --- what the client says ----------------------------------------------------------------------------------------
 
@@ -162,8 +166,8 @@ class Stage:
                 before = frame.get("before", (chat.view.seq or 0) + 1)
                 self.does(chat.history(before=before, limit=frame.get("limit", 50)))
                 frame |= {"before": before, "limit": frame.get("limit", 50)}
-            case {"type": "attach", "session": str(session), "after": int(after)}:
-                self.entering = asyncio.ensure_future(chat.session(session, after=after))
+            case {"type": "attach"}:
+                self.entering = asyncio.ensure_future(chat.session(frame.get("session"), after=frame.get("after")))
             case {"type": "detach"}:
                 self.left[frame["session"]] = self.chats.pop(frame["session"])
                 self.does(chat.close())
@@ -186,15 +190,17 @@ class Stage:
             self.unsaid.discard(told.get("id"))
             return
         frame = frame_of(told)
-        assert frame
-        named: Json = json.loads(encode(frame))
+        named: Json = literal(told) if frame is None or isinstance(frame, UnknownEvent) else json.loads(encode(frame))
         if told["type"] == "question" and self.unacknowledged:
             place = next((number for number, (text, _) in enumerate(self.unacknowledged) if text == told["text"]), 0)
             named["id"] = self.unacknowledged.pop(place)[1]
-        elif told["type"] in {"history", "error"} and self.told:
+        elif (told["type"] in {"history", "error"} or (told["type"] == "ready" and "id" in told)) and self.told:
             named["id"] = self.ids.get(told.get("id", ""), self.told)
-        if told["type"] in {"question", "token", "done"}:
-            self.place[named["session"]] = named["seq"]
+        if told["type"] == "ready":
+            self.place[named["session"]] = (named["log"], named["from"])
+        elif "seq" in named:
+            log, place = self.place[named["session"]]
+            self.place[named["session"]] = (log, max(place, named["seq"]))
         if told["type"] == "done":
             self.proofs[named["turn"]] = named["check"]["sha256"]
         if told["type"] == "error":
@@ -223,6 +229,11 @@ class Stage:
                     assert came.code in self.errors
                 case _:
                     raise AssertionError(came)
+
+
+def said_by(chat: Chat) -> Json:
+    """What it connects with when it comes back."""
+    return {"session": chat.id, "after": chat.view.seq, "log": chat.view.log}
 
 
 @asynccontextmanager

@@ -6,11 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.core.records import records
-from askbot_ws.events import Check, Done, Event, Failure, Question, Timing, Token, Usage
+from askbot_ws.events import Check, Done, Event, Failure, Options, Question, Timing, Token, Usage
+
+OPTIONS = Options(model="m2", max_tokens=5)
 
 
 def _question(turn: str, seq: int) -> Question:
-    return Question(session="s", seq=seq, turn=turn, id=f"ask {turn}", text=f"text {turn}", created=1.5, replaces="t0")
+    return Question(
+        session="s",
+        seq=seq,
+        turn=turn,
+        id=f"ask {turn}",
+        text=f"text {turn}",
+        created=1.5,
+        replaces="t0",
+        options=OPTIONS,
+    )
 
 
 def _done(turn: str, seq: int) -> Done:
@@ -34,7 +45,7 @@ def test_a_turn_tells_all_of_its_question_and_its_end() -> None:
     (turn,) = records([_question("t1", 1), Token(session="s", seq=3, turn="t1", text="hi"), done])
 
     assert (turn.turn, turn.id, turn.text, turn.created, turn.replaces) == ("t1", "ask t1", "text t1", 1.5, "t0")
-    assert (turn.answer, turn.from_, turn.seq) == ("hi", 0, 4)
+    assert (turn.options, turn.answer, turn.from_, turn.seq) == (OPTIONS, "hi", 0, 4)
     assert (turn.reason, turn.model, turn.usage, turn.timing) == (done.reason, done.model, done.usage, done.timing)
     assert (turn.check, turn.error) == (done.check, done.error)
 

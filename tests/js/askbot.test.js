@@ -373,6 +373,76 @@ test("a gap is a reason to come back with after", () => {
   assert.equal(bot.view.turns[0].answer, "lostfound");
 });
 
+test("an event of an unknown type is no reason to come back, and is resumed after", async () => {
+  const { bot, log, sockets, timers } = opened();
+  const asked = bot.ask("Why?");
+  const unknown = () => ({ type: "rainbow", session: "s1", seq: (log.seq += 3) });
+  sockets[0].says(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "one "), unknown(), log.token("t1", "two"), unknown());
+  assert.equal(bot.state, "open");
+  sockets[0].ends();
+  timers.pass(500);
+  assert.equal(sockets[1].after(), String(log.seq));
+  sockets[1].says(log.ready(log.seq), await log.done("t1"));
+  assert.equal((await asked).answer, "one two");
+  assert.equal(sockets.length, 2);
+});
+
+test("a connection is resumed in the history that is known", () => {
+  const { bot, log, sockets, timers } = opened();
+  const query = () => Object.fromEntries(sockets.at(-1).url.searchParams);
+  assert.deepEqual(query(), {});
+  sockets[0].says(log.ready(0, { log: "one" }), log.question("t1"));
+  sockets[0].ends();
+  timers.pass(500);
+  assert.deepEqual(query(), { session: "s1", after: "1", log: "one" });
+  sockets[1].says(log.ready(1, { log: "two" }));
+  assert.deepEqual(bot.view.turns, []);
+  sockets[1].ends();
+  timers.pass(1000);
+  assert.deepEqual(query(), { session: "s1", after: "1", log: "two" });
+  bot.fresh();
+  assert.deepEqual(query(), {});
+});
+
+for (const again of ["the next connection", "the same connection"])
+  test(`what was asked in a history that was lost is asked again in the new one, on ${again}`, async () => {
+    const { bot, log, sockets, timers } = opened();
+    sockets[0].says(log.ready(0, { log: "one" }));
+    const asked = bot.ask("Why?");
+    const texts = collected(asked);
+    sockets[0].says(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "one "));
+    await settled();
+    const lost = bot.history();
+    if (again === "the next connection") {
+      sockets[0].ends();
+      timers.pass(500);
+    }
+    const socket = sockets.at(-1);
+    socket.sent.length = 0;
+    const other = new Log();
+    other.seq = log.seq; // as long, by chance
+    socket.says(other.ready(other.seq, { log: "two" }));
+    assert.deepEqual(socket.sent.map(({ id }) => id), [asked.id, lost.id]);
+    socket.says(other.question("t7", "Why?", { id: asked.id }), other.token("t7", "one "), other.token("t7", "two"), await other.done("t7"));
+    socket.says({ type: "history", session: "s1", id: lost.id, turns: [], more: false });
+    assert.equal((await texts).join(""), "one two");
+    assert.equal((await asked).turn, "t7");
+    await lost;
+    assert.deepEqual(bot.view.turns.map(({ turn }) => turn), ["t7"]);
+  });
+
+test("retry and edit take options, as ask does", () => {
+  const { bot, socket } = opened();
+  bot.retry();
+  bot.retry("t1", { model: "m2", temperature: 0.5 });
+  bot.edit("t1", "What?", { max_tokens: 5 });
+  assert.deepEqual(socket.sent.map(({ id, ...frame }) => frame), [
+    { type: "retry" },
+    { type: "retry", turn: "t1", model: "m2", temperature: 0.5 },
+    { type: "edit", turn: "t1", text: "What?", max_tokens: 5 },
+  ]);
+});
+
 test("an answer that is not what its proof says is fetched, before anybody is told that it is complete", async () => {
   for (const wrong of ["Parjs", "Paris, perhaps"]) {
     const { bot, log, socket } = opened();

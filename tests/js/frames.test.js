@@ -13,12 +13,13 @@ const FRAMES = fileURLToPath(new URL("../../client/frames", import.meta.url));
 const TSC = fileURLToPath(new URL("node_modules/typescript/bin/tsc", import.meta.url));
 
 const names = (await readdir(WIRE)).filter((name) => name.endsWith(".jsonl"));
-const dialogues = await Promise.all(
+const recorded = await Promise.all(
   names.map(async (name) => {
     const lines = (await readFile(new URL(name, WIRE), "utf8")).trim().split("\n");
     return { name, lines: lines.map((line) => JSON.parse(line)) };
   }),
 );
+const dialogues = recorded.filter(({ lines }) => !lines[0].clients_only); // the rest is of later versions
 const sent = (mark, from) => from.flatMap(({ lines }) => lines.flatMap((line) => line[mark] ?? []));
 
 /** What the compiler finds wrong with a program. */

@@ -7,6 +7,8 @@ const words = JSON.parse(readFileSync(new URL("../../client/page/words.json", im
 const speaker = (language) => (name, values = {}) => words[language][name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
 const sayError = ({ code, message }) => words.en[`error_${code}`] ?? message;
 
+const sayReason = (reason) => words.en[`reason_${reason}`] ?? reason;
+
 const turn = (more) => ({ answer: "빛✨".repeat(10), model: "m-1", reason: "stop", timing: { queued: 0, first_token: 250, total: 2250 }, usage: null, ...more });
 const meta = (more, language = "en") => metaOf(turn(more), speaker(language), language);
 
@@ -27,7 +29,7 @@ test("nothing is told that nobody knows", () => {
 });
 
 test("what an answer lacks is said, and of an error what it was", () => {
-  const badge = (row) => badgeOf(row, speaker("en"), sayError);
+  const badge = (row) => badgeOf(row, speaker("en"), sayError, sayReason);
   assert.equal(badge(turn()), "");
   assert.equal(badge({ reason: null }), "");
   assert.equal(badge({ reason: null, waits: true }), "Will be sent when the connection is back");
@@ -35,4 +37,5 @@ test("what an answer lacks is said, and of an error what it was", () => {
   assert.equal(badge({ reason: "error", error: { code: "upstream_stalled", message: "x" } }), "The model stopped answering.");
   assert.equal(badge({ reason: "error", error: { code: "new_code", message: "Something new." } }), "Something new.");
   assert.equal(badge({ reason: "error" }), "Failed");
+  assert.equal(badge({ reason: "new_reason" }), "new_reason");
 });

@@ -141,18 +141,57 @@ test("what is unknown, foreign or early is ignored", async () => {
   const log = await conversation();
   const state = fold([log.ready(), ...log.events]);
   for (const frame of [
-    { type: "rainbow", session: "s1", seq: 999 },
-    { type: "constructor", session: "s1", seq: 999 },
+    { type: "rainbow", session: "other", seq: 999 },
+    { type: "rainbow", session: "s1", seq: state.seq },
+    { type: "rainbow", session: "s1" },
     { type: "token", session: "other", seq: state.seq + 1, turn: "t1", text: "x" },
     { type: "pong" }, { type: "alive" }, { type: "going_away", reconnect_after: 1 },
     { type: "error", code: "busy", message: "", session: "s1" },
   ])
     assert.equal(view(state, frame), state, frame.type);
   assert.equal(view(empty, log.events[0]), empty);
-  const next = view(state, { type: "rainbow", session: "s1", seq: state.seq + 1 });
-  assert.deepEqual([next.seq, next.gap, next.turns], [state.seq + 1, false, state.turns], "an event of the future has its place");
   const stray = view(state, { type: "token", session: "s1", seq: state.seq + 2, turn: "gone", text: "ab" });
   assert.deepEqual([stray.seq, stray.turns], [state.seq + 2, state.turns]);
+});
+
+test("a reader stands where an event of an unknown type says, and shows nothing of it", () => {
+  for (const type of ["rainbow", "constructor"]) {
+    const log = new Log();
+    const state = fold([log.ready(), log.question("t1"), log.token("t1", "one ")]);
+    const place = (log.seq += 70); // how long it is, nobody here knows
+    const next = view(state, { type, session: "s1", seq: place, turn: "t1", text: "x" });
+    assert.deepEqual([next.seq, next.gap, next.turns], [place, false, state.turns]);
+    assert.equal(view(next, { type, session: "s1", seq: place - 1 }), next);
+    assert.equal(view(next, log.token("t1", "two")).turns[0].answer, "one two");
+    assert.equal(view(state, log.events.at(-1)).gap, true, "without it there is a gap");
+  }
+});
+
+test("a reason from the future ends a turn like any other", async () => {
+  const log = new Log();
+  const events = [log.question("t1"), log.token("t1", "one"), await log.done("t1", { reason: "evaporated" })];
+  const [turn] = fold([log.ready(), ...events]).turns;
+  assert.deepEqual([turn.status, turn.reason, turn.answer, turn.check.chars], ["ended", "evaporated", "one", 3]);
+  const [older] = fold([log.ready(9), history([told("t1", 0, "one", { reason: "evaporated" })])]).turns;
+  assert.deepEqual([older.status, older.reason, older.answer], ["ended", "evaporated", "one"]);
+});
+
+test("another log is another history, even where the replay begins where we are", () => {
+  const log = new Log();
+  const state = fold([log.ready(0, { log: "one" }), log.question("t1")]);
+  const again = (more) => view(state, log.ready(log.seq, more));
+  assert.deepEqual([again({ log: "one" }).turns, again({ log: "one" }).log], [state.turns, "one"]);
+  assert.deepEqual([again({ log: "two" }).turns, again({ log: "two" }).log, again({ log: "two" }).earlier], [[], "two", true]);
+  assert.deepEqual([again().turns, again().log], [state.turns, "one"], "an earlier server doesn't say");
+  const unnamed = fold([log.ready(0), log.events[0]]);
+  assert.deepEqual(view(unnamed, log.ready(1, { log: "one" })).turns, unnamed.turns, "nor did it when we came");
+  assert.equal(view(state, new Log("s2").ready()).log, undefined, "another session has its own");
+});
+
+test("a turn has the options of its question", () => {
+  const log = new Log();
+  const options = { temperature: 0.5 };
+  assert.deepEqual(fold([log.ready(), log.question("t1", "Why?", { options })]).turns[0].options, options);
 });
 
 const told = (turn, from, answer, more = {}) =>

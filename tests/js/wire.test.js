@@ -28,8 +28,8 @@ for (const name of names)
     let session;
     for (const line of lines) {
       const frame = line["<"];
-      if (frame?.type === "ready") session = frame.session;
+      if (frame?.type === "ready") session ??= frame.session;
       if (frame?.session) states.set(frame.session, view(states.get(frame.session) ?? empty, frame));
-      if (line.view) assertLike(turnsOf(states.get(line.view.session ?? session) ?? empty), line.view.turns, "view");
+      if (line.view) assertLike(turnsOf(states.get(session) ?? empty), line.view.turns, "view");
     }
   });

@@ -33,6 +33,7 @@ def connect(
     *,
     session: str | None = None,
     after: int | None = None,
+    log: str | None = None,
     token: str | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
@@ -43,6 +44,9 @@ def connect(
 ) -> Chat:
     """A conversation, to be entered with `async with`; a new one, or `session` from the place `after` on.
 
+    `log` is the history in which `after` is a place: `view.seq` and `view.log` of an earlier conversation say both.
+    Where the server has another history, or a shorter one, the view begins elsewhere than at `after`.
+
     Entering raises `Closed` where the server can't be reached, `SessionNotFound`, `Unauthorized` or `Forbidden`. From
     then on lost connections come back by themselves; `on_state` is told.
 
@@ -51,4 +55,4 @@ def connect(
     says nothing for `silence` seconds is given up, and `delay` says how long to wait before the n-th try to come back.
     """
     way = Way(url=url, token=token, ssl=ssl, proxy=proxy, silence=silence, delay=delay)
-    return Chat(Connection(way, on_state=on_state), View(session=session, seq=after, keep=keep), first=True)
+    return Chat(Connection(way, on_state=on_state), View(session=session, seq=after, log=log, keep=keep), first=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from ..events import Failure, Reason, Timing, Usage
+from ..events import Failure, Timing, Usage
 from .errors import Damaged
 from .pieces import Pieces, Source
 from .requests import Asking
@@ -17,11 +17,11 @@ from .view import End
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that has ended, whatever the reason."""
+    """An answer that has ended, whatever the `reason`: one of `askbot_ws.events.Reason`, or a later version's word."""
 
     text: str
     turn: str
-    reason: Reason
+    reason: str
     model: str | None
     usage: Usage | None
     timing: Timing | None

@@ -67,13 +67,32 @@ class Chat:
             )
         )
 
-    def retry(self, turn: str | None = None) -> Asked:
-        """Ask a turn's question again; without `turn`, the last one's."""
-        return self._question(Retry(id=uuid4().hex, turn=turn))
+    def retry(
+        self,
+        turn: str | None = None,
+        *,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Asked:
+        """Ask a turn's question again; without `turn`, the last one's. What is not given is as it was for that turn."""
+        return self._question(
+            Retry(id=uuid4().hex, turn=turn, model=model, temperature=temperature, max_tokens=max_tokens)
+        )
 
-    def edit(self, turn: str, text: str) -> Asked:
-        """Ask this instead of that turn's question."""
-        return self._question(Edit(id=uuid4().hex, turn=turn, text=text))
+    def edit(
+        self,
+        turn: str,
+        text: str,
+        *,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Asked:
+        """Ask this instead of that turn's question. What is not given is as it was for that turn."""
+        return self._question(
+            Edit(id=uuid4().hex, turn=turn, text=text, model=model, temperature=temperature, max_tokens=max_tokens)
+        )
 
     async def cancel(self, turn: str | None = None) -> None:
         """Stop a turn; without `turn`, the one that runs. Returns once it has ended; what has ended is no error."""
@@ -97,12 +116,14 @@ class Chat:
         if self.id is not None:
             await asyncio.shield(self._session.begin(Forget(id=uuid4().hex, session=self.id)))
 
-    def session(self, id: str, *, after: int | None = None) -> Chat:
-        """Another session on the same connection, to be entered with `async with`, or awaited.
+    def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
+        """Another session on the same connection, to be entered with `async with`, or awaited; without `id`, a new one.
 
-        Leaving it detaches it; leaving the first one ends them all. Raises `SessionNotFound` when it is entered.
+        `after` is the place to read on from, `log` the history in which it is one, as `view.seq` and `view.log` of an
+        earlier conversation said. Leaving it detaches it; leaving the first one ends them all. Raises
+        `SessionNotFound` when it is entered.
         """
-        return Chat(self._connection, View(session=id, seq=after, keep=self.view.keep), first=False)
+        return Chat(self._connection, View(session=id, seq=after, log=log, keep=self.view.keep), first=False)
 
     def _question(self, frame: Ask | Retry | Edit) -> Asked:
         return Asked(self._session, self._session.ask(frame))

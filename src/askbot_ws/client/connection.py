@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from uuid import uuid4
 
-from ..dialects.askbot.frames import Alive, Error, GoingAway, Pong, Ready, ServerFrame
+from ..dialects.askbot.frames import Alive, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
 from ..errors import AskbotError, SessionNotFound
 from .errors import Closed
-from .line import Line, State, Way
+from .line import Line, Place, State, Way
 from .session import Heard, Session
 from .view import View
 
@@ -114,11 +115,11 @@ class Connection:
                 self._first.missing(error)
                 self._remove_ended(self._first)
 
-    def _place(self) -> tuple[str | None, int | None]:
+    def _place(self) -> Place:
         self._first = self._sessions[0]
-        return self._first.view.session, self._first.set_out()
+        return self._first.set_out()
 
-    def _hear(self, frame: ServerFrame) -> Awaitable[None] | None:
+    def _hear(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
         """Pass a frame on to whom it is about; returns something to wait for where there is no room for the next."""
         if self._line.number != self._number:
             self._arrived()
@@ -126,6 +127,8 @@ class Connection:
             return None
         session = self._about(frame)
         if session is None:
+            if isinstance(frame, Ready) and not self._named(frame.session):  # it was left before it had a name
+                self._line.send(Detach(id=uuid4().hex, session=frame.session))
             return None
         session.hear(frame)
         self._remove_ended(session)
@@ -140,6 +143,8 @@ class Connection:
 
     def _about(self, frame: Heard) -> Session | None:
         match frame:
+            case Ready() if frame.id is not None:
+                return next((session for session in self._sessions if session.awaits(frame.id)), None)
             case Ready():
                 return self._named(frame.session) or self._named(None)
             case Error():

@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -19,7 +19,16 @@ from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from ..dialects.askbot.frames import PROTOCOL, ClientFrame, GoingAway, Ready, ServerFrame, decode_server, encode
+from ..dialects.askbot.frames import (
+    PROTOCOL,
+    ClientFrame,
+    GoingAway,
+    Ready,
+    ServerFrame,
+    UnknownEvent,
+    decode_server,
+    encode,
+)
 from ..errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
 from .errors import Closed
 from .view import Gap
@@ -38,6 +47,17 @@ def delay(tries: int) -> float:
     return random.uniform(0, min(30.0, 0.5 * 2**tries)) if tries else 0.0  # noqa: S311 - not a secret
 
 
+class Place(NamedTuple):
+    """What a connection is to read: everything of `session` after the place `after` of its history `log`.
+
+    Without a session it is a new one; without `after` an old one is told from its newest turns on.
+    """
+
+    session: str | None = None
+    after: int | None = None
+    log: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """How to get to the server; all that `connect` was told of it. Times in seconds."""
@@ -49,11 +69,11 @@ class Way:
     silence: float = SILENCE
     delay: Callable[[int], float] = delay
 
-    async def open(self, *, session: str | None, after: int | None) -> ClientConnection:
-        """A socket that reads this session."""
+    async def open(self, place: Place) -> ClientConnection:
+        """A socket that reads from there on."""
         parts = urlsplit(self.url)
         return await open_socket(
-            address(self.url, session=session, after=after),
+            address(self.url, place),
             subprotocols=[Subprotocol(PROTOCOL)],
             additional_headers={"Authorization": f"Bearer {self.token}"} if self.token else None,
             compression=None,
@@ -73,10 +93,10 @@ class Line:
         way: Way,
         *,
         on_state: Callable[[State], None],
-        place: Callable[[], tuple[str | None, int | None]],
-        hear: Callable[[ServerFrame], Awaitable[None] | None],
+        place: Callable[[], Place],
+        hear: Callable[[ServerFrame | UnknownEvent], Awaitable[None] | None],
     ) -> None:
-        """`place` says which session to read, and after which `seq`.
+        """`place` says what the next connection is to read.
 
         `hear` takes the frames; where it returns something to wait for, the next one is read after that.
         """
@@ -114,8 +134,9 @@ class Line:
             await asyncio.sleep(self._pause())
 
     async def _connection(self) -> None:
-        self._session, after = self._place()
-        socket = await self._way.open(session=self._session, after=after)
+        place = self._place()
+        self._session = place.session
+        socket = await self._way.open(place)
         try:
             await self._read(socket)
         finally:
@@ -139,7 +160,7 @@ class Line:
             if (frame := decode_server(data)) and (wait := self._heard(socket, frame)):
                 await wait
 
-    def _heard(self, socket: ClientConnection, frame: ServerFrame) -> Awaitable[None] | None:
+    def _heard(self, socket: ClientConnection, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
         if isinstance(frame, Ready) and self._socket is None and self._leave_at is None:
             self._socket = socket
             self.number += 1
@@ -165,11 +186,11 @@ class Line:
         return drained + self._way.delay(self._tries - 1)
 
 
-def address(url: str, *, session: str | None, after: int | None) -> str:
+def address(url: str, place: Place) -> str:
     """Where to connect: the URL, with the place to resume from; the usual path where it has none."""
     parts = urlsplit(url)
-    known = {"session": session, "after": None if after is None else str(after)}
-    query = dict(parse_qsl(parts.query)) | {name: value for name, value in known.items() if value is not None}
+    known = {name: str(value) for name, value in place._asdict().items() if value is not None}
+    query = dict(parse_qsl(parts.query)) | known
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     path = parts.path if parts.path.strip("/") else "/v1/chat"
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))

@@ -18,6 +18,7 @@ from .requests import Asking
 from .text import Text
 from .view import End
 
+GONE = "The server no longer has this answer."
 LIMIT = 64 * 1024  # code points, and the slice (of up to 32 KiB) that goes beyond it
 
 
@@ -160,7 +161,7 @@ class Pieces:
         """Take an event, unless it is beyond what was taken so far, or there is no room."""
         if event.start > self.at or event.seq <= self.at:
             return
-        if event.turn == self.asking.turn:
+        if event.turn == self.asking.turn and not self._end and not self._error:
             if isinstance(event, Token):
                 if self._limit is not None and self.unread >= self._limit:
                     return
@@ -170,6 +171,11 @@ class Pieces:
                 self._wake()
         self.at = event.seq
 
+    def pass_over(self, seq: int, *, after: int) -> None:
+        """Pass over an event of an unknown type, unless one before it, at `after` at the latest, was not taken."""
+        if after <= self.at:
+            self.at = max(self.at, seq)
+
     def _add(self, text: str) -> None:
         cut = min(self._skip, len(text))
         self._skip -= cut
@@ -178,11 +184,15 @@ class Pieces:
             self._wake()
 
     def anew(self, at: int) -> None:
-        """The log was lost, and the question is asked again: its answer goes on after what was given already."""
-        if self.asking.end:
-            self.fail(Damaged("The server no longer has this answer."))
-        self.at, self._end = at, None
-        self._unread, self._skip = Text(), self._given
+        """The log was lost. An answer that was received whole is given all the same.
+
+        Else the question is asked again, and its answer goes on after what was given already; but not if it has ended.
+        """
+        self.at = at
+        if self._end is None:
+            self._unread, self._skip = Text(), self._given
+            if self.asking.end:
+                self.fail(Damaged(GONE))
 
     def fail(self, error: AskbotError) -> None:
         """There will be no more."""

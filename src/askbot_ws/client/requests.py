@@ -28,6 +28,7 @@ class Asking(Request):
 
     turn: str | None = None  # once it is in the log
     start: int = 0  # the place before it there
+    history: int = 0  # the number of the history in which it has them
     end: End | None = None
     unwanted: bool = False  # cancelled before it was acknowledged
     awaited: int = 0  # by how many, while somebody else iterates

@@ -29,18 +29,19 @@ from ..dialects.askbot.frames import (
     History,
     Ready,
     Retry,
+    UnknownEvent,
 )
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Event, Question, Token
 from .doubts import Doubts
-from .errors import error_of
-from .line import Line
-from .pieces import Pieces
+from .errors import Damaged, error_of
+from .line import Line, Place
+from .pieces import GONE, Pieces
 from .readers import Readers
 from .requests import Asking, Request, Requests
 from .view import End, Gap, View
 
-Heard: TypeAlias = Ready | Event | History | Error
+Heard: TypeAlias = Ready | Event | UnknownEvent | History | Error
 """What the server says of a session."""
 R = TypeVar("R", bound=Request)
 
@@ -63,6 +64,7 @@ class Session:
         self.over: AskbotError | None = None
         self.changed = asyncio.Event()  # set, and replaced, at each change of the view
         self.room = asyncio.Event()  # set when somebody may have room again
+        self.attaching = ""  # the id of the frame that it was attached with last, none where the address did it
         self.entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # all that was there is read
         self.requests = Requests()
         self.doubts = Doubts(self.begin)
@@ -71,29 +73,33 @@ class Session:
         self._place = 0  # on the wire
         self._head = 0  # of the log, when we came
         self._from: int | None = None  # what was attached from
-        self._attaching = ""  # the id of that frame
+        self._history = 0  # the number of the one that is told
 
     # --- where it is -------------------------------------------------------------------------------------------------
 
-    def set_out(self) -> int | None:
-        """The place from which to read on; whoever connects with it is coming."""
-        self._from = None if self.view.seq is None else self._readers.earliest(self.view.seq)
-        self.stage = Stage.COMING
-        return self._from
+    def set_out(self) -> Place:
+        """What to read; whoever connects with it is coming."""
+        self.stage, self.attaching = Stage.COMING, ""
+        if self.view.seq is None:
+            self._from = None
+            return Place(self.view.session)
+        self._from = self._readers.earliest(self.view.seq)
+        return Place(self.view.session, self._from, self.view.log)
 
     def attach(self) -> None:
-        """Read on, on the line as it is."""
-        self._attaching = uuid4().hex
-        self._line.send(Attach(id=self._attaching, session=self.view.session or "", after=self.set_out()))
+        """Read on, on the line as it is; what has no name yet is a new session."""
+        session, after, log = self.set_out()
+        self.attaching = uuid4().hex
+        self._line.send(Attach(id=self.attaching, session=session, after=after, log=log))
 
     def detach(self) -> None:
-        """Read no more."""
-        if self.stage in {Stage.COMING, Stage.HERE}:
+        """Read no more. What has no name yet can't be left before it has one: `Connection` sees to that."""
+        if self.stage in {Stage.COMING, Stage.HERE} and self.view.session is not None:
             self._line.send(Detach(session=self.view.session))
 
     def awaits(self, id: str | None) -> bool:
         """Whether an answer to this frame is for us."""
-        return id is not None and (id == self._attaching or self.requests.get(id) is not None)
+        return id is not None and (id == self.attaching or self.requests.get(id) is not None)
 
     def pause(self) -> None:
         """Whoever reads has no room, nobody waits: go on later, from there."""
@@ -148,6 +154,9 @@ class Session:
                 if self.stage is not Stage.HERE:
                     return  # still on its way when we left, and it will be sent again
                 self._event(frame)
+            case UnknownEvent():
+                if self.stage is Stage.HERE and frame.seq > self._place:
+                    self._pass_over(frame)
             case History():
                 self.view.fold(frame)
                 self.requests.settle(frame.id, frame)
@@ -158,12 +167,14 @@ class Session:
         self._notify()
 
     def _ready(self, ready: Ready) -> None:
-        anew = (ready.session, ready.from_) != (self.view.session, self._from)
+        if self.stage in {Stage.AWAY, Stage.PAUSED}:
+            return  # still on its way when we left: what it tells anew is told when we come back
+        anew = not self.view.continues(ready) or ready.from_ != self._from
         self.stage, self._place = Stage.HERE, ready.from_
         if anew:
             self._anew(ready)
         else:
-            self.view.ready = ready
+            self.view.ready, self.view.log = ready, ready.log or self.view.log
         for request in self.requests.all():
             self._send(request)
         self._head = ready.seq
@@ -178,8 +189,13 @@ class Session:
             self.entered.set_result(None)
 
     def _anew(self, ready: Ready) -> None:
+        """What waited for the history that was lost is sent again, on the same connection too."""
         self.view.seq = None
         self.view.fold(ready)
+        self._history += 1
+        self.doubts = Doubts(self.begin)
+        for request in self.requests.all():
+            request.sent = 0
         for asking in self.requests.asking():
             asking.turn = None
         for pieces in self._readers:
@@ -203,10 +219,17 @@ class Session:
                 pass
         self._enter()
 
+    def _pass_over(self, event: UnknownEvent) -> None:
+        before, self._place = self._place, event.seq
+        self.view.fold(event)
+        for pieces in self._readers:
+            pieces.pass_over(event.seq, after=before)
+        self._enter()
+
     def _acknowledged(self, question: Question) -> None:
         asking = self.requests.get(question.id)
         if isinstance(asking, Asking) and asking.turn is None:
-            asking.turn, asking.start = question.turn, question.start
+            asking.turn, asking.start, asking.history = question.turn, question.start, self._history
             if asking.unwanted:
                 self.begin(Cancel(id=uuid4().hex, turn=question.turn))
 
@@ -224,7 +247,7 @@ class Session:
     def _refused(self, error: Error) -> None:
         request, raised = self.requests.get(error.id), error_of(error)
         gone = error.code == SessionNotFound.code
-        if error.id is not None and error.id == self._attaching:
+        if error.id is not None and error.id == self.attaching:
             self._not_attached(raised)
         elif request is None:
             if gone and error.id is None:
@@ -243,7 +266,12 @@ class Session:
         self.stage = Stage.AWAY
         if error.retryable and self.entered.done():
             raise Gap  # the server can't read its log right now: on the next connection, then
-        self.end(error)
+        if isinstance(error, SessionNotFound):
+            self.missing(error)
+        else:
+            self.end(error)
+        if not self.over:
+            self.attach()
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -294,6 +322,8 @@ class Session:
         failure = asking.settled.exception() if asking.settled.done() else None
         if isinstance(error := failure or self.over, AskbotError):
             pieces.fail(error)
+        elif asking.end and asking.history != self._history:
+            pieces.fail(Damaged(GONE))  # its place may be another turn's by now
         return pieces
 
     def leave(self, pieces: Pieces) -> None:

@@ -83,13 +83,30 @@ class Chat:
             )
         )
 
-    def retry(self, turn: str | None = None) -> Asked:
-        """Ask a turn's question again; without `turn`, the last one's."""
-        return self._asked(lambda: self._chat.retry(turn))
+    def retry(
+        self,
+        turn: str | None = None,
+        *,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Asked:
+        """Ask a turn's question again; without `turn`, the last one's. What is not given is as it was for that turn."""
+        return self._asked(lambda: self._chat.retry(turn, model=model, temperature=temperature, max_tokens=max_tokens))
 
-    def edit(self, turn: str, text: str) -> Asked:
-        """Ask this instead of that turn's question."""
-        return self._asked(lambda: self._chat.edit(turn, text))
+    def edit(
+        self,
+        turn: str,
+        text: str,
+        *,
+        model: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+    ) -> Asked:
+        """Ask this instead of that turn's question. What is not given is as it was for that turn."""
+        return self._asked(
+            lambda: self._chat.edit(turn, text, model=model, temperature=temperature, max_tokens=max_tokens)
+        )
 
     def cancel(self, turn: str | None = None) -> None:
         """Stop a turn; without `turn`, the one that runs. Returns once it has ended; what has ended is no error."""
@@ -103,9 +120,14 @@ class Chat:
         """Delete this conversation, everywhere. It is over then."""
         self._loop.call(self._chat.forget)
 
-    def session(self, id: str, *, after: int | None = None) -> Chat:
-        """Another session on the same connection. Leaving it detaches it; leaving the first one ends them all."""
-        return Chat(self._loop, self._loop.call(self._chat.session(id, after=after).__aenter__), owns=False)
+    def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
+        """Another session on the same connection; without `id`, a new one.
+
+        `after` is the place to read on from, `log` the history in which it is one. Leaving it detaches it; leaving the
+        first one ends them all. Raises `SessionNotFound`.
+        """
+        entering = self._chat.session(id, after=after, log=log)
+        return Chat(self._loop, self._loop.call(entering.__aenter__), owns=False)
 
     def _asked(self, ask: Callable[[], asked.Asked]) -> Asked:
         return Asked(self._loop, self._loop.run(ask))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from ..dialects.askbot.frames import History, Ready, ServerFrame
-from ..events import Check, Done, Event, Failure, Question, Reason, Timing, Token, TurnRecord, Usage
+from ..dialects.askbot.frames import History, Ready, ServerFrame, UnknownEvent
+from ..events import Check, Done, Event, Failure, Options, Question, Timing, Token, TurnRecord, Usage
 from .text import Text
 
 COST = 500  # code points that a turn counts for beside its texts
@@ -22,9 +22,9 @@ class Gap(Exception):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a turn ended."""
+    """How a turn ended. `reason` is one of `askbot_ws.events.Reason`, or a word of a later version of the server."""
 
-    reason: Reason
+    reason: str
     model: str | None
     usage: Usage | None
     timing: Timing | None
@@ -54,6 +54,7 @@ class Turn:
     text: str
     replaces: str | None
     created: float
+    options: Options | None
     from_: int
     seq: int  # may be ahead of the view's: history knows more than the events read so far
     said: Text = field(default_factory=Text)
@@ -63,7 +64,7 @@ class Turn:
     @classmethod
     def of(cls, told: Question | TurnRecord) -> Turn:
         """From the event, or from history."""
-        begun = (told.turn, told.id, told.text, told.replaces, told.created)
+        begun = (told.turn, told.id, told.text, told.replaces, told.created, told.options)
         if isinstance(told, Question):
             return cls(*begun, from_=told.start, seq=told.seq)
         return cls(*begun, from_=told.from_, seq=told.seq, said=Text(told.answer), end=End.of(told))
@@ -90,6 +91,7 @@ class View:
 
     session: str | None = None
     seq: int | None = None
+    log: str | None = None  # which history `seq` is a place of; None: not known
     keep: int | None = None  # code points to hold; beyond that the oldest turns go, but none that runs
     ready: Ready | None = None
     earlier: bool = False  # the log has turns before ours
@@ -107,8 +109,15 @@ class View:
             shown.append(turn)
         return shown
 
-    def fold(self, frame: ServerFrame) -> None:
-        """Take one more frame: old ones and those of other sessions change nothing. Raises `Gap`."""
+    def continues(self, ready: Ready) -> bool:
+        """Whether this is the history that we have read. A server of an earlier version doesn't say which one it is."""
+        return ready.session == self.session and (not (ready.log and self.log) or ready.log == self.log)
+
+    def fold(self, frame: ServerFrame | UnknownEvent) -> None:
+        """Take one more frame: old ones and those of other sessions change nothing. Raises `Gap`.
+
+        An event of an unknown type shows nothing; what follows it comes after its place.
+        """
         match frame:
             case Ready():
                 self._ready(frame)
@@ -116,16 +125,18 @@ class View:
                 self._history(frame)
             case Question() | Token() | Done() if frame.session == self.session:
                 self._event(frame)
+            case UnknownEvent() if frame.session == self.session:
+                self.seq = max(self.seq or 0, frame.seq)
             case _:
                 pass
 
     def _ready(self, ready: Ready) -> None:
-        if (ready.session, ready.from_) != (self.session, self.seq):
-            self.session, self.seq = ready.session, ready.from_
+        if not self.continues(ready) or ready.from_ != self.seq:
+            self.session, self.seq, self.log = ready.session, ready.from_, None
             self.earlier = ready.from_ > 0
             self.known.clear()
             self.held = 0
-        self.ready = ready
+        self.ready, self.log = ready, ready.log or self.log
 
     def _event(self, event: Event) -> None:
         seen = self.seq or 0

@@ -29,11 +29,12 @@ const pieces: string[] = [];
 for await (const piece of asked) pieces.push(piece.toUpperCase());
 const turn: Turn = await asked;
 assert.equal(pieces.join(""), turn.answer.toUpperCase());
-assert.equal(turn.reason satisfies Reason | null, "stop");
+const known: Reason = "stop";
+assert.equal(turn.reason satisfies Reason | string | null, known);
 assert.ok((turn.timing?.total ?? -1) >= 0);
 
-const retried = await chat.retry(turn.turn);
-const edited = await chat.edit(retried.turn, "Who?");
+const retried = await chat.retry(turn.turn, { temperature: 1 });
+const edited = await chat.edit(retried.turn, "Who?", { model: "scripted", max_tokens: 5 });
 assert.equal(edited.question, "Who?");
 const history = await chat.history({ limit: 1 });
 assert.equal(history.more satisfies boolean, false);
@@ -52,7 +53,7 @@ assert.ok(heard.includes("open"));
 
 const ready: Ready = {
   type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m",
-  limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 },
+  limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 }, log: "l",
 };
 const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
 const folded = frames.reduce(view, empty);

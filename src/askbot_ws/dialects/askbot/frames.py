@@ -5,6 +5,7 @@ The events of the log (`events.py`) are frames as they are: their bytes on the w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_type_hints
 
@@ -57,19 +58,23 @@ class Limits(Frame):
 
 @record
 class Ready(Frame):
-    """A session is attached; the events after `from` follow."""
+    """A session is attached; the events after `from` follow.
+
+    `log` names the history that is told: places in another one mean something else. `id` is that of the `attach` that
+    this answers.
+    """
 
     type: Literal["ready"] = "ready"
-    id: Maybe[FrameId] = None
     session: SessionId
     seq: Seq
     from_: Annotated[Seq, Field(alias="from")]
-    log: str
     resumed: bool
     protocol: str
     server: str
     model: str
     limits: Limits
+    log: str = ""  # as read from a server of an earlier version, which doesn't say; always said by this one
+    id: Maybe[FrameId] = None
 
 
 @record
@@ -138,15 +143,20 @@ class About(Command):
     session: Maybe[SessionId] = None
 
 
+Model = Annotated[str, Field(min_length=1, max_length=200)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 @record
 class Ask(About):
     """Ask a question."""
 
     type: Literal["ask"] = "ask"
     text: str
-    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
-    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
-    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
+    model: Maybe[Model] = None
+    temperature: Maybe[Temperature] = None
+    max_tokens: Maybe[MaxTokens] = None
     when_busy: WhenBusy = "queue"
 
 
@@ -160,25 +170,25 @@ class Cancel(About):
 
 @record
 class Retry(About):
-    """Ask a turn's question again; without `turn`, the last one's."""
+    """Ask a turn's question again; without `turn`, the last one's. Options that are not given are those it had."""
 
     type: Literal["retry"] = "retry"
     turn: Maybe[TurnId] = None
-    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
-    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
-    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
+    model: Maybe[Model] = None
+    temperature: Maybe[Temperature] = None
+    max_tokens: Maybe[MaxTokens] = None
 
 
 @record
 class Edit(About):
-    """Ask this instead of that turn's question."""
+    """Ask this instead of that turn's question. Options that are not given are those it had."""
 
     type: Literal["edit"] = "edit"
     turn: TurnId
     text: str
-    model: Maybe[Annotated[str, Field(min_length=1, max_length=200)]] = None
-    temperature: Maybe[Annotated[float, Field(ge=0, le=2)]] = None
-    max_tokens: Maybe[Annotated[int, Field(ge=1, le=1_000_000)]] = None
+    model: Maybe[Model] = None
+    temperature: Maybe[Temperature] = None
+    max_tokens: Maybe[MaxTokens] = None
 
 
 @record
@@ -192,7 +202,10 @@ class HistoryRequest(About):
 
 @record
 class Attach(Command):
-    """Read a further session on this connection."""
+    """Read a further session on this connection; without `session`, a new one.
+
+    `log` is what `ready` said of the history in which `after` is a place.
+    """
 
     type: Literal["attach"] = "attach"
     session: Maybe[SessionId] = None
@@ -226,8 +239,18 @@ ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach |
 
 # --- decoding --------------------------------------------------------------------------------------------------------
 
+
+@record
+class UnknownEvent(Record):
+    """An event of a type that this version doesn't know. It shows nothing; whoever reads it stands at `seq` then."""
+
+    session: SessionId
+    seq: Seq
+
+
 _client: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
 _server: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
+_unknown: TypeAdapter[UnknownEvent] = TypeAdapter(UnknownEvent)
 
 
 def decode_client(data: str | bytes) -> ClientFrame:
@@ -238,15 +261,20 @@ def decode_client(data: str | bytes) -> ClientFrame:
         raise _frame_error(data, error.errors(include_url=False, include_context=False)[0]) from error
 
 
-def decode_server(data: str | bytes) -> ServerFrame | None:
-    """Read a server's frame; None for a type from the future. Raises `FrameError`."""
+def decode_server(data: str | bytes) -> ServerFrame | UnknownEvent | None:
+    """Read a server's frame. Raises `FrameError`.
+
+    Of a type that is not known: an `UnknownEvent` where it is logged, that is, has `session` and `seq`; else None.
+    """
     try:
         return _server.validate_json(data)
     except ValidationError as error:
         fault = _frame_error(data, error.errors(include_url=False, include_context=False)[0])
-        if isinstance(fault, UnknownType):
-            return None
-        raise fault from error
+        if not isinstance(fault, UnknownType):
+            raise fault from error
+    with suppress(ValidationError):
+        return _unknown.validate_json(data)
+    return None
 
 
 def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:

@@ -1,0 +1,340 @@
+"""Histories: what the client does where the server tells another log, an event of a later version, or a new session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from askbot_ws.client import Asked, Chat, Closed, Damaged
+from askbot_ws.client.pieces import LIMIT
+from askbot_ws.client.session import Stage as At
+from askbot_ws.dialects.askbot.frames import Attach, Detach, decode_client
+from askbot_ws.errors import InvalidFrame
+
+from ..process import Json
+from .inside import session_of
+from .test_wire import Stage, staged
+
+SESSION = "one"
+
+
+def ready(log: str, *, at: int = 0, head: int | None = None, session: str = SESSION, **more: Any) -> Json:
+    limits = {"frame_bytes": 1, "question_chars": 1, "waiting_turns": 1}
+    place = {"session": session, "seq": at if head is None else head, "from": at, "log": log}
+    said = {"resumed": True, "protocol": "askbot.v1", "server": "x", "model": "m", "limits": limits}
+    return {"type": "ready", **place, **said, **more}
+
+
+def unknown(seq: int) -> Json:
+    return {"type": "fireworks", "session": SESSION, "seq": seq, "turn": "t1", "text": "?"}
+
+
+def answer(id: str, *slices: str | Json, at: int = 0, end: bool = True) -> list[Json]:
+    """The events of a turn whose question follows the place `at`; those of unknown types say where they are."""
+    place: Json = {"session": SESSION, "turn": f"t{at + 1}"}
+    seq, text = at + 1, ""
+    events: list[Json] = [
+        {"type": "question", **place, "seq": seq, "id": id, "text": "Why?", "created": "2026-01-01T00:00:00.000Z"}
+    ]
+    for slice in slices:
+        if isinstance(slice, dict):
+            seq = slice["seq"]
+            events.append(slice)
+            continue
+        seq, text = seq + len(slice), text + slice
+        events.append({"type": "token", **place, "seq": seq, "text": slice})
+    if end:
+        check = {"chars": len(text), "sha256": sha256(text.encode()).hexdigest()}
+        timing = {"queued": 0, "first_token": 0, "total": 0}
+        done = {"reason": "stop", "model": "m", "usage": None, "timing": timing, "check": check}
+        events.append({"type": "done", **place, "seq": seq + 1, **done})
+    return events
+
+
+class Peer:
+    """The server's side of a client's connections."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    async def tell(self, *frames: Json) -> None:
+        assert self.stage.socket
+        for frame in frames:
+            await self.stage.socket.send(json.dumps(frame))
+
+    async def hear(self) -> Json:
+        assert self.stage.socket
+        frame: Json = json.loads(await self.stage.socket.recv())
+        return frame
+
+    async def asked(self) -> str:
+        """The id of the question that comes next."""
+        frame = await self.hear()
+        assert frame["type"] == "ask"
+        return str(frame["id"])
+
+    async def lose(self) -> str:
+        """Lose the connection; returns what the client comes back with."""
+        assert self.stage.socket
+        self.stage.socket.transport.abort()
+        self.stage.socket = await self.stage.came.get()
+        assert self.stage.socket.request
+        return self.stage.socket.request.path.partition("?")[2]
+
+
+@asynccontextmanager
+async def conversation() -> AsyncGenerator[tuple[Peer, Chat]]:
+    """A client that has read an empty session, in its history `first`."""
+    async with staged() as stage:
+        await stage.connect({})
+        peer = Peer(stage)
+        await peer.tell(ready("first"))
+        chat = await stage.entered()
+        assert chat
+        yield peer, chat
+
+
+async def seen(chat: Chat, seq: int) -> None:
+    while chat.view.seq != seq:
+        await chat.changed.wait()
+
+
+async def text_of(asked: Asked) -> str:
+    return "".join([text async for text in asked])
+
+
+async def text_of_whole(asked: Asked) -> str:
+    return (await asked).text
+
+
+# --- events of later versions ----------------------------------------------------------------------------------------
+
+EVENTS: Sequence[str | Json] = ("One, ", unknown(9), "two.")
+
+
+async def test_an_answer_is_read_through_an_event_of_an_unknown_type() -> None:
+    """PROTOCOL 1: it shows nothing and moves on, on one connection."""
+    async with conversation() as (peer, chat):
+        asked = chat.ask("Why?")
+        await peer.tell(*answer(await peer.asked(), *EVENTS), unknown(17))
+        assert await text_of(asked) == (await asked).text == "One, two."
+        await seen(chat, 17)
+        assert await peer.lose() == "session=one&after=17&log=first"
+
+
+async def test_an_answer_is_read_a_second_time_through_an_event_of_an_unknown_type() -> None:
+    """Who reads what was passed already attaches again from there; the event stands in the same place."""
+    async with conversation() as (peer, chat):
+        asked = chat.ask("Why?")
+        events = answer(await peer.asked(), *EVENTS)
+        await peer.tell(*events)
+        assert await text_of(asked) == "One, two."
+        again = asyncio.ensure_future(text_of(asked))
+        attach = await peer.hear()
+        assert attach == {"type": "attach", "id": attach["id"], "session": SESSION, "after": 0, "log": "first"}
+        await peer.tell(ready("first", head=14, id=attach["id"]), *events)
+        assert await again == "One, two."
+
+
+async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> None:
+    """A reader without room did not take what stands before it, so it does not stand behind it either."""
+    long = "x" * LIMIT
+    async with conversation() as (peer, chat):
+        asked = chat.ask("Why?")
+        seq = 3 + LIMIT
+        events = answer(await peer.asked(), "ab", long, "cd", unknown(seq + 9), "e")
+        pieces = aiter(asked)
+        await peer.tell(*events[:2])
+        assert await anext(pieces) == "ab"
+        await peer.tell(*events[2:5])
+        waiting = asyncio.ensure_future(chat.history())  # who waits for something else keeps the socket open
+        await seen(chat, seq + 9)
+        assert (await peer.hear())["type"] == "history"
+        assert await anext(pieces) == long
+        rest = asyncio.ensure_future(anext(pieces))
+        attach = await peer.hear()
+        assert (attach["type"], attach["after"]) == ("attach", seq)
+        await peer.tell(ready("first", at=seq, head=seq + 11, id=attach["id"]), *events[3:])
+        assert await rest + "".join([text async for text in pieces]) == "cde"
+        waiting.cancel()
+
+
+# --- another history -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
+async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
+    """PROTOCOL 2, `log`: even where the replay begins at our place. The answer goes on after what was given."""
+    async with conversation() as (peer, chat):
+        asked = chat.ask("Why?")
+        pieces = aiter(asked)
+        id = await peer.asked()
+        await peer.tell(*answer(id, "One, ", end=False))
+        assert await anext(pieces) == "One, "
+        older = asyncio.ensure_future(chat.history(before=1))
+        stopped = asyncio.ensure_future(chat.cancel("t99"))
+        waiting = [(await peer.hear())["id"] for _ in range(2)]
+        if again == "on the next connection":
+            assert await peer.lose() == "session=one&after=6&log=first"
+        await peer.tell(ready("second", at=6))
+        assert [(await peer.hear())["id"] for _ in range(3)] == [id, *waiting]
+        assert chat.view.turns == []
+        await peer.tell(*answer(id, "One, ", "two.", at=6))
+        await peer.tell({"type": "history", "session": SESSION, "id": waiting[0], "turns": [], "more": False})
+        await peer.tell(
+            {"type": "error", "code": "turn_not_found", "message": "", "retryable": False, "id": waiting[1]}
+        )
+        assert "".join([text async for text in pieces]) == "two."
+        assert ((await asked).turn, (await older).more) == ("t7", False)
+        await stopped
+        assert [turn.turn for turn in chat.view.turns] == ["t7"]
+        assert await peer.lose() == "session=one&after=17&log=second"
+
+
+async def test_an_answer_that_ended_in_a_history_that_was_lost_is_damaged_where_it_was_not_received_whole() -> None:
+    """It is not asked again, and nobody has the rest. What stands in its place now is never given for it."""
+    long = "x" * LIMIT
+    async with conversation() as (peer, chat):
+        asked = chat.ask("Why?")
+        pieces = aiter(asked)
+        id = await peer.asked()
+        await peer.tell(*answer(id, "ab", end=False))
+        assert await anext(pieces) == "ab"
+        waiting = asyncio.ensure_future(chat.history())  # who waits for something else keeps the socket open
+        await peer.hear()
+        await peer.tell(*answer(id, "ab", long, "cd")[2:])
+        await seen(chat, LIMIT + 6)
+        await peer.tell(ready("second", at=0))
+        assert (await peer.hear())["type"] == "history"
+        await peer.tell(*answer("somebody's", "other"))
+        await seen(chat, 7)
+        for reading in (pieces, aiter(asked)):
+            with pytest.raises(Damaged):
+                await anext(reading)
+        whole = asyncio.ensure_future(text_of_whole(asked))
+        request = await peer.hear()
+        turn = {
+            "turn": "t1",
+            "text": "?",
+            "created": "2026-01-01T00:00:00.000Z",
+            "answer": "other",
+            "from": 0,
+            "seq": 7,
+        }
+        await peer.tell({"type": "history", "session": SESSION, "id": request["id"], "turns": [turn], "more": False})
+        with pytest.raises(Damaged):
+            await whole
+        waiting.cancel()
+
+
+async def test_a_history_that_changes_while_nobody_reads_is_told_when_somebody_does() -> None:
+    """Its `ready` came after the session was left: it begins nothing. Whoever attaches says which log it knows."""
+    async with conversation() as (peer, chat):
+        entering = asyncio.ensure_future(chat.session("other"))
+        attach = await peer.hear()
+        await peer.tell(ready("x", session="other", id=attach["id"]))
+        other = await entering
+        pieces = aiter(chat.ask("Why?"))
+        id = await peer.asked()
+        await peer.tell(*answer(id, "a", end=False))
+        assert await anext(pieces) == "a"
+        await peer.tell(*answer(id, "a", "b" * (LIMIT + 1), end=False)[2:])
+        assert isinstance(decode_client(json.dumps(await peer.hear())), Detach)
+        await peer.tell(ready("second"), unknown(1) | {"session": "other"})
+        await seen(other, 1)
+        assert session_of(chat).stage is At.PAUSED
+        assert await anext(pieces) == "b" * (LIMIT + 1)
+        rest = asyncio.ensure_future(anext(pieces))
+        attach = await peer.hear()
+        assert isinstance(decode_client(json.dumps(attach)), Attach)
+        assert (attach["after"], attach["log"]) == (LIMIT + 3, "first")
+        await peer.tell(ready("second", id=attach["id"]))
+        assert await peer.asked() == id
+        await peer.tell(*answer(id, "a", "b" * (LIMIT + 1), "c"))
+        assert await rest == "c"
+        assert [text async for text in pieces] == []
+
+
+async def test_a_server_that_does_not_name_its_log_is_believed() -> None:
+    """An earlier version: `from` is all there is to go by."""
+    async with conversation() as (peer, chat):
+        asked = chat.ask("Why?")
+        events = answer(await peer.asked(), "One, ", "two.")
+        await peer.tell(*events[:2])
+        await seen(chat, 6)
+        await peer.lose()
+        unnamed = ready("", at=6, head=11)
+        del unnamed["log"]
+        await peer.tell(unnamed, *events[2:])
+        assert (await asked).text == "One, two."
+        assert await peer.lose() == "session=one&after=11&log=first"
+
+
+# --- new sessions ----------------------------------------------------------------------------------------------------
+
+
+async def test_each_new_session_has_the_name_that_answers_its_frame() -> None:
+    """They have none before, and the answers may come in any order."""
+    async with conversation() as (peer, chat):
+        entering = [asyncio.ensure_future(chat.session()) for _ in range(2)]
+        attaches = [await peer.hear() for _ in range(2)]
+        assert attaches == [{"type": "attach", "id": attach["id"]} for attach in attaches]
+        for name, attach in zip(("b", "a"), reversed(attaches), strict=True):
+            await peer.tell(ready("x", session=name, id=attach["id"]))
+        assert [each.id for each in await asyncio.gather(*entering)] == ["a", "b"]
+
+
+async def test_a_new_session_that_was_left_before_it_had_a_name_is_detached() -> None:
+    """Else the server would go on reading it to nobody; and a detach without a name would mean another one."""
+    async with conversation() as (peer, chat):
+        entering = asyncio.ensure_future(chat.session())
+        attach = await peer.hear()
+        entering.cancel()
+        await asyncio.wait([entering])
+        await peer.tell(ready("x", session="new", id=attach["id"]))
+        detach = await peer.hear()
+        assert (detach["type"], detach["session"]) == ("detach", "new")
+        chat.ask("Why?")
+        await peer.asked()
+
+
+async def test_a_new_session_that_was_lost_while_empty_begins_anew() -> None:
+    """The server keeps nothing of it, so nothing is lost with it, whatever else is on the connection."""
+    async with conversation() as (peer, chat):
+        entering = asyncio.ensure_future(chat.session())
+        attach = await peer.hear()
+        await peer.tell(ready("x", session="new", id=attach["id"]))
+        other = await entering
+        await peer.lose()
+        await peer.tell(ready("first"))
+        attach = await peer.hear()
+        assert attach["session"] == "new"
+        gone = {"type": "error", "code": "session_not_found", "message": "", "retryable": False, "id": attach["id"]}
+        await peer.tell(gone)
+        attach = await peer.hear()
+        assert attach == {"type": "attach", "id": attach["id"]}
+        other.ask("Why?")
+        await peer.tell(ready("x", session="newer", id=attach["id"]))
+        assert (await peer.hear())["session"] == other.id == "newer"
+
+
+async def test_a_server_that_makes_no_new_sessions_here_is_told() -> None:
+    """An earlier version: the session's name is missing, and the others go on."""
+    async with conversation() as (peer, chat):
+        entering = asyncio.ensure_future(chat.session())
+        attach = await peer.hear()
+        words = {"code": "invalid_frame", "message": "session: Field required.", "retryable": False}
+        await peer.tell({"type": "error", **words, "id": attach["id"]})
+        with pytest.raises(InvalidFrame, match="session: Field required"):
+            await entering
+        chat.ask("Why?")
+        await peer.asked()
+        await chat.close()
+        with pytest.raises(Closed):
+            await chat.session()
