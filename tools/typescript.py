@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
-from askbot_ws.core.commands import WhenBusy
-from askbot_ws.events import Done, Question, Reason, Token
+from askbot_ws.events import Done, Question, Reason, Token, WhenBusy
 from reference import causes
 from wire import CLIENT, SERVER, Schema, definitions
 

@@ -50,6 +50,7 @@ Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnId = Annotated[str, Field(min_length=1, max_length=64)]
+WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]  # what a question does where an answer is running
 Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
 """How the turns of this version end."""
 AnyReason = Annotated[

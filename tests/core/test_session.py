@@ -11,13 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from askbot_ws.core.commands import WhenBusy
 from askbot_ws.core.context import Context
 from askbot_ws.core.log import Log
 from askbot_ws.core.session import REMEMBERED, Asking, Known, Session
 from askbot_ws.core.turn import State, Turn
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
-from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Token
+from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Token, WhenBusy
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry, WhenBusy
+from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import (
     AskbotError,
@@ -18,6 +18,7 @@ from askbot_ws.errors import (
     SessionNotFound,
     TurnNotFound,
 )
+from askbot_ws.events import WhenBusy
 from askbot_ws.hub import Policy
 from askbot_ws.testing import ScriptedUpstream
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Retry, WhenBusy
+from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import (
@@ -24,7 +24,7 @@ from askbot_ws.errors import (
     TurnNotFound,
     UpstreamUnavailable,
 )
-from askbot_ws.events import Usage
+from askbot_ws.events import Usage, WhenBusy
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.store.sqlite.check import check
 from askbot_ws.store.sqlite.store import SQLiteStore

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from ..core.commands import WhenBusy
 from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, History, HistoryRequest, Retry
+from ..events import WhenBusy
 from .asked import Asked
 from .connection import Connection
 from .errors import Closed

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import ParamSpec, Self
 
-from ..core.commands import WhenBusy
 from ..dialects.askbot.frames import History
+from ..events import WhenBusy
 from . import asked, chat
 from . import connect as connect_async
 from .asked import Answer

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from ..events import Options
-
-WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]
+from ..events import Options, WhenBusy
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, token
-from .commands import WhenBusy
+from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, token
 from .context import Context
 from .log import PIECE
 from .text import well_formed

@@ -13,7 +13,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, SchemaSerializer, from_json
 
-from ...core.commands import WhenBusy
 from ...errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
 from ...events import (
     Check,
@@ -32,6 +31,7 @@ from ...events import (
     TurnId,
     TurnRecord,
     Usage,
+    WhenBusy,
     encode_event,
     record,
 )
