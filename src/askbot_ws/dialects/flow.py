@@ -245,14 +245,14 @@ class Connection(ABC):
         if not await self.take(data) and self._bad_frames.take(now=self._now()):
             await self._close(1008, "too many bad frames")
             return False
-        await self.wait_writable()  # a client that takes no answers gets to send no questions
+        if not self.socket.writable:  # a client that takes no answers gets to send no questions
+            await self.wait_writable()
         return True
 
     async def wait_writable(self) -> None:
-        """Wait until the socket takes more, or is gone."""
-        if not self.socket.writable:
-            self._room = self._room or asyncio.Event()
-            await self._room.wait()
+        """Wait until the socket, which takes nothing now, takes more, or is gone."""
+        self._room = self._room or asyncio.Event()
+        await self._room.wait()
 
     async def _close(self, code: int, reason: str) -> None:
         """Close it, and read what still arrives: behind all of that is the client's own close."""

@@ -59,9 +59,13 @@ class SessionRegistry:
 
     async def owner(self, principal: Principal, session: str) -> Owner:
         """The owner of a session; take its lock at once, or it may leave again. Raises like `topic`."""
-        await self.topic(principal, session)
         owner = self.owners.get(session)
-        return await self._locked(session, self._load_owner) if owner is None else owner
+        if owner is None:
+            await self.topic(principal, session)
+            return await self._locked(session, self._load_owner)
+        if not principal.may_use(session_of=owner.topic.user):
+            raise SessionNotFound
+        return owner
 
     async def _locked(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
         """Two that come at once get the same; nobody gets what is just being deleted."""

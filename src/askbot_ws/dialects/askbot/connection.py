@@ -200,7 +200,7 @@ class AskbotConnection(Connection):
         if len(self.readers) != 1:
             return None
         only = next(iter(self.readers))
-        return only if all(session == only for session in self._tasks.values()) else None
+        return only if not self._tasks or {*self._tasks.values()} == {only} else None
 
     def _spawn(self, work: Coroutine[None, None, None], session: str) -> None:
         task = asyncio.create_task(work)
@@ -221,7 +221,8 @@ class AskbotConnection(Connection):
     async def _follow_after(self, before: asyncio.Task[None] | None, frame: SessionFrame) -> None:
         if before is not None:
             await asyncio.wait([before])
-        await self.wait_writable()  # a client that takes no answers gets no more of them
+        if not self.socket.writable:  # a client that takes no answers gets no more of them
+            await self.wait_writable()
         try:
             await self._follow(frame)
         except AskbotError as error:
