@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError
+from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite.check import check
 from askbot_ws.store.sqlite.journal import HEADER
 from askbot_ws.store.sqlite.store import SQLiteStore
@@ -106,7 +106,7 @@ async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
     story = told("s", turns=1)
     await stored(path, story, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[HEADER.size + len(encode(story.events[0])) + HEADER.size + 5] ^= 1
+    data[HEADER.size + len(encode_event(story.events[0])) + HEADER.size + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
     assert check(path).faults == ["the journal's 00000001.log is damaged; records behind that: 1"]
@@ -117,7 +117,7 @@ async def test_a_journal_with_a_gap_is_told(path: Path) -> None:
     story = told("s", turns=2)
     await stored(path, story, crash=True)
     data = segments(path)[0].read_bytes()
-    segments(path)[0].write_bytes(data[HEADER.size + len(encode(story.events[0])) :])
+    segments(path)[0].write_bytes(data[HEADER.size + len(encode_event(story.events[0])) :])
 
     assert "session s, in the journal: there is a hole: after 0 comes 1" in check(path).faults
 

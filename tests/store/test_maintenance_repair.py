@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError
-from askbot_ws.events import Done
+from askbot_ws.events import Done, encode_event
 from askbot_ws.store.sqlite.check import check
 from askbot_ws.store.sqlite.journal import HEADER
 from askbot_ws.store.sqlite.repair import repair
@@ -93,7 +92,7 @@ async def test_the_journal_is_laid_on_top(path: Path) -> None:
     await stored(path, settled)
     await stored(path, hit, running, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[data.index(encode(hit.events[2])) + 5] ^= 1
+    data[data.index(encode_event(hit.events[2])) + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
     report = repair(path)

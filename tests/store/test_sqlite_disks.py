@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.core.log import Log
-from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError, StoreError
 from askbot_ws.events import Token
 from askbot_ws.store.sqlite import flush as settling
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import SECRET, fill, head_in_tables, mount, on_disk, segments
-from .story import Story, add, eventually, file_limit, flat, read_all, settle
+from .story import Story, add, entries, eventually, file_limit, flat, read_all, settle
 
 
 async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: SQLiteStore, path: Path) -> None:
@@ -186,9 +185,8 @@ async def test_to_stop_waiting_for_the_disk_does_not_stop_the_disk(path: Path) -
     store = SQLiteStore(path, fsync=True)
     await store.open()
     log, story = store.create("s"), Story()
-    question = story.question("t")
-    waiting = store.append([question], [encode(question)])
-    assert waiting is not None
+    waiting = store.append(entries(story.question("t")))
+    assert not isinstance(waiting, dict)
     task = asyncio.ensure_future(waiting)
     task.cancel()
     await asyncio.wait([task])

@@ -127,5 +127,5 @@ async def test_a_sweep_of_many_is_not_one_long_lock(store: SQLiteStore) -> None:
         store.release(f"s{number}")
     await settle(store)
 
-    assert await store.sweep(before=4e9) == 250
-    assert await store.sweep(before=4e9) == 0
+    assert await store.sweep(idle=-1) == 250
+    assert await store.sweep(idle=-1) == 0
