@@ -91,10 +91,10 @@ def reasons(failures: Failures) -> dict[str, str]:
     return {session: str(error.__cause__) for session, error in failures.items()}
 
 
-async def settle(store: Store) -> None:
+async def flush(store: Store) -> None:
     """Let everything that is due move on, where a store has such a thing."""
     if isinstance(store, SQLiteStore):
-        await store.settler.now()
+        await store.flusher.now()
 
 
 async def eventually(true: Callable[[], bool]) -> None:
