@@ -20,7 +20,7 @@ from .config import Settings, default, flag, load, variable
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from .store.sqlite.check import Report
+    from .store.sqlite.maintenance.check import Report
 
 URL = "ws://127.0.0.1:8765/v1/chat"
 
@@ -181,7 +181,7 @@ def check(where: Where = None) -> None:
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
-    from .store.sqlite.check import check as look  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.check import check as look  # noqa: PLC0415 - for this command alone
 
     path = _store(where)
     _tell(path, look(path), fault="wrong", hint="`askbot store repair` keeps what can be kept; stop the server first.")
@@ -193,7 +193,7 @@ def repair(where: Where = None) -> None:
 
     The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
     """
-    from .store.sqlite.repair import repair as mend  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.repair import repair as mend  # noqa: PLC0415 - for this command alone
 
     path = _store(where)
     _tell(path, mend(path), fault="lost", hint="The store can be used again.")
@@ -206,7 +206,7 @@ def backup(file: Annotated[Path, typer.Argument(help="The copy; it must not exis
     It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
     damaged as the store is, 2 where there is none.
     """
-    from .store.sqlite.backup import backup as copy  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.backup import backup as copy  # noqa: PLC0415 - for this command alone
 
     path = _store(where)
     _tell(file, copy(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from askbot_ws.core.turn import proof
 from askbot_ws.events import Done, Event, Reason, Token
+from askbot_ws.store.sqlite.schema import APPLICATION
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .story import Story, add, read_all
@@ -55,6 +56,13 @@ async def opened(path: Path, sessions: Iterable[str]) -> dict[str, list[Event]]:
 def change(path: Path, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute(statement, values).rowcount, "nothing was changed"
+
+
+def change_version(path: Path, version: int) -> None:
+    """Let a file be one of ours, of this version."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
 def content(path: Path) -> bytes:

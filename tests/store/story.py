@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from askbot_ws.events import Check, Done, Event, Question, Reason, Timing, Token, encode_event
-from askbot_ws.store import Entry, Store
+from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 
@@ -64,23 +64,37 @@ class Story:
         return [self.question(turn, id=id), *(self.token(turn, text) for text in texts), self.done(turn)]
 
 
-async def add(store: Store, *events: Event) -> None:
-    """Add events of any sessions. Raises `StoreError` where that fails for any of them."""
+def entries(*events: Event) -> dict[str, Entry]:
+    """Events of any sessions, as `append` takes them."""
     batch: dict[str, Entry] = {}
     for event in events:
         mine, frames = batch.setdefault(event.session, ([], []))
         cast("list[Event]", mine).append(event)
         cast("list[bytes]", frames).append(encode_event(event))
-    outcome = store.append(batch)
-    failures = outcome if isinstance(outcome, dict) else await outcome
-    for error in failures.values():
+    return batch
+
+
+async def try_add(store: Store, *events: Event) -> Failures:
+    """Add events of any sessions; returns why some could not be added."""
+    outcome = store.append(entries(*events))
+    return outcome if isinstance(outcome, dict) else await outcome
+
+
+async def add(store: Store, *events: Event) -> None:
+    """Add events of any sessions. Raises `StoreError` where that fails for any of them."""
+    for error in (await try_add(store, *events)).values():
         raise error
 
 
-async def settle(store: Store) -> None:
+def reasons(failures: Failures) -> dict[str, str]:
+    """What is said to have failed, in words."""
+    return {session: str(error.__cause__) for session, error in failures.items()}
+
+
+async def flush(store: Store) -> None:
     """Let everything that is due move on, where a store has such a thing."""
     if isinstance(store, SQLiteStore):
-        await store.settler.now()
+        await store.flusher.now()
 
 
 async def eventually(true: Callable[[], bool]) -> None:

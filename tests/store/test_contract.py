@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from askbot_ws.core.cursor import newest
+from askbot_ws.core.records import records
 from askbot_ws.errors import SessionNotFound
 from askbot_ws.events import Token
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Clock, Story, add, flat, read_all, settle
+from .story import Clock, Story, add, flat, flush, read_all, reasons, try_add
 
 
 @pytest.fixture
@@ -70,23 +76,27 @@ async def test_what_is_appended_is_in_the_log_that_was_handed_out(store: Store) 
     assert await store.load("s") is log
 
 
-async def test_an_append_is_all_or_none(store: Store) -> None:
-    """One event that does not follow, and nothing of the batch is anywhere."""
-    logs = store.create("s"), store.create("other")
-    good, bad = Story("s"), Story("other", head=1)
+async def test_an_append_is_all_or_none_for_each_session(store: Store) -> None:
+    """One event that does not follow, and nothing of its session is added; the others' events are."""
+    logs = store.create("good"), store.create("bad")
+    good, bad = Story("good"), Story("bad")
+    gap = [bad.question("t"), Story("bad", head=7).token("t", "text")]
 
-    with pytest.raises(ValueError, match="is at 0"):
-        await add(store, good.question("t"), bad.question("t"))
+    failures = await try_add(store, good.question("t"), *gap)
 
-    assert [log.head for log in logs] == [0, 0]
-    await add(store, *Story("s").turn("t", "again"))
-    assert len(await store.turns("s", limit=9)) == 1
+    assert reasons(failures) == {"bad": "the log of session bad is at 1, the event at 7"}
+    assert [log.head for log in logs] == [1, 0]
+    await add(store, *Story("bad").turn("t", "again"))
+    assert len(await store.turns("bad", limit=9)) == 1
 
 
 async def test_an_event_of_a_session_that_is_not_in_memory_is_a_fault(store: Store) -> None:
     """Whoever writes has the log: another writer would be one too many."""
-    with pytest.raises(ValueError, match="neither created nor loaded"):
-        await add(store, Story().question("t"))
+    store.create("other")
+
+    failures = await try_add(store, Story().question("t"), Story("other").question("t"))
+
+    assert reasons(failures) == {"s": "the log of session s is neither created nor loaded"}
 
 
 async def test_nothing_is_appended_for_nothing(store: Store) -> None:
@@ -96,11 +106,25 @@ async def test_nothing_is_appended_for_nothing(store: Store) -> None:
 
 async def test_an_event_twice_in_one_batch_is_a_fault(store: Store) -> None:
     """Promise 1: nothing twice."""
-    store.create("s")
+    log = store.create("s")
     event = Story().question("t")
 
-    with pytest.raises(ValueError, match="is at 1"):
-        await add(store, event, event)
+    failures = await try_add(store, event, event)
+
+    assert reasons(failures) == {"s": "the log of session s is at 1, the event at 0"}
+    assert log.head == 0
+
+
+async def test_an_event_that_was_shown_before_it_could_be_stored_is_only_stored(store: Store) -> None:
+    """Decision 0004: an end that met a full disk. It is in the log already, and what follows is added."""
+    log, story = store.create("s"), Story()
+    await add(store, story.question("t"))
+    owed = story.done("t", "error")
+    log.append(owed)
+
+    await add(store, owed, *story.turn("t2", "text"))
+
+    assert flat(log.read(after=0)) == flat(story.events)
 
 
 async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:
@@ -112,7 +136,7 @@ async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:
     events += [story.done("t") for story in reversed(stories)]
 
     await add(store, *events)
-    await settle(store)
+    await flush(store)
 
     for story in stories:
         assert flat(await read_all(store, story.session)) == flat(story.events)
@@ -124,7 +148,7 @@ async def test_reading_on_from_anywhere_gives_what_follows(store: Store, limit: 
     store.create("s")
     story = Story()
     await add(store, *story.turn("t1", "x" * 40_000, "éa🙂", "\x00\n"), story.question("t2"))
-    await settle(store)
+    await flush(store)
     await add(store, story.token("t2", "and on"))
 
     for after in [*range(6), 20_000, *range(39_990, story.head + 1)]:
@@ -152,7 +176,7 @@ async def test_a_session_that_was_released_comes_back_whole(store: Store) -> Non
         await add(store, *story.turn(f"t{number}", "answer " * 1_000, id=f"a{number}"))
     await add(store, story.question("t5"), story.token("t5", "half"))
     store.release("s")
-    await settle(store)
+    await flush(store)
 
     assert flat(await read_all(store)) == flat(story.events)
     log = await store.load("s")
@@ -170,7 +194,7 @@ async def test_what_is_released_and_loaded_at_once_is_the_same(store: Store) -> 
     store.release("s")
 
     assert await store.load("s") is log
-    await settle(store)
+    await flush(store)
     assert await store.load("s") is log
 
 
@@ -186,7 +210,7 @@ async def test_turns_are_the_newest_oldest_first(store: Store) -> None:
     for number in range(6):
         await add(store, *story.turn(f"t{number}", f"answer {number}"))
         if number == 3:
-            await settle(store)
+            await flush(store)
 
     newest = await store.turns("s", limit=3)
     older = await store.turns("s", before=newest[0].from_ + 1, limit=2)
@@ -200,12 +224,12 @@ async def test_turns_are_the_newest_oldest_first(store: Store) -> None:
 
 
 async def test_a_turn_that_runs_is_told_as_far_as_it_is(store: Store) -> None:
-    """Half of it settled, half of it not, and a question that waits in between."""
+    """Half of it flushed, half of it not, and a question that waits in between."""
     store.create("s")
     story = Story()
     await add(store, story.question("t1", "first", id="a1"), story.token("t1", "one "))
     await add(store, story.question("t2", "second", id="a2"), story.done("t2", "cancelled"))
-    await settle(store)
+    await flush(store)
     await add(store, story.question("t3"), story.token("t1", "two"))
 
     first, second, third = await store.turns("s", limit=9)
@@ -218,14 +242,14 @@ async def test_a_turn_that_runs_is_told_as_far_as_it_is(store: Store) -> None:
 
 
 async def test_a_question_is_found_by_the_id_it_was_asked_with(store: Store) -> None:
-    """Promise 3, before and after it is settled, and only in its own session."""
+    """Promise 3, before and after it is flushed, and only in its own session."""
     store.create("s")
     store.create("other")
     story = Story()
     await add(store, *story.turn("t1", "x", id="a"), *Story("other").turn("t9", "x", id="b"))
     assert await store.asked("s", "a") == "t1"
 
-    await settle(store)
+    await flush(store)
 
     assert await store.asked("s", "a") == "t1"
     assert await store.asked("s", "b") is None
@@ -233,11 +257,11 @@ async def test_a_question_is_found_by_the_id_it_was_asked_with(store: Store) -> 
 
 
 async def test_what_is_forgotten_is_gone(store: Store) -> None:
-    """With or without having been settled; other sessions stay."""
+    """With or without having been flushed; other sessions stay."""
     for name in ("s", "other"):
         store.create(name)
         await add(store, *Story(name).turn("t", "text", id="a"))
-    await settle(store)
+    await flush(store)
     await add(store, Story("s", head=6).question("t2"))
 
     await store.forget("s")
@@ -262,7 +286,7 @@ async def test_a_forgotten_session_may_begin_again(store: Store) -> None:
     story = Story()
 
     await add(store, *story.turn("t", "after"))
-    await settle(store)
+    await flush(store)
 
     assert flat(await read_all(store)) == flat(story.events)
 
@@ -280,21 +304,78 @@ async def test_a_sweep_takes_what_is_old_and_not_in_use(store: Store, clock: Clo
     for name in ("old", "used", "fresh"):
         store.create(name)
         await add(store, *Story(name).turn("t", "text"))
-    await settle(store)
+    await flush(store)
     clock.now += 100
     log = await store.load("fresh")
     await add(store, *Story("fresh", head=log.head).turn("t2", "text"))
     for name in ("old", "fresh"):
         store.release(name)
-    await settle(store)
+    await flush(store)
 
-    assert await store.sweep(before=clock.now) == 1
+    assert await store.sweep(idle=50) == 1
 
     with pytest.raises(SessionNotFound):
         await store.load("old")
     assert await store.turns("used", limit=1)
     assert await store.turns("fresh", limit=1)
-    assert await store.sweep(before=clock.now) == 0
+    assert await store.sweep(idle=50) == 0
+
+
+async def test_a_replay_begins_where_the_newest_turns_do(store: Store) -> None:
+    """Without a word of the turns themselves; also where all, some or none of them has moved on."""
+    store.create("s")
+    story = Story()
+    assert await store.replay_start("s", turns=3) == 0
+    starts = list[int]()
+    for number in range(8):
+        starts.append(story.head)
+        await add(store, *story.turn(f"t{number}", "text"))
+        if number == 4:
+            await flush(store)
+
+    assert [await store.replay_start("s", turns=turns) for turns in (1, 3, 4, 8, 50)] == [
+        starts[-1],
+        starts[-3],
+        starts[-4],
+        0,
+        0,
+    ]
+    with pytest.raises(SessionNotFound):
+        await store.replay_start("nobody", turns=1)
+
+
+steps = st.lists(st.tuples(st.sampled_from(["ask", "say", "say", "end", "flush"]), st.integers(0, 9)), max_size=60)
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@settings(max_examples=150, deadline=None)
+@given(steps=steps)
+def test_a_replay_begins_where_the_turns_themselves_say(kind: str, steps: list[tuple[str, int]]) -> None:
+    """However they are interleaved: as `newest` finds it in the whole turns, for every number of them."""
+
+    async def tell() -> None:
+        with TemporaryDirectory() as folder:
+            store: Store = MemoryStore() if kind == "memory" else SQLiteStore(Path(folder) / "a.db")
+            await store.open()
+            store.create("s")
+            story, running = Story(), list[str]()
+            for what, which in steps:
+                if what == "flush":
+                    await flush(store)
+                elif what == "ask":
+                    running.append(f"t{story.head}")
+                    await add(store, story.question(running[-1]))
+                elif running:
+                    turn = running[which % len(running)]
+                    await add(store, story.token(turn, "x" * (which + 1)) if what == "say" else story.done(turn))
+                    if what == "end":
+                        running.remove(turn)
+            turns = records(story.events)
+            for count in range(1, 12):
+                assert await store.replay_start("s", turns=count) == newest(turns, count=count)
+            await store.close()
+
+    asyncio.run(tell())
 
 
 async def test_a_store_that_is_well_says_so(store: Store) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.store.sqlite import journal
-from askbot_ws.store.sqlite.journal import HEADER, Journal
+from askbot_ws.store.sqlite import segments
+from askbot_ws.store.sqlite.files import StoreFiles
+from askbot_ws.store.sqlite.journal import Journal
+from askbot_ws.store.sqlite.segments import BEGINNING, RECORD, Limit
 
 from .story import file_limit
 
-PAYLOADS = [b'{"a":1}', b"{}", b'{"long":"' + b"x" * 300 + b'"}']
+PAYLOADS = [b'{"a":1}', b'{"b":22}', b'{"long":"' + b"x" * 300 + b'"}']
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def book(folder: Path) -> Iterator[Journal]:
     book = Journal(folder, segment_bytes=1000)
-    assert book.open() == []
+    book.open([])
     yield book
     book.close()
 
@@ -34,7 +36,15 @@ def _segments(folder: Path) -> list[Path]:
 
 
 def _all(folder: Path) -> list[bytes]:
-    return [payload for path in _segments(folder) for payload in journal.read(path)]
+    limits: dict[int, int] = {}
+    for path in _segments(folder):
+        limits |= segments.limits(path)
+    found = [payload for path in _segments(folder) for payload in segments.read(path, limits).payloads]
+    return [payload for payload in found if not payload.startswith(segments.LIMIT)]
+
+
+def _read(path: Path) -> list[bytes]:
+    return segments.read(path).payloads
 
 
 def test_what_is_appended_is_read(book: Journal, folder: Path) -> None:
@@ -65,27 +75,36 @@ def test_a_torn_tail_is_dropped_wherever_it_was_torn(book: Journal, folder: Path
     """For every length that a crash may leave: the whole records before it are there, and nothing is raised."""
     book.append(PAYLOADS, {"s": 3})
     data = _segments(folder)[0].read_bytes()
-    ends = [0]
-    for payload in PAYLOADS:
-        ends.append(ends[-1] + HEADER.size + len(payload))
-    torn = tmp_path / "torn.log"
+    ends = _ends()
+    torn = tmp_path / "1.log"
 
     for length in range(len(data) + 1):
         torn.write_bytes(data[:length])
-        assert list(journal.read(torn)) == PAYLOADS[: sum(end <= length for end in ends[1:])]
+        contents = segments.read(torn)
+        assert contents.payloads == PAYLOADS[: sum(end <= length for end in ends[1:])]
+        assert contents.behind == 0
 
 
-def test_a_damaged_byte_costs_its_record_and_what_follows(book: Journal, folder: Path, tmp_path: Path) -> None:
-    """For every byte: what comes before is there, and nothing that was not written."""
+def test_a_damaged_byte_costs_its_record_only(book: Journal, folder: Path, tmp_path: Path) -> None:
+    """For every byte: all others are there, and nothing that was not written; and it is told from a torn end."""
     book.append(PAYLOADS, {"s": 3})
     data = _segments(folder)[0].read_bytes()
-    damaged = tmp_path / "damaged.log"
+    damaged = tmp_path / "1.log"
 
     for place in range(len(data)):
         damaged.write_bytes(data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :])
-        found = list(journal.read(damaged))
-        assert found == PAYLOADS[: len(found)]
-        assert len(found) < len(PAYLOADS)
+        found = segments.read(damaged)
+        hit = [place >= end for end in _ends()].count(True) - 1  # -1: the header
+        assert found.payloads == [payload for number, payload in enumerate(PAYLOADS) if number != hit]
+        assert found.behind == len(PAYLOADS) - 1 - hit
+
+
+def _ends() -> list[int]:
+    """Where the header ends, and each record."""
+    ends = [len(BEGINNING)]
+    for payload in PAYLOADS:
+        ends.append(ends[-1] + RECORD.size + len(payload))
+    return ends
 
 
 def test_pages_of_zeros_are_no_records(book: Journal, folder: Path) -> None:
@@ -129,18 +148,19 @@ def test_nothing_follows_half_a_record(book: Journal, folder: Path, monkeypatch:
     def refuse(*_: object) -> None:
         raise OSError("cannot cut")
 
-    with monkeypatch.context() as patch, file_limit(20):
+    with monkeypatch.context() as patch, file_limit(80):
         patch.setattr(os, "ftruncate", refuse)
-        with pytest.raises(OSError, match="cannot cut"):
-            book.append([b"{" + b"2" * 60 + b"}"], {"s": 2})
+        with pytest.raises(OSError, match="File too large"):
+            book.append([b"{2}", b"{" + b"2" * 60 + b"}"], {"s": 3})
 
+    assert _all(folder) == [b"{1}"]  # at once: we may be killed now
     book.append([b"{3}"], {"s": 2})
     assert _all(folder) == [b"{1}", b"{3}"]
     assert len(_segments(folder)) == 2
 
 
 def test_a_full_segment_says_so_and_the_next_begins_on_rotation(book: Journal, folder: Path) -> None:
-    """Sessions that pin the old ones are named, so that they can be settled."""
+    """Sessions that pin the old ones are named, so that they can be flushed."""
     book.append([b"{" + b"x" * 900 + b"}"], {"a": 1})
     before = book.full
     book.append([b"{" + b"x" * 900 + b"}"], {"b": 1})
@@ -153,7 +173,7 @@ def test_a_full_segment_says_so_and_the_next_begins_on_rotation(book: Journal, f
     assert not book.full
 
 
-def test_a_segment_goes_once_all_its_sessions_are_settled(book: Journal, folder: Path) -> None:
+def test_a_segment_goes_once_all_its_sessions_are_flushed(book: Journal, folder: Path) -> None:
     """Not before, and never before an older one: a `forget` must not outlive what it is about."""
     book.append([b"{1}"], {"a": 10})
     book.append([b"{2}"], {"b": 5})
@@ -162,13 +182,13 @@ def test_a_segment_goes_once_all_its_sessions_are_settled(book: Journal, folder:
     book.rotate()
     book.append([b"{4}"], {"c": 1})
 
-    book.settle("a", 20)
+    book.flushed("a", 20)
     book.trim()
     assert _all(folder) == [b"{1}", b"{2}", b"{3}", b"{4}"]
-    book.settle("b", 4)
+    book.flushed("b", 4)
     book.trim()
     assert len(_segments(folder)) == 3
-    book.settle("b", 5)
+    book.flushed("b", 5)
     book.trim()
     assert _all(folder) == [b"{4}"]
 
@@ -176,7 +196,7 @@ def test_a_segment_goes_once_all_its_sessions_are_settled(book: Journal, folder:
 def test_the_segment_in_use_is_emptied_when_nothing_in_it_is_needed(book: Journal, folder: Path) -> None:
     """A quiet server's text does not lie about for days; and a new number is not needed for that."""
     book.append([b"{1}"], {"a": 1})
-    book.settle("a", 1)
+    book.flushed("a", 1)
     book.trim()
     book.trim()
     assert [path.stat().st_size for path in _segments(folder)] == [0]
@@ -186,29 +206,30 @@ def test_the_segment_in_use_is_emptied_when_nothing_in_it_is_needed(book: Journa
     assert _all(folder) == [b"{2}"]
 
 
-def test_to_forget_is_a_record_where_there_are_records(book: Journal, folder: Path) -> None:
-    """In an empty journal there is nothing that a replay could bring back."""
-    book.forget(["nobody"])
-    assert _segments(folder) == []
+def test_to_delete_is_a_record_in_an_empty_journal_too(book: Journal, folder: Path) -> None:
+    """The tables may have the session, and be busy when it is to be deleted from there."""
+    book.delete(["a"])
+    assert _all(folder) == [b"-a"]
 
-    book.append([b"{1}"], {"a": 1})
-    book.forget(["a", "b"])
+    book.append([b"{1}"], {"b": 1})
+    book.delete(["b", "c"])
 
-    assert _all(folder) == [b"{1}", b"-a", b"-b"]
+    assert _all(folder) == [b"-a", b"{1}", b"-b", b"-c"]
 
 
 def test_what_could_not_be_synced_is_taken_back(book: Journal, folder: Path) -> None:
     """And what comes next is in a new file, as nobody knows what the disk has of the old one."""
     book.append([b"{1}"], {"a": 1})
-    end = book.end
-    book.append([b"{2}"], {"a": 2})
 
-    book.retract(end, {"a": 1})
+    book.refuse(book.append_unsynced([b"{2}"]))
+    assert _all(folder) == [b"{1}"]
     book.append([b"{3}"], {"a": 2})
 
-    assert [list(journal.read(path)) for path in _segments(folder)] == [[b"{1}"], [b"{3}"]]
+    old, new = _segments(folder)
+    limit = Limit(1, old.stat().st_size).payload()
+    assert [_read(old), _read(new)] == [[b"{1}"], [limit, b"{3}"]]
     assert book.rotate() == {"a"}
-    book.settle("a", 2)
+    book.flushed("a", 2)
     book.trim()
     assert _segments(folder) == []
 
@@ -218,12 +239,13 @@ def test_segments_of_another_life_are_found_in_order(book: Journal, folder: Path
     for name in ("00000009.log", "100000000.log", "00000010.log", "notes.log", "probe"):
         (folder / name).touch()
 
-    left = Journal(folder)
-
-    assert [path.stem for path in left.open()] == ["00000009", "00000010", "100000000"]
-    left.append([b"{}"], {})
+    found = StoreFiles(folder.with_name("a.db")).segments()
+    assert [path.stem for path in found] == ["00000009", "00000010", "100000000"]
+    again = Journal(folder)
+    again.open(found)
+    again.append([b"{}"], {})
     assert (folder / "100000001.log").exists()
-    left.close()
+    again.close()
 
 
 def test_nobody_else_may_read_it(book: Journal, folder: Path) -> None:

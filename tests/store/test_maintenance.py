@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError
-from askbot_ws.store.sqlite.check import check
-from askbot_ws.store.sqlite.journal import HEADER
+from askbot_ws.events import encode_event
+from askbot_ws.store.sqlite.maintenance.check import check
+from askbot_ws.store.sqlite.segments import BEGINNING, RECORD
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import overwrite, segments
-from .sound import Sound, change, content, put, stored, told
-from .story import add, settle
+from .sound import Sound, change, change_version, content, put, stored, told
+from .story import add, flush
 
 
 async def test_a_closed_store_is_sound_and_stays_as_it_is(path: Path) -> None:
@@ -38,7 +38,7 @@ async def test_a_store_whose_server_died_is_sound(path: Path) -> None:
     story = told("s", turns=2)
     await stored(path, story, crash=True)
     with segments(path)[0].open("ab") as segment:
-        segment.write(HEADER.pack(1000, 7) + b'{"type":"tok')
+        segment.write(RECORD.pack(1000, 7) + b'{"type":"tok')
 
     report = check(path)
 
@@ -47,13 +47,13 @@ async def test_a_store_whose_server_died_is_sound(path: Path) -> None:
 
 
 async def test_a_store_in_use_can_be_checked(path: Path) -> None:
-    """What is settled is looked at, what moves is left alone, and the server notices nothing."""
+    """What is flushed is looked at, what moves is left alone, and the server notices nothing."""
     store = SQLiteStore(path)
     await store.open()
     story = Sound("s")
     store.create("s")
     await add(store, *story.turn("t", "text"), story.question("t2"), story.token("t2", "half"))
-    await settle(store)
+    await flush(store)
 
     report = check(path)
 
@@ -102,14 +102,17 @@ async def test_a_damaged_page_is_seen(path: Path) -> None:
 
 
 async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
-    """A start would drop them without a word."""
+    """With the session that lost what was damaged."""
     story = told("s", turns=1)
     await stored(path, story, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[HEADER.size + len(encode(story.events[0])) + HEADER.size + 5] ^= 1
+    data[len(BEGINNING) + RECORD.size + len(encode_event(story.events[0])) + RECORD.size + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
-    assert check(path).faults == ["the journal's 00000001.log is damaged; records behind that: 1"]
+    assert check(path).faults == [
+        "session s, in the journal: there is a hole: after 1 comes 14",
+        "the journal's 00000001.log is damaged; records behind that: 1",
+    ]
 
 
 async def test_a_journal_with_a_gap_is_told(path: Path) -> None:
@@ -117,7 +120,8 @@ async def test_a_journal_with_a_gap_is_told(path: Path) -> None:
     story = told("s", turns=2)
     await stored(path, story, crash=True)
     data = segments(path)[0].read_bytes()
-    segments(path)[0].write_bytes(data[HEADER.size + len(encode(story.events[0])) :])
+    first = len(BEGINNING) + RECORD.size + len(encode_event(story.events[0]))
+    segments(path)[0].write_bytes(BEGINNING + data[first:])
 
     assert "session s, in the journal: there is a hole: after 0 comes 1" in check(path).faults
 
@@ -135,5 +139,8 @@ async def test_what_cannot_be_opened_is_told_with_what_to_do(path: Path) -> None
         with pytest.raises(ConfigError, match="another program's database"):
             check(other)
         connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(ConfigError, match="another program's database"):
+        check(other)
+    change_version(other, 99)
     with pytest.raises(ConfigError, match=r"has schema version 99, .* install a newer"):
         check(other)

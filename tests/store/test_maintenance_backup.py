@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from askbot_ws.errors import ConfigError
-from askbot_ws.store.sqlite import backup as copying
-from askbot_ws.store.sqlite.backup import backup
+from askbot_ws.store.sqlite.maintenance import backup as copying
+from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from ..process import ProviderProcess, Reader, Story, askbot, environment, eventually, reading
 from .files import segments
 from .sound import Sound, change, content, names, opened, put, stored, told
-from .story import add, flat, settle
+from .story import add, flat, flush
 
 ANSWERS = 20
 
@@ -27,11 +27,11 @@ async def test_a_copy_is_one_file_with_everything(path: Path, tmp_path: Path) ->
     """Tables and journal, while a server has it open; the store itself stays as it is."""
     store = SQLiteStore(path)
     await store.open()
-    settled, running = told("settled", turns=2), Sound("running")
-    for story in (settled, running):
+    flushed, running = told("flushed", turns=2), Sound("running")
+    for story in (flushed, running):
         store.create(story.session)
-    await add(store, *settled.events)
-    await settle(store)
+    await add(store, *flushed.events)
+    await flush(store)
     await add(store, running.question("t"), running.token("t", "half"))
     journal = content(segments(path)[0])
 
@@ -43,8 +43,8 @@ async def test_a_copy_is_one_file_with_everything(path: Path, tmp_path: Path) ->
     await store.close()
     assert [name for name in names(tmp_path) if name.startswith("copy")] == ["copy.db"]
     assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
-    found = await opened(tmp_path / "copy.db", ["settled", "running"])
-    assert flat(found["settled"]) == flat(settled.events)
+    found = await opened(tmp_path / "copy.db", ["flushed", "running"])
+    assert flat(found["flushed"]) == flat(flushed.events)
     assert flat(found["running"]) == flat(running.events[:2])
 
 
@@ -59,7 +59,7 @@ async def test_what_moves_meanwhile_is_in_the_copy(path: Path, tmp_path: Path, m
 
     def move() -> None:
         if not copied:
-            asyncio.run_coroutine_threadsafe(_settle_all(store, story), loop).result(5)
+            asyncio.run_coroutine_threadsafe(_flush_all(store, story), loop).result(5)
         copied.append("one of the two")
 
     for name in ("copy_segments", "copy_tables"):
@@ -79,9 +79,9 @@ def _then(copy: Callable[[Path, Path], None], move: Callable[[], None]) -> Calla
     return both
 
 
-async def _settle_all(store: SQLiteStore, story: Sound) -> None:
+async def _flush_all(store: SQLiteStore, story: Sound) -> None:
     await add(store, story.token("t2", " and whole"), story.done("t2"))
-    await settle(store)
+    await flush(store)
 
 
 async def test_nothing_is_overwritten_and_nothing_is_left_behind(path: Path, tmp_path: Path) -> None:

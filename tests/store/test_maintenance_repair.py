@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import encode
 from askbot_ws.errors import ConfigError
-from askbot_ws.events import Done
-from askbot_ws.store.sqlite.check import check
-from askbot_ws.store.sqlite.journal import HEADER
-from askbot_ws.store.sqlite.repair import repair
+from askbot_ws.events import Done, encode_event
+from askbot_ws.store.sqlite.maintenance.check import check
+from askbot_ws.store.sqlite.maintenance.repair import repair
+from askbot_ws.store.sqlite.segments import BEGINNING, RECORD
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from ..seeds import seed
@@ -90,19 +89,19 @@ async def test_a_text_that_is_not_what_it_was_is_marked(path: Path) -> None:
 
 async def test_the_journal_is_laid_on_top(path: Path) -> None:
     """With the records behind a damaged one: they may be other sessions'."""
-    settled, running, hit = told("settled", turns=2), told("running", turns=1), told("hit", turns=2)
-    await stored(path, settled)
+    flushed, running, hit = told("flushed", turns=2), told("running", turns=1), told("hit", turns=2)
+    await stored(path, flushed)
     await stored(path, hit, running, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[data.index(encode(hit.events[2])) + 5] ^= 1
+    data[data.index(encode_event(hit.events[2])) + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
     report = repair(path)
 
     assert [fault.partition(";")[0] for fault in report.faults] == [f"session hit: kept up to {hit.events[1].seq}"]
     assert check(path).faults == []
-    found = await opened(path, ["settled", "running", "hit"])
-    assert flat(found["settled"]) == flat(settled.events)
+    found = await opened(path, ["flushed", "running", "hit"])
+    assert flat(found["flushed"]) == flat(flushed.events)
     assert flat(found["running"]) == flat(running.events)
     assert flat(found["hit"]) == flat(hit.events[:2])
 
@@ -144,7 +143,7 @@ async def test_the_store_as_it_was_is_kept(path: Path) -> None:
     """Under its own name in a folder: whoever knows better can try again."""
     await stored(path, told("s", turns=2), crash=True)
     damaged = bytearray(segments(path)[0].read_bytes())
-    damaged[HEADER.size + 5] ^= 1
+    damaged[len(BEGINNING) + RECORD.size + 5] ^= 1
     segments(path)[0].write_bytes(damaged)
 
     repair(path)

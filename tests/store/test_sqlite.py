@@ -13,12 +13,13 @@ import pytest
 
 from askbot_ws.errors import ConfigError, StoreError
 from askbot_ws.events import Token
-from askbot_ws.store.sqlite import flush as settling
+from askbot_ws.store.sqlite import flusher
 from askbot_ws.store.sqlite.schema import MIGRATIONS
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import fill, head_in_tables, on_disk, overwrite, segments
-from .story import Story, add, eventually, flat, read_all, settle
+from .sound import change_version
+from .story import Story, add, eventually, flat, flush, read_all
 
 PYTHON = sys.executable
 
@@ -30,7 +31,7 @@ async def test_a_turn_that_ended_moves_into_the_tables_by_itself(store: SQLiteSt
 
     await eventually(lambda: head_in_tables(path) == story.head and not segments(path)[0].stat().st_size)
 
-    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= settling.KEEP
+    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= flusher.KEEP
 
 
 async def test_a_turn_that_runs_stays_out_of_the_tables(store: SQLiteStore, path: Path) -> None:
@@ -38,7 +39,7 @@ async def test_a_turn_that_runs_stays_out_of_the_tables(store: SQLiteStore, path
     store.create("s")
     story = Story()
     await add(store, story.question("t"), story.token("t", "text"))
-    await settle(store)
+    await flush(store)
 
     assert head_in_tables(path) is None
     assert segments(path)[0].stat().st_size > 0
@@ -53,14 +54,14 @@ async def test_turns_that_end_together_are_one_transaction(store: SQLiteStore) -
         await add(store, *Story(f"s{number}").turn("t", "text"))
 
     await eventually(lambda: "COMMIT" in statements)
-    await settle(store)
+    await flush(store)
 
     assert statements.count("COMMIT") == 1
     assert sum(statement.startswith("UPDATE sessions") for statement in statements) == 100
 
 
 async def test_a_long_answer_does_not_hold_the_journal(path: Path) -> None:
-    """A pinned segment's sessions are settled as far as they are, in the middle of a turn."""
+    """A pinned segment's sessions are flushed as far as they are, in the middle of a turn."""
     store = SQLiteStore(path, segment_bytes=2_000)
     await store.open()
     store.create("s")
@@ -68,7 +69,7 @@ async def test_a_long_answer_does_not_hold_the_journal(path: Path) -> None:
     await add(store, story.question("t"))
     for _ in range(300):
         await add(store, story.token("t", "some more text "))
-        await settle(store)
+        await flush(store)
 
     assert len(segments(path)) <= 2
     await add(store, story.done("t"))
@@ -86,7 +87,7 @@ async def test_a_read_costs_the_same_in_a_long_session(store: SQLiteStore) -> No
         for number in range(turns):
             await add(store, *story.turn(f"t{number}", "x" * 100, id=f"a{number}"))
         store.release(name)
-        await settle(store)
+        await flush(store)
         steps[name] = await _steps(store, name)
 
     for short, long in zip(steps["short"], steps["long"], strict=True):
@@ -180,8 +181,7 @@ async def test_another_programs_database_is_refused(path: Path) -> None:
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     """A downgrade is noticed before anything is written."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 99")
+    change_version(path, 99)
 
     with pytest.raises(ConfigError, match=rf"a\.db has schema version 99, .* up to {len(MIGRATIONS)}; install a newer"):
         await SQLiteStore(path).open()
@@ -227,7 +227,7 @@ async def test_nobody_else_may_read_the_file(store: SQLiteStore, path: Path) -> 
     """Conversations are private on a shared machine, too."""
     store.create("s")
     await add(store, *Story().turn("t", "text"))
-    await settle(store)
+    await flush(store)
 
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("a.db*") if file.is_file()}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.dialects.askbot.frames import encode
+from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import head_in_tables, segments
-from .story import Story, add, flat, read_all, settle
+from .story import Story, add, flat, flush, read_all
 
 PYTHON = sys.executable
 
@@ -42,7 +42,7 @@ async def test_what_was_acknowledged_survives_a_crash_exactly(path: Path, *, fsy
         store.create(story.session)
     ended, running, waiting = stories
     await add(store, *ended.turn("t1", "text"), *running.turn("t1", "text 🙂"))
-    await settle(store)
+    await flush(store)
     await add(store, *ended.turn("t2", "text"), running.question("t2"), running.token("t2", "half an ans"))
     await add(store, waiting.question("t1"))
     await store.abandon()
@@ -98,11 +98,11 @@ async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> N
     """What cannot be placed is left out, loudly; never a log with a hole."""
     broken, whole = Story("broken"), Story("whole")
     journal = Journal(path.with_name("a.db.journal"))
-    journal.open()
-    journal.append([encode(broken.question("t")), encode(whole.question("t"))], {})
+    journal.open([])
+    journal.append([encode_event(broken.question("t")), encode_event(whole.question("t"))], {})
     broken.token("t", "lost")
-    journal.append([encode(broken.token("t", "unplaceable")), b"{}", encode(whole.token("t", "text"))], {})
-    journal.append([encode(broken.done("t"))], {})
+    journal.append([encode_event(broken.token("t", "unplaceable")), encode_event(whole.token("t", "text"))], {})
+    journal.append([encode_event(broken.done("t"))], {})
     journal.close()
 
     store = SQLiteStore(path)
@@ -116,8 +116,7 @@ async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> N
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from tests.store.story import Story
-from askbot_ws.dialects.askbot.frames import encode
+from tests.store.story import Story, add
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 async def main() -> None:
@@ -129,9 +128,7 @@ async def main() -> None:
     for turn in range(100_000):
         for story in stories:
             for event in story.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)]):
-                waiting = store.append([event], [encode(event)])
-                if waiting is not None:
-                    await waiting
+                await add(store, event)
                 sys.stdout.write(f"{story.session} {event.seq}\\n")  # one write, so that no line is torn
                 sys.stdout.flush()
         await asyncio.sleep(0.002)

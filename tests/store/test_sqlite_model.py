@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from askbot_ws.errors import SessionNotFound
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Story, add, flat, read_all, settle
+from .story import Story, add, flat, flush, read_all
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.just("x" * 40_000)
 steps = st.lists(
     st.tuples(
         st.sampled_from(["a", "b"]),
-        st.sampled_from(["ask", "answer", "answer", "end", "settle", "release", "crash", "restart", "forget"]),
+        st.sampled_from(["ask", "answer", "answer", "end", "flush", "release", "crash", "restart", "forget"]),
         texts,
     ),
     max_size=25,
@@ -62,8 +62,8 @@ class Life:
             case "end" if running:
                 story = await self.story(name)
                 await add(self.store, story.done(running.pop()))
-            case "settle":
-                await settle(self.store)
+            case "flush":
+                await flush(self.store)
             case "release":
                 self.store.release(name)
             case "crash":

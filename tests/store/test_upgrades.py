@@ -1,7 +1,8 @@
 """Upgrades: a file of every version that there ever was opens, and has what it had.
 
-`databases/v1.sql` is a store as version 1 left it. It never changes. A new version gets a migration and a file of its
-own: python -m tests.store.test_upgrades, which writes the one of the newest version.
+`databases/v1.sql` is a store as version 1 left it, `v1.log` a journal's segment with the same sessions. They never
+change. A new version gets a migration and files of its own: python -m tests.store.test_upgrades, which writes those of
+the newest version.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from askbot_ws.errors import ConfigError
-from askbot_ws.store.sqlite.check import check
-from askbot_ws.store.sqlite.schema import MIGRATIONS, connect, migrate
+from askbot_ws.store.sqlite.maintenance.check import check
+from askbot_ws.store.sqlite.schema import APPLICATION, MIGRATIONS, connect, migrate
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .sound import Sound, change, opened, put, stored
+from .files import segments
+from .sound import Sound, change, change_version, content, opened, put, stored
 from .story import flat
 
 DATABASES = Path(__file__).parent / "databases"
@@ -55,9 +57,12 @@ def fresh(path: Path) -> None:
         migrate(connection, path)
 
 
-def test_every_version_has_its_file() -> None:
-    """Whoever adds a migration adds one: see above."""
-    assert {file.name for file in DATABASES.glob("*.sql")} == {f"v{version}.sql" for version in VERSIONS}
+def test_every_version_has_its_files() -> None:
+    """Whoever adds a migration adds them: see above."""
+    kinds = ("sql", "log")
+    assert {file.name for file in DATABASES.iterdir()} == {
+        f"v{version}.{kind}" for version in VERSIONS for kind in kinds
+    }
 
 
 def test_the_newest_file_has_the_tables_that_the_code_makes(tmp_path: Path) -> None:
@@ -86,6 +91,24 @@ async def test_a_file_of_each_version_opens(path: Path, version: int) -> None:
     assert tables(path) == tables(path.with_name("made.db"))
 
 
+@pytest.mark.parametrize("with_tables", [False, True])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_segment_of_each_version_is_replayed(path: Path, version: int, *, with_tables: bool) -> None:
+    """A server of that version died: its journal is taken in, once, whatever the tables have of it already."""
+    if with_tables:
+        restore(path, version)
+    folder = path.with_name("a.db.journal")
+    folder.mkdir()
+    put(folder / "00000007.log", content(DATABASES / f"v{version}.log"))
+
+    found = await opened(path, ["ended", "mixed"])
+
+    for story in stories():
+        assert flat(found[story.session]) == flat(story.events)
+    assert check(path).faults == []
+    assert list(folder.iterdir()) == []
+
+
 async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
     """The message names the file, both versions and what to do."""
     await stored(path, *stories())
@@ -101,11 +124,6 @@ async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
     assert check(path).faults == []
 
 
-def change_version(path: Path, version: int) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {version}")
-
-
 async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
     """The commands that look at it and mend it."""
     put(path, b"SQLite format 3\0" + b"\xff" * 8192)
@@ -117,10 +135,15 @@ async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
 def _write() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.db"
-        asyncio.run(stored(path, *stories()))
-        change(path, "UPDATE sessions SET created = 1700000000.0, touched = 1700000000.0")
+        asyncio.run(stored(path, *stories(), crash=True))
+        [segment] = segments(path)
+        put(DATABASES / f"v{NEWEST}.log", content(segment))
+        asyncio.run(stored(path))
+        change(path, "UPDATE sessions SET created = 1700000000.0, touched = 60.0")
+        change(path, "UPDATE store SET history = 'bXkgaGlzdG9', age = 3600.0")
         with closing(sqlite3.connect(path)) as connection:
-            lines = [*connection.iterdump(), f"PRAGMA user_version = {NEWEST};"]
+            pragmas = [f"PRAGMA user_version = {NEWEST};", f"PRAGMA application_id = {APPLICATION};"]
+            lines = [*connection.iterdump(), *pragmas]
     (DATABASES / f"v{NEWEST}.sql").write_text("\n".join(lines) + "\n", "utf-8")
 
 

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+from askbot_ws.store.sqlite.maintenance.check import check
+
 from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
@@ -26,7 +28,6 @@ from askbot_ws.errors import (
 )
 from askbot_ws.events import Usage, WhenBusy
 from askbot_ws.hub import Hub, Policy
-from askbot_ws.store.sqlite.check import check
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.upstream import Ending
 

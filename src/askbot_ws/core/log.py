@@ -82,17 +82,28 @@ class Log:
 
         Raises ValueError where `after` is before `start`: that part is in the store.
         """
+        return merge(self.reaching(after), after=after, limit=limit)
+
+    def reaching(self, after: int) -> list[Event]:
+        """The events, as they are kept, that reach beyond a place. Raises ValueError where it is before `start`."""
         if after < self.start:
             raise ValueError(f"the log in memory begins at {self.start}, after {after}")
         events = self.events
-        return merge(events[bisect_right(events, after, key=_seq) :], after=after, limit=limit)
+        return events[bisect_right(events, after, key=_seq) :]
 
-    def slices(self, *, after: int) -> list[Event]:
-        """All that follows `after`, merged as `read` does it. Raises ValueError where `after` is before `start`."""
+    def slices(self, *, after: int, limit: int | None = None) -> list[Event]:
+        """What follows `after`, merged as `read` does it: all of it, or about `limit` bytes of text, at least a slice.
+
+        Raises ValueError where `after` is before `start`.
+        """
         found: list[Event] = []
-        while after < self.head:
-            found += self.read(after=after)
-            after = found[-1].seq
+        room = limit
+        while after < self.head and (room is None or room > 0):
+            part = self.read(after=after)
+            found += part
+            after = part[-1].seq
+            if room is not None:
+                room -= sum(weight(event) for event in part)
         return found
 
     def drop(self, *, keep: int, until: int) -> None:

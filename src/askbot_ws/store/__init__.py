@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from ..core.log import Log
-from ..errors import StoreError
+from ..errors import LogMoved, StoreError
 from ..events import Event, TurnRecord
 
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
@@ -94,3 +94,46 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Write what is still to be written, and let go."""
+
+
+# --- what every store does before it writes --------------------------------------------------------------------------
+
+
+class HasLog(Protocol):
+    """Whatever a store keeps of a session in memory."""
+
+    log: Log
+
+
+def heads(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: Failures) -> dict[str, int]:
+    """The head of each session once its events are added; those that can't be added are noted in `failures`."""
+    found: dict[str, int] = {}
+    for session, (events, _) in batch.items():
+        kept = sessions.get(session)
+        if kept is None:
+            failures[session] = _fault(f"the log of session {session} is neither created nor loaded")
+            continue
+        stored = head = kept.log.head
+        for event in events:
+            seq = event.seq
+            if event.start == head:
+                head = seq
+            elif seq > stored:  # else it was shown, but never stored: see `Store.append`
+                failures[session] = _fault(f"the log of session {session} is at {head}, the event at {event.start}")
+                break
+        else:
+            found[session] = head
+    return found
+
+
+def _fault(reason: str) -> LogMoved:
+    error = LogMoved()
+    error.__cause__ = ValueError(reason)
+    return error
+
+
+def failed(sessions: Iterable[str], cause: OSError) -> Failures:
+    """The same failure for each of these sessions."""
+    error = StoreError()
+    error.__cause__ = cause
+    return dict.fromkeys(sessions, error)

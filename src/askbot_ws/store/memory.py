@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,7 @@ from ..core.log import Log
 from ..core.records import records
 from ..errors import SessionNotFound
 from ..events import Event, Question, TurnRecord
-from . import Entry, Failures
-from .batch import heads
+from . import Entry, Failures, heads
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ class MemoryStore:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sessions: dict[str, Kept] = {}
+        self._history = secrets.token_urlsafe(8)
 
     async def open(self) -> Sequence[str]:
         """Begin: there is nothing yet."""
@@ -40,7 +41,7 @@ class MemoryStore:
         """A new, empty log."""
         if session in self._sessions:
             raise ValueError(f"session {session} exists")
-        log = Log(session)
+        log = Log(session, history=self._history)
         self._sessions[session] = Kept(log, self._clock())
         return log
 

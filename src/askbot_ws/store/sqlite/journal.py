@@ -1,36 +1,38 @@
-"""Journal: the newest events of all sessions, as an append-only file.
+"""Journal: the newest events of all sessions, as append-only files. `segments` has their format.
 
-    segment  N.log, numbered upwards; they go in that order, oldest first
-    record   length (4 bytes) and CRC-32 (4 bytes) of the payload, little-endian; then the payload
-    payload  an event's frame in JSON, or "-" and a session's id: forget what came before
-
-A record counts once all of it is there. What follows a torn or a damaged one is dropped when the segment is read.
+A segment in which a write or a sync failed is cut back to where it was. Where that is in doubt (it could not be cut,
+or not be synced) nothing is written to it any more, and each later segment begins with a record that says up to where
+it counts: so what was refused is never replayed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
-SEGMENT = 32 * 1024 * 1024  # bytes after which a new segment is begun, and all that is in the old one settled
-HEADER = struct.Struct("<II")
-FORGET = b"-"
+from .files import sync_folder
+from .segments import BEGINNING, RECORD, Deleted, Limit, packed
+
+SEGMENT = 32 * 1024 * 1024  # bytes after which a new segment is begun, and all that is in the old one flushed
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class Segment:
-    """One file, and up to where the sessions in it must be settled before it may go."""
+    """One file, and up to where the sessions in it must be flushed before it may go."""
 
-    __slots__ = ("fd", "heads", "named", "path", "size")
+    __slots__ = ("fd", "heads", "named", "number", "path", "size", "unsynced")
 
-    def __init__(self, path: Path) -> None:
-        self.fd = os.open(path, FLAGS, 0o600)
-        self.path = path
+    def __init__(self, folder: Path, number: int) -> None:
+        self.path = folder / f"{number:08}.log"
+        self.fd = os.open(self.path, FLAGS, 0o600)
+        self.number = number
         self.size = 0
         self.heads: dict[str, int] = {}
+        self.unsynced = 0  # appends that wait for a `sync`
         self.named = False  # the folder is synced since we are in it
 
     def write(self, data: bytes) -> None:
@@ -41,21 +43,34 @@ class Segment:
         self.size += len(data)
 
     def cut(self, size: int) -> None:
-        """Take back what follows a place."""
+        """Take back what follows a place. Raises OSError."""
         os.ftruncate(self.fd, size)
         self.size = size
 
     def sync(self) -> None:
-        """Wait until it survives a power cut, its name in the folder too."""
+        """Wait until it survives a power cut, its name in the folder too. Raises OSError."""
         getattr(os, "fdatasync", os.fsync)(self.fd)
         if not self.named:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
             self.named = True
 
+    def close(self) -> None:
+        """Write no more to it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def remove(self) -> None:
-        """Close and delete the file."""
+        """Delete the file. Raises OSError; it is as before then."""
         self.path.unlink(missing_ok=True)
-        os.close(self.fd)
+        self.close()
+
+
+class Unsynced(NamedTuple):
+    """Records that were written, and count once their segment is synced."""
+
+    segment: Segment
+    place: int  # where they begin
 
 
 class Journal:
@@ -63,19 +78,16 @@ class Journal:
 
     def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT) -> None:
         self.folder = folder
-        self._limit = segment_bytes
+        self._segment_bytes = segment_bytes
         self._number = 0
         self._segments: list[Segment] = []  # oldest first
-        self._active: Segment | None = None  # the last of them, unless that is full
+        self._active: Segment | None = None  # the last of them, unless that is full or in doubt
+        self._limits: dict[int, Limit] = {}  # of the segments in doubt, as long as they are there
 
-    # --- at the start ------------------------------------------------------------------------------------------------
-
-    def open(self) -> list[Path]:
-        """Make the folder; returns the segments that another process left, to be replayed and removed in order."""
+    def open(self, left: Iterable[Path]) -> None:
+        """Make the folder. `left` are the segments of another process: new ones get higher numbers."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        left = sorted((path for path in self.folder.glob("*.log") if path.stem.isdigit()), key=_number)
-        self._number = _number(left[-1]) if left else 0
-        return left
+        self._number = max((int(path.stem) for path in left), default=0)
 
     def probe(self) -> None:
         """Raises OSError where a file can't be written here."""
@@ -87,66 +99,105 @@ class Journal:
 
     def append(self, payloads: Iterable[bytes], heads: Mapping[str, int]) -> None:
         """Add records, all or none, with one write; `heads` says where they leave their sessions. Raises OSError."""
-        parts: list[bytes] = []
-        for payload in payloads:
-            parts += (HEADER.pack(len(payload), crc32(payload)), payload)
         segment = self._active or self._begin()
+        parts: list[bytes] = [] if segment.size else [BEGINNING, *self._limit_records()]
+        for payload in payloads:
+            parts += (RECORD.pack(len(payload), crc32(payload)), payload)
         try:
             segment.write(b"".join(parts))
         except OSError:
-            self._active = None  # and so it stays if this fails, too: nothing may follow half a record
-            segment.cut(segment.size)
-            self._active = segment
+            self._cut(segment, segment.size)
             raise
         segment.heads.update(heads)
 
-    def forget(self, sessions: Iterable[str]) -> None:
-        """Let a replay drop what these sessions hold so far. Raises OSError."""
-        if any(segment.size for segment in self._segments):
-            self.append([FORGET + session.encode() for session in sessions], {})
+    def delete(self, sessions: Iterable[str]) -> None:
+        """Let a replay drop what these sessions hold so far. Raises OSError; nothing has changed then."""
+        self.append([Deleted(session).payload() for session in sessions], {})
 
     def _begin(self) -> Segment:
         self._number += 1
-        self._active = Segment(self.folder / f"{self._number:08}.log")
+        self._active = Segment(self.folder, self._number)
         self._segments.append(self._active)
         return self._active
+
+    def _limit_records(self) -> list[bytes]:
+        return [packed(limit.payload()) for limit in self._limits.values()]
+
+    def _cut(self, segment: Segment, size: int) -> None:
+        """Take back what follows a place. Where that can't be, it is in doubt what a replay would find there."""
+        try:
+            segment.cut(size)
+        except OSError:
+            self._retire(segment, size)
+            if not size:  # nothing of it counts, and a disk that takes nothing is not to be filled with such files
+                with contextlib.suppress(OSError):
+                    self._remove(segment)
+
+    def _retire(self, segment: Segment, size: int) -> None:
+        """Write no more to this segment; what lies behind `size` does not count."""
+        segment.size = size
+        if segment is self._active:
+            self._active = None
+        if not segment.unsynced:
+            segment.close()
+        self._limits[segment.number] = Limit(segment.number, size)
+        if size or segment.named:
+            self._record_limits()
+
+    def _record_limits(self) -> None:
+        """Say at once what does not count, as we may die. Where that fails, the next segment begins with it."""
+        with contextlib.suppress(OSError):
+            self.append((), {})
 
     @property
     def full(self) -> bool:
         """Whether it is time to `rotate`."""
-        return self._active is not None and self._active.size >= self._limit
+        return self._active is not None and self._active.size >= self._segment_bytes
 
     def rotate(self) -> set[str]:
-        """Let the next record begin a new segment; returns the sessions that must be settled for the old ones to go."""
-        if self._active is not None and self._active.size:
+        """Let the next record begin a new segment; returns the sessions that must be flushed for the old ones to go."""
+        active = self._active
+        if active is not None and active.size:
             self._active = None
+            if not active.unsynced:
+                active.close()  # however many have to wait for a session, they cost no file descriptors
         return {session for segment in self._segments for session in segment.heads}
 
     # --- syncing -----------------------------------------------------------------------------------------------------
 
-    @property
-    def active(self) -> Segment | None:
-        """The segment that is written to: after an append, the one to `sync`."""
-        return self._active
+    def append_unsynced(self, payloads: Iterable[bytes]) -> Unsynced:
+        """As `append`; the records count once their segment is synced and they are accepted. Raises OSError."""
+        segment = self._active or self._begin()
+        written = Unsynced(segment, segment.size)
+        self.append(payloads, {})
+        segment.unsynced += 1
+        return written
 
-    @property
-    def end(self) -> int:
-        """The place that the next record gets in its segment."""
-        return self._active.size if self._active else 0
+    def accept(self, written: Unsynced, heads: Mapping[str, int]) -> None:
+        """The segment was synced since these records were written."""
+        self._synced(written.segment)
+        written.segment.heads.update(heads)
 
-    def retract(self, end: int, heads: Mapping[str, int]) -> None:
-        """Take back the records after a place, which could not be synced, and let the sessions be at `heads` again.
+    def refuse(self, written: Unsynced) -> None:
+        """It could not be synced: take the records back, and all behind them.
 
-        The rest goes to a new segment: after a failed sync nobody knows which pages of this one the disk has.
+        After a failed sync nobody knows what of the file the disk has, so nothing more is written to it.
         """
-        segment, self._active = self._active, None
-        if segment is not None:
-            segment.heads.update(heads)
-            segment.cut(end)
+        segment, size = written
+        with contextlib.suppress(OSError):
+            segment.cut(size)
+        self._synced(segment)
+        segment.named = True  # whatever of it the disk has, that it does not count is to be there too
+        self._retire(segment, size)
+
+    def _synced(self, segment: Segment) -> None:
+        segment.unsynced -= 1
+        if segment is not self._active and not segment.unsynced:
+            segment.close()
 
     # --- removing ----------------------------------------------------------------------------------------------------
 
-    def settle(self, session: str, head: int) -> None:
+    def flushed(self, session: str, head: int) -> None:
         """Note that a session is kept elsewhere up to this place."""
         for segment in self._segments:
             if segment.heads.get(session, head + 1) <= head:
@@ -158,45 +209,27 @@ class Journal:
             segment.heads.pop(session, None)
 
     def trim(self) -> None:
-        """Remove the segments that hold nothing unsettled. Raises OSError."""
-        while self._segments and not self._segments[0].heads:
+        """Remove the segments that hold nothing unflushed, the oldest first. Raises OSError.
+
+        Never one before an older one: it may say that something in that one is deleted, or does not count.
+        """
+        while self._segments and not (self._segments[0].heads or self._segments[0].unsynced):
             oldest = self._segments[0]
             if oldest is self._active:
                 if oldest.size:
                     oldest.cut(0)
                 return
-            oldest.remove()
-            del self._segments[0]
+            self._remove(oldest)
+
+    def _remove(self, segment: Segment) -> None:
+        segment.remove()
+        self._segments.remove(segment)
+        self._limits.pop(segment.number, None)
 
     def close(self) -> None:
         """Close the files; those that are still there are for the next start."""
         self._active = None
         for segment in self._segments:
-            os.close(segment.fd)
+            segment.close()
         self._segments.clear()
-
-
-def read(path: Path) -> Iterator[bytes]:
-    """The payloads of a segment, up to the first record that is torn or damaged. Raises OSError."""
-    data = path.read_bytes()
-    place = 0
-    while place + HEADER.size <= len(data):
-        length, checksum = HEADER.unpack_from(data, place)
-        payload = data[place + HEADER.size : place + HEADER.size + length]
-        if not length or len(payload) < length or crc32(payload) != checksum:
-            return  # a length of 0 is what a power cut leaves of a page that was never written
-        yield payload
-        place += HEADER.size + length
-
-
-def _number(path: Path) -> int:
-    return int(path.stem)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        self._limits.clear()

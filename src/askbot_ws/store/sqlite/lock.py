@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 
 from ...errors import ConfigError
+from .files import StoreFiles
 
 if sys.platform == "win32":
     import msvcrt
@@ -25,14 +25,17 @@ else:
 class ProcessLock:
     """A file beside the store that the operating system unlocks when we end, however that is."""
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
-        self._path = store.with_name(store.name + ".lock")
+    def __init__(self, files: StoreFiles) -> None:
+        self._files = files
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises `ConfigError` where another process has it, OSError where the file can't be made."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        """Take the lock.
+
+        Raises `ConfigError` where another process has it, or where the database has a second name, under which a
+        process would lock, and write, other files than we do; OSError where the file can't be made.
+        """
+        fd = os.open(self._files.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(fd)
         except OSError as error:
@@ -41,7 +44,7 @@ class ProcessLock:
             if not isinstance(error, BlockingIOError | PermissionError):
                 raise  # it cannot be locked at all, as on some network shares
             raise ConfigError(
-                f"the store {self._store} is in use by another askbot process (pid {owner}); "
+                f"the store {self._files} is in use by another askbot process (pid {owner}); "
                 "stop that one, or set ASKBOT_STORE to another file."
             ) from error
         self._fd = fd
@@ -49,6 +52,18 @@ class ProcessLock:
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
             os.write(fd, f"{os.getpid()}\n".encode())
+        if self._linked():
+            self.release()
+            raise ConfigError(
+                f"the store {self._files} is one file with several names (hard links), which SQLite does not survive "
+                "where two of them are used; delete the other names, or copy the file (askbot store backup)."
+            )
+
+    def _linked(self) -> bool:
+        try:
+            return self._files.links() > 1
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let go. The file stays: to delete it would let two processes lock two files of one name."""

@@ -2,84 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import Connection
 
 import structlog
-from pydantic import ValidationError
 
 from ...core.log import Log, cut
-from ...events import Event, Token, decode_event
-from . import journal, tables
+from ...events import Event, Token
+from . import segments, state, tables
+from .files import set_aside
 from .schema import transaction
+from .segments import Deleted, Limit
 
 log = structlog.get_logger(__name__)
 
 
-def replay(connection: Connection, segments: Iterable[Path], *, now: float) -> None:
+def replay(connection: Connection, paths: Iterable[Path], limits: Mapping[int, int]) -> None:
     """Add what the tables do not have yet, and remove each segment once they have all of it.
 
-    To stop anywhere and begin again does no harm: what is at or below a session's head is skipped.
+    To stop anywhere and begin again does no harm: what is at or below a session's head is passed over. A segment of
+    which something is lost is not removed but set aside, and the store's history is another one from then on.
     """
-    broken: set[str] = set()
-    for path in segments:
-        fold = settle(connection, journal.read(path), broken, now=now)
-        path.unlink()
+    cut_off: set[str] = set()
+    for path in paths:
+        contents = segments.read(path, limits)
+        before = len(cut_off)
+        with transaction(connection):
+            fold = fold_in(connection, contents.payloads, cut_off)
+            lost = bool(contents.behind or fold.unplaced)
+            if lost:
+                state.begin_history(connection)
         log.info("journal_replayed", segment=path.name, events=fold.events, sessions=len(fold.logs))
+        if lost:
+            _say(set_aside(path), contents.behind, sessions=len(cut_off) - before)
+        else:
+            path.unlink()
 
 
-def settle(connection: Connection, payloads: Iterable[bytes], broken: set[str], *, now: float) -> Fold:
-    """Add the records of one segment to the tables."""
-    with transaction(connection):
-        fold = Fold(connection, broken)
-        for payload in payloads:
-            fold.take(payload)
-        for session, unsettled in fold.logs.items():
-            tables.add(connection, tables.Part(session, unsettled.slices(after=unsettled.start)), now=now)
+def _say(kept: Path, behind: int, *, sessions: int) -> None:
+    log.error(
+        "journal_damaged",
+        file=str(kept),
+        lost="what the damaged records held, and what followed it in the same sessions",
+        sessions_cut_short=sessions,
+        records_kept_behind_damage=behind,
+        hint="the file is kept; once nobody needs it any more, delete it",
+    )
+
+
+def fold_in(connection: Connection, payloads: Iterable[bytes], cut_off: set[str]) -> Fold:
+    """Add the records of one segment to the tables, within a transaction. What is no event is passed over."""
+    fold = Fold(connection, cut_off)
+    for payload in payloads:
+        fold.take(payload)
+    age = state.read(connection).age
+    for session, unflushed in fold.logs.items():
+        tables.add(connection, session, unflushed.slices(after=unflushed.start), age=age)
     return fold
 
 
+@dataclass(slots=True)
 class Fold:
     """The events of one segment that the tables lack, as one log a session."""
 
-    def __init__(self, connection: Connection, broken: set[str]) -> None:
-        self.logs: dict[str, Log] = {}
-        self.events = 0
-        self._connection = connection
-        self._broken = broken  # sessions of which a record was lost: what comes after it cannot be placed
+    connection: Connection
+    cut_off: set[str]  # sessions of which a record was lost: what comes after it cannot be placed
+    logs: dict[str, Log] = field(default_factory=dict[str, Log])
+    events: int = 0
+    unplaced: int = 0
 
     def take(self, payload: bytes) -> None:
-        """Take one record."""
-        if payload.startswith(journal.FORGET):
-            self._forget(payload.removeprefix(journal.FORGET).decode())
-            return
+        """Take one record. One of an unknown kind is passed over: a start has refused it before, `repair` names it."""
         try:
-            event = decode_event(payload)
-        except ValidationError:
-            log.error("journal_record_unreadable", bytes=len(payload))  # noqa: TRY400 — the traceback quotes the text
+            record = segments.parse(payload)
+        except ValueError:
             return
-        if event.session not in self._broken:
-            self._add(event)
+        match record:
+            case Deleted():
+                self._delete(record.session)
+            case Limit():
+                pass  # all of them were read before
+            case _:
+                self._add(record)
 
-    def _forget(self, session: str) -> None:
-        tables.delete(self._connection, [session])
+    def _delete(self, session: str) -> None:
+        tables.delete(self.connection, [session])
+        state.set_unscrubbed(self.connection, unscrubbed=True)
         self.logs.pop(session, None)
-        self._broken.discard(session)
+        self.cut_off.discard(session)
 
     def _add(self, event: Event) -> None:
         known = self._log(event.session)
         if event.seq <= known.head:
             return
-        if event.start > known.head:
-            log.error("journal_has_a_gap", session=event.session, head=known.head, start=event.start)
-            self._broken.add(event.session)
+        if event.session in self.cut_off or event.start > known.head:
+            self.cut_off.add(event.session)
+            self.unplaced += 1
             return
         known.append(cut(event, after=known.head) if type(event) is Token else event)
         self.events += 1
 
     def _log(self, session: str) -> Log:
         if session not in self.logs:
-            found = tables.find(self._connection, session)
+            found = tables.find(self.connection, session)
             self.logs[session] = Log(session, start=found[1] if found else 0)
         return self.logs[session]

@@ -35,7 +35,19 @@ MIGRATIONS = (
     CREATE INDEX questions ON events (session, seq) WHERE type = 'question';
     CREATE INDEX questions_by_ask ON events (session, ask, seq) WHERE ask IS NOT NULL;
     """,
+    """
+    CREATE TABLE store (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        history TEXT NOT NULL,
+        boot TEXT,
+        age REAL NOT NULL,
+        unscrubbed INTEGER NOT NULL
+    );
+    INSERT INTO store VALUES (1, lower(hex(randomblob(8))), NULL, 0, 0);
+    UPDATE sessions SET touched = 0;  -- by the wall clock until now, by the age of the store from now on
+    """,
 )
+APPLICATION = 0x61736B62  # "askb": in files from version 2 on
 
 
 def connect(path: Path, *, full_sync: bool, busy_s: float) -> sqlite3.Connection:
@@ -64,8 +76,22 @@ def transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
         raise
 
 
+@contextmanager
+def synced(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    """What is committed in here is on the disk then, and all that was committed before."""
+    (level,) = connection.execute("PRAGMA synchronous").fetchone()
+    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA synchronous = {level}")
+
+
 def checkpoint(connection: sqlite3.Connection) -> None:
-    """Move everything from the write-ahead log to the file, and empty the log."""
+    """Move everything from the write-ahead log to the file, and empty the log.
+
+    Raises `sqlite3.OperationalError` where another connection still reads from the log.
+    """
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise sqlite3.OperationalError("another program reads the file")
@@ -78,17 +104,23 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             for statement in MIGRATIONS[number].split(";\n"):  # executescript would end the transaction
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
 
 
 def known_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of the tables. Raises `ConfigError` where they are not ours, or of a version yet to come."""
+    """The version of the tables; 0: there are none. Raises `ConfigError` where they are not ours, or of a later one."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if application == 0:  # version 1 had none
+        ours = (version == 1 and {"sessions", "events"} <= tables) or (version == 0 and not tables)
+    else:
+        ours = application == APPLICATION
+    if not ours:
+        raise ConfigError(f"{path} is another program's database; set ASKBOT_STORE to another file.")
     if version > len(MIGRATIONS):
         raise ConfigError(
             f"the store {path} has schema version {version}, and this askbot knows versions up to "
             f"{len(MIGRATIONS)}; install a newer askbot, or set ASKBOT_STORE to another file."
         )
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if version == 0 and tables:
-        raise ConfigError(f"{path} is another program's database; set ASKBOT_STORE to another file.")
     return int(version)

@@ -1,6 +1,6 @@
 """SQLiteStore: one file and one process, the default.
 
-New events go into a journal and into memory (`append`); turns that have ended move on into SQLite (`Settler`); a
+New events go into a journal and into memory (`append`); turns that have ended move on into SQLite (`Flusher`); a
 reader gets what the memory no longer holds from there.
 """
 
@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ...core.cursor import newest
 from ...core.log import Log, merge
 from ...core.records import records
 from ...errors import ConfigError, SessionNotFound, StoreError
 from ...events import MAX_SEQ, Done, Event, Question, TurnRecord
-from .. import Entry, Failures
-from ..batch import heads
-from . import tables
-from .flush import KEEP, Held, Settler
-from .journal import SEGMENT, Journal, Segment
+from .. import Entry, Failures, failed, heads
+from . import state, tables
+from .files import StoreFiles
+from .flusher import KEEP, Flusher
+from .journal import SEGMENT, Journal
 from .lock import ProcessLock
-from .replay import replay
-from .schema import connect, migrate, transaction
+from .opening import end, prepare, refusal
+from .pieces import OpenLog
+from .schema import connect, transaction
+from .segments import Deleted
 from .worker import Worker
 
 BUSY_S = 5.0  # how long SQLite waits for another program's lock
-LONG = 256 * 1024  # code points after which an answer that still runs is settled: it need not be in memory twice
+LONG = 256 * 1024  # code points after which an answer that still runs is flushed: it need not be in memory twice
 CHUNK = 100  # sessions that a sweep deletes at once
+NO_ROOM = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}  # what is shorter may fit
 
 T = TypeVar("T")
 
@@ -46,67 +49,106 @@ class SQLiteStore:
         path: Path,
         *,
         fsync: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+        boot: str | None = None,
         segment_bytes: int = SEGMENT,
         busy_s: float = BUSY_S,
     ) -> None:
-        self._path = path
+        """`clock` is a steady one, in seconds; `boot` names this boot of the machine, in the place of its own name."""
+        self._files = StoreFiles(path)
         self._fsync = fsync
         self._clock = clock
-        self._connect = partial(connect, path, full_sync=fsync, busy_s=busy_s)
-        self._lock = ProcessLock(path)
-        self.journal = Journal(path.with_name(path.name + ".journal"), segment_bytes=segment_bytes)
+        self._boot = boot or state.boot_id()
+        self._busy_s = busy_s
+        self._lock = ProcessLock(self._files)
+        self.journal = Journal(self._files.journal, segment_bytes=segment_bytes)
         self.writer = Worker("writer")
         self.reader = Worker("reader")
-        self._held: dict[str, Held] = {}
-        self.settler = Settler(self._held, self.journal, self.writer, clock)
+        self._open: dict[str, OpenLog] = {}
+        self.flusher = Flusher(self._open, self.journal, self.writer, self._age)
+        self._history = ""
+        self._age_at_start = 0.0  # seconds
+        self._started = 0.0  # by the clock
+        self._unscrubbed = False
+        self._loading: dict[str, set[object]] = {}  # loads that are under way; a deletion takes them away
+        self._deleting: dict[str, asyncio.Future[None]] = {}  # done once it is known whether they are deleted
+        self._used: set[str] | None = None  # during a sweep: sessions that were in memory since it looked at the tables
+        self._sweeping = asyncio.Lock()
+        self._journaling = asyncio.Lock()  # held while something waits for a sync of the journal
         self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="askbot-sync")
-        self._syncing: asyncio.Task[Failures] | None = None
-        self._deletions = 0
+        self._tasks: set[asyncio.Task[Any]] = set()  # whose end nobody may be waiting for
 
     # --- the beginning and the end -----------------------------------------------------------------------------------
 
     async def open(self) -> Sequence[str]:
-        """Lock the store, bring it up to date, replay the journal. Raises `ConfigError` where that can't be."""
+        """Lock the store, bring it up to date, replay the journal. Raises `ConfigError` where that can't be.
+
+        Where the store or its journal is of a kind that this version does not know, nothing is touched.
+        """
         try:
             self._lock.acquire()
-            await self.writer.open(self._prepare)
+            await self.writer.open(self._start)
             await self.reader.open(self._connect)
-            return await self.reader.run(tables.unfinished)
+            unfinished = await self.reader.run(tables.unfinished)
+            if self._unscrubbed:
+                self.flusher.scrubber.soon()
         except (sqlite3.Error, OSError, StoreError, ConfigError) as error:
             await self.abandon()
             if isinstance(error, ConfigError):
                 raise
-            raise _refusal(self._path, error) from error
+            raise refusal(self._files, error) from error
+        return unfinished
 
-    def _prepare(self) -> sqlite3.Connection:
-        self._path.touch(mode=0o600)  # SQLite would let everybody read it
-        connection = self._connect()
-        try:
-            migrate(connection, self._path)
-            replay(connection, self.journal.open(), now=self._clock())
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._files.database, full_sync=self._fsync, busy_s=self._busy_s)
+
+    def _start(self) -> sqlite3.Connection:
+        opened = prepare(self._files, self._connect, boot=self._boot, fsync=self._fsync)
+        self.journal.open(opened.left)
+        self._history = opened.state.history
+        self._age_at_start, self._started = opened.state.age, self._clock()
+        self._unscrubbed = opened.state.unscrubbed
+        return opened.connection
+
+    def _age(self) -> float:
+        """How long processes had the store open, in seconds; what was not noted before a crash does not count."""
+        return self._age_at_start + max(0.0, self._clock() - self._started)
 
     async def close(self) -> None:
-        """Settle everything, and let go. What can't be settled stays in the journal for the next start."""
-        if self._syncing is not None:
-            await asyncio.wait([self._syncing])
-        if self.writer.is_open:
-            await self.settler.close()
+        """Flush everything, and let go. What can't be flushed stays in the journal for the next start."""
+        await self._quiet()
+        if self.writer.is_open and await self.flusher.close():
+            with contextlib.suppress(StoreError):  # then the next start takes this for a crash
+                await self.writer.run(partial(end, age=self._age()))
         await self.abandon()
 
     async def abandon(self) -> None:
         """Let go at once, as a crash would. What is in the journal is for the next start."""
-        await self.settler.stop()
-        self._held.clear()
+        await self._quiet()
+        await self.flusher.stop()
+        self._open.clear()
         self.journal.close()
         self._syncer.shutdown(wait=False)
         await self.reader.close()
         await self.writer.close()
         self._lock.release()
+
+    async def _quiet(self) -> None:
+        """Wait for what is on its way to the disk."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _spawn(self, job: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Do it to its end: whoever stops waiting does not stop the disk."""
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; if nobody does, it is no news
 
     async def ping(self) -> None:
         """Raises `StoreError` where the journal's folder or the file can't be written, or not be read."""
@@ -122,185 +164,273 @@ class SQLiteStore:
 
     def create(self, session: str) -> Log:
         """A new, empty log."""
-        if session in self._held:
+        if session in self._open:
             raise ValueError(f"session {session} exists")
-        self._held[session] = Held(Log(session), settled=0)
-        return self._held[session].log
+        self._use(session)
+        opened = self._open[session] = OpenLog(Log(session, history=self._history), flushed=0)
+        return opened.log
 
     async def load(self, session: str) -> Log:
-        """The log of a session, with its newest events. Raises `SessionNotFound`."""
-        while session not in self._held:
-            deletions = self._deletions
-            found = None
-            if session not in self.settler.doomed:
-                found = await self.reader.run(partial(tables.newest, session=session, budget=KEEP))
-            if deletions != self._deletions:
-                continue  # it may have been this one
-            if found is None:
+        """The log of a session, with its newest events. Raises `SessionNotFound`, also if it is deleted meanwhile."""
+        self._use(session)
+        await self._decided(session)
+        if session not in self._open:
+            found = await self._load(session)
+            self._open.setdefault(session, OpenLog(found, flushed=found.head))
+        opened = self._open[session]
+        opened.released = False
+        return opened.log
+
+    def _use(self, session: str) -> None:
+        if self._used is not None:
+            self._used.add(session)
+
+    async def _load(self, session: str) -> Log:
+        load = object()
+        self._loading.setdefault(session, set()).add(load)
+        found: Log | None = None
+        try:
+            if session not in self.flusher.deleted:
+                job = partial(tables.newest, session=session, budget=KEEP, history=self._history)
+                found = await self.reader.run(job)
+            await self._decided(session)
+            if found is None or load not in self._loading.get(session, ()):
                 raise SessionNotFound
-            self._held.setdefault(session, Held(found, settled=found.head))
-        self._held[session].released = False
-        return self._held[session].log
+            return found
+        finally:
+            loads = self._loading.get(session, set())
+            loads.discard(load)
+            if not loads:
+                self._loading.pop(session, None)
+
+    async def _decided(self, session: str) -> None:
+        """Wait until it is known whether a session is deleted, where that is being written."""
+        while session in self._deleting:
+            await asyncio.wait([self._deleting[session]])
 
     def release(self, session: str) -> None:
-        """Let the log leave the memory, once all of it is settled."""
-        held = self._held.get(session)
-        if held is None:
+        """Let the log leave the memory, once all of it is flushed."""
+        opened = self._open.get(session)
+        if opened is None:
             return
-        held.released = True
-        if held.settled == held.log.head:
-            del self._held[session]
+        opened.released = True
+        if opened.idle:
+            del self._open[session]
         else:
-            self.settler.soon([session])
+            self.flusher.soon([session])
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
         """Add events to sessions, with one write: to each all of its own, or none."""
+        if self._fsync:
+            return self._spawn(self._append_synced(batch))
         failures: Failures = {}
-        found = heads(batch, self._held, failures)
+        found = heads(batch, self._open, failures)
         if not found:
             return failures
         if self.journal.full:
-            self.settler.soon(self.journal.rotate())
-        end = self.journal.end if self._fsync else 0
+            self.flusher.soon(self.journal.rotate())
         payloads: list[bytes] = []
         for session in found:
             payloads += batch[session][1]
         try:
             self.journal.append(payloads, found)
         except OSError as error:
-            return failures | _failed(found, error)
-        if self._fsync and self.journal.active is not None:
-            self._syncing = asyncio.create_task(self._sync(batch, found, failures, self.journal.active, end))
-            return asyncio.shield(self._syncing)  # whoever stops waiting does not stop the disk
-        self._take(batch, found)
+            return self._append_each(batch, found, failures, error)
+        self._add(batch, found)
         return failures
 
-    async def _sync(
-        self, batch: Mapping[str, Entry], found: Mapping[str, int], failures: Failures, segment: Segment, end: int
+    def _append_each(
+        self, batch: Mapping[str, Entry], found: Mapping[str, int], failures: Failures, error: OSError
     ) -> Failures:
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._syncer, segment.sync)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                self.journal.retract(end, {session: self._held[session].log.head for session in found})
-            self.settler.soon(found)
-            return failures | _failed(found, error)
-        self._take(batch, found)
+        """What does not fit together may fit one by one."""
+        if len(found) == 1 or error.errno not in NO_ROOM:
+            return failures | failed(found, error)
+        for session, head in found.items():
+            try:
+                self.journal.append(batch[session][1], {session: head})
+            except OSError as own:
+                failures |= failed([session], own)
+            else:
+                self._add(batch, [session])
         return failures
 
-    def _take(self, batch: Mapping[str, Entry], sessions: Iterable[str]) -> None:
-        all_held = self._held
+    def _add(self, batch: Mapping[str, Entry], sessions: Iterable[str]) -> None:
+        all_open = self._open
         for session in sessions:
-            held = all_held[session]
-            log = held.log
+            opened = all_open[session]
+            log = opened.log
             for event in batch[session][0]:
                 log.add(event)
-                if type(event) is Done or event.seq - held.settled > LONG:
-                    self.settler.soon((session,))
+                if type(event) is Done or event.seq - opened.flushed > LONG:
+                    self.flusher.soon((session,))
+
+    async def _append_synced(self, batch: Mapping[str, Entry]) -> Failures:
+        async with self._journaling:
+            failures: Failures = {}
+            found = heads(batch, self._open, failures)
+            if not found:
+                return failures
+            if self.journal.full:
+                self.flusher.soon(self.journal.rotate())
+            error = await self._journal_synced(batch, found)
+            if error is None:
+                return failures
+            if len(found) == 1 or error.errno not in NO_ROOM:
+                return failures | failed(found, error)
+            for session, head in found.items():  # what does not fit together may fit one by one
+                error = await self._journal_synced(batch, {session: head})
+                if error is not None:
+                    failures |= failed([session], error)
+            return failures
+
+    async def _journal_synced(self, batch: Mapping[str, Entry], found: Mapping[str, int]) -> OSError | None:
+        """Write, sync, and only then add; returns why not. The sessions stay in memory as long as that takes."""
+        opened = [self._open[session] for session in found]
+        for one in opened:
+            one.appending = True
+        try:
+            await self._write_synced([payload for session in found for payload in batch[session][1]], found)
+            self._add(batch, found)
+        except OSError as error:
+            self.flusher.soon(found)  # so that a segment that is in doubt can go
+            return error
+        finally:
+            for one in opened:
+                one.appending = False
+                if one.released:
+                    self.flusher.soon([one.log.session])
+        return None
+
+    async def _write_synced(self, payloads: Iterable[bytes], found: Mapping[str, int]) -> None:
+        """Raises OSError; what was written does not count then."""
+        written = self.journal.append_unsynced(payloads)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._syncer, written.segment.sync)
+        except OSError:
+            self.journal.refuse(written)
+            raise
+        self.journal.accept(written, found)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
     async def forget(self, session: str) -> None:
-        """Delete a session: from memory, the journal and the tables. Where that fails it is tried again, too."""
-        await self._delete([session])
-
-    async def replay_start(self, session: str, *, turns: int) -> int:
-        """The place after which the newest turns can be replayed."""
-        return newest(await self.turns(session, limit=turns + 10), count=turns)
+        """Delete a session: it is gone once the journal says so; what is left in the tables follows."""
+        await self._spawn(self._delete([session], unused=False))
 
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to; says how many."""
-        before = self._clock() - idle
-        count = 0
-        while True:
-            job = partial(tables.untouched, before=before, limit=len(self._held) + CHUNK)
-            old = [session for session in await self.reader.run(job) if session not in self._held]
-            if not old:
-                return count
-            await self._delete(old[:CHUNK])
-            count += len(old[:CHUNK])
+        async with self._sweeping:
+            try:
+                return await self._sweep(idle)
+            finally:
+                self._used = None
 
-    async def _delete(self, sessions: Collection[str]) -> None:
-        if self._syncing is not None:
-            await asyncio.wait([self._syncing])
+    async def _sweep(self, idle: float) -> int:
+        age = self._age()
+        await self.writer.run(partial(_note_age, age=age))
+        known, swept = (-1.0, 0), 0
+        while True:
+            self._used = {*self._open, *self._loading}
+            found = await self.reader.run(partial(tables.idle, before=age - idle, after=known, limit=CHUNK))
+            if not found:
+                return swept
+            known = found[-1][:2]
+            swept += await self._spawn(self._delete([session for _, _, session in found], unused=True))
+            if self.flusher.deleted:
+                return swept  # SQLite takes nothing just now: the next sweep goes on
+
+    async def _delete(self, sessions: Iterable[str], *, unused: bool) -> int:
+        """Delete them, or only those that are `unused` since a sweep looked; returns how many. Raises `StoreError`."""
+        async with self._journaling:
+            chosen = [session for session in sessions if not (unused and self._in_use(session))]
+            if chosen:
+                await self._journal_deleted(chosen)
+                for session in chosen:
+                    self._loading.pop(session, None)
+                self.flusher.mark_deleted(chosen)
+        if chosen:
+            with contextlib.suppress(StoreError):  # it is tried again until it is done
+                await self.flusher.now()
+        return len(chosen)
+
+    def _in_use(self, session: str) -> bool:
+        return session in (self._used or ()) or session in self.flusher.deleted
+
+    async def _journal_deleted(self, sessions: Collection[str]) -> None:
+        """Write it to the journal, and they are gone. Raises `StoreError`; nothing has changed then."""
         try:
-            self.journal.forget(sessions)
+            if not self._fsync:
+                self.journal.delete(sessions)
+                return
+            decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._deleting = dict.fromkeys(sessions, decided)
+            try:
+                await self._write_synced([Deleted(session).payload() for session in sessions], {})
+            finally:
+                self._deleting = {}
+                decided.set_result(None)
         except OSError as error:
             raise StoreError from error
-        self._deletions += 1
-        self.settler.doom(sessions)
-        await self.settler.now()
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
         """Events after a place, from memory where they are there."""
-        held = self._held.get(session)
-        if held is not None and after >= held.log.start:
-            return held.log.read(after=after, limit=limit)
-        found = await self._query(session, partial(tables.after, place=after, limit=limit), nothing=list[Event]())
+        opened = self._open.get(session)
+        if opened is not None and after >= opened.log.start:
+            return opened.log.read(after=after, limit=limit)
+        found = await self._query(session, opened, partial(tables.after, place=after, limit=limit))
         return merge(found, after=after, limit=limit)
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         """The newest turns before a place, oldest first."""
         before = MAX_SEQ + 1 if before is None else before
-        settled, events = self._unsettled(session)
+        opened = self._open.get(session)
+        flushed, events = (opened.flushed, opened.log.slices(after=opened.flushed)) if opened else (MAX_SEQ, [])
         missing = limit - sum(type(event) is Question and event.seq < before for event in events)
         if missing > 0:
-            job = partial(tables.turns, before=before, until=settled, limit=missing)
-            events = await self._query(session, job, nothing=list[Event]()) + events
+            job = partial(tables.turns, before=before, until=flushed, limit=missing)
+            events = await self._query(session, opened, job) + events
         older = [turn for turn in records(events) if turn.from_ + 1 < before]
         return older[-limit:] if limit > 0 else []
 
+    async def replay_start(self, session: str, *, turns: int) -> int:
+        """The place after which the newest turns can be replayed."""
+        opened = self._open.get(session)
+        flushed, events = (opened.flushed, opened.log.reaching(opened.flushed)) if opened else (MAX_SEQ, [])
+        job = partial(tables.replay_start, until=flushed, unflushed=events, turns=turns)
+        return await self._query(session, opened, job)
+
     async def asked(self, session: str, id: str) -> str | None:
         """The turn that was asked with this id."""
-        for event in self._unsettled(session)[1]:
+        opened = self._open.get(session)
+        for event in opened.log.reaching(opened.flushed) if opened else ():
             if type(event) is Question and event.id == id:
                 return event.turn
-        return await self._query(session, partial(tables.asked, id=id), nothing=None)
+        return await self._query(session, opened, partial(tables.asked, id=id))
 
-    def _unsettled(self, session: str) -> tuple[int, list[Event]]:
-        """The place up to which SQLite has a session for sure, and what follows."""
-        held = self._held.get(session)
-        return (held.settled, held.log.slices(after=held.settled)) if held else (MAX_SEQ, [])
+    async def _query(self, session: str, opened: OpenLog | None, job: Callable[[sqlite3.Connection, str, int], T]) -> T:
+        """Ask the tables about a session, of which `opened` is in memory; what those have of it is asked as nothing.
 
-    async def _query(self, session: str, job: Callable[[sqlite3.Connection, str, int], T], *, nothing: T) -> T:
-        """Ask the tables about a session. Raises `SessionNotFound` where neither they nor the memory have it."""
+        Raises `SessionNotFound` where neither they nor the memory have it, or where it is deleted meanwhile.
+        """
+        deleted = session in self.flusher.deleted  # then the tables may have another one of this name
 
         def ask(connection: sqlite3.Connection) -> tuple[T] | None:
-            found = tables.find(connection, session)
-            return found and (job(connection, session, found[0]),)
+            found = None if deleted else tables.find(connection, session)
+            if found is None and opened is None:
+                return None
+            return (job(connection, session, found[0] if found else tables.NOWHERE),)
 
-        answer = None if session in self.settler.doomed else await self.reader.run(ask)
-        if answer is not None:
-            return answer[0]
-        if session in self._held:
-            return nothing  # all of it is in memory
-        raise SessionNotFound
-
-
-def _failed(sessions: Iterable[str], cause: OSError) -> Failures:
-    """The same failure for each of these sessions."""
-    error = StoreError()
-    error.__cause__ = cause
-    return dict.fromkeys(sessions, error)
+        answer = await self.reader.run(ask)
+        gone = opened.deleted if opened else session in self.flusher.deleted
+        if answer is None or gone:
+            raise SessionNotFound
+        return answer[0]
 
 
-def _refusal(path: Path, error: Exception) -> ConfigError:
-    """What keeps a store from opening, and what to do about it."""
-    cause = error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest of the number are details
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        fix = (
-            "it is not a database, or a damaged one; `askbot store check` says what is wrong and `askbot store repair` "
-            "keeps what can be kept, or restore a copy, or set ASKBOT_STORE to another file"
-        )
-    elif code == sqlite3.SQLITE_FULL:
-        fix = "the disk is full; make room"
-    elif code == sqlite3.SQLITE_BUSY:
-        fix = "another program has it locked; stop that one"
-    else:
-        fix = "see that its folder exists and that we may write there, or set ASKBOT_STORE to another file"
-    return ConfigError(f"the store {path} cannot be opened ({cause}): {fix}.")
+def _note_age(connection: sqlite3.Connection, *, age: float) -> None:
+    with transaction(connection):
+        state.set_age(connection, age)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection, Row
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...core.log import Log, cut, weight
-from ...events import Event, Question, Token, decode_event, encode_event
+from ...events import MAX_SEQ, Event, Question, Token, decode_event, encode_event
 
-
-class Part(NamedTuple):
-    """Some events of one session, in order."""
-
-    session: str
-    events: Sequence[Event]
-
+NOWHERE = -1
+"""The key of no session: whatever is asked about it, nothing is there."""
 
 # --- writing, always within a transaction ----------------------------------------------------------------------------
 
 
-def add(connection: Connection, part: Part, *, now: float) -> None:
-    """Add what follows the session's head in the tables; what does not is there already."""
-    if not part.events:
+def add(connection: Connection, session: str, events: Sequence[Event], *, age: float) -> None:
+    """Add what follows the session's head in the tables; what does not is there already. `age` is the store's."""
+    if not events:
         return
-    key, head = _place(connection, part.session, now)
-    events = [_after(event, head) for event in part.events if event.seq > head]
+    key, head = _place(connection, session, age)
+    events = [_after(event, head) for event in events if event.seq > head]
     if not events:
         return
     connection.executemany(
@@ -36,14 +32,15 @@ def add(connection: Connection, part: Part, *, now: float) -> None:
     ended = sum(event.type == "done" for event in events)
     connection.execute(
         "UPDATE sessions SET head = ?, unfinished = max(0, unfinished + ?), touched = ? WHERE key = ?",
-        (events[-1].seq, begun - ended, now, key),
+        (events[-1].seq, begun - ended, age, key),
     )
 
 
-def _place(connection: Connection, session: str, now: float) -> tuple[int, int]:
+def _place(connection: Connection, session: str, age: float) -> tuple[int, int]:
     """The session's key and head; a new session gets them."""
     while (found := find(connection, session)) is None:
-        connection.execute("INSERT INTO sessions VALUES (NULL, ?, 0, 0, ?, ?)", (session, now, now))
+        values = (session, time.time(), age)  # when it was made is for people; by the wall clock nothing is deleted
+        connection.execute("INSERT INTO sessions VALUES (NULL, ?, 0, 0, ?, ?)", values)
     return found
 
 
@@ -86,13 +83,21 @@ def unfinished(connection: Connection) -> list[str]:
     return [session for (session,) in connection.execute("SELECT id FROM sessions WHERE unfinished > 0 ORDER BY id")]
 
 
-def untouched(connection: Connection, *, before: float, limit: int) -> list[str]:
-    """The sessions to which nothing was added since, oldest first."""
-    rows = connection.execute("SELECT id FROM sessions WHERE touched < ? ORDER BY touched LIMIT ?", (before, limit))
-    return [session for (session,) in rows]
+def idle(
+    connection: Connection, *, before: float, after: tuple[float, int], limit: int
+) -> list[tuple[float, int, str]]:
+    """The sessions that nothing was added to since the store was `before` seconds old, oldest first.
+
+    Each with its age and key; `after` are those of the last one that is known already.
+    """
+    query = """
+        SELECT touched, key, id FROM sessions WHERE touched < ? AND (touched, key) > (?, ?)
+        ORDER BY touched, key LIMIT ?
+    """
+    return connection.execute(query, (before, *after, limit)).fetchall()
 
 
-def newest(connection: Connection, session: str, *, budget: int) -> Log | None:
+def newest(connection: Connection, session: str, *, budget: int, history: str) -> Log | None:
     """The session's log with its newest events, about `budget` bytes of them."""
     found = find(connection, session)
     if found is None:
@@ -100,7 +105,7 @@ def newest(connection: Connection, session: str, *, budget: int) -> Log | None:
     key, head = found
     rows = connection.execute("SELECT seq, turn, type, body FROM events WHERE session = ? ORDER BY seq DESC", (key,))
     events = _up_to(budget, session, rows)
-    log = Log(session, start=events[-1].start if events else head)
+    log = Log(session, start=events[-1].start if events else head, history=history)
     for event in reversed(events):
         log.append(event)
     return log
@@ -124,6 +129,51 @@ def turns(connection: Connection, session: str, key: int, *, before: int, until:
     return [
         _event(session, row) for (turn,) in reversed(found) for row in connection.execute(of_turn, (key, turn, until))
     ]
+
+
+def replay_start(
+    connection: Connection, _session: str, key: int, *, until: int, unflushed: Sequence[Event], turns: int
+) -> int:
+    """The place after which the newest turns can be replayed; the tables count up to `until`, then come `unflushed`.
+
+    As `core.cursor.newest` has it. Only places are read: of the questions, and of what is to be replayed.
+    """
+    asked = {event.turn: event.seq for event in unflushed if type(event) is Question}
+    place = _begin_of_newest(connection, key, until, [*asked.values()], turns)
+    beyond = MAX_SEQ
+    while True:
+        reaching = {event.turn for event in unflushed if place < event.seq <= beyond}
+        reaching.update(_turns_within(connection, key, place, min(beyond, until)))
+        questions = [asked.get(turn) or _question_of(connection, key, turn, until) for turn in reaching]
+        first = min([place, *(question - 1 for question in questions)])
+        if first == place:
+            return place
+        place, beyond = first, place
+
+
+def _begin_of_newest(connection: Connection, key: int, until: int, unflushed: Sequence[int], turns: int) -> int:
+    """The place before the question of the oldest of the newest `turns` turns; 0 where there are no more than those."""
+    if len(unflushed) >= turns:
+        return unflushed[-turns] - 1
+    query = """
+        SELECT seq FROM events WHERE session = ? AND type = 'question' AND seq <= ?
+        ORDER BY seq DESC LIMIT 1 OFFSET ?
+    """
+    row = connection.execute(query, (key, until, turns - len(unflushed) - 1)).fetchone()
+    return row[0] - 1 if row else 0
+
+
+def _turns_within(connection: Connection, key: int, place: int, until: int) -> Iterator[str]:
+    """The turns that have anything in (place, until]."""
+    query = "SELECT DISTINCT turn FROM events WHERE session = ? AND seq > ? AND seq <= ?"
+    return (turn for (turn,) in connection.execute(query, (key, place, until)))
+
+
+def _question_of(connection: Connection, key: int, turn: str, until: int) -> int:
+    """The place of a turn's question, which is its first event."""
+    query = "SELECT seq FROM events WHERE session = ? AND turn = ? AND seq <= ? ORDER BY seq LIMIT 1"
+    row = connection.execute(query, (key, turn, until)).fetchone()
+    return row[0] if row else MAX_SEQ
 
 
 def asked(connection: Connection, _session: str, key: int, *, id: str) -> str | None:

@@ -30,12 +30,12 @@ class Worker:
         return self._connection is not None
 
     async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Do a job. Raises `StoreError` for what the driver or the disk raises."""
+        """Do a job. Raises `StoreError` for what the driver or the disk raises, or what can't be encoded or decoded."""
         if self._connection is None:
             raise StoreError("The store is closed.")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, job, self._connection)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise StoreError from error
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...events import Check, Done, Event, Question, Token, decode_event
+from ....events import Check, Done, Event, Question, Token, decode_event
 
 COLUMNS = "seq, turn, type, ask, body"
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from ...core.log import cut
-from ...events import Event, Token, decode_event
-from . import journal
+from ....core.log import cut
+from ....errors import ConfigError
+from ....events import Event, Token
+from .. import segments
+from ..files import StoreFiles, reading
+from ..lock import ProcessLock
+from ..schema import MIGRATIONS, known_version
+from ..segments import Deleted, Limit
 from .audit import COLUMNS, Audit, event_of
-from .look import lock, look, segments
-from .salvage import payloads
-from .schema import MIGRATIONS, known_version
 
 MOST = 100  # faults that are told one by one
 
@@ -29,25 +30,78 @@ class Report:
 
 
 def check(path: Path) -> Report:
-    """Look at everything. Raises `ConfigError` where the file can't be opened at all."""
-    report = Report()
-    with lock(path) as alone, look(path, alone=alone) as connection:
+    """Look at everything. Raises `ConfigError` where the file can't be opened, or is of a version yet to come."""
+    report, files = Report(), StoreFiles(path)
+    with _kept_alone(files) as alone, look(files, alone=alone) as connection:
         version = known_version(connection, path)
         report.facts.append(f"schema version {version} of {len(MIGRATIONS)}")
         report.faults += _pages(connection)
         logs = dict[str, Audit]()
-        if version == len(MIGRATIONS):
-            try:
+        try:
+            if version:
                 _tables(connection, logs, report)
-            except sqlite3.Error as error:
-                report.faults.append(f"the tables can't be read to their end: {error}")
-        else:
-            report.facts.append("its tables are brought up to date, and can be checked, once a server has opened it")
+        except sqlite3.Error as error:
+            report.faults.append(f"the tables can't be read to their end: {error}")
         if alone:
-            Records(logs, report).take(segments(path))
+            Records(logs, report).take(files.segments())
         else:
             report.facts.append("a server uses it: its journal was left alone")
+        report.faults += _remains(files)
     return report
+
+
+@contextmanager
+def _kept_alone(files: StoreFiles) -> Generator[bool]:
+    """Keep servers away; False where one is there already."""
+    lock = ProcessLock(files)
+    try:
+        if files.lock.exists():  # else no server was ever here, and we leave no trace
+            lock.acquire()
+    except ConfigError:
+        yield files.links() > 1  # that is a fault of its own
+        return
+    except OSError:
+        pass  # a read-only disk: no server can run on it
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextmanager
+def look(files: StoreFiles, *, alone: bool) -> Generator[sqlite3.Connection]:
+    """A connection that reads. `alone`: nobody else has the file.
+
+    Raises `ConfigError`, with what to do, where there is no store that we can read.
+    """
+    if not files.database.is_file():
+        raise ConfigError(f"there is no store {files}; name another with --store.")
+    with reading(files, alone=alone) as connection:
+        try:
+            connection.text_factory = _text
+            known_version(connection, files.named)
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"the store {files} can't be read ({error}). Its beginning is damaged, or it is not a database, so "
+                "askbot can't repair it: restore a copy (askbot store backup makes them), or move it away and begin "
+                "anew; the journal beside it is not touched."
+            ) from error
+        yield connection
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _remains(files: StoreFiles) -> Iterator[str]:
+    """What earlier damage, or somebody, has left beside the store."""
+    for segment in files.set_aside():
+        yield (
+            f"the journal's {segment.name} was damaged when a server started, which took what it could read and lost "
+            "the rest; once nobody needs the file any more, delete it"
+        )
+    if files.links() > 1:
+        yield f"the file has {files.links()} names (hard links): servers that use two of them destroy it"
 
 
 def _pages(connection: sqlite3.Connection) -> list[str]:
@@ -122,36 +176,45 @@ class Records:
         self._new = 0
 
     def take(self, paths: list[Path]) -> None:
-        """Read the segments, oldest first."""
+        """Read the segments, oldest first. Raises `ConfigError` for one of a version yet to come."""
+        limits: dict[int, int] = {}
         for path in paths:
             try:
-                self._segment(path)
+                limits |= segments.limits(path)
+            except OSError:
+                continue  # it is told below
+        for path in paths:
+            try:
+                self._segment(path, limits)
             except OSError as error:
                 self._report.faults.append(f"the journal's {path.name} can't be read: {error.strerror or error}")
         self._report.facts.append(
             f"journal segments: {len(paths)}, events in them that are in no table yet: {self._new}"
         )
 
-    def _segment(self, path: Path) -> None:
-        readable = list(journal.read(path))  # a torn end is no fault: nobody was shown what it held
-        for payload in readable:
+    def _segment(self, path: Path, limits: dict[int, int]) -> None:
+        contents = segments.read(path, limits)  # a torn end is no fault: nobody was shown what it held
+        for payload in contents.payloads:
             self._record(path, payload)
-        behind = sum(1 for _ in payloads(path.read_bytes())) - len(readable)
-        if behind > 0:
-            self._report.faults.append(f"the journal's {path.name} is damaged; records behind that: {behind}")
+        if contents.behind:
+            self._report.faults.append(f"the journal's {path.name} is damaged; records behind that: {contents.behind}")
 
     def _record(self, path: Path, payload: bytes) -> None:
-        if payload.startswith(journal.FORGET):
-            session = payload.removeprefix(journal.FORGET).decode(errors="replace")
-            self._logs.pop(session, None)
-            self._broken.discard(session)
-            return
         try:
-            event = decode_event(payload)
-        except ValidationError:
-            self._report.faults.append(f"the journal's {path.name} has a record that is no event")
+            record = segments.parse(payload)
+        except ValueError:
+            self._report.faults.append(
+                f"the journal's {path.name} has a record of a kind that this askbot does not know"
+            )
             return
-        self._event(event)
+        match record:
+            case Deleted():
+                self._logs.pop(record.session, None)
+                self._broken.discard(record.session)
+            case Limit():
+                pass  # all of them were read before
+            case _:
+                self._event(record)
 
     def _event(self, event: Event) -> None:
         log = self._logs.setdefault(event.session, Audit())

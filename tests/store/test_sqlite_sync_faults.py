@@ -1,0 +1,271 @@
+"""SQLiteStore where writing, syncing or cutting the journal fails: what was refused never comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from askbot_ws.errors import SessionNotFound, StoreError
+from askbot_ws.events import Event, Token
+from askbot_ws.store.sqlite.store import SQLiteStore
+
+from .files import segments
+from .story import Story, add, file_limit, flat, flush, read_all, try_add
+
+Fail = Callable[[str], bool]  # whether the call of this name, of those that the operating system is asked for, fails
+
+
+@contextmanager
+def disk(fail: Fail) -> Generator[None]:
+    """A disk on which some of these calls fail with EIO; of what is to be written, a part is."""
+    real = {name: getattr(os, name) for name in ("write", "ftruncate", "fdatasync")}
+
+    def call(name: str, *arguments: object) -> object:
+        if not fail(name):
+            return real[name](*arguments)
+        if name == "write":
+            fd, data = arguments
+            assert isinstance(data, bytes)
+            real["write"](fd, data[: -len(data) // 3])
+        raise OSError(errno.EIO, f"{name} failed")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(os, name, partial(call, name))
+        yield
+
+
+def refused(head: int, session: str = "s") -> list[Event]:
+    """Text that nobody may ever see: more than one event, so that a part of it can be whole records."""
+    return [
+        Token(session=session, turn="t", seq=head + 7, text="refused"),
+        Token(session=session, turn="t", seq=head + 14, text=" at all"),
+    ]
+
+
+async def after_a_crash(path: Path, store: SQLiteStore, story: Story) -> None:
+    """What the next process has is what was acknowledged."""
+    await store.abandon()
+    again = SQLiteStore(path)
+    await again.open()
+    assert flat(await read_all(again, story.session)) == flat(story.events)
+    await again.close()
+
+
+BROKEN = [
+    (False, {"write"}),
+    (False, {"write", "ftruncate"}),
+    (True, {"write"}),
+    (True, {"write", "ftruncate"}),
+    (True, {"fdatasync"}),
+    (True, {"fdatasync", "ftruncate"}),
+]
+
+
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize(("fsync", "broken"), BROKEN)
+async def test_what_was_refused_is_never_replayed(path: Path, broken: set[str], *, fsync: bool, more: bool) -> None:
+    """Whether anything follows in its place or not; the disk fails for one append, and may recover within it."""
+    store = SQLiteStore(path, fsync=fsync)
+    await store.open()
+    log, story = store.create("s"), Story()
+    await add(store, story.question("t"), story.token("t", "acknowledged "))
+    failing = set(broken)
+
+    def once(name: str) -> bool:
+        if name in failing:
+            failing.discard(name)
+            return True
+        return False
+
+    with disk(once):
+        assert (await try_add(store, *refused(story.head))).keys() == {"s"}
+    assert not failing
+    assert log.head == story.head
+    if more:
+        await add(store, story.token("t", "other text, "), story.token("t", "longer than that"))
+
+    await after_a_crash(path, store, story)
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_a_disk_that_takes_nothing_for_a_while_costs_what_was_asked_then(path: Path, *, fsync: bool) -> None:
+    """Nothing can be written, synced or cut: every append is refused, no heap of files is left; then all is well."""
+    store = SQLiteStore(path, fsync=fsync)
+    await store.open()
+    log, story = store.create("s"), Story()
+    await add(store, story.question("t"))
+    with disk(lambda name: True):
+        for _ in range(20):
+            assert await try_add(store, *refused(story.head))
+    assert len(segments(path)) <= 2
+    assert log.head == story.head
+    await add(store, story.token("t", "text"))
+
+    await after_a_crash(path, store, story)
+
+
+@contextmanager
+def slow_sync(*, fails: bool) -> Generator[tuple[asyncio.Event, Callable[[], None]]]:
+    """The next sync begins (the event), and ends when it is told to."""
+    loop, began, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    real, calls = os.fdatasync, itertools.count()
+
+    def sync(fd: int) -> None:
+        if next(calls) == 0:
+            loop.call_soon_threadsafe(began.set)
+            assert go.wait(10)
+            if fails:
+                raise OSError(errno.EIO, "sync failed")
+        real(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fdatasync", sync)
+        yield began, go.set
+
+
+async def _forget(store: SQLiteStore) -> None:
+    await store.forget("other")
+
+
+async def _sweep(store: SQLiteStore) -> None:
+    store.release("other")
+    await flush(store)
+    assert await store.sweep(idle=-1) == 1
+
+
+async def _flush(store: SQLiteStore) -> None:
+    await flush(store)
+
+
+async def _append(store: SQLiteStore) -> None:
+    await add(store, *Story("fresh", head=store.create("fresh").head).turn("t", "x" * 3_000))
+
+
+MEANWHILE = {"a forget": _forget, "a sweep": _sweep, "a flush": _flush, "an append that fills the segment": _append}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_a_sync_that_meets_something_else_decides_on_its_own_records_only(
+    path: Path, meanwhile: str, *, fails: bool
+) -> None:
+    """Whatever is done to the journal while the disk takes its time; what was shown then is what is there later."""
+    store = SQLiteStore(path, fsync=True, segment_bytes=2_000)
+    await store.open()
+    log, story = store.create("s"), Story()
+    store.create("other")
+    await add(store, story.question("t"), *Story("other").turn("t", "x" * 1_000))
+    with slow_sync(fails=fails) as (began, end):
+        text = Token(session="s", turn="t", seq=story.head + 4, text="text")
+        adding = asyncio.ensure_future(try_add(store, text))
+        await began.wait()
+        doing = asyncio.ensure_future(MEANWHILE[meanwhile](store))
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        end()
+        failures = await adding
+        await doing
+
+    assert failures.keys() == ({"s"} if fails else set())
+    if not fails:
+        story.token("t", "text")
+    assert flat(log.slices(after=0)) == flat(story.events)
+    await add(store, story.token("t", "and other text"))
+
+    await after_a_crash(path, store, story)
+
+
+async def test_a_forget_that_cannot_be_synced_has_not_happened(path: Path) -> None:
+    """With fsync it is an error; the session is as it was, also for whoever was just loading it."""
+    store = SQLiteStore(path, fsync=True)
+    await store.open()
+    story = Story()
+    store.create("s")
+    await add(store, *story.turn("t", "text"))
+    store.release("s")
+    await flush(store)
+    with slow_sync(fails=True) as (began, end):
+        forgetting = asyncio.ensure_future(store.forget("s"))
+        await began.wait()
+        loading = asyncio.ensure_future(store.load("s"))
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        end()
+        with pytest.raises(StoreError):
+            await forgetting
+
+    assert (await loading).head == story.head
+    await add(store, *Story(head=story.head).turn("t2", "more"))
+    assert len(await store.turns("s", limit=9)) == 2
+    await store.close()
+
+
+async def test_a_load_that_overlaps_a_forget_finds_nothing(path: Path) -> None:
+    """With fsync, where the forget waits for the disk: a log that is handed out can be written to."""
+    store = SQLiteStore(path, fsync=True)
+    await store.open()
+    store.create("s")
+    await add(store, *Story().turn("t", "text"))
+    store.release("s")
+    await flush(store)
+    with slow_sync(fails=False) as (began, end):
+        forgetting = asyncio.ensure_future(store.forget("s"))
+        await began.wait()
+        loading = asyncio.ensure_future(store.load("s"))
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        end()
+        await forgetting
+
+    with pytest.raises(SessionNotFound):
+        await loading
+    await store.close()
+
+
+async def test_to_release_what_is_being_stored_loses_nothing(path: Path) -> None:
+    """A page that asks and goes: its log stays in memory until the disk has it."""
+    store = SQLiteStore(path, fsync=True)
+    await store.open()
+    store.create("s")
+    story = Story()
+    await add(store, *story.turn("t", "text"))
+    await flush(store)
+    with slow_sync(fails=False) as (began, end):
+        adding = asyncio.ensure_future(try_add(store, story.question("t2")))
+        await began.wait()
+        store.release("s")
+        await flush(store)
+        end()
+        assert await adding == {}
+    assert (await store.load("s")).head == story.head
+    await add(store, story.done("t2"))
+
+    await after_a_crash(path, store, story)
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_what_does_not_fit_costs_only_whose_it_is(path: Path, *, fsync: bool) -> None:
+    """Together the tick's events are more than the file may hold; one by one, one of them is."""
+    store = SQLiteStore(path, fsync=fsync)
+    await store.open()
+    big, small = Story("big"), Story("small")
+    for story in (big, small):
+        store.create(story.session)
+    await add(store, big.question("t"), small.question("t"))
+    with file_limit(segments(path)[0].stat().st_size + 500):
+        too_much = Token(session="big", turn="t", seq=big.head + 5_000, text="x" * 5_000)
+        failures = await try_add(store, too_much, small.token("t", "text"))
+
+    assert failures.keys() == {"big"}
+    assert (await store.load("big")).head == big.head
+    await after_a_crash(path, store, small)
