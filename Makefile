@@ -2,7 +2,7 @@
 #
 # Tests that draw have fixed seeds, Hypothesis too: `make test` has the same outcome each time. `make test SEED=draw`
 # draws one for all of them (that sets ASKBOT_TEST_SEED, see tests/seeds.py) and says which; SEED=N is that one again.
-# `make chaos` and `make soak` draw theirs, and take SEED=N.
+# `make chaos`, `make soak` and `make walk` draw theirs, and take SEED=N.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,7 @@ ifdef SEED
 export ASKBOT_TEST_SEED := $(SEED)
 endif
 
-.PHONY: serve setup test check docs bench bench-quick chaos soak fix generate clean
+.PHONY: serve setup test check docs bench bench-quick chaos soak walk fix generate clean
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
@@ -49,6 +49,9 @@ chaos: setup  ## Ten minutes of everything going wrong, and a table of it
 
 soak: setup  ## An hour of mixed traffic in which nothing may grow
 	$(BIN)/python -m tests.chaos.soak --seconds 3600 $(SEEDED)
+
+walk: setup  ## An hour of the hub over a real SQLite store, with faults of disk, sync, clock and other programs
+	$(BIN)/python -m tests.walk --seconds 3600 $(SEEDED)
 
 fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
 	$(BIN)/ruff check --fix

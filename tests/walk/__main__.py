@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import structlog
 
 from .walk import Walk
 
@@ -19,6 +22,7 @@ def main() -> int:
     parser.add_argument("--each", type=float, default=60.0, help="seconds a walk")
     parser.add_argument("--seed", type=int, help="walk this one only")
     given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # faults are the point
     until = time.monotonic() + given.seconds
     while True:
         seed = random.randrange(2**31) if given.seed is None else given.seed

@@ -21,6 +21,7 @@ class Disk:
     def __init__(self, rng: Random) -> None:
         self.chances: dict[str, float] = {}
         self.failed = 0
+        self.in_doubt = False  # what was refused is in a file still, and nothing could be written that says so
         self._rng = rng
 
     def _fails(self, name: str) -> bool:
@@ -33,20 +34,24 @@ class Disk:
             raise OSError(errno.ENOSPC, "No space left on device")
         if len(data) > 1 and self._fails("short"):
             return os.write(fd, data[: self._rng.randrange(1, len(data))])
+        self.in_doubt = False
         return os.write(fd, data)
 
     def ftruncate(self, fd: int, size: int) -> None:
         if self._fails("ftruncate"):
+            self.in_doubt = True
             raise OSError(errno.EIO, "Input/output error")
         os.ftruncate(fd, size)
 
     def fdatasync(self, fd: int) -> None:
         if self._fails("sync"):
+            self.in_doubt = True
             raise OSError(errno.EIO, "Input/output error")
         os.fdatasync(fd)
 
     def fsync(self, fd: int) -> None:
         if self._fails("sync"):
+            self.in_doubt = True
             raise OSError(errno.EIO, "Input/output error")
         os.fsync(fd)
 

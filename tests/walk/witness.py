@@ -55,16 +55,18 @@ class Witness:
         self.seq = event.seq
         match event:
             case Question():
-                assert event.turn not in self.questions, "a turn begins once"
+                assert event.turn not in self.questions, f"{self.session}: a turn begins twice: {event}"
                 self.questions[event.turn] = event
                 self.answers[event.turn] = ""
                 self._points.append((event.turn, "question"))
             case Token():
-                assert event.turn not in self.dones, "text after the end"
+                assert event.turn not in self.dones, (
+                    f"{self.session}: text after the end: {event}"
+                )
                 self.answers[event.turn] += event.text
                 self._points += [(event.turn, point) for point in event.text]
             case Done():
-                assert event.turn not in self.dones, "one end a turn"
+                assert event.turn not in self.dones, f"{self.session}: a second end: {event}"
                 self.dones[event.turn] = event
                 answer = self.answers[event.turn]
                 proof = (len(answer), sha256(answer.encode()).hexdigest())
@@ -76,7 +78,8 @@ class Witness:
         shown = self._points[event.start : event.seq]
         match event:
             case Token():
-                assert shown == [(event.turn, point) for point in event.text], f"{self.session}: text has changed"
+                now = [(event.turn, point) for point in event.text]
+                assert shown == now, f"{self.session}: from {event.start}, {shown[:5]} has become {now[:5]}"
             case _:
                 assert shown == [(event.turn, event.type)], f"{self.session}: at {event.seq} was {shown}, is {event}"
 
