@@ -254,3 +254,14 @@ def test_nobody_else_may_read_it(book: Journal, folder: Path) -> None:
 
     assert folder.stat().st_mode & 0o777 == 0o700
     assert _segments(folder)[0].stat().st_mode & 0o777 == 0o600
+
+
+def test_a_closed_journal_writes_no_more(book: Journal, folder: Path) -> None:
+    """Whoever comes late, a `forget` in a server that ends, finds a folder that another process may have by now."""
+    book.append([b"{}"], {})
+    book.close()
+    files = _segments(folder)
+
+    with pytest.raises(OSError, match="closed"):
+        book.delete(["s"])
+    assert _segments(folder) == files

@@ -94,6 +94,7 @@ class Walk:
         self._wall = 1_700_000_000.0
         self._store: SQLiteStore
         self._hub: Hub
+        self._dead: set[Hub] = set()  # servers that crashed
         self._up = asyncio.Event()  # a server runs
         self._numbers = iter(range(1_000_000_000))
 
@@ -125,6 +126,7 @@ class Walk:
     async def _stop(self, *, crash: bool) -> None:
         self._up.clear()
         if crash:
+            self._dead.add(self._hub)
             for session in self.witnesses:
                 self._leave(session)  # a process that is dead shows nothing more
             await self._store.abandon()  # what is in memory is gone; the hub's tasks find a store that takes nothing
@@ -182,8 +184,14 @@ class Walk:
         mine: list[str] = []
         while time.monotonic() < until:
             await self._up.wait()
-            with suppress(*REFUSALS):
+            hub = self._hub
+            try:
                 await self._act(mine)
+            except REFUSALS:
+                pass
+            except Exception:
+                if hub not in self._dead:  # else the process that was asked is gone, with whatever it was doing
+                    raise
             await asyncio.sleep(self.rng.choice((0, 0, 0.002, 0.02)))
 
     async def _act(self, mine: list[str]) -> None:

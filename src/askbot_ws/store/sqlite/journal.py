@@ -8,6 +8,7 @@ it counts: so what was refused is never replayed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -83,6 +84,7 @@ class Journal:
         self._segments: list[Segment] = []  # oldest first
         self._active: Segment | None = None  # the last of them, unless that is full or in doubt
         self._limits: dict[int, Limit] = {}  # of the segments in doubt, as long as they are there
+        self._closed = False
 
     def open(self, left: Iterable[Path]) -> None:
         """Make the folder. `left` are the segments of another process: new ones get higher numbers."""
@@ -115,6 +117,8 @@ class Journal:
         self.append([Deleted(session).payload() for session in sessions], {})
 
     def _begin(self) -> Segment:
+        if self._closed:  # another process may have the folder by now
+            raise OSError(errno.EBADF, "the journal is closed")
         self._number += 1
         self._active = Segment(self.folder, self._number)
         self._segments.append(self._active)
@@ -227,8 +231,8 @@ class Journal:
         self._limits.pop(segment.number, None)
 
     def close(self) -> None:
-        """Close the files; those that are still there are for the next start."""
-        self._active = None
+        """Close the files, and write no more; those that are still there are for the next start."""
+        self._active, self._closed = None, True
         for segment in self._segments:
             segment.close()
         self._segments.clear()
