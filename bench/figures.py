@@ -104,7 +104,7 @@ def _further_reader(results: Results) -> float | None:
 
 GOALS = (
     Goal("CPU per token, `mid`", lambda r: r.ratio("mid.cpu_us"), 0.65, 0.45),
-    Goal("CPU per token, `high`", lambda r: r.ratio("high.cpu_us"), 0.60, 0.40),
+    Goal("CPU per token, `high`", lambda r: r.ratio("high.cpu_us"), 0.65, 0.40),
     Goal("CPU per turn (one-token answers)", lambda r: r.ratio("turns.turn_6_us"), 0.25, 0.15),
     Goal(
         "CPU per turn with 60 messages of history",
@@ -115,6 +115,9 @@ GOALS = (
     ),
     Goal("added latency, `mid`, p50", lambda r: r.ratio("mid.p50_ms"), 1.2, 0.8),
     Goal("added latency, `mid`, p99", lambda r: r.ratio("mid.p99_ms"), 0.9, 0.6),
+    Goal("added latency, `high`, p50", lambda r: r.middle(OURS, "high.p50_ms"), 0.5, 0.2, "ms"),
+    Goal("added latency, `high`, p99", lambda r: r.middle(OURS, "high.p99_ms"), 3, 1, "ms"),
+    Goal("added time to the first token, `high`, p99", lambda r: r.ratio("high.first_p99_ms"), 1, 0.5),
     Goal("added time to the first token, `low`, p50", lambda r: r.ratio("low.first_p50_ms"), 0.4, 0.3),
     Goal(
         "answers of 50 tokens/s on one core, p99 < 100 ms",

@@ -22,6 +22,9 @@ WATCHED = (
     "CPU per token, `high`",
     "CPU per turn (one-token answers)",
     "added latency, `mid`, p50",
+    "added latency, `high`, p50",
+    "added latency, `high`, p99",
+    "added time to the first token, `high`, p99",
 )
 
 
@@ -56,7 +59,15 @@ def main() -> int:
         value, word = report.number(goal.value(results)), "ok" if well else "WORSE"
         print(f"{word:6} {value:>6} {goal.unit}, must be {goal.must:g}: {goal.name}")
     for target in (OURS, NODE):
-        names = ("mid.cpu_us", "high.cpu_us", "turns.turn_6_us", "mid.p50_ms", "mid.p99_ms")
+        names = (
+            "mid.cpu_us",
+            "high.cpu_us",
+            "turns.turn_6_us",
+            "mid.p50_ms",
+            "mid.p99_ms",
+            "high.p50_ms",
+            "high.p99_ms",
+        )
         shown = (f"{name} {report.number(results.middle(target.name, name))}" for name in names)
         print(f"       {target.name}: {', '.join(shown)}")
     for fault in results.faults:
