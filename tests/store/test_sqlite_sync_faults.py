@@ -30,7 +30,7 @@ Fail = Callable[[str], bool]  # whether the call of this name, of those that the
 @contextmanager
 def disk(fail: Fail) -> Generator[None]:
     """A disk on which some of these calls fail with EIO; of what is to be written, a part is."""
-    real = {name: getattr(os, name) for name in ("write", "ftruncate", "fdatasync")}
+    real = {name: getattr(os, name) for name in ("write", "ftruncate", "fdatasync", "unlink")}
 
     def call(name: str, *arguments: object) -> object:
         if not fail(name):

@@ -130,9 +130,9 @@ class Flusher:
                     self._due.setdefault(session, opened)
                 self.soon(())
             self._trim()
-        if self._unscrubbed:
-            self._unscrubbed = False
-            await self.scrubber.now()
+            if self._unscrubbed:  # whoever waits for their turn waits for this, too: their session may be in it
+                self._unscrubbed = False
+                await self.scrubber.now()
 
     def _trim(self) -> None:
         self._untrimmed = False
