@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -140,7 +139,7 @@ def slow_sync(*, fails: bool, then_fails: bool = False) -> Generator[tuple[async
 def synced(outcome: Failures | Awaitable[Failures]) -> asyncio.Future[Failures]:
     """Of an append that waits for the disk: the very future, as who waits for it goes on at once."""
     assert isinstance(outcome, asyncio.Future)
-    return cast("asyncio.Future[Failures]", outcome)
+    return outcome
 
 
 async def _forget(store: SQLiteStore) -> None:
