@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from askbot_ws.core.turn import proof, turn_at
-from askbot_ws.dialects.askbot.frames import encode
-from askbot_ws.events import Done, Event, Question, Timing, Token
+from askbot_ws.events import Done, Event, Question, Timing, Token, encode_event
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 
@@ -28,9 +27,9 @@ async def _session(store: SQLiteStore, turns: int) -> str:
     head = store.create(id).head
     for number in range(turns):
         events = _turn(id, head, number)
-        storing = store.append(events, [encode(event) for event in events])
-        if storing is not None:
-            await storing
+        outcome = store.append({id: (events, [encode_event(event) for event in events])})
+        if failures := outcome if isinstance(outcome, dict) else await outcome:
+            raise failures[id]
         head = events[-1].seq
     store.release(id)
     return id

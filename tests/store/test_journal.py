@@ -73,7 +73,8 @@ def test_an_append_is_one_write(book: Journal, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_torn_tail_is_dropped_wherever_it_was_torn(book: Journal, folder: Path, tmp_path: Path) -> None:
     """For every length that a crash may leave: the whole records before it are there, and nothing is raised."""
-    book.append(PAYLOADS, {"s": 3})
+    for payload in PAYLOADS:
+        book.append([payload], {"s": 3})
     data = _segments(folder)[0].read_bytes()
     ends = _ends()
     torn = tmp_path / "1.log"
@@ -88,6 +89,8 @@ def test_a_torn_tail_is_dropped_wherever_it_was_torn(book: Journal, folder: Path
 def test_a_damaged_byte_costs_its_record_only(book: Journal, folder: Path, tmp_path: Path) -> None:
     """For every byte: all others are there, and nothing that was not written; and it is told from a torn end."""
     book.append(PAYLOADS, {"s": 3})
+    book.append([b'{"d":4444}'], {"s": 4})
+    written = [*PAYLOADS, b'{"d":4444}']
     data = _segments(folder)[0].read_bytes()
     damaged = tmp_path / "1.log"
 
@@ -95,8 +98,22 @@ def test_a_damaged_byte_costs_its_record_only(book: Journal, folder: Path, tmp_p
         damaged.write_bytes(data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :])
         found = segments.read(damaged)
         hit = [place >= end for end in _ends()].count(True) - 1  # -1: the header
-        assert found.payloads == [payload for number, payload in enumerate(PAYLOADS) if number != hit]
-        assert found.behind == len(PAYLOADS) - 1 - hit
+        assert found.payloads == [payload for number, payload in enumerate(written) if number != hit]
+        assert found.behind == len(written) - 1 - hit
+
+
+def test_an_append_is_read_as_a_whole_or_not_at_all(book: Journal, folder: Path, tmp_path: Path) -> None:
+    """For every part of it that a failed write may leave where nothing can be cut: it was refused, all of it."""
+    book.append([b"{1}"], {"s": 1})
+    before = _segments(folder)[0].stat().st_size
+    book.append(PAYLOADS, {"s": 4})
+    data = _segments(folder)[0].read_bytes()
+    torn = tmp_path / "1.log"
+
+    for length in range(before, len(data)):
+        torn.write_bytes(data[:length])
+        assert segments.read(torn).payloads == [b"{1}"]
+    assert _read(_segments(folder)[0]) == [b"{1}", *PAYLOADS]
 
 
 def _ends() -> list[int]:
@@ -118,7 +135,8 @@ def test_pages_of_zeros_are_no_records(book: Journal, folder: Path) -> None:
 
 def test_a_damaged_segment_does_not_cost_the_next(book: Journal, folder: Path) -> None:
     """Each segment ends where it can be read to."""
-    book.append([b"{1}", b"{2}"], {"s": 2})
+    book.append([b"{1}"], {"s": 1})
+    book.append([b"{2}"], {"s": 2})
     book.rotate()
     book.append([b"{3}"], {"s": 3})
     first = _segments(folder)[0]

@@ -75,6 +75,7 @@ WRONG = {
     "a frame that is none": ("UPDATE events SET body = '{}' WHERE type = 'done'", "can't be read"),
     "a turn's name": ("UPDATE events SET turn = 'x' WHERE type = 'token'", "has no question"),
     "an id that is not found": ("UPDATE events SET ask = 'other' WHERE type = 'question'", "can't be read"),
+    "no history": ("DELETE FROM store", "it does not say which history it has"),
     "events of nobody": ("DELETE FROM sessions", "events that belong to no session: 6"),
 }
 
@@ -89,7 +90,7 @@ async def test_each_fault_is_named(path: Path, name: str) -> None:
     faults = check(path).faults
 
     assert any(fault in one for one in faults), faults
-    assert name == "events of nobody" or faults[0].startswith("session s: ")
+    assert name in {"events of nobody", "no history"} or faults[0].startswith("session s: ")
 
 
 async def test_a_damaged_page_is_seen(path: Path) -> None:

@@ -56,6 +56,19 @@ async def test_counters_are_made_right(path: Path) -> None:
     assert flat((await opened(path, ["s"]))["s"]) == flat(story.events)
 
 
+async def test_a_store_that_has_lost_its_history_is_refused_and_repaired(path: Path) -> None:
+    """It gets one of its own."""
+    story = told("s", turns=1)
+    await stored(path, story)
+    change(path, "DELETE FROM store")
+
+    with pytest.raises(ConfigError, match=r"does not say which history it has.*`askbot store repair`"):
+        await SQLiteStore(path).open()
+    assert repair(path).faults == []
+
+    assert flat((await opened(path, ["s"]))["s"]) == flat(story.events)
+
+
 async def test_a_log_is_cut_at_its_first_hole(path: Path) -> None:
     """And it is said up to where it is kept; other sessions lose nothing."""
     broken, whole = told("broken", turns=3), told("whole", turns=3)

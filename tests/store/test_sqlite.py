@@ -13,7 +13,7 @@ import pytest
 
 from askbot_ws.errors import ConfigError, StoreError
 from askbot_ws.events import Token
-from askbot_ws.store.sqlite import flusher
+from askbot_ws.store.sqlite import flusher, tables
 from askbot_ws.store.sqlite.schema import MIGRATIONS
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -94,6 +94,25 @@ async def test_a_read_costs_the_same_in_a_long_session(store: SQLiteStore) -> No
         assert 0 < long < 1.5 * short + 50
 
 
+async def test_where_a_replay_begins_is_asked_without_the_turns(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event is decoded, and no text leaves SQLite: a place is a number."""
+    story = Story("s")
+    store.create("s")
+    for number in range(70):
+        await add(store, *story.turn(f"t{number}", "x" * 50_000))
+    store.release("s")
+    await flush(store)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an event was decoded")
+
+    monkeypatch.setattr(tables, "_event", refuse)
+
+    assert await store.replay_start("s", turns=50) == story.events[60].start
+
+
 async def _steps(store: SQLiteStore, session: str) -> list[int]:
     counted = [0]
 
@@ -109,6 +128,7 @@ async def _steps(store: SQLiteStore, session: str) -> list[int]:
         store.turns(session, before=700, limit=3),
         store.asked(session, "a5"),
         store.asked(session, "nobody"),
+        store.replay_start(session, turns=50),
     ):
         await read
         counted.append(0)

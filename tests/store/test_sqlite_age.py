@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ from .test_upgrades import restore
 DAY = 86_400.0
 
 
-async def rested(path: Path, clock: Clock, *sessions: str) -> SQLiteStore:
+async def rested(path: Path, clock: Callable[[], float], *sessions: str) -> SQLiteStore:
     """A store with these sessions in it, used by nobody."""
-    store = SQLiteStore(path, clock=clock)
+    store = SQLiteStore(path) if clock is time.monotonic else SQLiteStore(path, clock=clock)
     await store.open()
     for session in sessions:
         store.create(session)
@@ -35,18 +36,21 @@ async def rested(path: Path, clock: Clock, *sessions: str) -> SQLiteStore:
 async def test_a_wrong_wall_clock_deletes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
     """Wrong at the start, or since the sessions were written, and in both directions."""
     real = time.time
+    store = await rested(path, time.monotonic, "right")
+    await store.close()
     monkeypatch.setattr(time, "time", lambda: real() + wrong)
-    store = await rested(path, Clock(), "early")
+    store = await rested(path, time.monotonic, "early")
+    assert await store.sweep(idle=30 * DAY) == 0
     monkeypatch.setattr(time, "time", real)
     assert await store.sweep(idle=30 * DAY) == 0
     await store.close()
 
     monkeypatch.setattr(time, "time", lambda: real() + wrong)
-    store = await rested(path, Clock(), "late")
+    store = await rested(path, time.monotonic, "late")
     assert await store.sweep(idle=30 * DAY) == 0
     monkeypatch.setattr(time, "time", real)
     assert await store.sweep(idle=30 * DAY) == 0
-    for session in ("early", "late"):
+    for session in ("right", "early", "late"):
         assert await store.turns(session, limit=1)
     await store.close()
 

@@ -16,7 +16,7 @@ from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
-from askbot_ws.store.sqlite.segments import HEADER, MAGIC, header, packed
+from askbot_ws.store.sqlite.segments import HEADER, MAGIC, RECORD, header, packed
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import head_in_tables, segments
@@ -93,8 +93,8 @@ async def test_wherever_a_bit_flips_no_other_session_loses_anything(path: Path) 
 
 def _span(data: bytes, story: Story) -> tuple[int, int]:
     """Where the records of a session are in a segment."""
-    places = [data.index(packed(encode_event(event))) for event in story.events]
-    return min(places), max(places) + len(packed(encode_event(story.events[-1])))
+    first, last = encode_event(story.events[0]), encode_event(story.events[-1])
+    return data.index(first) - RECORD.size, data.index(last) + len(last)
 
 
 async def test_a_torn_end_is_normal_and_silent(path: Path) -> None:

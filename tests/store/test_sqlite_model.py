@@ -3,42 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.errors import SessionNotFound
+from askbot_ws.core.cursor import newest
+from askbot_ws.core.records import records
+from askbot_ws.errors import SessionNotFound, StoreError
+from askbot_ws.events import Token
+from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Story, add, flat, flush, read_all
+from .story import Story, add, flat, flush, read_all, try_add
+from .test_sqlite_sync_faults import disk
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.just("x" * 40_000)
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b"]),
-        st.sampled_from(["ask", "answer", "answer", "end", "flush", "release", "crash", "restart", "forget"]),
-        texts,
-    ),
-    max_size=25,
-)
+LONG = "long"  # stands for a text that is: a failure shall be readable
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.just(LONG)
+STEPS = [
+    *("ask", "answer", "answer", "answer", "end", "flush", "release", "forget", "sweep"),
+    *("crash", "restart", "power cut", "back up and go on with the copy"),
+    *("answer while the disk fails", "forget while the disk fails", "forget while the file is locked"),
+    *("flush while the file is locked", "forget while the file is read", "crash while the file is locked"),
+]
+steps = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(STEPS), texts), max_size=25)
+FAULTS = [{"write"}, {"write", "ftruncate"}, {"write", "ftruncate", "unlink"}, {"fdatasync"}, {"fdatasync", "unlink"}]
 
 
 class Life:
     """A store and what should be in it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fsync: bool) -> None:
         self.path = path
+        self.fsync = fsync
         self.stories: dict[str, Story] = {}
         self.open_turns: dict[str, list[str]] = {"a": [], "b": []}
         self.turns = 0
+        self.boots = 0
+        self.history = ""
 
-    async def begin(self) -> None:
-        self.store = SQLiteStore(self.path, segment_bytes=500)
+    async def begin(self, *, another_history: bool = False) -> None:
+        self.store = SQLiteStore(
+            self.path, segment_bytes=500, fsync=self.fsync, boot=f"boot {self.boots}", busy_s=0.001
+        )
         unfinished = await self.store.open()
         assert sorted(unfinished) == sorted(name for name in self.stories if self.open_turns[name])
+        history = self.store.create("another").history
+        self.store.release("another")
+        assert not self.history or (history != self.history) is another_history
+        self.history = history
 
     async def story(self, name: str) -> Story:
         if name not in self.stories:
@@ -50,6 +67,7 @@ class Life:
 
     async def step(self, name: str, what: str, text: str) -> None:
         running = self.open_turns[name]
+        text = "x" * 40_000 if text == LONG else text
         match what:
             case "ask":
                 self.turns += 1
@@ -62,25 +80,98 @@ class Life:
             case "end" if running:
                 story = await self.story(name)
                 await add(self.store, story.done(running.pop()))
-            case "flush":
-                await flush(self.store)
-            case "release":
-                self.store.release(name)
-            case "crash":
-                await self.store.abandon()
-                await self.begin()
-            case "restart":
+            case "answer while the disk fails" if running:
+                await self.refused(name, text)
+            case "flush" | "release" | "forget" | "sweep":
+                await getattr(self, what)(name)
+            case "crash" | "restart" | "power cut":
+                await self.end(what)
+            case "forget while the disk fails":
+                await self.forget_fails(name, text)
+            case "back up and go on with the copy":
+                self.path = await self.copy()
                 await self.store.close()
-                await self.begin()
-            case "forget":
-                await self.store.forget(name)
-                self.stories.pop(name, None)
-                running.clear()
+                await self.begin(another_history=True)
+            case _ if what.endswith(("the file is locked", "the file is read")):
+                await self.beside(name, what)
             case _:
                 pass
 
-    async def check(self) -> None:
-        for name in ("a", "b"):
+    async def flush(self, _: str) -> None:
+        await flush(self.store)
+
+    async def release(self, name: str) -> None:
+        self.store.release(name)
+
+    async def forget(self, name: str) -> None:
+        await self.store.forget(name)
+        self.gone(name)
+
+    def gone(self, name: str) -> None:
+        self.stories.pop(name, None)
+        self.open_turns[name].clear()
+
+    async def sweep(self, _: str) -> None:
+        """Of what nobody uses, all goes."""
+        for name in self.stories:
+            self.store.release(name)
+        await flush(self.store)
+        assert await self.store.sweep(idle=3600) == 0
+        assert await self.store.sweep(idle=-1) == len(self.stories)
+        for name in [*self.stories]:
+            self.gone(name)
+
+    async def end(self, how: str) -> None:
+        await (self.store.close() if how == "restart" else self.store.abandon())
+        self.boots += how == "power cut"
+        await self.begin(another_history=how == "power cut" and not self.fsync)
+
+    async def copy(self) -> Path:
+        to = self.path.with_name(f"copy{self.turns}{len(list(self.path.parent.iterdir()))}.db")
+        backup(self.path, to)
+        return to
+
+    async def refused(self, name: str, text: str) -> None:
+        """Nothing of it may ever be seen; where the fault is not met, all of it is."""
+        story, turn = await self.story(name), self.open_turns[name][0]
+        first = Token(session=name, seq=story.head + 7, turn=turn, text="refused")
+        second = Token(session=name, seq=first.seq + len(text), turn=turn, text=text)
+        failing = set(FAULTS[len(text) % len(FAULTS)])
+        with disk(lambda call: call in failing):
+            failures = await try_add(self.store, first, second)
+        if not failures:
+            story.token(turn, "refused")
+            story.token(turn, text)
+
+    async def forget_fails(self, name: str, text: str) -> None:
+        """It is gone, or it is as it was."""
+        failing = set(FAULTS[len(text) % len(FAULTS)])
+        with disk(lambda call: call in failing):
+            try:
+                await self.store.forget(name)
+            except StoreError:
+                return
+        self.gone(name)
+
+    async def beside(self, name: str, what: str) -> None:
+        """Another program has the file meanwhile."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as other:
+            other.execute("BEGIN" if what.endswith("read") else "BEGIN IMMEDIATE")
+            other.execute("SELECT count(*) FROM events").fetchone()
+            if what.startswith("forget"):
+                await self.forget(name)
+            elif what.startswith("flush"):
+                self.store.flusher.soon([name])
+                with suppress(StoreError):
+                    await flush(self.store)
+            else:
+                await self.store.abandon()
+            await self.check(running=what.startswith(("forget", "flush")))
+        if what.startswith("crash"):
+            await self.begin()
+
+    async def check(self, *, running: bool = True) -> None:
+        for name in ("a", "b") if running else ():
             if name not in self.stories:
                 with pytest.raises(SessionNotFound):
                     await self.store.load(name)
@@ -88,23 +179,24 @@ class Life:
             story = self.stories[name]
             assert flat(await read_all(self.store, name, limit=1000)) == flat(story.events)
             turns = await self.store.turns(name, limit=3)
-            asked = [event.turn for event in story.events if event.type == "question"]
-            assert [turn.turn for turn in turns] == asked[-3:]
+            assert turns == records(story.events)[-3:]
             for turn in turns:
-                texts = [event.text for event in story.events if event.type == "token" and event.turn == turn.turn]
-                assert turn.answer == "".join(texts)
                 assert turn.id is not None
                 assert await self.store.asked(name, turn.id) == turn.turn
+            for count in (1, 3):
+                place = await self.store.replay_start(name, turns=count)
+                assert place == newest(records(story.events), count=count)
 
 
+@pytest.mark.parametrize("fsync", [False, True])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(life=steps)
-def test_whatever_happens_the_log_is_what_was_told(life: list[tuple[str, str, str]]) -> None:
-    """Crashes, restarts, releases and forgets between any two events: every reader sees exactly the acknowledged."""
+def test_whatever_happens_the_log_is_what_was_told(life: list[tuple[str, str, str]], *, fsync: bool) -> None:
+    """Crashes, restarts, releases, forgets and faults between any two events: readers see exactly the acknowledged."""
 
     async def live() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            one = Life(Path(folder) / "a.db")
+            one = Life(Path(folder) / "a.db", fsync=fsync)
             await one.begin()
             for name, what, text in life:
                 await one.step(name, what, text)

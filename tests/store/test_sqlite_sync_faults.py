@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,10 +17,11 @@ import pytest
 
 from askbot_ws.errors import SessionNotFound, StoreError
 from askbot_ws.events import Event, Token
+from askbot_ws.store import Failures
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import segments
-from .story import Story, add, file_limit, flat, flush, read_all, try_add
+from .story import Story, add, entries, file_limit, flat, flush, read_all, try_add
 
 Fail = Callable[[str], bool]  # whether the call of this name, of those that the operating system is asked for, fails
 
@@ -27,7 +29,7 @@ Fail = Callable[[str], bool]  # whether the call of this name, of those that the
 @contextmanager
 def disk(fail: Fail) -> Generator[None]:
     """A disk on which some of these calls fail with EIO; of what is to be written, a part is."""
-    real = {name: getattr(os, name) for name in ("write", "ftruncate", "fdatasync")}
+    real = {name: getattr(os, name) for name in ("write", "ftruncate", "fdatasync", "unlink")}
 
     def call(name: str, *arguments: object) -> object:
         if not fail(name):
@@ -115,22 +117,29 @@ async def test_a_disk_that_takes_nothing_for_a_while_costs_what_was_asked_then(p
 
 
 @contextmanager
-def slow_sync(*, fails: bool) -> Generator[tuple[asyncio.Event, Callable[[], None]]]:
-    """The next sync begins (the event), and ends when it is told to."""
+def slow_sync(*, fails: bool, then_fails: bool = False) -> Generator[tuple[asyncio.Event, Callable[[], None]]]:
+    """The next sync begins (the event), and ends when it is told to; the one after that is as fast as ever."""
     loop, began, go = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     real, calls = os.fdatasync, itertools.count()
 
     def sync(fd: int) -> None:
-        if next(calls) == 0:
+        number = next(calls)
+        if number == 0:
             loop.call_soon_threadsafe(began.set)
             assert go.wait(10)
-            if fails:
-                raise OSError(errno.EIO, "sync failed")
+        if (fails, then_fails, False)[min(number, 2)]:
+            raise OSError(errno.EIO, "sync failed")
         real(fd)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fdatasync", sync)
         yield began, go.set
+
+
+def synced(outcome: Failures | Awaitable[Failures]) -> asyncio.Future[Failures]:
+    """Of an append that waits for the disk: the very future, as who waits for it goes on at once."""
+    assert isinstance(outcome, asyncio.Future)
+    return outcome
 
 
 async def _forget(store: SQLiteStore) -> None:
@@ -181,6 +190,41 @@ async def test_a_sync_that_meets_something_else_decides_on_its_own_records_only(
         story.token("t", "text")
     assert flat(log.slices(after=0)) == flat(story.events)
     await add(store, story.token("t", "and other text"))
+
+    await after_a_crash(path, store, story)
+
+
+@pytest.mark.parametrize("meanwhile", ["a forget", "a sweep"])
+async def test_a_failed_sync_takes_back_its_own_records_only(path: Path, meanwhile: str) -> None:
+    """A deletion that waits for a sync meets the next append's, which begins at once, and fails."""
+    store = SQLiteStore(path, fsync=True)
+    await store.open()
+    log, story = store.create("s"), Story()
+    store.create("other")
+    await add(store, story.question("t"), *Story("other").turn("t", "text"))
+    if meanwhile == "a sweep":
+        store.release("other")
+        await flush(store)
+    failing = Token(session="s", turn="t", seq=story.head + 4 + 7, text="refused")
+    next_append = list[asyncio.Future[Failures]]()
+    with slow_sync(fails=False, then_fails=True) as (began, end):
+        adding = synced(store.append(entries(story.token("t", "text"))))
+        adding.add_done_callback(lambda _: next_append.append(synced(store.append(entries(failing)))))
+        await began.wait()
+        doing = asyncio.ensure_future(store.forget("other") if meanwhile == "a forget" else store.sweep(idle=-1))
+        for _ in range(20):
+            await asyncio.sleep(0.002)
+        end()
+        assert await adding == {}
+        with contextlib.suppress(StoreError):  # it may be the deletion that meets the fault
+            await doing
+        [second] = next_append
+        refused = await second
+
+    if not refused:
+        story.token("t", "refused")
+    assert flat(log.slices(after=0)) == flat(story.events)
+    await add(store, story.token("t", "and other text, longer"))
 
     await after_a_crash(path, store, story)
 

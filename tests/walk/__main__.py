@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import logging
 import random
+import shutil
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 import structlog
 
@@ -27,9 +28,10 @@ def main() -> int:
     while True:
         seed = random.randrange(2**31) if given.seed is None else given.seed
         print(f"seed {seed}", end=" ", flush=True)
-        with TemporaryDirectory() as folder:
-            walk = Walk(Path(folder), seed)
-            asyncio.run(walk.run(given.each))
+        folder = mkdtemp(prefix=f"askbot-walk-{seed}-")
+        walk = Walk(Path(folder), seed)
+        asyncio.run(walk.run(given.each))  # a walk that fails leaves its files, to be looked at
+        shutil.rmtree(folder)
         print(dict(walk.counts), f"faults of the disk: {walk.disk.failed}", flush=True)
         if given.seed is not None or time.monotonic() >= until:
             return 0

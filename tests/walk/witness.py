@@ -60,9 +60,7 @@ class Witness:
                 self.answers[event.turn] = ""
                 self._points.append((event.turn, "question"))
             case Token():
-                assert event.turn not in self.dones, (
-                    f"{self.session}: text after the end: {event}"
-                )
+                assert event.turn not in self.dones, f"{self.session}: text after the end: {event}"
                 self.answers[event.turn] += event.text
                 self._points += [(event.turn, point) for point in event.text]
             case Done():

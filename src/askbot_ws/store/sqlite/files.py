@@ -42,11 +42,11 @@ class StoreFiles:
         return sorted(self.journal.glob("*.damaged*"))
 
     def links(self) -> int:
-        """How many names the database has. SQLite's own files, ours too, go by the name: it must be one.
-
-        Raises OSError where there is no such file.
-        """
-        return self.database.stat().st_nlink
+        """How many names the database has; SQLite's own files, and ours, go by the name. 0: there is none."""
+        try:
+            return self.database.stat().st_nlink
+        except FileNotFoundError:
+            return 0
 
 
 def set_aside(segment: Path) -> Path:

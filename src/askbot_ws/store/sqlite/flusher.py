@@ -81,10 +81,7 @@ class Flusher:
         await self.stop()
         self._journal.rotate()
         self._due.update(self._open)
-        try:
-            await self.now()
-        except StoreError as error:
-            self._warn(error.__cause__)
+        await self.attempt()
         return not (self._pending or any(opened.flushed < opened.log.head for opened in self._open.values()))
 
     async def stop(self) -> None:
@@ -107,15 +104,19 @@ class Flusher:
         wait = PAUSE_S
         while self._pending:
             await asyncio.sleep(wait)
-            done = False
-            try:
-                await self.now()
-                done = not (self._untrimmed or self._deleted)
-            except StoreError as error:
-                self._warn(error.__cause__)
-            except Exception:
-                log.exception("flush_failed", sessions=len(self._due))  # a fault of ours is no reason to stop
-            wait = PAUSE_S if done else min(RETRY_S, max(wait, 0.5) * 2)
+            wait = PAUSE_S if await self.attempt() else min(RETRY_S, max(wait, 0.5) * 2)
+
+    async def attempt(self) -> bool:
+        """As `now`, but what can't be done is tried again later, and no error. Says whether all was done."""
+        try:
+            await self.now()
+        except StoreError as error:
+            self._warn(error.__cause__)
+            return False
+        except Exception:
+            log.exception("flush_failed", sessions=len(self._due))  # a fault of ours is no reason to stop
+            return False
+        return not (self._untrimmed or self._deleted)
 
     async def now(self) -> None:
         """Flush all that is due, and remove what the journal then no longer needs. Raises `StoreError`."""
@@ -130,9 +131,9 @@ class Flusher:
                     self._due.setdefault(session, opened)
                 self.soon(())
             self._trim()
-        if self._unscrubbed:
-            self._unscrubbed = False
-            await self.scrubber.now()
+            if self._unscrubbed:  # whoever waits for their turn waits for this, too: their session may be in it
+                self._unscrubbed = False
+                await self.scrubber.now()
 
     def _trim(self) -> None:
         self._untrimmed = False

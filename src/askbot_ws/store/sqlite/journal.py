@@ -16,7 +16,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from .files import sync_folder
-from .segments import BEGINNING, RECORD, Deleted, Limit, packed
+from .segments import BEGINNING, LAST, RECORD, Deleted, Limit, packed
 
 SEGMENT = 32 * 1024 * 1024  # bytes after which a new segment is begun, and all that is in the old one flushed
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -103,8 +103,13 @@ class Journal:
         """Add records, all or none, with one write; `heads` says where they leave their sessions. Raises OSError."""
         segment = self._active or self._begin()
         parts: list[bytes] = [] if segment.size else [BEGINNING, *self._limit_records()]
+        size = checksum = 0
         for payload in payloads:
-            parts += (RECORD.pack(len(payload), crc32(payload)), payload)
+            size = len(payload)
+            checksum = crc32(payload)
+            parts += (RECORD.pack(size, checksum), payload)
+        if size:
+            parts[-2] = RECORD.pack(size | LAST, checksum)
         try:
             segment.write(b"".join(parts))
         except OSError:
@@ -119,6 +124,9 @@ class Journal:
     def _begin(self) -> Segment:
         if self._closed:  # another process may have the folder by now
             raise OSError(errno.EBADF, "the journal is closed")
+        last = self._segments[-1] if self._segments else None
+        if last is not None and not last.size:
+            self._remove(last)  # nothing of it counts, and it could not be removed before; one of that kind is enough
         self._number += 1
         self._active = Segment(self.folder, self._number)
         self._segments.append(self._active)
@@ -133,9 +141,6 @@ class Journal:
             segment.cut(size)
         except OSError:
             self._retire(segment, size)
-            if not size:  # nothing of it counts, and a disk that takes nothing is not to be filled with such files
-                with contextlib.suppress(OSError):
-                    self._remove(segment)
 
     def _retire(self, segment: Segment, size: int) -> None:
         """Write no more to this segment; what lies behind `size` does not count."""
@@ -144,14 +149,12 @@ class Journal:
             self._active = None
         if not segment.unsynced:
             segment.close()
-        self._limits[segment.number] = Limit(segment.number, size)
-        if size or segment.named:
-            self._record_limits()
-
-    def _record_limits(self) -> None:
-        """Say at once what does not count, as we may die. Where that fails, the next segment begins with it."""
         with contextlib.suppress(OSError):
-            self.append((), {})
+            if size:  # say at once what does not count, as we may die; if that fails, the next segment begins with it
+                self._limits[segment.number] = Limit(segment.number, size)
+                self.append((), {})
+            else:
+                self._remove(segment)
 
     @property
     def full(self) -> bool:
@@ -191,7 +194,6 @@ class Journal:
         with contextlib.suppress(OSError):
             segment.cut(size)
         self._synced(segment)
-        segment.named = True  # whatever of it the disk has, that it does not count is to be there too
         self._retire(segment, size)
 
     def _synced(self, segment: Segment) -> None:

@@ -30,11 +30,7 @@ class ProcessLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock.
-
-        Raises `ConfigError` where another process has it, or where the database has a second name, under which a
-        process would lock, and write, other files than we do; OSError where the file can't be made.
-        """
+        """Take the lock. Raises `ConfigError` where another process has it, OSError where the file can't be made."""
         fd = os.open(self._files.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(fd)
@@ -52,21 +48,18 @@ class ProcessLock:
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
             os.write(fd, f"{os.getpid()}\n".encode())
-        if self._linked():
-            self.release()
-            raise ConfigError(
-                f"the store {self._files} is one file with several names (hard links), which SQLite does not survive "
-                "where two of them are used; delete the other names, or copy the file (askbot store backup)."
-            )
-
-    def _linked(self) -> bool:
-        try:
-            return self._files.links() > 1
-        except FileNotFoundError:
-            return False
 
     def release(self) -> None:
         """Let go. The file stays: to delete it would let two processes lock two files of one name."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def refuse_links(files: StoreFiles) -> None:
+    """Raises `ConfigError` where the database has a second name: there, a process would lock and write other files."""
+    if files.links() > 1:
+        raise ConfigError(
+            f"the store {files} is one file with several names (hard links), which SQLite does not survive where two "
+            "of them are used; delete the other names, or copy the file (askbot store backup)."
+        )

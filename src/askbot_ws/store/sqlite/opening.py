@@ -13,6 +13,7 @@ import structlog
 from ...errors import ConfigError, StoreError
 from . import segments, state
 from .files import StoreFiles, reading, sync_folder
+from .lock import refuse_links
 from .replay import replay
 from .schema import known_version, migrate, synced, transaction
 
@@ -33,6 +34,7 @@ def prepare(files: StoreFiles, connect: Callable[[], sqlite3.Connection], *, boo
     `boot` names this boot of the machine, `fsync` says whether what is acknowledged from now on survives its end.
     Raises `ConfigError` where anything is of a kind that this version does not know; then nothing was touched.
     """
+    refuse_links(files)
     left = files.segments()
     if files.database.exists() and files.database.stat().st_size:
         with reading(files, alone=True) as connection:
@@ -78,7 +80,7 @@ def refusal(files: StoreFiles, error: Exception) -> ConfigError:
     """What keeps a store from opening, and what to do about it."""
     cause = error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest of the number are details
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT} or type(cause) is sqlite3.DatabaseError:
         fix = (
             "it is not a database, or a damaged one; `askbot store check` says what is wrong and `askbot store repair` "
             "keeps what can be kept, or restore a copy, or set ASKBOT_STORE to another file"

@@ -2,13 +2,14 @@
 
     file     N.log, numbered upwards; they go in that order, oldest first. A header, then records
     header   magic (8 bytes), version (4 bytes) and CRC-32 of those (4 bytes); files of version 1 have none
-    record   length (4 bytes) and CRC-32 (4 bytes) of the payload, then the payload
+    record   length (4 bytes) and CRC-32 (4 bytes) of the payload, then the payload. The highest bit of the length says
+             that it is the last of an append; version 1 had no such bit
     payload  an event in JSON
              or "-" and a session's id: what came before of that session is deleted
              or "=", a number, a space and a size: of that file, nothing counts that lies behind so many bytes
 
-Numbers in headers are little-endian. A record counts once all of it is there. In files of every version the magic and
-the CRC stay where they are.
+Numbers in headers are little-endian. An append counts once all of it is there: what a failed write leaves at the end of
+a file is not replayed. In files of every version the header stays where it is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ VERSION = 2
 MAGIC = b"askbot-j"
 HEADER = struct.Struct("<8sII")
 RECORD = struct.Struct("<II")
+LAST = 1 << 31
 DELETED = b"-"
 LIMIT = b"="
 _BEGINNING = re.compile(rb'\{"|[-=]')  # of a payload
@@ -44,8 +46,8 @@ BEGINNING = header(VERSION)
 
 
 def packed(payload: bytes) -> bytes:
-    """A payload as a record."""
-    return RECORD.pack(len(payload), crc32(payload)) + payload
+    """A payload as the one record of an append."""
+    return RECORD.pack(len(payload) | LAST, crc32(payload)) + payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +99,24 @@ def read(path: Path, limits: Mapping[int, int] | None = None) -> Contents:
     data = path.read_bytes()
     refuse_unknown(path, data)
     limit = (limits or {}).get(int(path.stem))
-    found = Contents([], 0)
-    damaged = False
-    place = HEADER.size if data.startswith(BEGINNING) else 0
+    ours = data.startswith(BEGINNING)
+    place = HEADER.size if ours else 0
     data = data[:limit]
+    payloads: list[bytes] = []
+    whole = 0  # of those, that belong to appends of which all is there
+    damaged: int | None = None  # how many come before the first damage
     while place < len(data):
         payload = _record(data, place)
         if payload is None:
-            damaged = True
+            damaged = len(payloads) if damaged is None else damaged
             place = _next(data, place)
         else:
-            found.payloads.append(payload)
-            found.behind += damaged
+            payloads.append(payload)
+            if not ours or RECORD.unpack_from(data, place)[0] & LAST:
+                whole = len(payloads)
             place += RECORD.size + len(payload)
-    return found
+    del payloads[whole:]
+    return Contents(payloads, 0 if damaged is None else max(0, whole - damaged))
 
 
 def refuse_unknown(path: Path, data: bytes) -> None:
@@ -130,6 +136,7 @@ def _record(data: bytes, place: int) -> bytes | None:
     if begin > len(data):
         return None
     length, checksum = RECORD.unpack_from(data, place)
+    length &= ~LAST
     if not length or begin + length > len(data):
         return None  # a length of 0 is what a power cut leaves of a page that was never written
     payload = data[begin : begin + length]

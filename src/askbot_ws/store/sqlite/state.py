@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, DatabaseError
 from typing import NamedTuple
 
 
@@ -18,8 +18,11 @@ class State(NamedTuple):
 
 
 def read(connection: Connection) -> State:
-    """The state as it is."""
-    history, boot, age, unscrubbed = connection.execute("SELECT history, boot, age, unscrubbed FROM store").fetchone()
+    """The state as it is. Raises `sqlite3.DatabaseError` where there is none."""
+    row = connection.execute("SELECT history, boot, age, unscrubbed FROM store").fetchone()
+    if row is None:
+        raise DatabaseError("it does not say which history it has")
+    history, boot, age, unscrubbed = row
     return State(history, boot, age, bool(unscrubbed))
 
 

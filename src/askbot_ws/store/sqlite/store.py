@@ -11,16 +11,15 @@ import contextlib
 import errno
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ...core.log import Log, merge
-from ...core.records import records
-from ...errors import ConfigError, SessionNotFound, StoreError
-from ...events import MAX_SEQ, Done, Event, Question, TurnRecord
+from ...core.log import Log
+from ...errors import SessionNotFound, StoreError
+from ...events import Done, Event, TurnRecord
 from .. import Entry, Failures, failed, heads
 from . import state, tables
 from .files import StoreFiles
@@ -29,9 +28,10 @@ from .journal import SEGMENT, Journal
 from .lock import ProcessLock
 from .opening import end, prepare, refusal
 from .pieces import OpenLog
+from .reads import Reads
 from .schema import connect, transaction
 from .segments import Deleted
-from .worker import Worker
+from .worker import Tasks, Worker
 
 BUSY_S = 5.0  # how long SQLite waits for another program's lock
 LONG = 256 * 1024  # code points after which an answer that still runs is flushed: it need not be in memory twice
@@ -66,6 +66,7 @@ class SQLiteStore:
         self.reader = Worker("reader")
         self._open: dict[str, OpenLog] = {}
         self.flusher = Flusher(self._open, self.journal, self.writer, self._age)
+        self._reads = Reads(self._open, self.reader, self.flusher)
         self._history = ""
         self._age_at_start = 0.0  # seconds
         self._started = 0.0  # by the clock
@@ -76,7 +77,7 @@ class SQLiteStore:
         self._sweeping = asyncio.Lock()
         self._journaling = asyncio.Lock()  # held while something waits for a sync of the journal
         self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="askbot-sync")
-        self._tasks: set[asyncio.Task[Any]] = set()  # whose end nobody may be waiting for
+        self._tasks = Tasks()
 
     # --- the beginning and the end -----------------------------------------------------------------------------------
 
@@ -92,11 +93,11 @@ class SQLiteStore:
             unfinished = await self.reader.run(tables.unfinished)
             if self._unscrubbed:
                 self.flusher.scrubber.soon()
-        except (sqlite3.Error, OSError, StoreError, ConfigError) as error:
+        except BaseException as error:
             await self.abandon()
-            if isinstance(error, ConfigError):
-                raise
-            raise refusal(self._files, error) from error
+            if isinstance(error, sqlite3.Error | OSError | StoreError):
+                raise refusal(self._files, error) from error
+            raise
         return unfinished
 
     def _connect(self) -> sqlite3.Connection:
@@ -116,7 +117,7 @@ class SQLiteStore:
 
     async def close(self) -> None:
         """Flush everything, and let go. What can't be flushed stays in the journal for the next start."""
-        await self._quiet()
+        await self._tasks.done()
         if self.writer.is_open and await self.flusher.close():
             with contextlib.suppress(StoreError):  # then the next start takes this for a crash
                 await self.writer.run(partial(end, age=self._age()))
@@ -124,7 +125,7 @@ class SQLiteStore:
 
     async def abandon(self) -> None:
         """Let go at once, as a crash would. What is in the journal is for the next start."""
-        await self._quiet()
+        await self._tasks.done()
         await self.flusher.stop()
         self._open.clear()
         self.journal.close()
@@ -132,23 +133,6 @@ class SQLiteStore:
         await self.reader.close()
         await self.writer.close()
         self._lock.release()
-
-    async def _quiet(self) -> None:
-        """Wait for what is on its way to the disk."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _spawn(self, job: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        """Do it to its end: whoever stops waiting does not stop the disk."""
-        task = asyncio.get_running_loop().create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return asyncio.shield(task)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits gets it; if nobody does, it is no news
 
     async def ping(self) -> None:
         """Raises `StoreError` where the journal's folder or the file can't be written, or not be read."""
@@ -224,7 +208,7 @@ class SQLiteStore:
     def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
         """Add events to sessions, with one write: to each all of its own, or none."""
         if self._fsync:
-            return self._spawn(self._append_synced(batch))
+            return self._tasks.begin(self._append_synced(batch))
         failures: Failures = {}
         found = heads(batch, self._open, failures)
         if not found:
@@ -317,7 +301,7 @@ class SQLiteStore:
 
     async def forget(self, session: str) -> None:
         """Delete a session: it is gone once the journal says so; what is left in the tables follows."""
-        await self._spawn(self._delete([session], unused=False))
+        await self._tasks.begin(self._delete([session], unused=False))
 
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to; says how many."""
@@ -337,7 +321,7 @@ class SQLiteStore:
             if not found:
                 return swept
             known = found[-1][:2]
-            swept += await self._spawn(self._delete([session for _, _, session in found], unused=True))
+            swept += await self._tasks.begin(self._delete([session for _, _, session in found], unused=True))
             if self.flusher.deleted:
                 return swept  # SQLite takes nothing just now: the next sweep goes on
 
@@ -351,8 +335,7 @@ class SQLiteStore:
                     self._loading.pop(session, None)
                 self.flusher.mark_deleted(chosen)
         if chosen:
-            with contextlib.suppress(StoreError):  # it is tried again until it is done
-                await self.flusher.now()
+            await self.flusher.attempt()
         return len(chosen)
 
     def _in_use(self, session: str) -> bool:
@@ -374,61 +357,23 @@ class SQLiteStore:
         except OSError as error:
             raise StoreError from error
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reading: see `Reads` ----------------------------------------------------------------------------------------
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
         """Events after a place, from memory where they are there."""
-        opened = self._open.get(session)
-        if opened is not None and after >= opened.log.start:
-            return opened.log.read(after=after, limit=limit)
-        found = await self._query(session, opened, partial(tables.after, place=after, limit=limit))
-        return merge(found, after=after, limit=limit)
+        return await self._reads.read(session, after=after, limit=limit)
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         """The newest turns before a place, oldest first."""
-        before = MAX_SEQ + 1 if before is None else before
-        opened = self._open.get(session)
-        flushed, events = (opened.flushed, opened.log.slices(after=opened.flushed)) if opened else (MAX_SEQ, [])
-        missing = limit - sum(type(event) is Question and event.seq < before for event in events)
-        if missing > 0:
-            job = partial(tables.turns, before=before, until=flushed, limit=missing)
-            events = await self._query(session, opened, job) + events
-        older = [turn for turn in records(events) if turn.from_ + 1 < before]
-        return older[-limit:] if limit > 0 else []
+        return await self._reads.turns(session, before=before, limit=limit)
 
     async def replay_start(self, session: str, *, turns: int) -> int:
         """The place after which the newest turns can be replayed."""
-        opened = self._open.get(session)
-        flushed, events = (opened.flushed, opened.log.reaching(opened.flushed)) if opened else (MAX_SEQ, [])
-        job = partial(tables.replay_start, until=flushed, unflushed=events, turns=turns)
-        return await self._query(session, opened, job)
+        return await self._reads.replay_start(session, turns=turns)
 
     async def asked(self, session: str, id: str) -> str | None:
         """The turn that was asked with this id."""
-        opened = self._open.get(session)
-        for event in opened.log.reaching(opened.flushed) if opened else ():
-            if type(event) is Question and event.id == id:
-                return event.turn
-        return await self._query(session, opened, partial(tables.asked, id=id))
-
-    async def _query(self, session: str, opened: OpenLog | None, job: Callable[[sqlite3.Connection, str, int], T]) -> T:
-        """Ask the tables about a session, of which `opened` is in memory; what those have of it is asked as nothing.
-
-        Raises `SessionNotFound` where neither they nor the memory have it, or where it is deleted meanwhile.
-        """
-        deleted = session in self.flusher.deleted  # then the tables may have another one of this name
-
-        def ask(connection: sqlite3.Connection) -> tuple[T] | None:
-            found = None if deleted else tables.find(connection, session)
-            if found is None and opened is None:
-                return None
-            return (job(connection, session, found[0] if found else tables.NOWHERE),)
-
-        answer = await self.reader.run(ask)
-        gone = opened.deleted if opened else session in self.flusher.deleted
-        if answer is None or gone:
-            raise SessionNotFound
-        return answer[0]
+        return await self._reads.asked(session, id)
 
 
 def _note_age(connection: sqlite3.Connection, *, age: float) -> None:

@@ -165,7 +165,8 @@ def _begin_of_newest(connection: Connection, key: int, until: int, unflushed: Se
 
 def _turns_within(connection: Connection, key: int, place: int, until: int) -> Iterator[str]:
     """The turns that have anything in (place, until]."""
-    query = "SELECT DISTINCT turn FROM events WHERE session = ? AND seq > ? AND seq <= ?"
+    by_place = "INDEXED BY events_in_order"  # by itself SQLite goes through the whole session, turn by turn
+    query = f"SELECT DISTINCT turn FROM events {by_place} WHERE session = ? AND seq > ? AND seq <= ?"  # noqa: S608 - ours
     return (turn for (turn,) in connection.execute(query, (key, place, until)))
 
 

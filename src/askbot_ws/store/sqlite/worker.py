@@ -1,12 +1,12 @@
-"""Worker: a thread with a connection of its own."""
+"""Worker: a thread with a connection of its own. Tasks: what is done to its end, whoever waits for it."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...errors import StoreError
 
@@ -44,3 +44,27 @@ class Worker:
         if connection is not None:
             await asyncio.get_running_loop().run_in_executor(self._pool, connection.close)
         self._pool.shutdown(wait=False)
+
+
+class Tasks:
+    """Owns the tasks that are done to their end: whoever stops waiting does not stop the disk."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def begin(self, job: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Do it; the future has its result, and may be cancelled."""
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; if nobody does, it is no news
+
+    async def done(self) -> None:
+        """Wait until all of them have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)

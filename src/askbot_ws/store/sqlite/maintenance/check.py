@@ -40,6 +40,8 @@ def check(path: Path) -> Report:
         try:
             if version:
                 _tables(connection, logs, report)
+            if version > 1:
+                report.faults += _state(connection)
         except sqlite3.Error as error:
             report.faults.append(f"the tables can't be read to their end: {error}")
         if alone:
@@ -58,7 +60,7 @@ def _kept_alone(files: StoreFiles) -> Generator[bool]:
         if files.lock.exists():  # else no server was ever here, and we leave no trace
             lock.acquire()
     except ConfigError:
-        yield files.links() > 1  # that is a fault of its own
+        yield False
         return
     except OSError:
         pass  # a read-only disk: no server can run on it
@@ -114,6 +116,11 @@ def _pages(connection: sqlite3.Connection) -> list[str]:
 
 
 # --- the tables ------------------------------------------------------------------------------------------------------
+
+
+def _state(connection: sqlite3.Connection) -> list[str]:
+    (rows,) = connection.execute("SELECT count(*) FROM store").fetchone()
+    return [] if rows == 1 else ["it does not say which history it has"]
 
 
 def _tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Report) -> None:

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 
 from ....errors import ConfigError
 from ..files import StoreFiles
-from ..lock import ProcessLock
+from ..lock import ProcessLock, refuse_links
 from ..schema import checkpoint, connect, migrate
 from .check import Report, check, look
 from .rebuild import Rebuild
@@ -26,6 +26,7 @@ def repair(path: Path) -> Report:
     lock = ProcessLock(files)
     try:
         lock.acquire()  # first of all: beside a server, the journal was not looked at
+        refuse_links(files)
         if not before.faults:
             return Report(facts=["nothing is wrong with it, and nothing was changed"])
         report = _repair(files)
