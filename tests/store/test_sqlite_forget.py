@@ -22,7 +22,7 @@ from .story import Clock, Story, add, eventually, file_limit, flat, flush, read_
 
 
 async def test_what_is_forgotten_is_on_no_disk(store: SQLiteStore, path: Path) -> None:
-    """Settled and unflushed, tables, write-ahead log and journal: no file has the bytes; others lose nothing."""
+    """Flushed and not flushed, tables, write-ahead log and journal: no file has the bytes; others lose nothing."""
     secret, other = Story("secret"), Story("other")
     for story in (secret, other):
         store.create(story.session)
