@@ -280,3 +280,31 @@ async def test_a_segment_says_what_it_is(path: Path) -> None:
 
     assert (magic, version) == (MAGIC, 2)
     assert head_in_tables(path) is None
+
+
+async def test_what_is_deleted_further_on_need_not_be_whole(path: Path) -> None:
+    """Files with a session's beginning are gone once they are flushed; its end may stand in others, and its deletion.
+
+    That was taken for damage: files were set aside, and all readers given another history.
+    """
+    gone, kept = told("gone", turns=2), told("kept", turns=1)
+    await stored(path, told("other", turns=1))
+    journal = Journal(path.with_name("a.db.journal"))
+    journal.open([])
+    journal.append([encode_event(event) for event in gone.events[3:]], {"gone": gone.head})
+    journal.append([encode_event(event) for event in kept.events], {"kept": kept.head})
+    journal.rotate()
+    journal.delete(["gone"])
+    journal.close()
+    found = check(path)
+    store = SQLiteStore(path)
+    with capture_logs() as logs:
+        await store.open()
+    with pytest.raises(SessionNotFound):
+        await store.load("gone")
+    await store.close()
+
+    assert found.faults == []
+    assert [line for line in logs if line["log_level"] == "error"] == []
+    assert list(path.with_name("a.db.journal").iterdir()) == []
+    assert flat((await opened(path, ["kept"]))["kept"]) == flat(kept.events)

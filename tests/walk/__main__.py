@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import random
 import shutil
 import sys
@@ -23,14 +22,18 @@ def main() -> int:
     parser.add_argument("--each", type=float, default=60.0, help="seconds a walk")
     parser.add_argument("--seed", type=int, help="walk this one only")
     given = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))  # faults are the point
     until = time.monotonic() + given.seconds
     while True:
         seed = random.randrange(2**31) if given.seed is None else given.seed
         print(f"seed {seed}", end=" ", flush=True)
         folder = mkdtemp(prefix=f"askbot-walk-{seed}-")
         walk = Walk(Path(folder), seed)
-        asyncio.run(walk.run(given.each))  # a walk that fails leaves its files, to be looked at
+        with (Path(folder) / "log.jsonl").open("w") as file:
+            structlog.configure(
+                processors=[structlog.processors.ExceptionRenderer(), structlog.processors.JSONRenderer(default=repr)],
+                logger_factory=structlog.WriteLoggerFactory(file),
+            )
+            asyncio.run(walk.run(given.each))  # a walk that fails leaves its files, to be looked at
         shutil.rmtree(folder)
         print(dict(walk.counts), f"faults of the disk: {walk.disk.failed}", flush=True)
         if given.seed is not None or time.monotonic() >= until:

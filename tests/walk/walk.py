@@ -118,7 +118,7 @@ class Walk:
 
     async def _start(self) -> None:
         self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_s=0.05)
-        policy = Policy(memory=self.rng.choice((0, 20_000, 10**6)), max_waiting=3)
+        policy = Policy(memory=self.rng.choice((0, 20_000, 10**6)), max_waiting=3, log_content=True)
         self._hub = Hub(self._store, self.upstream, policy, wall=lambda: self._wall)
         await self._hub.__aenter__()
         self._up.set()

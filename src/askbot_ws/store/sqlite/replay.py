@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from sqlite3 import Connection
@@ -19,18 +20,19 @@ from .segments import Deleted, Limit
 log = structlog.get_logger(__name__)
 
 
-def replay(connection: Connection, paths: Iterable[Path], limits: Mapping[int, int]) -> None:
+def replay(connection: Connection, paths: Sequence[Path], limits: Mapping[int, int]) -> None:
     """Add what the tables do not have yet, and remove each segment once they have all of it.
 
     To stop anywhere and begin again does no harm: what is at or below a session's head is passed over. A segment of
     which something is lost is not removed but set aside, and the store's history is another one from then on.
     """
     cut_off: set[str] = set()
+    deletions = segments.deletions(paths, limits)
     for path in paths:
         contents = segments.read(path, limits)
         before = len(cut_off)
         with transaction(connection):
-            fold = fold_in(connection, contents.payloads, cut_off)
+            fold = fold_in(connection, contents.payloads, cut_off, deletions)
             lost = bool(contents.behind or fold.unplaced)
             if lost:
                 state.begin_history(connection)
@@ -52,9 +54,12 @@ def _say(kept: Path, behind: int, *, sessions: int) -> None:
     )
 
 
-def fold_in(connection: Connection, payloads: Iterable[bytes], cut_off: set[str]) -> Fold:
-    """Add the records of one segment to the tables, within a transaction. What is no event is passed over."""
-    fold = Fold(connection, cut_off)
+def fold_in(connection: Connection, payloads: Iterable[bytes], cut_off: set[str], deletions: Counter[str]) -> Fold:
+    """Add the records of one segment to the tables, within a transaction. What is no event is passed over.
+
+    `deletions` counts those in this segment and the later ones.
+    """
+    fold = Fold(connection, cut_off, deletions)
     for payload in payloads:
         fold.take(payload)
     age = state.read(connection).age
@@ -69,6 +74,7 @@ class Fold:
 
     connection: Connection
     cut_off: set[str]  # sessions of which a record was lost: what comes after it cannot be placed
+    deletions: Counter[str]  # that are still to come
     logs: dict[str, Log] = field(default_factory=dict[str, Log])
     events: int = 0
     unplaced: int = 0
@@ -88,12 +94,15 @@ class Fold:
                 self._add(record)
 
     def _delete(self, session: str) -> None:
+        self.deletions[session] -= 1
         tables.delete(self.connection, [session])
         state.set_unscrubbed(self.connection, unscrubbed=True)
         self.logs.pop(session, None)
         self.cut_off.discard(session)
 
     def _add(self, event: Event) -> None:
+        if self.deletions[event.session] > 0:
+            return  # it is deleted further on
         known = self._log(event.session)
         if event.seq <= known.head:
             return

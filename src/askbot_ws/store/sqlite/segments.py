@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,20 @@ def survey(paths: Iterable[Path]) -> dict[int, int]:
                 ) from error
             if isinstance(record, Limit):
                 found[record.number] = record.size
+    return found
+
+
+def deletions(paths: Iterable[Path], limits: Mapping[int, int]) -> Counter[str]:
+    """How often the records of these files delete each session. Raises what `read` raises.
+
+    What stands before a session's last deletion is not needed, and need not be whole: the tables may have deleted the
+    session already, and files with its beginning may be gone.
+    """
+    found: Counter[str] = Counter()
+    for path in paths:
+        for payload in read(path, limits).payloads:
+            if payload.startswith(DELETED):
+                found[payload.removeprefix(DELETED).decode(errors="replace")] += 1
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -181,6 +183,7 @@ class Records:
         self._report = report
         self._broken: set[str] = set()
         self._new = 0
+        self._deletions: Counter[str] = Counter()  # that are still to come
 
     def take(self, paths: list[Path]) -> None:
         """Read the segments, oldest first. Raises `ConfigError` for one of a version yet to come."""
@@ -190,6 +193,9 @@ class Records:
                 limits |= segments.limits(path)
             except OSError:
                 continue  # it is told below
+        for path in paths:
+            with contextlib.suppress(OSError):
+                self._deletions += segments.deletions([path], limits)
         for path in paths:
             try:
                 self._segment(path, limits)
@@ -216,6 +222,7 @@ class Records:
             return
         match record:
             case Deleted():
+                self._deletions[record.session] -= 1
                 self._logs.pop(record.session, None)
                 self._broken.discard(record.session)
             case Limit():
@@ -224,6 +231,8 @@ class Records:
                 self._event(record)
 
     def _event(self, event: Event) -> None:
+        if self._deletions[event.session] > 0:
+            return  # it is deleted further on
         log = self._logs.setdefault(event.session, Audit())
         if event.seq <= log.head or event.session in self._broken:
             return

@@ -66,9 +66,10 @@ class Rebuild:
         for path in paths:
             limits |= segments.limits(path)
         cut_off = set[str]()
+        deletions = segments.deletions(paths, limits)
         for path in paths:
             with transaction(self._fresh):
-                fold_in(self._fresh, self._noted(segments.read(path, limits).payloads), cut_off)
+                fold_in(self._fresh, self._noted(segments.read(path, limits).payloads), cut_off, deletions)
         with transaction(self._fresh):
             self._mend()
         self._heads = dict(self._fresh.execute("SELECT id, head FROM sessions").fetchall())
