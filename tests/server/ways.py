@@ -80,7 +80,10 @@ class Way:
 
 
 async def _played(case: Case, way: Way) -> None:
+    faults: list[dict[str, Any]] = []  # of callbacks, which the loop only logs
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     await case(way)
+    assert faults == []
 
 
 def limited(server: Server, **limits: float) -> None:

@@ -68,8 +68,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It begins."""
-        transport.set_write_buffer_limits(high=1)  # not 0: with TLS, asyncio would take that for always full
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=1)  # not 0: with TLS, asyncio would take that for always full
         self._expect(Expecting.REQUEST, within=self._limits.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:

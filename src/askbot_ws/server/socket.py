@@ -70,9 +70,9 @@ class Socket(ServerConnection):
         self.sent_at, self._pongs = 0.0, 0
         self.admission = admission
         transport.set_protocol(self)
-        super().connection_made(transport)
-        if paused:
+        if paused:  # first, as what comes next may find that there is room again
             self.pause_writing()
+        super().connection_made(transport)
         self.data_received(data)
 
     def pause_writing(self) -> None:
