@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ..http.ai_completion import ResponseAbortedError
@@ -67,8 +68,11 @@ class HttpConnection(HttpToolsProtocol):
     # --- the connection's life (asyncio calls it) --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """It begins."""
-        super().connection_made(transport)
+        """It begins. uvicorn's own way asks uvloop for the socket, which then is kept, half a kilobyte for each."""
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.connections.add(self)
+        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         transport.set_write_buffer_limits(high=1)  # not 0: with TLS, asyncio would take that for always full
         self._expect(Expecting.REQUEST, within=self._limits.head_timeout)
 
