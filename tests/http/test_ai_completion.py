@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,11 +20,12 @@ from askbot_ws.errors import (
     UpstreamStalled,
     UpstreamUnavailable,
 )
+from askbot_ws.http.ai_completion import STATUS
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 from askbot_ws.upstream import Ending
 
-from ..process import Askbot, ProviderProcess, Story, address, askbot, eventually, reading, resident
+from ..process import ROOT, Askbot, ProviderProcess, Story, address, askbot, eventually, reading, resident
 from .exchange import BrokenOffError, Response, chunk_of, head_of, lines, request, response_of
 
 PATH = "/aiCompletion"
@@ -459,3 +462,22 @@ async def test_a_page_of_another_site_may_not_ask() -> None:
                 assert "access-control-allow-origin" not in response.headers
 
     assert upstream.prompts == []
+
+
+# --- the docs --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_command_of_the_docs_asks() -> None:
+    """docs/http.md, with the port of this server; and every status that it tells of is one that we send."""
+    page = (ROOT / "docs/http.md").read_text("utf-8")
+    (command,) = re.findall(r"^```sh\n(curl .*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    words = shlex.split(command)
+    (kind,) = [word for word in words if word.startswith("Content-Type: ")]
+    async with serving(ScriptedUpstream(["Paris."])) as server:
+        assert words[2] == f"http://127.0.0.1:8765{PATH}"
+        about = {"Content_Type": kind.removeprefix("Content-Type: ")}
+        answer = await request(server.port, PATH, method="POST", body=words[words.index("-d") + 1], **about)
+
+    assert answer.body == b"Paris."
+    told = {int(status) for status in re.findall(r"^\| (\d{3}) \|", page, flags=re.MULTILINE)}
+    assert told - {415} <= {status.value for status in STATUS.values()}
