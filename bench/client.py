@@ -15,7 +15,7 @@ from typing import TypeAlias, cast
 import orjson
 
 TEXT = 0x81
-ASK_HTTP = b"POST %b HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+ASK_HTTP = b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 
 
 class Answer:
@@ -96,7 +96,7 @@ class WebSocketClient(_Client):
         super().connection_made(transport)
         self.upgraded = False
         self.transport.write(
-            b"GET %b HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n" % self.path.encode()
         )
 

@@ -22,7 +22,7 @@ from .process import ROOT, Json, address, environment
 from .test_wire import Player
 
 PAGE = (ROOT / "docs/protocol.md").read_text("utf-8")
-SERVER = [ROOT / "src/askbot_ws/server", ROOT / "src/askbot_ws/dialects/askbot"]
+PARTS = [ROOT / "src/askbot_ws" / name for name in ("server", "dialects/askbot")]
 LEFT_OUT = "…"
 
 
@@ -86,8 +86,8 @@ async def test_a_dialogue_on_the_page_is_played_as_it_is_written(dialogue: list[
 def test_the_page_shows_every_close_code_that_the_server_sends() -> None:
     """Whoever writes a client decides for each whether to come back."""
     sent = set[str]()
-    for path in [path for folder in SERVER for path in folder.glob("*.py")]:
-        sent |= set(re.findall(r"(?:close|shut|_close_later)\([^)]*?\b(\d{4})\b", path.read_text()))
+    for path in [path for part in PARTS for path in part.glob("*.py")]:
+        sent |= set(re.findall(r"(?:close|shut)\([^)]*?\b(\d{4})\b", path.read_text()))
     told = set(re.findall(r"^\| (\d{4}) \|", PAGE, flags=re.MULTILINE))
 
     assert {"1012", "4404", "4408"} <= sent

@@ -28,6 +28,7 @@ from .values import (
     DurationOrNever,
     DurationOrZero,
     Host,
+    Hosts,
     Lower,
     Origins,
     Parts,
@@ -56,6 +57,9 @@ class Settings(BaseModel):
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 is any free one.")
     allow_anonymous: bool = Field(default=False, description="Let anybody in, on addresses other than loopback too.")
+    hosts: Hosts = Field(
+        default=(), description="Names that clients call the server by, comma separated; each may have a port."
+    )
     origins: Origins = Field(default=(), description="Foreign web origins that may connect, comma separated; * is any.")
 
     # what is kept

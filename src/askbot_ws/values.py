@@ -130,6 +130,14 @@ def origin(value: str) -> str:
     return value
 
 
+def called(value: str) -> str:
+    """A host that we are called by, as in `Host`. Raises ValueError."""
+    value = value.lower()
+    if not re.fullmatch(r"([a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?", value):
+        raise ValueError("a host is like chat.example.com or chat.example.com:8443, without a scheme and a path")
+    return value
+
+
 def api_key(value: SecretStr) -> SecretStr:
     """A key that can be sent in a header. Raises ValueError."""
     if not re.fullmatch("[!-~]+", value.get_secret_value()):
@@ -154,6 +162,7 @@ SizeOrZero = Annotated[int, BeforeValidator(size), Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 Parts = Annotated[tuple[str, ...], BeforeValidator(parts)]
 Host = Annotated[str, AfterValidator(host)]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(called)], ...], BeforeValidator(parts)]
 Store = Annotated[str, AfterValidator(store)]
 Upstream = Annotated[str, AfterValidator(upstream)]
 Persona = Annotated[str, AfterValidator(persona)]

@@ -8,39 +8,46 @@ import os
 import signal
 import socket
 import sys
-from collections import Counter
+import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from http import HTTPStatus
+from functools import partial
 from pathlib import Path
+from ssl import SSLContext
+from typing import Any, cast
 
 import structlog
 from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 from .. import __version__
 from ..config import Settings
 from ..core.principal import ANONYMOUS
 from ..dialects.askbot.connection import AskbotConnection, Terms
-from ..dialects.askbot.frames import PROTOCOL, Limits
+from ..dialects.askbot.frames import Limits
 from ..dialects.flow import Connection, FlowLimits, ResumeLimit
-from ..errors import AskbotError, ConfigError
+from ..errors import ConfigError
+from ..http.access import AccessPolicy
+from ..http.application import application, sharing
+from ..http.completion import Completions
+from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.commits import Throttle
 from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
-from .heart import CLOSING_SLOWLY, Heart
-from .http import Doors, Pages, path_of, say, wrong_method
-from .socket import Socket
+from .acceptor import Acceptor, RequestLimits
+from .connection_limits import ConnectionLimits
+from .handshake import Handshake, select_subprotocol
+from .keepalive import LOOKS, KeepaliveMonitor
+from .socket import CLOSING, Socket
 from .throttle import LoopThrottle, usable_cpus
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
 BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
-CLOSING = 50  # connections closed at once in a drain: their clients come back all together otherwise
-LAST_WORDS = 2.0  # seconds that a connection has for that when the server ends
+BATCH = 50  # connections closed at once in a drain: their clients come back all together otherwise
+CLOSE_TIMEOUT = 2.0  # seconds that a connection has to close when the server ends
 KERNEL_TELLS = hasattr(socket, "TCP_USER_TIMEOUT")  # who is gone without a word; elsewhere it takes pings to know
+SERVER = f"askbot-ws/{__version__}"
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +66,30 @@ class Server:
             ),
             flow=FlowLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else FlowLimits(),
         )
-        self.heart = Heart(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
-        self._pages = Pages(version=__version__, ready=self._not_ready)
-        self._doors = Doors(origins=settings.origins, loopback=settings.loopback)
+        self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
+        self._access = AccessPolicy(
+            hosts=settings.hosts, origins=settings.origins, loopback=settings.loopback, now=time.monotonic
+        )
+        self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
+        self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, Socket] = {}
-        self._addresses: Counter[str] = Counter()
         self._listener: Listener
         self._ended = False
+
+    def _make_acceptor(self) -> Acceptor:
+        settings, most = self._settings, sys.maxsize
+        app = application(Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__)
+        return Acceptor(
+            app,
+            server=SERVER,
+            sharing=partial(sharing, self._access),
+            limits=RequestLimits(body=settings.max_frame, reader_timeout=settings.reader_timeout),
+            count=ConnectionLimits(
+                most=settings.max_connections if settings.limits else most,
+                most_per_address=settings.max_connections_per_address if settings.limits else most,
+            ),
+            keepalive=self.keepalive,
+        )
 
     @property
     def port(self) -> int:
@@ -93,79 +117,42 @@ class Server:
         """How many are open."""
         return len(self._connections)
 
-    async def listen(self, listening: socket.socket) -> None:
-        """Begin to take connections."""
+    async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
+        """Begin to take connections, of a TCP or a Unix socket."""
+        handshake = Handshake(self._access, draining=lambda: self._hub.draining)
+        options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
+        create: object = partial(Socket, acceptor=self.acceptor)
         self._listener = await serve(
             self._serve,
             sock=listening,
             backlog=BACKLOG,  # asyncio listens once more, with 100
-            process_request=self._process_request,
-            select_subprotocol=_select_subprotocol,
-            create_connection=Socket,
+            process_request=handshake.process_request,
+            select_subprotocol=select_subprotocol,
+            create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
-            write_limit=0,  # what the kernel does not take at once, makes a reader lag
+            write_limit=1,  # what the kernel does not take at once, makes a reader lag; 0 is always full with TLS
             ping_interval=None if KERNEL_TELLS else self._settings.heartbeat,
             max_size=self._settings.max_frame,
-            server_header=f"askbot-ws/{__version__}",
+            server_header=SERVER,
+            ssl=tls,
+            **options,
         )
-
-    # --- handshakes --------------------------------------------------------------------------------------------------
-
-    async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        del connection
-        wrong = wrong_method(request)
-        if wrong is not None:
-            return wrong
-        if path_of(request) != "/v1/chat":
-            page = await self._pages.get(request)
-            self._doors.share(request, page)
-            return page
-        if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
-            return say(HTTPStatus.UPGRADE_REQUIRED, {"error": "a WebSocket is spoken here"}, Upgrade="websocket")
-        refused = self._doors.refuses(request)
-        if refused is not None:
-            return say(HTTPStatus.FORBIDDEN, {"error": refused})
-        if self._hub.draining:
-            return say(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the server is about to restart"}, Retry_After="1")
-        return None
 
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, Socket):
             raise TypeError("connections are made as Socket, see `listen`")
-        address = socket.client
         connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._terms)
         self._connections[connection] = socket
-        self.heart.watch(socket)
-        self._addresses[address] += 1
+        self.keepalive.watch(socket)
         try:
-            if not await self._turned_away(socket, address):
+            if socket.admission.excess is None:
                 await connection.run()
+            elif socket.admission.excess == "server":
+                await socket.close(1013, "too many connections")
+            else:
+                await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
-
-    async def _turned_away(self, socket: Socket, address: str) -> bool:
-        if not self._settings.limits:
-            return False
-        if len(self._connections) > self._settings.max_connections:
-            await socket.close(1013, "too many connections")
-            return True
-        if self._addresses[address] > self._settings.max_connections_per_address:
-            await socket.close(4429, "too many connections from this address")
-            return True
-        return False
-
-    async def _not_ready(self) -> str | None:
-        if self._hub.draining:
-            return "the server is about to restart"
-        for name, part in (("store", self._hub.store), ("upstream", self._hub.upstream)):
-            try:
-                await part.ping()
-            except AskbotError as error:
-                return f"{name}: {error.message}"
-        return None
 
     async def forever(self) -> None:
         """Serve until the task is cancelled."""
@@ -178,6 +165,7 @@ class Server:
         log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
         self._hub.refuse()
         self._listener.close(close_connections=False)
+        self.acceptor.shutdown()
         for connection in tuple(self._connections):
             connection.going_away(limit=self._settings.drain)
         await self._hub.drain(self._settings.drain)
@@ -189,20 +177,17 @@ class Server:
         if self._ended:
             return
         self._listener.close(close_connections=False)
+        http = asyncio.create_task(self.acceptor.close(within=CLOSE_TIMEOUT))
         left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
-            some, left = left[:CLOSING], left[CLOSING:]
-            tasks += [asyncio.create_task(socket.shut(1012, within=LAST_WORDS)) for socket in some]
+            some, left = left[:BATCH], left[BATCH:]
+            tasks += [asyncio.create_task(socket.shut(1012, within=CLOSE_TIMEOUT)) for socket in some]
             await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # whoever is slow holds up nobody
-        await asyncio.gather(*tasks)
-        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=LAST_WORDS)
+        await asyncio.gather(http, *tasks)
+        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT)
+        self._readiness.close()
+        self.keepalive.close()
         self._ended = True
-
-
-def _select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] | object) -> Subprotocol | None:
-    """Ours where it is offered. A credential that is offered beside it is never echoed."""
-    del connection
-    return Subprotocol(PROTOCOL) if isinstance(offered, list | tuple) and PROTOCOL in offered else None
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -215,7 +200,7 @@ def bind(settings: Settings) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             if KERNEL_TELLS:  # a reader that is only slow is ours to close, before that
-                patience = settings.heartbeat + settings.reader_timeout + CLOSING_SLOWLY
+                patience = settings.heartbeat + settings.reader_timeout * (1 + 2 / LOOKS) + CLOSING
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
             bound.bind(address)
             bound.listen(BACKLOG)
@@ -248,11 +233,11 @@ async def running(
             await chosen.upstream.open()
             server = Server(settings, hub)
             await server.listen(listening)
-            heart = asyncio.create_task(server.heart.beat())
+            heartbeats = asyncio.create_task(server.keepalive.run())
             try:
                 yield server
             finally:
-                heart.cancel()
+                heartbeats.cancel()
                 await hub.stop()
                 await server.close()
     finally:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
 
-HANDSHAKE = 64 * 1024  # bytes that a request may have; 128 headers of 8 KiB each could be a megabyte
+if TYPE_CHECKING:
+    from .acceptor import Acceptor
+    from .connection_limits import Admission
+
 PONGS = 64 * 1024  # bytes of them that are kept for one who does not read
+CLOSING = 10.0  # seconds that a reader which takes nothing has to take its close frame
 
 
 SHORT = [bytes((0x81, length)) for length in range(126)]
@@ -25,35 +31,62 @@ def text_header(length: int) -> bytes:
 
 
 class Socket(ServerConnection):
-    """`websockets`' own connection. Its transport's flow control decides who lags, nothing is queued for it."""
+    """`websockets`' own connection. Its transport's flow control decides who lags, nothing is queued for it.
+
+    `websockets` makes one for each connection that is accepted. It lies idle until the first request turns out to be
+    a handshake (`begin`); what is asked before that, or instead, is an `HttpConnection`'s.
+    """
 
     # What a token needs lies together, and is found without a dictionary.
-    __slots__ = ("_asked", "_plain", "_pongs", "loop", "on_writable", "open", "paused_at", "sent_at", "transport")
+    __slots__ = (
+        "_acceptor", "_plain", "_pongs", "admission", "loop", "on_writable", "open", "paused_at", "sent_at",
+        "transport",
+    )  # fmt: skip
 
     on_writable: Callable[[], None] | None
     open: bool  # from the handshake to the first word of a close
-    paused_at: float | None  # since when it takes nothing
+    paused_at: float | None  # since when its transport takes no more
     sent_at: float  # when anything was last sent
-    _asked: int  # bytes of the handshake so far
+    admission: Admission  # how it is counted
+    _acceptor: Acceptor
     _plain: bool  # whether frames go as they are: it is open, and nothing is compressed
     _pongs: int  # bytes of pongs that were written since it takes nothing
 
+    def __init__(self, protocol: ServerProtocol, server: Server, *, acceptor: Acceptor, **options: Any) -> None:  # noqa: ANN401
+        """`options` are those that `websockets` makes a connection with."""
+        super().__init__(protocol, server, **options)
+        self._acceptor = acceptor
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It begins (asyncio calls it)."""
+        """It is accepted (asyncio calls it): the first request says what it will be."""
+        self._acceptor.accept(self, transport)
+
+    def begin(self, transport: asyncio.Transport, admission: Admission, data: bytes, *, paused: bool) -> None:
+        """Take over a connection whose request, with which `data` begins, is a handshake.
+
+        `paused`: its transport takes no more, since an earlier response has not left it yet.
+        """
         self.on_writable = self.paused_at = None
         self.open = self._plain = False
-        self.sent_at, self._asked, self._pongs = 0.0, 0, 0
+        self.sent_at, self._pongs = 0.0, 0
+        self.admission = admission
+        transport.set_protocol(self)
+        if paused:  # first, as what comes next may find that there is room again
+            self.pause_writing()
         super().connection_made(transport)
+        self.data_received(data)
 
     def pause_writing(self) -> None:
         """The transport's buffer is full (asyncio calls it)."""
         super().pause_writing()
         self.paused_at = self.loop.time()
+        self._acceptor.keepalive.paused(self)
 
     def resume_writing(self) -> None:
         """There is room again (asyncio calls it)."""
         super().resume_writing()
         self.paused_at = None
+        self._acceptor.keepalive.resumed(self)
         if self._pongs > PONGS and not self.recv_messages.paused and not self.transport.is_closing():
             self.transport.resume_reading()
         self._pongs = 0
@@ -62,11 +95,6 @@ class Socket(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Something arrived (asyncio calls it)."""
-        if self.request is None:
-            self._asked += len(data)
-            if self._asked > HANDSHAKE:
-                self.transport.abort()
-                return
         kept = self.transport.get_write_buffer_size()
         super().data_received(data)
         if self.paused_at is not None:  # `websockets` answers pings at once, whether that is read or not
@@ -84,6 +112,8 @@ class Socket(ServerConnection):
         """It is gone (asyncio calls it): nobody need wait for room any more."""
         super().connection_lost(exc)
         self.open = self._plain = False
+        self.admission.leave()
+        self._acceptor.keepalive.resumed(self)
         if self.on_writable is not None:
             self.on_writable()
 
@@ -112,6 +142,11 @@ class Socket(ServerConnection):
                 await self.close(code, reason)
         except TimeoutError:
             self.transport.abort()
+
+    def give_up(self) -> None:
+        """End it: its reader has taken nothing for too long. It gets a moment to take the close frame."""
+        within = min(CLOSING, self._acceptor.limits.reader_timeout)
+        self._acceptor.spawn(self.shut(4408, "the reader was too slow for too long", within=within))
 
     @property
     def query(self) -> str:

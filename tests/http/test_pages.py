@@ -11,11 +11,11 @@ import pytest
 
 from askbot_ws import errors
 from askbot_ws.events import Reason
-from askbot_ws.server.language import preferred
-from askbot_ws.server.page import pages_of
+from askbot_ws.http.language import preferred
+from askbot_ws.http.pages import pages_of
 from askbot_ws.testing import serving
 
-from .test_http import request
+from .exchange import request
 
 CLIENT = Path(__file__).parents[2] / "client"
 WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "words.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.server.wheel import Wheel
+from askbot_ws.server.keepalive import TimerWheel
 
 
 class Thing:
@@ -22,7 +22,7 @@ def test_each_is_due_once_and_at_most_a_step_late(
     begun: float, step: float, waits: list[float], pauses: list[float]
 ) -> None:
     """However the looks are spread; never before its time."""
-    wheel = Wheel[Thing](step, now=begun)
+    wheel = TimerWheel[Thing](step, now=begun)
     left = {Thing(): begun + wait for wait in waits}
     for thing, at in left.items():
         wheel.put(thing, at)
@@ -39,7 +39,7 @@ def test_each_is_due_once_and_at_most_a_step_late(
 
 def test_a_wheel_keeps_nobody_alive() -> None:
     """Ten thousand that came and went a moment ago are gone."""
-    wheel = Wheel[Thing](1.0, now=0.0)
+    wheel = TimerWheel[Thing](1.0, now=0.0)
     stays, goes = Thing(), Thing()
     wheel.put(stays, 5.0)
     wheel.put(goes, 5.0)
@@ -51,7 +51,7 @@ def test_a_wheel_keeps_nobody_alive() -> None:
 
 def test_nobody_looks_before_it_can_be_time() -> None:
     """So that a server with nothing to do sleeps."""
-    wheel = Wheel[Thing](0.5, now=10.0)
+    wheel = TimerWheel[Thing](0.5, now=10.0)
     assert wheel.wait(10.0, most=20.0) == 20.0
     near, far = Thing(), Thing()
     wheel.put(far, 17.0)

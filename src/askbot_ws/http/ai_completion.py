@@ -1,0 +1,188 @@
+"""`POST /aiCompletion`: a question in JSON, answered by a stream of bare text.
+
+The interface of the smallest relays: `{"userPrompt": "…"}` in, the answer's text out, as it comes. Each question has a
+session of its own, which is deleted afterwards, unless the header `Askbot-Session` names one: `new`, or the id that an
+earlier answer came with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from http import HTTPStatus
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..errors import AskbotError
+from .completion import AnswerFailedError, Completion, Completions
+from .responses import ALWAYS, json_response, retry_after
+
+PATH = "/aiCompletion"
+SESSION = "Askbot-Session"
+NEW = "new"
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": f"Content-Type, {SESSION}",
+    "Access-Control-Max-Age": "600",
+    "Allow": "OPTIONS, POST",
+}
+TEXT = {
+    "Content-Type": "text/plain; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would collect it
+} | ALWAYS
+STATUS = {
+    "invalid_json": HTTPStatus.BAD_REQUEST,
+    "invalid_frame": HTTPStatus.BAD_REQUEST,
+    "question_empty": HTTPStatus.BAD_REQUEST,
+    "question_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "context_too_long": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unauthorized": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+    "refused": HTTPStatus.FORBIDDEN,
+    "session_not_found": HTTPStatus.NOT_FOUND,
+    "busy": HTTPStatus.CONFLICT,
+    "cancelled": HTTPStatus.CONFLICT,
+    "queue_full": HTTPStatus.TOO_MANY_REQUESTS,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "quota_exceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "upstream_rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
+    "upstream_unavailable": HTTPStatus.BAD_GATEWAY,
+    "upstream_rejected": HTTPStatus.BAD_GATEWAY,
+    "upstream_stalled": HTTPStatus.BAD_GATEWAY,
+    "interrupted": HTTPStatus.SERVICE_UNAVAILABLE,
+    "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+OBJECT = TypeAdapter(dict[str, object])
+PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)  # those that say when to come again
+
+
+class ResponseAbortedError(Exception):
+    """A response whose head was sent can't be completed: the connection is to end before the body does."""
+
+
+class BadRequestError(Exception):
+    """A request that is not understood."""
+
+    def __init__(self, message: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+class AiCompletion:
+    """The route, as an ASGI application."""
+
+    def __init__(self, completions: Completions) -> None:
+        self._completions = completions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. Raises `ResponseAbortedError` where the answer fails after its first text."""
+        request = Request(scope, receive)
+        response: Response | None
+        if request.method == "OPTIONS":
+            response = Response(status_code=HTTPStatus.NO_CONTENT.value, headers=PREFLIGHT | ALWAYS)
+        else:
+            response = await self._answer(request, send)
+        if response is not None:
+            await response(scope, receive, send)
+
+    async def _answer(self, request: Request, send: Send) -> Response | None:
+        """Stream the answer and return None; or return what is to be sent in its place."""
+        headers: dict[str, str] = {}
+        try:
+            prompt = _prompt(request, await request.body())
+            session, keep = _session(request)
+            async with self._completions.ask(prompt, session=session, keep=keep) as completion:
+                if keep:
+                    headers = {SESSION: completion.session, "Access-Control-Expose-Headers": SESSION}
+                return await _Stream(request, send, TEXT | headers).run(completion)
+        except BadRequestError as error:
+            return json_response(error.status, {"error": error.message})
+        except (AskbotError, AnswerFailedError) as error:
+            return _failure(error, headers)
+
+
+class _Stream:
+    """The response to one request."""
+
+    def __init__(self, request: Request, send: Send, headers: dict[str, str]) -> None:
+        self._request = request
+        self._send = send
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._begun = False
+
+    async def run(self, completion: Completion) -> Response | None:
+        """Send the answer's pieces as they come.
+
+        To a client of HTTP/1.0, which knows no chunks, it is returned, once it is whole. Raises what the answer fails
+        by, as long as nothing was sent, and `ResponseAbortedError` afterwards.
+        """
+        watching = asyncio.create_task(self._watch(completion))
+        try:
+            async with aclosing(completion.pieces()) as pieces:
+                if self._request.scope["http_version"] == "1.0":
+                    text = "".join([piece async for piece in pieces])
+                    return Response(text, headers={name.decode(): value.decode() for name, value in self._headers})
+                async for piece in pieces:
+                    await self._begin()
+                    await self._send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
+            await self._begin()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (AskbotError, AnswerFailedError) as error:
+            if self._begun:
+                raise ResponseAbortedError from error
+            raise
+        finally:
+            watching.cancel()
+        return None
+
+    async def _begin(self) -> None:
+        """The head is sent with the first text: until then, an error has a status."""
+        if not self._begun:
+            self._begun = True
+            status = HTTPStatus.OK.value
+            await self._send({"type": "http.response.start", "status": status, "headers": self._headers})
+
+    async def _watch(self, completion: Completion) -> None:
+        """Stop the answer when the client leaves."""
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        completion.leave()
+
+
+def _prompt(request: Request, body: bytes) -> str:
+    """The question. Raises `BadRequestError`."""
+    kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise BadRequestError("Content-Type: it should be application/json.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    try:
+        value = OBJECT.validate_python(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise BadRequestError('The body is not JSON; it should be like {"userPrompt": "…"}.') from None
+    except ValidationError:
+        raise BadRequestError('The body should be an object like {"userPrompt": "…"}.') from None
+    prompt = value.get("userPrompt")
+    if not isinstance(prompt, str):
+        raise BadRequestError("userPrompt: it is missing." if prompt is None else "userPrompt: it should be a text.")
+    return prompt
+
+
+def _session(request: Request) -> tuple[str | None, bool]:
+    """Which session to ask in (None: a new one), and whether it is kept. Raises `BadRequestError`."""
+    given = request.headers.getlist(SESSION)
+    if len(given) > 1:
+        raise BadRequestError(f"{SESSION}: there should be one.")
+    if not given:
+        return None, False
+    return (None if given[0].lower() == NEW else given[0]), True
+
+
+def _failure(error: AskbotError | AnswerFailedError, headers: dict[str, str]) -> Response:
+    status = STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    more = {"Retry-After": retry_after(error.retry_after or 1.0)} if status in PASSING else {}
+    return json_response(status, {"error": error.message, "code": error.code}, **more, **headers)

@@ -1,0 +1,112 @@
+"""Application: all routes of plain HTTP, and what holds for each of them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import pages
+from .access import AccessPolicy, Headers
+from .ai_completion import PATH as COMPLETION_PATH
+from .ai_completion import AiCompletion
+from .completion import Completions
+from .readiness import Readiness
+from .responses import json_response
+
+UNCHECKED = frozenset({"/healthz", "/readyz"})  # whoever looks after us calls us as it likes
+LOOPBACK_PAGES = frozenset({COMPLETION_PATH})  # what the pages of every port of this machine may use
+
+
+def application(completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str) -> Starlette:
+    """The application that answers every request which is no WebSocket handshake."""
+
+    async def healthz(request: Request) -> Response:
+        del request
+        return json_response(HTTPStatus.OK, {"status": "ok", "version": version})
+
+    async def readyz(request: Request) -> Response:
+        del request
+        fault = "the server is about to restart" if completions.draining else await readiness.fault()
+        if fault is None:
+            return json_response(HTTPStatus.OK, {"status": "ready"})
+        return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reason": fault})
+
+    async def chat(request: Request) -> Response:
+        del request
+        return json_response(HTTPStatus.UPGRADE_REQUIRED, {"error": "a WebSocket is spoken here"}, Upgrade="websocket")
+
+    made = Starlette(
+        routes=[
+            *pages.routes(),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/v1/chat", chat),
+            Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
+        ],
+        middleware=[Middleware(Access, policy=access)],
+        exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _internal_error},
+    )
+    made.router.redirect_slashes = False
+    return made
+
+
+class Access:
+    """Refuses whom the policy refuses, and lets pages that are admitted read what they get."""
+
+    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+        self._app = app
+        self._policy = policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["path"] in UNCHECKED:
+            await self._app(scope, receive, send)
+            return
+        refusal = self._policy.refuses(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGES)
+        if refusal is not None:
+            await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
+            return
+        shared = sharing(self._policy, scope["headers"], scope["path"])
+
+        async def send_shared(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *shared]
+            await send(message)
+
+        await self._app(scope, receive, send_shared if shared else send)
+
+
+def sharing(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
+    """The headers by which a page may read the response to a request (its names in lower case) for this path."""
+    return policy.sharing(headers, loopback_pages=path in LOOPBACK_PAGES)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    """What the router says of addresses and methods that there are not."""
+    del request
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        methods = sorted((error.headers or {}).get("Allow", "").split(", "))
+        message = {"error": f"{' and '.join(methods)} only"}
+        return json_response(HTTPStatus.METHOD_NOT_ALLOWED, message, Allow=", ".join(methods))
+    return json_response(HTTPStatus.NOT_FOUND, {"error": "there is nothing at this address"})
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    """Nobody hears it: the client left while its request was read."""
+    del request, error
+    return json_response(HTTPStatus.BAD_REQUEST, {"error": "the request has no end"})
+
+
+def _internal_error(request: Request, error: Exception) -> Response:
+    """A fault of ours; the server logs it."""
+    del request, error
+    return json_response(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "Something went wrong on our side."})

@@ -1,0 +1,52 @@
+"""Handshake: which WebSocket connections begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from ..dialects.askbot.frames import PROTOCOL
+from ..http.access import AccessPolicy
+from ..http.responses import encoded, json_headers, retry_after
+
+PATH = "/v1/chat"
+
+
+class Handshake:
+    """Judges requests for a WebSocket."""
+
+    def __init__(self, access: AccessPolicy, *, draining: Callable[[], bool]) -> None:
+        """`draining` tells whether nothing new may begin."""
+        self._access = access
+        self._draining = draining
+
+    def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """The response that refuses a handshake, or None (`websockets` calls it)."""
+        del connection
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+        refusal = self._access.refuses(headers)
+        if refusal is not None:
+            return _error(HTTPStatus.FORBIDDEN, refusal.message)
+        if request.path.partition("?")[0] != PATH:
+            return _error(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+        if self._draining():
+            retry = {"Retry-After": retry_after(1.0)}
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the server is about to restart", retry)
+        return None
+
+
+def select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] | object) -> Subprotocol | None:
+    """Ours where it is offered. A credential that is offered beside it is never echoed."""
+    del connection
+    return Subprotocol(PROTOCOL) if isinstance(offered, list | tuple) and PROTOCOL in offered else None
+
+
+def _error(status: HTTPStatus, message: str, more: dict[str, str] | None = None) -> Response:
+    body = encoded({"error": message})
+    about = {"Content-Length": str(len(body)), "Connection": "close"}
+    return Response(status.value, status.phrase, Headers(json_headers() | about | (more or {})), body)

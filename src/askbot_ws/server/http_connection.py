@@ -1,0 +1,328 @@
+"""HTTP connection: a connection as it begins, and as it stays while no WebSocket handshake comes.
+
+uvicorn's protocol, which has no limits of its own, with ours: for the head, the body and the number of requests that
+wait, and for a client that takes nothing. What is leant on of uvicorn's and httptools' internals is listed in
+tests/server/test_internals.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from ..http.ai_completion import ResponseAbortedError
+from ..http.responses import encoded, json_headers
+from .connection_limits import Admission
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from .acceptor import Acceptor
+
+PIPELINED = 16  # requests that may wait for the responses to those before them
+LINGER = 2.0  # seconds for which a refused client is heard out, or it may never see why
+EXCESS = {
+    "server": (HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections."),
+    "address": (HTTPStatus.TOO_MANY_REQUESTS, "There are too many connections from this address."),
+}
+UNLIMITED = b"/healthz"  # an orchestrator must not end a server for being full
+
+
+class Expecting(Enum):
+    """What comes next from the client."""
+
+    REQUEST = auto()
+    HEAD = auto()  # the rest of one
+    BODY = auto()
+
+
+class HttpConnection(HttpToolsProtocol):
+    """Requests and responses, one after the other; a WebSocket handshake hands the transport over."""
+
+    parser: httptools.HttpRequestParser
+
+    def __init__(self, acceptor: Acceptor, socket: Socket, admission: Admission) -> None:
+        """`socket` takes over at a handshake; `admission` is how the connection is counted."""
+        super().__init__(acceptor.config, acceptor.state, {})
+        self.logger = _logger
+        self.access_log = False  # a host program may have handlers for that
+        self._acceptor = acceptor
+        self._limits = acceptor.limits
+        self._socket = socket
+        self._admission = admission
+        self._expecting = Expecting.REQUEST
+        self._timer: asyncio.TimerHandle | None = None  # for what is expected
+        self._requests = 0
+        self.url = b""
+        self._head = 0  # bytes of the head that is being received
+        self._body = 0  # of the body
+        self._beside = 0  # of what comes with it
+        self._refused = False  # what still comes is thrown away
+
+    # --- the connection's life (asyncio calls it) --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It begins. uvicorn's own way asks uvloop for the socket, which then is kept, half a kilobyte for each."""
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.connections.add(self)
+        self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        transport.set_write_buffer_limits(high=1)  # not 0: with TLS, asyncio would take that for always full
+        self._expect(Expecting.REQUEST, within=self._limits.head_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._release()
+        self._admission.leave()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The transport takes no more."""
+        super().pause_writing()
+        self._acceptor.keepalive.paused(self)
+
+    def resume_writing(self) -> None:
+        """The transport takes more."""
+        super().resume_writing()
+        self._acceptor.keepalive.resumed(self)
+
+    def give_up(self) -> None:
+        """End it: the client has taken nothing for too long."""
+        self.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Something came."""
+        if self._refused:
+            return
+        before, requests, body = self._expecting, self._requests, self._body
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
+            return
+        if self._expecting is Expecting.HEAD:
+            if before is Expecting.HEAD or (before is Expecting.REQUEST and self._requests == requests + 1):
+                self._head += len(data)  # else most of it was another request
+            if self._head > self._limits.head:
+                self._refuse_head()
+        elif self._expecting is Expecting.BODY and self._body == body:
+            self._beside += len(data)  # sizes of chunks, trailers
+            if self._beside > self._limits.head:
+                self._refuse_body()
+
+    # --- requests (the parser calls it) ------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if self._refused:
+            return
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        self._requests += 1
+        self._head = self._body = self._beside = 0
+        self._expect(Expecting.HEAD, within=self._limits.head_timeout)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; one that follows the body is passed over."""
+        if self._expecting is Expecting.HEAD:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Its head is whole."""
+        if self._refused:
+            return
+        if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > self._limits.head:
+            self._refuse_head()
+        elif self.parser.get_http_version() not in ("1.0", "1.1"):
+            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
+        elif self.parser.should_upgrade():
+            pass  # the parser stops after this head, see `data_received`
+        elif self._admission.excess is not None and self.url.partition(b"?")[0] != UNLIMITED:
+            self._refuse(*EXCESS[self._admission.excess], retry_after=True)
+        elif _length(self.headers) > self._limits.body:
+            self._refuse_body()
+        elif len(self.pipeline) >= PIPELINED:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests wait on this connection.")
+        else:
+            self._begin_response()
+
+    def _begin_response(self) -> None:
+        self._acceptor.headers()
+        if not self.url.startswith((b"/", b"*")):  # a whole URL: what it names counts, not Host (RFC 9112, 3.2.2)
+            host = httptools.parse_url(self.url)
+            name = (host.host or b"") + (b":%d" % host.port if host.port else b"")
+            self.headers[:] = [(b"host", name), *(each for each in self.headers if each[0] != b"host")]
+        super().on_headers_complete()
+        self._expect(Expecting.BODY, within=self._limits.body_timeout)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body."""
+        if self._refused or self.parser.should_upgrade():
+            return
+        self._body += len(body)
+        if self._body > self._limits.body:
+            self._refuse_body()
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """It is whole."""
+        if self._refused or self.parser.should_upgrade():
+            return
+        self._expect(Expecting.REQUEST, within=None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """It is answered; uvicorn then waits for the next one, which may have begun."""
+        super().on_response_complete()
+        if self._expecting is not Expecting.REQUEST:
+            self._unset_keepalive_if_required()
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def _expect(self, what: Expecting, *, within: float | None) -> None:
+        """Wait for this, so many seconds, or (None) as long as it takes."""
+        self._expecting = what
+        self._set_timer(within)
+
+    def _set_timer(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._late)
+
+    def _late(self) -> None:
+        if self._expecting is Expecting.REQUEST or self._refused:
+            self.transport.close()
+        else:
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to come.")
+
+    def _release(self) -> None:
+        """Let go of all that would call us."""
+        self._set_timer(None)
+        self._unset_keepalive_if_required()
+        self._acceptor.keepalive.resumed(self)
+
+    # --- refusing ----------------------------------------------------------------------------------------------------
+
+    def _refuse_head(self) -> None:
+        message = f"The request's head may have {self._limits.head} bytes."
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+
+    def _refuse_body(self) -> None:
+        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body may have {self._limits.body} bytes.")
+
+    def _refuse(self, status: HTTPStatus, message: str, *, retry_after: bool = False) -> None:
+        """Answer the request that is being received with an error, and close the connection."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self._unset_keepalive_if_required()
+        cycle = self._answering()
+        ours = self._expecting is Expecting.BODY  # the request has begun to be answered
+        if cycle is not None:
+            if not ours:  # the requests before it are answered, it is not
+                cycle.keep_alive = False
+                self._set_timer(None)
+                return
+            if cycle.response_started or self.pipeline:  # there is no telling any more
+                self.transport.close()
+                return
+            cycle.disconnected = True  # whatever the application still says
+            cycle.message_event.set()
+        elif ours:  # it was answered before it was whole
+            self.transport.close()
+            return
+        self._write_error(status, message, retry_after=retry_after)
+
+    def _write_error(self, status: HTTPStatus, message: str, *, retry_after: bool) -> None:
+        body = encoded({"error": message})
+        head = [*self._acceptor.headers(), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        head += [(name.lower().encode(), value.encode()) for name, value in json_headers().items()]
+        head += [(b"retry-after", b"1")] if retry_after else []
+        head += self._acceptor.sharing(self.headers or [], self.url.partition(b"?")[0].decode("latin-1"))
+        lines = b"".join([b"%b: %b\r\n" % field for field in head])
+        body = b"" if self.parser.get_method() == b"HEAD" else body
+        self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._set_timer(LINGER)
+        else:
+            self.transport.close()
+
+    def _answering(self) -> RequestResponseCycle | None:
+        """The newest request that is not answered yet."""
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return None if cycle is None or cycle.response_complete else cycle
+
+    # --- upgrades ----------------------------------------------------------------------------------------------------
+
+    def _upgrade(self, rest: bytes) -> None:
+        """A request offers to go on in another protocol; the parser has stopped after its head."""
+        if self._refused:
+            return
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
+        elif self._is_handshake() and self._answering() is None:
+            self.handle_websocket_upgrade(rest)
+        else:  # as if it had not been offered
+            headers = [field for field in self.headers if field[0] != b"upgrade"]
+            head = self._request_head(headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self._expecting = Expecting.REQUEST
+            self.data_received(head + rest)
+
+    def _is_handshake(self) -> bool:
+        """Whether it is one for a WebSocket, which begins with a GET without a body."""
+        offered = b",".join([value for name, value in self.headers if name == b"upgrade"]).lower().split(b",")
+        return (
+            b"websocket" in [protocol.strip() for protocol in offered]
+            and self.parser.get_method() == b"GET"
+            and self.parser.get_http_version() == "1.1"
+            and _length(self.headers) == 0
+            and all(name != b"transfer-encoding" for name, _ in self.headers)
+        )
+
+    def handle_websocket_upgrade(self, rest: bytes = b"") -> None:
+        """Hand the transport over, with the request's head and the bytes that came after it."""
+        head = self._request_head(self.headers)
+        self._release()
+        self.connections.discard(self)
+        self.flow.resume_reading()
+        self.parser = None  # type: ignore[assignment]  # it holds us
+        self._socket.begin(self.transport, self._admission, head + rest, paused=self.flow.write_paused)
+
+    def _request_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The head, as the parser understood it: nobody after it reads anything else into it."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % field for field in headers]
+        return b"\r\n".join([*lines, b"", b""])
+
+
+def _length(headers: list[tuple[bytes, bytes]]) -> int:
+    """The body's length as it was announced; the parser has seen to it that this is a number."""
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
+
+
+class _OurWords(logging.Filter):
+    """What uvicorn says of a request that failed, in our words; and not where we broke it off on purpose."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        cause = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(cause, ResponseAbortedError | asyncio.CancelledError):
+            return False
+        record.msg, record.args = "request_failed", ()
+        return True
+
+
+_logger = logging.getLogger(__name__)
+_logger.addFilter(_OurWords())
