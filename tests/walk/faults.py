@@ -62,12 +62,11 @@ class Disk:
 @contextmanager
 def on_disk(disk: Disk) -> Generator[None]:
     """Let the journal use this disk."""
-    module = vars(journal)
-    module["os"] = disk
+    setattr(journal, "os", disk)  # noqa: B010 - the module does not export it
     try:
         yield
     finally:
-        module["os"] = os
+        setattr(journal, "os", os)  # noqa: B010 - as above
 
 
 class Neighbour(SimpleNamespace):

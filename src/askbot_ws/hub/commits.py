@@ -176,16 +176,19 @@ class Commits:
 
     def _amend(self, owner: Owner, entries: dict[str, Entry]) -> None:
         """What is written is not what is new: ends are still to be stored, or what is new can't be encoded."""
-        events, frames = ([], []) if owner in self._unencodable else entries[owner.session]
-        del entries[owner.session]
+        new = entries.pop(owner.session)
+        events: list[Event] = [*owner.unstored]
         try:
-            both = [*owner.unstored, *events], [*map(encode_event, owner.unstored), *frames]
+            frames = [*map(encode_event, owner.unstored)]
         except Exception as error:  # noqa: BLE001 - as in `_write`
             self._unencodable[owner] = _store_error(error)
             owner.unstored.clear()
             return
-        if both[0]:
-            entries[owner.session] = both
+        if owner not in self._unencodable:
+            events += new[0]
+            frames += new[1]
+        if events:
+            entries[owner.session] = events, frames
 
     def _finish(self, waiters: Sequence[Waiter], failures: Failures) -> None:
         """The store is done: show what it took, undo what it did not take, and go on."""
