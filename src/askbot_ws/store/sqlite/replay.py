@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +27,13 @@ def replay(connection: Connection, paths: Iterable[Path], limits: Mapping[int, i
     which something is lost is not removed but set aside, and the store's history is another one from then on.
     """
     cut_off: set[str] = set()
+    paths = [*paths]
+    ahead = Counter(session for path in paths for session in segments.deletions(path, limits))
     for path in paths:
         contents = segments.read(path, limits)
         before = len(cut_off)
         with transaction(connection):
-            fold = fold_in(connection, contents.payloads, cut_off)
+            fold = fold_in(connection, contents.payloads, cut_off, ahead)
             lost = bool(contents.behind or fold.unplaced)
             if lost:
                 state.begin_history(connection)
@@ -52,9 +55,14 @@ def _say(kept: Path, behind: int, *, sessions: int) -> None:
     )
 
 
-def fold_in(connection: Connection, payloads: Iterable[bytes], cut_off: set[str]) -> Fold:
-    """Add the records of one segment to the tables, within a transaction. What is no event is passed over."""
-    fold = Fold(connection, cut_off)
+def fold_in(
+    connection: Connection, payloads: Iterable[bytes], cut_off: set[str], ahead: Counter[str] | None = None
+) -> Fold:
+    """Add the records of one segment to the tables, within a transaction. What is no event is passed over.
+
+    `ahead` counts the deletions of each session that are still to come, here and in later segments.
+    """
+    fold = Fold(connection, cut_off, Counter() if ahead is None else ahead)
     for payload in payloads:
         fold.take(payload)
     age = state.read(connection).age
@@ -69,6 +77,7 @@ class Fold:
 
     connection: Connection
     cut_off: set[str]  # sessions of which a record was lost: what comes after it cannot be placed
+    ahead: Counter[str]
     logs: dict[str, Log] = field(default_factory=dict[str, Log])
     events: int = 0
     unplaced: int = 0
@@ -92,8 +101,11 @@ class Fold:
         state.set_unscrubbed(self.connection, unscrubbed=True)
         self.logs.pop(session, None)
         self.cut_off.discard(session)
+        self.ahead[session] -= 1
 
     def _add(self, event: Event) -> None:
+        if self.ahead[event.session] > 0:
+            return  # it is deleted further on; the tables may have none of it any more, and that is no loss
         known = self._log(event.session)
         if event.seq <= known.head:
             return

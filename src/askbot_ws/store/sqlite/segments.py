@@ -174,6 +174,12 @@ def survey(paths: Iterable[Path]) -> dict[int, int]:
     return found
 
 
+def deletions(path: Path, limits: Mapping[int, int]) -> list[str]:
+    """The sessions that a segment deletes, one for each deletion. Raises what `read` raises."""
+    payloads = read(path, limits).payloads
+    return [payload.removeprefix(DELETED).decode() for payload in payloads if payload.startswith(DELETED)]
+
+
 def limits(path: Path) -> dict[int, int]:
     """The limits that a segment names, whatever else is in it. Raises what `read` raises."""
     found: dict[int, int] = {}
