@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -12,11 +12,14 @@ import pytest
 
 from askbot_ws.core.commands import Ask, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
-from askbot_ws.errors import AskbotError, Internal, StoreError
+from askbot_ws.core.prompt import Prompt
+from askbot_ws.errors import AskbotError, Internal, LogMoved, StoreError
 from askbot_ws.events import Done, Event, Question, Token, TurnRecord
-from askbot_ws.hub import Hub, Policy
+from askbot_ws.hub import Hub, Policy, commits
+from askbot_ws.store import Entry, Failures
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.testing import ScriptedUpstream
+from askbot_ws.upstream import Ending
 
 from ..walk.faults import Disk, on_disk
 from .story import Ear, FragileStore, ask, assert_sound, exists, hub_of, listen, owner_of, rounds
@@ -206,3 +209,144 @@ async def test_whoever_stops_waiting_does_not_stop_a_deletion_half_way() -> None
             await asking
         assert (raised.value.code, ear.codes) == ("session_not_found", ["session_not_found"])
         assert not await exists(hub, ear.session)
+
+
+# --- commits ---------------------------------------------------------------------------------------------------------
+
+
+async def test_one_append_at_a_time_also_where_a_tick_had_nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for the tick after a slow one makes an append of nothing; what arrives meanwhile has to wait for it."""
+    monkeypatch.setattr(commits, "MANY", 2)
+    store = FragileStore()
+    store.slow = True
+    held = asyncio.Event()
+    async with hub_of(["a", held, "b"], ["a", held, "b"], ["a", held, "b"], store=store) as hub:
+        ears = [listen(hub, store=store) for _ in range(4)]
+        for ear in ears[:3]:
+            await ask(hub, ear)
+            await ear.heard("a")
+        await rounds()
+        store.gate.clear()
+        asking = asyncio.create_task(ask(hub, ears[3]))
+        await rounds()
+        waiting = asyncio.create_task(hub._turns.commits.stored(owner_of(hub, ears[0])))  # pyright: ignore[reportPrivateUsage]
+        await rounds()
+        batches = store.batches
+        store.gate.set()
+        while store.batches == batches and not waiting.done():  # noqa: ASYNC110 - the moment is one round long
+            await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(asking, waiting, *[ear.done() for ear in ears])
+
+    assert {done.reason for ear in ears for done in ear.dones} == {"stop"}
+
+
+class Endless:
+    """An upstream that never ends of itself."""
+
+    model = "endless"
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        self.running += 1
+        try:
+            while True:
+                on_text("on ")
+                await asyncio.sleep(0)
+        finally:
+            self.running -= 1
+
+
+async def test_every_provider_stops_where_the_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of the session whose own text made the batch full, and had it written: its turn has ended."""
+    monkeypatch.setattr(commits, "MANY", 2)
+    store, upstream = FragileStore(), Endless()
+    async with hub_of(upstream=upstream, store=store) as hub:
+        ears = [listen(hub) for _ in range(3)]
+        for ear in ears:
+            await ask(hub, ear)
+        await rounds()
+        store.break_down()
+        for ear in ears:
+            await ear.done()
+        store.mend()
+        await rounds()
+        assert upstream.running == 0
+
+
+async def test_what_is_dropped_with_a_reset_is_told_to_whoever_waits_for_it() -> None:
+    """A command that returns has been done."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        await rounds()
+        store.gate.clear()
+        busy = asyncio.create_task(ask(hub, other))
+        await rounds()
+        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("lost?")))
+        await rounds()
+        reset(hub, ear)
+        store.gate.set()
+        with pytest.raises(AskbotError):
+            await asking
+        await busy
+
+    assert "lost?" not in texts(store.stored)
+
+
+async def test_the_owner_of_a_session_that_is_read_leaves_too_where_the_store_is_slow() -> None:
+    """What it keeps for the model counts as memory, whoever looks on."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        await rounds()
+        with pytest.raises(KeyError):
+            owner_of(hub, ear)
+
+
+class Fenced(FragileStore):
+    """A store that says of a session that another one writes it now."""
+
+    fenced = False
+
+    def append(self, batch: Mapping[str, Entry]) -> Failures:
+        if self.fenced:
+            return {session: LogMoved() for session in batch}
+        outcome = super().append(batch)
+        assert isinstance(outcome, dict)
+        return outcome
+
+
+async def test_an_end_that_can_no_longer_be_stored_is_not_tried_for_ever() -> None:
+    """Where another one writes the session, ours is let go of."""
+    store, held = Fenced(), asyncio.Event()
+    async with hub_of(["one", held, "two"], store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await ask(hub, ear)
+        await ear.heard("one")
+        store.break_down()
+        held.set()
+        await ear.done()
+        store.mend()
+        store.fenced = True
+        with suppress(StoreError):
+            await ask(hub, other)
+        assert ear.codes == ["internal"]
+        store.fenced = False
