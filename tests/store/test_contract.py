@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from askbot_ws.core.cursor import newest
 from askbot_ws.core.records import records
-from askbot_ws.errors import SessionNotFound
+from askbot_ws.errors import LogMoved, SessionNotFound
 from askbot_ws.events import Token
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
@@ -125,6 +125,21 @@ async def test_an_event_that_was_shown_before_it_could_be_stored_is_only_stored(
     await add(store, owed, *story.turn("t2", "text"))
 
     assert flat(log.read(after=0)) == flat(story.events)
+
+
+async def test_a_writer_that_has_been_left_behind_is_told_so(store: Store) -> None:
+    """What others have appended stands in the places of its events: nothing of it is stored, an end neither."""
+    log, ours, theirs = store.create("s"), Story(), Story()
+    first = ours.turn("t", "text")
+    await add(store, *first)
+    theirs.head = ours.head
+    late = [theirs.question("t6"), theirs.done("t6")]
+    await add(store, *ours.turn("t6", "other"), *ours.turn("t13", "more"))
+
+    for stale in ([late[0]], [late[1]], late, [first[1]]):
+        assert isinstance((await try_add(store, *stale))["s"], LogMoved)
+
+    assert flat(log.read(after=0)) == flat(ours.events)
 
 
 async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:

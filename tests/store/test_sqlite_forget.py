@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from askbot_ws.core.log import size
 from askbot_ws.errors import SessionNotFound, StoreError
 from askbot_ws.events import Event, Token
 from askbot_ws.store.sqlite import flusher, tables
+from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import SECRET, head_in_tables, on_disk, segments
@@ -63,6 +66,39 @@ async def test_to_forget_survives_a_crash_in_the_middle(store: SQLiteStore, path
     assert flat(await read_all(again)) == flat(story.events)
     await again.close()
     assert on_disk(path, SECRET.encode()) == []
+
+
+async def test_to_forget_survives_a_crash_before_the_journal_is_trimmed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal has the end of a log of which the tables have nothing more: no damage, and no file that keeps it."""
+    store = SQLiteStore(path)
+    await store.open()
+    stories = [Story("s"), Story("other")]
+    for story in stories:
+        store.create(story.session)
+    for _ in range(2):
+        await add(store, *(event for story in stories for event in story.turn(f"t{story.head + 1}", SECRET)))
+        await flush(store)
+        monkeypatch.setattr(Journal, "trim", fails)  # as where we die just before it
+    history = (await store.load("other")).history
+    await store.forget("s")
+    await store.abandon()
+    monkeypatch.undo()
+
+    again = SQLiteStore(path)
+    with capture_logs() as logs:
+        await again.open()
+    assert [line for line in logs if line["log_level"] == "error"] == []
+    log = await again.load("other")
+    assert (log.head, log.history) == (stories[1].head, history)
+    await again.forget("other")
+    await again.close()
+    assert on_disk(path, SECRET.encode()) == []
+
+
+def fails(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 async def test_what_is_forgotten_while_the_file_is_locked_is_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,9 @@ class Walk:
 
     async def _start(self) -> None:
         self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_s=0.05)
-        policy = Policy(memory=self.rng.choice((0, 20_000, 10**6)), max_waiting=3, log_content=True)
+        abandon_after = self.rng.choice((None, None, 0.0, 0.01))
+        memory = self.rng.choice((0, 20_000, 10**6))
+        policy = Policy(memory=memory, max_waiting=3, abandon_after=abandon_after, log_content=True)
         self._hub = Hub(self._store, self.upstream, policy, wall=lambda: self._wall)
         await self._hub.__aenter__()
         self._up.set()
@@ -151,7 +153,7 @@ class Walk:
         rng = self.rng
         while time.monotonic() < until:
             await asyncio.sleep(rng.choice((0.01, 0.05, 0.2)))
-            match rng.randrange(10):
+            match rng.randrange(11):
                 case 0 | 1:
                     self.disk.chances = {
                         name: rng.choice((0.0, 0.05, 0.5, 1.0)) for name in ("write", "short", "ftruncate", "sync")
@@ -164,11 +166,20 @@ class Walk:
                     self._wall += rng.choice((-40, 40)) * 86400.0
                     with suppress(StoreError):
                         self.counts["swept"] += await self._store.sweep(idle=30 * 86400.0)
+                case 9:
+                    self._reset()
                 case 8 if not self.disk.in_doubt:  # else nobody could know what counts: docs/reliability.md
                     await self._restart(crash=True)
                 case _:
                     await self._restart(crash=False)
         self.disk.chances = {}
+
+    def _reset(self) -> None:
+        """A fault of ours comes up in some session."""
+        owners = [*self._hub._registry.owners.values()]  # pyright: ignore[reportPrivateUsage]
+        if owners:
+            self._hub._reset(self.rng.choice(owners), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+            self.counts["resets"] += 1
 
     async def _neighbour(self, seconds: float) -> None:
         neighbour = Neighbour(self.path)
@@ -215,8 +226,27 @@ class Walk:
                 await self._forget(session)
                 mine.remove(session)
             case _:
-                await self._hub.command(ANONYMOUS, session, self._command(session))
+                await self._commanded(session, self._command(session))
                 self.counts["commands"] += 1
+
+    async def _commanded(self, session: str, command: Command) -> None:
+        """Have it done; sometimes stop to wait for it, or send it twice at once."""
+        rng, hub = self.rng, self._hub
+        if rng.random() < 0.1:
+            impatient = asyncio.create_task(hub.command(ANONYMOUS, session, command))
+            await asyncio.wait([impatient], timeout=rng.choice((0, 0.001, 0.01)))
+            impatient.cancel()
+            with suppress(asyncio.CancelledError):
+                await impatient
+            return
+        if isinstance(command, Ask) and rng.random() < 0.2:
+            again = Ask(command.text, id=command.id, when_busy=command.when_busy)
+            twice = (hub.command(ANONYMOUS, session, each) for each in (command, again))
+            for outcome in await asyncio.gather(*twice, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            return
+        await hub.command(ANONYMOUS, session, command)
 
     def _text(self) -> str:
         return f"question {next(self._numbers)}?"

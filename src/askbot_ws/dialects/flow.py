@@ -19,7 +19,7 @@ from ..core.cursor import Cursor
 from ..core.limits import Bucket
 from ..core.log import SLICE
 from ..core.principal import Principal
-from ..errors import AskbotError, StoreError
+from ..errors import AskbotError, SessionNotFound, StoreError
 from ..events import Event, encode_event
 from ..hub import Hub, Topic
 
@@ -128,8 +128,11 @@ class SessionReader:
         try:
             while self._socket.writable and cursor.seq < self.topic.log.start:
                 self._send(cursor, await self._hub.store.read(self.topic.session, after=cursor.seq, limit=SLICE))
+        except SessionNotFound:
+            return  # it is being forgotten: whoever does that closes us
         except StoreError:
             log.exception("read_failed", session=self.topic.session)
+            self.cursor = None  # or each event would have us try again while it closes
             await self._socket.close(1013, "the log cannot be read; resume later")
         finally:
             self._catching_up = None
@@ -251,8 +254,9 @@ class Connection(ABC):
 
     async def wait_writable(self) -> None:
         """Wait until the socket, which takes nothing now, takes more, or is gone."""
-        self._room = self._room or asyncio.Event()
-        await self._room.wait()
+        if self.socket.close_code is None:  # else it is gone already, and nobody will tell us
+            self._room = self._room or asyncio.Event()
+            await self._room.wait()
 
     async def _close(self, code: int, reason: str) -> None:
         """Close it, and read what still arrives: behind all of that is the client's own close."""

@@ -13,8 +13,8 @@ from typing import Protocol, TypeAlias
 import structlog
 
 from ..core.log import PIECE, join
-from ..errors import StoreError
-from ..events import Event, Token, encode_event
+from ..errors import LogMoved, StoreError
+from ..events import Done, Event, Token, encode_event
 from ..store import Entry, Failures, Store
 from .owner import Owner
 
@@ -98,10 +98,14 @@ class Commits:
         return owner in self._batch or owner in self._in_flight or owner in self._with_unstored
 
     def discard(self, owner: Owner) -> None:
-        """The session is gone: nothing of it need be stored any more."""
+        """Nothing more of this owner is to be stored. Whoever waits for that gets a `StoreError`."""
         self._batch.pop(owner, None)
         self._with_unstored.pop(owner, None)
         owner.unstored.clear()
+        waiting = [waiter for other, waiter in self._waiters if other is owner and not waiter.done()]
+        self._waiters = [each for each in self._waiters if each[0] is not owner]
+        for waiter in waiting:
+            waiter.set_exception(StoreError())
 
     async def stored(self, owner: Owner) -> None:
         """Wait until all that was added so far is stored. Raises `StoreError` where this session lost any of it."""
@@ -164,7 +168,7 @@ class Commits:
                 self._amend(owner, entries)
         self._in_flight = in_flight
         try:
-            outcome = self._store.append(entries)
+            outcome = self._store.append(entries) if entries else {}  # of nothing, it would not be known as under way
         except Exception as error:  # noqa: BLE001 - it does not; if it did, the next tick must come all the same
             outcome = dict.fromkeys(entries, _store_error(error))
         if isinstance(outcome, dict):
@@ -198,13 +202,13 @@ class Commits:
             in_flight, waiters = self._fail(in_flight, failures, waiters)
         for owner, (events, frames) in in_flight.items():
             try:
-                if owner.unstored:
+                if owner.unstored or owner in self._with_unstored:
                     owner.unstored.clear()
                     self._with_unstored.pop(owner, None)
                 if events:
                     owner.state.stored(events[-1].seq)
                     owner.topic.wake(events, frames)
-                if not owner.topic.readers:  # a session that is read is not idle
+                if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it can't be idle now
                     self._on_stored(owner)
             except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
                 self._on_broken(owner, error)
@@ -228,7 +232,7 @@ class Commits:
         for owner, events, error in failed:
             lost = [*events, *self._batch.pop(owner, [])]
             try:
-                if lost:
+                if lost or isinstance(error, LogMoved):
                     self._on_failed(owner, lost, error)
             except Exception as fault:  # noqa: BLE001 - as in `_finish`
                 self._on_broken(owner, fault)

@@ -20,6 +20,7 @@ from ..errors import (
     Forbidden,
     Internal,
     InvalidFrame,
+    LogMoved,
     Overloaded,
     SessionNotFound,
     StoreError,
@@ -71,6 +72,7 @@ class Hub:
             clock=clock,
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deletions: set[asyncio.Task[int]] = set()
 
     async def __aenter__(self) -> Self:
         """Close what a dead server left open. Raises `ConfigError` where the store can't be used."""
@@ -94,11 +96,13 @@ class Hub:
             task.cancel()
         try:
             await self.stop()
+            if self._deletions:
+                await asyncio.wait(self._deletions)
         finally:
             await self.store.close()
 
     def _is_pending(self, owner: Owner) -> bool:
-        return self._turns.commits.pending(owner)
+        return bool(owner.unstored) or self._turns.commits.pending(owner)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -161,8 +165,10 @@ class Hub:
                 self._check_options(command.options)
             case Retry():
                 self._check_options(command.options)
-            case Cancel() | Forget():
+            case Cancel():
                 pass
+            case Forget():
+                return await self._forget(principal, session)
             case _:
                 assert_never(command)
         owner = await self._registry.owner(principal, session)
@@ -175,9 +181,7 @@ class Hub:
                 case Cancel():
                     turn = owner.state.find(command.turn)
                     await self._turns.store(owner, self._turns.cancelled(owner, turn, "cancelled"))
-                case Forget():
-                    await self._forget(owner)
-            return owner.state.head
+                    return owner.state.head
 
     async def _ask(self, owner: Owner, command: Ask) -> int:
         known = await self._asked(owner, command.id, command.text)
@@ -205,16 +209,31 @@ class Hub:
         await self._turns.store(owner, events)
         return events[-1].seq
 
-    async def _forget(self, owner: Owner) -> None:
+    async def _forget(self, principal: Principal, session: str) -> int:
         """Delete the session and all it holds, everywhere. Raises `StoreError`: then it is still there."""
-        self._turns.end_all(owner, "cancelled")
-        await self._turns.commits.stored(owner)  # or a turn whose end is lost waits again, and would be asked
-        if owner.task is not None:
-            await asyncio.wait([owner.task], timeout=STOP_TIMEOUT)
-        await self._registry.delete(owner.session)
-        self._turns.commits.discard(owner)
-        owner.closed = SessionNotFound("The session was forgotten.")
-        owner.topic.close(owner.closed)
+        owner = await self._registry.owner(principal, session)
+        exclusive = ExclusiveOwner(self._registry, owner)
+        await exclusive.__aenter__()
+        deletion = asyncio.get_running_loop().create_task(self._delete(owner, exclusive))
+        self._deletions.add(deletion)
+        deletion.add_done_callback(self._deletions.discard)
+        return await asyncio.shield(deletion)  # whoever stops waiting does not stop it half-way
+
+    async def _delete(self, owner: Owner, exclusive: ExclusiveOwner) -> int:
+        try:
+            self._turns.end_all(owner, "cancelled")
+            await self._turns.commits.stored(owner)  # or a turn whose end is lost waits again, and would be asked
+            if owner.task is not None:
+                await asyncio.wait([owner.task], timeout=STOP_TIMEOUT)
+            if owner.closed is not None:
+                raise owner.closed
+            await self._registry.delete(owner.session)
+            self._turns.commits.discard(owner)
+            owner.closed = SessionNotFound("The session was forgotten.")
+            owner.topic.close(owner.closed)
+            return owner.state.head
+        finally:
+            await exclusive.__aexit__()
 
     def _asking(self, text: str, id: str | None, options: Options) -> Asking:
         return Asking(text=text, now=self._clock(), created=self._wall(), id=id, options=options)
@@ -226,6 +245,8 @@ class Hub:
             raise Forbidden(f"max_tokens: {self.policy.max_tokens} are the most.")
 
     def _admit(self, owner: Owner) -> None:
+        if owner.closed is not None:  # while something was looked up: another one writes the session now
+            raise owner.closed
         if self.draining:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
         if owner.state.idle and self._turns.running >= self.policy.max_turns:
@@ -284,11 +305,14 @@ class Hub:
         Its readers are closed and come back; a turn that was running is closed as `interrupted`.
         """
         log.error("session_reset", session=owner.session, exc_info=error)
+        unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
         self._turns.commits.discard(owner)
         if owner.closed is not None:
             return
         owner.closed = Internal()
         self._registry.remove(owner.session)
+        if unstored:  # they were shown, and are in the log: what the next owner appends comes after them
+            self._registry.unstored[owner.session] = unstored
         owner.state.close()
         owner.stop_task()
         owner.topic.close(owner.closed)
@@ -347,12 +371,17 @@ class Hub:
         """Close the turns that a dead server left open."""
         owner = await self._registry.owner(ANONYMOUS, session)
         async with ExclusiveOwner(self._registry, owner):
-            for turn in await unfinished(self.store, session):
+            turns = await unfinished(self.store, session)
+            if owner.closed is not None:
+                raise owner.closed
+            for turn in turns:
                 if owner.state.has(turn.turn):
                     continue  # asked since then
                 owner.state.head += 1
                 head, model = owner.state.head, self.upstream.model
                 self._turns.append(owner, [interrupted(session, turn, seq=head, model=model, now=self._wall())])
+            if owner.unstored:
+                self._turns.commits.add(owner, ())  # they go with whatever is added
             await self._turns.commits.stored(owner)
 
     async def _sweep(self) -> None:

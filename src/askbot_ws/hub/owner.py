@@ -14,7 +14,9 @@ from .topic import Topic
 class Owner:
     """A session's state, the task of its running turn, and what the store has not taken yet."""
 
-    __slots__ = ("abandon_timer", "closed", "lock", "session", "state", "task", "topic", "turn", "unstored")
+    __slots__ = (
+        "abandon_timer", "closed", "commands", "lock", "session", "state", "task", "topic", "turn", "unstored",
+    )  # fmt: skip
 
     def __init__(self, state: Session, topic: Topic) -> None:
         self.session = state.id
@@ -23,6 +25,7 @@ class Owner:
         self.task: asyncio.Task[None] | None = None  # answers `turn`
         self.turn: Turn | None = None
         self.lock = asyncio.Lock()  # commands come one at a time, in their order
+        self.commands = 0  # how many are being followed, or wait for that
         self.unstored: list[Done] = []  # ends that were shown, but could not be stored (docs/decisions/0004)
         self.abandon_timer: asyncio.TimerHandle | None = None
         self.closed: AskbotError | None = None  # why it writes no more: the session was forgotten, or is read anew
@@ -30,7 +33,7 @@ class Owner:
     @property
     def busy(self) -> bool:
         """Whether anything runs, waits or is being asked."""
-        return self.task is not None or not self.state.idle or self.lock.locked()
+        return self.task is not None or not self.state.idle or self.commands > 0
 
     @property
     def weight(self) -> int:

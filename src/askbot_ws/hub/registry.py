@@ -12,6 +12,7 @@ from ..core.context import Context
 from ..core.principal import Principal
 from ..core.session import Session
 from ..errors import SessionNotFound
+from ..events import Done
 from ..store import Store
 from .owner import Owner
 from .policy import Policy
@@ -27,6 +28,7 @@ class SessionRegistry:
         """`pending` says of an owner whether the store still has to take something of it."""
         self.topics: dict[str, Topic] = {}
         self.owners: dict[str, Owner] = {}  # each of these has its topic
+        self.unstored: dict[str, list[Done]] = {}  # by session: what its next owner has to store before anything else
         self._store = store
         self._policy = policy
         self._pending = pending
@@ -88,6 +90,7 @@ class SessionRegistry:
             if head == 0:
                 state.context, state.all_asked = Context(), True
             owner = self.owners[session] = Owner(state, topic)
+            owner.unstored = self.unstored.pop(session, [])
         return owner
 
     # --- leaving -----------------------------------------------------------------------------------------------------
@@ -142,6 +145,7 @@ class SessionRegistry:
 
         async def job(session: str) -> None:
             await self._store.forget(session)
+            self.unstored.pop(session, None)
             self.remove(session)
 
         await self._locked(session, job)
@@ -162,13 +166,23 @@ class ExclusiveOwner:
         self._owner = owner
 
     async def __aenter__(self) -> None:
-        await self._owner.lock.acquire()
-        if self._owner.closed is not None:
-            self._owner.lock.release()
-            raise self._owner.closed
-        self._registry.needed(self._owner.session)
+        owner = self._owner
+        owner.commands += 1  # also while it waits: an owner that left now would write beside the next one
+        self._registry.needed(owner.session)
+        try:
+            await owner.lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+        if owner.closed is not None:
+            await self.__aexit__()
+            raise owner.closed
 
     async def __aexit__(self, *_: object) -> None:
         self._owner.lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._owner.commands -= 1
         if self._owner.closed is None:
             self._registry.note_idle(self._owner.session)

@@ -99,7 +99,8 @@ class Turns:
         if ends:
             owner.unstored += ends
             owner.topic.wake(ends, frames)
-        self._stop_ended(owner)
+        if owner.state.running is None:
+            owner.stop_task()  # this one, too, where its own text made the batch full
         self._start_next(owner)  # one may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 from ..core.log import Log
 from ..errors import LogMoved, StoreError
-from ..events import Event, TurnRecord
+from ..events import Done, Event, TurnRecord
 
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
 """Events of one session, in order, and each of them encoded. There is at least one."""
@@ -45,7 +45,7 @@ class Store(Protocol):
 
         Returns the failures when all others are durable and in their logs already, else an awaitable of the
         failures, which is done once they are. Neither raises. One call at a time: the next comes after this one is
-        done. An event that is in its log already (it was shown although it could not be stored then) is only stored.
+        done. An end that is in its log already (it was shown although it could not be stored then) is only stored.
         Where events do not follow their log's head, or a log is neither created nor loaded, it is `LogMoved`.
         """
         ...
@@ -118,12 +118,22 @@ def heads(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: 
             seq = event.seq
             if event.start == head:
                 head = seq
-            elif seq > stored:  # else it was shown, but never stored: see `Store.append`
+            elif seq > stored or not _shown(kept.log, event):
                 failures[session] = _fault(f"the log of session {session} is at {head}, the event at {event.start}")
                 break
         else:
             found[session] = head
     return found
+
+
+def _shown(log: Log, event: Event) -> bool:
+    """Whether this is an end that was shown although it could not be stored: then it is in its log already."""
+    if type(event) is not Done:
+        return False
+    if event.start < log.start:
+        return True  # in the store only, as far as we can see
+    there = log.reaching(event.start)[0]
+    return type(there) is Done and (there.seq, there.turn) == (event.seq, event.turn)
 
 
 def _fault(reason: str) -> LogMoved:

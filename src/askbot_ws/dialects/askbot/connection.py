@@ -23,7 +23,6 @@ from ...hub import Hub, Topic
 from ..flow import Connection, FlowLimits, SessionReader, Socket
 from .frames import (
     PROTOCOL,
-    About,
     Ask,
     Attach,
     Cancel,
@@ -114,6 +113,7 @@ class AskbotConnection(Connection):
         self.hub.attach(topic, reader)
         try:
             start = await self._start(topic, after, history)
+            self._check_room(topic.session)  # others may have been attached meanwhile
         except BaseException:
             reader.end()
             raise
@@ -137,6 +137,10 @@ class AskbotConnection(Connection):
         )
         reader.begin(start)
 
+    def _check_room(self, session: str | None) -> None:
+        if session not in self.readers and len(self.readers) >= SESSIONS:
+            raise InvalidFrame(f"session: {SESSIONS} are the most on one connection.")
+
     async def _start(self, topic: Topic, after: int | None, history: str | None) -> int:
         """The place from which to read: where the client says that it is, if it has this log in mind."""
         log = topic.log
@@ -153,19 +157,18 @@ class AskbotConnection(Connection):
     def _closed(self, reader: SessionReader, error: AskbotError) -> None:
         """There is no more to read of a session: it is gone, or has to be opened anew."""
         self.detach(reader)
-        if reader.muted:
+        if reader.muted and isinstance(error, SessionNotFound):
             return
         self.send(error_frame(error, session=reader.topic.session))
         if error.retryable:
             self._spawn(self.socket.close(1013, error.message[:100]), reader.topic.session)
 
-    def _refuse(self, error: AskbotError, frame: ClientFrame | None) -> None:
+    def _refuse(self, error: AskbotError, frame: ClientFrame | None, session: str = "") -> None:
         """Tell the client why nothing has changed, and which session that is about where there is but one."""
         id = error.id if isinstance(error, FrameError) and error.id else frame.id if frame else None
-        session = frame.session if frame and not isinstance(frame, Ping) else None
-        if session is None and len(self.readers) == 1:
+        if not session and len(self.readers) == 1:
             session = next(iter(self.readers))
-        self.send(error_frame(error, id=id, session=session))
+        self.send(error_frame(error, id=id, session=session or None))
 
     def going_away(self, *, limit: float) -> None:
         """Tell the client that the server drains. Whoever has a turn running here stays for it, `limit` at most."""
@@ -185,12 +188,14 @@ class AskbotConnection(Connection):
         if isinstance(frame, Ping):
             self.send(Pong(id=frame.id))
             return True
-        session = frame.session or self._only_session()
-        if session is None:
+        session = "" if isinstance(frame, Attach) else self._only_session()
+        if frame.session is not None:
+            session = frame.session
+        elif session is None:
             if self._tasks:
                 await asyncio.wait(self._tasks)  # what it is about depends on what they do
             session = self._only_session() or ""
-        self._spawn(self._follow_after(self._last.get(session), frame), session)
+        self._spawn(self._follow_after(self._last.get(session), frame, session), session)
         if len(self._tasks) >= IN_FLIGHT:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         return True
@@ -210,7 +215,7 @@ class AskbotConnection(Connection):
 
     def _followed(self, task: asyncio.Task[None]) -> None:
         session = self._tasks.pop(task)
-        if self._last[session] is task:
+        if self._last.get(session) is task:
             del self._last[session]
 
     async def finish(self) -> None:
@@ -218,53 +223,50 @@ class AskbotConnection(Connection):
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _follow_after(self, before: asyncio.Task[None] | None, frame: SessionFrame) -> None:
+    async def _follow_after(self, before: asyncio.Task[None] | None, frame: SessionFrame, session: str) -> None:
         if before is not None:
             await asyncio.wait([before])
         if not self.socket.writable:  # a client that takes no answers gets no more of them
             await self.wait_writable()
         try:
-            await self._follow(frame)
+            await self._follow(frame, session)
         except AskbotError as error:
             if isinstance(error, Internal | StoreError):
                 log.warning("command_failed", type=frame.type, exc_info=isinstance(error, Internal))
-            self._refuse(error, frame)
+            self._refuse(error, frame, session)
         except Exception:  # one of the two edges: a fault in one connection is that connection's
             log.exception("connection_failed")
             await self.socket.close(1011)
 
-    async def _follow(self, frame: SessionFrame) -> None:
+    async def _follow(self, frame: SessionFrame, session: str) -> None:
+        """`session` is what it was about when it came, though it may not name it; empty: nothing that is attached."""
         match frame:
             case Ask() | Cancel() | Retry() | Edit():
-                session = self._about(frame).topic.session
+                self._about(session)
                 await self.hub.command(self.principal, session, _command(frame))
             case HistoryRequest():
-                await self._history(self._about(frame).topic, frame)
+                await self._history(self._about(session).topic, frame)
             case Attach():
                 await self._attach_further(frame)
             case Detach():
-                self.detach(self._about(frame))
+                self.detach(self._about(session))
             case Forget():
                 await self._forget(frame)
             case _:
                 assert_never(frame)
 
-    def _about(self, frame: About) -> SessionReader:
+    def _about(self, session: str) -> SessionReader:
         """The attached session that a frame is about. Raises `SessionNotFound`, `InvalidFrame`."""
-        if frame.session is None:
-            if not self.readers:
-                raise SessionNotFound("No session is attached.")
-            if len(self.readers) > 1:
-                raise InvalidFrame("session: more than one is attached, so say which.")
-            return next(iter(self.readers.values()))
-        reader = self.readers.get(frame.session)
-        if reader is None:
+        if session in self.readers:
+            return self.readers[session]
+        if session:
             raise SessionNotFound("This session is not attached here.")
-        return reader
+        if not self.readers:
+            raise SessionNotFound("No session is attached.")
+        raise InvalidFrame("session: more than one is attached, so say which.")
 
     async def _attach_further(self, frame: Attach) -> None:
-        if frame.session not in self.readers and len(self.readers) >= SESSIONS:
-            raise InvalidFrame(f"session: {SESSIONS} are the most on one connection.")
+        self._check_room(frame.session)
         if frame.session is None:
             topic = self.hub.create(self.principal)
         else:
@@ -281,7 +283,7 @@ class AskbotConnection(Connection):
         finally:
             if reader is not None:
                 reader.muted = False
-        self._refuse(SessionNotFound("The session was forgotten."), frame)
+        self._refuse(SessionNotFound("The session was forgotten."), frame, frame.session)
 
     async def _history(self, topic: Topic, frame: HistoryRequest) -> None:
         turns = list(await self.hub.turns(topic, before=frame.before, limit=frame.limit + 1))

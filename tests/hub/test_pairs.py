@@ -1,0 +1,352 @@
+"""Pairs of events: what happens to a session while something else is happening to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from askbot_ws.core.commands import Ask, Forget, Retry
+from askbot_ws.core.principal import ANONYMOUS
+from askbot_ws.core.prompt import Prompt
+from askbot_ws.errors import AskbotError, Internal, LogMoved, StoreError
+from askbot_ws.events import Done, Event, Question, Token, TurnRecord
+from askbot_ws.hub import Hub, Policy, commits
+from askbot_ws.store import Entry, Failures
+from askbot_ws.store.sqlite.store import SQLiteStore
+from askbot_ws.testing import ScriptedUpstream
+from askbot_ws.upstream import Ending
+
+from ..walk.faults import Disk, on_disk
+from .story import Ear, FragileStore, ask, assert_sound, exists, hub_of, listen, owner_of, rounds
+
+
+class LookingUp(FragileStore):
+    """A store whose lookups wait while a gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = asyncio.Event()
+        self.found.set()
+
+    async def asked(self, session: str, id: str) -> str | None:
+        await self.found.wait()
+        return await super().asked(session, id)
+
+    async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+        await self.found.wait()
+        return await super().turns(session, before=before, limit=limit)
+
+    async def forget(self, session: str) -> None:
+        await self.found.wait()
+        await super().forget(session)
+
+
+def reset(hub: Hub, ear: Ear) -> None:
+    """A fault of ours comes up in the session."""
+    hub._reset(owner_of(hub, ear), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+
+
+def texts(events: Sequence[Event]) -> list[str]:
+    """The questions among events."""
+    return [event.text for event in events if isinstance(event, Question)]
+
+
+# --- one session, one writer -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [True, False])
+async def test_an_owner_for_which_a_command_waits_does_not_leave(read: bool) -> None:  # noqa: FBT001
+    """The command that is done finds nobody in need of the session, and there is no room: two would write."""
+    store = LookingUp()
+    held = asyncio.Event()
+    async with hub_of(["one"], ["two", held], store=store, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        await ask(hub, ear, "one?", id="1")
+        await ear.done()
+        await rounds()
+        hub.detach(ear.topic, ear)
+        assert hub.sessions == 0
+        if read:
+            ear = listen(hub, await hub.open(ANONYMOUS, ear.session), store)
+        store.found.clear()
+        again = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("one?", id="1")))
+        await rounds()
+        waits = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("two?", id="2")))
+        await rounds()
+        store.found.set()
+        await asyncio.gather(again, waits)
+        await rounds()
+        await hub.command(ANONYMOUS, ear.session, Ask("three?"))
+        held.set()
+        await rounds(100)
+        assert hub.sessions == read
+        assert not ear.codes
+
+    assert texts(store.stored) == ["one?", "two?", "three?"]
+    assert_sound(store.stored)
+
+
+async def test_whoever_stops_waiting_for_its_turn_keeps_no_session_in_memory() -> None:
+    """It counts as a command no more."""
+    store = LookingUp()
+    async with hub_of(store=store, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        store.found.clear()
+        first = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Retry()))
+        await rounds()
+        second = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Retry()))
+        await rounds()
+        hub.detach(ear.topic, ear)
+        first.cancel()
+        second.cancel()
+        await rounds()
+        assert hub.sessions == 0
+
+
+@pytest.mark.parametrize("command", [Ask("old?", id="old"), Retry()])
+async def test_a_command_that_looks_something_up_while_its_session_is_reset_does_nothing(command: Ask | Retry) -> None:
+    """It would write beside the next owner, and what one of the two was told is stored would not be."""
+    store = LookingUp()
+    upstream = ScriptedUpstream(["one"], ["new"])
+    async with hub_of(upstream=upstream, store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear, "one?")
+        await ear.done()
+        await rounds()
+        owner_of(hub, ear).state.all_asked = False
+        store.found.clear()
+        old = asyncio.create_task(hub.command(ANONYMOUS, ear.session, command))
+        await rounds()
+        reset(hub, ear)
+        back = listen(hub, await hub.open(ANONYMOUS, ear.session), store)
+        new = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("new?")))
+        await rounds()
+        store.found.set()
+        assert type((await asyncio.gather(old, new, return_exceptions=True))[0]) is Internal
+        await back.done()
+        assert texts(back.events) == ["new?"]
+
+    assert texts(store.stored) == ["one?", "new?"]
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["one?", "new?"]
+    assert_sound(store.stored)
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+async def test_a_reset_keeps_an_end_that_is_still_to_be_stored(tmp_path: Path, fsync: bool) -> None:  # noqa: FBT001
+    """It is in the log of which the next owner is told; without it in the store, a restart loses all that follows."""
+    disk, held = Disk(Random(0)), asyncio.Event()
+    with on_disk(disk):
+        store = SQLiteStore(tmp_path / "a.db", fsync=fsync)
+        hub = Hub(store, ScriptedUpstream(["one", held, "two"]), Policy())
+        await hub.__aenter__()
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.heard("one")
+        disk.chances = {"write": 1.0}
+        held.set()
+        assert (await ear.done()).reason == "error"
+        reset(hub, ear)
+        disk.chances = {}
+        back = listen(hub, await hub.open(ANONYMOUS, ear.session))
+        await ask(hub, back, "next?")
+        await back.done()
+        await store.abandon()  # as a crash would
+        hub.refuse()
+        with suppress(StoreError):
+            await hub.__aexit__()
+    async with Hub(SQLiteStore(tmp_path / "a.db"), ScriptedUpstream(), Policy()) as hub:
+        kept = (await hub.open(ANONYMOUS, ear.session)).log.read(after=0)
+
+    assert_sound(kept)
+    assert [type(event) for event in kept] == [Question, Token, Done] * 2
+    assert kept[-1].seq == back.events[-1].seq
+
+
+async def test_a_reset_session_s_end_is_stored_though_nothing_follows_it() -> None:
+    """The recovery sees to it."""
+    store, held = FragileStore(), asyncio.Event()
+    async with hub_of(["one", held, "two"], store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.heard("one")
+        store.break_down()
+        held.set()
+        await ear.done()
+        reset(hub, ear)
+        store.mend()
+        await rounds(50)
+        assert_sound(store.durable(ear.session))
+        assert (await hub.open(ANONYMOUS, ear.session)).log.read(after=0) == store.durable(ear.session)
+
+
+# --- forgetting ------------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_stops_waiting_does_not_stop_a_deletion_half_way() -> None:
+    """The store goes on: its readers would never hear of it, and its owner would write into a log that is gone."""
+    store = LookingUp()
+    async with hub_of(store=store) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        store.found.clear()
+        forgetting = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Forget()))
+        await rounds()
+        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("still there?")))
+        await rounds()
+        forgetting.cancel()
+        await rounds()
+        assert not asking.done()
+        store.found.set()
+        with pytest.raises(AskbotError) as raised:
+            await asking
+        assert (raised.value.code, ear.codes) == ("session_not_found", ["session_not_found"])
+        assert not await exists(hub, ear.session)
+
+
+# --- commits ---------------------------------------------------------------------------------------------------------
+
+
+async def test_one_append_at_a_time_also_where_a_tick_had_nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for the tick after a slow one makes an append of nothing; what arrives meanwhile has to wait for it."""
+    monkeypatch.setattr(commits, "MANY", 2)
+    store = FragileStore()
+    store.slow = True
+    held = asyncio.Event()
+    async with hub_of(["a", held, "b"], ["a", held, "b"], ["a", held, "b"], store=store) as hub:
+        ears = [listen(hub, store=store) for _ in range(4)]
+        for ear in ears[:3]:
+            await ask(hub, ear)
+            await ear.heard("a")
+        await rounds()
+        store.gate.clear()
+        asking = asyncio.create_task(ask(hub, ears[3]))
+        await rounds()
+        waiting = asyncio.create_task(hub._turns.commits.stored(owner_of(hub, ears[0])))  # pyright: ignore[reportPrivateUsage]
+        await rounds()
+        batches = store.batches
+        store.gate.set()
+        while store.batches == batches and not waiting.done():  # noqa: ASYNC110 - the moment is one round long
+            await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(asking, waiting, *[ear.done() for ear in ears])
+
+    assert {done.reason for ear in ears for done in ear.dones} == {"stop"}
+
+
+class Endless:
+    """An upstream that never ends of itself."""
+
+    model = "endless"
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def open(self) -> None:
+        """Nothing to begin."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def ping(self) -> None:
+        """Always there."""
+
+    async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        self.running += 1
+        try:
+            while True:
+                on_text("on ")
+                await asyncio.sleep(0)
+        finally:
+            self.running -= 1
+
+
+async def test_every_provider_stops_where_the_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of the session whose own text made the batch full, and had it written: its turn has ended."""
+    monkeypatch.setattr(commits, "MANY", 2)
+    store, upstream = FragileStore(), Endless()
+    async with hub_of(upstream=upstream, store=store) as hub:
+        ears = [listen(hub) for _ in range(3)]
+        for ear in ears:
+            await ask(hub, ear)
+        await rounds()
+        store.break_down()
+        for ear in ears:
+            await ear.done()
+        store.mend()
+        await rounds()
+        assert upstream.running == 0
+
+
+async def test_what_is_dropped_with_a_reset_is_told_to_whoever_waits_for_it() -> None:
+    """A command that returns has been done."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        await rounds()
+        store.gate.clear()
+        busy = asyncio.create_task(ask(hub, other))
+        await rounds()
+        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("lost?")))
+        await rounds()
+        reset(hub, ear)
+        store.gate.set()
+        with pytest.raises(AskbotError):
+            await asking
+        await busy
+
+    assert "lost?" not in texts(store.stored)
+
+
+async def test_the_owner_of_a_session_that_is_read_leaves_too_where_the_store_is_slow() -> None:
+    """What it keeps for the model counts as memory, whoever looks on."""
+    store = FragileStore()
+    store.slow = True
+    async with hub_of(store=store, policy=Policy(memory=0)) as hub:
+        ear = listen(hub)
+        await ask(hub, ear)
+        await ear.done()
+        await rounds()
+        with pytest.raises(KeyError):
+            owner_of(hub, ear)
+
+
+class Fenced(FragileStore):
+    """A store that says of a session that another one writes it now."""
+
+    fenced = False
+
+    def append(self, batch: Mapping[str, Entry]) -> Failures:
+        if self.fenced:
+            return {session: LogMoved() for session in batch}
+        outcome = super().append(batch)
+        assert isinstance(outcome, dict)
+        return outcome
+
+
+async def test_an_end_that_can_no_longer_be_stored_is_not_tried_for_ever() -> None:
+    """Where another one writes the session, ours is let go of."""
+    store, held = Fenced(), asyncio.Event()
+    async with hub_of(["one", held, "two"], store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await ask(hub, ear)
+        await ear.heard("one")
+        store.break_down()
+        held.set()
+        await ear.done()
+        store.mend()
+        store.fenced = True
+        with suppress(StoreError):
+            await ask(hub, other)
+        assert ear.codes == ["internal"]
+        store.fenced = False
