@@ -336,6 +336,33 @@ async def test_an_end_that_is_still_to_be_stored_leaves_with_its_session() -> No
         await assert_answers(hub, other)
 
 
+async def test_an_end_that_is_still_to_be_stored_is_not_tried_at_each_token() -> None:
+    """A thousand of them, on a full disk, would stop the loop at each tick; with the session's next event it goes."""
+    store, attempts = FragileStore(), 0
+    gate = asyncio.Event()
+    async with hub_of(["a", gate, "b"], ["x"] * 50, store=store) as hub:
+        ear, other = listen(hub), listen(hub)
+        await ask(hub, ear)
+        await ear.heard("a")
+
+        def broken(events: Sequence[Event]) -> bool:
+            nonlocal attempts
+            attempts += events[0].session == ear.session
+            return events[0].session == ear.session
+
+        store.broken = broken
+        gate.set()
+        await ear.done()
+        await ask(hub, other)
+        await other.done()
+        assert attempts <= 2
+        store.mend()
+        await ask(hub, ear)
+        await ear.done(2)
+
+    assert_sound(store.durable(ear.session))
+
+
 async def test_who_opens_a_session_while_it_is_deleted_does_not_get_it() -> None:
     """Neither before nor after: it was attached, and each later event of it failed."""
 

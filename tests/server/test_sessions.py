@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from askbot_ws.errors import StoreError
+from askbot_ws.events import TurnRecord
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import Reader, Story, address, reading
@@ -131,6 +133,31 @@ async def test_what_was_asked_before_the_connection_was_lost_is_answered() -> No
         story = Story(session=story.session)
         async with reading(address(server.port), story) as back:
             await back.until(lambda _: story.asked("q39") is not None and story.last.done is not None)
+
+
+async def test_a_page_of_history_is_read_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty answers of 4 MB would be 200 MB in memory, to send a quarter of one."""
+    async with serving(ScriptedUpstream(*[["x" * 100_000]] * 12)) as server, reading(address(server.port)) as reader:
+        for number in range(12):
+            await reader.answer(f"{number}?")
+        asked: list[int] = []
+        find = server.hub.store.turns
+
+        async def turns(session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+            asked.append(limit)
+            return await find(session, before=before, limit=limit)
+
+        monkeypatch.setattr(server.hub.store, "turns", turns)
+        await reader.send(type="history", id="h")
+        history = await reader.until("history")
+        told = [turn["text"] for turn in history["turns"]]
+        oldest = history["turns"][0]["from"] + 1
+        await reader.send(type="history", before=oldest, limit=50)
+        rest = await reader.until("history")
+
+    assert sum(asked[:1]) <= 5
+    assert (told, history["more"]) == (["9?", "10?", "11?"], True)
+    assert [turn["text"] for turn in rest["turns"]] == ["6?", "7?", "8?"]
 
 
 async def test_the_options_of_a_question_are_in_the_log_and_a_retry_keeps_them() -> None:

@@ -19,6 +19,7 @@ from ..store import Entry, Failures, Store
 from .owner import Owner
 
 FEW = 50  # events that are no reason to look at the clock
+UNSTORED_RETRY = 1.0  # seconds between two attempts to store the ends that the store did not take
 MANY = 128  # sessions with something to write: then their memory is in the processor's caches still
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,7 @@ class Commits:
         self._in_flight: Mapping[Owner, Entry] = {}  # what the store is writing
         self._unencodable: dict[Owner, StoreError] = {}  # of those
         self._with_unstored: dict[Owner, None] = {}  # owners with ends that were shown and are still to be stored
+        self._retry_at = 0.0  # when those are tried again, though their sessions have nothing new
         self._waiters: list[Waiter] = []
         self._scheduled = False  # a flush is scheduled or under way
         self._written = 0  # events, since the throttle was told
@@ -151,8 +153,10 @@ class Commits:
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             self._urgent = True
-        for owner in self._with_unstored:
-            batch.setdefault(owner, [])
+        if self._with_unstored and self._loop.time() >= self._retry_at:  # a full disk is not to be asked at each token
+            self._retry_at = self._loop.time() + UNSTORED_RETRY
+            for owner in self._with_unstored:
+                batch.setdefault(owner, [])
         in_flight: dict[Owner, Entry] = {}
         entries: dict[str, Entry] = {}
         for owner, events in batch.items():

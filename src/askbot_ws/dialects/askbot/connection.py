@@ -45,6 +45,7 @@ from .frames import (
 )
 
 HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
+PAGE = 5  # turns read at once: an answer may have megabytes
 SESSIONS = 100  # on one connection
 IN_FLIGHT = 32  # frames of one connection that are followed at once
 RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
@@ -286,9 +287,17 @@ class AskbotConnection(Connection):
         self._refuse(SessionNotFound("The session was forgotten."), frame, frame.session)
 
     async def _history(self, topic: Topic, frame: HistoryRequest) -> None:
-        turns = list(await self.hub.turns(topic, before=frame.before, limit=frame.limit + 1))
-        kept = _affordable(turns[-frame.limit :])
-        self.send(History(session=topic.session, id=frame.id, turns=kept, more=len(kept) < len(turns)))
+        turns: list[TurnRecord] = []
+        before = frame.before
+        while (missing := frame.limit - len(turns)) > 0 and len(turns) == len(_affordable(turns)):
+            page = await self.hub.turns(topic, before=before, limit=min(PAGE, missing))
+            if not page:
+                break
+            turns[:0] = page
+            before = page[0].from_ + 1
+        kept = _affordable(turns)
+        more = bool(kept) and kept[0].from_ > 0  # every log begins with a question
+        self.send(History(session=topic.session, id=frame.id, turns=kept, more=more))
 
 
 def _command(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
