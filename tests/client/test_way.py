@@ -114,7 +114,7 @@ async def test_a_server_behind_tls_is_reached(authority: trustme.CA, trusting: s
 
 async def test_the_proxy_of_the_environment_is_used(environ: pytest.MonkeyPatch) -> None:
     """The name is the proxy's to look up; a lost connection comes back the same way."""
-    async with serving() as server, tunnels(server.port) as proxy:
+    async with serving(hosts="chat.example") as server, tunnels(server.port) as proxy:
         environ.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         async with connect("ws://chat.example/v1/chat", delay=lambda _: 0.0) as chat:
             assert (await chat.ask("Why?")).text == "You asked: Why?"
@@ -130,7 +130,7 @@ async def test_tls_goes_through_a_proxy(
 ) -> None:
     """It ends at the server, not there."""
     context = certified(authority, "chat.example")
-    async with serving() as server, relay(server.port, context) as port, tunnels(port) as proxy:
+    async with serving(hosts="chat.example") as server, relay(server.port, context) as port, tunnels(port) as proxy:
         given = f"http://127.0.0.1:{proxy.port}"
         async with connect("wss://chat.example", ssl=trusting, proxy=given) as chat:
             assert (await chat.ask("Why?")).text == "You asked: Why?"
@@ -140,7 +140,7 @@ async def test_tls_goes_through_a_proxy(
 
 async def test_no_proxy_is_used_for_this_machine_or_where_none_is_wanted(environ: pytest.MonkeyPatch) -> None:
     """Whatever the environment says."""
-    async with serving() as server, tunnels(server.port) as proxy:
+    async with serving(hosts="127.1") as server, tunnels(server.port) as proxy:
         environ.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         async with connect(address(server.port)) as chat:
             await chat.ask("Why?")
