@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import random
 import time
 from contextlib import suppress
 
@@ -18,9 +20,7 @@ from askbot_ws.testing import ScriptedUpstream
 
 from ..http.exchange import BrokenOffError, chunk_of, head_of, lines, response_of
 from ..process import eventually
-from .ways import Way, limited, way
-
-__all__ = ["way"]
+from .ways import Way, limited
 
 HOST = "Host: 127.0.0.1"
 JSON = "Content-Type: application/json"
@@ -281,6 +281,64 @@ def test_a_connection_that_ends_anywhere_leaves_nothing_behind(way: Way) -> None
     way.run(case)
 
 
+def test_a_handshake_that_websockets_does_not_understand_is_ended(way: Way) -> None:
+    """At once: it has narrower limits than we do."""
+
+    async def case(way: Way) -> None:
+        async with way.serving() as server:
+            for more, status in ((["X: " + "x" * 9_000], 431), (["X: y"] * 200, 431)):
+                reader, writer = await way.open()
+                writer.write(lines("GET", "/v1/chat", *HANDSHAKE, *more) + b"more")
+                assert (await head_of(reader)).status == status
+                await reader.read()
+                writer.close()
+            await eventually(lambda: server.acceptor.count.count == 0)
+
+    way.run(case)
+
+
+def test_noise_of_all_kinds(way: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """Requests with bytes changed, one behind the other, cut or given up anywhere: it costs an answer at most."""
+    chance = random.Random(11)
+    whole = [
+        lines("GET", "/", HOST), lines("HEAD", "/askbot.js", HOST), lines("OPTIONS", "/aiCompletion", HOST), b"\r\n",
+        asking("Well?"), asking("Well?", "Expect: 100-continue"), lines("GET", "/v1/chat", *HANDSHAKE),
+        lines("GET", "/healthz", HOST, "Connection: Upgrade", "Upgrade: h2c"), b"CONNECT a:1 HTTP/1.1\r\n\r\n",
+        lines("POST", "/aiCompletion", HOST, JSON, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n",
+        Frame(Opcode.TEXT, b'{"type":"ping"}').serialize(mask=True),
+    ]  # fmt: skip
+
+    async def noise(way: Way) -> None:
+        data = bytearray(b"".join(chance.choices(whole, k=chance.randrange(1, 5))))
+        for _ in range(chance.choice((0, 0, 1, 2, 5))):
+            place = chance.randrange(len(data) + 1)
+            data[place : place + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
+        reader, writer = await way.open()
+        with suppress(OSError, RuntimeError, TimeoutError):
+            for part in (data[: len(data) // 2], data[len(data) // 2 :]):
+                writer.write(bytes(part))
+                await asyncio.sleep(0)
+            if way.kind != "tls" and chance.random() < 0.3:
+                writer.write_eof()
+            async with asyncio.timeout(chance.choice((0.001, 0.05))):
+                await reader.read(2**20)
+        writer.transport.abort()
+
+    async def case(way: Way) -> None:
+        async with way.serving() as server:
+            for _ in range(20):
+                await asyncio.gather(*[noise(way) for _ in range(20)])
+            await eventually(lambda: server.acceptor.count.count == 0 and not server.acceptor.state.tasks)
+            await eventually(lambda: server.connections == server.hub.sessions == 0)
+            reader, writer = await way.open()
+            writer.write(lines("GET", "/healthz", HOST))
+            assert (await response_of(reader)).status == 200
+            writer.close()
+
+    way.run(case)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
@@ -532,7 +590,24 @@ def test_one_address_is_told_that_it_has_too_many(way: Way) -> None:
     way.run(case)
 
 
-# --- clients that do not read, and the end ---------------------------------------------------------------------------
+# --- clients that leave, or do not read; and the end -----------------------------------------------------------------
+
+
+def test_leaving_is_seen_behind_requests_that_wait(way: Way) -> None:
+    """A model that is silent is stopped too, though there is more to read from the client than was asked for."""
+
+    async def case(way: Way) -> None:
+        upstream = ScriptedUpstream([asyncio.Event()], ["So ", asyncio.Event()])
+        async with way.serving(upstream) as server:
+            for stopped, waiting in ((1, 1), (2, 12)):
+                _, writer = await way.open()
+                writer.write(asking("Well?") + lines("GET", "/healthz", HOST) * waiting)
+                await eventually(lambda: len(upstream.prompts) == stopped)  # noqa: B023 - awaited at once
+                writer.close()
+                await eventually(lambda: upstream.stopped == stopped)  # noqa: B023
+            await eventually(lambda: not server.acceptor.state.tasks and server.acceptor.count.count == 0)
+
+    way.run(case)
 
 
 def test_a_response_that_nobody_reads_is_given_up(way: Way) -> None:

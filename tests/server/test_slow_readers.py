@@ -20,9 +20,7 @@ from askbot_ws.testing import ScriptedUpstream
 from ..http.exchange import lines
 from ..process import eventually
 from .test_connections import HANDSHAKE, HOST, asking
-from .ways import Way, way
-
-__all__ = ["way"]
+from .ways import Way
 
 READER_TIMEOUT = 1.2  # seconds
 STEADY = 3.6  # seconds: three times as long

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pytest
 import trustme
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
@@ -94,13 +93,9 @@ def limited(server: Server, **limits: float) -> None:
 AUTHORITY = trustme.CA()
 
 
-@pytest.fixture(
-    params=[(kind, loop) for kind in ("tcp", "tls", "unix") for loop in ("asyncio", "uvloop")], ids="-".join
-)
-def way(request: pytest.FixtureRequest, tmp_path: Path) -> Way:
-    """Each in its turn."""
-    kind, loop = request.param
-    way = Way(kind, loop, tmp_path, server=None)  # type: ignore[arg-type]  # until it serves
+def made(kind: Literal["tcp", "tls", "unix"], loop: Literal["asyncio", "uvloop"], folder: Path) -> Way:
+    """A way; a Unix socket lies in the folder."""
+    way = Way(kind, loop, folder, server=None)  # type: ignore[arg-type]  # until it serves
     if kind == "tls":
         way.served, way.trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
         AUTHORITY.issue_cert("127.0.0.1").configure_cert(way.served)  # pyright: ignore[reportUnknownMemberType]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -58,6 +59,7 @@ class HttpConnection(HttpToolsProtocol):
         self._admission = admission
         self._expecting = Expecting.REQUEST
         self._timer: asyncio.TimerHandle | None = None  # for what is expected
+        self._cycles: list[RequestResponseCycle] = []  # requests that are not answered yet, the oldest first
         self._requests = 0
         self.url = b""
         self._head = 0  # bytes of the head that is being received
@@ -80,6 +82,9 @@ class HttpConnection(HttpToolsProtocol):
         """It is gone."""
         self._release()
         self._admission.leave()
+        for cycle in self._cycles:  # uvicorn tells the newest only
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -162,6 +167,8 @@ class HttpConnection(HttpToolsProtocol):
             name = (host.host or b"") + (b":%d" % host.port if host.port else b"")
             self.headers[:] = [(b"host", name), *(each for each in self.headers if each[0] != b"host")]
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
+        self.flow.resume_reading()  # uvicorn pauses it behind a request that waits, and would not see the client leave
         self._expect(Expecting.BODY, within=self._limits.body_timeout)
 
     def on_body(self, body: bytes) -> None:
@@ -184,6 +191,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """It is answered; uvicorn then waits for the next one, which may have begun."""
         super().on_response_complete()
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
         if self._expecting is not Expecting.REQUEST:
             self._unset_keepalive_if_required()
 
@@ -226,14 +234,14 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._refused = True
         self._unset_keepalive_if_required()
-        cycle = self._answering()
         ours = self._expecting is Expecting.BODY  # the request has begun to be answered
-        if cycle is not None:
+        if self._cycles:
+            cycle = self._cycles[-1]
             if not ours:  # the requests before it are answered, it is not
                 cycle.keep_alive = False
                 self._set_timer(None)
                 return
-            if cycle.response_started or self.pipeline:  # there is no telling any more
+            if cycle.response_started or len(self._cycles) > 1:  # there is no telling any more
                 self.transport.close()
                 return
             cycle.disconnected = True  # whatever the application still says
@@ -253,15 +261,11 @@ class HttpConnection(HttpToolsProtocol):
         body = b"" if self.parser.get_method() == b"HEAD" else body
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
         if self.transport.can_write_eof():
-            self.transport.write_eof()
             self._set_timer(LINGER)
+            with suppress(OSError):  # it is gone
+                self.transport.write_eof()
         else:
             self.transport.close()
-
-    def _answering(self) -> RequestResponseCycle | None:
-        """The newest request that is not answered yet."""
-        cycle = cast(RequestResponseCycle | None, self.cycle)
-        return None if cycle is None or cycle.response_complete else cycle
 
     # --- upgrades ----------------------------------------------------------------------------------------------------
 
@@ -271,7 +275,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         if self.parser.get_method() == b"CONNECT":
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
-        elif self._is_handshake() and self._answering() is None:
+        elif self._is_handshake() and not self._cycles:
             self.handle_websocket_upgrade(rest)
         else:  # as if it had not been offered
             headers = [field for field in self.headers if field[0] != b"upgrade"]
@@ -298,7 +302,7 @@ class HttpConnection(HttpToolsProtocol):
         self.connections.discard(self)
         self.flow.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it holds us
-        self._socket.begin(self.transport, self._admission, head + rest, paused=self.flow.write_paused)
+        self._socket.begin(self.transport, self._admission, head, rest, paused=self.flow.write_paused)
 
     def _request_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The head, as the parser understood it: nobody after it reads anything else into it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection
-from websockets.protocol import OPEN
+from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Socket(ServerConnection):
 
     # What a token needs lies together, and is found without a dictionary.
     __slots__ = (
-        "_acceptor", "_plain", "_pongs", "admission", "loop", "on_writable", "open", "paused_at", "sent_at",
+        "_acceptor", "_early", "_plain", "_pongs", "admission", "loop", "on_writable", "open", "paused_at", "sent_at",
         "transport",
     )  # fmt: skip
 
@@ -49,6 +49,7 @@ class Socket(ServerConnection):
     sent_at: float  # when anything was last sent
     admission: Admission  # how it is counted
     _acceptor: Acceptor
+    _early: bytes | None  # what came behind the handshake; None: that is answered
     _plain: bool  # whether frames go as they are: it is open, and nothing is compressed
     _pongs: int  # bytes of pongs that were written since it takes nothing
 
@@ -61,10 +62,12 @@ class Socket(ServerConnection):
         """It is accepted (asyncio calls it): the first request says what it will be."""
         self._acceptor.accept(self, transport)
 
-    def begin(self, transport: asyncio.Transport, admission: Admission, data: bytes, *, paused: bool) -> None:
-        """Take over a connection whose request, with which `data` begins, is a handshake.
+    def begin(
+        self, transport: asyncio.Transport, admission: Admission, head: bytes, early: bytes, *, paused: bool
+    ) -> None:
+        """Take over a connection on which this head of a handshake came.
 
-        `paused`: its transport takes no more, since an earlier response has not left it yet.
+        `early` came right behind it. `paused`: the transport takes no more, as an earlier response is still in it.
         """
         self.on_writable = self.paused_at = None
         self.open = self._plain = False
@@ -74,7 +77,11 @@ class Socket(ServerConnection):
         if paused:  # first, as what comes next may find that there is room again
             self.pause_writing()
         super().connection_made(transport)
-        self.data_received(data)
+        transport.pause_reading()  # what comes before the answer to a handshake, `websockets` takes for frames already,
+        self._early = early  # and trips over those that are none
+        super().data_received(head)
+        if self.request is None:  # `websockets` does not understand it, and waits for the client to go
+            transport.close()
 
     def pause_writing(self) -> None:
         """The transport's buffer is full (asyncio calls it)."""
@@ -102,11 +109,29 @@ class Socket(ServerConnection):
             if self._pongs > PONGS:
                 self.transport.pause_reading()
 
+    def eof_received(self) -> None:
+        """The client sends no more (asyncio calls it)."""
+        if self.protocol.state is CONNECTING:  # `websockets` would trip over its own refusal, and log that as an error
+            self.transport.abort()
+        else:
+            super().eof_received()
+
     def send_data(self) -> None:
         """Send what the protocol has to say. `websockets` calls it after whatever may open or close the connection."""
         self.open = self.protocol.state is OPEN
         self._plain = self.open and not self.protocol.extensions
+        early = self._early
+        if early is None or self.response is None:
+            super().send_data()
+            return
+        self._early = None  # the handshake is answered
+        if not self.transport.is_closing():
+            self.transport.resume_reading()  # first: to close it, TLS has to hear the other side's farewell
         super().send_data()
+        if not self.open:
+            self.transport.close()
+        elif early and not self.transport.is_closing():
+            self.data_received(early)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone (asyncio calls it): nobody need wait for room any more."""
