@@ -1,13 +1,78 @@
-"""Recovery: what a dead server left open is closed, with the exact text that it had logged."""
+"""Recovery: turns that a dead server, or a session that was reset, left open are closed, with the exact text."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from ..core.principal import ANONYMOUS
 from ..core.turn import proof
+from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
 from ..store import Store
+from ..upstream import Upstream
+from .registry import ExclusiveOwner, SessionRegistry
+from .turns import Turns
+
+RETRY = 30.0  # seconds between two attempts, at most
+
+log = structlog.get_logger(__name__)
 
 
-async def unfinished(store: Store, session: str) -> list[TurnRecord]:
+class Recovery:
+    """Closes turns as `interrupted`."""
+
+    def __init__(
+        self,
+        registry: SessionRegistry,
+        turns: Turns,
+        store: Store,
+        upstream: Upstream,
+        *,
+        wall: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._turns = turns
+        self._store = store
+        self._upstream = upstream
+        self._wall = wall
+
+    async def close_turns(self, session: str) -> None:
+        """Close the turns that have no end and that nobody answers. Raises `StoreError`, `SessionNotFound`."""
+        owner = await self._registry.owner(ANONYMOUS, session)
+        async with ExclusiveOwner(self._registry, owner):
+            turns = await _unfinished(self._store, session)
+            if owner.closed is not None:
+                raise owner.closed
+            for turn in turns:
+                if owner.state.has(turn.turn):
+                    continue  # asked since then
+                owner.state.head += 1
+                head, model = owner.state.head, self._upstream.model
+                self._turns.append(owner, [_interrupted(session, turn, seq=head, model=model, now=self._wall())])
+            if owner.unstored:
+                self._turns.commits.add(owner, ())  # they go with whatever is added
+            await self._turns.commits.stored(owner)
+
+    async def retry(self, session: str) -> None:
+        """Close the turns that a reset left open; where the store takes nothing just now, later."""
+        wait = 0.0
+        while not self._turns.draining:
+            await asyncio.sleep(wait)
+            try:
+                await self.close_turns(session)
+            except SessionNotFound:
+                return
+            except AskbotError:
+                wait = min(RETRY, max(1.0, 2 * wait))
+                log.warning("session_not_recovered", session=session, retry_in_s=wait)
+            else:
+                return
+
+
+async def _unfinished(store: Store, session: str) -> list[TurnRecord]:
     """The turns of a session that have a question but no end, oldest first."""
     before: int | None = None
     found: list[TurnRecord] = []
@@ -19,7 +84,7 @@ async def unfinished(store: Store, session: str) -> list[TurnRecord]:
     return found
 
 
-def interrupted(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
+def _interrupted(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
     """The end of a turn whose server died; it is known by `now` (seconds since 1970) only."""
     return Done(
         session=session,
