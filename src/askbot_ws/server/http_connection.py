@@ -142,7 +142,9 @@ class HttpConnection(HttpToolsProtocol):
             return
         if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > self._limits.head:
             self._refuse_head()
-        elif self.parser.get_http_version() not in ("1.0", "1.1"):
+            return
+        self._read_target()
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
             self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
         elif self.parser.should_upgrade():
             pass  # the parser stops after this head, see `data_received`
@@ -155,12 +157,20 @@ class HttpConnection(HttpToolsProtocol):
         else:
             self._begin_response()
 
+    def _read_target(self) -> None:
+        """Where the target is a whole URL, what that names counts, not `Host` (RFC 9112, 3.2.2)."""
+        if self.url.startswith((b"/", b"*")) or self.parser.get_method() == b"CONNECT":
+            return
+        url = httptools.parse_url(self.url)
+        host = url.host or b""
+        name = b"%b@" % url.userinfo if url.userinfo else b""  # which nobody may have there: it is refused
+        name += b"[%b]" % host if b":" in host else host
+        name += b":%d" % url.port if url.port else b""
+        self.headers[:] = [(b"host", name), *(field for field in self.headers if field[0] != b"host")]
+        self.url = (url.path or b"/") + (b"?%b" % url.query if url.query else b"")
+
     def _begin_response(self) -> None:
         self._acceptor.headers()
-        if not self.url.startswith((b"/", b"*")):  # a whole URL: what it names counts, not Host (RFC 9112, 3.2.2)
-            host = httptools.parse_url(self.url)
-            name = (host.host or b"") + (b":%d" % host.port if host.port else b"")
-            self.headers[:] = [(b"host", name), *(each for each in self.headers if each[0] != b"host")]
         super().on_headers_complete()
         self._expect(Expecting.BODY, within=self._limits.body_timeout)
 
