@@ -214,6 +214,8 @@ def test_an_upgrade_that_is_not_taken_is_as_if_it_were_not_offered(way: Way) -> 
             writer.write(asking("Well?") + lines("GET", "/v1/chat", *HANDSHAKE))
             assert (await response_of(reader)).body == b"Three."
             assert (await response_of(reader)).status == 426
+            writer.write(lines("GET", "/v1/chat", *HANDSHAKE, "Content-Length: 00"))
+            assert (await response_of(reader)).status == 426
             writer.write(lines("GET", "/v1/chat", *HANDSHAKE).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
             assert (await response_of(reader)).status == 426
             writer.close()

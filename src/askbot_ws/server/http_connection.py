@@ -297,7 +297,7 @@ class HttpConnection(HttpToolsProtocol):
             b"websocket" in [protocol.strip() for protocol in offered]
             and self.parser.get_method() == b"GET"
             and self.parser.get_http_version() == "1.1"
-            and _length(self.headers) == 0
+            and all(value == b"0" for name, value in self.headers if name == b"content-length")
             and all(name != b"transfer-encoding" for name, _ in self.headers)
         )
 
