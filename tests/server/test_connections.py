@@ -407,7 +407,7 @@ def test_a_body_has_its_time(way: Way) -> None:
 
 
 def test_an_idle_connection_is_closed(way: Way) -> None:
-    """Some time after its last response; empty lines do not keep it."""
+    """Some time after its last response; empty lines do not keep it, nor does a body that came after its answer."""
 
     async def case(way: Way) -> None:
         async with way.serving() as server:
@@ -422,6 +422,13 @@ def test_an_idle_connection_is_closed(way: Way) -> None:
             assert await reader.read() == b""
             assert time.monotonic() - begun < 0.3
             writer.close()
+            for framing, body in (("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", b"0\r\n\r\n")):
+                reader, writer = await way.open()
+                writer.write(lines("POST", "/nothing", HOST, framing))
+                assert (await response_of(reader)).status == 404
+                writer.write(body)
+                assert await reader.read() == b""
+                writer.close()
 
     way.run(case)
 

@@ -188,7 +188,8 @@ class HttpConnection(HttpToolsProtocol):
         """It is whole."""
         if self._refused or self.parser.should_upgrade():
             return
-        self._expect(Expecting.REQUEST, within=None)
+        # Where it was answered before it was whole, nobody but us waits for the next one.
+        self._expect(Expecting.REQUEST, within=None if self._answering() else self.timeout_keep_alive)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
