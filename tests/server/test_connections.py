@@ -141,6 +141,66 @@ def test_requests_that_do_not_wait_are_answered_in_their_order(way: Way) -> None
     way.run(case)
 
 
+@pytest.mark.parametrize("leave", ["close", "abort"])
+def test_leaving_is_noticed_though_another_request_waits(way: Way, leave: str) -> None:
+    """It has been sent behind the question, whose model stops all the same; of a whole one and of half of one."""
+
+    async def case(way: Way) -> None:
+        upstream = ScriptedUpstream(["So", asyncio.Event()], ["So", asyncio.Event()])
+        async with way.serving(upstream) as server:
+            for number, behind in enumerate((lines("GET", "/healthz", HOST), asking("Again?")[:-1])):
+                reader, writer = await way.open()
+                writer.write(asking("Well?"))
+                await head_of(reader)
+                assert await chunk_of(reader) == b"So"
+                writer.write(behind)
+                await eventually(lambda: any(each.pipeline for each in connections(server)))
+                getattr(writer if leave == "close" else writer.transport, leave)()
+                await eventually(lambda: upstream.stopped > number, 5)  # noqa: B023 - awaited at once
+                await eventually(lambda: not server.acceptor.state.tasks and server.hub.sessions == 0)
+            assert server.acceptor.count.count == 0
+
+    way.run(case)
+
+
+def connections(server: Server) -> list[HttpConnection]:
+    """Those over which HTTP is spoken."""
+    return [each for each in server.acceptor.state.connections if isinstance(each, HttpConnection)]
+
+
+def test_a_request_that_waits_is_received(way: Way) -> None:
+    """Its body has its time and its size; where it keeps to neither, those before it are answered as ever."""
+
+    async def case(way: Way) -> None:
+        first, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        upstream = ScriptedUpstream(["So", first, "."], ["Yes."], ["So", second, "."], ["So", third, "."])
+        async with way.serving(upstream, max_frame=10_000) as server:
+            limited(server, body_timeout=0.3)
+            whole = asking("Again?")
+            large = lines("POST", "/aiCompletion", HOST, JSON, "Content-Length: 6000") + b"x" * 6000
+            for gate, behind, answers in (
+                (first, [whole[:-5], whole[-5:]], [b"So.", b"Yes."]),
+                (second, [whole[:-5]], [b"So."]),
+                (third, [large, large[:-5], large[-5:]], [b"So.", b""]),
+            ):
+                reader, writer = await way.open()
+                writer.write(asking("Well?"))
+                for part in behind:
+                    await asyncio.sleep(0.05)
+                    writer.write(part)
+                await asyncio.sleep(0.5)
+                gate.set()
+                for answer in answers:
+                    response = await response_of(reader)
+                    assert response.body == answer or response.status == 400
+                if answers[-1] != b"Yes.":
+                    with suppress(ConnectionResetError):
+                        assert await reader.read() == b""
+                writer.close()
+
+    way.run(case)
+
+
 def test_a_handshake_on_a_kept_connection(way: Way) -> None:
     """After pages, and with the first frame right behind it."""
 
@@ -195,8 +255,7 @@ def test_a_handshake_while_the_response_before_it_is_on_its_way(way: Way) -> Non
 
 def stuck(server: Server) -> bool:
     """Whether the transport of its HTTP connection takes no more."""
-    connections = server.acceptor.state.connections
-    return any(isinstance(each, HttpConnection) and each.flow.write_paused for each in connections)
+    return any(each.flow.write_paused for each in connections(server))
 
 
 def test_an_upgrade_that_is_not_taken_is_as_if_it_were_not_offered(way: Way) -> None:

@@ -64,6 +64,7 @@ class HttpConnection(HttpToolsProtocol):
         self._body = 0  # of the body
         self._beside = 0  # of what comes with it
         self._refused = False  # what still comes is thrown away
+        self._answered: RequestResponseCycle | None = None  # the request that is; `cycle` is the newest
 
     # --- the connection's life (asyncio calls it) --------------------------------------------------------------------
 
@@ -80,6 +81,9 @@ class HttpConnection(HttpToolsProtocol):
         """It is gone."""
         self._release()
         self._admission.leave()
+        if self._answered is not None:  # uvicorn tells the newest request only, which may wait behind this one
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -172,6 +176,10 @@ class HttpConnection(HttpToolsProtocol):
     def _begin_response(self) -> None:
         self._acceptor.headers()
         super().on_headers_complete()
+        if self.pipeline:
+            self.flow.resume_reading()  # uvicorn waits, and would not see that the client leaves
+        else:
+            self._answered = self.cycle
         self._expect(Expecting.BODY, within=self._limits.body_timeout)
 
     def on_body(self, body: bytes) -> None:
@@ -181,8 +189,12 @@ class HttpConnection(HttpToolsProtocol):
         self._body += len(body)
         if self._body > self._limits.body:
             self._refuse_body()
+        elif sum([len(cycle.body) for cycle, _ in self.pipeline]) + len(body) > self._limits.body:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too much waits on this connection.")
         else:
             super().on_body(body)
+            if self.pipeline:
+                self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         """It is whole."""
@@ -193,7 +205,9 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """It is answered; uvicorn then waits for the next one, which may have begun."""
+        """It is answered; uvicorn then begins with the next one, or waits for it, which may have begun."""
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
         if self._expecting is not Expecting.REQUEST:
             self._unset_keepalive_if_required()
@@ -237,14 +251,18 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._refused = True
         self._unset_keepalive_if_required()
-        cycle = self._answering()
         ours = self._expecting is Expecting.BODY  # the request has begun to be answered
+        if ours and self.pipeline:  # or it waits, and never will be
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else cast(RequestResponseCycle, self._answered)
+            ours = False
+        cycle = self._answering()
         if cycle is not None:
             if not ours:  # the requests before it are answered, it is not
                 cycle.keep_alive = False
                 self._set_timer(None)
                 return
-            if cycle.response_started or self.pipeline:  # there is no telling any more
+            if cycle.response_started:  # there is no telling any more
                 self.transport.close()
                 return
             cycle.disconnected = True  # whatever the application still says
