@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
+from askbot_ws.server import app
 from askbot_ws.server.app import Server
 from askbot_ws.server.http_connection import HttpConnection
 from askbot_ws.testing import ScriptedUpstream
@@ -641,6 +642,30 @@ def test_a_drain_lets_responses_end(way: Way) -> None:
             await draining
             one.close()
             other.close()
+
+    way.run(case)
+
+
+def test_a_drain_lets_who_reads_slowly_take_the_answer(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model has ended, the client is still reading: nobody can give it the rest but this server."""
+    monkeypatch.setattr(app, "CLOSE_TIMEOUT", 0.2)
+
+    async def case(way: Way) -> None:
+        text = "0123456789" * 1000
+        async with way.serving(ScriptedUpstream([text] * 300), drain=20) as server:
+            reader, writer = await way.open(limit=1000)
+            writer.write(asking("Much?", "Askbot-Session: new"))
+            session = (await head_of(reader)).headers["askbot-session"]
+            await eventually(lambda: not server.hub.is_busy(session))
+            draining = asyncio.create_task(server.drain())
+            answer = b""
+            while chunk := await chunk_of(reader):
+                answer += chunk
+                await asyncio.sleep(0.005)
+            assert answer.decode() == text * 300
+            assert await reader.read() == b""
+            await draining
+            writer.close()
 
     way.run(case)
 

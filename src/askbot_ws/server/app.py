@@ -168,16 +168,20 @@ class Server:
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
             connection.going_away(limit=self._settings.drain)
+        until = time.monotonic() + self._settings.drain
         await self._hub.drain(self._settings.drain)
         await self._hub.stop()
-        await self.close()
+        await self.close(responses=max(CLOSE_TIMEOUT, until - time.monotonic()))
 
-    async def close(self) -> None:
-        """Close every connection, a few at a time, with the code that means: resume elsewhere."""
+    async def close(self, *, responses: float = CLOSE_TIMEOUT) -> None:
+        """Close every connection, a few at a time, with the code that means: resume elsewhere.
+
+        That there is not for a response over HTTP: whoever still takes one has this many seconds for it.
+        """
         if self._ended:
             return
         self._listener.close(close_connections=False)
-        http = asyncio.create_task(self.acceptor.close(within=CLOSE_TIMEOUT))
+        http = asyncio.create_task(self.acceptor.close(within=responses))
         left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
             some, left = left[:BATCH], left[BATCH:]

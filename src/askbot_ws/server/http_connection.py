@@ -85,6 +85,7 @@ class HttpConnection(HttpToolsProtocol):
             self._answered.disconnected = True
             self._answered.message_event.set()
         super().connection_lost(exc)
+        self._acceptor.leave(self)
 
     def pause_writing(self) -> None:
         """The transport takes no more."""
@@ -324,7 +325,7 @@ class HttpConnection(HttpToolsProtocol):
         """Hand the transport over, with the request's head and the bytes that came after it."""
         head = self._request_head(self.headers)
         self._release()
-        self.connections.discard(self)
+        self._acceptor.leave(self)
         self.flow.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it holds us
         self._socket.begin(self.transport, self._admission, head + rest, paused=self.flow.write_paused)
