@@ -37,7 +37,7 @@ from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
-from .handshake import Handshake, select_subprotocol
+from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import LOOKS, KeepaliveMonitor
 from .socket import CLOSING, Socket
 from .throttle import LoopThrottle, usable_cpus
@@ -127,6 +127,7 @@ class Server:
             sock=listening,
             backlog=BACKLOG,  # asyncio listens once more, with 100
             process_request=handshake.process_request,
+            process_response=process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
