@@ -197,7 +197,17 @@ async def test_a_whole_address_counts_for_more_than_host(server: Server) -> None
     """RFC 9112, 3.2.2."""
     for path, status in (("http://evil.example/", 403), (f"http://localhost:{server.port}/", 200)):
         assert (await request(server.port, path)).status == status
-    assert (await request(server.port, f"http://127.0.0.1:{server.port}/", host="evil.example")).status == 200
+    for path in ("http://[::1]:80/", "http://localhost", "http://localhost?x=y", f"http://127.0.0.1:{server.port}/"):
+        assert (await request(server.port, path, host="evil.example")).status == 200, path
+    assert (await request(server.port, "http://evil.example@localhost/")).status == 403
+
+
+async def test_a_whole_address_counts_for_a_handshake_too(server: Server) -> None:
+    """As some proxies send it."""
+    for authority, host, status in (("localhost", "evil.example", 101), ("evil.example", "localhost", 403)):
+        for scheme in ("http", "ws"):
+            path = f"{scheme}://{authority}/v1/chat?session="
+            assert (await request(server.port, path, host=host, **UPGRADE)).status == status, path
 
 
 async def test_whoever_looks_after_us_calls_us_as_it_likes(container: Server) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import shlex
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from askbot_ws.errors import (
+    LogMoved,
     StoreError,
     UpstreamRateLimited,
     UpstreamRejected,
@@ -405,6 +406,29 @@ async def asked(server: Askbot, prompt: str) -> Response:
     """A question to the real server."""
     port, body = int(server.http.rpartition(":")[2]), json.dumps({"userPrompt": prompt})
     return await request(port, PATH, method="POST", body=body, Content_Type="application/json")
+
+
+async def test_an_answer_that_a_fault_ends_is_forgotten_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session is let go of and opened anew; nothing of it stays on the disk either."""
+    gate = asyncio.Event()
+    upstream = ScriptedUpstream(["UNHEARD-OF", gate, "More."])
+    async with serving(upstream, store=f"sqlite:///{tmp_path}/askbot.db") as server:
+
+        def moved(entries: Mapping[str, object]) -> dict[str, StoreError]:
+            monkeypatch.undo()
+            return dict.fromkeys(entries, LogMoved())
+
+        async with completing(server.port, "UNASKED?") as reader:
+            assert await chunk_of_answer(reader) == b"UNHEARD-OF"
+            monkeypatch.setattr(server.hub.store, "append", moved)
+            gate.set()
+            with pytest.raises(BrokenOffError):
+                await chunk_of(reader)
+        assert await sessions_of(server) == 0
+
+    kept = everything_in(tmp_path)
+    assert b"UNHEARD" not in kept
+    assert b"UNASKED" not in kept
 
 
 # --- pages of other origins ------------------------------------------------------------------------------------------

@@ -205,6 +205,21 @@ async def test_what_is_not_known_is_not_selected(server: Server) -> None:
     assert "sec-websocket-protocol" not in response.headers
 
 
+async def test_a_malformed_handshake_is_told_in_our_words(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """It costs no line of the log, and what it offers is in neither: a credential may be."""
+    offer = "askbot.bearer.secret;, askbot.v1"
+    for headers, status in (
+        ({"Sec_WebSocket_Protocol": offer}, 400), ({"Sec-WebSocket-Key": "secret"}, 400),
+        ({"Sec-WebSocket-Version": "secret"}, 400), ({"Upgrade": "websocket, secret"}, 426),
+    ):  # fmt: skip
+        response = await request(server.port, "/v1/chat", **(UPGRADE | headers))
+        assert (response.status, response.headers.get("upgrade")) == (status, "websocket" if status == 426 else None)
+        assert response.json == {"error": "this is no handshake for a WebSocket"}
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert "secret" not in str(response.headers)
+    assert caplog.records == []
+
+
 async def test_a_refused_handshake_is_told_by_its_status(server: Server) -> None:
     """Client libraries show it."""
     with pytest.raises(InvalidStatus) as refused:

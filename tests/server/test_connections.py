@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
+from askbot_ws.server import app
 from askbot_ws.server.app import Server
 from askbot_ws.server.http_connection import HttpConnection
 from askbot_ws.testing import ScriptedUpstream
@@ -141,6 +142,66 @@ def test_requests_that_do_not_wait_are_answered_in_their_order(way: Way) -> None
     way.run(case)
 
 
+@pytest.mark.parametrize("leave", ["close", "abort"])
+def test_leaving_is_noticed_though_another_request_waits(way: Way, leave: str) -> None:
+    """It has been sent behind the question, whose model stops all the same; of a whole one and of half of one."""
+
+    async def case(way: Way) -> None:
+        upstream = ScriptedUpstream(["So", asyncio.Event()], ["So", asyncio.Event()])
+        async with way.serving(upstream) as server:
+            for number, behind in enumerate((lines("GET", "/healthz", HOST), asking("Again?")[:-1])):
+                reader, writer = await way.open()
+                writer.write(asking("Well?"))
+                await head_of(reader)
+                assert await chunk_of(reader) == b"So"
+                writer.write(behind)
+                await eventually(lambda: any(each.pipeline for each in connections(server)))
+                getattr(writer if leave == "close" else writer.transport, leave)()
+                await eventually(lambda: upstream.stopped > number, 5)  # noqa: B023 - awaited at once
+                await eventually(lambda: not server.acceptor.state.tasks and server.hub.sessions == 0)
+            assert server.acceptor.count.count == 0
+
+    way.run(case)
+
+
+def connections(server: Server) -> list[HttpConnection]:
+    """Those over which HTTP is spoken."""
+    return [each for each in server.acceptor.state.connections if isinstance(each, HttpConnection)]
+
+
+def test_a_request_that_waits_is_received(way: Way) -> None:
+    """Its body has its time and its size; where it keeps to neither, those before it are answered as ever."""
+
+    async def case(way: Way) -> None:
+        first, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        upstream = ScriptedUpstream(["So", first, "."], ["Yes."], ["So", second, "."], ["So", third, "."])
+        async with way.serving(upstream, max_frame=10_000) as server:
+            limited(server, body_timeout=0.3)
+            whole = asking("Again?")
+            large = lines("POST", "/aiCompletion", HOST, JSON, "Content-Length: 6000") + b"x" * 6000
+            for gate, behind, answers in (
+                (first, [whole[:-5], whole[-5:]], [b"So.", b"Yes."]),
+                (second, [whole[:-5]], [b"So."]),
+                (third, [large, large[:-5], large[-5:]], [b"So.", b""]),
+            ):
+                reader, writer = await way.open()
+                writer.write(asking("Well?"))
+                for part in behind:
+                    await asyncio.sleep(0.05)
+                    writer.write(part)
+                await asyncio.sleep(0.5)
+                gate.set()
+                for answer in answers:
+                    response = await response_of(reader)
+                    assert response.body == answer or response.status == 400
+                if answers[-1] != b"Yes.":
+                    with suppress(ConnectionResetError):
+                        assert await reader.read() == b""
+                writer.close()
+
+    way.run(case)
+
+
 def test_a_handshake_on_a_kept_connection(way: Way) -> None:
     """After pages, and with the first frame right behind it."""
 
@@ -195,8 +256,7 @@ def test_a_handshake_while_the_response_before_it_is_on_its_way(way: Way) -> Non
 
 def stuck(server: Server) -> bool:
     """Whether the transport of its HTTP connection takes no more."""
-    connections = server.acceptor.state.connections
-    return any(isinstance(each, HttpConnection) and each.flow.write_paused for each in connections)
+    return any(each.flow.write_paused for each in connections(server))
 
 
 def test_an_upgrade_that_is_not_taken_is_as_if_it_were_not_offered(way: Way) -> None:
@@ -213,6 +273,8 @@ def test_an_upgrade_that_is_not_taken_is_as_if_it_were_not_offered(way: Way) -> 
             assert (await response_of(reader)).body == b"Two."
             writer.write(asking("Well?") + lines("GET", "/v1/chat", *HANDSHAKE))
             assert (await response_of(reader)).body == b"Three."
+            assert (await response_of(reader)).status == 426
+            writer.write(lines("GET", "/v1/chat", *HANDSHAKE, "Content-Length: 00"))
             assert (await response_of(reader)).status == 426
             writer.write(lines("GET", "/v1/chat", *HANDSHAKE).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
             assert (await response_of(reader)).status == 426
@@ -463,7 +525,7 @@ def test_a_body_has_its_time(way: Way) -> None:
 
 
 def test_an_idle_connection_is_closed(way: Way) -> None:
-    """Some time after its last response; empty lines do not keep it."""
+    """Some time after its last response; empty lines do not keep it, nor does a body that came after its answer."""
 
     async def case(way: Way) -> None:
         async with way.serving() as server:
@@ -478,6 +540,13 @@ def test_an_idle_connection_is_closed(way: Way) -> None:
             assert await reader.read() == b""
             assert time.monotonic() - begun < 0.3
             writer.close()
+            for framing, body in (("Content-Length: 5", b"hello"), ("Transfer-Encoding: chunked", b"0\r\n\r\n")):
+                reader, writer = await way.open()
+                writer.write(lines("POST", "/nothing", HOST, framing))
+                assert (await response_of(reader)).status == 404
+                writer.write(body)
+                assert await reader.read() == b""
+                writer.close()
 
     way.run(case)
 
@@ -648,6 +717,30 @@ def test_a_drain_lets_responses_end(way: Way) -> None:
             await draining
             one.close()
             other.close()
+
+    way.run(case)
+
+
+def test_a_drain_lets_who_reads_slowly_take_the_answer(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model has ended, the client is still reading: nobody can give it the rest but this server."""
+    monkeypatch.setattr(app, "CLOSE_TIMEOUT", 0.2)
+
+    async def case(way: Way) -> None:
+        text = "0123456789" * 1000
+        async with way.serving(ScriptedUpstream([text] * 300), drain=20) as server:
+            reader, writer = await way.open(limit=1000)
+            writer.write(asking("Much?", "Askbot-Session: new"))
+            session = (await head_of(reader)).headers["askbot-session"]
+            await eventually(lambda: not server.hub.is_busy(session))
+            draining = asyncio.create_task(server.drain())
+            answer = b""
+            while chunk := await chunk_of(reader):
+                answer += chunk
+                await asyncio.sleep(0.005)
+            assert answer.decode() == text * 300
+            assert await reader.read() == b""
+            await draining
+            writer.close()
 
     way.run(case)
 

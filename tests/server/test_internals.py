@@ -108,7 +108,7 @@ async def test_uvicorns_protocol_has_what_ours_extends() -> None:
     assert made.url == b"/there?x=y"
     assert made.headers == [(b"host", b"me"), (b"a", b"b")]
     assert made.scope["headers"] is made.headers, "what is changed there is what the application sees"
-    for name in ("disconnected", "keep_alive", "message_event", "response_complete", "response_started"):
+    for name in ("body", "disconnected", "keep_alive", "message_event", "response_complete", "response_started"):
         assert hasattr(cycle, name), name
     await asyncio.gather(*made.server_state.tasks)
     assert cycle.response_complete
@@ -127,6 +127,24 @@ async def test_a_connection_of_uvicorn_may_end_before_its_first_byte() -> None:
     """`connection_lost` is ours to pass on at any time."""
     made, _ = protocol()
     made.connection_lost(OSError())
+
+
+async def test_of_the_requests_that_wait_the_newest_is_the_first() -> None:
+    """`cycle` is it, too; the oldest is answered next. Nothing is read meanwhile, which ours doesn't leave at that."""
+    asked: list[str] = []
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await hello(scope, receive, send)
+
+    made, _ = protocol(noting)
+    made.data_received(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n")
+    assert [cycle.scope["path"] for cycle, _ in made.pipeline] == ["/3", "/2"]
+    assert made.cycle is made.pipeline[0][0]
+    assert made.flow.read_paused
+    while made.server_state.tasks:
+        await asyncio.gather(*made.server_state.tasks)
+    assert asked == ["/1", "/2", "/3"]
 
 
 async def test_an_exception_behind_the_head_of_a_response_ends_the_connection() -> None:

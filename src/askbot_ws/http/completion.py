@@ -16,7 +16,7 @@ from ..core.commands import Ask, Cancel, Forget
 from ..core.log import SLICE
 from ..core.principal import ANONYMOUS
 from ..core.turn import turn_at
-from ..errors import AskbotError, Internal, SessionNotFound, StoreError, TurnNotFound
+from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
 from ..events import Done, Event, Token
 from ..hub import Hub, Topic
 
@@ -142,13 +142,13 @@ class Completion:
     async def close(self, *, forget: bool) -> None:
         """Stop the answer, if it runs; then `forget` the session, or leave it as it is."""
         try:
-            if forget and self._topic.log.head and self._closed is None:
-                with suppress(SessionNotFound):
+            if forget and self._topic.log.head:
+                with suppress(SessionNotFound):  # somebody else was faster
                     await self._hub.command(ANONYMOUS, self.session, Forget())
             elif self._turn is not None:
                 with suppress(TurnNotFound, SessionNotFound):  # it has ended meanwhile
                     await self._hub.command(ANONYMOUS, self.session, Cancel(self._turn))
-        except StoreError:
+        except AskbotError:
             log.warning("completion_not_closed", session=self.session, forget=forget, exc_info=True)
         finally:
             self._hub.detach(self._topic, self)

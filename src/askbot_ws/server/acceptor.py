@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 
@@ -17,6 +18,8 @@ from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
 from .socket import Socket
+
+LET_GO = 2.0  # seconds that requests of connections which are gone have to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +75,23 @@ class Acceptor:
         self._server = server.encode()
         self._second = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._no_connections = asyncio.Event()
+        self._no_connections.set()
 
     def accept(self, socket: Socket, transport: asyncio.BaseTransport) -> None:
         """A connection begins. Its first request decides whether it becomes this socket's."""
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
         admission = self.count.admit(str(peer[0]) if isinstance(peer, tuple) else "")
         connection = HttpConnection(self, socket, admission)
+        self._no_connections.clear()
         transport.set_protocol(connection)
         connection.connection_made(transport)  # type: ignore[arg-type]  # every transport of a stream is one
+
+    def leave(self, connection: HttpConnection) -> None:
+        """It is gone, or speaks no HTTP any more."""
+        self.state.connections.discard(connection)
+        if not self.state.connections:
+            self._no_connections.set()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Those of every response, as of now."""
@@ -104,11 +116,11 @@ class Acceptor:
             connection.shutdown()
 
     async def close(self, *, within: float) -> None:
-        """End all HTTP connections; what is being answered has so many seconds."""
+        """End all HTTP connections; what is being answered has so many seconds, and to be taken by its client, too."""
         self.shutdown()
-        if self.state.tasks:
-            await asyncio.wait(tuple(self.state.tasks), timeout=within)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._no_connections.wait(), within)
         for connection in tuple(self.state.connections):
             connection.transport.abort()
         if self.state.tasks:
-            await asyncio.wait(tuple(self.state.tasks), timeout=within)
+            await asyncio.wait(tuple(self.state.tasks), timeout=LET_GO)

@@ -37,7 +37,7 @@ from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
-from .handshake import Handshake, select_subprotocol
+from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import LOOKS, KeepaliveMonitor
 from .socket import CLOSING, Socket
 from .throttle import LoopThrottle, usable_cpus
@@ -127,6 +127,7 @@ class Server:
             sock=listening,
             backlog=BACKLOG,  # asyncio listens once more, with 100
             process_request=handshake.process_request,
+            process_response=process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
@@ -168,16 +169,20 @@ class Server:
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
             connection.going_away(limit=self._settings.drain)
+        until = time.monotonic() + self._settings.drain
         await self._hub.drain(self._settings.drain)
         await self._hub.stop()
-        await self.close()
+        await self.close(responses=max(CLOSE_TIMEOUT, until - time.monotonic()))
 
-    async def close(self) -> None:
-        """Close every connection, a few at a time, with the code that means: resume elsewhere."""
+    async def close(self, *, responses: float = CLOSE_TIMEOUT) -> None:
+        """Close every connection, a few at a time, with the code that means: resume elsewhere.
+
+        That there is not for a response over HTTP: whoever still takes one has this many seconds for it.
+        """
         if self._ended:
             return
         self._listener.close(close_connections=False)
-        http = asyncio.create_task(self.acceptor.close(within=CLOSE_TIMEOUT))
+        http = asyncio.create_task(self.acceptor.close(within=responses))
         left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
             some, left = left[:BATCH], left[BATCH:]

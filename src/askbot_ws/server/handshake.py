@@ -40,6 +40,16 @@ class Handshake:
         return None
 
 
+def process_response(connection: ServerConnection, request: Request, response: Response) -> Response | None:
+    """Our words for what `websockets` refuses (it calls this): its own repeat headers, a credential among them."""
+    del connection, request
+    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS or "Cache-Control" in response.headers:  # that is ours
+        return None
+    upgrade = response.headers.get("Upgrade")
+    more = {"Upgrade": upgrade} if upgrade else {}
+    return _error(HTTPStatus(response.status_code), "this is no handshake for a WebSocket", more)
+
+
 def select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] | object) -> Subprotocol | None:
     """Ours where it is offered. A credential that is offered beside it is never echoed."""
     del connection

@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -59,13 +59,13 @@ class HttpConnection(HttpToolsProtocol):
         self._admission = admission
         self._expecting = Expecting.REQUEST
         self._timer: asyncio.TimerHandle | None = None  # for what is expected
-        self._cycles: list[RequestResponseCycle] = []  # requests that are not answered yet, the oldest first
         self._requests = 0
         self.url = b""
         self._head = 0  # bytes of the head that is being received
         self._body = 0  # of the body
         self._beside = 0  # of what comes with it
         self._refused = False  # what still comes is thrown away
+        self._answered: RequestResponseCycle | None = None  # the request that is; `cycle` is the newest
 
     # --- the connection's life (asyncio calls it) --------------------------------------------------------------------
 
@@ -82,10 +82,11 @@ class HttpConnection(HttpToolsProtocol):
         """It is gone."""
         self._release()
         self._admission.leave()
-        for cycle in self._cycles:  # uvicorn tells the newest only
-            cycle.disconnected = True
-            cycle.message_event.set()
+        if self._answered is not None:  # uvicorn tells the newest request only, which may wait behind this one
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
+        self._acceptor.leave(self)
 
     def pause_writing(self) -> None:
         """The transport takes no more."""
@@ -147,7 +148,9 @@ class HttpConnection(HttpToolsProtocol):
             return
         if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > self._limits.head:
             self._refuse_head()
-        elif self.parser.get_http_version() not in ("1.0", "1.1"):
+            return
+        self._read_target()
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
             self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
         elif self.parser.should_upgrade():
             pass  # the parser stops after this head, see `data_received`
@@ -160,15 +163,25 @@ class HttpConnection(HttpToolsProtocol):
         else:
             self._begin_response()
 
+    def _read_target(self) -> None:
+        """Where the target is a whole URL, what that names counts, not `Host` (RFC 9112, 3.2.2)."""
+        if self.url.startswith((b"/", b"*")) or self.parser.get_method() == b"CONNECT":
+            return
+        url = httptools.parse_url(self.url)
+        host = url.host or b""
+        name = b"%b@" % url.userinfo if url.userinfo else b""  # which nobody may have there: it is refused
+        name += b"[%b]" % host if b":" in host else host
+        name += b":%d" % url.port if url.port else b""
+        self.headers[:] = [(b"host", name), *(field for field in self.headers if field[0] != b"host")]
+        self.url = (url.path or b"/") + (b"?%b" % url.query if url.query else b"")
+
     def _begin_response(self) -> None:
         self._acceptor.headers()
-        if not self.url.startswith((b"/", b"*")):  # a whole URL: what it names counts, not Host (RFC 9112, 3.2.2)
-            host = httptools.parse_url(self.url)
-            name = (host.host or b"") + (b":%d" % host.port if host.port else b"")
-            self.headers[:] = [(b"host", name), *(each for each in self.headers if each[0] != b"host")]
         super().on_headers_complete()
-        self._cycles.append(self.cycle)
-        self.flow.resume_reading()  # uvicorn pauses it behind a request that waits, and would not see the client leave
+        if self.pipeline:
+            self.flow.resume_reading()  # uvicorn waits, and would not see that the client leaves
+        else:
+            self._answered = self.cycle
         self._expect(Expecting.BODY, within=self._limits.body_timeout)
 
     def on_body(self, body: bytes) -> None:
@@ -178,20 +191,26 @@ class HttpConnection(HttpToolsProtocol):
         self._body += len(body)
         if self._body > self._limits.body:
             self._refuse_body()
+        elif sum([len(cycle.body) for cycle, _ in self.pipeline]) + len(body) > self._limits.body:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too much waits on this connection.")
         else:
             super().on_body(body)
+            if self.pipeline:
+                self.flow.resume_reading()
 
     def on_message_complete(self) -> None:
         """It is whole."""
         if self._refused or self.parser.should_upgrade():
             return
-        self._expect(Expecting.REQUEST, within=None)
+        # Where it was answered before it was whole, nobody but us waits for the next one.
+        self._expect(Expecting.REQUEST, within=None if self._answering() else self.timeout_keep_alive)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """It is answered; uvicorn then waits for the next one, which may have begun."""
+        """It is answered; uvicorn then begins with the next one, or waits for it, which may have begun."""
+        if self.pipeline:
+            self._answered = self.pipeline[-1][0]
         super().on_response_complete()
-        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
         if self._expecting is not Expecting.REQUEST:
             self._unset_keepalive_if_required()
 
@@ -235,13 +254,17 @@ class HttpConnection(HttpToolsProtocol):
         self._refused = True
         self._unset_keepalive_if_required()
         ours = self._expecting is Expecting.BODY  # the request has begun to be answered
-        if self._cycles:
-            cycle = self._cycles[-1]
+        if ours and self.pipeline:  # or it waits, and never will be
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else cast(RequestResponseCycle, self._answered)
+            ours = False
+        cycle = self._answering()
+        if cycle is not None:
             if not ours:  # the requests before it are answered, it is not
                 cycle.keep_alive = False
                 self._set_timer(None)
                 return
-            if cycle.response_started or len(self._cycles) > 1:  # there is no telling any more
+            if cycle.response_started:  # there is no telling any more
                 self.transport.close()
                 return
             cycle.disconnected = True  # whatever the application still says
@@ -261,11 +284,16 @@ class HttpConnection(HttpToolsProtocol):
         body = b"" if self.parser.get_method() == b"HEAD" else body
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
         if self.transport.can_write_eof():
-            self._set_timer(LINGER)
             with suppress(OSError):  # it is gone
                 self.transport.write_eof()
+            self._set_timer(LINGER)
         else:
             self.transport.close()
+
+    def _answering(self) -> RequestResponseCycle | None:
+        """The newest request that is not answered yet."""
+        cycle = cast(RequestResponseCycle | None, self.cycle)
+        return None if cycle is None or cycle.response_complete else cycle
 
     # --- upgrades ----------------------------------------------------------------------------------------------------
 
@@ -275,7 +303,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         if self.parser.get_method() == b"CONNECT":
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
-        elif self._is_handshake() and not self._cycles:
+        elif self._is_handshake() and self._answering() is None:
             self.handle_websocket_upgrade(rest)
         else:  # as if it had not been offered
             headers = [field for field in self.headers if field[0] != b"upgrade"]
@@ -291,7 +319,7 @@ class HttpConnection(HttpToolsProtocol):
             b"websocket" in [protocol.strip() for protocol in offered]
             and self.parser.get_method() == b"GET"
             and self.parser.get_http_version() == "1.1"
-            and _length(self.headers) == 0
+            and all(value == b"0" for name, value in self.headers if name == b"content-length")
             and all(name != b"transfer-encoding" for name, _ in self.headers)
         )
 
@@ -299,7 +327,7 @@ class HttpConnection(HttpToolsProtocol):
         """Hand the transport over, with the request's head and the bytes that came after it."""
         head = self._request_head(self.headers)
         self._release()
-        self.connections.discard(self)
+        self._acceptor.leave(self)
         self.flow.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it holds us
         self._socket.begin(self.transport, self._admission, head, rest, paused=self.flow.write_paused)
