@@ -179,6 +179,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("ASKBOT_HOSTS", "https://a.example", "without a scheme"),
         ("ASKBOT_HOSTS", "a.example, *", "without a scheme"),
         ("ASKBOT_HOSTS", "a.example:port", "without a scheme"),
+        ("ASKBOT_HOSTS", "a.example:99999", "from 1 to 65535"),
+        ("ASKBOT_HOSTS", "a.example:0", "from 1 to 65535"),
         ("ASKBOT_LOG_LEVEL", "loud", "it should be 'debug'"),
         ("OPENAI_BASE_URL", "localhost:11434", "it should be a URL"),
     ],

@@ -133,8 +133,11 @@ def origin(value: str) -> str:
 def called(value: str) -> str:
     """A host that we are called by, as in `Host`. Raises ValueError."""
     value = value.lower()
-    if not re.fullmatch(r"([a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?", value):
+    host = re.fullmatch(r"([a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\])\.?(?::([0-9]{1,5}))?", value)
+    if host is None:
         raise ValueError("a host is like chat.example.com or chat.example.com:8443, without a scheme and a path")
+    if host[2] and not 1 <= int(host[2]) <= 65535:
+        raise ValueError("a host's port is from 1 to 65535")
     return value
 
 
