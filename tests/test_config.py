@@ -176,6 +176,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("ASKBOT_TRANSPORT", "pigeon", "it should be 'auto', 'direct' or 'openai'"),
         ("ASKBOT_ABANDON_AFTER", "soon", "it should be a duration"),
         ("ASKBOT_ORIGINS", "https://a.example/path", "without a path"),
+        ("ASKBOT_ORIGINS", "https://*.example", "without a path"),
         ("ASKBOT_HOSTS", "https://a.example", "without a scheme"),
         ("ASKBOT_HOSTS", "a.example, *", "without a scheme"),
         ("ASKBOT_HOSTS", "a.example:port", "without a scheme"),

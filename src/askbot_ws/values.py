@@ -125,7 +125,7 @@ def persona(value: str, info: ValidationInfo) -> str:
 
 def origin(value: str) -> str:
     """A web origin, or any. Raises ValueError."""
-    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", value):
+    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s*]+", value):
         raise ValueError("an origin is like https://example.com or http://localhost:3000, without a path; * is any")
     return value
 

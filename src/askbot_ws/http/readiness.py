@@ -39,11 +39,8 @@ class Readiness:
 
     async def _find(self) -> str | None:
         try:
-            for name, part in self._parts.items():
-                fault = await _fault_of(part)
-                if fault is not None:
-                    return f"{name}: {fault}"
-            return None
+            faults = await asyncio.gather(*map(_fault_of, self._parts.values()))
+            return next((f"{name}: {fault}" for name, fault in zip(self._parts, faults, strict=True) if fault), None)
         finally:
             self._until = asyncio.get_running_loop().time() + KEPT
 

@@ -157,6 +157,8 @@ class Turns:
 
     async def ended(self, limit: float) -> None:
         """Wait until no turn runs, for at most `limit` seconds."""
+        if not self._tasks:
+            return
         try:
             await asyncio.wait_for(self._none_running.wait(), limit)
         except TimeoutError:
