@@ -6,7 +6,6 @@ All that HTTP asks of the hub is asked here.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -19,8 +18,6 @@ from ..core.turn import turn_at
 from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
 from ..events import Done, Event, Token
 from ..hub import Hub, Topic
-
-SESSION = re.compile("[A-Za-z0-9_-]{1,64}")
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +50,7 @@ class Completions:
 
         Without `keep` the session is deleted then. Raises `AskbotError` where the question is not taken.
         """
-        topic = self._hub.create(ANONYMOUS) if session is None else await self._open(session)
+        topic = self._hub.create(ANONYMOUS) if session is None else await self._hub.open(ANONYMOUS, session)
         completion = Completion(self._hub, topic)
         self._hub.attach(topic, completion)
         try:
@@ -61,11 +58,6 @@ class Completions:
             yield completion
         finally:
             await completion.close(forget=not keep)
-
-    async def _open(self, session: str) -> Topic:
-        if not SESSION.fullmatch(session):
-            raise SessionNotFound
-        return await self._hub.open(ANONYMOUS, session)
 
 
 class Completion:

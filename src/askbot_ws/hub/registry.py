@@ -8,17 +8,20 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from pydantic import TypeAdapter, ValidationError
+
 from ..core.context import Context
 from ..core.principal import Principal
 from ..core.session import Session
 from ..errors import SessionNotFound
-from ..events import Done
+from ..events import Done, SessionId
 from ..store import Store
 from .owner import Owner
 from .policy import Policy
 from .topic import Topic
 
 T = TypeVar("T")
+_session_id: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
 class SessionRegistry:
@@ -54,6 +57,10 @@ class SessionRegistry:
         """
         topic = self.topics.get(session)
         if topic is None:
+            try:
+                _session_id.validate_python(session)
+            except ValidationError:
+                raise SessionNotFound from None
             topic = await self._locked(session, self._load_topic)
         if not principal.may_use(session_of=topic.user):
             raise SessionNotFound

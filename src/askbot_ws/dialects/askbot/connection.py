@@ -10,7 +10,6 @@ from typing import TypeAlias, assert_never
 from urllib.parse import parse_qs
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
 from ... import __version__
 from ...core import commands
@@ -18,7 +17,7 @@ from ...core.cursor import REPLAYED, resumes
 from ...core.log import size
 from ...core.principal import Principal
 from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
-from ...events import MAX_SEQ, Options, SessionId, TurnRecord
+from ...events import MAX_SEQ, Options, TurnRecord
 from ...hub import Hub, Topic
 from ..flow import Connection, FlowLimits, SessionReader, Socket
 from .frames import (
@@ -52,7 +51,6 @@ RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
 
 log = structlog.get_logger(__name__)
 SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget
-_session: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class AskbotConnection(Connection):
             elif place is not None and not self.may_resume(session, place):
                 await self.socket.close(4429, "too many resumes from one place")
             else:
-                await self._attach(await self._open(session), place, history, resumed=True)
+                await self._attach(await self.hub.open(self.principal, session), place, history, resumed=True)
         except FrameError as error:
             self._refuse(error, None)
             await self.socket.close(1008, error.message[:100])
@@ -95,13 +93,6 @@ class AskbotConnection(Connection):
         except AskbotError as error:
             self._refuse(error, None)
             await self.socket.close(1013, error.message[:100])
-
-    async def _open(self, session: str) -> Topic:
-        try:
-            _session.validate_python(session)
-        except ValidationError:
-            raise SessionNotFound from None
-        return await self.hub.open(self.principal, session)
 
     async def _attach(
         self, topic: Topic, after: int | None, history: str | None, *, resumed: bool, id: str | None = None
@@ -271,11 +262,11 @@ class AskbotConnection(Connection):
         if frame.session is None:
             topic = self.hub.create(self.principal)
         else:
-            topic = await self._open(frame.session)
+            topic = await self.hub.open(self.principal, frame.session)
         await self._attach(topic, frame.after, frame.log, resumed=frame.session is not None, id=frame.id)
 
     async def _forget(self, frame: Forget) -> None:
-        await self._open(frame.session)
+        await self.hub.open(self.principal, frame.session)
         reader = self.readers.get(frame.session)
         if reader is not None:
             reader.muted = True
