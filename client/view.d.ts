@@ -48,7 +48,10 @@ export interface View {
 /** Nothing was read yet. */
 export const empty: View;
 
-/** A text's length in code points, as `seq` counts. */
+/** A text's length in code points, the unit of `seq`. */
+export function countCodePoints(text: string): number;
+
+/** @deprecated The former name of `countCodePoints`. */
 export function points(text: string): number;
 
 /** The view after one more frame. Frames that are old, or about another session, change nothing; an event of an unknown type shows nothing. */

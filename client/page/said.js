@@ -1,5 +1,5 @@
 /** What is said about a turn, in words. Pure: `say` has them, `language` writes the numbers. */
-import { points } from "../view.js";
+import { countCodePoints } from "../view.js";
 
 const seconds = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 2 : 1)} s`;
 
@@ -24,6 +24,6 @@ export function metaOf(turn, say, language) {
 function speedOf({ timing, usage, answer }, say, number) {
   const writing = (timing.total - timing.first_token) / 1000;
   if (timing.first_token == null || writing <= 0) return "";
-  const [count, unit] = usage ? [usage.output_tokens, "tokens"] : [points(answer), "characters"];
+  const [count, unit] = usage ? [usage.output_tokens, "tokens"] : [countCodePoints(answer), "characters"];
   return count ? say(`${unit}_per_second`, { count: number(count / writing) }) : "";
 }

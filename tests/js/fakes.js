@@ -1,6 +1,6 @@
 /** Stand-ins for what a browser gives: sockets, timers, storage, and a document just large enough for markdown.js. */
 import { connect } from "../../client/askbot.js";
-import { points } from "../../client/view.js";
+import { countCodePoints } from "../../client/view.js";
 
 /** Let promises settle; SHA-256 runs on another thread and takes its time. */
 export const settled = async () => {
@@ -88,7 +88,7 @@ export class Log {
   }
 
   add(event) {
-    this.seq += event.type === "token" ? points(event.text) : 1;
+    this.seq += event.type === "token" ? countCodePoints(event.text) : 1;
     this.events.push({ session: this.session, seq: this.seq, ...event });
     return this.events.at(-1);
   }
@@ -107,7 +107,7 @@ export class Log {
 
   async done(turn, more = {}) {
     const answer = this.answer(turn);
-    const check = { chars: points(answer), sha256: await sha256(answer) };
+    const check = { chars: countCodePoints(answer), sha256: await sha256(answer) };
     return this.add({ type: "done", turn, reason: "stop", model: "m", usage: null, timing: { queued: 0, first_token: 1, total: 2 }, check, ...more });
   }
 
@@ -119,7 +119,7 @@ export class Log {
   resume(after) {
     const rest = this.events.filter(({ seq }) => seq > after);
     return rest.map((event) =>
-      event.type === "token" ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + points(event.text))).join("") } : event);
+      event.type === "token" ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + countCodePoints(event.text))).join("") } : event);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { empty, points, shown, view } from "../../client/view.js";
+import { empty, countCodePoints, shown, view } from "../../client/view.js";
 import { Log, seeded } from "./fakes.js";
 
 const fold = (frames, state = empty) => frames.reduce(view, state);
@@ -14,10 +14,10 @@ async function conversation() {
   return log;
 }
 
-test("seq counts code points", () => {
-  assert.equal(points(""), 0);
-  assert.equal(points("a🙂한"), 3);
-  assert.equal(points("👩‍👩‍👧"), 5);
+test("seq counts code countCodePoints", () => {
+  assert.equal(countCodePoints(""), 0);
+  assert.equal(countCodePoints("a🙂한"), 3);
+  assert.equal(countCodePoints("👩‍👩‍👧"), 5);
 });
 
 test("a turn goes from waiting over answering to ended", async () => {
@@ -38,7 +38,7 @@ test("a reader that comes back at any code point misses nothing and gets nothing
   const whole = fold([log.ready(), ...log.events]);
   for (let after = 0; after <= log.seq; after += 1) {
     const cut = log.events.flatMap((event) => {
-      const start = event.seq - (event.type === "token" ? points(event.text) : 1);
+      const start = event.seq - (event.type === "token" ? countCodePoints(event.text) : 1);
       if (event.seq <= after) return [event];
       if (event.type !== "token" || start >= after) return [];
       return [{ ...event, seq: after, text: [...event.text].slice(0, after - start).join("") }];
@@ -195,7 +195,7 @@ test("a turn has the options of its question", () => {
 });
 
 const told = (turn, from, answer, more = {}) =>
-  ({ turn, id: null, text: `${turn}?`, replaces: null, created: "", answer, reason: "stop", model: "m", usage: null, timing: null, check: null, error: null, from, seq: from + 2 + points(answer), ...more });
+  ({ turn, id: null, text: `${turn}?`, replaces: null, created: "", answer, reason: "stop", model: "m", usage: null, timing: null, check: null, error: null, from, seq: from + 2 + countCodePoints(answer), ...more });
 const history = (turns, more = false) => ({ type: "history", session: "s1", turns, more });
 
 test("older turns come before ours", () => {

@@ -70,7 +70,7 @@ async def test_every_export_can_be_imported_where_there_is_no_page(tmp_path: Pat
 
     assert dict(line.split(" ") for line in out.splitlines()) == {
         ".": "connect,delay",
-        "./view": "empty,points,shown,view",
+        "./view": "countCodePoints,empty,points,shown,view",
         "./rows": "rows,running",
         "./element": "AskBot",
         "./react": "useAskbot",
