@@ -1,5 +1,5 @@
 /** One turn, drawn: an article with its question, its answer, and what can be done about them. */
-import { write } from "../highlight.js";
+import { writeHighlighted } from "../highlight.js";
 import { update } from "../markdown.js";
 import { button, copy, node, set } from "./dom.js";
 import { grow, sends } from "./field.js";
@@ -34,7 +34,7 @@ export function draw(element, turn) {
 
 function writeCode(code, text, name) {
   if (!code.firstChild) code.parentNode.previousSibling.append(button("copy-code", say("copy"), say("copy_code")));
-  write(code, text, name);
+  writeHighlighted(code, text, name);
 }
 
 /** Do what a button in an article is for. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { empty, countCodePoints, shown, view } from "../../client/view.js";
+import { countCodePoints, empty, shown, view } from "../../client/view.js";
 import { Log, seeded } from "./fakes.js";
 
 const fold = (frames, state = empty) => frames.reduce(view, state);
@@ -14,7 +14,7 @@ async function conversation() {
   return log;
 }
 
-test("seq counts code countCodePoints", () => {
+test("seq counts code points", () => {
   assert.equal(countCodePoints(""), 0);
   assert.equal(countCodePoints("a🙂한"), 3);
   assert.equal(countCodePoints("👩‍👩‍👧"), 5);
