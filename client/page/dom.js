@@ -1,5 +1,5 @@
 /** Small things for the document. */
-import { say } from "./words.js";
+import { say } from "./strings.js";
 
 const DONE = 1500; // milliseconds for which a button says that it has copied
 

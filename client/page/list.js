@@ -4,8 +4,8 @@
  */
 import { addressOf } from "./address.js";
 import { $, announce, button, node, order, set } from "./dom.js";
-import { sends } from "./field.js";
-import { say } from "./words.js";
+import { sends } from "./text-field.js";
+import { say } from "./strings.js";
 
 const wide = matchMedia("(min-width: 70rem)");
 const items = new Map(); // by session

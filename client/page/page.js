@@ -1,5 +1,5 @@
 /**
- * The page: a conversation (askbot.js), the list of those that there were (shelf.js), and what is drawn of both.
+ * The page: a conversation (askbot.js), the list of those that there were (conversation-store.js), and what is drawn of both.
  *
  * For tests and style sheets, these stay:
  *   #ask (form) #question #send #stop #new #earlier #latest #model #notice #announce #empty
@@ -18,15 +18,15 @@ import { shown } from "../view.js";
 import * as address from "./address.js";
 import { confirmed } from "./confirm.js";
 import { $, announce, download, set } from "./dom.js";
-import { allOf, forget } from "./errand.js";
-import { grow, sends } from "./field.js";
+import { allOf, forget } from "./background-connection.js";
+import { grow, sends } from "./text-field.js";
 import { focusBeside, list } from "./list.js";
-import { badgeOf } from "./said.js";
-import { fileName, jsonOf, markdownOf } from "./saved.js";
-import { Shelf, titleOf } from "./shelf.js";
+import { badgeOf } from "./turn-text.js";
+import { fileName, jsonOf, markdownOf } from "./export.js";
+import { Shelf, titleOf } from "./conversation-store.js";
 import { act } from "./turn.js";
 import { above, drawTurns, follow } from "./turns.js";
-import { say, sayError, sayReason } from "./words.js";
+import { say, sayError, sayReason } from "./strings.js";
 
 const server = { url: new URL("v1/chat", document.baseURI), token: address.token() };
 const shelf = new Shelf(() => localStorage);

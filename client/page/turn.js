@@ -2,9 +2,9 @@
 import { writeHighlighted } from "../highlight.js";
 import { update } from "../markdown.js";
 import { button, copy, node, set } from "./dom.js";
-import { grow, sends } from "./field.js";
-import { badgeOf, metaOf } from "./said.js";
-import { language, say, sayError, sayReason } from "./words.js";
+import { grow, sends } from "./text-field.js";
+import { badgeOf, metaOf } from "./turn-text.js";
+import { language, say, sayError, sayReason } from "./strings.js";
 
 export function article() {
   const parts = {

@@ -18,7 +18,7 @@ from askbot_ws.testing import serving
 from .exchange import request
 
 CLIENT = Path(__file__).parents[2] / "client"
-WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "words.json").read_text(encoding="utf-8"))
+WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "strings.json").read_text(encoding="utf-8"))
 
 
 def test_every_language_has_all_words() -> None:
@@ -98,7 +98,7 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     """Whoever translates may write what they like."""
     hostile = '</script><img src=x onerror="y"> & {{title}}'
     (tmp_path / "page").mkdir()
-    (tmp_path / "page" / "words.json").write_text(json.dumps({"en": {"title": hostile}}))
+    (tmp_path / "page" / "strings.json").write_text(json.dumps({"en": {"title": hostile}}))
     (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{words}}</script>')
     page = pages_of(tmp_path)["en"].decode()
 

@@ -1,6 +1,6 @@
 """Pages: the files that are served as they are, and the page in each of its languages.
 
-`index.html` names its words, `page/words.json` has them.
+`index.html` names its words, `page/strings.json` has them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _page_route(client: Traversable) -> Route:
 def pages_of(folder: Traversable) -> dict[str, bytes]:
     """By language, the one for everybody else first. The words are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
-    words = WORDS.validate_json((folder / "page" / "words.json").read_bytes())
+    words = WORDS.validate_json((folder / "page" / "strings.json").read_bytes())
     return {language: _rendered(template, language, known) for language, known in words.items()}
 
 

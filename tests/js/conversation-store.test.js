@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fileName, jsonOf, markdownOf } from "../../client/page/saved.js";
-import { Shelf, titleOf } from "../../client/page/shelf.js";
+import { fileName, jsonOf, markdownOf } from "../../client/page/export.js";
+import { Shelf, titleOf } from "../../client/page/conversation-store.js";
 import { Storage } from "./fakes.js";
 
 class Full extends Storage {

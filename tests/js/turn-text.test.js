@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { badgeOf, metaOf } from "../../client/page/said.js";
+import { badgeOf, metaOf } from "../../client/page/turn-text.js";
 
-const words = JSON.parse(readFileSync(new URL("../../client/page/words.json", import.meta.url), "utf8"));
+const words = JSON.parse(readFileSync(new URL("../../client/page/strings.json", import.meta.url), "utf8"));
 const speaker = (language) => (name, values = {}) => words[language][name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
 const sayError = ({ code, message }) => words.en[`error_${code}`] ?? message;
 

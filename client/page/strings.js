@@ -1,4 +1,4 @@
-/** What the page says, in its reader's language: the server has put it into the page (words.json, by Accept-Language). */
+/** What the page says, in its reader's language: the server has put it into the page (strings.json, by Accept-Language). */
 const words = JSON.parse(document.getElementById("words").textContent);
 
 export const language = document.documentElement.lang;
