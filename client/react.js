@@ -45,7 +45,7 @@ function snapshotOf(chat, error) {
  * React's strict mode unsubscribes and subscribes again at once, so the connection is closed in a microtask only, and
  * stays one. Nothing is connected before the first subscription, so that a server may render a component.
  */
-class ConversationStore {
+class ChatStore {
   onFrame;
   session; // as the component names it
 
@@ -142,8 +142,8 @@ class ConversationStore {
  * @returns {import("./react.js").Askbot} its functions stay the same ones
  */
 export function useAskbot(options = {}) {
-  const [current, setCurrent] = useState(() => new ConversationStore(options));
-  const store = current.matches(options) ? current : new ConversationStore(options);
+  const [current, setCurrent] = useState(() => new ChatStore(options));
+  const store = current.matches(options) ? current : new ChatStore(options);
   if (store !== current) setCurrent(store);
   const snapshot = useSyncExternalStore(store.subscribe, store.getSnapshot, getServerSnapshot);
   useEffect(() => {

@@ -1,37 +1,56 @@
-/** An errand: a connection of its own, for one thing to do in a conversation that need not be the one on the page. */
+/** A background connection: one of its own, for one thing to do in a conversation that need not be on the page. */
 import { connect } from "../askbot.js";
 
-const PATIENCE = 20_000; // milliseconds
-const NOWHERE = { getItem: () => null, setItem() {}, removeItem() {} };
+const TIMEOUT_MS = 20_000;
+const NO_STORAGE = { getItem: () => null, setItem() {}, removeItem() {} };
 
-/** Rejects where the conversation is gone (`session_not_found`), and where there is no server for too long (`late`). */
-async function errand(options, run) {
-  const bot = connect({ ...options, storage: NOWHERE });
+/**
+ * Connects, runs an action and closes the connection. Rejects with what the server refuses (`session_not_found` where
+ * the conversation is gone), and with the code `timeout` where it takes too long.
+ */
+async function runConnected(options, action) {
+  const chat = connect({ ...options, storage: NO_STORAGE });
   let timer;
   try {
     return await new Promise((resolve, reject) => {
-      bot.addEventListener("error", ({ detail }) => reject(detail));
-      timer = setTimeout(() => reject(Object.assign(new Error("late"), { code: "late" })), PATIENCE);
-      run(bot).then(resolve, reject);
+      chat.addEventListener("error", ({ detail }) => reject(detail));
+      timer = setTimeout(() => reject(Object.assign(new Error("timeout"), { code: "timeout" })), TIMEOUT_MS);
+      action(chat).then(resolve, reject);
     });
   } finally {
     clearTimeout(timer);
-    bot.close();
+    chat.close();
   }
 }
 
-/** All turns of a conversation, the replaced ones too, oldest first. */
-export const allOf = (options) =>
-  errand(options, async (bot) => {
-    while (bot.view.seq === null || bot.view.seq < bot.view.head) await changed(bot);
-    while (bot.view.earlier) await bot.history();
-    return bot.view.turns;
+function nextChange(chat) {
+  return new Promise((resolve) => chat.addEventListener("change", resolve, { once: true }));
+}
+
+/**
+ * Fetches all turns of a conversation, those too that were replaced, oldest first.
+ *
+ * @param {import("../askbot.js").ConnectOptions} options `url`, `token` and `session`
+ * @returns {Promise<readonly import("../view.js").Turn[]>}
+ */
+export function fetchAllTurns(options) {
+  return runConnected(options, async (chat) => {
+    while (chat.view.seq === null || chat.view.seq < chat.view.head) await nextChange(chat);
+    while (chat.view.earlier) await chat.history();
+    return chat.view.turns;
   });
+}
 
-const changed = (bot) => new Promise((resolve) => bot.addEventListener("change", resolve, { once: true }));
-
-/** Delete a conversation; one that is gone already is as good. */
-export const forget = (options) =>
-  errand(options, (bot) => bot.forget()).catch((error) => {
+/**
+ * Deletes a conversation on the server. One that is gone already is no error.
+ *
+ * @param {import("../askbot.js").ConnectOptions} options `url`, `token` and `session`
+ * @returns {Promise<void>}
+ */
+export async function deleteConversation(options) {
+  try {
+    await runConnected(options, (chat) => chat.forget());
+  } catch (error) {
     if (error.code !== "session_not_found") throw error;
-  });
+  }
+}

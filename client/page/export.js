@@ -1,21 +1,53 @@
-/** A conversation as a file, for keeping or for another program. Pure. */
+/** Export: a conversation as a file, to keep or for another program. Pure. */
 import { shown } from "../view.js";
 
-const quoted = (text) => text.split("\n").map((line) => `> ${line}`.trimEnd()).join("\n");
+const MAX_NAME_CHARACTERS = 60; // of a file's name, without its extension
 
-/** As one reads it: what was replaced is left out. `badge` says what an answer lacks. */
-export function markdownOf(title, turns, badge) {
-  const parts = shown(turns).map((turn) => {
-    const [lacks, model] = [badge(turn), turn.model];
-    const about = [lacks, model, turn.created?.slice(0, 16).replace("T", " ")].filter(Boolean).join(" · ");
-    return [quoted(turn.question), turn.answer.trim(), `*${about}*`].filter(Boolean).join("\n\n");
-  });
-  return `${[`# ${title}`, ...parts].join("\n\n---\n\n").replace("\n\n---", "")}\n`;
+function quote(text) {
+  const lines = text.split("\n").map((line) => `> ${line}`.trimEnd());
+  return lines.join("\n");
 }
 
-/** All that is known of it, in the order of the log. */
-export const jsonOf = (session, title, turns) => `${JSON.stringify({ session, title, turns }, null, 2)}\n`;
+/**
+ * Returns a conversation as Markdown, as it is shown: without what was replaced.
+ *
+ * @param {string} title
+ * @param {import("../view.js").Turn[]} turns
+ * @param {(turn: import("../view.js").Turn) => string} badgeOf returns why an answer is not whole; empty where it is
+ * @returns {string}
+ */
+export function markdownOf(title, turns, badgeOf) {
+  const parts = shown(turns).map((turn) => {
+    const time = turn.created?.slice(0, 16).replace("T", " ");
+    const about = [badgeOf(turn), turn.model, time].filter(Boolean).join(" · ");
+    return [quote(turn.question), turn.answer.trim(), `*${about}*`].filter(Boolean).join("\n\n");
+  });
+  const heading = `# ${title}`;
+  if (!parts.length) return `${heading}\n`;
+  return `${heading}\n\n${parts.join("\n\n---\n\n")}\n`;
+}
 
-/** A file's name that every system takes. */
-export const fileName = (title, kind) =>
-  `${title.replace(/[\\/:*?"<>|\p{Cc}]+/gu, " ").replace(/\s+/g, " ").trim().slice(0, 60).replace(/^\.+|[. ]+$/g, "") || "askbot"}.${kind}`;
+/**
+ * Returns a conversation as JSON: all turns, in the order of the log.
+ *
+ * @param {string} session
+ * @param {string} title
+ * @param {import("../view.js").Turn[]} turns
+ * @returns {string}
+ */
+export function jsonOf(session, title, turns) {
+  return `${JSON.stringify({ session, title, turns }, null, 2)}\n`;
+}
+
+/**
+ * Returns a name for the file that every system takes.
+ *
+ * @param {string} title
+ * @param {string} extension without the dot
+ * @returns {string}
+ */
+export function fileName(title, extension) {
+  const allowed = title.replace(/[\\/:*?"<>|\p{Cc}]+/gu, " ").replace(/\s+/g, " ").trim();
+  const name = allowed.slice(0, MAX_NAME_CHARACTERS).replace(/^\.+|[. ]+$/g, "");
+  return `${name || "askbot"}.${extension}`;
+}

@@ -1,13 +1,26 @@
-/** What the page says, in its reader's language: the server has put it into the page (strings.json, by Accept-Language). */
-const words = JSON.parse(document.getElementById("words").textContent);
+/** Strings: the page's texts in its reader's language. The server has put them into the page, from strings.json. */
+const strings = JSON.parse(document.getElementById("strings").textContent);
 
+/** The language of the page, as a BCP 47 tag. */
 export const language = document.documentElement.lang;
 
-/** The sentence of this name, with what varies in it. */
-export const say = (name, values = {}) => words[name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
+/**
+ * Returns a text.
+ *
+ * @param {string} name as in strings.json
+ * @param {Record<string, string | number>} [values] for the `{placeholders}` in it
+ * @returns {string}
+ */
+export function translate(name, values = {}) {
+  return strings[name].replace(/\{(\w+)\}/g, (_, placeholder) => values[placeholder]);
+}
 
-/** How a turn ended; where we have no words for it, the server's. */
-export const sayReason = (reason) => words[`reason_${reason}`] ?? reason;
+/** Returns the text for the reason of a turn's end; one that this page doesn't know stays as the server has it. */
+export function translateReason(reason) {
+  return strings[`reason_${reason}`] ?? reason;
+}
 
-/** Of an error by its code; where we have no words for it, the server's. */
-export const sayError = ({ code, message }) => words[`error_${code}`] ?? message;
+/** Returns the text for an error, by its code; of a code that this page doesn't know, the server's message. */
+export function translateError({ code, message }) {
+  return strings[`error_${code}`] ?? message;
+}

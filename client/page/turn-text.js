@@ -1,29 +1,53 @@
-/** What is said about a turn, in words. Pure: `say` has them, `language` writes the numbers. */
+/** Turn text: what is said about a turn besides its question and answer. Pure: the texts are given (strings.js). */
 import { countCodePoints } from "../view.js";
 
-const seconds = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 2 : 1)} s`;
+const TWO_DECIMALS_BELOW_MS = 9950;
 
-/** Of what an answer lacks. */
-export function badgeOf({ reason, error, waits }, say, sayError, sayReason) {
-  if (waits) return say("later");
-  if (reason === "error" && error) return sayError(error);
-  return reason && reason !== "stop" ? sayReason(reason) : "";
+function formatSeconds(milliseconds) {
+  return `${(milliseconds / 1000).toFixed(milliseconds < TWO_DECIMALS_BELOW_MS ? 2 : 1)} s`;
 }
 
-/** Of what an answer took. */
-export function metaOf(turn, say, language) {
+function formatNumber(value, language) {
+  const rounded = value < 10 ? Math.round(value * 10) / 10 : Math.round(value);
+  return rounded.toLocaleString(language);
+}
+
+/**
+ * Returns why a turn has no whole answer; empty where it has, or where it has not ended.
+ *
+ * @param {{ reason: string | null, error?: object | null, isOffline?: boolean }} turn `isOffline`: it waits to be sent
+ * @param {typeof import("./strings.js")} strings
+ * @returns {string}
+ */
+export function badgeOf({ reason, error, isOffline }, { translate, translateError, translateReason }) {
+  if (isOffline) return translate("later");
+  if (reason === "error" && error) return translateError(error);
+  return reason && reason !== "stop" ? translateReason(reason) : "";
+}
+
+/**
+ * Returns what an answer took: the time to its first token, its speed, its tokens and its model, as far as they are known.
+ *
+ * @param {import("../view.js").Turn} turn
+ * @param {typeof import("./strings.js")} strings
+ * @returns {string[]}
+ */
+export function metaOf(turn, { translate, language }) {
   const { timing, model, usage } = turn;
   if (!timing) return [];
-  const number = (value) => (value < 10 ? Math.round(value * 10) / 10 : Math.round(value)).toLocaleString(language);
-  const first = timing.first_token == null ? "" : say("first_token", { time: seconds(timing.first_token) });
-  const tokens = usage ? say("tokens", { count: number(usage.output_tokens) }) : "";
-  return [first, speedOf(turn, say, number), tokens, model].filter(Boolean);
+  const hasFirstToken = timing.first_token != null;
+  return [
+    hasFirstToken && translate("first_token", { time: formatSeconds(timing.first_token) }),
+    hasFirstToken && speedOf(turn, translate, language),
+    usage && translate("tokens", { count: formatNumber(usage.output_tokens, language) }),
+    model,
+  ].filter(Boolean);
 }
 
-/** Without the provider's count of tokens there are only characters to go by, and it says so. */
-function speedOf({ timing, usage, answer }, say, number) {
-  const writing = (timing.total - timing.first_token) / 1000;
-  if (timing.first_token == null || writing <= 0) return "";
+/** Returns the speed in tokens a second, as the provider counts them; where it does not, in characters a second. */
+function speedOf({ timing, usage, answer }, translate, language) {
+  const seconds = (timing.total - timing.first_token) / 1000;
   const [count, unit] = usage ? [usage.output_tokens, "tokens"] : [countCodePoints(answer), "characters"];
-  return count ? say(`${unit}_per_second`, { count: number(count / writing) }) : "";
+  if (seconds <= 0 || !count) return "";
+  return translate(`${unit}_per_second`, { count: formatNumber(count / seconds, language) });
 }

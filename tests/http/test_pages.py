@@ -37,11 +37,11 @@ def test_words_that_are_said_are_there_and_all_are_said() -> None:
     source = "".join(
         path.read_text(encoding="utf-8") for path in [CLIENT / "index.html", *(CLIENT / "page").glob("*.js")]
     )
-    said = set(re.findall(r"\{\{(\w+)\}\}", source)) - {"lang", "words"}
+    said = set(re.findall(r"\{\{(\w+)\}\}", source)) - {"lang", "strings"}
     named = set(re.findall(r'"(\w+)"', source))
     made = tuple(re.findall(r"`(\w+_)\$\{", source))
     assert said <= set(WORDS["en"])
-    assert set(re.findall(r'\bsay\("(\w+)"', source)) <= set(WORDS["en"])
+    assert set(re.findall(r'\btranslate\("(\w+)"', source)) <= set(WORDS["en"])
     assert made
     assert [
         name
@@ -99,7 +99,7 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     hostile = '</script><img src=x onerror="y"> & {{title}}'
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "strings.json").write_text(json.dumps({"en": {"title": hostile}}))
-    (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{words}}</script>')
+    (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{strings}}</script>')
     page = pages_of(tmp_path)["en"].decode()
 
     shown, script = page.split("<script>")
