@@ -2,8 +2,8 @@
 import { connect } from "../../client/askbot.js";
 import { countCodePoints } from "../../client/view.js";
 
-/** Let promises settle; SHA-256 runs on another thread and takes its time. */
-export const settled = async () => {
+/** Waits until promises are resolved, those too of SHA-256, which runs on another thread. */
+export const flushPromises = async () => {
   for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
 };
 
@@ -19,8 +19,8 @@ export class Timers {
 
   clearTimeout = (timer) => this.#due.delete(timer);
 
-  pass(time) {
-    const until = this.now + time;
+  advance(milliseconds) {
+    const until = this.now + milliseconds;
     for (;;) {
       const [next] = [...this.#due].filter(([, { at }]) => at <= until).sort(([, one], [, other]) => one.at - other.at);
       if (!next) break;
@@ -39,7 +39,7 @@ export class Storage {
   removeItem = (key) => this.kept.delete(key);
 }
 
-/** A client with a page, a clock and sockets that the test holds in its hand. */
+/** A client with a page, a clock and sockets that the test controls. */
 export function client(options = {}) {
   const sockets = [];
   class Socket {
@@ -56,10 +56,10 @@ export function client(options = {}) {
     close() {
       this.closed = true;
     }
-    says(...frames) {
+    deliver(...frames) {
       for (const frame of frames) this.onmessage({ data: JSON.stringify(frame) });
     }
-    ends(code = 1006) {
+    closeWith(code = 1006) {
       this.onclose({ code });
     }
     after() {
@@ -72,8 +72,8 @@ export function client(options = {}) {
   const timers = new Timers();
   const storage = new Storage();
   const page = Object.assign(new EventTarget(), { document: { hidden: false } });
-  const bot = connect({ url: "http://test/v1/chat", WebSocket: Socket, timers, storage, page, random: () => 1, ...options });
-  return { bot, sockets, timers, storage, page, get socket() { return sockets.at(-1); } };
+  const chat = connect({ url: "http://test/v1/chat", WebSocket: Socket, timers, storage, page, random: () => 1, ...options });
+  return { chat, sockets, timers, storage, page, get socket() { return sockets.at(-1); } };
 }
 
 export const sha256 = async (text) =>
