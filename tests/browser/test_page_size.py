@@ -30,7 +30,7 @@ def listen(tab: Tab) -> list[Response]:
 
 
 async def test_the_whole_page_is_less_than_64_kb(tabs: Tabs) -> None:
-    """All that is loaded up to the first answer, in English and in Korean. tests/js/size.test.js bounds the code alone."""
+    """All that is loaded up to the first answer, in English and Korean; tests/js/size.test.js bounds the code alone."""
     async with serving() as server:
         for locale in ("en-US", "ko-KR"):
             tab = await tabs.open(server.port, "/healthz", locale=locale)

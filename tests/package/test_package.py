@@ -26,7 +26,7 @@ def modules() -> set[str]:
 
 def imported(name: str) -> set[str]:
     """The files of ours that one imports."""
-    return set(re.findall(r'(?:from |import\()"\./([^"]+)"', (CLIENT / name).read_text()))
+    return set(re.findall(r'(?:from |await import\()"\./([^"]+)"', (CLIENT / name).read_text()))
 
 
 async def test_exactly_what_is_meant_would_be_published(tmp_path: Path) -> None:
