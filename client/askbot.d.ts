@@ -5,31 +5,32 @@ export type { Turn, View };
 
 export type State = "connecting" | "open" | "waiting" | "closed";
 
-/** How the model is to answer. */
+/** How a question is to be answered. */
 export type ModelOptions = Partial<Pick<Ask, "model" | "temperature" | "max_tokens">>;
 
-/** What can be said of a question besides its text. */
+/** The same, and what happens while another answer is written. */
 export type AskOptions = ModelOptions & Partial<Pick<Ask, "when_busy">>;
 
-/** What the server, or the client itself (`cancelled`, `closed`), refuses. */
+/** A refusal by the server, or by the client itself (`cancelled`, `closed`). */
 export interface AskbotError extends Error {
   readonly code: ErrorCode | "cancelled" | "closed" | (string & {});
+  /** Whether the same may succeed later. */
   readonly retryable?: boolean;
-  /** milliseconds */
+  /** Milliseconds to wait before that. */
   readonly retryAfter?: number | null;
 }
 
-/** A question under way: await it for the ended turn, or iterate over it for its text as it comes, or both. */
+/** A question that was asked: await it for the ended turn, iterate over it for the answer's text as it comes, or both. */
 export interface Asked extends Promise<Turn>, AsyncIterable<string> {
   readonly id: string;
 }
 
-/** A request under way. */
+/** A request that was made. */
 export interface Requested<Result> extends Promise<Result> {
   readonly id: string;
 }
 
-/** A question, retry or edit that has no answer yet, as it is sent. */
+/** The frame of a question or an edit that is not in the log yet. */
 export interface Pending {
   readonly type: "ask" | "edit";
   readonly id: string;
@@ -40,11 +41,11 @@ export interface Pending {
 export interface ChatEvents {
   /** The connection's state has changed. */
   state: CustomEvent<State>;
-  /** A frame came, and `view` knows of it. */
+  /** A frame was received, and is in `view`. */
   frame: CustomEvent<ServerFrame>;
   /** `view`, or what is pending, has changed. */
   change: CustomEvent<View>;
-  /** The server has refused something, or us. */
+  /** The server has refused a request, or the connection. */
   error: CustomEvent<AskbotError>;
 }
 
@@ -52,42 +53,43 @@ type Listener<Name extends keyof ChatEvents> =
   | ((this: Chat, event: ChatEvents[Name]) => unknown)
   | { handleEvent(event: ChatEvents[Name]): unknown };
 
-/** A conversation, over as many connections as it takes. */
+/** A conversation, over as many connections as it takes. Its methods are bound to it. */
 export interface Chat extends EventTarget {
-  /** What there is to see. */
+  /** The conversation as far as it was read. */
   readonly view: View;
-  /** Its name: with it, `connect` continues this conversation anywhere. */
+  /** Its id, with which `connect` continues this conversation anywhere; null before the server has given one. */
   readonly session: string | null | undefined;
   readonly state: State;
+  /** Ask a question, as soon as there is a connection. Rejects with an `AskbotError`, as all requests do. */
   ask(text: string, options?: AskOptions): Asked;
   /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
   retry(turn?: string, options?: ModelOptions): Asked;
   /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
   edit(turn: string, text: string, options?: ModelOptions): Asked;
-  /** Stop a turn, or by its id a question that is not in the log yet; without `turn`, what runs. */
+  /** Stop a turn, or a question that is not in the log yet, by its id; without `turn`, the turn that runs. */
   cancel(turn?: string): Promise<unknown> | undefined;
-  /** Fetch older turns into the view; without `before`, those before the oldest that it has. */
+  /** Fetch up to `limit` (20) older turns into the view, from before a position of the log: by default, of its oldest turn. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
-  /** Delete this conversation, everywhere, and begin another. */
+  /** Delete this conversation on the server, and begin another. */
   forget(): Requested<void>;
   /** Begin another conversation; this one is kept. */
   fresh(): void;
   /** The questions that are not in the log yet. */
   pending(): Pending[];
-  /** The end: what has no answer yet is rejected. */
+  /** Close the connection for good. Requests without an answer are rejected, with the code `closed`. */
   close(): void;
   addEventListener<Name extends keyof ChatEvents>(type: Name, listener: Listener<Name> | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<Name extends keyof ChatEvents>(type: Name, listener: Listener<Name> | null, options?: boolean | EventListenerOptions): void;
 }
 
-/** Where the session's name is kept, under the key `askbot.session`. What throws, or is missing, costs the memory only. */
+/** Where the session's id is kept, under the key `askbot.session`. A method that throws or is missing is ignored. */
 export interface SessionStorage {
   getItem?(key: string): string | null;
   setItem?(key: string, value: string): void;
   removeItem?(key: string): void;
 }
 
-/** The few things of a WebSocket that are used: the global one has them, and so does that of npm's `ws`. */
+/** What is used of a WebSocket: the global one has it, and so does that of npm's `ws`. */
 export interface Socket {
   onmessage: ((event: any) => any) | null;
   onclose: ((event: any) => any) | null;
@@ -99,20 +101,24 @@ export interface Socket {
 export interface ConnectOptions {
   /** `/v1/chat` of a server, relative to the page where there is one. */
   url?: string | URL;
-  /** Continue this session; else the one that `storage` knows, else a new one. */
+  /** The session to continue; by default the one that `storage` has, else a new one. */
   session?: string;
+  /** Sent to a server that requires one. */
   token?: string | null;
-  /** `localStorage` where left out; `{}` remembers nothing. */
+  /** By default `localStorage`; `{}` keeps nothing. */
   storage?: SessionStorage;
-  /** The global one where left out; Node before 22 has none. */
+  /** By default the global one, which Node has from version 22 on. */
   WebSocket?: new (url: string, protocols: string[]) => Socket;
+  /** By default `Math.random`: it spreads reconnects. */
   random?: () => number;
+  /** Has the events `online` and `visibilitychange`; by default the global object. */
   page?: object;
+  /** By default `page`. */
   timers?: { setTimeout: (action: () => void, wait: number) => any; clearTimeout: (timer: any) => void };
 }
 
-/** Connect, and come back whenever the connection is lost, until it is closed. */
+/** Connect, and reconnect whenever the connection is lost, until the conversation is closed. */
 export function connect(options?: ConnectOptions): Chat;
 
-/** How long to wait before another try, in milliseconds. */
+/** Returns how long to wait before the next attempt to connect, in milliseconds; `tries` is the number of attempts so far. */
 export function delay(tries: number, random?: () => number): number;

@@ -1,205 +1,279 @@
-/** A connection is a cursor over a session's log: this connects, resumes and asks; view.js says what there is to see. */
-import { empty, points, view } from "./view.js";
+/**
+ * The client: a conversation over as many connections as it takes.
+ *
+ * A session is an append-only log, and a connection is a cursor over it. This module resumes after the last `seq` that
+ * was read, and sends requests, again where a connection was lost before the server acknowledged them. view.js folds
+ * the frames into what there is to see, connection.js has the WebSocket, requests.js the requests that have no answer
+ * yet. The types of what is public are in askbot.d.ts.
+ */
+import { Connection, delay } from "./connection.js";
+import { PendingRequests, requestError, toHex } from "./requests.js";
+import { countCodePoints, empty, view } from "./view.js";
 
-const SILENCE = 45e3; // the server says `alive` after 20 s
-const WAKES = ["online", "visibilitychange"];
+export { delay };
 
-/** Full jitter, so that a restarted server is not met by every page in the same instant. */
-export const delay = (tries, random = Math.random) => random() * Math.min(30_000, 500 * 2 ** tries);
+const HISTORY_LIMIT = 20; // turns
+const STORAGE_KEY = "askbot.session";
 
-const failure = ({ code, message = code, retryable, retry_after: retryAfter }) =>
-  Object.assign(new Error(message), { code, retryable, retryAfter });
+// Close codes that are more than a lost connection: docs/protocol.md.
+const FRAME_TOO_BIG = 1009;
+const SESSION_NOT_FOUND = 4404;
+const REFUSALS = new Map([[4401, "unauthorized"], [4403, "forbidden"]]);
 
-const hex = (bytes) => Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, 0)).join("");
+/**
+ * Connects, and reconnects whenever the connection is lost, until the conversation is closed.
+ *
+ * @param {import("./askbot.js").ConnectOptions} [options]
+ * @returns {import("./askbot.js").Chat}
+ */
+export function connect(options) {
+  return new Chat(options);
+}
 
-/** Insecure origins have no SHA-256, and no randomUUID. */
-const proven = async ({ answer, check }, { subtle } = crypto) =>
-  points(answer) === check.chars &&
-  (!subtle || hex(await subtle.digest("SHA-256", new TextEncoder().encode(answer))) === check.sha256);
+/** Returns whether an ended turn's answer is the one that the server's `check` describes. */
+async function matchesCheck({ answer, check }) {
+  if (countCodePoints(answer) !== check.chars) return false;
+  const { subtle } = crypto;
+  if (!subtle) return true; // an insecure origin has no SHA-256
+  return toHex(await subtle.digest("SHA-256", new TextEncoder().encode(answer))) === check.sha256;
+}
 
-/** askbot.d.ts says all of it. */
-export function connect({ url = "/v1/chat", session, token, storage, random, page = globalThis, ...env } = {}) {
-  const { WebSocket = page.WebSocket, timers = page } = env;
-  const waits = new Map(); // by id: what has no answer yet
-  const unwanted = new Set();
-  let tries = 0;
-  let ready, socket, timer; // ready to take frames: not while it goes away
+/** The public methods are bound to their object, so that they can be passed on: `const { ask } = connect()`. */
+class Chat extends EventTarget {
+  view = empty;
+  state;
+  session;
 
-  const bot = Object.assign(new EventTarget(), {
-    view: empty,
-    session: session ?? stored("getItem"),
-    ask: (text, options) => request({ type: "ask", text, ...options }),
-    retry: (turn, options) => request({ type: "retry", turn, ...options }),
-    edit: (turn, text, options) => request({ type: "edit", turn, text, ...options }),
-    forget: () => request({ type: "forget", session: bot.session }),
-    history: (range) => request({ type: "history", before: bot.view.turns[0]?.from + 1, limit: 20, ...range }),
-    cancel: (turn = bot.view.turns.find(({ status }) => status !== "ended")?.turn) =>
-      waits.has(turn) ? withdraw(turn) : request({ type: "cancel", turn }),
-    pending: () => frames().filter(({ id, text }) => text && !find("id", id)),
-    fresh() {
-      refuse("closed");
-      renew();
-      open();
-    },
-    close(code) {
-      for (const name of WAKES) page.removeEventListener?.(name, wake);
-      leave();
-      timers.clearTimeout(timer);
-      refuse(code ?? "closed");
-      become("closed");
-      if (code) emit("error", failure({ code }));
-    },
-  });
+  #url;
+  #storage;
+  #connection;
+  #requests = new PendingRequests();
+  #cancelled = new Set(); // ids of questions that were cancelled before the server acknowledged them
 
-  const emit = (type, detail) => bot.dispatchEvent(new CustomEvent(type, { detail }));
-  const show = (state) => emit("change", (bot.view = state));
-  const become = (state) => emit("state", (bot.state = state));
-  const find = (key, value) => bot.view.turns.find((turn) => turn[key] === value);
-  const frames = () => [...waits.values()].map(({ frame }) => frame);
-  const send = (frame) => socket.send(JSON.stringify(frame));
-
-  function request(frame) {
-    const id = hex(crypto.getRandomValues(new Uint8Array(16)));
-    const settled = new Promise((resolve, reject) => waits.set(id, { frame: { id, ...frame }, resolve, reject }));
-    settled.catch(() => {}); // there is the error event
-    if (ready) send(waits.get(id).frame);
-    show(bot.view);
-    return Object.assign(settled, { id, [Symbol.asyncIterator]: () => pieces(id, settled) });
+  constructor({ url = "/v1/chat", session, token, storage, random, page = globalThis, ...environment } = {}) {
+    super();
+    const { WebSocket = page.WebSocket, timers = page } = environment;
+    this.#url = url;
+    this.#storage = storage;
+    this.session = session ?? this.#callStorage("getItem");
+    this.#connection = new Connection({ token, random, page, timers, WebSocket }, {
+      address: () => this.#address(),
+      receive: (frame) => this.#receive(frame),
+      lost: (code) => this.#onLost(code),
+      stateChanged: (state) => this.#setState(state),
+    });
+    this.#connection.open();
   }
 
-  /** Pulled: a slow reader gets longer pieces, no queue grows. */
-  async function* pieces(id, settled) {
-    for (let given = 0, waiting = true; waiting; ) {
-      waiting = waits.has(id);
-      const text = (waiting ? find("id", id) : await settled)?.answer.slice(given);
-      given += text?.length ?? 0;
-      if (text) yield text;
-      else if (waiting) await new Promise((resolve) => bot.addEventListener("change", resolve, { once: true }));
+  // --- what a program calls: askbot.d.ts -----------------------------------------------------------------------------
+
+  ask = (text, options) => this.#request({ type: "ask", text, ...options });
+
+  retry = (turn, options) => this.#request({ type: "retry", turn, ...options });
+
+  edit = (turn, text, options) => this.#request({ type: "edit", turn, text, ...options });
+
+  forget = () => this.#request({ type: "forget", session: this.session });
+
+  history = (range) => {
+    const [oldest] = this.view.turns;
+    const before = oldest ? oldest.from + 1 : null;
+    return this.#request({ type: "history", before, limit: HISTORY_LIMIT, ...range });
+  };
+
+  cancel = (turn = this.view.turns.find(({ status }) => status !== "ended")?.turn) => {
+    if (!this.#requests.has(turn)) return this.#request({ type: "cancel", turn });
+    this.#cancelPending(turn);
+  };
+
+  pending = () => this.#unacknowledged().filter(({ text }) => text);
+
+  fresh = () => {
+    this.#rejectPending("closed");
+    this.#startNewSession();
+    this.#connection.open();
+  };
+
+  close = () => this.#end("closed");
+
+  // --- requests ------------------------------------------------------------------------------------------------------
+
+  /** Sends a request as soon as there is a connection. Returns its result, which can also be iterated for the answer. */
+  #request(request) {
+    const { frame, result } = this.#requests.add(request);
+    if (this.#connection.acceptsRequests) this.#connection.send(frame);
+    this.#setView(this.view);
+    return Object.assign(result, { id: frame.id, [Symbol.asyncIterator]: () => this.#readAnswer(frame.id, result) });
+  }
+
+  /** Yields an answer's text as it comes. A slow reader gets longer pieces; nothing is queued for it. */
+  async *#readAnswer(id, result) {
+    let length = 0; // of what was yielded, in UTF-16 code units
+    let isPending = true;
+    while (isPending) {
+      isPending = this.#requests.has(id);
+      const turn = isPending ? this.#findTurn("id", id) : await result;
+      const text = turn?.answer.slice(length);
+      if (text) {
+        length += text.length;
+        yield text;
+      } else if (isPending) {
+        await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
+      }
     }
   }
 
-  function settle(id, error, value) {
-    const wait = waits.get(id);
-    waits.delete(id);
-    error ? wait?.reject(error) : wait?.resolve(value);
-    show(bot.view);
+  #resolveRequest(id, value) {
+    this.#requests.resolve(id, value);
+    this.#setView(this.view);
   }
 
-  /** What is on its way is cancelled when it arrives. */
-  function withdraw(id) {
-    unwanted.add(id);
-    settle(id, failure({ code: "cancelled" }));
+  #rejectRequest(id, error) {
+    this.#requests.reject(id, error);
+    this.#setView(this.view);
   }
 
-  const each = (which, error, value) => frames().filter(which).forEach(({ id }) => settle(id, error, value));
-  const refuse = (code, which = Boolean) => each(which, failure({ code }));
+  /** Rejects the requests that a predicate chooses by their frames; without one, all. */
+  #rejectPending(code, isChosen = () => true) {
+    for (const { id } of this.#requests.frames().filter(isChosen)) this.#rejectRequest(id, requestError({ code }));
+  }
 
-  /** It may be missing, full or forbidden. */
-  function stored(action, value) {
+  /** Cancels a question that is not in the log yet. It may be on its way: then its turn is cancelled when it begins. */
+  #cancelPending(id) {
+    this.#cancelled.add(id);
+    this.#rejectRequest(id, requestError({ code: "cancelled" }));
+  }
+
+  /** Returns the frames of the requests that are not in the log, as far as the view knows. */
+  #unacknowledged() {
+    return this.#requests.frames().filter(({ id }) => !this.#findTurn("id", id));
+  }
+
+  #findTurn(key, value) {
+    return this.view.turns.find((turn) => turn[key] === value);
+  }
+
+  // --- the session and its view --------------------------------------------------------------------------------------
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #setView(state) {
+    this.view = state;
+    this.#emit("change", state);
+  }
+
+  #setState(state) {
+    this.state = state;
+    this.#emit("state", state);
+  }
+
+  /** Calls a method of the storage. That may be missing, full or forbidden, which costs the memory only. */
+  #callStorage(method, value) {
     try {
-      return (storage ?? localStorage)[action]("askbot.session", value);
+      return (this.#storage ?? localStorage)[method](STORAGE_KEY, value);
     } catch {}
   }
 
-  function after(wait, action = lost) {
-    timers.clearTimeout(timer);
-    timer = timers.setTimeout(action, wait);
+  /** The next connection begins a new session. Questions that this one never got are asked in that. */
+  #startNewSession() {
+    this.#rejectPending("session_not_found", ({ type, id }) => type !== "ask" || this.#findTurn("id", id));
+    if (this.#callStorage("getItem") === this.session) this.#callStorage("removeItem"); // or it is another tab's
+    this.session = null;
+    this.#setView(empty);
   }
 
-  const comeBack = (wait) => after(wait + delay(tries++, random), open);
+  /** Ends the conversation. `code` is `closed`, or why the server refuses us. */
+  #end(code) {
+    this.#connection.disconnect();
+    this.#rejectPending(code);
+    this.#connection.close();
+    if (code !== "closed") this.#emit("error", requestError({ code }));
+  }
 
-  function open() {
-    leave();
-    const address = new URL(url, globalThis.location?.href);
+  // --- what the connection calls -------------------------------------------------------------------------------------
+
+  /** Returns the server's address, with the position to resume after. */
+  #address() {
+    const address = new URL(this.#url, globalThis.location?.href);
     address.protocol = address.protocol.replace("http", "ws");
-    const query = address.searchParams;
-    const { session, seq, log } = bot.view;
-    if (bot.session) query.set("session", bot.session);
-    if (session) query.set("after", seq);
-    if (log) query.set("log", log);
-    const mine = (socket = new WebSocket(address.href, token ? ["askbot.v1", "askbot.bearer." + token] : ["askbot.v1"]));
-    mine.onmessage = ({ data }) => mine === socket && hear(JSON.parse(data));
-    mine.onclose = mine.onerror = ({ code }) => mine === socket && lost(code);
-    after(SILENCE);
-    become("connecting");
+    const { session, seq, log } = this.view;
+    if (this.session) address.searchParams.set("session", this.session);
+    if (session) address.searchParams.set("after", seq);
+    if (log) address.searchParams.set("log", log);
+    return address.href;
   }
 
-  /** A dead socket may take minutes to close. */
-  function leave() {
-    const left = socket;
-    ready = socket = null;
-    left?.close();
+  #onLost(code) {
+    if (REFUSALS.has(code)) this.#end(REFUSALS.get(code));
+    if (code === SESSION_NOT_FOUND) this.#startNewSession();
+    if (code === FRAME_TOO_BIG) {
+      this.#rejectPending("invalid_frame", ({ id }) => !this.#findTurn("id", id)); // or they would be sent for ever
+    }
   }
 
-  function lost(code) {
-    const moving = bot.state === "open" && !ready; // the time is set
-    leave();
-    const fatal = { 4401: "unauthorized", 4403: "forbidden" }[code];
-    if (fatal) return bot.close(fatal);
-    if (code === 4404) renew();
-    if (code === 1009) refuse("invalid_frame", ({ id }) => !find("id", id));
-    if (!moving) comeBack(0);
-    become("waiting");
+  #receive(frame) {
+    const state = view(this.view, frame);
+    if (state.gap) return this.#connection.reconnect();
+    if (frame.type !== "ready") this.#connection.resetAttempts(); // a server may send `ready` and die, each time
+    this.view = state;
+    this.#handle(frame);
+    this.#connection.restartSilenceTimer();
+    this.#emit("frame", frame);
+    this.#setView(this.view);
   }
 
-  /** What a session never got is asked in the next one. */
-  function renew() {
-    refuse("session_not_found", ({ type, id }) => type !== "ask" || find("id", id));
-    if (stored("getItem") === bot.session) stored("removeItem");
-    bot.session = null;
-    show(empty);
+  // --- frames --------------------------------------------------------------------------------------------------------
+
+  /** Does what a frame asks for besides being shown. */
+  #handle(frame) {
+    switch (frame.type) {
+      case "ready":
+        return this.#onReady(frame);
+      case "question":
+        return this.#onQuestion(frame);
+      case "done":
+        return this.#onDone(frame);
+      case "history":
+        return this.#resolveRequest(frame.id, frame);
+      case "going_away":
+        return this.#connection.leaveAfter(frame.reconnect_after);
+      case "error":
+        return this.#onError(frame);
+    }
   }
 
-  function wake() {
-    if (page.document?.hidden) return;
-    if (bot.state === "waiting") open();
-    if (!ready) return;
-    send({ type: "ping" });
-    after(5000);
+  #onReady({ session }) {
+    this.session = session;
+    this.#callStorage("setItem", session);
+    this.#connection.ready(this.#unacknowledged());
   }
 
-  function hear(frame) {
-    const state = view(bot.view, frame);
-    if (state.gap) return lost();
-    if (frame.type !== "ready") tries = 0; // `ready` alone is no sign of health
-    bot.view = state;
-    on[frame.type]?.(frame);
-    if (ready) after(SILENCE);
-    emit("frame", frame);
-    show(bot.view);
+  #onQuestion({ id, turn }) {
+    if (this.#cancelled.delete(id)) this.cancel(turn);
   }
 
-  const on = {
-    __proto__: null,
-    ready(frame) {
-      ready = true;
-      stored("setItem", (bot.session = frame.session));
-      frames().filter(({ id }) => !find("id", id)).forEach(send);
-      become("open");
-    },
-    question: ({ id, turn }) => unwanted.delete(id) && bot.cancel(turn),
-    history: (frame) => settle(frame.id, null, frame),
-    going_away(frame) {
-      ready = false;
-      comeBack(frame.reconnect_after);
-    },
-    error(frame) {
-      const type = waits.get(frame.id)?.frame.type;
-      if (type === "cancel" || type === "forget") settle(frame.id); // so it was gone
-      if (frame.code === "session_not_found" && frame.session === bot.session) return lost(4404);
-      if (type === "cancel") return;
-      settle(frame.id, failure(frame));
-      emit("error", failure(frame));
-    },
-    async done({ turn: id }) {
-      const turn = find("turn", id);
-      each(({ type, turn }) => type === "cancel" && turn === id);
-      if (turn && !(await proven(turn))) await bot.history({ before: turn.from + 2, limit: 1 }).catch(() => {});
-      settle(turn?.id, null, find("turn", id) ?? turn);
-    },
-  };
+  /** Resolves what waits for the turn's end, once its answer is complete: one that is not is fetched again. */
+  async #onDone({ turn: id }) {
+    const turn = this.#findTurn("turn", id);
+    for (const frame of this.#requests.frames()) {
+      if (frame.type === "cancel" && frame.turn === id) this.#resolveRequest(frame.id);
+    }
+    if (turn && !(await matchesCheck(turn))) {
+      const afterQuestion = turn.from + 2; // `from` is the position before the question, and `before` is exclusive
+      await this.history({ before: afterQuestion, limit: 1 }).catch(() => {});
+    }
+    this.#resolveRequest(turn?.id, this.#findTurn("turn", id) ?? turn);
+  }
 
-  for (const name of WAKES) page.addEventListener?.(name, wake);
-  open();
-  return bot;
+  #onError(frame) {
+    const type = this.#requests.typeOf(frame.id);
+    if (type === "cancel" || type === "forget") this.#resolveRequest(frame.id); // what was to end is gone already
+    if (frame.code === "session_not_found" && frame.session === this.session) return this.#connection.reconnect(SESSION_NOT_FOUND);
+    if (type === "cancel") return;
+    const error = requestError(frame);
+    this.#rejectRequest(frame.id, error);
+    this.#emit("error", error);
+  }
 }

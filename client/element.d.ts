@@ -1,9 +1,9 @@
 import type { AskOptions, Asked, AskbotError, Chat, Turn } from "./askbot.js";
 
 export interface AskBotEvents {
-  /** A question that was asked here has its whole answer. */
+  /** The turn of a question that was asked here has ended. */
   "askbot-done": CustomEvent<Turn>;
-  /** The server has refused something, or us. */
+  /** The server has refused a request, or the connection. */
   "askbot-error": CustomEvent<AskbotError>;
 }
 
@@ -12,10 +12,11 @@ export class AskBot extends HTMLElement {
   static observedAttributes: string[];
   /** The connection; null while the element is in no document. */
   readonly chat: Chat | null;
+  /** Ask a question, and scroll to it. */
   ask(text: string, options?: AskOptions): Asked;
   /** Ask the last question again. */
   retry(): Asked;
-  /** Stop the answer that is being written. */
+  /** Stop the answer that is being written, or take back the question that is not sent yet. */
   stop(): void;
   /** Begin another conversation; this one is kept. */
   fresh(): void;

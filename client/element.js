@@ -1,20 +1,46 @@
-/** `<ask-bot>`: a conversation in any page. README.md tells what a page can do with it. */
+/** `<ask-bot>`: a conversation as an element of any page. README.md has its attributes, parts, slots and events. */
 import { connect } from "./askbot.js";
 import { update } from "./markdown.js";
 import { rows, running } from "./rows.js";
 
+/** Texts by name: of parts, and of what the status line and a turn's badge may say. */
 const ENGLISH = {
-  log: "Conversation", field: "Ask a question", send: "Send", stop: "Stop", retry: "Ask again", earlier: "Show earlier",
-  fresh: "New conversation", connecting: "Connecting", closed: "Disconnected", sending: "Not sent yet", waiting: "Waiting",
-  answering: "Answering", done: "The answer is complete", cancelled: "Stopped", length: "Cut off at the length limit",
-  refused: "Refused", interrupted: "Interrupted", error: "Failed",
+  log: "Conversation",
+  field: "Ask a question",
+  send: "Send",
+  stop: "Stop",
+  retry: "Ask again",
+  earlier: "Show earlier",
+  fresh: "New conversation",
+  connecting: "Connecting",
+  closed: "Disconnected",
+  sending: "Not sent yet",
+  waiting: "Waiting",
+  answering: "Answering",
+  done: "The answer is complete",
+  cancelled: "Stopped",
+  length: "Cut off at the length limit",
+  refused: "Refused",
+  interrupted: "Interrupted",
+  error: "Failed",
 };
 
 const CSS = `
-:host { --ink: var(--askbot-ink, light-dark(#1f2624, #e4e5de)); --paper: var(--askbot-paper, light-dark(#fbf9f4, #1b201f));
-  --line: var(--askbot-line, #8886); --accent: var(--askbot-accent, light-dark(#14594c, #86c7b3));
-  display: flex; flex-direction: column; block-size: min(32rem, 100dvh); overflow: hidden; color: var(--ink); background: var(--paper);
-  border: 1px solid var(--line); border-radius: var(--askbot-radius, 0.75rem); font: var(--askbot-font, 1rem/1.6 system-ui); }
+:host {
+  --ink: var(--askbot-ink, light-dark(#1f2624, #e4e5de));
+  --paper: var(--askbot-paper, light-dark(#fbf9f4, #1b201f));
+  --line: var(--askbot-line, #8886);
+  --accent: var(--askbot-accent, light-dark(#14594c, #86c7b3));
+  display: flex;
+  flex-direction: column;
+  block-size: min(32rem, 100dvh);
+  overflow: hidden;
+  color: var(--ink);
+  background: var(--paper);
+  border: 1px solid var(--line);
+  border-radius: var(--askbot-radius, 0.75rem);
+  font: var(--askbot-font, 1rem/1.6 system-ui);
+}
 :host([theme=light]) { color-scheme: light; }
 :host([theme=dark]) { color-scheme: dark; }
 :host([theme=auto]) { color-scheme: light dark; }
@@ -30,60 +56,81 @@ pre { margin: 0; padding: 0.5em 1em; border-inline-start: 3px solid var(--line);
 [part~=ended]:last-child > [part=retry] { display: revert; }
 pre, .table { overflow: auto; }
 a { color: var(--accent); }
-button, textarea { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 0.5em; padding: 0.5em 1em; }
+button, textarea {
+  font: inherit;
+  color: inherit;
+  background: none;
+  border: 1px solid var(--line);
+  border-radius: 0.5em;
+  padding: 0.5em 1em;
+}
 textarea { flex: 1; min-inline-size: 0; resize: none; field-sizing: content; max-block-size: 8em; }
 [part=send] { color: var(--paper); background: var(--accent); }
 [part=status] { flex: 1; margin: 0; }
 ::placeholder { color: inherit; opacity: 0.75; }
 `;
 
-const slot = (name) => Object.assign(document.createElement("slot"), { name });
+const NEAR_END_PX = 64; // a reader within this of the log's end is kept at its end
+const COMPOSING_KEY_CODE = 229; // Safari reports the Enter that ends the composing of a syllable by this alone
+const BUTTON_METHODS = ["fresh", "earlier", "stop", "retry"]; // each button calls the method of its name
 
-/** Each element of ours is a part, and is found by its name. */
-function make(tag, name, ...content) {
+function createSlot(name) {
+  return Object.assign(document.createElement("slot"), { name });
+}
+
+/** Returns an element that pages can style as `::part(name)`. */
+function createPart(tag, name, ...content) {
   const element = Object.assign(document.createElement(tag), { part: name, name });
   element.append(...content);
   return element;
 }
 
-const set = (element, text) => element.textContent !== text && (element.textContent = text);
+/** Sets an element's text, where it is not the same: a status that is set is read aloud. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
 
+/** element.d.ts has the types of what is public. */
 export class AskBot extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ["server", "session", "token", "placeholder", "lang"];
-  #bot = null;
-  #due;
-  #error;
-  #words = ENGLISH;
-  #articles = new Map(); // by the question's id, so that an article stays when the log takes its question
-  #status = make("p", "status");
-  #fresh = make("button", "fresh");
-  #earlier = make("button", "earlier");
-  #empty = slot("empty");
-  #turns = make("div", "turns");
-  #log = make("section", "log", this.#earlier, this.#empty, this.#turns);
-  #field = make("textarea", "field");
-  #stop = make("button", "stop");
-  #send = make("button", "send");
-  #form = make("form", "form", this.#field, this.#stop, this.#send);
+
+  #chat = null;
+  #isDrawScheduled = false;
+  #error; // the message of the last error; empty once something is asked
+  #texts = ENGLISH;
+  #articles = new Map(); // by the question's id, so that an article stays when its question enters the log
+  #status = createPart("p", "status");
+  #fresh = createPart("button", "fresh");
+  #earlier = createPart("button", "earlier");
+  #empty = createSlot("empty");
+  #turns = createPart("div", "turns");
+  #log = createPart("section", "log", this.#earlier, this.#empty, this.#turns);
+  #field = createPart("textarea", "field");
+  #stop = createPart("button", "stop");
+  #send = createPart("button", "send");
+  #form = createPart("form", "form", this.#field, this.#stop, this.#send);
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    const sheet = new CSSStyleSheet(); // it needs no leave of a Content-Security-Policy
+    const sheet = new CSSStyleSheet(); // unlike a <style>, any Content-Security-Policy allows it
     sheet.replaceSync(CSS);
     root.adoptedStyleSheets = [sheet];
-    root.append(make("div", "header", slot("header"), this.#status, this.#fresh), this.#log, this.#form, slot("footer"));
+    const header = createPart("div", "header", createSlot("header"), this.#status, this.#fresh);
+    root.append(header, this.#log, this.#form, createSlot("footer"));
     this.#status.role = "status";
     this.#stop.type = "button";
     this.#field.rows = 1;
     this.#log.tabIndex = 0;
-    root.addEventListener("click", ({ target }) => target.matches("button[part]") && this[target.name]?.());
-    root.addEventListener("submit", (event) => this.#submit(event));
-    root.addEventListener("keydown", (event) => this.#key(event));
+    root.addEventListener("click", (event) => this.#onClick(event));
+    root.addEventListener("submit", (event) => this.#onSubmit(event));
+    root.addEventListener("keydown", (event) => this.#onKeydown(event));
   }
 
+  // --- what a page calls ---------------------------------------------------------------------------------------------
+
   get chat() {
-    return this.#bot;
+    return this.#chat;
   }
 
   focus(options) {
@@ -91,147 +138,218 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   ask(text, options) {
-    return this.#asked(this.#bot.ask(text, options));
+    return this.#follow(this.#chat.ask(text, options));
   }
 
   retry() {
-    return this.#asked(this.#bot.retry());
+    return this.#follow(this.#chat.retry());
   }
 
   stop() {
-    const turn = running(this.#bot);
-    if (turn) this.#bot.cancel(turn);
+    const turn = running(this.#chat);
+    if (turn) this.#chat.cancel(turn);
   }
 
   fresh() {
-    this.#bot.fresh();
+    this.#chat.fresh();
     this.focus();
   }
 
   earlier() {
-    this.#bot.history();
+    this.#chat.history();
   }
+
+  // --- what the browser calls ----------------------------------------------------------------------------------------
 
   connectedCallback() {
-    const korean = () => (this.closest("[lang]")?.lang || navigator.language).startsWith("ko");
-    this.#label(ENGLISH);
-    if (korean()) import("./element-ko.js").then(({ KOREAN }) => korean() && this.#label(KOREAN), () => {});
-    this.#bot ??= this.#open();
-    this.#redraw();
+    this.#setTexts(ENGLISH);
+    if (this.#isKorean()) this.#loadKorean();
+    this.#chat ??= this.#connect();
+    this.#scheduleDraw();
   }
 
-  /** One that is only moved is back at once. */
+  /** An element that is only moved is in the document again before the microtask runs: it keeps its connection. */
   disconnectedCallback() {
     queueMicrotask(() => this.isConnected || this.#close());
   }
 
   attributeChangedCallback(name) {
-    if (!this.#bot) return;
+    if (!this.#chat) return;
     if (name !== "placeholder" && name !== "lang") this.#close();
     this.connectedCallback();
   }
 
-  #close() {
-    this.#bot?.close();
-    this.#bot = null;
-  }
+  // --- the conversation ----------------------------------------------------------------------------------------------
 
-  #open() {
+  #connect() {
     const base = new URL(this.getAttribute("server") ?? new URL(".", import.meta.url), document.baseURI);
-    const key = `askbot.session ${base} ${this.id || [...document.querySelectorAll("ask-bot")].indexOf(this)}`;
-    const keep = (action) => (_, value) => localStorage[action](key, value);
-    const bot = connect({
+    const chat = connect({
       url: new URL("v1/chat", base),
       session: this.getAttribute("session") ?? undefined,
       token: this.getAttribute("token"),
-      storage: { getItem: keep("getItem"), setItem: keep("setItem"), removeItem: keep("removeItem") },
+      storage: this.#storage(base),
     });
-    for (const type of ["change", "state"]) bot.addEventListener(type, () => this.#redraw());
-    bot.addEventListener("error", ({ detail }) => this.#fail(detail));
-    return bot;
+    for (const type of ["change", "state"]) chat.addEventListener(type, () => this.#scheduleDraw());
+    chat.addEventListener("error", ({ detail }) => this.#onError(detail));
+    return chat;
   }
 
-  #asked(asked) {
+  /** Returns where the session is kept: under a key of this server and this element, named by its id or its place. */
+  #storage(base) {
+    const name = this.id || [...document.querySelectorAll("ask-bot")].indexOf(this);
+    const key = `askbot.session ${base} ${name}`;
+    return {
+      getItem: () => localStorage.getItem(key),
+      setItem: (_, session) => localStorage.setItem(key, session),
+      removeItem: () => localStorage.removeItem(key),
+    };
+  }
+
+  #close() {
+    this.#chat?.close();
+    this.#chat = null;
+  }
+
+  /** Shows a request from its beginning, and tells the page of its end. Returns it. */
+  #follow(request) {
     this.#error = "";
     this.#log.scrollTop = this.#log.scrollHeight;
-    asked.then((turn) => this.#tell("done", turn), () => {});
-    return asked;
+    request.then((turn) => this.#dispatch("askbot-done", turn), () => {});
+    return request;
   }
 
-  #fail(error) {
+  #onError(error) {
     this.#error = error.message;
-    this.#redraw();
-    this.#tell("error", error);
+    this.#scheduleDraw();
+    this.#dispatch("askbot-error", error);
   }
 
-  #tell(name, detail) {
-    this.dispatchEvent(new CustomEvent(`askbot-${name}`, { detail, bubbles: true, composed: true }));
+  #dispatch(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true }));
   }
 
-  #label(words) {
-    this.#words = words;
-    this.#log.ariaLabel = words.log;
-    this.#field.placeholder = this.#field.ariaLabel = this.getAttribute("placeholder") ?? words.field;
-    for (const element of this.shadowRoot.querySelectorAll("button")) element.textContent = words[element.name];
-    for (const article of this.#articles.values()) article.row = null;
-    this.#redraw();
+  // --- texts ---------------------------------------------------------------------------------------------------------
+
+  #isKorean() {
+    const language = this.closest("[lang]")?.lang || navigator.language;
+    return language.startsWith("ko");
   }
 
-  #submit(event) {
+  /** Stays English where the texts cannot be fetched, or are wanted no more when they come. */
+  async #loadKorean() {
+    const { KOREAN } = await import("./element-ko.js").catch(() => ({}));
+    if (KOREAN && this.#isKorean()) this.#setTexts(KOREAN);
+  }
+
+  #setTexts(texts) {
+    this.#texts = texts;
+    this.#log.ariaLabel = texts.log;
+    this.#field.placeholder = this.#field.ariaLabel = this.getAttribute("placeholder") ?? texts.field;
+    for (const button of this.shadowRoot.querySelectorAll("button")) button.textContent = texts[button.name];
+    for (const article of this.#articles.values()) article.row = null; // their badges are drawn again
+    this.#scheduleDraw();
+  }
+
+  // --- what a reader does --------------------------------------------------------------------------------------------
+
+  #onClick({ target }) {
+    if (target.matches("button[part]") && BUTTON_METHODS.includes(target.name)) this[target.name]();
+  }
+
+  #onSubmit(event) {
     event.preventDefault();
     const text = this.#field.value.trim();
     if (!text) return;
     this.#field.value = "";
-    this.ask(text).catch(({ code }) => code === "cancelled" || code === "closed" || (this.#field.value ||= text));
+    this.ask(text).catch(({ code }) => {
+      const isWanted = code !== "cancelled" && code !== "closed";
+      if (isWanted) this.#field.value ||= text; // so that it can be sent again
+    });
   }
 
-  /** Enter sends, but not the one that ends a syllable's composing: Safari says so only by the code 229. */
-  #key(event) {
+  #onKeydown(event) {
     if (event.key === "Escape") this.stop();
-    if (event.key !== "Enter" || event.shiftKey || event.keyCode === 229 || event.target !== this.#field) return;
+    const isComposing = event.keyCode === COMPOSING_KEY_CODE;
+    if (event.key !== "Enter" || event.shiftKey || isComposing || event.target !== this.#field) return;
     event.preventDefault();
     this.#form.requestSubmit();
   }
 
-  /** Once a frame at most. */
-  #redraw() {
-    this.#due ??= requestAnimationFrame(() => {
-      this.#due = null;
-      if (this.#bot) this.#draw();
+  // --- drawing -------------------------------------------------------------------------------------------------------
+
+  /** Draws once an animation frame at most. */
+  #scheduleDraw() {
+    if (this.#isDrawScheduled) return;
+    this.#isDrawScheduled = true;
+    requestAnimationFrame(() => {
+      this.#isDrawScheduled = false;
+      if (this.#chat) this.#draw();
     });
   }
 
   #draw() {
-    const { state, view } = this.#bot;
+    const { view } = this.#chat;
     const { scrollHeight, clientHeight, scrollTop } = this.#log;
-    const all = rows(this.#bot);
-    this.#articles = new Map(all.map((row) => [row.id ?? row.turn, this.#article(row)]));
-    const articles = [...this.#articles.values()];
-    const { children } = this.#turns;
-    articles.forEach((article, place) => children[place] === article || this.#turns.insertBefore(article, children[place]));
-    while (children.length > articles.length) this.#turns.lastChild.remove();
+    const isNearEnd = scrollHeight - clientHeight - scrollTop < NEAR_END_PX; // else somebody reads further up
+    const all = rows(this.#chat);
+    this.#drawTurns(all);
     this.#empty.hidden = all.length || view.seq === null || view.seq < view.head || view.earlier;
     this.#earlier.hidden = !view.earlier;
-    this.#stop.hidden = !running(this.#bot);
-    const { status, reason } = all.at(-1) ?? {};
-    const last = reason === "stop" ? "done" : (reason ?? status);
-    set(this.#status, this.#error || this.#words[{ open: last, waiting: "connecting" }[state] ?? state] || "");
-    if (scrollHeight - clientHeight - scrollTop < 64) this.#log.scrollTop = this.#log.scrollHeight; // else somebody reads there
+    this.#stop.hidden = !running(this.#chat);
+    setText(this.#status, this.#error || this.#statusOf(all.at(-1)));
+    if (isNearEnd) this.#log.scrollTop = this.#log.scrollHeight;
   }
 
-  #article(row) {
-    const { question, answer, status, reason, error } = row;
-    const lack = status === "sending" ? status : reason !== "stop" && reason;
-    const parts = () => [make("h2", "question"), make("div", "answer"), make("p", "badge"), make("button", "retry", this.#words.retry)];
-    const article = this.#articles.get(row.id ?? row.turn) ?? make("article", "turn", ...parts());
+  #drawTurns(all) {
+    this.#articles = new Map(all.map((row) => [row.id ?? row.turn, this.#drawArticle(row)]));
+    const { children } = this.#turns;
+    let place = 0;
+    for (const article of this.#articles.values()) {
+      if (children[place] !== article) this.#turns.insertBefore(article, children[place]);
+      place += 1;
+    }
+    while (children.length > place) this.#turns.lastChild.remove();
+  }
+
+  /** Returns the text of the status line: of the last turn while connected, else of the connection. */
+  #statusOf({ status, reason } = {}) {
+    const { state } = this.#chat;
+    if (state === "waiting") return this.#texts.connecting;
+    if (state !== "open") return this.#texts[state];
+    const name = reason === "stop" ? "done" : (reason ?? status);
+    return this.#texts[name] ?? "";
+  }
+
+  /** Returns a turn's article, drawn where the row is a new one. */
+  #drawArticle(row) {
+    const article = this.#articles.get(row.id ?? row.turn) ?? this.#createArticle();
     if (article.row === row) return article;
-    const [asked, answered, badge] = article.children;
+    const [question, answer, badge] = article.children;
     article.row = row;
-    article.part = `turn ${status}`;
-    set(asked, question);
-    update(answered, answer);
-    set(badge, (error?.message ?? this.#words[lack] ?? lack) || "");
+    article.part = `turn ${row.status}`;
+    setText(question, row.question);
+    update(answer, row.answer);
+    setText(badge, this.#badgeOf(row));
     return article;
+  }
+
+  #createArticle() {
+    return createPart(
+      "article",
+      "turn",
+      createPart("h2", "question"),
+      createPart("div", "answer"),
+      createPart("p", "badge"),
+      createPart("button", "retry", this.#texts.retry),
+    );
+  }
+
+  /** Returns what is said of a turn without a whole answer; of a later server's reason, its name. */
+  #badgeOf({ status, reason, error }) {
+    if (error) return error.message;
+    if (status === "sending") return this.#texts.sending;
+    if (!reason || reason === "stop") return "";
+    return this.#texts[reason] ?? reason;
   }
 }
 

@@ -11,16 +11,17 @@ export interface Askbot {
   /** The turns to show, those too that are not in the log yet. */
   readonly turns: readonly Row[];
   readonly state: State;
-  /** Null until the server has told it. */
+  /** Null until the server has given one. */
   readonly session: string | null;
   readonly model: string | null;
   readonly limits: Limits | null;
-  /** There is something to stop. */
+  /** Whether there is something to stop. */
   readonly running: boolean;
-  /** The conversation has older turns: `history()` fetches them. */
+  /** Whether the conversation has older turns: `history()` fetches them. */
   readonly earlier: boolean;
-  /** What was refused last; null again once something is asked. */
+  /** The last refusal; null again once something is asked. */
   readonly error: AskbotError | null;
+  /** Ask a question, as soon as there is a connection. */
   ask(text: string, options?: AskOptions): Asked;
   /** Stop the answer that is being written, or take back the question that is not sent yet. */
   stop(): Promise<unknown>;
@@ -28,8 +29,9 @@ export interface Askbot {
   retry(turn?: string, options?: ModelOptions): Asked;
   /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
   edit(turn: string, text: string, options?: ModelOptions): Asked;
+  /** Fetch up to `limit` (20) older turns. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
-  /** Delete this conversation, everywhere, and begin another. */
+  /** Delete this conversation on the server, and begin another. */
   forget(): Requested<void>;
   /** Begin another conversation; this one is kept. */
   fresh(): void;

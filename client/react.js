@@ -1,55 +1,81 @@
-/** `useAskbot`: a conversation as React sees it. README.md has a program. */
+/** `useAskbot`: a conversation as a React hook. README.md has a program. */
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { connect } from "./askbot.js";
 import { rows, running } from "./rows.js";
 
-const NOTHING = Object.freeze({
-  turns: [], state: "connecting", session: null, model: null, limits: null, running: false, earlier: false, error: null,
+/** What a component sees before there is a connection, and where a server renders it. */
+const INITIAL_SNAPSHOT = Object.freeze({
+  turns: [],
+  state: "connecting",
+  session: null,
+  model: null,
+  limits: null,
+  running: false,
+  earlier: false,
+  error: null,
 });
 
-/** A page that is hidden has no frames. */
-const soon = (action) => (globalThis.document?.hidden === false ? requestAnimationFrame(action) : queueMicrotask(action));
+const getServerSnapshot = () => INITIAL_SNAPSHOT;
 
-const sight = (chat, error) => ({
-  turns: rows(chat), state: chat.state, session: chat.session ?? null, model: chat.view.model ?? null, limits: chat.view.limits ?? null,
-  running: Boolean(running(chat)), earlier: Boolean(chat.view.earlier), error,
-});
+/** Runs an action with the next animation frame; at once where the page is hidden, which has none, or where there is none. */
+function schedule(action) {
+  const isVisible = globalThis.document?.hidden === false;
+  if (isVisible) requestAnimationFrame(action);
+  else queueMicrotask(action);
+}
+
+function snapshotOf(chat, error) {
+  const { state, session, view } = chat;
+  return {
+    turns: rows(chat),
+    state,
+    session: session ?? null,
+    model: view.model ?? null,
+    limits: view.limits ?? null,
+    running: Boolean(running(chat)),
+    earlier: Boolean(view.earlier),
+    error,
+  };
+}
 
 /**
- * A connection while somebody looks, and what they see, which changes once a frame at most.
+ * A conversation as an external store: connected while somebody is subscribed, with a snapshot that changes once an
+ * animation frame at most.
  *
- * React's strict mode leaves and comes back at once, so whoever leaves is waited for, for a moment: it is one
- * connection. Nothing happens before somebody looks, so that a server may render it.
+ * React's strict mode unsubscribes and subscribes again at once, so the connection is closed in a microtask only, and
+ * stays one. Nothing is connected before the first subscription, so that a server may render a component.
  */
-class Conversation {
+class ChatStore {
   onFrame;
-  session; // as the component gives it
+  session; // as the component names it
+
   #chat = null;
   #options;
-  #seen = NOTHING;
+  #snapshot = INITIAL_SNAPSHOT;
   #error = null;
-  #due = false;
-  #watchers = new Set();
+  #isUpdateScheduled = false;
+  #listeners = new Set();
 
   constructor(options) {
     this.#options = options;
     this.session = options.session;
   }
 
-  /** A session that is given anew may also be the one that this conversation has got by now. */
-  suits({ url, token, session }) {
-    const ours = this.#options;
-    return String(url) === String(ours.url) && token === ours.token && [undefined, this.session, this.#seen.session].includes(session);
+  /** Whether options mean this conversation. A session may also be named that it has been given meanwhile. */
+  matches({ url, token, session }) {
+    const own = this.#options;
+    const isSameSession = [undefined, this.session, this.#snapshot.session].includes(session);
+    return String(url) === String(own.url) && token === own.token && isSameSession;
   }
 
-  look = () => this.#seen;
+  getSnapshot = () => this.#snapshot;
 
-  watch = (watcher) => {
-    this.#watchers.add(watcher);
-    this.#use();
+  subscribe = (listener) => {
+    this.#listeners.add(listener);
+    this.#ensureConnected();
     return () => {
-      this.#watchers.delete(watcher);
-      queueMicrotask(this.#leave);
+      this.#listeners.delete(listener);
+      queueMicrotask(this.#closeIfUnused);
     };
   };
 
@@ -67,57 +93,63 @@ class Conversation {
 
   #request(action) {
     this.#error = null;
-    const asked = action(this.#use());
-    asked?.catch(() => {}); // it is in `error` too
-    return asked;
+    const result = action(this.#ensureConnected());
+    result?.catch(() => {}); // the error is in the snapshot too
+    return result;
   }
 
-  #use() {
-    this.#chat ??= this.#open();
-    queueMicrotask(this.#leave);
+  #ensureConnected() {
+    this.#chat ??= this.#connect();
+    queueMicrotask(this.#closeIfUnused);
     return this.#chat;
   }
 
-  #open() {
-    const chat = connect({ ...this.#options, session: this.#seen.session ?? this.#options.session });
-    chat.addEventListener("change", this.#change);
-    chat.addEventListener("state", this.#change);
-    chat.addEventListener("error", ({ detail }) => this.#change((this.#error = detail)));
+  #connect() {
+    const chat = connect({ ...this.#options, session: this.#snapshot.session ?? this.#options.session });
+    chat.addEventListener("change", this.#scheduleUpdate);
+    chat.addEventListener("state", this.#scheduleUpdate);
+    chat.addEventListener("error", ({ detail }) => {
+      this.#error = detail;
+      this.#scheduleUpdate();
+    });
     chat.addEventListener("frame", ({ detail }) => this.onFrame?.(detail));
-    this.#change();
+    this.#scheduleUpdate();
     return chat;
   }
 
-  #leave = () => {
-    if (this.#watchers.size) return;
+  #closeIfUnused = () => {
+    if (this.#listeners.size) return;
     this.#chat?.close();
     this.#chat = null;
   };
 
-  #change = () => {
-    if (this.#due) return;
-    this.#due = true;
-    soon(() => {
-      this.#due = false;
+  #scheduleUpdate = () => {
+    if (this.#isUpdateScheduled) return;
+    this.#isUpdateScheduled = true;
+    schedule(() => {
+      this.#isUpdateScheduled = false;
       if (!this.#chat) return;
-      this.#seen = sight(this.#chat, this.#error);
-      for (const watcher of this.#watchers) watcher();
+      this.#snapshot = snapshotOf(this.#chat, this.#error);
+      for (const listener of this.#listeners) listener();
     });
   };
 }
 
-const nothing = () => NOTHING;
-
-/** Other `url`, `token` or `session`: another conversation. */
+/**
+ * A conversation as a component sees it. With another `url`, `token` or `session` it is another conversation.
+ *
+ * @param {import("./react.js").AskbotOptions} [options]
+ * @returns {import("./react.js").Askbot} its functions stay the same ones
+ */
 export function useAskbot(options = {}) {
-  const [held, hold] = useState(() => new Conversation(options));
-  const conversation = held.suits(options) ? held : new Conversation(options);
-  if (conversation !== held) hold(conversation);
-  const now = useSyncExternalStore(conversation.watch, conversation.look, nothing);
+  const [current, setCurrent] = useState(() => new ChatStore(options));
+  const store = current.matches(options) ? current : new ChatStore(options);
+  if (store !== current) setCurrent(store);
+  const snapshot = useSyncExternalStore(store.subscribe, store.getSnapshot, getServerSnapshot);
   useEffect(() => {
-    conversation.onFrame = options.onFrame;
-    conversation.session = options.session;
+    store.onFrame = options.onFrame;
+    store.session = options.session;
   });
-  const { ask, retry, edit, forget, history, fresh, stop } = conversation;
-  return { ...now, ask, retry, edit, forget, history, fresh, stop };
+  const { ask, retry, edit, forget, history, fresh, stop } = store;
+  return { ...snapshot, ask, retry, edit, forget, history, fresh, stop };
 }

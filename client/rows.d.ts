@@ -1,7 +1,7 @@
 import type { Chat } from "./askbot.js";
 import type { Turn } from "./view.js";
 
-/** A question that the log does not have yet. */
+/** A question that is not in the log yet. */
 export interface Unsent {
   readonly turn: null;
   readonly id: string;
@@ -13,8 +13,8 @@ export interface Unsent {
 
 export type Row = Turn | Unsent;
 
-/** What is drawn of a conversation. */
+/** The turns to show, then the questions that are not in the log yet. */
 export function rows(chat: Pick<Chat, "view" | "pending">): Row[];
 
-/** What `cancel` would stop now. */
+/** What a stop button stops, as `chat.cancel` takes it: the turn that runs, else the last question that is not in the log yet. */
 export function running(chat: Pick<Chat, "view" | "pending">): string | undefined;

@@ -1,12 +1,32 @@
-/** What is drawn of a conversation. */
+/** Rows: what an interface draws of a conversation. */
 import { shown } from "./view.js";
 
-/** Its turns, then the questions that its log does not have yet: `sending`, where they will be, without a turn. */
-export const rows = (bot) => [
-  ...shown(bot.view.turns),
-  ...bot.pending().map(({ id, text: question }) => ({ turn: null, id, question, answer: "", status: "sending", reason: null })),
-];
+/**
+ * Returns the turns to show, then the questions that are not in the log yet, as rows with the status `sending` and
+ * without a turn.
+ *
+ * @param {Pick<import("./askbot.js").Chat, "view" | "pending">} chat
+ * @returns {import("./rows.js").Row[]}
+ */
+export function rows(chat) {
+  const unsent = chat.pending().map(({ id, text: question }) => ({
+    turn: null,
+    id,
+    question,
+    answer: "",
+    status: "sending",
+    reason: null,
+  }));
+  return [...shown(chat.view.turns), ...unsent];
+}
 
-/** What a stop button stops: the turn that runs, or the last such question, by its id. */
-export const running = (bot) =>
-  bot.view.turns.find(({ status }) => status !== "ended")?.turn ?? bot.pending().at(-1)?.id;
+/**
+ * Returns what a stop button stops: the turn that runs, else the id of the last question that is not in the log yet.
+ *
+ * @param {Pick<import("./askbot.js").Chat, "view" | "pending">} chat
+ * @returns {string | undefined} what `chat.cancel` takes; undefined where there is nothing to stop
+ */
+export function running(chat) {
+  const turn = chat.view.turns.find(({ status }) => status !== "ended");
+  return turn?.turn ?? chat.pending().at(-1)?.id;
+}

@@ -2,7 +2,7 @@ import type { Check, Failure, Limits, Options, Reason, ServerFrame, Timing, Usag
 
 export type Status = "waiting" | "answering" | "ended";
 
-/** A question with its answer, as far as they are known. What `done` tells is there once it has ended. */
+/** A question with its answer, as far as they are known. `model`, `usage`, `timing`, `check` and `error` come with its end. */
 export interface Turn {
   readonly turn: string;
   readonly id?: string | null;
@@ -15,10 +15,11 @@ export interface Turn {
   readonly created: string;
   /** The turn that this one is asked instead of. */
   readonly replaces?: string | null;
-  /** How it was to be answered, as far as its asker said. */
+  /** The options it was asked with. */
   readonly options?: Options | null;
-  /** Its place in the log. */
+  /** The log's position before its question. */
   readonly from: number;
+  /** The log's position after the last event that is in it. */
   readonly seq: number;
   readonly model?: string | null;
   readonly usage?: Usage | null;
@@ -27,28 +28,33 @@ export interface Turn {
   readonly error?: Failure | null;
 }
 
-/** A session as far as it was read. It is never changed: each frame makes a new one. */
+/** A session as far as it was read. Immutable: each frame makes a new view. */
 export interface View {
   readonly session: string | null;
+  /** The log's position up to which it was read; null before anything was. */
   readonly seq: number | null;
-  /** Which history `seq` is a place of; another one was told anew. */
+  /** The id of the history that `seq` is a position in. With another id, the server has begun its log again. */
   readonly log?: string;
-  /** All of them, those too that a retry or an edit has replaced. */
+  /** All turns that were read, oldest first; those too that a retry or an edit has replaced. */
   readonly turns: readonly Turn[];
-  /** The log's head when we connected. */
+  /** The log's last position when the connection began. */
   readonly head?: number;
+  /** The model that answers where a question names none. */
   readonly model?: string;
   readonly limits?: Limits;
-  /** The log has older turns. */
+  /** Whether the log has older turns than these. */
   readonly earlier?: boolean;
-  /** Something is missing: connect again, with `after` = `seq`. */
+  /** Whether frames are missing: connect again, with `after` = `seq`. */
   readonly gap?: boolean;
 }
 
-/** Nothing was read yet. */
+/** The view before anything was read. */
 export const empty: View;
 
-/** A text's length in code points, as `seq` counts. */
+/** A text's length in code points, the unit of `seq`. */
+export function countCodePoints(text: string): number;
+
+/** @deprecated The former name of `countCodePoints`. */
 export function points(text: string): number;
 
 /** The view after one more frame. Frames that are old, or about another session, change nothing; an event of an unknown type shows nothing. */

@@ -1,67 +1,119 @@
-/** What a client shows, folded from the server's frames. Each has its place in the log, so nothing comes twice. */
+/**
+ * View: what a client shows of a session, folded from the server's frames. Pure: each frame makes a new view.
+ *
+ * Every event has its place in the log, `seq`, so a frame that comes a second time changes nothing. view.d.ts has the types.
+ */
+
+/** The view before anything was read. */
 export const empty = { session: null, seq: null, turns: [] };
 
-/** As `seq` counts; a string's length is in UTF-16 units. */
-export const points = (text) => [...text].length;
-
-/** The state after a frame. Where it has a `gap`: reconnect with `after` = `seq`. */
-export function view(state, frame) {
-  if (frame.type === "ready") return ready(state, frame);
-  if (frame.session !== state.session) return state;
-  if (frame.type === "history") return history(state, frame);
-  return frame.seq > state.seq ? logged(state, frame) : state;
+/**
+ * Returns a text's length in code points, the unit of `seq`. (`text.length` counts UTF-16 code units.)
+ *
+ * @param {string} text
+ * @returns {number}
+ */
+export function countCodePoints(text) {
+  return [...text].length;
 }
 
-/** Not what a retry or an edit replaces, nor what came after that. */
-export const shown = (turns) =>
-  turns.reduce((kept, turn) => {
-    const first = turns.findIndex((other) => other.turn === turn.replaces); // -1: older than all
-    return [...(turn.replaces ? kept.filter((other) => turns.indexOf(other) < first) : kept), turn];
-  }, []);
+export { countCodePoints as points }; // its former name
 
-/** Another `log` is another history; a server of an earlier version doesn't say which one it is. */
-function ready(state, { session, seq: head, from: seq, log, model, limits }) {
-  const same = session === state.session && seq === state.seq && (log ?? state.log) === (state.log ?? log);
-  const kept = same ? state : { ...empty, session, seq, earlier: seq > 0 };
+/**
+ * Returns the view after one more frame. Where the result has `gap: true`, frames are missing: reconnect with
+ * `after` = `seq`.
+ *
+ * @param {import("./view.js").View} state
+ * @param {import("./frames.js").ServerFrame} frame
+ * @returns {import("./view.js").View}
+ */
+export function view(state, frame) {
+  if (frame.type === "ready") return applyReady(state, frame);
+  if (frame.session !== state.session) return state;
+  if (frame.type === "history") return mergeHistory(state, frame);
+  return frame.seq > state.seq ? applyEvent(state, frame) : state;
+}
+
+/**
+ * Returns the turns to show: without those that a retry or an edit has replaced, and those that followed them.
+ *
+ * @param {readonly import("./view.js").Turn[]} turns all turns, oldest first
+ * @returns {import("./view.js").Turn[]}
+ */
+export function shown(turns) {
+  let visible = [];
+  for (const turn of turns) {
+    if (turn.replaces) {
+      const replaced = turns.findIndex((other) => other.turn === turn.replaces); // -1 where that is older than `turns`
+      visible = visible.filter((other) => turns.indexOf(other) < replaced);
+    }
+    visible.push(turn);
+  }
+  return visible;
+}
+
+/**
+ * Begins a connection. What was read is kept if the server continues at our position of the same history; a different
+ * `log` is a different history. A server of an earlier version sends no `log`, which then matches any.
+ */
+function applyReady(state, { session, seq: head, from, log, model, limits }) {
+  const sameLog = log == null || state.log == null || log === state.log;
+  const continues = session === state.session && from === state.seq && sameLog;
+  const kept = continues ? state : { ...empty, session, seq: from, earlier: from > 0 };
   return { ...kept, head, log: log ?? kept.log, model, limits, gap: false };
 }
 
-function logged(state, frame) {
-  const { type, seq, text } = frame;
-  const { turns, seq: seen } = state;
-  const fold = events[type];
-  if (!fold) return { ...state, seq }; // a later version's
-  const start = seq - (type === "token" ? points(text) : 1);
-  return start > seen ? { ...state, gap: true } : { ...state, seq, turns: fold(turns, frame, start, seen) };
+/** Applies an event of the log that is newer than the view. Event types that are not known only advance `seq`. */
+function applyEvent(state, event) {
+  const { type, seq, text } = event;
+  const reducer = REDUCERS[type];
+  if (!reducer) return { ...state, seq };
+  const start = seq - (type === "token" ? countCodePoints(text) : 1);
+  if (start > state.seq) return { ...state, gap: true };
+  return { ...state, seq, turns: reducer(state.turns, event, start, state.seq) };
 }
 
-const change = (turns, id, update) => turns.map((turn) => (turn.turn === id ? { ...turn, ...update(turn) } : turn));
+/**
+ * What an event changes: (turns, event, the log's position before the event, the last position that was read) -> turns.
+ * A turn has a `seq` of its own, as `history` may have brought more of it than the events so far.
+ */
+const REDUCERS = {
+  __proto__: null, // a type such as "constructor" is unknown too
 
-/** A turn has its own `seq`: `history` may have told more of it. */
-const events = {
-  __proto__: null,
-  question: (turns, frame) =>
-    turns.some(({ turn }) => turn === frame.turn) ? turns : [...turns, turnOf({ ...frame, from: frame.seq - 1 })],
-  token: (turns, { turn: id, seq, text }, start, seen) =>
-    change(turns, id, (turn) => {
-      const fresh = [...text].slice(Math.max(0, seen - start, turn.seq - start)).join("");
-      return fresh && { seq, status: "answering", answer: turn.answer + fresh };
-    }),
-  done: (turns, frame) => change(turns, frame.turn, () => ({ ...frame, status: "ended" })),
+  question(turns, event) {
+    const known = turns.some(({ turn }) => turn === event.turn);
+    return known ? turns : [...turns, turnFromRecord({ ...event, from: event.seq - 1 })];
+  },
+
+  token(turns, event, start, seen) {
+    return updateTurn(turns, event.turn, (turn) => {
+      const alreadyShown = Math.max(0, seen - start, turn.seq - start);
+      const added = [...event.text].slice(alreadyShown).join("");
+      return added && { seq: event.seq, status: "answering", answer: turn.answer + added };
+    });
+  },
+
+  done: (turns, event) => updateTurn(turns, event.turn, () => ({ ...event, status: "ended" })),
 };
 
-const turnOf = ({ text: question, answer = "", reason = null, ...turn }) => ({
-  ...turn,
-  question,
-  answer,
-  reason,
-  status: reason ? "ended" : answer ? "answering" : "waiting",
-});
+function updateTurn(turns, id, changesOf) {
+  return turns.map((turn) => (turn.turn === id ? { ...turn, ...changesOf(turn) } : turn));
+}
 
-/** A turn that knows as much as ours replaces it: that repairs. */
-function history(state, { turns: told, more }) {
+/** Makes a turn of its record on the wire: `question` is called `text` there, and the status follows from the rest. */
+function turnFromRecord({ text: question, answer = "", reason = null, ...record }) {
+  let status = answer ? "answering" : "waiting";
+  if (reason) status = "ended";
+  return { ...record, question, answer, reason, status };
+}
+
+/** Merges older turns, and newer records of known ones. At the same `seq` the record wins, which repairs a wrong answer. */
+function mergeHistory(state, { turns: records, more }) {
   const turns = new Map(state.turns.map((turn) => [turn.turn, turn]));
-  const earlier = told[0]?.from > state.turns[0]?.from ? state.earlier : more;
-  for (const turn of told) if (!(turns.get(turn.turn)?.seq > turn.seq)) turns.set(turn.turn, turnOf(turn));
+  for (const record of records) {
+    const known = turns.get(record.turn);
+    if (!known || known.seq <= record.seq) turns.set(record.turn, turnFromRecord(record));
+  }
+  const earlier = records[0]?.from > state.turns[0]?.from ? state.earlier : more;
   return { ...state, earlier, turns: [...turns.values()].sort((one, other) => one.from - other.from) };
 }

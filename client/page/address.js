@@ -1,15 +1,26 @@
-/** The page's address: `?session=` names the conversation on it, `#token=` is what the server wants to know. */
+/** The page's address: `?session=` names the conversation on it, `#token=` is the token that a server may require. */
 
-const here = () => new URL(location.href);
+const currentUrl = () => new URL(location.href);
 
-export const session = () => here().searchParams.get("session");
+/** Returns the session in the address, or null. */
+export function session() {
+  return currentUrl().searchParams.get("session");
+}
 
-export const token = () => new URLSearchParams(here().hash.slice(1)).get("token") ?? undefined;
+/** Returns the token in the address, or undefined. */
+export function token() {
+  return new URLSearchParams(currentUrl().hash.slice(1)).get("token") ?? undefined;
+}
 
-/** Of a conversation; without a session, of a new one. */
+/**
+ * Returns the address of a conversation.
+ *
+ * @param {string | null} session null for a new one
+ * @returns {string}
+ */
 export function addressOf(session) {
-  const address = here();
-  if (session) address.searchParams.set("session", session);
-  else address.searchParams.delete("session");
-  return address.href;
+  const url = currentUrl();
+  if (session) url.searchParams.set("session", session);
+  else url.searchParams.delete("session");
+  return url.href;
 }

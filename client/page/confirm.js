@@ -1,15 +1,23 @@
-/** A question that is asked before what can't be undone. */
-import { $, set } from "./dom.js";
+/** The dialog that asks before something is done that cannot be undone. */
+import { byId, setText } from "./dom.js";
 
-/** Whether the answer is yes. Escape says no; so does whatever closes the question. */
-export function confirmed(question) {
-  set($("confirm-question"), question);
-  $("confirm").returnValue = "";
-  $("confirm").showModal();
-  $("confirm-no").focus();
-  return new Promise((resolve) =>
-    $("confirm").addEventListener("close", () => resolve($("confirm").returnValue === "yes"), { once: true }));
+const dialog = byId("confirm");
+
+/**
+ * Asks the reader a question that is answered by yes or no.
+ *
+ * @param {string} question
+ * @returns {Promise<boolean>} false too where the dialog is closed in any other way, as by Escape
+ */
+export function askForConfirmation(question) {
+  setText(byId("confirm-question"), question);
+  dialog.returnValue = "";
+  dialog.showModal();
+  byId("confirm-no").focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
 }
 
-$("confirm-yes").addEventListener("click", () => $("confirm").close("yes"));
-$("confirm-no").addEventListener("click", () => $("confirm").close());
+byId("confirm-yes").addEventListener("click", () => dialog.close("yes"));
+byId("confirm-no").addEventListener("click", () => dialog.close());

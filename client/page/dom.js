@@ -1,60 +1,102 @@
-/** Small things for the document. */
-import { say } from "./words.js";
+/** What several modules do with the document. */
+import { translate } from "./strings.js";
 
-const DONE = 1500; // milliseconds for which a button says that it has copied
+const COPIED_NOTICE_MS = 1500; // for which a button says that it has copied
 
-export const $ = (id) => document.getElementById(id);
+export function byId(id) {
+  return document.getElementById(id);
+}
 
-export function node(name, attributes = {}, ...content) {
+/**
+ * Returns a new element.
+ *
+ * @param {string} name
+ * @param {Record<string, string>} [attributes]
+ * @param {...(Node | string)} content
+ * @returns {HTMLElement}
+ */
+export function createElement(name, attributes = {}, ...content) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...content);
   return element;
 }
 
-export const button = (action, text, label = text) =>
-  node("button", { type: "button", "data-do": action, "aria-label": label }, text);
+/**
+ * Returns a button for an action.
+ *
+ * @param {string} action its `data-do`
+ * @param {string} text
+ * @param {string} [label] for who does not see what the button belongs to
+ * @returns {HTMLElement}
+ */
+export function createButton(action, text, label = text) {
+  return createElement("button", { type: "button", "data-do": action, "aria-label": label }, text);
+}
 
-export const set = (element, text) => element.textContent !== text && (element.textContent = text);
+/** Sets an element's text, where it is not the same. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
 
-/** Said to those who listen instead of looking. */
-export const announce = (text) => ($("announce").textContent = text);
+/** Has a text read aloud by screen readers. */
+export function announce(text) {
+  byId("announce").textContent = text;
+}
 
-/** Give a list these children. One that stays where it is keeps the focus, and its place on the screen. */
-export function order(parent, children) {
+/**
+ * Makes these elements the children of another, in this order. One that stays in its place keeps the focus and its place
+ * on the screen.
+ *
+ * @param {Element} parent
+ * @param {Element[]} children
+ */
+export function setChildren(parent, children) {
   const focused = document.activeElement;
   const wanted = new Set(children);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
-  let at = parent.firstElementChild;
+  let next = parent.firstElementChild;
   for (const child of children) {
-    if (child === at) at = at.nextElementSibling;
-    else parent.insertBefore(child, at);
+    if (child === next) next = next.nextElementSibling;
+    else parent.insertBefore(child, next);
   }
   if (focused !== document.activeElement && parent.contains(focused)) focused.focus();
 }
 
-export async function copy(text, from) {
+/**
+ * Copies a text to the clipboard, and says so.
+ *
+ * @param {string} text
+ * @param {Element} button which the reader has used
+ */
+export async function copyText(text, button) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     copyBySelection(text); // an insecure origin has no clipboard
   }
-  set(from, say("copied"));
-  announce(say("copied"));
-  setTimeout(() => set(from, say("copy")), DONE);
+  setText(button, translate("copied"));
+  announce(translate("copied"));
+  setTimeout(() => setText(button, translate("copy")), COPIED_NOTICE_MS);
 }
 
 function copyBySelection(text) {
-  const area = node("textarea", { class: "aside" }, text);
+  const area = createElement("textarea", { class: "aside" }, text);
   document.body.append(area);
   area.select();
   document.execCommand("copy");
   area.remove();
 }
 
-/** Offer a text as a file. */
-export function download(name, type, text) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
-  node("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 0);
+/**
+ * Offers a text as a file to download.
+ *
+ * @param {string} name the file's
+ * @param {string} type its media type
+ * @param {string} text
+ */
+export function downloadFile(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  createElement("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 0);
 }

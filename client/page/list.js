@@ -1,135 +1,172 @@
 /**
- * The list of conversations, drawn: #sessions > li[data-session], each with a link and, when it is opened, its acts.
- * The tab is called as the conversation on it. Where the screen is wide the list stands beside that, elsewhere in a drawer.
+ * The list of conversations: #sessions > li[data-session], each with a link and, when it is expanded, its actions. The
+ * document's title is that of the conversation on the page. On a wide screen the list stands beside that, on a narrow
+ * one it is in a drawer.
  */
 import { addressOf } from "./address.js";
-import { $, announce, button, node, order, set } from "./dom.js";
-import { sends } from "./field.js";
-import { say } from "./words.js";
+import { announce, byId, createButton, createElement, setChildren, setText } from "./dom.js";
+import { translate } from "./strings.js";
+import { submitOnEnter } from "./text-field.js";
 
-const wide = matchMedia("(min-width: 70rem)");
+const MAX_TITLE_CHARACTERS = 80;
+const ACTIONS = ["rename", "as_markdown", "as_json", "delete"];
+
+const wideScreen = matchMedia("(min-width: 70rem)");
+const drawer = byId("drawer");
 const items = new Map(); // by session
-const ACTS = ["rename", "as_markdown", "as_json", "delete"];
 
 // --- one conversation ------------------------------------------------------------------------------------------------
 
-function item(session) {
+function createItem(session) {
+  const buttons = ACTIONS.map((action) => createButton(action, translate(action)));
   const parts = {
-    link: node("a", {}, node("span", { class: "title" }), node("small", { class: "excerpt" })),
-    more: button("more", "⋯"),
-    acts: node("div", { class: "acts", id: `acts-${session}` }, ...ACTS.map((act) => button(act, say(act)))),
+    link: createElement("a", {}, createElement("span", { class: "title" }), createElement("small", { class: "excerpt" })),
+    more: createButton("more", "⋯"),
+    actions: createElement("div", { class: "acts", id: `acts-${session}` }, ...buttons),
   };
-  parts.more.setAttribute("aria-controls", parts.acts.id);
-  const line = node("div", { class: "entry" }, parts.link, parts.more);
-  const element = Object.assign(node("li", { "data-session": session }, line, parts.acts), { parts });
-  unfold(element, false);
-  return element;
+  parts.more.setAttribute("aria-controls", parts.actions.id);
+  const entry = createElement("div", { class: "entry" }, parts.link, parts.more);
+  const item = Object.assign(createElement("li", { "data-session": session }, entry, parts.actions), { parts });
+  setExpanded(item, false);
+  return item;
 }
 
-function unfold(element, open) {
-  element.parts.acts.hidden = !open;
-  element.parts.more.setAttribute("aria-expanded", String(open));
+function setExpanded(item, isExpanded) {
+  item.parts.actions.hidden = !isExpanded;
+  item.parts.more.setAttribute("aria-expanded", String(isExpanded));
 }
 
-function drawItem(element, { title, session, excerpt }, shown) {
-  const { link, more } = element.parts;
+function drawItem(item, { title, session, excerpt }, currentSession) {
+  const { link, more } = item.parts;
+  const [titlePart, excerptPart] = link.children;
   link.href = addressOf(session);
-  set(link.firstChild, title);
-  drawExcerpt(link.lastChild, excerpt);
-  more.setAttribute("aria-label", say("more", { title }));
-  if (session === shown) link.setAttribute("aria-current", "page");
+  setText(titlePart, title);
+  drawExcerpt(excerptPart, excerpt);
+  more.setAttribute("aria-label", translate("more", { title }));
+  if (session === currentSession) link.setAttribute("aria-current", "page");
   else link.removeAttribute("aria-current");
 }
 
-function drawExcerpt(place, excerpt) {
-  place.replaceChildren(...(excerpt ? [excerpt[0], node("mark", {}, excerpt[1]), excerpt[2]] : []));
+function drawExcerpt(element, excerpt) {
+  if (!excerpt) return element.replaceChildren();
+  const [before, found, after] = excerpt;
+  element.replaceChildren(before, createElement("mark", {}, found), after);
 }
 
-/** A field in the link's place, until its text is kept or left. */
-function rename(element, keep) {
-  const { link, more } = element.parts;
-  const field = node("input", { "aria-label": say("new_title"), value: link.firstChild.textContent, maxlength: "80", autocomplete: "off" });
-  const form = node("form", { class: "rename" }, field, node("button", { type: "submit" }, say("save")));
-  const end = () => {
+/** Shows a field in the link's place, until the reader submits the new title or cancels. */
+function renameItem(item, onRenamed) {
+  const { link, more } = item.parts;
+  const field = createElement("input", {
+    "aria-label": translate("new_title"),
+    value: link.firstChild.textContent,
+    maxlength: String(MAX_TITLE_CHARACTERS),
+    autocomplete: "off",
+  });
+  const form = createElement("form", { class: "rename" }, field, createElement("button", { type: "submit" }, translate("save")));
+
+  function close() {
     form.replaceWith(link);
     more.focus();
-  };
+  }
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    end();
-    keep(field.value);
+    close();
+    onRenamed(field.value);
   });
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.isComposing) return;
     event.preventDefault(); // the drawer stays open
     event.stopPropagation();
-    end();
+    close();
   });
-  sends(field, form);
+  submitOnEnter(field, form);
   link.replaceWith(form);
   field.select();
 }
 
 // --- the list --------------------------------------------------------------------------------------------------------
 
-/** `acts` has what the page does: open, as_markdown, as_json and delete, each with a session. */
-export function list(shelf, acts) {
-  let shown = null;
+/**
+ * Makes the list work.
+ *
+ * @param {import("./conversation-store.js").ConversationStore} store
+ * @param {Record<"open" | "as_markdown" | "as_json" | "delete", (session: string) => unknown>} actions
+ * @returns {(session?: string | null) => void} draws the list; `session` is the one on the page from now on
+ */
+export function createList(store, actions) {
+  let currentSession = null;
 
-  function draw(session = shown) {
-    shown = session;
-    const query = $("search").value.trim();
-    const entries = query ? shelf.search(query) : shelf.all();
-    const known = new Map(shelf.all().map((entry) => [entry.session, entry]));
-    for (const key of items.keys()) if (!known.has(key)) items.delete(key);
-    document.title = [known.get(shown)?.title, say("title")].filter(Boolean).join(" · ");
-    order($("sessions"), entries.map((entry) => {
-      const element = items.get(entry.session) ?? item(entry.session);
-      items.set(entry.session, element);
-      drawItem(element, entry, shown);
-      return element;
-    }));
-    set($("none"), entries.length ? "" : say(query ? "none_found" : "none"));
-    if (query) announce(say("found", { count: entries.length }));
+  function draw(session = currentSession) {
+    currentSession = session;
+    const query = byId("search").value.trim();
+    const all = new Map(store.all().map((conversation) => [conversation.session, conversation]));
+    const shown = query ? store.search(query) : [...all.values()];
+    for (const known of items.keys()) if (!all.has(known)) items.delete(known);
+    document.title = [all.get(currentSession)?.title, translate("title")].filter(Boolean).join(" · ");
+    setChildren(byId("sessions"), shown.map(itemOf));
+    setText(byId("none"), shown.length ? "" : translate(query ? "none_found" : "none"));
+    if (query) announce(translate("found", { count: shown.length }));
+  }
+
+  function itemOf(conversation) {
+    const { session } = conversation;
+    const item = items.get(session) ?? createItem(session);
+    items.set(session, item);
+    drawItem(item, conversation, currentSession);
+    return item;
+  }
+
+  function rename(session, title) {
+    store.rename(session, title);
+    draw();
   }
 
   function onClick(event) {
-    const element = event.target.closest("li");
-    const act = event.target.closest("[data-do]")?.dataset.do;
-    const session = element?.dataset.session;
-    if (act === "more") unfold(element, element.parts.acts.hidden);
-    else if (act === "rename") rename(element, (title) => (shelf.rename(session, title), draw()));
-    else if (act) acts[act](session);
-    else if (event.target.closest("a") && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
-      event.preventDefault();
-      $("drawer").close();
-      acts.open(session);
-    }
+    const item = event.target.closest("li");
+    const session = item?.dataset.session;
+    const action = event.target.closest("[data-do]")?.dataset.do;
+    if (action === "more") setExpanded(item, item.parts.actions.hidden);
+    else if (action === "rename") renameItem(item, (title) => rename(session, title));
+    else if (action) actions[action](session);
+    else if (event.target.closest("a")) onLinkClick(event, session);
   }
 
-  $("sessions").addEventListener("click", onClick);
-  $("search").addEventListener("input", () => draw());
-  addEventListener("storage", () => draw()); // another tab
+  function onLinkClick(event, session) {
+    const opensElsewhere = event.ctrlKey || event.metaKey || event.shiftKey; // a new tab or window
+    if (opensElsewhere) return;
+    event.preventDefault();
+    drawer.close();
+    actions.open(session);
+  }
+
+  byId("sessions").addEventListener("click", onClick);
+  byId("search").addEventListener("input", () => draw());
+  addEventListener("storage", () => draw()); // another tab has changed the list
   return draw;
 }
 
-/** Where the focus goes when a conversation leaves the list: what takes its place, or the search field. */
-export function focusBeside(session) {
-  const element = items.get(session);
-  const next = element?.nextElementSibling ?? element?.previousElementSibling;
-  (next?.querySelector("a") ?? $("search")).focus();
+/** Moves the focus from a conversation that leaves the list to the one beside it, or to the search field. */
+export function focusNeighbour(session) {
+  const item = items.get(session);
+  const neighbour = item?.nextElementSibling ?? item?.previousElementSibling;
+  const target = neighbour?.querySelector("a") ?? byId("search");
+  target.focus();
 }
 
 // --- the drawer ------------------------------------------------------------------------------------------------------
 
-function settle() {
-  $("drawer").close();
-  if (wide.matches) document.body.prepend($("list"));
-  else $("drawer").append($("list"));
+/** Puts the list where it belongs on a screen of this width. */
+function placeList() {
+  drawer.close();
+  if (wideScreen.matches) document.body.prepend(byId("list"));
+  else drawer.append(byId("list"));
 }
 
-wide.addEventListener("change", settle);
-settle();
-$("menu").addEventListener("click", () => $("drawer").showModal());
-$("close").addEventListener("click", () => $("drawer").close());
-$("drawer").addEventListener("click", ({ target }) => target === $("drawer") && target.close()); // beside it
+wideScreen.addEventListener("change", placeList);
+placeList();
+byId("menu").addEventListener("click", () => drawer.showModal());
+byId("close").addEventListener("click", () => drawer.close());
+drawer.addEventListener("click", ({ target }) => {
+  if (target === drawer) drawer.close(); // beside its content
+});

@@ -1,5 +1,6 @@
 /**
- * The page: a conversation (askbot.js), the list of those that there were (shelf.js), and what is drawn of both.
+ * The page: a conversation (askbot.js), the conversations that this browser knows (conversation-store.js), and what is
+ * drawn of both.
  *
  * For tests and style sheets, these stay:
  *   #ask (form) #question #send #stop #new #earlier #latest #model #notice #announce #empty
@@ -16,223 +17,288 @@ import { connect } from "../askbot.js";
 import { rows, running } from "../rows.js";
 import { shown } from "../view.js";
 import * as address from "./address.js";
-import { confirmed } from "./confirm.js";
-import { $, announce, download, set } from "./dom.js";
-import { allOf, forget } from "./errand.js";
-import { grow, sends } from "./field.js";
-import { focusBeside, list } from "./list.js";
-import { badgeOf } from "./said.js";
-import { fileName, jsonOf, markdownOf } from "./saved.js";
-import { Shelf, titleOf } from "./shelf.js";
-import { act } from "./turn.js";
-import { above, drawTurns, follow } from "./turns.js";
-import { say, sayError, sayReason } from "./words.js";
+import { deleteConversation, fetchAllTurns } from "./background-connection.js";
+import { askForConfirmation } from "./confirm.js";
+import { ConversationStore, titleOf } from "./conversation-store.js";
+import { announce, byId, downloadFile, setText } from "./dom.js";
+import { fileName, jsonOf, markdownOf } from "./export.js";
+import { createList, focusNeighbour } from "./list.js";
+import * as strings from "./strings.js";
+import { fitHeight, submitOnEnter } from "./text-field.js";
+import { badgeOf } from "./turn-text.js";
+import { runAction } from "./turn.js";
+import { drawAbove, drawTurns, followEnd } from "./turns.js";
 
+const { translate, translateError } = strings;
+const notice = byId("notice");
+const question = byId("question");
 const server = { url: new URL("v1/chat", document.baseURI), token: address.token() };
-const shelf = new Shelf(() => localStorage);
-let bot, listening; // the connection of the conversation on the page, and what ends our listening to it
-let due = false;
+const store = new ConversationStore(() => localStorage);
+let chat; // the conversation on the page
+let listeners; // an AbortController of our listeners on `chat`
+let isDrawScheduled = false;
 
-const badge = (turn) => badgeOf(turn, say, sayError, sayReason);
+const badge = (turn) => badgeOf(turn, strings);
 
 // --- the conversation on the page ------------------------------------------------------------------------------------
 
-/** Another one, or, without a session, a new one. */
+/** Connects to a conversation in the place of the one on the page; without a session, to a new one. */
 function open(session) {
-  if (bot) leave();
-  follow();
-  $("notice").textContent = "";
-  const storage = { getItem: () => session, setItem: (_, id) => shelf.keepLast(id), removeItem: () => shelf.keepLast(null) };
-  bot = connect({ ...server, storage });
-  listening = new AbortController();
-  const { signal } = listening;
-  const onError = ({ detail }) => set($("notice"), sayError(detail));
-  for (const [name, listener] of Object.entries({ change: redraw, state: onState, frame: onFrame, error: onError }))
-    bot.addEventListener(name, listener, { signal });
-  fill(shelf.draft(listed()));
-  onState({ detail: bot.state });
+  if (chat) closeCurrent();
+  followEnd();
+  notice.textContent = "";
+  const storage = {
+    getItem: () => session,
+    setItem: (_, id) => store.saveLastSession(id),
+    removeItem: () => store.saveLastSession(null),
+  };
+  chat = connect({ ...server, storage });
+  listeners = new AbortController();
+  const { signal } = listeners;
+  chat.addEventListener("change", scheduleDraw, { signal });
+  chat.addEventListener("state", ({ detail }) => onState(detail), { signal });
+  chat.addEventListener("frame", ({ detail }) => onFrame(detail), { signal });
+  chat.addEventListener("error", ({ detail }) => setText(notice, translateError(detail)), { signal });
+  setQuestion(store.draft(listedSession()));
+  onState(chat.state);
   drawList(session);
 }
 
-/** What waits for a connection is not lost with it: it becomes the draft. */
-function leave() {
-  const unsent = bot.state === "open" ? [] : bot.pending().map(({ text }) => text);
-  if (unsent.length) shelf.keepDraft(listed(), [...unsent, $("question").value].filter(Boolean).join("\n\n"));
-  listening.abort();
-  bot.close();
+/** Leaves the conversation on the page. Questions that could not be sent yet become its draft. */
+function closeCurrent() {
+  const unsent = chat.state === "open" ? [] : chat.pending().map(({ text }) => text);
+  if (unsent.length) {
+    const draft = [...unsent, question.value].filter(Boolean).join("\n\n");
+    store.saveDraft(listedSession(), draft);
+  }
+  listeners.abort();
+  chat.close();
 }
 
-/** The session, if there is something in it. */
-const listed = () => (shelf.find(bot.session) ? bot.session : null);
+/** Returns the session of the conversation on the page; null where nothing was asked in it. */
+function listedSession() {
+  return store.find(chat.session) ? chat.session : null;
+}
 
-function go(session) {
-  if (session !== null && session === bot.session) return;
+/** Shows a conversation, as a step of the browser's history; with null, a new one. */
+function navigate(session) {
+  if (session !== null && session === chat.session) return;
   history.pushState(null, "", address.addressOf(session));
   open(session);
 }
 
-/** The address names what is on the page. */
-function name(session) {
+/** Makes the address name what is on the page. */
+function updateAddress(session) {
   if (address.session() !== session) history.replaceState(null, "", address.addressOf(session));
 }
 
-/** Put down what the list has to know: once the log was read to its end, then with each question and each end. */
-function note(used) {
-  const { turns, earlier } = bot.view;
-  const first = shown(turns)[0];
+/**
+ * Records the conversation on the page for the list: once the log was read to its end, then with each question and each
+ * end of an answer.
+ *
+ * @param {number} used when it was asked something, in milliseconds since 1970
+ */
+function recordConversation(used) {
+  const { turns, earlier } = chat.view;
+  const [first] = shown(turns);
   if (!first) return;
-  const title = earlier ? (shelf.find(bot.session)?.title ?? titleOf(first.question)) : titleOf(first.question);
-  const fresh = shelf.note(bot.session, { title, used });
-  if (fresh) keepDraft(), shelf.keepDraft(null, "");
-  shelf.remember(bot.session, turns.map(({ question, answer }) => `${question}\n${answer}`).join("\n"));
-  name(bot.session);
-  drawList(bot.session);
+  const knownTitle = earlier ? store.find(chat.session)?.title : null; // the first question is not here
+  const isNew = store.recordUse(chat.session, { title: knownTitle ?? titleOf(first.question), used });
+  if (isNew) {
+    saveDraft();
+    store.saveDraft(null, "");
+  }
+  store.saveText(chat.session, turns.map((turn) => `${turn.question}\n${turn.answer}`).join("\n"));
+  updateAddress(chat.session);
+  drawList(chat.session);
 }
 
 // --- drawing ---------------------------------------------------------------------------------------------------------
 
-function drawAll() {
-  due = false;
-  const { view } = bot;
-  const drawn = rows(bot).map((row) => (row.status === "sending" && bot.state !== "open" ? { ...row, waits: true } : row));
-  $("empty").hidden = drawn.length > 0 || view.seq === null || view.seq < view.head || view.earlier;
-  $("earlier").hidden = !view.earlier;
-  $("stop").hidden = !running(bot);
-  set($("model"), view.model ?? "");
-  if (view.limits?.question_chars) $("question").maxLength = view.limits.question_chars;
+function draw() {
+  isDrawScheduled = false;
+  const { view } = chat;
+  const isOffline = chat.state !== "open";
+  const drawn = rows(chat).map((row) => (row.status === "sending" && isOffline ? { ...row, isOffline } : row));
+  byId("empty").hidden = drawn.length > 0 || view.seq === null || view.seq < view.head || view.earlier;
+  byId("earlier").hidden = !view.earlier;
+  byId("stop").hidden = !running(chat);
+  setText(byId("model"), view.model ?? "");
+  if (view.limits?.question_chars) question.maxLength = view.limits.question_chars;
   drawTurns(drawn);
 }
 
-/** Drawn once a frame at most; a hidden page has no frames, and draws when it is seen. */
-function redraw() {
-  if (due) return;
-  due = true;
-  requestAnimationFrame(drawAll);
+/** Draws once an animation frame at most; a hidden page has none, and is drawn when it is seen. */
+function scheduleDraw() {
+  if (isDrawScheduled) return;
+  isDrawScheduled = true;
+  requestAnimationFrame(draw);
 }
 
-const drawList = list(shelf, { open: go, delete: remove, as_markdown: saveAs("md"), as_json: saveAs("json") });
+const drawList = createList(store, {
+  open: navigate,
+  delete: deleteAfterConfirmation,
+  as_markdown: (session) => exportConversation(session, "md"),
+  as_json: (session) => exportConversation(session, "json"),
+});
 
 // --- asking ----------------------------------------------------------------------------------------------------------
 
-function ask(text) {
-  follow();
-  $("notice").textContent = "";
-  bot.ask(text).then(
-    () => {},
-    (error) => {
-      if (error.code === "cancelled" || error.code === "closed") return;
-      $("notice").textContent = sayError(error);
-      if (!$("question").value) fill(text), keepDraft(); // nothing that was typed is lost
-    },
-  );
-  redraw();
+async function ask(text) {
+  followEnd();
+  notice.textContent = "";
+  scheduleDraw();
+  try {
+    await chat.ask(text);
+  } catch (error) {
+    if (error.code === "cancelled" || error.code === "closed") return;
+    notice.textContent = translateError(error);
+    if (question.value) return;
+    setQuestion(text); // nothing that was typed is lost
+    saveDraft();
+  }
 }
 
-function fill(text) {
-  $("question").value = text;
-  $("send").disabled = !text.trim();
-  grow($("question"));
+function setQuestion(text) {
+  question.value = text;
+  byId("send").disabled = !text.trim();
+  fitHeight(question);
 }
 
-const keepDraft = () => shelf.keepDraft(listed(), $("question").value);
+function saveDraft() {
+  store.saveDraft(listedSession(), question.value);
+}
 
-const stop = () => bot.cancel(running(bot));
+function stop() {
+  chat.cancel(running(chat));
+}
 
 async function showEarlier() {
-  await bot.history().catch(() => {});
-  await above(drawAll);
+  await chat.history().catch(() => {});
+  await drawAbove(draw);
 }
 
-// --- the others ------------------------------------------------------------------------------------------------------
+// --- other conversations ---------------------------------------------------------------------------------------------
 
-async function remove(session) {
-  if (!(await confirmed(say("delete_question", shelf.find(session))))) return;
-  focusBeside(session);
-  shelf.remove(session);
-  if (session === bot.session) go(null);
+async function deleteAfterConfirmation(session) {
+  const isConfirmed = await askForConfirmation(translate("delete_question", store.find(session)));
+  if (!isConfirmed) return;
+  focusNeighbour(session);
+  store.markDeleted(session);
+  if (session === chat.session) navigate(null);
   else drawList();
-  announce(say("deleted"));
-  forgetAll();
+  announce(translate("deleted"));
+  deleteOnServer();
 }
 
-/** Tell the server of what was deleted here; what fails is tried again when the page is connected again. */
-function forgetAll() {
-  for (const session of shelf.gone()) forget({ ...server, session }).then(() => shelf.forgotten(session), () => {});
+/** Deletes on the server what was deleted here. What fails is tried again when the page is connected again. */
+function deleteOnServer() {
+  for (const session of store.deletedSessions()) {
+    deleteConversation({ ...server, session }).then(() => store.confirmDeleted(session), () => {});
+  }
 }
 
-function saveAs(kind) {
-  return async (session) => {
-    const { title } = shelf.find(session);
-    try {
-      const turns = await allOf({ ...server, session });
-      if (kind === "md") download(fileName(title, kind), "text/markdown", markdownOf(title, turns, badge));
-      else download(fileName(title, kind), "application/json", jsonOf(session, title, turns));
-      announce(say("exported", { name: fileName(title, kind) }));
-    } catch (error) {
-      if (error.code === "session_not_found") gone(session);
-      $("notice").textContent = say("not_exported");
-    }
-  };
+async function exportConversation(session, extension) {
+  const { title } = store.find(session);
+  const name = fileName(title, extension);
+  try {
+    const turns = await fetchAllTurns({ ...server, session });
+    if (extension === "md") downloadFile(name, "text/markdown", markdownOf(title, turns, badge));
+    else downloadFile(name, "application/json", jsonOf(session, title, turns));
+    announce(translate("exported", { name }));
+  } catch (error) {
+    if (error.code === "session_not_found") removeLost(session);
+    notice.textContent = translate("not_exported");
+  }
+}
+
+/** Removes a conversation that the server does not have any more: it has expired, or was deleted elsewhere. */
+function removeLost(session) {
+  store.remove(session);
+  drawList();
 }
 
 // --- what happens ----------------------------------------------------------------------------------------------------
 
-function onFrame({ detail: frame }) {
-  const news = frame.seq > bot.view.head; // a replay is none
-  if (frame.type === "error" && frame.code === "session_not_found" && frame.session) gone(frame.session);
-  if (news && frame.type === "question") announce(say("waiting"));
-  if (news && frame.type === "done") announce(frame.reason === "stop" ? say("complete") : badge(frame));
-  if (news ? frame.type !== "token" : frame.seq === bot.view.head) note(news ? Date.now() : Date.parse(bot.view.turns.at(-1)?.created));
+function onFrame(frame) {
+  if (frame.type === "error" && frame.code === "session_not_found" && frame.session) removeLost(frame.session);
+  const { head, turns } = chat.view;
+  const isNew = frame.seq > head; // not a part of what is read again
+  if (isNew) onNewEvent(frame);
+  else if (frame.seq === head) recordConversation(Date.parse(turns.at(-1)?.created));
 }
 
-/** The server has it no more: it expired, or somebody deleted it elsewhere. */
-function gone(session) {
-  shelf.drop(session);
-  drawList();
+function onNewEvent(event) {
+  if (event.type === "token") return;
+  if (event.type === "question") announce(translate("waiting"));
+  if (event.type === "done") announce(event.reason === "stop" ? translate("complete") : badge(event));
+  recordConversation(Date.now());
 }
 
-function onState({ detail: state }) {
-  redraw();
-  $("state").dataset.state = state;
-  $("state").lastChild.textContent = say(`state_${state}`);
-  if (state === "waiting") announce(say("lost"));
+function onState(state) {
+  scheduleDraw();
+  byId("state").dataset.state = state;
+  byId("state").lastChild.textContent = translate(`state_${state}`);
+  if (state === "waiting") announce(translate("lost"));
   if (state === "open") onOpen();
 }
 
 function onOpen() {
   const wanted = address.session();
-  if (wanted && wanted !== bot.session) gone(wanted), name(null);
-  if ($("announce").textContent === say("lost")) announce(say("again"));
-  forgetAll();
+  if (wanted && wanted !== chat.session) {
+    removeLost(wanted);
+    updateAddress(null);
+  }
+  const isLostAnnounced = byId("announce").textContent === translate("lost");
+  if (isLostAnnounced) announce(translate("again"));
+  deleteOnServer();
 }
 
-function onKey(event) {
-  if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
-  if (!$("stop").hidden) stop();
+function onKeydown(event) {
+  const isDialogOpen = document.querySelector("dialog[open]");
+  if (event.key !== "Escape" || event.isComposing || isDialogOpen) return;
+  if (!byId("stop").hidden) stop();
 }
 
-$("turns").addEventListener("click", ({ target }) => {
-  const from = target.closest("[data-do]");
-  if (from?.dataset.do === "retry") follow();
-  if (from) act(from, bot);
-});
-$("earlier").addEventListener("click", showEarlier);
-$("stop").addEventListener("click", stop);
-$("latest").addEventListener("click", () => (follow(), redraw()));
-$("new").addEventListener("click", () => (go(null), $("question").focus()));
-$("empty").addEventListener("click", ({ target }) => target.closest("button") && ask(target.closest("button").textContent));
-$("question").addEventListener("input", () => (fill($("question").value), keepDraft()));
-$("ask").addEventListener("submit", (event) => {
+function onSubmit(event) {
   event.preventDefault();
-  const text = $("question").value.trim();
+  const text = question.value.trim();
   if (!text) return;
-  fill("");
-  keepDraft();
+  setQuestion("");
+  saveDraft();
   ask(text);
+}
+
+function onTurnsClick({ target }) {
+  const button = target.closest("[data-do]");
+  if (!button) return;
+  if (button.dataset.do === "retry") followEnd();
+  runAction(button, chat);
+}
+
+byId("turns").addEventListener("click", onTurnsClick);
+byId("earlier").addEventListener("click", showEarlier);
+byId("stop").addEventListener("click", stop);
+byId("latest").addEventListener("click", () => {
+  followEnd();
+  scheduleDraw();
 });
-addEventListener("keydown", onKey);
-addEventListener("resize", redraw);
+byId("new").addEventListener("click", () => {
+  navigate(null);
+  question.focus();
+});
+byId("empty").addEventListener("click", ({ target }) => {
+  const example = target.closest("button");
+  if (example) ask(example.textContent);
+});
+question.addEventListener("input", () => {
+  setQuestion(question.value);
+  saveDraft();
+});
+byId("ask").addEventListener("submit", onSubmit);
+addEventListener("keydown", onKeydown);
+addEventListener("resize", scheduleDraw);
 addEventListener("popstate", () => open(address.session()));
 
-sends($("question"), $("ask"));
-open(address.session() ?? shelf.last());
+submitOnEnter(question, byId("ask"));
+open(address.session() ?? store.lastSession());

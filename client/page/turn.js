@@ -1,79 +1,116 @@
-/** One turn, drawn: an article with its question, its answer, and what can be done about them. */
-import { write } from "../highlight.js";
+/** One turn on the page: an article with its question, its answer, and the buttons for what can be done with them. */
+import { writeHighlighted } from "../highlight.js";
 import { update } from "../markdown.js";
-import { button, copy, node, set } from "./dom.js";
-import { grow, sends } from "./field.js";
-import { badgeOf, metaOf } from "./said.js";
-import { language, say, sayError, sayReason } from "./words.js";
+import { byId, copyText, createButton, createElement, setText } from "./dom.js";
+import * as strings from "./strings.js";
+import { fitHeight, submitOnEnter } from "./text-field.js";
+import { badgeOf, metaOf } from "./turn-text.js";
 
-export function article() {
+const { translate } = strings;
+
+/** Returns an article without a turn. */
+export function createArticle() {
   const parts = {
-    question: node("h2", { class: "question" }),
-    answer: node("div", { class: "answer" }),
-    badge: node("p", { class: "badge" }),
-    meta: node("p", { class: "meta" }),
+    question: createElement("h2", { class: "question" }),
+    answer: createElement("div", { class: "answer" }),
+    badge: createElement("p", { class: "badge" }),
+    meta: createElement("p", { class: "meta" }),
   };
-  const acts = [["copy", "copy", "copy_answer"], ["retry", "retry", "ask_again"], ["edit", "edit", "edit_question"]];
-  const tools = node("div", { class: "tools" }, ...acts.map(([act, text, label]) => button(act, say(text), say(label))));
-  const foot = node("div", { class: "foot" }, parts.meta, tools);
-  return Object.assign(node("article", {}, parts.question, parts.answer, parts.badge, foot), { parts });
+  const tools = createElement(
+    "div",
+    { class: "tools" },
+    createButton("copy", translate("copy"), translate("copy_answer")),
+    createButton("retry", translate("retry"), translate("ask_again")),
+    createButton("edit", translate("edit"), translate("edit_question")),
+  );
+  const foot = createElement("div", { class: "foot" }, parts.meta, tools);
+  const article = createElement("article", {}, parts.question, parts.answer, parts.badge, foot);
+  return Object.assign(article, { parts });
 }
 
-/** Show what a turn has come to; the same turn again costs nothing. */
-export function draw(element, turn) {
-  if (element.drawn === turn) return;
-  const { parts, drawn } = element;
-  element.drawn = turn;
-  Object.assign(element.dataset, { turn: turn.turn ?? "", id: turn.id ?? "", status: turn.status, reason: turn.reason ?? "" });
-  element.setAttribute("aria-busy", String(turn.status !== "ended"));
-  set(parts.question, turn.question);
+/**
+ * Draws a turn in its article; the same turn again costs nothing.
+ *
+ * @param {HTMLElement} article from `createArticle`
+ * @param {import("../rows.js").Row & { isOffline?: boolean }} turn
+ */
+export function drawTurn(article, turn) {
+  const { parts, drawn } = article;
+  if (drawn === turn) return;
+  article.drawn = turn;
+  const { turn: id, id: questionId, status, reason } = turn;
+  Object.assign(article.dataset, { turn: id ?? "", id: questionId ?? "", status, reason: reason ?? "" });
+  article.setAttribute("aria-busy", String(status !== "ended"));
+  setText(parts.question, turn.question);
   if (drawn?.answer !== turn.answer) update(parts.answer, turn.answer, writeCode);
-  set(parts.badge, badgeOf(turn, say, sayError, sayReason));
-  if (turn.status === "ended") parts.meta.replaceChildren(...metaOf(turn, say, language).map((text) => node("span", {}, text)));
+  setText(parts.badge, badgeOf(turn, strings));
+  if (status !== "ended") return;
+  const meta = metaOf(turn, strings).map((text) => createElement("span", {}, text));
+  parts.meta.replaceChildren(...meta);
 }
 
-function writeCode(code, text, name) {
-  if (!code.firstChild) code.parentNode.previousSibling.append(button("copy-code", say("copy"), say("copy_code")));
-  write(code, text, name);
+/** Writes highlighted code, and gives its caption a button to copy it. */
+function writeCode(code, text, language) {
+  if (!code.firstChild) {
+    const caption = code.parentNode.previousSibling;
+    caption.append(createButton("copy-code", translate("copy"), translate("copy_code")));
+  }
+  writeHighlighted(code, text, language);
 }
 
-/** Do what a button in an article is for. */
-export function act(from, bot) {
-  const element = from.closest("article");
-  if (!element) return; // the button was in a form that is done with
-  const { turn, answer } = element.drawn;
-  const acts = {
-    copy: () => copy(answer, from),
-    "copy-code": () => copy(from.closest("figure").querySelector("code").textContent, from),
-    retry: () => bot.retry(turn),
-    edit: () => edit(element, bot),
-  };
-  acts[from.dataset.do]?.();
+/**
+ * Does what a button in an article is for.
+ *
+ * @param {HTMLElement} button
+ * @param {import("../askbot.js").Chat} chat
+ */
+export function runAction(button, chat) {
+  const article = button.closest("article");
+  if (!article) return; // the button was in a form that is closed
+  const { turn, answer } = article.drawn;
+  switch (button.dataset.do) {
+    case "copy":
+      return copyText(answer, button);
+    case "copy-code":
+      return copyText(button.closest("figure").querySelector("code").textContent, button);
+    case "retry":
+      return chat.retry(turn);
+    case "edit":
+      return editQuestion(article, chat);
+  }
 }
 
-function edit(element, bot) {
-  const { turn, question } = element.drawn;
-  const area = node("textarea", { "aria-label": say("the_question"), rows: "1" }, question);
-  const cancel = button("keep", say("cancel"));
-  const form = node("form", { class: "edit" }, area, node("div", {}, cancel, node("button", { type: "submit" }, say("ask_this"))));
-  const end = () => {
+/** Shows a form in the question's place, until the reader submits or cancels it. */
+function editQuestion(article, chat) {
+  const { turn, question } = article.drawn;
+  const area = createElement("textarea", { "aria-label": translate("the_question"), rows: "1" }, question);
+  const cancel = createButton("keep", translate("cancel"));
+  const submit = createElement("button", { type: "submit" }, translate("ask_this"));
+  const form = createElement("form", { class: "edit" }, area, createElement("div", {}, cancel, submit));
+
+  function close() {
     form.remove();
-    element.parts.question.classList.remove("aside");
-    element.querySelector("[data-do=edit]").focus();
-  };
-  cancel.addEventListener("click", end);
+    article.parts.question.classList.remove("aside");
+    article.querySelector("[data-do=edit]").focus();
+  }
+
+  cancel.addEventListener("click", close);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!area.value.trim()) return;
-    end();
-    bot.edit(turn, area.value.trim());
-    document.getElementById("question").focus();
+    close();
+    chat.edit(turn, area.value.trim());
+    byId("question").focus();
   });
-  sends(area, form);
-  area.addEventListener("keydown", (event) => event.key === "Escape" && (event.stopPropagation(), end()));
-  element.parts.question.classList.add("aside"); // who listens still finds the answer under its heading
-  element.parts.question.before(form);
-  grow(area);
+  submitOnEnter(area, form);
+  area.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation(); // the answer is not stopped
+    close();
+  });
+  article.parts.question.classList.add("aside"); // for screen readers the answer keeps its heading
+  article.parts.question.before(form);
+  fitHeight(area);
   area.focus();
   area.setSelectionRange(question.length, question.length);
 }

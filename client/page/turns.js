@@ -1,49 +1,60 @@
-/** The turns, drawn: #turns, and the reader's place in it. */
-import { $, order } from "./dom.js";
-import { article, draw } from "./turn.js";
+/** All turns on the page (#turns), and the reader's place in them. */
+import { byId, setChildren } from "./dom.js";
+import { createArticle, drawTurn } from "./turn.js";
 
-const NEAR = 64; // pixels from the end that count as reading along
+const NEAR_END_PX = 64; // from the end, within which a reader follows what is written
 
-const articles = new Map(); // by the question's id, so that an article stays when the log takes its question
-let following = true;
-let height = 0;
+const articles = new Map(); // by the question's id, so that an article stays when its question enters the log
+let isFollowing = true;
+let lastScrollY = 0;
 
-const left = () => document.documentElement.scrollHeight - innerHeight - scrollY;
+const distanceToEnd = () => document.documentElement.scrollHeight - innerHeight - scrollY;
 
-/** Draw what is shown; who reads along sees the end of it, and who doesn't stays where they are. */
+/**
+ * Draws rows. A reader who follows is scrolled to the end; one who doesn't stays where they are.
+ *
+ * @param {(import("../rows.js").Row & { isOffline?: boolean })[]} rows
+ */
 export function drawTurns(rows) {
-  const shown = rows.map((turn) => {
+  const drawn = rows.map((turn) => {
     const key = turn.id ?? turn.turn;
-    const element = articles.get(key) ?? article();
-    articles.set(key, element);
-    draw(element, turn);
-    return element;
+    const article = articles.get(key) ?? createArticle();
+    articles.set(key, article);
+    drawTurn(article, turn);
+    return article;
   });
-  order($("turns"), shown);
-  for (const [key, element] of articles) if (!element.isConnected) articles.delete(key);
-  if (following) toEnd();
-  $("latest").hidden = following || left() < NEAR;
+  setChildren(byId("turns"), drawn);
+  for (const [key, article] of articles) if (!article.isConnected) articles.delete(key);
+  if (isFollowing) scrollToEnd();
+  byId("latest").hidden = isFollowing || distanceToEnd() < NEAR_END_PX;
 }
 
-function toEnd() {
+function scrollToEnd() {
   scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
 }
 
-/** From now on, until somebody scrolls up. */
-export function follow() {
-  following = true;
+/** Makes the reader follow what is written, until they scroll up. */
+export function followEnd() {
+  isFollowing = true;
 }
 
-/** Draw what comes above all others, and stay with what was read. */
-export async function above(drawn) {
+/**
+ * Draws what comes above all that is shown, and scrolls so that the reader's place stays.
+ *
+ * @param {() => unknown} draw
+ */
+export async function drawAbove(draw) {
   const before = document.documentElement.scrollHeight;
-  following = false;
-  await drawn();
+  isFollowing = false;
+  await draw();
   scrollBy({ top: document.documentElement.scrollHeight - before, behavior: "instant" });
 }
 
-addEventListener("scroll", () => {
-  following = left() < NEAR || (following && scrollY >= height);
-  height = scrollY;
-  $("latest").hidden = following;
-}, { passive: true });
+function onScroll() {
+  const isScrollingDown = scrollY >= lastScrollY;
+  isFollowing = distanceToEnd() < NEAR_END_PX || (isFollowing && isScrollingDown);
+  lastScrollY = scrollY;
+  byId("latest").hidden = isFollowing;
+}
+
+addEventListener("scroll", onScroll, { passive: true });

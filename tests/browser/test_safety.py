@@ -77,7 +77,7 @@ async def test_hostile_markdown_is_inert(tabs: Tabs, pieces: list[str]) -> None:
         assert "https://example.org/page" in found["links"]
         assert found["rel"] == ["noopener noreferrer nofollow"]
         assert await tab.questions() == ["<img src=x onerror=alert(0)>"]
-        assert await tab.page.locator("img, iframe, script:not([src], #words), svg:not([aria-hidden])").count() == 0
+        assert await tab.page.locator("img, iframe, script:not([src], #strings), svg:not([aria-hidden])").count() == 0
         assert [line for line in tab.console if "Content Security Policy" in line] == []
     # what popped up, was violated or asked of another host: see Tabs
 
@@ -170,7 +170,7 @@ KNOCK = """(address) => new Promise((resolve) => {
 
 
 async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
-    """With 403, before there is a socket; PROTOCOL 4."""
+    """With 403, before there is a socket."""
     async with serving() as server, elsewhere() as place:
         tab = await tabs.open(place.port)
         assert await tab.page.evaluate(KNOCK, f"ws://127.0.0.1:{server.port}/v1/chat") == 1006

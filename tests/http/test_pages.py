@@ -18,7 +18,7 @@ from askbot_ws.testing import serving
 from .exchange import request
 
 CLIENT = Path(__file__).parents[2] / "client"
-WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "words.json").read_text(encoding="utf-8"))
+WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "strings.json").read_text(encoding="utf-8"))
 
 
 def test_every_language_has_all_words() -> None:
@@ -37,11 +37,11 @@ def test_words_that_are_said_are_there_and_all_are_said() -> None:
     source = "".join(
         path.read_text(encoding="utf-8") for path in [CLIENT / "index.html", *(CLIENT / "page").glob("*.js")]
     )
-    said = set(re.findall(r"\{\{(\w+)\}\}", source)) - {"lang", "words"}
+    said = set(re.findall(r"\{\{(\w+)\}\}", source)) - {"lang", "strings"}
     named = set(re.findall(r'"(\w+)"', source))
     made = tuple(re.findall(r"`(\w+_)\$\{", source))
     assert said <= set(WORDS["en"])
-    assert set(re.findall(r'\bsay\("(\w+)"', source)) <= set(WORDS["en"])
+    assert set(re.findall(r'\btranslate\("(\w+)"', source)) <= set(WORDS["en"])
     assert made
     assert [
         name
@@ -98,8 +98,8 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     """Whoever translates may write what they like."""
     hostile = '</script><img src=x onerror="y"> & {{title}}'
     (tmp_path / "page").mkdir()
-    (tmp_path / "page" / "words.json").write_text(json.dumps({"en": {"title": hostile}}))
-    (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{words}}</script>')
+    (tmp_path / "page" / "strings.json").write_text(json.dumps({"en": {"title": hostile}}))
+    (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{strings}}</script>')
     page = pages_of(tmp_path)["en"].decode()
 
     shown, script = page.split("<script>")

@@ -1,9 +1,9 @@
 /** Stand-ins for what a browser gives: sockets, timers, storage, and a document just large enough for markdown.js. */
 import { connect } from "../../client/askbot.js";
-import { points } from "../../client/view.js";
+import { countCodePoints } from "../../client/view.js";
 
-/** Let promises settle; SHA-256 runs on another thread and takes its time. */
-export const settled = async () => {
+/** Waits until promises are resolved, those too of SHA-256, which runs on another thread. */
+export const flushPromises = async () => {
   for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
 };
 
@@ -19,8 +19,8 @@ export class Timers {
 
   clearTimeout = (timer) => this.#due.delete(timer);
 
-  pass(time) {
-    const until = this.now + time;
+  advance(milliseconds) {
+    const until = this.now + milliseconds;
     for (;;) {
       const [next] = [...this.#due].filter(([, { at }]) => at <= until).sort(([, one], [, other]) => one.at - other.at);
       if (!next) break;
@@ -39,7 +39,7 @@ export class Storage {
   removeItem = (key) => this.kept.delete(key);
 }
 
-/** A client with a page, a clock and sockets that the test holds in its hand. */
+/** A client with a page, a clock and sockets that the test controls. */
 export function client(options = {}) {
   const sockets = [];
   class Socket {
@@ -56,10 +56,10 @@ export function client(options = {}) {
     close() {
       this.closed = true;
     }
-    says(...frames) {
+    deliver(...frames) {
       for (const frame of frames) this.onmessage({ data: JSON.stringify(frame) });
     }
-    ends(code = 1006) {
+    closeWith(code = 1006) {
       this.onclose({ code });
     }
     after() {
@@ -72,8 +72,8 @@ export function client(options = {}) {
   const timers = new Timers();
   const storage = new Storage();
   const page = Object.assign(new EventTarget(), { document: { hidden: false } });
-  const bot = connect({ url: "http://test/v1/chat", WebSocket: Socket, timers, storage, page, random: () => 1, ...options });
-  return { bot, sockets, timers, storage, page, get socket() { return sockets.at(-1); } };
+  const chat = connect({ url: "http://test/v1/chat", WebSocket: Socket, timers, storage, page, random: () => 1, ...options });
+  return { chat, sockets, timers, storage, page, get socket() { return sockets.at(-1); } };
 }
 
 export const sha256 = async (text) =>
@@ -88,7 +88,7 @@ export class Log {
   }
 
   add(event) {
-    this.seq += event.type === "token" ? points(event.text) : 1;
+    this.seq += event.type === "token" ? countCodePoints(event.text) : 1;
     this.events.push({ session: this.session, seq: this.seq, ...event });
     return this.events.at(-1);
   }
@@ -107,7 +107,7 @@ export class Log {
 
   async done(turn, more = {}) {
     const answer = this.answer(turn);
-    const check = { chars: points(answer), sha256: await sha256(answer) };
+    const check = { chars: countCodePoints(answer), sha256: await sha256(answer) };
     return this.add({ type: "done", turn, reason: "stop", model: "m", usage: null, timing: { queued: 0, first_token: 1, total: 2 }, check, ...more });
   }
 
@@ -119,7 +119,7 @@ export class Log {
   resume(after) {
     const rest = this.events.filter(({ seq }) => seq > after);
     return rest.map((event) =>
-      event.type === "token" ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + points(event.text))).join("") } : event);
+      event.type === "token" ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + countCodePoints(event.text))).join("") } : event);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { colour, write } from "../../client/highlight.js";
+import { tokenizeLine, writeHighlighted } from "../../client/highlight.js";
 import { render, update } from "../../client/markdown.js";
 import { fakeDocument as document, seeded } from "./fakes.js";
 
@@ -8,9 +8,9 @@ import { fakeDocument as document, seeded } from "./fakes.js";
 function coloured(text, language) {
   let open = -1;
   const lines = text.split("\n").map((line) => {
-    const { parts, open: after } = colour(line, language, open);
+    const { tokens, open: after } = tokenizeLine(line, language, open);
     open = after;
-    return parts.map(([part, kind]) => (kind ? `‹${kind}:${part}›` : part)).join("");
+    return tokens.map(([part, kind]) => (kind ? `‹${kind}:${part}›` : part)).join("");
   });
   return lines.join("\n");
 }
@@ -43,9 +43,9 @@ test("whatever code says, it is shown to the letter, whether it comes at once or
     const text = Array.from({ length: 1 + random.below(30) }, () => random.of(PIECES)).join("");
     const whole = document.createElement("code");
     const grown = document.createElement("code");
-    write(whole, text, language);
-    for (let end = 0; end < text.length; end += 1 + random.below(4)) write(grown, text.slice(0, end), language);
-    write(grown, text, language);
+    writeHighlighted(whole, text, language);
+    for (let end = 0; end < text.length; end += 1 + random.below(4)) writeHighlighted(grown, text.slice(0, end), language);
+    writeHighlighted(grown, text, language);
     assert.equal(whole.textContent, text);
     assert.equal(grown.html, whole.html, JSON.stringify(text));
   }
@@ -53,11 +53,11 @@ test("whatever code says, it is shown to the letter, whether it comes at once or
 
 test("lines that stand stay the same nodes, and what was taken back goes", () => {
   const code = document.createElement("code");
-  write(code, "a\nb\nc", "py");
+  writeHighlighted(code, "a\nb\nc", "py");
   const [first, second] = code.childNodes;
-  write(code, "a\nb\nc and\nd", "py");
+  writeHighlighted(code, "a\nb\nc and\nd", "py");
   assert.deepEqual([code.childNodes[0] === first, code.childNodes[1] === second], [true, true]);
-  write(code, "a", "py");
+  writeHighlighted(code, "a", "py");
   assert.equal(code.html, '<code><span class="line">a</span></code>');
 });
 
@@ -66,10 +66,10 @@ test("an answer's code is written by whom one brings, and its fence may come let
   const box = document.createElement("div");
   const figures = new Set();
   for (let end = 0; end <= answer.length; end += 1) {
-    update(box, answer.slice(0, end), write);
+    update(box, answer.slice(0, end), writeHighlighted);
     if (end > 6) figures.add(box.childNodes[0]);
   }
-  assert.equal(box.inner, render(answer, document, write).map((node) => node.html).join(""));
+  assert.equal(box.inner, render(answer, document, writeHighlighted).map((node) => node.html).join(""));
   assert.match(box.inner, /<span class="k">if<\/span>/);
   assert.equal(figures.size, 1); // a reader may be selecting in it
 });
@@ -82,7 +82,7 @@ test("code made to hurt takes no longer than its length", () => {
     for (const piece of HARD) {
       const line = piece.repeat(Math.ceil(1999 / piece.length)).slice(0, 1999);
       const start = performance.now();
-      for (const text of [line, piece.repeat(LONG)]) colour(text, language);
+      for (const text of [line, piece.repeat(LONG)]) tokenizeLine(text, language);
       assert.ok(performance.now() - start < 200, `${language} ${piece}`);
     }
   }

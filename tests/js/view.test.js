@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { empty, points, shown, view } from "../../client/view.js";
+import { countCodePoints, empty, shown, view } from "../../client/view.js";
 import { Log, seeded } from "./fakes.js";
 
 const fold = (frames, state = empty) => frames.reduce(view, state);
@@ -15,9 +15,9 @@ async function conversation() {
 }
 
 test("seq counts code points", () => {
-  assert.equal(points(""), 0);
-  assert.equal(points("a🙂한"), 3);
-  assert.equal(points("👩‍👩‍👧"), 5);
+  assert.equal(countCodePoints(""), 0);
+  assert.equal(countCodePoints("a🙂한"), 3);
+  assert.equal(countCodePoints("👩‍👩‍👧"), 5);
 });
 
 test("a turn goes from waiting over answering to ended", async () => {
@@ -38,7 +38,7 @@ test("a reader that comes back at any code point misses nothing and gets nothing
   const whole = fold([log.ready(), ...log.events]);
   for (let after = 0; after <= log.seq; after += 1) {
     const cut = log.events.flatMap((event) => {
-      const start = event.seq - (event.type === "token" ? points(event.text) : 1);
+      const start = event.seq - (event.type === "token" ? countCodePoints(event.text) : 1);
       if (event.seq <= after) return [event];
       if (event.type !== "token" || start >= after) return [];
       return [{ ...event, seq: after, text: [...event.text].slice(0, after - start).join("") }];
@@ -172,7 +172,7 @@ test("a reason from the future ends a turn like any other", async () => {
   const events = [log.question("t1"), log.token("t1", "one"), await log.done("t1", { reason: "evaporated" })];
   const [turn] = fold([log.ready(), ...events]).turns;
   assert.deepEqual([turn.status, turn.reason, turn.answer, turn.check.chars], ["ended", "evaporated", "one", 3]);
-  const [older] = fold([log.ready(9), history([told("t1", 0, "one", { reason: "evaporated" })])]).turns;
+  const [older] = fold([log.ready(9), history([recordOf("t1", 0, "one", { reason: "evaporated" })])]).turns;
   assert.deepEqual([older.status, older.reason, older.answer], ["ended", "evaporated", "one"]);
 });
 
@@ -194,19 +194,19 @@ test("a turn has the options of its question", () => {
   assert.deepEqual(fold([log.ready(), log.question("t1", "Why?", { options })]).turns[0].options, options);
 });
 
-const told = (turn, from, answer, more = {}) =>
-  ({ turn, id: null, text: `${turn}?`, replaces: null, created: "", answer, reason: "stop", model: "m", usage: null, timing: null, check: null, error: null, from, seq: from + 2 + points(answer), ...more });
+const recordOf = (turn, from, answer, more = {}) =>
+  ({ turn, id: null, text: `${turn}?`, replaces: null, created: "", answer, reason: "stop", model: "m", usage: null, timing: null, check: null, error: null, from, seq: from + 2 + countCodePoints(answer), ...more });
 const history = (turns, more = false) => ({ type: "history", session: "s1", turns, more });
 
 test("older turns come before ours", () => {
   const log = new Log();
   log.seq = 100;
   const state = fold([log.ready(100), log.question("t9")]);
-  const older = view(state, history([told("t1", 0, "a"), told("t2", 10, "b")], true));
+  const older = view(state, history([recordOf("t1", 0, "a"), recordOf("t2", 10, "b")], true));
   assert.deepEqual(older.turns.map(({ turn, answer, status }) => [turn, answer, status]), [["t1", "a", "ended"], ["t2", "b", "ended"], ["t9", "", "waiting"]]);
   assert.equal(older.earlier, true);
   assert.equal(older.seq, state.seq);
-  assert.equal(view(older, history([told("t0", 0, "")], false)).earlier, false);
+  assert.equal(view(older, history([recordOf("t0", 0, "")], false)).earlier, false);
   assert.equal(view(older, history([], false)).earlier, false);
 });
 
@@ -214,23 +214,23 @@ test("history repairs a turn that has ended, and keeps whether there is more", a
   const log = await conversation();
   const wrong = { ...log.events[1], text: "####" };
   const state = fold([log.ready(), log.events[0], wrong, ...log.events.slice(2)]);
-  const repaired = view(state, history([told("t1", 0, ANSWER, { seq: log.seq })]));
+  const repaired = view(state, history([recordOf("t1", 0, ANSWER, { seq: log.seq })]));
   assert.equal(repaired.turns[0].answer, ANSWER);
   assert.equal(repaired.turns.length, 1);
   const two = fold([log.question("t2"), log.token("t2", "x")], { ...state, earlier: true });
-  assert.equal(view(two, history([told("t2", log.seq - 2, "x", { reason: null, seq: log.seq })], false)).earlier, true);
+  assert.equal(view(two, history([recordOf("t2", log.seq - 2, "x", { reason: null, seq: log.seq })], false)).earlier, true);
 });
 
 test("history may be ahead of a running turn, or behind it", () => {
   const log = new Log();
   const state = fold([log.ready(), log.question("t1"), log.token("t1", "ab")]);
   const running = { reason: null };
-  const ahead = view(state, history([told("t1", 0, "ab🙂d", { ...running, seq: 5 })]));
+  const ahead = view(state, history([recordOf("t1", 0, "ab🙂d", { ...running, seq: 5 })]));
   assert.equal(ahead.turns[0].answer, "ab🙂d");
   assert.equal(ahead.turns[0].status, "answering");
   const slice = { type: "token", session: "s1", turn: "t1", seq: 6, text: "🙂de" };
   assert.equal(view(ahead, slice).turns[0].answer, "ab🙂de");
-  const behind = view(state, history([told("t1", 0, "a", { ...running, seq: 2 })]));
+  const behind = view(state, history([recordOf("t1", 0, "a", { ...running, seq: 2 })]));
   assert.equal(behind.turns[0].answer, "ab");
 });
 
@@ -240,5 +240,5 @@ test("a state is never changed", async () => {
     return value;
   };
   const log = await conversation();
-  [log.ready(), ...log.events, history([told("t0", -9, "z")])].reduce((state, frame) => freeze(view(state, freeze(frame))), freeze({ ...empty }));
+  [log.ready(), ...log.events, history([recordOf("t0", -9, "z")])].reduce((state, frame) => freeze(view(state, freeze(frame))), freeze({ ...empty }));
 });

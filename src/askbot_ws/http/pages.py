@@ -1,6 +1,6 @@
 """Pages: the files that are served as they are, and the page in each of its languages.
 
-`index.html` names its words, `page/words.json` has them.
+`index.html` names its strings, `page/strings.json` has them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-WORDS = TypeAdapter(dict[str, dict[str, str]])
+STRINGS = TypeAdapter(dict[str, dict[str, str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +101,15 @@ def _page_route(client: Traversable) -> Route:
 def pages_of(folder: Traversable) -> dict[str, bytes]:
     """By language, the one for everybody else first. The words are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
-    words = WORDS.validate_json((folder / "page" / "words.json").read_bytes())
-    return {language: _rendered(template, language, known) for language, known in words.items()}
+    strings = STRINGS.validate_json((folder / "page" / "strings.json").read_bytes())
+    return {language: _rendered(template, language, known) for language, known in strings.items()}
 
 
 def _rendered(template: str, language: str, words: dict[str, str]) -> bytes:
     script = json.dumps(words, ensure_ascii=False, separators=(",", ":")).replace(
         "<", "\\u003c"
     )  # nothing ends it early
-    values = {name: html.escape(text) for name, text in words.items()} | {"lang": language, "words": script}
+    values = {name: html.escape(text) for name, text in words.items()} | {"lang": language, "strings": script}
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template).encode()
 
 

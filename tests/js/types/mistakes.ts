@@ -4,7 +4,7 @@ import { AskBot } from "askbot-ws/element";
 import type { ClientFrame, ServerFrame } from "askbot-ws/frames";
 import { useAskbot } from "askbot-ws/react";
 import { rows } from "askbot-ws/rows";
-import { empty, points, view } from "askbot-ws/view";
+import { countCodePoints, empty, view } from "askbot-ws/view";
 
 const chat = connect({ url: "ws://127.0.0.1/v1/chat" });
 connect({ address: "ws://127.0.0.1/v1/chat" }); // wrong
@@ -18,7 +18,7 @@ chat.addEventListener("frame", ({ detail }) => detail.rainbow); // wrong
 for await (const piece of chat.ask("Why?")) piece.toFixed(); // wrong
 rows(chat)[0]?.turn.length; // wrong
 empty.seq = 1; // wrong
-points(["a"]); // wrong
+countCodePoints(["a"]); // wrong
 view(empty, { type: "token" }); // wrong
 export const asked: ClientFrame = { type: "ask" }; // wrong
 export const told = (frame: ServerFrame) => frame.text; // wrong

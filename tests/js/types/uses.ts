@@ -6,7 +6,7 @@ import type { ClientFrame, ErrorCode, Ready, Reason, ServerFrame } from "askbot-
 import { blocks, render, update } from "askbot-ws/markdown";
 import { useAskbot, type Askbot, type AskbotOptions } from "askbot-ws/react";
 import { rows, running, type Row } from "askbot-ws/rows";
-import { empty, points, shown, view, type Turn, type View } from "askbot-ws/view";
+import { countCodePoints, empty, points, shown, view, type Turn, type View } from "askbot-ws/view";
 import WebSocket from "ws";
 
 const [url] = process.argv.slice(2);
@@ -58,7 +58,8 @@ const ready: Ready = {
 const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
 const folded = frames.reduce(view, empty);
 assert.equal(folded.turns[0]?.question, "Why?");
-assert.equal(points("한🙂"), 2);
+assert.equal(countCodePoints("한🙂"), 2);
+assert.equal(points, countCodePoints);
 assert.equal(delay(0, () => 1), 500);
 const command: ClientFrame = { type: "ask", text: "Why?" };
 assert.ok(command);

@@ -1,16 +1,20 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { badgeOf, metaOf } from "../../client/page/said.js";
+import { badgeOf, metaOf } from "../../client/page/turn-text.js";
 
-const words = JSON.parse(readFileSync(new URL("../../client/page/words.json", import.meta.url), "utf8"));
-const speaker = (language) => (name, values = {}) => words[language][name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
-const sayError = ({ code, message }) => words.en[`error_${code}`] ?? message;
+const texts = JSON.parse(readFileSync(new URL("../../client/page/strings.json", import.meta.url), "utf8"));
 
-const sayReason = (reason) => words.en[`reason_${reason}`] ?? reason;
+/** What strings.js exports in a page of this language. */
+const strings = (language) => ({
+  language,
+  translate: (name, values = {}) => texts[language][name].replace(/\{(\w+)\}/g, (_, placeholder) => values[placeholder]),
+  translateReason: (reason) => texts[language][`reason_${reason}`] ?? reason,
+  translateError: ({ code, message }) => texts[language][`error_${code}`] ?? message,
+});
 
 const turn = (more) => ({ answer: "빛✨".repeat(10), model: "m-1", reason: "stop", timing: { queued: 0, first_token: 250, total: 2250 }, usage: null, ...more });
-const meta = (more, language = "en") => metaOf(turn(more), speaker(language), language);
+const meta = (more, language = "en") => metaOf(turn(more), strings(language));
 
 test("what an answer took is told in the provider's tokens", () => {
   const usage = { input_tokens: 9, output_tokens: 4000 };
@@ -23,16 +27,16 @@ test("without the provider's count there are characters, and it says so", () => 
 });
 
 test("nothing is told that nobody knows", () => {
-  assert.deepEqual(metaOf({ answer: "x" }, speaker("en"), "en"), []);
+  assert.deepEqual(metaOf({ answer: "x" }, strings("en")), []);
   assert.deepEqual(meta({ timing: { queued: 0, first_token: null, total: 10 }, model: null }), []);
   assert.deepEqual(meta({ timing: { queued: 0, first_token: 20, total: 20 } }), ["0.02 s to first token", "m-1"]);
 });
 
 test("what an answer lacks is said, and of an error what it was", () => {
-  const badge = (row) => badgeOf(row, speaker("en"), sayError, sayReason);
+  const badge = (row) => badgeOf(row, strings("en"));
   assert.equal(badge(turn()), "");
   assert.equal(badge({ reason: null }), "");
-  assert.equal(badge({ reason: null, waits: true }), "Will be sent when the connection is back");
+  assert.equal(badge({ reason: null, isOffline: true }), "Will be sent when the connection is back");
   assert.equal(badge({ reason: "length" }), "Cut off at the length limit");
   assert.equal(badge({ reason: "error", error: { code: "upstream_stalled", message: "x" } }), "The model stopped answering.");
   assert.equal(badge({ reason: "error", error: { code: "new_code", message: "Something new." } }), "Something new.");

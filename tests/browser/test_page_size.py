@@ -1,4 +1,4 @@
-"""What the page weighs."""
+"""The size of the page as it is served."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LIMIT = 40 * 1024  # bytes, gzipped, as a proxy in front of the server sends them
+MAX_PAGE_BYTES = 64 * 1024  # gzipped, as a proxy in front of the server sends them; the files have their comments
 
 
 def listen(tab: Tab) -> list[Response]:
@@ -29,8 +29,8 @@ def listen(tab: Tab) -> list[Response]:
     return got
 
 
-async def test_the_whole_page_is_less_than_40_kb(tabs: Tabs) -> None:
-    """All that is loaded up to the first answer, in English and in Korean."""
+async def test_the_whole_page_is_less_than_64_kb(tabs: Tabs) -> None:
+    """All that is loaded up to the first answer, in English and Korean; tests/js/size.test.js bounds the code alone."""
     async with serving() as server:
         for locale in ("en-US", "ko-KR"):
             tab = await tabs.open(server.port, "/healthz", locale=locale)
@@ -44,8 +44,8 @@ async def test_the_whole_page_is_less_than_40_kb(tabs: Tabs) -> None:
 
             assert len(bodies) > 10
             assert all(one.status == 200 for one in got)
-            weight = sum(len(gzip.compress(body)) for body in bodies.values())
-            assert weight < LIMIT, weight
+            size = sum(len(gzip.compress(body)) for body in bodies.values())
+            assert size < MAX_PAGE_BYTES, size
 
 
 async def test_every_module_of_the_page_is_preloaded(tabs: Tabs) -> None:

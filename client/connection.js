@@ -1,0 +1,144 @@
+/**
+ * Connection: one WebSocket at a time, opened again whenever it is lost. What is said over it is its owner's concern.
+ *
+ *     connecting --ready()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
+ *     (any) --close()--> closed
+ */
+
+const SILENCE_TIMEOUT_MS = 45_000; // the server sends `alive` where it has sent nothing else for 20 s
+const PING_TIMEOUT_MS = 5_000; // for any answer to our own `ping`
+const RECONNECT_BASE_MS = 500;
+const RECONNECT_MAX_MS = 30_000;
+const SUBPROTOCOL = "askbot.v1";
+const WAKE_EVENTS = ["online", "visibilitychange"]; // after these, a socket that looks open may be dead
+
+/**
+ * Returns how long to wait before the next attempt to connect, in milliseconds. With full jitter, so that the clients
+ * of a restarted server don't all come back at once.
+ *
+ * @param {number} tries attempts so far
+ * @param {() => number} [random] returns a number from 0 up to 1
+ * @returns {number}
+ */
+export function delay(tries, random = Math.random) {
+  return random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** tries);
+}
+
+export class Connection {
+  /** Whether frames may be sent: from `ready()` on, until the server goes away or the socket is lost. */
+  acceptsRequests = false;
+
+  #state;
+  #socket = null;
+  #timer; // the only one: of the silence, or of the next attempt to connect
+  #attempts = 0; // to connect, since a connection has last worked
+  #options;
+  #owner;
+
+  /**
+   * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`
+   * @param {object} owner what it is called back for:
+   *   `address()` returns the URL to connect to, `receive(frame)` takes a frame,
+   *   `lost(code)` is told that a connection is lost, with the close code where there is one, and may close this,
+   *   `stateChanged(state)` is told the new state
+   */
+  constructor(options, owner) {
+    this.#options = options;
+    this.#owner = owner;
+    for (const name of WAKE_EVENTS) options.page.addEventListener?.(name, this.#onWake);
+  }
+
+  /** Opens a socket, in the place of the one that there is. Throws where the address is none. */
+  open = () => {
+    this.disconnect();
+    const { token, WebSocket } = this.#options;
+    const protocols = token ? [SUBPROTOCOL, `askbot.bearer.${token}`] : [SUBPROTOCOL];
+    const socket = new WebSocket(this.#owner.address(), protocols);
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#owner.receive(JSON.parse(data));
+    socket.onclose = socket.onerror = ({ code }) => socket === this.#socket && this.reconnect(code);
+    this.#startTimer(SILENCE_TIMEOUT_MS, this.#onSilence);
+    this.#setState("connecting");
+  };
+
+  send(frame) {
+    this.#socket.send(JSON.stringify(frame));
+  }
+
+  /** The server has sent `ready`: sends the frames that it lacks, before any other. */
+  ready(frames) {
+    this.acceptsRequests = true;
+    for (const frame of frames) this.send(frame);
+    this.#setState("open");
+  }
+
+  /** The server is about to stop: reads on, sends nothing more, and reconnects after `milliseconds` at the earliest. */
+  leaveAfter(milliseconds) {
+    this.acceptsRequests = false;
+    this.#scheduleReconnect(milliseconds);
+  }
+
+  /** The connection has worked: the next attempt to connect is the first one again. */
+  resetAttempts() {
+    this.#attempts = 0;
+  }
+
+  /** Something has come: the silence begins anew. */
+  restartSilenceTimer() {
+    if (this.acceptsRequests) this.#startTimer(SILENCE_TIMEOUT_MS, this.#onSilence);
+  }
+
+  /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
+  reconnect(code) {
+    const isScheduled = this.#state === "open" && !this.acceptsRequests; // by `leaveAfter`
+    this.disconnect();
+    this.#owner.lost(code);
+    if (this.#state === "closed") return;
+    if (!isScheduled) this.#scheduleReconnect(0);
+    this.#setState("waiting");
+  }
+
+  /** Lets go of the socket at once: a dead one may take minutes to close. */
+  disconnect() {
+    const socket = this.#socket;
+    this.#socket = null;
+    this.acceptsRequests = false;
+    socket?.close();
+  }
+
+  /** Disconnects for good. */
+  close() {
+    const { page, timers } = this.#options;
+    for (const name of WAKE_EVENTS) page.removeEventListener?.(name, this.#onWake);
+    this.disconnect();
+    timers.clearTimeout(this.#timer);
+    this.#setState("closed");
+  }
+
+  #setState(state) {
+    this.#state = state;
+    this.#owner.stateChanged(state);
+  }
+
+  #startTimer(milliseconds, action) {
+    const { timers } = this.#options;
+    timers.clearTimeout(this.#timer);
+    this.#timer = timers.setTimeout(action, milliseconds);
+  }
+
+  #scheduleReconnect(leastMilliseconds) {
+    this.#startTimer(leastMilliseconds + delay(this.#attempts, this.#options.random), this.open);
+    this.#attempts += 1;
+  }
+
+  #onSilence = () => this.reconnect();
+
+  /** The network is back, or the page is visible again: what happened to the socket meanwhile is found out at once. */
+  #onWake = () => {
+    if (this.#options.page.document?.hidden) return;
+    if (this.#state === "waiting") this.open();
+    if (!this.acceptsRequests) return;
+    this.send({ type: "ping" });
+    this.#startTimer(PING_TIMEOUT_MS, this.#onSilence);
+  };
+}

@@ -1,0 +1,229 @@
+/**
+ * The conversations that this browser knows, in its storage: a list, and of each its draft and the text to search in.
+ *
+ *   askbot.list             [{ session, title, named, used }]   `named` by the reader; `used`: when it was last asked, in ms
+ *   askbot.draft[.session]  what is typed and not sent yet; without a session, in a conversation that is still empty
+ *   askbot.text.session     its questions and answers, as far as they were on this page, to search in
+ *   askbot.gone             sessions that were deleted here and have still to be deleted on the server
+ *   askbot.session          the session that was last on the page
+ *
+ * All tabs share them, so every change begins by reading. Where storage is forbidden, they last as long as the page; where
+ * it is full, the texts of the conversations that were used least recently are removed.
+ */
+
+const MAX_TEXT_CHARACTERS = 20_000; // the newest; browsers give an origin five million in all
+const MAX_TITLE_CHARACTERS = 80;
+const EXCERPT_CHARACTERS = 40; // before what was found, and after it
+
+const normalize = (text) => text.normalize("NFC").toLowerCase();
+
+const collapseSpace = (text) => text.replace(/\s+/g, " ");
+
+const draftKey = (session) => (session ? `draft.${session}` : "draft");
+
+const textKey = (session) => `text.${session}`;
+
+/** Returns a conversation's title: the first line of its question, shortened. */
+export function titleOf(question) {
+  const line = question.trim().split("\n")[0].trim();
+  return line.length > MAX_TITLE_CHARACTERS ? `${line.slice(0, MAX_TITLE_CHARACTERS - 1).trimEnd()}…` : line;
+}
+
+/** Returns [text before a word, the word, text after it]; null where a text does not have it. */
+function excerptOf(text, word) {
+  const start = normalize(text).indexOf(word);
+  if (start < 0) return null;
+  const end = start + word.length;
+  const from = Math.max(0, start - EXCERPT_CHARACTERS);
+  const until = end + EXCERPT_CHARACTERS;
+  const before = collapseSpace(text.slice(from, start)).trimStart();
+  const after = collapseSpace(text.slice(end, until)).trimEnd();
+  return [
+    from > 0 ? `…${before}` : before,
+    collapseSpace(text.slice(start, end)),
+    until < text.length ? `${after}…` : after,
+  ];
+}
+
+/**
+ * @typedef {object} Conversation
+ * @property {string} session
+ * @property {string} title
+ * @property {boolean} named whether the reader has given the title
+ * @property {number} used milliseconds since 1970
+ */
+export class ConversationStore {
+  #storage;
+  #unsaved = new Map(); // by key: what the storage did not take
+
+  /** @param {() => Storage} storage returns the storage, or throws where that is forbidden */
+  constructor(storage) {
+    this.#storage = storage;
+  }
+
+  // --- the list ------------------------------------------------------------------------------------------------------
+
+  /** Returns all conversations, the last used first. */
+  all() {
+    const deleted = this.deletedSessions();
+    const kept = this.#list().filter(({ session }) => !deleted.includes(session));
+    return kept.sort((one, other) => other.used - one.used);
+  }
+
+  /** Returns a conversation, or undefined. */
+  find(session) {
+    return this.all().find((conversation) => conversation.session === session);
+  }
+
+  /**
+   * Records that a conversation was used. A title that the reader has given stays, and so does a later time.
+   *
+   * @param {string} session
+   * @param {{ title: string, used: number }} conversation
+   * @returns {boolean} whether it is new in the list
+   */
+  recordUse(session, { title, used }) {
+    if (this.deletedSessions().includes(session)) return false;
+    const known = this.find(session);
+    const conversation = { session, named: false, title, ...known, used: Math.max(used, known?.used ?? 0) };
+    if (!conversation.named) conversation.title = title;
+    this.#saveConversation(conversation);
+    return !known;
+  }
+
+  /** Gives a conversation a title; an empty one changes nothing. */
+  rename(session, title) {
+    const conversation = this.find(session);
+    if (conversation && title.trim()) this.#saveConversation({ ...conversation, title: title.trim(), named: true });
+  }
+
+  #list() {
+    return this.#readArray("list");
+  }
+
+  #saveConversation(conversation) {
+    const others = this.#list().filter(({ session }) => session !== conversation.session);
+    this.#write("list", JSON.stringify([...others, conversation]));
+  }
+
+  // --- deleting: at once here, on the server when it can be reached --------------------------------------------------
+
+  /** Removes a conversation, and remembers that it has still to be deleted on the server. */
+  markDeleted(session) {
+    this.#write("gone", JSON.stringify([...this.deletedSessions(), session]));
+    this.remove(session);
+  }
+
+  /** Returns the sessions that have still to be deleted on the server. */
+  deletedSessions() {
+    return this.#readArray("gone");
+  }
+
+  /** The server has deleted a session. */
+  confirmDeleted(session) {
+    this.#write("gone", JSON.stringify(this.deletedSessions().filter((other) => other !== session)));
+  }
+
+  /** Removes a conversation, which the server does not have, from the list, with its text and draft. */
+  remove(session) {
+    this.#write("list", JSON.stringify(this.#list().filter((conversation) => conversation.session !== session)));
+    this.#erase(textKey(session));
+    this.#erase(draftKey(session));
+    if (this.lastSession() === session) this.#erase("session");
+  }
+
+  // --- searching -----------------------------------------------------------------------------------------------------
+
+  /** Keeps the text of a conversation that is in the list, to search in. */
+  saveText(session, text) {
+    if (this.find(session)) this.#write(textKey(session), text.slice(-MAX_TEXT_CHARACTERS).normalize("NFC"));
+  }
+
+  /**
+   * Returns the conversations that have all words of a query in their title or text.
+   *
+   * @param {string} query
+   * @returns {(Conversation & { excerpt: string[] | null })[]} `excerpt` is of the first word that the title lacks: what
+   *   is before it, the word, what is after it; null where the title has them all
+   */
+  search(query) {
+    const words = normalize(query).split(/\s+/).filter(Boolean);
+    const found = [];
+    for (const conversation of this.all()) {
+      const title = normalize(conversation.title);
+      const text = this.#read(textKey(conversation.session)) ?? "";
+      const normalizedText = normalize(text);
+      if (!words.every((word) => title.includes(word) || normalizedText.includes(word))) continue;
+      const missing = words.find((word) => !title.includes(word));
+      found.push({ ...conversation, excerpt: missing ? excerptOf(text, missing) : null });
+    }
+    return found;
+  }
+
+  // --- drafts, and the last session on the page ----------------------------------------------------------------------
+
+  /** Returns the draft of a conversation; with null, of one that is still empty. */
+  draft(session) {
+    return this.#read(draftKey(session)) ?? "";
+  }
+
+  saveDraft(session, text) {
+    if (text) this.#write(draftKey(session), text);
+    else this.#erase(draftKey(session));
+  }
+
+  lastSession() {
+    return this.#read("session");
+  }
+
+  /** @param {string | null} session */
+  saveLastSession(session) {
+    if (session) this.#write("session", session);
+    else this.#erase("session");
+  }
+
+  // --- storage: keys are without their prefix ------------------------------------------------------------------------
+
+  #read(key) {
+    try {
+      return this.#unsaved.get(key) ?? this.#storage().getItem(`askbot.${key}`);
+    } catch {
+      return null;
+    }
+  }
+
+  /** Returns an array; an empty one where there is something else, as anybody may write to the storage. */
+  #readArray(key) {
+    try {
+      const value = JSON.parse(this.#read(key));
+      return Array.isArray(value) ? value : [];
+    } catch {
+      return [];
+    }
+  }
+
+  #write(key, value) {
+    this.#unsaved.delete(key);
+    do {
+      try {
+        return this.#storage().setItem(`askbot.${key}`, value);
+      } catch {}
+    } while (this.#makeRoom(key));
+    this.#unsaved.set(key, value);
+  }
+
+  /** Removes the text of the conversation that was used least recently, but not `key`. Returns whether there was one. */
+  #makeRoom(key) {
+    const hasText = ({ session }) => textKey(session) !== key && this.#read(textKey(session));
+    const oldest = this.all().findLast(hasText);
+    if (oldest) this.#erase(textKey(oldest.session));
+    return Boolean(oldest);
+  }
+
+  #erase(key) {
+    this.#unsaved.delete(key);
+    try {
+      this.#storage().removeItem(`askbot.${key}`);
+    } catch {}
+  }
+}

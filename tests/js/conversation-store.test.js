@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ConversationStore, titleOf } from "../../client/page/conversation-store.js";
+import { Storage } from "./fakes.js";
+
+class Full extends Storage {
+  room = Infinity;
+  setItem = (key, value) => {
+    const others = [...this.kept].reduce((sum, [name, text]) => sum + (name === key ? 0 : text.length), 0);
+    if (others + value.length > this.room) throw new Error("QuotaExceededError");
+    this.kept.set(key, value);
+  };
+}
+
+const createStore = (storage = new Storage()) => new ConversationStore(() => storage);
+const titles = (conversations) => conversations.map(({ title }) => title);
+
+test("a conversation is called by the first line of its question, or what fits of it", () => {
+  assert.equal(titleOf("  One?\nTwo?"), "One?");
+  assert.equal(titleOf("x".repeat(200)).length, 80);
+});
+
+test("the last used conversation comes first, and a time that is past moves none", () => {
+  const store = createStore();
+  store.recordUse("a", { title: "A", used: 2 });
+  store.recordUse("b", { title: "B", used: 3 });
+  store.recordUse("a", { title: "A", used: 1 });
+  assert.deepEqual(titles(store.all()), ["B", "A"]);
+  store.recordUse("a", { title: "A", used: 4 });
+  assert.deepEqual(titles(store.all()), ["A", "B"]);
+});
+
+test("a name that the reader gave stays, whatever the conversation's first question becomes", () => {
+  const store = createStore();
+  assert.equal(store.recordUse("a", { title: "A", used: 1 }), true);
+  assert.equal(store.recordUse("a", { title: "Edited", used: 1 }), false);
+  assert.equal(store.find("a").title, "Edited");
+  store.rename("a", " Mine ");
+  store.recordUse("a", { title: "Other", used: 2 });
+  assert.equal(store.find("a").title, "Mine");
+});
+
+test("what one tab puts there, another finds", () => {
+  const storage = new Storage();
+  const [one, two] = [createStore(storage), createStore(storage)];
+  one.recordUse("a", { title: "A", used: 1 });
+  two.recordUse("b", { title: "B", used: 2 });
+  one.rename("a", "First");
+  assert.deepEqual(titles(two.all()), ["B", "First"]);
+});
+
+test("a deleted conversation leaves nothing but that the server is to be told", () => {
+  const storage = new Storage();
+  const store = createStore(storage);
+  store.recordUse("a", { title: "A", used: 1 });
+  store.saveText("a", "text");
+  store.saveDraft("a", "draft");
+  store.saveLastSession("a");
+  store.markDeleted("a");
+  assert.deepEqual(store.deletedSessions(), ["a"]);
+  assert.equal(store.recordUse("a", { title: "A", used: 9 }), false); // a late answer doesn't bring it back
+  store.saveText("a", "text");
+  assert.deepEqual([...storage.kept.keys()].sort(), ["askbot.gone", "askbot.list"]);
+  assert.deepEqual(store.all(), []);
+  store.confirmDeleted("a");
+  assert.deepEqual(store.deletedSessions(), []);
+});
+
+test("all words of a search have to be in the title or the text, in any case, however they are composed", () => {
+  const store = createStore();
+  store.recordUse("a", { title: "Über das Meer", used: 1 });
+  store.saveText("a", `${"vorher ".repeat(20)}Caf\u0065\u0301 am STRAND ${"nachher ".repeat(20)}`);
+  store.recordUse("b", { title: "Sand", used: 2 });
+  assert.deepEqual(titles(store.search("strand")), ["Über das Meer"]);
+  assert.deepEqual(titles(store.search("ÜBER café")), ["Über das Meer"]);
+  assert.deepEqual(titles(store.search("meer sand")), []);
+  assert.deepEqual(titles(store.search("  ")), ["Sand", "Über das Meer"]);
+  assert.equal(store.search("meer")[0].excerpt, null);
+  const [before, found, after] = store.search("meer strand")[0].excerpt;
+  assert.equal(found, "STRAND");
+  assert.match(before, /^…[\s\S]{1,41}$/);
+  assert.match(after, /^ nachher[\s\S]{1,33}…$/);
+});
+
+test("where storage is full, the texts of what was used least recently make room, and no question is lost", () => {
+  const storage = new Full();
+  const store = createStore(storage);
+  for (const place of [1, 2, 3]) {
+    store.recordUse(`${place}`, { title: `${place}`, used: place });
+    store.saveText(`${place}`, `${place}`.repeat(1000));
+  }
+  storage.room = 3300;
+  store.saveDraft("3", "d".repeat(300));
+  assert.equal(store.draft("3"), "d".repeat(300));
+  assert.deepEqual(["111", "222", "333"].map((text) => store.search(text).length), [0, 1, 1]);
+  storage.room = 0;
+  store.saveDraft("3", "more");
+  assert.equal(store.draft("3"), "more"); // as long as the page lasts
+});
+
+test("where storage is forbidden, the page has its list as long as it lasts", () => {
+  const store = new ConversationStore(() => {
+    throw new Error("SecurityError");
+  });
+  store.recordUse("a", { title: "A", used: 1 });
+  store.saveDraft(null, "draft");
+  assert.deepEqual(titles(store.all()), ["A"]);
+  assert.equal(store.draft(null), "draft");
+  store.saveDraft(null, "");
+  assert.equal(store.draft(null), "");
+});
+
+test("what somebody else has written there harms nobody", () => {
+  for (const value of ["", "{", "null", "7", '"text"', "{}"]) {
+    const storage = new Storage();
+    storage.setItem("askbot.list", value);
+    storage.setItem("askbot.gone", value);
+    const store = createStore(storage);
+    assert.deepEqual(store.all(), []);
+    store.recordUse("a", { title: "A", used: 1 });
+    assert.deepEqual(titles(store.all()), ["A"]);
+  }
+});
