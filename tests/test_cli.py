@@ -59,7 +59,7 @@ def test_what_a_server_and_a_pipe_do_not_need_is_not_imported() -> None:
 
 LEAN = """
 import sys
-import askbot_ws.server.app, askbot_ws.terminal.asking, askbot_ws.terminal.chatting
+import askbot_ws.server.app, askbot_ws.terminal.ask_command, askbot_ws.terminal.chat_command
 late = {"prompt_toolkit", "markdown_it"}
 assert not late & {*sys.modules}, late & {*sys.modules}
 """

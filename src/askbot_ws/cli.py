@@ -125,8 +125,8 @@ def chat(
     """
     import asyncio  # noqa: PLC0415 - for this command alone
 
-    from .terminal.chatting import Wishes  # noqa: PLC0415 - for this command alone
-    from .terminal.chatting import chat as hold  # noqa: PLC0415 - for this command alone
+    from .terminal.chat_command import Wishes  # noqa: PLC0415 - for this command alone
+    from .terminal.chat_command import chat as hold  # noqa: PLC0415 - for this command alone
 
     wishes = Wishes(url, session=session, new=new, remember=history, plain=plain)
     raise typer.Exit(asyncio.run(hold(wishes)))
@@ -152,8 +152,8 @@ def ask(
     """
     import asyncio  # noqa: PLC0415 - for this command alone
 
-    from .terminal.asking import Question  # noqa: PLC0415 - for this command alone
-    from .terminal.asking import ask as put  # noqa: PLC0415 - for this command alone
+    from .terminal.ask_command import Question  # noqa: PLC0415 - for this command alone
+    from .terminal.ask_command import ask as put  # noqa: PLC0415 - for this command alone
 
     text = "\n\n".join(part for part in (question, _piped(needed=question is None)) if part and part.strip())
     if not text:

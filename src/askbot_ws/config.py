@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
-from .values import (
+from .setting_types import (
     ApiKey,
     BaseUrl,
     Count,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from askbot_ws.terminal.markdown import Renderer, ended
-from askbot_ws.terminal.words import plain
+from askbot_ws.terminal.output import plain
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 PIECES = [

@@ -13,11 +13,11 @@ from ..client import Answer, Asked, Chat, Closed, Damaged
 from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
 from .commands import HINT, Command, overview, parse
-from .keyboard import Keyboard
-from .past import brief, document, running, save, turns
-from .places import Place, Places
+from .line_input import Keyboard
+from .output import line_of, why
+from .saved_sessions import Place, Places
 from .screen import Screen
-from .words import line_of, why
+from .transcript import brief, document, running, save, turns
 
 RECENT = 10  # turns that /history shows
 

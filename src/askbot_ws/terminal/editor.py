@@ -19,7 +19,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from .commands import COMMANDS
-from .keyboard import FURTHER, PROMPT, unseen
+from .line_input import FURTHER, PROMPT, unseen
 from .recall import Recall
 from .screen import size
 

@@ -19,7 +19,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 from rich.theme import Theme
 
-from .words import plain
+from .output import plain
 
 CODE_THEME = "ansi_dark"  # the terminal's own colours, on its own background
 THEME = Theme(

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Protocol
 
-from .words import note, say
+from .output import note, say
 
 
 class Screen(Protocol):

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from ..client import State, connect
 from ..errors import AskbotError, SessionNotFound
-from ..values import data_folder
+from ..setting_types import data_folder
 from .conversation import Conversation, Desk, Go
-from .keyboard import Keyboard, Lines
-from .places import Places
+from .line_input import Keyboard, Lines
+from .output import Exit, leave_pipe, note
+from .saved_sessions import Places
 from .screen import Plain, Screen
-from .words import Exit, leave_pipe, note
 
 QUIET = 1.0  # a connection that is back sooner is not worth a word
 
@@ -78,7 +78,7 @@ def _desk(wishes: Wishes) -> Desk:
     screen: Screen = Plain()
     if _capable() and not wishes.plain:
         from .editor import Editor  # noqa: PLC0415 - a pipe waits for no import of rich and prompt_toolkit
-        from .rendered import Rendered  # noqa: PLC0415 - as above
+        from .markdown_screen import Rendered  # noqa: PLC0415 - as above
 
         keyboard, screen = Editor(folder and folder / "questions.jsonl"), Rendered()
     return Desk(keyboard, screen, Places(wishes.url, folder and folder / "places.json", tell=note))

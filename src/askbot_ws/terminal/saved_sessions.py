@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .files import write_private
-from .words import line_of
+from .output import line_of
 
 MOST = 200  # of all servers together; the oldest are left out
 

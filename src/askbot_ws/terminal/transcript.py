@@ -8,7 +8,7 @@ from pathlib import Path
 from ..client import Chat, Turn, View
 from ..dialects.askbot.frames import History
 from ..events import MAX_SEQ
-from .words import line_of
+from .output import line_of
 
 PAGE = 50
 BRIEF = 6  # lines of an answer that are enough to remember it by

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..client import Answer, Asked, Damaged, connect
 from ..dialects.askbot.frames import as_sent
 from ..errors import AskbotError
-from .words import Exit, leave_pipe, note, say, why
+from .output import Exit, leave_pipe, note, say, why
 
 
 @dataclass(frozen=True, slots=True)

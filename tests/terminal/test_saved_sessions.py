@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.terminal import places, recall
+from askbot_ws.terminal import recall, saved_sessions
 from askbot_ws.terminal.files import write_private
-from askbot_ws.terminal.places import Places
 from askbot_ws.terminal.recall import Recall
+from askbot_ws.terminal.saved_sessions import Places
 
 
 def silent(text: str) -> None:
@@ -47,7 +47,7 @@ def test_each_server_has_its_own_conversations(tmp_path: Path) -> None:
 
 def test_only_so_many_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are left out."""
-    monkeypatch.setattr(places, "MOST", 2)
+    monkeypatch.setattr(saved_sessions, "MOST", 2)
     held = at("ws://a", tmp_path / "places.json")
     for session in ("s1", "s2", "s3"):
         held.keep(session, question="?")

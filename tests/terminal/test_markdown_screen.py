@@ -8,7 +8,7 @@ import pyte.modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.terminal.rendered import Rendered
+from askbot_ws.terminal.markdown_screen import Rendered
 
 from .test_markdown import PIECES, seen
 from .tty import Emulator

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 
 from .markdown import Renderer, ended
+from .output import note, plain
 from .screen import size
 from .tail import Tail
-from .words import note, plain
 
 PAUSE = 0.08  # between two looks of an answer that grows: what comes meanwhile is one write
 SHARE = 8  # a pause lasts so many times what the drawing before it took

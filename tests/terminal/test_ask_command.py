@@ -18,7 +18,7 @@ from askbot_ws.cli import app
 from askbot_ws.client import Damaged
 from askbot_ws.errors import ContextTooLong
 from askbot_ws.events import Usage
-from askbot_ws.terminal.words import Exit
+from askbot_ws.terminal.output import Exit
 from askbot_ws.testing import ScriptedUpstream, serving
 from askbot_ws.upstream import Ending
 
