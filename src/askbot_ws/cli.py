@@ -22,7 +22,7 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from .store.sqlite.maintenance.check import Report
 
-URL = "ws://127.0.0.1:8765/v1/chat"
+DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,42 +105,44 @@ app.command()(serve)
 # --- conversations ---------------------------------------------------------------------------------------------------
 
 
-Session = Annotated[str | None, typer.Option("--session", metavar="ID", help="Go on with this session.")]
+SessionOption = Annotated[str | None, typer.Option("--session", metavar="ID", help="Session to resume.")]
 
 
 @app.command()
 def chat(
-    url: Annotated[str, typer.Argument(help="The server.")] = URL,
-    session: Session = None,
+    url: Annotated[str, typer.Argument(help="URL of the server.")] = DEFAULT_URL,
+    session: SessionOption = None,
     *,
-    new: Annotated[bool, typer.Option("--new", help="Begin a new conversation.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Start a new conversation.")] = False,
     history: Annotated[
-        bool, typer.Option("--history/--no-history", help="Remember what is asked, and which sessions there were.")
+        bool, typer.Option("--history/--no-history", help="Save questions and the list of sessions on this machine.")
     ] = True,
-    plain: Annotated[bool, typer.Option("--plain", help="Show text as it comes, and read lines as they are.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Show plain text instead of Markdown, and read plain lines.")
+    ] = False,
 ) -> None:
     """Hold a conversation in the terminal.
 
-    It goes on with the last one that was held from here with this server. /help shows the commands.
+    It resumes the last one from this machine with this server. /help shows the commands.
     """
     import asyncio  # noqa: PLC0415 - for this command alone
 
-    from .terminal.chat_command import Wishes  # noqa: PLC0415 - for this command alone
-    from .terminal.chat_command import chat as hold  # noqa: PLC0415 - for this command alone
+    from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command alone
+    from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command alone
 
-    wishes = Wishes(url, session=session, new=new, remember=history, plain=plain)
-    raise typer.Exit(asyncio.run(hold(wishes)))
+    options = ChatOptions(url, session=session, new=new, save_history=history, plain=plain)
+    raise typer.Exit(asyncio.run(run_chat(options)))
 
 
 @app.command()
 def ask(
-    question: Annotated[str | None, typer.Argument(help="The question; without it, stdin is.")] = None,
-    url: Annotated[str, typer.Option(help="The server.")] = URL,
-    session: Session = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="The model to ask.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="The most seconds to wait, in all.")] = None,
+    question: Annotated[str | None, typer.Argument(help="The question; by default it is read from stdin.")] = None,
+    url: Annotated[str, typer.Option(help="URL of the server.")] = DEFAULT_URL,
+    session: SessionOption = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Model to ask.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Maximum time for the whole answer, in seconds.")] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, once the answer has ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer has ended.")] = False,
 ) -> None:
     """Ask one question; the answer goes to stdout, as it comes.
 
@@ -152,22 +154,22 @@ def ask(
     """
     import asyncio  # noqa: PLC0415 - for this command alone
 
-    from .terminal.ask_command import Question  # noqa: PLC0415 - for this command alone
-    from .terminal.ask_command import ask as put  # noqa: PLC0415 - for this command alone
+    from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command alone
+    from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command alone
 
-    text = "\n\n".join(part for part in (question, _piped(needed=question is None)) if part and part.strip())
+    text = "\n\n".join(part for part in (question, _read_piped(required=question is None)) if part and part.strip())
     if not text:
         raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
-    asked = Question(text, url, session=session, model=model)
-    raise typer.Exit(asyncio.run(put(asked, timeout=timeout, as_json=as_json)))
+    options = AskOptions(text, url, session=session, model=model)
+    raise typer.Exit(asyncio.run(run_ask(options, timeout=timeout, as_json=as_json)))
 
 
-def _piped(*, needed: bool) -> str | None:
-    """What stdin holds; beside a question only where it is surely meant: a pipe or a file."""
+def _read_piped(*, required: bool) -> str | None:
+    """Return what stdin holds; where it is not required, only that of a pipe or a file, which is surely meant."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
-    kind = 0 if needed else os.fstat(sys.stdin.fileno()).st_mode
-    return sys.stdin.read() if needed or stat.S_ISFIFO(kind) or stat.S_ISREG(kind) else None
+    kind = 0 if required else os.fstat(sys.stdin.fileno()).st_mode
+    return sys.stdin.read() if required or stat.S_ISFIFO(kind) or stat.S_ISREG(kind) else None
 
 
 # --- the store -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Asking: `askbot ask`, one question whose answer fits a pipe."""
+"""Ask command: `askbot ask`, one question whose answer can be piped."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from ..client import Answer, Asked, Damaged, connect
 from ..dialects.askbot.frames import as_sent
 from ..errors import AskbotError
-from .output import Exit, leave_pipe, note, say, why
+from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, and of whom."""
+class AskOptions:
+    """What to ask, and which server, session and model."""
 
     text: str
     url: str
@@ -23,77 +23,80 @@ class Question:
 
 
 @dataclass(slots=True)
-class _Told:
-    """What there is to report so far."""
+class _Progress:
+    """What has arrived so far."""
 
     session: str | None = None
     pieces: list[str] = field(default_factory=list[str])
     answer: Answer | None = None
 
 
-async def ask(question: Question, *, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - it is the user's
-    """The answer to stdout, everything else to stderr. Returns the exit code."""
-    told, code, fault = _Told(), Exit.WHOLE, None
+async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - it is the user's
+    """Ask, write the answer to stdout and everything else to stderr. `timeout` is in seconds. Returns the exit code."""
+    progress, code, error = _Progress(), ExitCode.SUCCESS, None
     try:
         async with asyncio.timeout(timeout):
-            await _put(question, told, show=not as_json)
+            await _ask(options, progress, show=not as_json)
     except TimeoutError:
-        code, fault = Exit.TIMEOUT, ("timeout", f"no complete answer within {timeout:g} s")
+        code, error = ExitCode.TIMEOUT, ("timeout", f"no complete answer within {timeout:g} s")
     except BrokenPipeError:
-        return leave_pipe()
-    except AskbotError as error:
-        code, fault = Exit.of(error), (error.code, error.message)
-    answer = told.answer
+        return discard_stdout()
+    except AskbotError as raised:
+        code, error = ExitCode.from_error(raised), (raised.code, raised.message)
+    answer = progress.answer
     if answer and answer.reason != "stop":
-        code, fault = Exit.PARTIAL, (answer.reason, why(answer))
-    if fault:
-        note(f"askbot: {fault[1]}")
+        code, error = ExitCode.INCOMPLETE, (answer.reason, describe_ending(answer))
+    if error:
+        print_notice(f"askbot: {error[1]}")
     try:
         if as_json:
-            say(json.dumps(_report(told, fault)) + "\n")
+            write_answer(json.dumps(_json_report(progress, error)) + "\n")
     except BrokenPipeError:
-        return leave_pipe()
+        return discard_stdout()
     return code
 
 
-async def _put(question: Question, told: _Told, *, show: bool) -> None:
-    async with connect(question.url, session=question.session) as chat:
-        told.session = chat.id
-        await _hear(chat.ask(question.text, model=question.model), told, show=show)
+async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
+    async with connect(options.url, session=options.session) as chat:
+        progress.session = chat.id
+        await _stream_answer(chat.ask(options.text, model=options.model), progress, show=show)
 
 
-async def _hear(asked: Asked, told: _Told, *, show: bool) -> None:
-    """The text as it comes, ended by a newline. Leaving early, for whatever reason, stops it at the server too."""
+async def _stream_answer(asked: Asked, progress: _Progress, *, show: bool) -> None:
+    """Write the text as it arrives, ended by a newline. Leaving early stops the answer at the server too."""
     try:
         async for text in asked:
-            told.pieces.append(text)
+            progress.pieces.append(text)
             if show:
-                say(text)
+                write_answer(text)
     except Damaged:
-        await asked  # as it was given: with JSON, no harm is done
+        await asked  # has the text as the server logged it, which is what JSON reports
         if show:
             raise
     except AskbotError:
         await asked  # raises where it could not be asked at all; else the reason is in the answer
     finally:
-        if show and told.pieces and not told.pieces[-1].endswith("\n"):
-            say("\n")
-    told.answer = await asked
+        if show and progress.pieces and not progress.pieces[-1].endswith("\n"):
+            write_answer("\n")
+    progress.answer = await asked
 
 
-def _report(told: _Told, fault: tuple[str, str] | None) -> dict[str, object]:
-    """One object, whatever happened; its fields are those of the wire, times in milliseconds."""
-    answer = told.answer
-    error = as_sent(answer.error) if answer and answer.error else None
-    if fault and answer is None:
-        error = {"code": fault[0], "message": fault[1]}
+def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str, object]:
+    """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds.
+
+    `error` is a code and a message.
+    """
+    answer = progress.answer
+    reported = as_sent(answer.error) if answer and answer.error else None
+    if error and answer is None:
+        reported = {"code": error[0], "message": error[1]}
     return {
-        "text": answer.text if answer else "".join(told.pieces),
-        "session": told.session,
+        "text": answer.text if answer else "".join(progress.pieces),
+        "session": progress.session,
         "turn": answer.turn if answer else None,
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,
         "usage": as_sent(answer.usage) if answer and answer.usage else None,
         "timing": as_sent(answer.timing) if answer and answer.timing else None,
-        "error": error,
+        "error": reported,
     }

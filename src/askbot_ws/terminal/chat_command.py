@@ -1,4 +1,4 @@
-"""Chatting: `askbot chat`, conversations one after another until somebody leaves."""
+"""Chat command: `askbot chat`, one session after another until the user leaves."""
 
 from __future__ import annotations
 
@@ -12,102 +12,107 @@ from dataclasses import dataclass
 from ..client import State, connect
 from ..errors import AskbotError, SessionNotFound
 from ..setting_types import data_folder
-from .conversation import Conversation, Desk, Go
-from .line_input import Keyboard, Lines
-from .output import Exit, leave_pipe, note
-from .saved_sessions import Places
-from .screen import Plain, Screen
+from .conversation import Conversation, SwitchSession, TerminalContext
+from .line_input import LineInput, PlainInput
+from .output import ExitCode, PlainScreen, Screen, discard_stdout, print_notice
+from .saved_sessions import SavedSessions
 
-QUIET = 1.0  # a connection that is back sooner is not worth a word
+RECONNECT_NOTICE_SECONDS = 1.0  # a connection that is back sooner is not worth a notice
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What was given on the command line."""
+class ChatOptions:
+    """What the command line said. `session` names the session to resume, `new` begins another."""
 
     url: str
     session: str | None = None
     new: bool = False
-    remember: bool = True
+    save_history: bool = True
     plain: bool = False
 
 
-async def chat(wishes: Wishes) -> int:
-    """Hold conversations. Returns the exit code."""
-    desk, task = _desk(wishes), asyncio.current_task()
+async def chat(options: ChatOptions) -> int:
+    """Run conversations until the user leaves. Returns the exit code."""
+    context, task = _make_context(options), asyncio.current_task()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: task and task.cancel())
-    go: Go | None = Go(wishes.session or (None if wishes.new else desk.places.last()))
+    session = options.session or (None if options.new else context.saved_sessions.latest_id())
+    switch: SwitchSession | None = SwitchSession(session)
     try:
-        with desk.keyboard.quiet():
-            while go:
-                go = await _hold(wishes, desk, go)
+        with context.line_input.without_echo():
+            while switch:
+                switch = await _run_conversation(options, context, switch)
     except AskbotError as error:
-        note(f"askbot: {error.message}")
-        return Exit.of(error)
+        print_notice(f"askbot: {error.message}")
+        return ExitCode.from_error(error)
     except BrokenPipeError:
-        return leave_pipe()
+        return discard_stdout()
     except asyncio.CancelledError:
         pass
-    return Exit.WHOLE
+    return ExitCode.SUCCESS
 
 
-async def _hold(wishes: Wishes, desk: Desk, go: Go) -> Go | None:
-    """One conversation. Returns the one that is wanted next."""
-    reconnects = Reconnects(lambda text: desk.keyboard.aside(lambda: desk.screen.note(text)))
-    session = go.session
+async def _run_conversation(
+    options: ChatOptions, context: TerminalContext, switch: SwitchSession
+) -> SwitchSession | None:
+    """Run one conversation. Returns the session to switch to, None where the user leaves."""
+    notice = ReconnectNotice(
+        lambda text: context.line_input.write_above_prompt(lambda: context.screen.print_notice(text))
+    )
+    session = switch.session
     try:
-        async with connect(wishes.url, session=session, on_state=reconnects.show) as held:
-            conversation = Conversation(held, desk)
+        async with connect(options.url, session=session, on_state=notice.on_state) as chat:
+            conversation = Conversation(chat, context)
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, conversation.interrupt)
             try:
                 return await conversation.run(resumed=session is not None)
             finally:
-                session = held.id
+                session = chat.id
     except SessionNotFound:
-        if session is None or (session == wishes.session and not desk.places.title(session)):
+        if session is None or (session == options.session and not context.saved_sessions.title(session)):
             raise
-        desk.places.drop(session)
-        note("(the conversation is not there any more; this is a new one)")
-        return Go()
+        context.saved_sessions.remove(session)
+        print_notice("(the conversation is not there any more; this is a new one)")
+        return SwitchSession()
 
 
-def _desk(wishes: Wishes) -> Desk:
-    """As good as the terminal allows."""
-    folder = data_folder() if wishes.remember and sys.stdin.isatty() else None
-    keyboard: Keyboard = Lines()
-    screen: Screen = Plain()
-    if _capable() and not wishes.plain:
-        from .editor import Editor  # noqa: PLC0415 - a pipe waits for no import of rich and prompt_toolkit
-        from .markdown_screen import Rendered  # noqa: PLC0415 - as above
+def _make_context(options: ChatOptions) -> TerminalContext:
+    """Choose input and screen by what the terminal can do."""
+    folder = data_folder() if options.save_history and sys.stdin.isatty() else None
+    line_input: LineInput = PlainInput()
+    screen: Screen = PlainScreen()
+    if _can_move_cursor() and not options.plain:
+        from .editor import LineEditor  # noqa: PLC0415 - a pipe waits for no import of rich and prompt_toolkit
+        from .markdown_screen import MarkdownScreen  # noqa: PLC0415 - as above
 
-        keyboard, screen = Editor(folder and folder / "questions.jsonl"), Rendered()
-    return Desk(keyboard, screen, Places(wishes.url, folder and folder / "places.json", tell=note))
+        line_input, screen = LineEditor(folder and folder / "questions.jsonl"), MarkdownScreen()
+    saved = SavedSessions(options.url, folder and folder / "places.json", on_error=print_notice)
+    return TerminalContext(line_input, screen, saved)
 
 
-def _capable() -> bool:
-    """Whether this is a terminal, both ways, that can move its cursor."""
+def _can_move_cursor() -> bool:
+    """Return whether stdin and stdout are a terminal that can move its cursor."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in {"dumb", "unknown"}
 
 
-class Reconnects:
-    """Tells of a connection that is away for longer than a moment."""
+class ReconnectNotice:
+    """Reports a connection that is lost for longer than `RECONNECT_NOTICE_SECONDS`, and its return."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._say = tell
+    def __init__(self, print_notice: Callable[[str], None]) -> None:
+        self._print_notice = print_notice
         self._timer: asyncio.TimerHandle | None = None
-        self._told = False
+        self._shown = False
 
-    def show(self, state: State) -> None:
-        """The connection's state has changed."""
+    def on_state(self, state: State) -> None:
+        """Note the connection's new state."""
         if state == "waiting" and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(QUIET, self._tell)
+            self._timer = asyncio.get_running_loop().call_later(RECONNECT_NOTICE_SECONDS, self._show)
         elif state in {"open", "closed"} and self._timer:
             self._timer.cancel()
             self._timer = None
-            if self._told and state == "open":
-                self._say("(back)")
-            self._told = False
+            if self._shown and state == "open":
+                self._print_notice("(back)")
+            self._shown = False
 
-    def _tell(self) -> None:
-        self._told = True
-        self._say("(the connection is lost; trying again)")
+    def _show(self) -> None:
+        self._shown = True
+        self._print_notice("(the connection is lost; trying again)")

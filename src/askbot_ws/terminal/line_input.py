@@ -1,4 +1,4 @@
-"""Keyboard: lines that people type, or pipe in."""
+"""Line input: questions that are typed on a terminal, or piped in."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import Protocol
 import typer
 
 PROMPT = "> "
-FURTHER = "  "
+CONTINUATION_PROMPT = "  "
 
 
-class Keyboard(Protocol):
-    """Where questions come from."""
+class LineInput(Protocol):
+    """Where `askbot chat` reads from."""
 
-    async def read(self, prompt: str = PROMPT, *, text: str = "") -> str | None:
-        """The next question, begun with `text` where that can be edited; None where there is none any more."""
+    async def read_question(self, prompt: str = PROMPT, *, text: str = "") -> str | None:
+        """Read the next question, pre-filled with `text` where that can be edited. None at the end of the input."""
         ...
 
-    async def choose(self, prompt: str) -> str:
-        """A short answer to a question of ours; empty where there is none."""
+    async def read_line(self, prompt: str) -> str:
+        """Read a short reply, which the history doesn't keep; empty where there is none."""
         ...
 
-    def aside(self, write: Callable[[], None]) -> None:
-        """Write something, above the prompt where there is one."""
+    def write_above_prompt(self, write: Callable[[], None]) -> None:
+        """Call `write`; where a prompt is shown, what it writes stands above it."""
 
-    def quiet(self) -> AbstractContextManager[None]:
-        """While it lasts, keys that nobody has asked for are not shown; they are read later."""
+    def without_echo(self) -> AbstractContextManager[None]:
+        """Don't show keys that are typed while nothing is read; they are read later."""
         ...
 
 
-class Lines:
-    """Lines as the terminal or the pipe gives them; one that ends with a backslash goes on."""
+class PlainInput:
+    """Lines as the terminal or the pipe gives them; a backslash at a line's end continues it on the next."""
 
     def __init__(self) -> None:
-        self._asking = False
+        self._reading = False
 
-    async def read(self, prompt: str = PROMPT, *, text: str = "") -> str | None:  # noqa: ARG002 - nothing to edit it with
-        """The next question; the end of the input is the end of the last one too."""
+    async def read_question(self, prompt: str = PROMPT, *, text: str = "") -> str | None:  # noqa: ARG002 - nothing to edit it with
+        """Read the next question; the end of the input ends the last one too."""
         lines = list[str]()
         while True:
-            typer.echo(FURTHER if lines else prompt, nl=False)
-            line = await self._line()
+            typer.echo(CONTINUATION_PROMPT if lines else prompt, nl=False)
+            line = await self._read_line()
             if line is None:
                 typer.echo()
                 return "\n".join(lines) if lines else None
@@ -54,34 +54,37 @@ class Lines:
                 return "\n".join(lines)
             lines[-1] = line[:-1]
 
-    async def choose(self, prompt: str) -> str:
-        """One line."""
-        return await self.read(prompt) or ""
+    async def read_line(self, prompt: str) -> str:
+        """Read one line."""
+        return await self.read_question(prompt) or ""
 
-    def aside(self, write: Callable[[], None]) -> None:
-        """On a line of its own; what was typed in the one before is not lost."""
-        if self._asking:
+    def write_above_prompt(self, write: Callable[[], None]) -> None:
+        """Write on a new line; what was typed on the one before is kept."""
+        if self._reading:
             typer.echo(err=True)
         write()
 
-    def quiet(self) -> AbstractContextManager[None]:
-        """They are shown: who can't move a cursor can't do much about it."""
+    def without_echo(self) -> AbstractContextManager[None]:
+        """Do nothing: without moving the cursor, keys can't be shown again later."""
         return nullcontext()
 
-    async def _line(self) -> str | None:
-        self._asking = True
+    async def _read_line(self) -> str | None:
+        self._reading = True
         try:
-            line = await (_typed(sys.stdin.fileno()) if sys.stdin.isatty() else asyncio.to_thread(sys.stdin.readline))
+            if sys.stdin.isatty():
+                line = await _read_terminal_line(sys.stdin.fileno())
+            else:
+                line = await asyncio.to_thread(sys.stdin.readline)
         except asyncio.CancelledError:
             typer.echo()
             raise
         finally:
-            self._asking = False
+            self._reading = False
         return line.removesuffix("\n") if line else None
 
 
-async def _typed(terminal: int) -> str:
-    """A line, while the event loop runs: a terminal gives one at a time."""
+async def _read_terminal_line(terminal: int) -> str:
+    """Read a line from a terminal's file descriptor without blocking the loop: a terminal gives one at a time."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(terminal, ready.set)
     try:
@@ -92,8 +95,8 @@ async def _typed(terminal: int) -> str:
 
 
 @contextmanager
-def unseen(terminal: int) -> Generator[None]:
-    """Typing does not show in the middle of an answer, and Ctrl-D waits; Ctrl-C stays a signal."""
+def without_echo(terminal: int) -> Generator[None]:
+    """Switch a terminal's echo and line editing off: keys don't show, and Ctrl-D waits. Ctrl-C stays a signal."""
     import termios  # noqa: PLC0415 - not everywhere
 
     before = termios.tcgetattr(terminal)

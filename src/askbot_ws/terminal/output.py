@@ -1,4 +1,4 @@
-"""Words: what is said on a terminal, beside the answers."""
+"""Output: what is written to stdout and stderr, and the exit codes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from enum import IntEnum
+from typing import Protocol
 
 import typer
 
@@ -14,7 +15,7 @@ from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_WHY = {
+_ENDINGS = {
     "length": "the answer is longer than it may be",
     "cancelled": "the answer was stopped",
     "refused": "the model declined",
@@ -22,58 +23,113 @@ _WHY = {
 }
 
 
-class Exit(IntEnum):
-    """The exit codes; docs/terminal.md and `askbot ask --help` have them too."""
+class ExitCode(IntEnum):
+    """The exit codes; docs/terminal.md and `askbot ask --help` list them too."""
 
-    WHOLE = 0
-    PARTIAL = 1
+    SUCCESS = 0
+    INCOMPLETE = 1
     USAGE = 2
     UNREACHABLE = 3
     NO_SESSION = 4
     TIMEOUT = 124
     INTERRUPTED = 130
-    PIPE = 141
+    BROKEN_PIPE = 141
 
     @classmethod
-    def of(cls, error: AskbotError) -> Exit:
-        """Where there was no answer at all."""
+    def from_error(cls, error: AskbotError) -> ExitCode:
+        """Return the exit code for an error that left no answer."""
         match error:
             case Closed():
                 return cls.UNREACHABLE
             case SessionNotFound():
                 return cls.NO_SESSION
             case _:
-                return cls.PARTIAL
+                return cls.INCOMPLETE
 
 
-def plain(text: str) -> str:
-    """Text without what would steer the terminal: it comes from a model, and that read who knows what."""
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def strip_control(text: str) -> str:
+    """Return text without control characters but tab and newline: what a model says must not steer the terminal."""
     return _CONTROL.sub("", text)
 
 
-def say(text: str) -> None:
-    """A piece of an answer to stdout: to a pipe as it is, to a terminal without what would steer it."""
-    sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
+def write_answer(text: str) -> None:
+    """Write a piece of an answer to stdout: unchanged to a pipe, without control characters to a terminal.
+
+    Raises `BrokenPipeError` where nobody reads stdout any more.
+    """
+    sys.stdout.write(strip_control(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
-def leave_pipe() -> Exit:
-    """Whoever read our output has enough. Python's own flush at the end would complain of that."""
+def print_notice(text: str) -> None:
+    """Write a line to stderr, dim and without control characters."""
+    typer.secho(strip_control(text), dim=True, err=True)
+
+
+def discard_stdout() -> ExitCode:
+    """Send stdout to /dev/null after a `BrokenPipeError`, or Python's exit flush raises it. Returns the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.PIPE
+    return ExitCode.BROKEN_PIPE
 
 
-def note(text: str) -> None:
-    """A word aside."""
-    typer.secho(plain(text), dim=True, err=True)
+# --- texts -----------------------------------------------------------------------------------------------------------
 
 
-def why(answer: Answer | End) -> str:
-    """Why an answer is not whole."""
-    return answer.error.message if answer.error else _WHY.get(answer.reason, answer.reason)
+def describe_ending(end: Answer | End) -> str:
+    """Return in words why an answer is incomplete."""
+    return end.error.message if end.error else _ENDINGS.get(end.reason, end.reason)
 
 
-def line_of(text: str, *, width: int = 60) -> str:
-    """The beginning of a text as one line."""
-    line = " ".join(plain(text).split())
+def one_line(text: str, *, width: int = 60) -> str:
+    """Return the beginning of a text as one line of at most `width` characters, "…" included."""
+    line = " ".join(strip_control(text).split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+# --- screens ---------------------------------------------------------------------------------------------------------
+
+
+class Screen(Protocol):
+    """Where `askbot chat` shows answers and notices."""
+
+    def write(self, text: str) -> None:
+        """Show the next piece of an answer."""
+
+    def end_answer(self) -> None:
+        """Finish the answer, complete or not: what follows begins on a new line."""
+
+    def print_notice(self, text: str) -> None:
+        """Show a notice, even in the middle of an answer."""
+
+
+class PlainScreen:
+    """Writes text as it comes: for pipes, and for terminals that can't move their cursor."""
+
+    def __init__(self) -> None:
+        self._last = "\n"  # the last character written
+
+    def write(self, text: str) -> None:
+        """Write the next piece of an answer to stdout."""
+        self._last = text[-1:] or self._last
+        write_answer(text)
+
+    def end_answer(self) -> None:
+        """Begin a new line, unless the answer ended with one."""
+        if self._last != "\n":
+            write_answer("\n")
+        self._last = "\n"
+
+    def print_notice(self, text: str) -> None:
+        """Write a notice to stderr; on a terminal, on a line of its own."""
+        if self._last != "\n" and sys.stdout.isatty():
+            self.end_answer()
+        print_notice(text)
+
+
+def terminal_size() -> tuple[int, int]:
+    """Return the terminal's columns and rows; 80 and 24 where it doesn't know."""
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return size.columns or 80, size.lines or 24

@@ -1,4 +1,4 @@
-"""Past: the turns of a session, as the server has them, in words."""
+"""Transcript: the turns of a session, read from the server, as text and as Markdown."""
 
 from __future__ import annotations
 
@@ -8,52 +8,50 @@ from pathlib import Path
 from ..client import Chat, Turn, View
 from ..dialects.askbot.frames import History
 from ..events import MAX_SEQ
-from .output import line_of
+from .output import one_line
 
-PAGE = 50
-BRIEF = 6  # lines of an answer that are enough to remember it by
+PAGE_TURNS = 50
+RECAP_LINES = 6  # of an answer, enough to remember it by
 
 
-async def turns(chat: Chat, *, most: int | None = None) -> list[Turn]:
-    """The turns that a retry or an edit has not replaced, oldest first; `most` of them, or all."""
+async def load_turns(chat: Chat, *, limit: int | None = None) -> list[Turn]:
+    """Return the last `limit` turns, or all, oldest first, without those that a retry or an edit has replaced."""
     view, before = View(session=chat.id), MAX_SEQ
     while True:
-        page: History = await chat.history(before=before, limit=PAGE)
+        page: History = await chat.history(before=before, limit=PAGE_TURNS)
         view.fold(page)
-        if not page.more or not page.turns or (most is not None and len(view.turns) >= most):
-            return view.turns if most is None else view.turns[-most:]
+        if not page.more or not page.turns or (limit is not None and len(view.turns) >= limit):
+            return view.turns if limit is None else view.turns[-limit:]
         before = page.turns[0].from_ + 1
 
 
-async def running(chat: Chat, turn: Turn) -> AsyncIterator[str]:
-    """The text of an answer that was begun before we came, from its beginning; `turn` is made what it ends as."""
-    given = 0
+async def stream_running_answer(chat: Chat, turn: Turn) -> AsyncIterator[str]:
+    """Yield the text of an answer that was running before we connected, from its beginning. Sets `turn.end`."""
+    yielded = 0
     while True:
         changed, known = chat.changed, chat.view.known.get(turn.turn)
         if known is None and (chat.view.seq or 0) > turn.from_:
             return  # the server has lost it
-        if known and (text := known.answer[given:]):
-            given += len(text)
+        if known and (text := known.answer[yielded:]):
+            yielded += len(text)
             yield text
         elif known and known.end:
             turn.end = known.end
             return
         else:
             await changed.wait()
-            await chat.history(
-                before=0, limit=1
-            )  # raises where the conversation is over: nothing would change any more
+            await chat.history(before=0, limit=1)  # raises where the conversation is over and nothing will change
 
 
-def brief(turn: Turn) -> str:
-    """A turn as a reminder: its question, and how the answer ended."""
+def recap(turn: Turn) -> str:
+    """Return a turn's question on one line, and the last `RECAP_LINES` lines of its answer."""
     lines = turn.answer.strip().splitlines()
-    shown = lines if len(lines) <= BRIEF else ["…", *lines[-BRIEF:]]
-    return "\n".join([f"> {line_of(turn.text, width=76)}", *shown])
+    shown = lines if len(lines) <= RECAP_LINES else ["…", *lines[-RECAP_LINES:]]
+    return "\n".join([f"> {one_line(turn.text, width=76)}", *shown])
 
 
-def document(turns: list[Turn], *, title: str) -> str:
-    """A conversation as Markdown; the questions are quoted."""
+def to_markdown(turns: list[Turn], *, title: str) -> str:
+    """Return a conversation as Markdown; the questions are quoted."""
     parts = [f"# {title}"]
     for turn in turns:
         parts += ["\n".join(f"> {line}".rstrip() for line in turn.text.splitlines() or [""]), turn.answer.strip()]
@@ -62,7 +60,7 @@ def document(turns: list[Turn], *, title: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def save(name: str, text: str) -> None:
-    """Write a file that must not be there yet. Raises OSError."""
+def write_new_file(name: str, text: str) -> None:
+    """Write a file that must not exist yet; `~` is the home folder. Raises OSError."""
     with Path(name).expanduser().open("x", encoding="utf-8") as file:
         file.write(text)
