@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from askbot_ws import __version__, reload
 from askbot_ws.cli import app
-from askbot_ws.config import Settings, flag, variable
+from askbot_ws.config import Settings, env_variable, flag
 from askbot_ws.dialects.askbot.frames import schema
 
 from .command import ASKBOT, call
@@ -74,7 +74,7 @@ def test_help_shows_every_setting() -> None:
     for field, info in Settings.model_fields.items():
         shown = field != "openai_api_key"
         assert (f"{flag(field)} " in told) is shown
-        assert (f"{info.description} [env: {variable(field)}" in told) is shown
+        assert (f"{info.description} [env: {env_variable(field)}" in told) is shown
 
 
 def test_the_version_is_told() -> None:

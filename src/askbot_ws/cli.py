@@ -1,6 +1,6 @@
-"""The command line: from arguments to a running server, or a conversation.
+"""Command line: `askbot` and its subcommands.
 
-What takes long to import is imported by the command that needs it, so that `--help` is there at once.
+What takes long to import is imported by the command that needs it, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from . import __version__
-from .config import Settings, default, flag, load, variable
+from .config import Settings, default_text, env_variable, flag, load
 from .errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ store = typer.Typer(no_args_is_help=True, help="Check, repair or copy the file t
 app.add_typer(store, name="store")
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
     if wanted:
         typer.echo(f"askbot-ws {__version__}")
         raise typer.Exit
@@ -46,7 +46,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 def askbot(
     *,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Conversations with any OpenAI-compatible model over WebSocket: nothing lost, nothing twice."""
@@ -59,7 +59,7 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
     """Serve conversations.
 
     Every setting can also be given in the environment, in .env, or in askbot.toml (or the file that ASKBOT_CONFIG
-    names), there as `port = 8765`. A flag is stronger than the environment, that than .env, that than askbot.toml.
+    names), there as `port = 8765`. A flag overrides the environment, that overrides .env, that askbot.toml.
     Durations are written like 20s, 5m, 2h or 30d, sizes like 64KiB or 1MiB.
     """
     if reload:
@@ -75,13 +75,13 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
     raise typer.Exit(run(settings))
 
 
-def _option(field: str) -> inspect.Parameter:
-    """A setting as an option: its text is the setting's own, so that there is one list."""
+def _setting_option(field: str) -> inspect.Parameter:
+    """Return a setting as a command-line option, with the setting's own help text."""
     info = Settings.model_fields[field]
     switch = info.annotation is bool
     name = f"{flag(field)}/--no-{flag(field)[2:]}" if switch else flag(field)
-    usual = default(field)
-    facts = f"env: {variable(field)}" + (f"; default: {usual}" if usual else "")
+    default = default_text(field)
+    facts = f"env: {env_variable(field)}" + (f"; default: {default}" if default else "")
     metavar = (
         None if switch else "|".join(get_args(info.annotation)) if get_origin(info.annotation) is Literal else "VALUE"
     )
@@ -90,16 +90,16 @@ def _option(field: str) -> inspect.Parameter:
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-def _options() -> inspect.Signature:
-    """What `serve` takes: all settings but the key, which the list of processes would show to everybody."""
-    watch = Annotated[bool, typer.Option("--reload", help="Start again when a file changes. For development.")]
+def _serve_signature() -> inspect.Signature:
+    """Return all settings as options, but the API key, which the process list would show to everybody."""
+    watch = Annotated[bool, typer.Option("--reload", help="Restart when a file changes; for development.")]
     switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
     return inspect.Signature(
-        [switch, *(_option(field) for field in Settings.model_fields if field != "openai_api_key")]
+        [switch, *(_setting_option(field) for field in Settings.model_fields if field != "openai_api_key")]
     )
 
 
-setattr(serve, "__signature__", _options())  # noqa: B010 - typer reads it; type checkers know no such attribute
+setattr(serve, "__signature__", _serve_signature())  # noqa: B010 - typer reads it; type checkers know no such attribute
 app.command()(serve)
 
 # --- conversations ---------------------------------------------------------------------------------------------------
@@ -174,35 +174,41 @@ def _read_piped(*, required: bool) -> str | None:
 
 # --- the store -------------------------------------------------------------------------------------------------------
 
-Where = Annotated[str | None, typer.Option("--store", help="The store; without it, the one that `serve` would use.")]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="URL of the store; by default the one that `serve` would use.")
+]
 
 
 @store.command()
-def check(where: Where = None) -> None:
-    """See whether the store is sound; a server may run meanwhile.
+def check(where: StoreOption = None) -> None:
+    """Check whether the store is sound; a server may run meanwhile.
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
     from .store.sqlite.maintenance.check import check as look  # noqa: PLC0415 - for this command alone
 
-    path = _store(where)
-    _tell(path, look(path), fault="wrong", hint="`askbot store repair` keeps what can be kept; stop the server first.")
+    path = _store_path(where)
+    _print_report(
+        path, look(path), fault="wrong", hint="`askbot store repair` keeps what can be kept; stop the server first."
+    )
 
 
 @store.command()
-def repair(where: Where = None) -> None:
+def repair(where: StoreOption = None) -> None:
     """Keep what can be kept of a damaged store; no server may run meanwhile. The old files are kept beside it.
 
     The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
     """
     from .store.sqlite.maintenance.repair import repair as mend  # noqa: PLC0415 - for this command alone
 
-    path = _store(where)
-    _tell(path, mend(path), fault="lost", hint="The store can be used again.")
+    path = _store_path(where)
+    _print_report(path, mend(path), fault="lost", hint="The store can be used again.")
 
 
 @store.command()
-def backup(file: Annotated[Path, typer.Argument(help="The copy; it must not exist.")], where: Where = None) -> None:
+def backup(
+    file: Annotated[Path, typer.Argument(help="The copy; it must not exist.")], where: StoreOption = None
+) -> None:
     """Copy the store into one file, while a server uses it or not. The copy can be used as a store.
 
     It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
@@ -210,12 +216,14 @@ def backup(file: Annotated[Path, typer.Argument(help="The copy; it must not exis
     """
     from .store.sqlite.maintenance.backup import backup as copy  # noqa: PLC0415 - for this command alone
 
-    path = _store(where)
-    _tell(file, copy(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`.")
+    path = _store_path(where)
+    _print_report(
+        file, copy(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`."
+    )
 
 
-def _store(url: str | None) -> Path:
-    """The file of the store that is meant. What the store itself would log is told by the commands."""
+def _store_path(url: str | None) -> Path:
+    """Return the store's file, and silence the store's log lines: the commands print a report instead."""
     import logging  # noqa: PLC0415 - for this command alone
 
     import structlog  # noqa: PLC0415 - for this command alone
@@ -226,15 +234,15 @@ def _store(url: str | None) -> Path:
     return path_of(load({"store": url}).store)
 
 
-def _tell(path: Path, report: Report, *, fault: str, hint: str) -> None:
-    """Print what was found, and exit with what that comes to."""
+def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
+    """Print a report and exit, with 1 where it has faults, else 0."""
     lines = [f"{path}:", *(f"  {fact}" for fact in report.facts)]
     lines += [f"  {fault}: {one}" for one in report.faults] or [f"  nothing is {fault}"]
     typer.echo("\n".join([*lines, hint] if report.faults else lines))
     raise typer.Exit(1 if report.faults else 0)
 
 
-# --- the rest --------------------------------------------------------------------------------------------------------
+# --- others -------------------------------------------------------------------------------------------------------
 
 
 @model.command()
@@ -254,7 +262,7 @@ def schema() -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script. Exits with 2 where settings are wrong, with 130 after Ctrl-C."""
     try:
         app()
     except ConfigError as error:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, cast
 
-from .config import Settings, keywords
+from .config import Settings, from_keywords
 from .errors import ConfigError
 from .logs import lend
 from .server.app import Server, running
@@ -46,7 +46,7 @@ async def serve(answer: Answer | Upstream | None = None, /, **settings: object) 
     answers have `drain` seconds to end.
     """
     without = HOSTS if answer is None else (*HOSTS, "upstream")
-    ours = keywords(settings, without=without)
+    ours = from_keywords(settings, without=without)
     chosen = choose(ours) if answer is None else Chosen(_upstream(answer, ours), persona=None)
     lend(ours)
     async with running(ours, chosen) as server:

@@ -1,77 +1,79 @@
-"""Values: how settings are written by people, what they become, and what is wrong with those that can't."""
+"""Setting types: how people write the values of settings, what they are parsed to, and what is wrong with others."""
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+from platformdirs import user_data_path
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationInfo
 from pydantic.fields import FieldInfo
 
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
-_SPELLED = {"kib": "KiB", "mib": "MiB", "gib": "GiB", "kb": "kB", "mb": "MB", "gb": "GB"}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE)
+_byte_size = TypeAdapter(ByteSize)
 
 
-def seconds(value: object) -> object:
-    """A duration: 20, "20", "20s", "1.5m", "2h", "30d". Raises ValueError."""
-    if isinstance(value, str):
-        return _amount(value, _SECONDS, 'it should be a duration like "20s", "5m", "2h" or "30d"')
-    return value
+# --- durations and sizes ---------------------------------------------------------------------------------------------
 
 
-def size(value: object) -> object:
-    """A number of bytes: 65536, "64KiB", "1MiB". Raises ValueError."""
-    if isinstance(value, str):
-        return int(_amount(value, _BYTES, 'it should be a size like "64KiB" or "1MiB"'))
-    return value
+def parse_duration(value: object) -> object:
+    """Return a duration in seconds, from 20, "20", "20s", "1.5m", "2h" or "30d". Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    match = _AMOUNT.fullmatch(value.strip())
+    if not match or match[2].lower() not in _SECONDS:
+        raise ValueError('it should be a duration like "20s", "5m", "2h" or "30d"')
+    return float(match[1]) * _SECONDS[match[2].lower()]
 
 
-def _amount(text: str, units: dict[str, Any], fix: str) -> float:
-    match = _AMOUNT.fullmatch(text.strip())
-    if not match or match[2].lower() not in units:
-        raise ValueError(fix)
-    return float(match[1]) * float(units[match[2].lower()])
-
-
-def never(value: object) -> object:
-    """The word "never" is the absence of a duration."""
+def parse_never(value: object) -> object:
+    """Return None for the word "never", anything else as it is."""
     return None if isinstance(value, str) and value.strip().lower() in {"never", "none"} else value
 
 
-def parts(value: object) -> object:
-    """A list: "a, b", or one already."""
+def parse_size(value: object) -> object:
+    """Return a size in bytes, from 65536, "64KiB" (1024 bytes each) or "64kB" (1000 bytes each). Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if _AMOUNT.fullmatch(value.strip()):  # ByteSize reads only the beginning: "64,000" would be 64 bytes
+            return int(_byte_size.validate_python(value))
+    except ValueError:  # an unknown unit
+        pass
+    raise ValueError('it should be a size like "64KiB" or "1MiB"')
+
+
+def format_value(value: object, info: FieldInfo) -> str:
+    """Return a setting's value as people write it: the reverse of parsing."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    parsers = [each.func for each in info.metadata if isinstance(each, BeforeValidator)]
+    if isinstance(value, int) and parse_size in parsers:
+        return ByteSize(value).human_readable().replace(".0", "")
+    if isinstance(value, int | float) and value and parse_duration in parsers:
+        unit = next(unit for unit, seconds in reversed(_SECONDS.items()) if value % seconds == 0)
+        return f"{round(value / _SECONDS[unit])}{unit}"
+    return str(value)
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def parse_list(value: object) -> object:
+    """Return a list, from "a, b" or from a list."""
     return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
 
 
-def lower(value: object) -> object:
-    """A choice, in whatever case it was written."""
+def to_lower(value: object) -> object:
+    """Return a choice in lower case."""
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def written(value: object, info: FieldInfo) -> str:
-    """A value as people write it: the other way round."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    readers = [each.func for each in info.metadata if isinstance(each, BeforeValidator)]
-    units = _SECONDS if seconds in readers else _BYTES if size in readers else {}
-    return next(
-        (
-            f"{round(float(value) / unit)}{_SPELLED.get(name, name)}"
-            for name, unit in reversed(units.items())
-            if isinstance(value, int | float) and value and value % unit == 0
-        ),
-        str(value),
-    )
-
-
 def is_loopback(host: str) -> bool:
-    """Whether a host can only be reached from this machine."""
+    """Return whether a host can only be reached from this machine."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -79,26 +81,24 @@ def is_loopback(host: str) -> bool:
 
 
 def data_folder() -> Path:
-    """Where the user's data are kept."""
-    home = Path.home()
-    usual = home / "Library/Application Support" if sys.platform == "darwin" else home / ".local/share"
-    return Path(os.environ.get("XDG_DATA_HOME") or usual) / "askbot-ws"
+    """Return the folder for the user's data, by the platform's convention; it may not exist yet."""
+    return user_data_path("askbot-ws", appauthor=False)
 
 
 def default_store() -> str:
-    """SQLite in the user's data folder."""
+    """Return the URL of the default store: SQLite in the user's data folder."""
     return f"sqlite:///{data_folder() / 'askbot.db'}"
 
 
-def host(value: str) -> str:
-    """A name or an address alone. Raises ValueError."""
+def check_host(value: str) -> str:
+    """Accept a name or an address alone. Raises ValueError."""
     if not re.fullmatch(r"[\w.:%\[\]-]+", value):
         raise ValueError("it should be a name or an address alone, like 127.0.0.1")
     return value
 
 
-def store(value: str) -> str:
-    """A form of store that there is. Raises ValueError."""
+def check_store_url(value: str) -> str:
+    """Accept the URL of a kind of store that there is. Raises ValueError."""
     if re.match("(redis|rediss|valkey|valkeys|unix):", value):
         raise ValueError("Redis is not available yet; use sqlite:////absolute/path or memory:")
     if value != "memory:" and not re.fullmatch(r"sqlite:///.*[^/]", value):
@@ -106,15 +106,15 @@ def store(value: str) -> str:
     return value
 
 
-def upstream(value: str) -> str:
-    """A kind of upstream that there is, or a function. Raises ValueError."""
+def check_upstream(value: str) -> str:
+    """Accept a kind of upstream that there is, or the path of a function. Raises ValueError."""
     if value not in {"auto", "openai", "embedded"} and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", value):
         raise ValueError("it should be auto, openai, embedded or package.module:function")
     return value
 
 
-def persona(value: str, info: ValidationInfo) -> str:
-    """A text; that of a file, where the value is @path. Raises ValueError."""
+def read_persona(value: str, info: ValidationInfo) -> str:
+    """Return the text, read from a file where the value is @path, relative to the context. Raises ValueError."""
     if not value.startswith("@"):
         return value
     try:
@@ -123,15 +123,15 @@ def persona(value: str, info: ValidationInfo) -> str:
         raise ValueError("the file can't be read; give @ and the path of a text, or the text itself") from error
 
 
-def origin(value: str) -> str:
-    """A web origin, or any. Raises ValueError."""
+def check_origin(value: str) -> str:
+    """Accept a web origin, or "*" for any. Raises ValueError."""
     if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s*]+", value):
         raise ValueError("an origin is like https://example.com or http://localhost:3000, without a path; * is any")
     return value
 
 
-def called(value: str) -> str:
-    """A host that we are called by, as in `Host`. Raises ValueError."""
+def parse_host_name(value: str) -> str:
+    """Return a host name in lower case, with or without a port, as in the header `Host`. Raises ValueError."""
     value = value.lower()
     host = re.fullmatch(r"([a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\])\.?(?::([0-9]{1,5}))?", value)
     if host is None:
@@ -141,15 +141,15 @@ def called(value: str) -> str:
     return value
 
 
-def api_key(value: SecretStr) -> SecretStr:
-    """A key that can be sent in a header. Raises ValueError."""
+def check_api_key(value: SecretStr) -> SecretStr:
+    """Accept a key that can be sent in a header. Raises ValueError."""
     if not re.fullmatch("[!-~]+", value.get_secret_value()):
         raise ValueError("the key has characters that no key has; copy it again, without quotes and spaces")
     return value
 
 
-def base_url(value: str) -> str:
-    """An HTTP URL. Raises ValueError."""
+def check_base_url(value: str) -> str:
+    """Accept an HTTP URL. Raises ValueError."""
     if not re.fullmatch(r"https?://[^\s/]\S*", value):
         raise ValueError("it should be a URL like https://api.openai.com/v1")
     return value
@@ -157,19 +157,19 @@ def base_url(value: str) -> str:
 
 # --- the types of fields ---------------------------------------------------------------------------------------------
 
-Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
-DurationOrZero = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
-DurationOrNever = Annotated[Duration | None, BeforeValidator(never)]
-Size = Annotated[int, BeforeValidator(size), Field(gt=0)]
-SizeOrZero = Annotated[int, BeforeValidator(size), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+DurationOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+DurationOrNever = Annotated[Duration | None, BeforeValidator(parse_never)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+SizeOrZero = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
-Parts = Annotated[tuple[str, ...], BeforeValidator(parts)]
-Host = Annotated[str, AfterValidator(host)]
-Hosts = Annotated[tuple[Annotated[str, AfterValidator(called)], ...], BeforeValidator(parts)]
-Store = Annotated[str, AfterValidator(store)]
-Upstream = Annotated[str, AfterValidator(upstream)]
-Persona = Annotated[str, AfterValidator(persona)]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], BeforeValidator(parts)]
-ApiKey = Annotated[SecretStr, AfterValidator(api_key)]
-BaseUrl = Annotated[str, AfterValidator(base_url)]
-Lower = BeforeValidator(lower)
+TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
+Host = Annotated[str, AfterValidator(check_host)]
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(parse_host_name)], ...], BeforeValidator(parse_list)]
+StoreUrl = Annotated[str, AfterValidator(check_store_url)]
+UpstreamSpec = Annotated[str, AfterValidator(check_upstream)]
+Persona = Annotated[str, AfterValidator(read_persona)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
+ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
+BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+Lowercase = BeforeValidator(to_lower)
