@@ -63,10 +63,10 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
     Durations are written like 20s, 5m, 2h or 30d, sizes like 64KiB or 1MiB.
     """
     if reload:
-        from .reload import serve_again  # noqa: PLC0415 - late, see above
+        from .reload import run_with_reload  # noqa: PLC0415 - late, see above
 
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
-        raise typer.Exit(serve_again(arguments, [Path.cwd(), Path(__file__).parent]))
+        raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
     from .logs import configure  # noqa: PLC0415 - for this command alone
     from .server.app import run  # noqa: PLC0415 - for this command alone
