@@ -148,7 +148,7 @@ def ask(
 
     What is piped in follows the question as context. Everything but the answer goes to stderr.
 
-    The exit code is 0 where the answer is whole; 1 where it ended otherwise, or was refused; 2 for a wrong command
+    The exit code is 0 where the answer is complete; 1 where it ended otherwise, or was refused; 2 for a wrong command
     line; 3 where the server can't be reached; 4 where there is no such session; 124 after --timeout; 130 after Ctrl-C;
     141 where nobody reads the output any more. In the last three cases the answer is stopped at the server too.
     """
@@ -185,11 +185,14 @@ def check(where: StoreOption = None) -> None:
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
-    from .store.sqlite.maintenance.check import check as look  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.check import check as check_store  # noqa: PLC0415 - for this command alone
 
     path = _store_path(where)
     _print_report(
-        path, look(path), fault="wrong", hint="`askbot store repair` keeps what can be kept; stop the server first."
+        path,
+        check_store(path),
+        fault="wrong",
+        hint="`askbot store repair` keeps what can be kept; stop the server first.",
     )
 
 
@@ -199,10 +202,10 @@ def repair(where: StoreOption = None) -> None:
 
     The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
     """
-    from .store.sqlite.maintenance.repair import repair as mend  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.repair import repair as repair_store  # noqa: PLC0415 - for this command alone
 
     path = _store_path(where)
-    _print_report(path, mend(path), fault="lost", hint="The store can be used again.")
+    _print_report(path, repair_store(path), fault="lost", hint="The store can be used again.")
 
 
 @store.command()
@@ -214,11 +217,11 @@ def backup(
     It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
     damaged as the store is, 2 where there is none.
     """
-    from .store.sqlite.maintenance.backup import backup as copy  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.backup import backup as backup_store  # noqa: PLC0415 - for this command alone
 
     path = _store_path(where)
     _print_report(
-        file, copy(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`."
+        file, backup_store(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`."
     )
 
 
@@ -242,23 +245,23 @@ def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
     raise typer.Exit(1 if report.faults else 0)
 
 
-# --- others -------------------------------------------------------------------------------------------------------
+# --- others -----------------------------------------------------------------------------------------------------------
 
 
 @model.command()
 def install() -> None:
     """Install the embedded model."""
-    from .upstream.weights import install as fetch  # noqa: PLC0415 - for this command alone
+    from .upstream.weights import install as install_model  # noqa: PLC0415 - for this command alone
 
-    fetch(say=typer.echo)
+    install_model(say=typer.echo)
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of all frames."""
-    from .dialects.askbot.frames import schema as make  # noqa: PLC0415 - for this command alone
+    from .dialects.askbot.frames import schema as frame_schema  # noqa: PLC0415 - for this command alone
 
-    typer.echo(json.dumps(make(), indent=2))
+    typer.echo(json.dumps(frame_schema(), indent=2))
 
 
 def main() -> None:

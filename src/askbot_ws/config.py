@@ -132,7 +132,8 @@ class Settings(BaseModel):
     )
     connect_timeout: Duration = Field(default=10, description="Maximum time for connecting to the API.")
     stall_timeout: Duration = Field(
-        default=60, description="Maximum time for the next piece of an answer from the model; then the answer ends with an error."
+        default=60,
+        description="Maximum time for the next piece of an answer from the model; then the answer ends with an error.",
     )
     retries: int = Field(
         default=2,
