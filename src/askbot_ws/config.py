@@ -59,7 +59,7 @@ class Settings(BaseModel):
         pydantic.ValidationError: A value is wrong, or there is no setting of that name.
 
     Example:
-        >>> Settings(port=0, store="memory:", session_ttl="7d").session_ttl
+        >>> load({"port": 0, "store": "memory:", "session_ttl": "7d"}).session_ttl
         604800.0
     """
 
