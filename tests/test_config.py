@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from askbot_ws.config import FIELDS, Settings, default, flag, load, variable
+from askbot_ws.config import FIELD_OF_VARIABLE, Settings, default_text, env_variable, flag, load
 from askbot_ws.errors import ConfigError
 
 
-def faults(cwd: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None) -> list[str]:
+def errors_of(
+    cwd: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load(flags or {}, environ or {}, cwd)
     return str(caught.value).splitlines()[1:]
@@ -22,7 +24,7 @@ def faults(cwd: Path, environ: Mapping[str, str] | None = None, flags: Mapping[s
 
 
 def test_nothing_has_to_be_set(tmp_path: Path) -> None:
-    """One process with no configuration answers real questions (DESIGN 1)."""
+    """One process with no configuration answers real questions."""
     settings = load({}, {}, tmp_path)
 
     assert (settings.host, settings.port, settings.loopback) == ("127.0.0.1", 8765, True)
@@ -54,7 +56,7 @@ def test_a_file_can_be_named(tmp_path: Path) -> None:
 
 def test_a_named_file_that_is_missing_is_a_fault(tmp_path: Path) -> None:
     """Without a name, the file is optional; with one, it was meant."""
-    (fault,) = faults(tmp_path, {"ASKBOT_CONFIG": "nowhere.toml"})
+    (fault,) = errors_of(tmp_path, {"ASKBOT_CONFIG": "nowhere.toml"})
 
     assert "nowhere.toml can't be read (No such file or directory)" in fault
 
@@ -86,7 +88,10 @@ def test_durations_are_written_as_people_do(tmp_path: Path, written: str, second
     assert load({"drain": written}, {}, tmp_path).drain == seconds
 
 
-@pytest.mark.parametrize(("written", "size"), [("65536", 65536), ("64KiB", 65536), ("1 MiB", 1048576), ("1kB", 1000)])
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("65536", 65536), ("64KiB", 65536), ("1 MiB", 1048576), ("1.5mib", 1572864), ("1kB", 1000), (".5MB", 500000)],
+)
 def test_sizes_are_written_as_people_do(tmp_path: Path, written: str, size: int) -> None:
     """And are bytes inside."""
     assert load({"max_frame": written}, {}, tmp_path).max_frame == size
@@ -131,7 +136,7 @@ def test_settings_do_not_change() -> None:
         setattr(Settings(), "port", 1)  # noqa: B010 - the type checkers know that it can't be
 
 
-# --- faults ----------------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
@@ -140,7 +145,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ASKBOT_RETRIES=many\n")
     environ = {"ASKBOT_HSOT": "::", "ASKBOT_HOST": "0.0.0.0", "ASKBOT_MAX_TOKENS": "0"}
 
-    told = faults(tmp_path, environ, {"port": "70000"})
+    told = errors_of(tmp_path, environ, {"port": "70000"})
 
     assert [fault.strip().split(",")[0].split(": ")[0] for fault in told] == [
         "colour",
@@ -168,6 +173,10 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("ASKBOT_SESSION_TTL", "3 weeks", '"30d"'),
         ("ASKBOT_SESSION_TTL", "0", "it should be greater than 0"),
         ("ASKBOT_MEMORY", "64 potatoes", '"64KiB"'),
+        ("ASKBOT_MEMORY", "64,000", '"64KiB"'),
+        ("ASKBOT_MEMORY", "1MiB a day", '"64KiB"'),
+        ("ASKBOT_MEMORY", "-1", '"64KiB"'),
+        ("ASKBOT_MAX_FRAME", "0", "it should be greater than 0"),
         ("ASKBOT_UPSTREAM", "gpt", "package.module:function"),
         ("ASKBOT_TEMPERATURE", "3", "it should be less than or equal to 2"),
         ("ASKBOT_MAX_TOKENS", "0", "it should be greater than or equal to 1"),
@@ -188,7 +197,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
 )
 def test_a_fault_says_what_to_do(tmp_path: Path, name: str, value: str, fix: str) -> None:
     """The setting and what was given stand first, the fix last."""
-    (fault,) = faults(tmp_path, {name: value})
+    (fault,) = errors_of(tmp_path, {name: value})
 
     assert fault.strip().startswith(f"{name}: '{value}', in the environment: ")
     assert fix in fault
@@ -196,14 +205,14 @@ def test_a_fault_says_what_to_do(tmp_path: Path, name: str, value: str, fix: str
 
 def test_a_setting_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
     """A typing error must not be the same as the default."""
-    assert "Did you mean ASKBOT_LOG_LEVEL?" in faults(tmp_path, {"ASKBOT_LOGLEVEL": "debug"})[0]
-    assert "Did you mean OPENAI_API_KEY?" in faults(tmp_path, {"ASKBOT_OPENAI_API_KEY": "k"})[0]
-    assert "askbot serve --help" in faults(tmp_path, {"ASKBOT_QQQQ": "1"})[0]
+    assert "Did you mean ASKBOT_LOG_LEVEL?" in errors_of(tmp_path, {"ASKBOT_LOGLEVEL": "debug"})[0]
+    assert "Did you mean OPENAI_API_KEY?" in errors_of(tmp_path, {"ASKBOT_OPENAI_API_KEY": "k"})[0]
+    assert "askbot serve --help" in errors_of(tmp_path, {"ASKBOT_QQQQ": "1"})[0]
 
 
 def test_secrets_are_not_in_faults(tmp_path: Path) -> None:
     """Logs of failed starts are read by many."""
-    told = "\n".join(faults(tmp_path, {"OPENAI_API_KEY": "sk bad", "ASKBOT_STORE": "redis://me:pass@host"}))
+    told = "\n".join(errors_of(tmp_path, {"OPENAI_API_KEY": "sk bad", "ASKBOT_STORE": "redis://me:pass@host"}))
 
     assert "OPENAI_API_KEY" in told
     assert "sk bad" not in told
@@ -215,16 +224,16 @@ def test_broken_files_are_faults(tmp_path: Path) -> None:
     (tmp_path / "askbot.toml").write_text("port = \n")
     (tmp_path / ".env").write_bytes(b"ASKBOT_MODEL=\xff")
 
-    told = faults(tmp_path, {"ASKBOT_PORT": "x"})
+    told = errors_of(tmp_path, {"ASKBOT_PORT": "x"})
 
     assert len(told) == 3
     assert "at line 1" in told[1]
 
 
 def test_anonymous_use_is_for_loopback(tmp_path: Path) -> None:
-    """Bound to another address, the server refuses to start and says what to set (DESIGN 8)."""
+    """Bound to another address, the server refuses to start and says what to set."""
     for host in ("0.0.0.0", "::", "192.168.1.2", "example.com"):
-        (fault,) = faults(tmp_path, {"ASKBOT_HOST": host})
+        (fault,) = errors_of(tmp_path, {"ASKBOT_HOST": host})
         assert "ASKBOT_ALLOW_ANONYMOUS=true" in fault
         assert not load({"host": host, "allow_anonymous": True}, {}, tmp_path).loopback
     for host in ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"):
@@ -233,7 +242,7 @@ def test_anonymous_use_is_for_loopback(tmp_path: Path) -> None:
 
 def test_openai_needs_a_key_or_a_url(tmp_path: Path) -> None:
     """Else the first question would be the one to find out."""
-    assert "needs OPENAI_API_KEY" in faults(tmp_path, {"ASKBOT_UPSTREAM": "openai"})[0]
+    assert "needs OPENAI_API_KEY" in errors_of(tmp_path, {"ASKBOT_UPSTREAM": "openai"})[0]
     for name, value in (("OPENAI_API_KEY", "k"), ("OPENAI_BASE_URL", "http://localhost:1")):
         assert load({"upstream": "openai"}, {name: value}, tmp_path).upstream == "openai"
 
@@ -243,10 +252,10 @@ def test_openai_needs_a_key_or_a_url(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_name_a_flag_and_a_text() -> None:
     """The help and the docs are made of these."""
-    assert variable("max_frame") == "ASKBOT_MAX_FRAME"
-    assert variable("openai_base_url") == "OPENAI_BASE_URL"
+    assert env_variable("max_frame") == "ASKBOT_MAX_FRAME"
+    assert env_variable("openai_base_url") == "OPENAI_BASE_URL"
     assert flag("max_frame") == "--max-frame"
-    assert [*FIELDS.values()] == [*Settings.model_fields]
+    assert [*FIELD_OF_VARIABLE.values()] == [*Settings.model_fields]
     assert all(info.description and info.description.endswith(".") for info in Settings.model_fields.values())
 
 
@@ -256,5 +265,5 @@ def test_every_setting_has_a_name_a_flag_and_a_text() -> None:
 )
 def test_defaults_are_shown_as_people_write_them(tmp_path: Path, field: str, written: str) -> None:
     """And can be given just so."""
-    assert default(field) == written
+    assert default_text(field) == written
     assert load({field: written}, {}, tmp_path) == load({}, {}, tmp_path)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser  # type: ignore[import-untyped]  # it has no types
 
-from askbot_ws.config import FIELDS, load
+from askbot_ws.config import FIELD_OF_VARIABLE, load
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,7 +51,7 @@ def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, 
 
     settings = load(environ=environ)
 
-    assert set(environ) <= set(FIELDS)
+    assert set(environ) <= set(FIELD_OF_VARIABLE)
     assert settings.host == "0.0.0.0"
     assert settings.store == "sqlite:////data/askbot.db"
 

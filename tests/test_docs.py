@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from askbot_ws.config import FIELDS
+from askbot_ws.config import FIELD_OF_VARIABLE
 
 from .process import ROOT, environment, reading
 
@@ -120,7 +120,7 @@ def test_a_page_that_is_in_no_menu_is_a_fault(copy: Path) -> None:
 def test_the_settings_that_a_page_names_exist(page: Path) -> None:
     """As they are spelled."""
     named = set(re.findall(r"\b(?:ASKBOT|OPENAI)_[A-Z_]+\b", page.read_text("utf-8")))
-    assert named <= {*FIELDS, "ASKBOT_CONFIG"}
+    assert named <= {*FIELD_OF_VARIABLE, "ASKBOT_CONFIG"}
 
 
 def test_places_in_readme_and_architecture_exist() -> None:

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 
 import askbot_ws
 from askbot_ws.config import Settings
-from askbot_ws.embedding import Answer
+from askbot_ws.embedding import AnswerFunction
 from askbot_ws.errors import ConfigError
-from askbot_ws.logs import lend
+from askbot_ws.logs import use_host_logging
 from askbot_ws.testing import ScriptedUpstream
 
 from .process import KEY, ProviderProcess, Reader, Story, environment, reading
@@ -170,7 +170,7 @@ async def test_a_program_that_is_cancelled_drains_too(tmp_path: Path) -> None:
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
-async def refused(answer: Answer | ScriptedUpstream | None = None, **settings: object) -> list[str]:
+async def refused(answer: AnswerFunction | ScriptedUpstream | None = None, **settings: object) -> list[str]:
     """What is said of these settings."""
     with pytest.raises(ConfigError) as caught:
         await askbot_ws.serve(answer, **settings).__aenter__()
@@ -251,9 +251,9 @@ async def test_lines_go_to_the_logging_of_the_program(caplog: pytest.LogCaptureF
     assert "reason=stop" in line.message
 
 
-def test_the_key_is_not_lent(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_masked_in_the_logging_of_the_program(caplog: pytest.LogCaptureFixture) -> None:
     """A provider may repeat it in its error."""
-    lend(Settings(openai_api_key=SecretStr("sk-secret")))
+    use_host_logging(Settings(openai_api_key=SecretStr("sk-secret")))
     with caplog.at_level(logging.WARNING, logger="askbot_ws"):
         structlog.get_logger("askbot_ws.upstream").warning("upstream_failed", said="bad key sk-secret")
 

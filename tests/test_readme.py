@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.config import FIELDS
+from askbot_ws.config import FIELD_OF_VARIABLE
 from askbot_ws.dialects.askbot.frames import schema
 from askbot_ws.testing import ScriptedUpstream, serving
 
@@ -151,7 +151,7 @@ def test_the_settings_exist() -> None:
     """All variables that README names."""
     named = set(re.findall(r"\b(?:ASKBOT|OPENAI)_[A-Z_]+\b", README))
     assert named
-    assert named <= set(FIELDS)
+    assert named <= set(FIELD_OF_VARIABLE)
 
 
 def test_the_links_lead_somewhere() -> None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from askbot_ws.config import Settings, default, flag, variable
+from askbot_ws.config import Settings, default_text, env_variable, flag
 from askbot_ws.errors import AskbotError
 
 
 def settings() -> str:
     """docs/settings.md: one row a setting."""
     rows = [
-        f"| `{variable(name)}` | {_flag(name)} | {_default(name)} | {field.description} |"
+        f"| `{env_variable(name)}` | {_flag(name)} | {_default(name)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(
         [
             "# Settings",
             "",
-            "Flags over the environment over `.env` over `askbot.toml` (or the file that `ASKBOT_CONFIG` names; its",
-            "keys are the flags' names with underscores) over the defaults. Everything is checked at the start, and",
-            "every fault is told at once. Durations are written like `20s`, `5m`, `2h` or `30d`, sizes like `64KiB` or",
-            "`1MiB`, switches `on` or `off` (as flags: `--fsync`, `--no-limits`).",
+            "Flags override the environment, that overrides `.env`, that `askbot.toml` (or the file that",
+            "`ASKBOT_CONFIG` names; its keys are the flags' names with underscores), that the defaults. All settings",
+            "are checked at the start, and all errors are reported at once.",
             "",
-            "| variable | flag | default | |",
+            "Durations are in seconds, or written like `20s`, `5m`, `2h` or `30d`. Sizes are in bytes, or written like",
+            "`64KiB` or `1MiB`, whose unit is a power of 1024 (of `64kB` or `1MB`, a power of 1000). Switches are `on`",
+            "or `off` (as flags: `--fsync`, `--no-limits`).",
+            "",
+            "| variable | flag | default | what it sets |",
             "| --- | --- | --- | --- |",
             *rows,
             "",
@@ -36,7 +39,7 @@ def _flag(name: str) -> str:
 def _default(name: str) -> str:
     if name == "store":
         return "`askbot.db` in your data folder"  # another one on each machine
-    value = default(name)
+    value = default_text(name)
     return "" if value is None else f"`{value}`"
 
 

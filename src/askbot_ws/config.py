@@ -1,7 +1,7 @@
-"""Settings: everything that can be set, in one list.
+"""Settings: all settings of a server, and where they are read from.
 
-Flags over the environment over `.env` over a TOML file over the defaults. All of it is checked at the start, and
-every fault is told at once. The flags, the help and the docs are generated from the fields here.
+Flags override the environment, that overrides `.env`, that a TOML file, that the defaults. All are checked at the
+start, and all errors are reported at once. The flags, their help and docs/settings.md are generated from the fields.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
-from .values import (
+from .setting_types import (
     ApiKey,
     BaseUrl,
     Count,
@@ -28,106 +28,171 @@ from .values import (
     DurationOrNever,
     DurationOrZero,
     Host,
-    Hosts,
-    Lower,
+    HostNames,
+    Lowercase,
     Origins,
-    Parts,
     Persona,
     Size,
     SizeOrZero,
-    Store,
-    Upstream,
+    StoreUrl,
+    TextList,
+    UpstreamSpec,
     default_store,
+    format_value,
     is_loopback,
-    written,
 )
 
-PREFIX = "ASKBOT_"
-FILE = "askbot.toml"
-FILE_VARIABLE = "ASKBOT_CONFIG"
-OWN_NAMES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
+ENV_PREFIX = "ASKBOT_"
+CONFIG_FILE = "askbot.toml"
+CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
+OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
 class Settings(BaseModel):
-    """All settings of a server, checked."""
+    """All settings of a server, checked and immutable.
+
+    Durations are in seconds, sizes in bytes. Strings are parsed as people write them: "20s", "5m", "2h", "30d",
+    "64KiB", "on", "a, b". Each field's description is its help text. `load` reads all sources, `from_keywords` takes
+    keywords.
+
+    Raises:
+        pydantic.ValidationError: A value is wrong, or there is no setting of that name.
+
+    Example:
+        >>> load({"port": 0, "store": "memory:", "session_ttl": "7d"}).session_ttl
+        604800.0
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
     # where
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8765, ge=0, le=65535, description="Port to listen on; 0 is any free one.")
-    allow_anonymous: bool = Field(default=False, description="Let anybody in, on addresses other than loopback too.")
-    hosts: Hosts = Field(
-        default=(), description="Names that clients call the server by, comma separated; each may have a port."
+    port: int = Field(default=8765, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Allow a host other than loopback: whoever can reach the server may then use it.",
     )
-    origins: Origins = Field(default=(), description="Foreign web origins that may connect, comma separated; * is any.")
+    hosts: HostNames = Field(
+        default=(),
+        description="Host names that clients may call the server by, comma separated, each with or without a port. "
+        "Names of this machine and IP addresses are always allowed.",
+    )
+    origins: Origins = Field(
+        default=(),
+        description="Web origins besides the server's own whose pages may connect, comma separated; * allows any.",
+    )
 
     # what is kept
-    store: Store = Field(
+    store: StoreUrl = Field(
         default_factory=default_store,
-        description="Where sessions are kept: memory:, sqlite:///relative/path or sqlite:////absolute/path.",
+        description="Where sessions are stored: memory:, sqlite:///relative/path or sqlite:////absolute/path.",
     )
-    fsync: bool = Field(default=False, description="Survive power cuts too, not only killed processes; slower.")
-    session_ttl: Duration = Field(default=30 * 86400, description="Delete sessions that rested for so long.")
-    memory: SizeOrZero = Field(default=64 * 1024**2, description="Bytes of idle sessions to keep in memory.")
+    fsync: bool = Field(
+        default=False,
+        description="Sync each write to the disk, to survive power cuts and not only killed processes; slower.",
+    )
+    session_ttl: Duration = Field(default=30 * 86400, description="Delete sessions that were not used for this long.")
+    memory: SizeOrZero = Field(
+        default=64 * 1024**2,
+        description="Maximum size of the idle sessions that are kept in memory; others are read from the store again.",
+    )
 
     # the model
-    upstream: Upstream = Field(
+    upstream: UpstreamSpec = Field(
         default="auto",
-        description="What answers: openai, embedded, package.module:function, or auto: whatever is there.",
+        description="What answers: openai (any compatible API), embedded, package.module:function, or auto: the API "
+        "where its key or URL is set, else the embedded model where it is installed.",
     )
-    model: str | None = Field(default=None, description="The model to ask.")
-    models: Parts = Field(default=(), description="Further models that a question may choose, comma separated.")
+    model: str | None = Field(
+        default=None,
+        description="Name of the model to ask; by default a small one of OpenAI's, elsewhere the first that the API "
+        "lists.",
+    )
+    models: TextList = Field(default=(), description="Further models that a question may choose, comma separated.")
     temperature: float | None = Field(
-        default=None, ge=0, le=2, description="How freely the model chooses words, 0 to 2."
+        default=None, ge=0, le=2, description="Sampling temperature, 0 to 2; by default the model's own."
     )
-    max_tokens: int = Field(default=1024, ge=1, le=1_000_000, description="The most tokens that an answer may have.")
-    persona: Persona | None = Field(default=None, description="The system prompt: a text, or @path of a file with one.")
+    max_tokens: int = Field(default=1024, ge=1, le=1_000_000, description="Maximum length of an answer, in tokens.")
+    persona: Persona | None = Field(
+        default=None, description="System prompt: a text, or @path of a file with one; by default that of the upstream."
+    )
     context_tokens: Count | None = Field(
-        default=None, description="The most tokens of a conversation to show the model."
+        default=None,
+        description="Size of the model's context, in tokens: what fits of the conversation is sent, less room for the "
+        "answer. By default 8192, or the embedded model's.",
     )
-    openai_api_key: ApiKey | None = Field(default=None, description="The API's key.")
-    openai_base_url: BaseUrl | None = Field(default=None, description="The API's URL.")
-    transport: Annotated[Literal["auto", "direct", "openai"], Lower] = Field(
-        default="auto", description="How the API is called: by our own HTTP client, or by the openai package's."
+    openai_api_key: ApiKey | None = Field(default=None, description="Key of the API.")
+    openai_base_url: BaseUrl | None = Field(
+        default=None, description="URL of an OpenAI-compatible API; by default OpenAI's."
     )
-    connect_timeout: Duration = Field(default=10, description="How long to wait for the API's connection.")
-    stall_timeout: Duration = Field(default=60, description="How long an answer may pause before it has failed.")
-    retries: int = Field(default=2, ge=0, le=10, description="How often to try again before the first token.")
+    transport: Annotated[Literal["auto", "direct", "openai"], Lowercase] = Field(
+        default="auto",
+        description="HTTP client for the API: direct (the server's own), openai (the openai package's), or auto: "
+        "openai where a proxy is needed, else direct.",
+    )
+    connect_timeout: Duration = Field(default=10, description="Maximum time for connecting to the API.")
+    stall_timeout: Duration = Field(
+        default=60,
+        description="Maximum time for the next piece of an answer from the model; then the answer ends with an error.",
+    )
+    retries: int = Field(
+        default=2,
+        ge=0,
+        le=10,
+        description="How often a failed request to the API is repeated, 0 to 10; only before the first token.",
+    )
 
     # questions and turns
-    max_question: Count = Field(default=8000, description="The most characters that a question may have.")
-    max_waiting: int = Field(default=8, ge=0, description="How many questions of a session may wait.")
-    max_turns: Count = Field(default=1000, description="How many answers may run at once.")
+    max_question: Count = Field(default=8000, description="Maximum length of a question, in characters.")
+    max_waiting: int = Field(
+        default=8, ge=0, description="Maximum number of questions of one session that wait for an answer to end."
+    )
+    max_turns: Count = Field(default=1000, description="Maximum number of answers that run at the same time.")
     abandon_after: DurationOrNever = Field(
-        default=None, description="Cancel answers that nobody reads for so long, or never."
+        default=None, description="Cancel an answer that nobody reads for this long, or never (the default)."
     )
     drain: DurationOrZero = Field(
-        default=20, description="How long running answers may take to end when the server stops."
+        default=20, description="Time for running answers to end when the server stops; then they are interrupted."
     )
 
     pause: bool = Field(
-        default=True, description="Pause for up to 20 ms where the CPU is nearly used up: more answers fit, later."
+        default=True,
+        description="Pause the server for up to 20 ms at a time while its CPU is nearly used up: more answers fit, "
+        "with a higher latency.",
     )
 
     # connections
-    max_frame: Size = Field(default=1024**2, description="The most bytes that a client's frame may have.")
-    reader_timeout: Duration = Field(default=30, description="Close connections that take nothing for so long.")
-    heartbeat: Duration = Field(default=20, description="Send a sign of life where nothing else was sent for so long.")
-    compression: bool = Field(default=False, description="Compress frames; it costs more than it saves.")
-    limits: bool = Field(default=True, description="Keep to the limits on connections, frames and running answers.")
-    max_connections: Count = Field(default=10_000, description="How many connections there may be.")
-    max_connections_per_address: Count = Field(default=1000, description="How many connections one address may have.")
-    frames_per_minute: Count = Field(default=1200, description="How many frames a connection may send in a minute.")
+    max_frame: Size = Field(
+        default=1024**2, description="Maximum size of a frame, or of the body of an HTTP request, from a client."
+    )
+    reader_timeout: Duration = Field(
+        default=30, description="Close a connection whose client receives nothing of what is sent for this long."
+    )
+    heartbeat: Duration = Field(
+        default=20, description="Send a heartbeat on a connection where nothing else was sent for this long."
+    )
+    compression: bool = Field(
+        default=False, description="Compress frames (permessage-deflate); it costs more than it saves."
+    )
+    limits: bool = Field(
+        default=True, description="Enforce the limits on connections, on frames per minute and on running answers."
+    )
+    max_connections: Count = Field(default=10_000, description="Maximum number of open connections.")
+    max_connections_per_address: Count = Field(
+        default=1000, description="Maximum number of open connections from one IP address."
+    )
+    frames_per_minute: Count = Field(
+        default=1200, description="Maximum number of frames that one connection may send per minute."
+    )
 
     # logs
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = Field(
-        default="info", description="The least important lines to log."
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowercase] = Field(
+        default="info", description="Lowest level of the lines that are logged."
     )
-    log_format: Annotated[Literal["auto", "console", "json"], Lower] = Field(
-        default="auto", description="How to log; auto is console for a terminal and json otherwise."
+    log_format: Annotated[Literal["auto", "console", "json"], Lowercase] = Field(
+        default="auto", description="Format of log lines; auto is console on a terminal and json otherwise."
     )
-    log_content: bool = Field(default=False, description="Log questions and answers too.")
+    log_content: bool = Field(default=False, description="Log the text of questions and answers too.")
 
     @property
     def loopback(self) -> bool:
@@ -136,7 +201,7 @@ class Settings(BaseModel):
 
     @field_validator("allow_anonymous")
     @classmethod
-    def _door(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
+    def _check_anonymous(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
         host = info.data.get("host")
         if not value and host is not None and not is_loopback(host):
             raise ValueError(
@@ -148,7 +213,7 @@ class Settings(BaseModel):
 
     @field_validator("openai_base_url")
     @classmethod
-    def _api(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _check_credentials(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("upstream") == "openai" and not value and info.data.get("openai_api_key", ...) is None:
             raise ValueError("ASKBOT_UPSTREAM=openai needs OPENAI_API_KEY, or OPENAI_BASE_URL of a server without keys")
         return value
@@ -157,34 +222,34 @@ class Settings(BaseModel):
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def variable(field: str) -> str:
-    """A setting's name in the environment."""
-    return OWN_NAMES.get(field, PREFIX + field.upper())
+def env_variable(field: str) -> str:
+    """Return a setting's name in the environment."""
+    return OPENAI_VARIABLES.get(field, ENV_PREFIX + field.upper())
 
 
 def flag(field: str) -> str:
-    """A setting's name on the command line."""
+    """Return a setting's name on the command line."""
     return "--" + field.replace("_", "-")
 
 
-def default(field: str) -> str | None:
-    """A setting's default as people write it; None where there is none."""
+def default_text(field: str) -> str | None:
+    """Return a setting's default as people write it; None where there is none."""
     info = Settings.model_fields[field]
     value = info.get_default(call_default_factory=True, validated_data={})
-    return None if value is None or value == () else written(value, info)
+    return None if value is None or value == () else format_value(value, info)
 
 
-FIELDS = {variable(field): field for field in Settings.model_fields}
+FIELD_OF_VARIABLE = {env_variable(field): field for field in Settings.model_fields}
 
 # --- sources ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A value, and where it was given."""
+class SourcedValue:
+    """A value, and in words where it was set."""
 
     value: object
-    where: str
+    source: str
 
 
 def load(
@@ -192,102 +257,122 @@ def load(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Settings:
-    """The settings from all sources. Raises `ConfigError` with every fault.
+    """Read the settings from all sources.
 
-    In `flags` and in the environment, None and the empty text are the same as nothing.
+    Args:
+        flags: Settings by field name, as the command line has them; None counts as not set.
+        environ: Environment variables, by default the process's; an empty one counts as not set.
+        cwd: The folder of `.env` and `askbot.toml`, by default the current one.
+
+    Raises:
+        ConfigError: With every error, one a line.
     """
-    cwd, faults = cwd or Path.cwd(), list[str]()
-    given = _gather(flags or {}, os.environ if environ is None else environ, cwd, faults)
-    return _checked(given, cwd, faults)
+    cwd, errors = cwd or Path.cwd(), list[str]()
+    values = _collect_values(flags or {}, os.environ if environ is None else environ, cwd, errors)
+    return _validate(values, cwd, errors)
 
 
-def keywords(given: Mapping[str, object], *, without: Collection[str] = ()) -> Settings:
-    """The settings that a program gives, and no others: neither the environment nor a file is looked at.
+def from_keywords(keywords: Mapping[str, object], *, without: Collection[str] = ()) -> Settings:
+    """Return the settings that a program passes as keywords; neither the environment nor a file is read.
 
-    `without` are those that make no sense there. Raises `ConfigError` with every fault.
+    Args:
+        keywords: Settings by field name.
+        without: Settings that are not allowed here.
+
+    Raises:
+        ConfigError: With every error, one a line.
     """
     known = {name: name for name in Settings.model_fields if name not in without}
-    faults = [f"{name}: there is no such keyword. {_suggestion(name, known)}" for name in given if name not in known]
-    settings = {name: Given(given[name], f"as the keyword {name}") for name in known if name in given}
-    return _checked(settings, Path.cwd(), faults)
+    errors = [
+        f"{name}: there is no such keyword. {_suggest_name(name, known)}" for name in keywords if name not in known
+    ]
+    values = {name: SourcedValue(keywords[name], f"as the keyword {name}") for name in known if name in keywords}
+    return _validate(values, Path.cwd(), errors)
 
 
-def _checked(given: Mapping[str, Given], cwd: Path, faults: list[str]) -> Settings:
+def _validate(values: Mapping[str, SourcedValue], cwd: Path, errors: list[str]) -> Settings:
+    """Return the settings. Raises `ConfigError` with `errors` and those of the values."""
     try:
-        settings = Settings.model_validate({name: one.value for name, one in given.items()}, context=cwd)
+        settings = Settings.model_validate({name: sourced.value for name, sourced in values.items()}, context=cwd)
     except ValidationError as error:
-        faults += [_fault(detail, given) for detail in error.errors(include_url=False, include_context=False)]
+        errors += [_describe_error(detail, values) for detail in error.errors(include_url=False, include_context=False)]
     else:
-        if not faults:
+        if not errors:
             return settings
-    several = f"{len(faults)} settings are wrong" if len(faults) > 1 else "a setting is wrong"
-    raise ConfigError("\n".join([f"askbot can't start: {several}.", *(f"  {fault}" for fault in faults)]))
+    count = f"{len(errors)} settings are wrong" if len(errors) > 1 else "a setting is wrong"
+    raise ConfigError("\n".join([f"askbot can't start: {count}.", *(f"  {error}" for error in errors)]))
 
 
-def _gather(flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, faults: list[str]) -> dict[str, Given]:
-    """All sources as one, the stronger over the weaker."""
-    dotenv = _dotenv(cwd / ".env", faults)
-    path = environ.get(FILE_VARIABLE) or dotenv.get(FILE_VARIABLE)
-    given = dict(_from_file(cwd / (path or FILE), bool(path), faults))
-    given |= dict(_from_variables(dotenv, "in .env", faults))
-    given |= dict(_from_variables(environ, "in the environment", faults))
-    return given | {name: Given(value, f"as {flag(name)}") for name, value in flags.items() if value is not None}
+def _collect_values(
+    flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, errors: list[str]
+) -> dict[str, SourcedValue]:
+    """Return the values of all sources by field name, the stronger source over the weaker; append to `errors`."""
+    dotenv = _read_dotenv(cwd / ".env", errors)
+    path = environ.get(CONFIG_FILE_VARIABLE) or dotenv.get(CONFIG_FILE_VARIABLE)
+    values = dict(_values_of_file(cwd / (path or CONFIG_FILE), bool(path), errors))
+    values |= dict(_values_of_variables(dotenv, "in .env", errors))
+    values |= dict(_values_of_variables(environ, "in the environment", errors))
+    return values | {
+        name: SourcedValue(value, f"as {flag(name)}") for name, value in flags.items() if value is not None
+    }
 
 
-def _dotenv(path: Path, faults: list[str]) -> dict[str, str]:
+def _read_dotenv(path: Path, errors: list[str]) -> dict[str, str]:
     try:
         values = dotenv_values(path, interpolate=False) if path.is_file() else {}
     except (OSError, UnicodeDecodeError) as error:
-        faults.append(f".env: it can't be read ({_reason(error)}); repair or remove it.")
+        errors.append(f".env: it can't be read ({_reason(error)}); repair or remove it.")
         return {}
     return {name: value for name, value in values.items() if value}
 
 
-def _from_variables(variables: Mapping[str, str], where: str, faults: list[str]) -> Iterator[tuple[str, Given]]:
+def _values_of_variables(
+    variables: Mapping[str, str], source: str, errors: list[str]
+) -> Iterator[tuple[str, SourcedValue]]:
     for name, value in variables.items():
-        if name in FIELDS and value.strip():
-            yield FIELDS[name], Given(value.strip(), where)
-        elif name.startswith(PREFIX) and name not in FIELDS and name != FILE_VARIABLE:
-            faults.append(f"{name}, {where}: there is no such setting. {_suggestion(name, FIELDS)}")
+        if name in FIELD_OF_VARIABLE and value.strip():
+            yield FIELD_OF_VARIABLE[name], SourcedValue(value.strip(), source)
+        elif name.startswith(ENV_PREFIX) and name not in FIELD_OF_VARIABLE and name != CONFIG_FILE_VARIABLE:
+            errors.append(f"{name}, {source}: there is no such setting. {_suggest_name(name, FIELD_OF_VARIABLE)}")
 
 
-def _from_file(path: Path, named: bool, faults: list[str]) -> Iterator[tuple[str, Given]]:  # noqa: FBT001 - a flag of ours
-    if not named and not path.exists():
+def _values_of_file(path: Path, required: bool, errors: list[str]) -> Iterator[tuple[str, SourcedValue]]:  # noqa: FBT001 - one call
+    if not required and not path.exists():
         return
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        faults.append(f"{FILE_VARIABLE}: {path} can't be read ({_reason(error)}); repair it, or name another.")
+        errors.append(f"{CONFIG_FILE_VARIABLE}: {path} can't be read ({_reason(error)}); repair it, or name another.")
         return
     for name, value in values.items():
         if name in Settings.model_fields:
-            yield name, Given(value, f"in {path.name}")
+            yield name, SourcedValue(value, f"in {path.name}")
         else:
             known = {field: field for field in Settings.model_fields}
-            faults.append(f"{name}, in {path.name}: there is no such setting. {_suggestion(name, known)}")
+            errors.append(f"{name}, in {path.name}: there is no such setting. {_suggest_name(name, known)}")
 
 
-# --- faults ----------------------------------------------------------------------------------------------------------
+# --- error messages --------------------------------------------------------------------------------------------------
 
 
-def _suggestion(name: str, known: Mapping[str, str]) -> str:
+def _suggest_name(name: str, known: Mapping[str, str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.7)
     return f"Did you mean {close[0]}?" if close else "Remove it; `askbot serve --help` lists all that there are."
 
 
-def _fault(detail: ErrorDetails, given: Mapping[str, Given]) -> str:
-    """One line: the setting, what was given and where, and the fix."""
+def _describe_error(detail: ErrorDetails, values: Mapping[str, SourcedValue]) -> str:
+    """Return one line: the setting, its value and source, and the fix."""
     field = str(detail["loc"][0])
     fix = detail["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    one = given.get(field)
-    if one is None:
-        return f"{variable(field)}: {fix}."
-    what = "what was given" if field == "openai_api_key" else _shown(one.value)
-    return f"{variable(field)}: {what}, {one.where}: {fix}."
+    sourced = values.get(field)
+    if sourced is None:
+        return f"{env_variable(field)}: {fix}."
+    shown = "what was given" if field == "openai_api_key" else _redact(sourced.value)
+    return f"{env_variable(field)}: {shown}, {sourced.source}: {fix}."
 
 
-def _shown(value: object) -> str:
-    """What was given, without credentials and at a length that can be read."""
+def _redact(value: object) -> str:
+    """Return a value without the credentials of a URL, quoted and cut at 80 characters."""
     text = re.sub(r"//[^/@]*@", "//…@", str(value))
     return repr(text if len(text) <= 80 else text[:79] + "…")
 

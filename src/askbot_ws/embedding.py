@@ -1,7 +1,7 @@
-"""Embedding: the server inside somebody else's program, on that program's event loop.
+"""Embedding: the server inside another program, on that program's event loop.
 
-The program stays its own: no signal handler, no logging set-up, no other loop, no limit of the process is touched,
-and no setting is read from its environment or its folder.
+No signal handler is set, no logging is configured, no loop is made, no limit of the process is changed, and no setting
+is read from the environment or from files.
 """
 
 from __future__ import annotations
@@ -11,54 +11,76 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, cast
 
-from .config import Settings, keywords
+from .config import Settings, from_keywords
 from .errors import ConfigError
-from .logs import lend
+from .logs import use_host_logging
 from .server.app import Server, running
 from .upstream import Upstream
 from .upstream.checked import CheckedUpstream
 from .upstream.choose import Chosen, choose
 from .upstream.function import Function, FunctionUpstream, Messages
 
-Answer: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
-"""An async generator function: takes the messages and the question's options, yields the pieces of the answer."""
-HOSTS = ("log_level", "log_format")  # the host program's to decide
+AnswerFunction: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
+"""An async generator function that takes the messages and the question's options, and yields the answer in pieces."""
+HOST_SETTINGS = ("log_level", "log_format")  # that the host program decides
 
 
-class _Given(FunctionUpstream):
-    """A function that is at hand, and need not be found by its name."""
+class _FunctionObjectUpstream(FunctionUpstream):
+    """An upstream for a function object, which need not be imported by its name."""
 
-    def __init__(self, function: Answer, settings: Settings) -> None:
+    def __init__(self, function: AnswerFunction, settings: Settings) -> None:
         name = f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"
         super().__init__(settings.model or name, stall_timeout=settings.stall_timeout)
         self._function = cast(Function, function)
 
     async def open(self) -> None:
-        """Nothing to find."""
+        """Do nothing: there is nothing to import."""
 
 
 @asynccontextmanager
-async def serve(answer: Answer | Upstream | None = None, /, **settings: object) -> AsyncGenerator[Server]:
-    """Serve conversations while the block runs, on the loop that runs it. Raises `ConfigError` with every fault.
+async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: object) -> AsyncGenerator[Server]:
+    """Run a server while the block runs, on the running event loop.
 
-    `answer` is a function, or an upstream; without one, the model that the settings name. The settings are those of
-    `askbot serve`, as keywords: `port=0`, `store="memory:"`. Leaving the block, however it is left, drains: running
-    answers have `drain` seconds to end.
+    Leaving the block, however it is left, drains: clients are told, and running answers have `drain` seconds to end.
+
+    Args:
+        answer: What answers: an async generator function, or an `Upstream`; without it, the model that the settings
+            name. The function takes the messages of the conversation, oldest first (`{"role": "system" | "user" |
+            "assistant", "content": str}`), and the question's options (`model`, `temperature`, `max_tokens`, where they
+            were given); it yields `str`.
+        **settings: The settings of `askbot serve` as keywords, with the names of `askbot_ws.config.Settings`:
+            `port=0`, `store="memory:"`, `session_ttl="7d"`. All but `log_level` and `log_format`, and `upstream` where
+            there is an `answer`.
+
+    Yields:
+        The listening server: `url` is where clients connect, `port` its port, `await forever()` waits until it ends.
+
+    Raises:
+        askbot_ws.errors.ConfigError: Settings are wrong (with every error), `answer` is not an async generator
+            function, the store can't be opened, or the port is taken.
+
+    Example:
+        async def answer(messages, options):
+            yield f"You asked: {messages[-1]['content']}"
+
+        async with askbot_ws.serve(answer, port=8765, store="sqlite:///chats.db") as server:
+            print(server.url)
+            await server.forever()
     """
-    without = HOSTS if answer is None else (*HOSTS, "upstream")
-    ours = keywords(settings, without=without)
-    chosen = choose(ours) if answer is None else Chosen(_upstream(answer, ours), persona=None)
-    lend(ours)
-    async with running(ours, chosen) as server:
+    without = HOST_SETTINGS if answer is None else (*HOST_SETTINGS, "upstream")
+    checked = from_keywords(settings, without=without)
+    chosen = choose(checked) if answer is None else Chosen(_make_upstream(answer, checked), persona=None)
+    use_host_logging(checked)
+    async with running(checked, chosen) as server:
         try:
             yield server
         finally:
             await server.drain()
 
 
-def _upstream(answer: Answer | Upstream, settings: Settings) -> Upstream:
+def _make_upstream(answer: AnswerFunction | Upstream, settings: Settings) -> Upstream:
     if not callable(answer):
         return CheckedUpstream(answer)
     if not inspect.isasyncgenfunction(answer):
         raise ConfigError(f"askbot can't start: {answer!r} is not an async generator function (async def with yield).")
-    return _Given(answer, settings)
+    return _FunctionObjectUpstream(answer, settings)

@@ -1,8 +1,8 @@
-"""Logs: where lines go, and how they look.
+"""Logs: where log lines go, and their format.
 
-For people on a terminal, JSON lines otherwise. Ours from the configured level on, those of other packages from
-WARNING on, all through one handler on stderr. Tracebacks come without local variables, as those hold questions
-and keys, and the configured key is masked wherever it turns up.
+Console lines on a terminal, JSON lines otherwise; of the server from the configured level on, of other packages from
+WARNING on, all through one handler on stderr. Tracebacks have no local variables, which may hold questions and keys,
+and the configured key is masked in every line.
 """
 
 from __future__ import annotations
@@ -17,32 +17,43 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .config import Settings
 
-OURS = "askbot_ws"
+PACKAGE_LOGGER = "askbot_ws"
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
-    """Set up all logging of this process; again, if called again."""
+    """Set up the logging of this process: structlog and the standard library's. It may be called again.
+
+    It replaces the root logger's handlers, so a program that has its own logging calls `use_host_logging` instead.
+
+    Args:
+        settings: `log_level` and `log_format` are used, and `openai_api_key`, which is masked in every line.
+        stream: Where lines are written, by default stderr.
+
+    Example:
+        >>> configure(load({"log_format": "json"}))
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_formatter(settings, terminal=handler.stream.isatty()))
+    handler.setFormatter(_make_formatter(settings, terminal=handler.stream.isatty()))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = settings.log_level.upper()
-    logging.getLogger(OURS).setLevel(level)
+    logging.getLogger(PACKAGE_LOGGER).setLevel(level)
     structlog.configure(
         processors=[
-            *_common(),
+            *_shared_processors(),
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),  # what is below costs no more than a call
+        wrapper_class=structlog.make_filtering_bound_logger(level),  # a line below the level costs no more than a call
         cache_logger_on_first_use=False,
     )
 
 
-def lend(settings: Settings) -> None:
-    """Hand our lines to the host program's logging, which decides what becomes of them.
+def use_host_logging(settings: Settings) -> None:
+    """Send log lines to the logging of the program that embeds the server, which sets levels and handlers.
 
-    They go to its loggers named `askbot_ws.…`, unless it has set up structlog: then they go where it says.
+    They go to the standard library's loggers `askbot_ws.…`, with the configured key masked; where the program has
+    configured structlog, nothing is changed.
     """
     if structlog.is_configured():
         return
@@ -50,7 +61,7 @@ def lend(settings: Settings) -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
-            _masked(_console(colors=False, width=0)[-1], _key(settings)),
+            _mask_key(_console_processors(colors=False, width=0)[-1], _api_key(settings)),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -58,7 +69,8 @@ def lend(settings: Settings) -> None:
     )
 
 
-def _common() -> list[Processor]:
+def _shared_processors() -> list[Processor]:
+    """Return the processors for lines of the server and of other packages."""
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -68,39 +80,39 @@ def _common() -> list[Processor]:
     ]
 
 
-def _formatter(settings: Settings, *, terminal: bool) -> logging.Formatter:
+def _make_formatter(settings: Settings, *, terminal: bool) -> logging.Formatter:
     console = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
-    look = _console(colors=terminal) if console else _json()
+    processors = _console_processors(colors=terminal) if console else _json_processors()
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_common(),
+        foreign_pre_chain=_shared_processors(),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *look[:-1],
-            _masked(look[-1], _key(settings)),
+            *processors[:-1],
+            _mask_key(processors[-1], _api_key(settings)),
         ],
     )
 
 
-def _key(settings: Settings) -> str | None:
+def _api_key(settings: Settings) -> str | None:
     return settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
 
 
-def _console(*, colors: bool, width: int = 30) -> list[Processor]:
+def _console_processors(*, colors: bool, width: int = 30) -> list[Processor]:
     return [structlog.dev.ConsoleRenderer(width, colors=colors, exception_formatter=structlog.dev.plain_traceback)]
 
 
-def _json() -> list[Processor]:
-    return [structlog.processors.format_exc_info, _ordered, structlog.processors.JSONRenderer(ensure_ascii=False)]
+def _json_processors() -> list[Processor]:
+    return [structlog.processors.format_exc_info, _sort_keys, structlog.processors.JSONRenderer(ensure_ascii=False)]
 
 
-def _ordered(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """When and what first, as people read these lines too."""
+def _sort_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Put time, level and event first, as people read JSON lines too."""
     first = ("timestamp", "level", "event")
     return dict(sorted(event.items(), key=lambda item: first.index(item[0]) if item[0] in first else len(first)))
 
 
-def _masked(render: Processor, key: str | None) -> Callable[[WrappedLogger, str, EventDict], str]:
-    """A provider may repeat the key in its error: whatever the line is made of, the key is not in it."""
+def _mask_key(render: Processor, key: str | None) -> Callable[[WrappedLogger, str, EventDict], str]:
+    """Return a renderer whose lines have "…" in the place of the key: providers repeat it in their errors."""
 
     def masked(logger: WrappedLogger, method: str, event: EventDict) -> str:
         line = str(render(logger, method, event))

@@ -1,69 +1,40 @@
-"""Reload: a server that starts again when its files change. For development."""
+"""Reload: `askbot serve --reload`, a server that restarts when its files change. For development."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
+from watchfiles import PythonFilter, watch
 
-SUFFIXES = frozenset({".py", ".toml", ".js", ".html", ".css", ".env"})
-SKIPPED = frozenset({"node_modules", "__pycache__"})
-POLL = 0.5
-PATIENCE = 3.0  # for the old server to end
-
-Stamps = dict[str, int]
+WATCHED = PythonFilter(extra_extensions=(".toml", ".js", ".html", ".css", ".env"))  # not in .venv, node_modules, …
+TERMINATE_SECONDS = 3.0  # for the old server to end, before it is killed
 
 
-def serve_again(arguments: Sequence[str], folders: Sequence[Path], *, poll: float = POLL) -> int:
-    """Run the command line `askbot …` over and over, at each change of a file, until Ctrl-C. Returns the exit code."""
-    signal.signal(signal.SIGTERM, _leave)
-    stamps = look(folders)
+def run_with_reload(arguments: Sequence[str], folders: Sequence[Path]) -> int:
+    """Run `askbot` with these arguments, and again at each change of a file in the folders, until Ctrl-C or SIGTERM.
+
+    Returns the exit code of the last server; 143 after SIGTERM.
+    """
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: terminated.set())
     server = _start(arguments)
     try:
-        while True:
-            time.sleep(poll)
-            if (now := look(folders)) != stamps:
-                typer.secho(f"{', '.join(changed(stamps, now))} changed: starting again", dim=True, err=True)
-                stamps = now
-                _stop(server)
-                server = _start(arguments)
+        for changes in watch(*folders, watch_filter=WATCHED, stop_event=terminated):
+            names = sorted({Path(path).name for _, path in changes})
+            typer.secho(f"{', '.join(names)} changed: starting again", dim=True, err=True)
+            _stop(server)
+            server = _start(arguments)
     except KeyboardInterrupt:
-        return _wait(server)  # the terminal has told the server too
+        return _wait(server)  # the terminal has sent SIGINT to the server too
     finally:
         _stop(server)
-
-
-def look(folders: Sequence[Path]) -> Stamps:
-    """When each file was last written."""
-    return {name: stamp for folder in folders for name, stamp in _walk(str(folder))}
-
-
-def changed(before: Stamps, after: Stamps) -> list[str]:
-    """The names of the files that are new, gone or written."""
-    return sorted({os.path.basename(name) for name, _ in before.items() ^ after.items()})  # noqa: PTH119 - they are strings
-
-
-def _walk(folder: str) -> Iterator[tuple[str, int]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith(".") and entry.name not in SKIPPED:
-                    yield from _walk(entry.path)
-            elif os.path.splitext(entry.name)[1] in SUFFIXES or entry.name == ".env":  # noqa: PTH122 - each half second
-                try:
-                    yield entry.path, entry.stat().st_mtime_ns
-                except FileNotFoundError:
-                    continue  # an editor's temporary file
-
-
-def _leave(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
+    return 128 + signal.SIGTERM
 
 
 def _start(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -77,8 +48,9 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def _wait(server: subprocess.Popen[bytes]) -> int:
+    """Wait for the server to end, and kill it after `TERMINATE_SECONDS`. Returns its exit code."""
     try:
-        return server.wait(PATIENCE)
+        return server.wait(TERMINATE_SECONDS)
     except subprocess.TimeoutExpired:
         server.kill()
         return server.wait()

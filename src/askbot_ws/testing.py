@@ -1,4 +1,4 @@
-"""What tests need, ours and those of people who build on askbot-ws: a scripted upstream, and a server in process."""
+"""Testing: a scripted upstream and a server in the test's process, for tests of what is built on askbot-ws."""
 
 from __future__ import annotations
 
@@ -15,41 +15,64 @@ from .upstream.checked import CheckedUpstream
 from .upstream.choose import Chosen
 
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
+"""One step of an answer: what `ScriptedUpstream` does with each type is listed there."""
 
 
 class ScriptedUpstream:
-    """Answers as it is told.
+    """An upstream whose answers are scripted.
 
-    A script is a sequence of steps: a text is a piece of the answer, a number is a pause in seconds, an event is
-    waited for, an exception is raised, an `Ending` ends the answer; without one it ends with `stop`.
+    A script is a sequence of steps, one script for each question:
+
+    - `str`: a piece of the answer
+    - `float`: a pause, in seconds
+    - `asyncio.Event`: a wait until the event is set
+    - `Exception`: it is raised, and the answer fails; with an `UpstreamError` it has that error's code
+    - `Ending`: the answer ends so; without one, it ends with reason "stop" and without a usage
+
+    Attributes:
+        scripts: The scripts that are not played yet.
+        prompts: What was asked, oldest first.
+        stopped: How many answers were cancelled.
+        ping_error: What `ping` raises, so that the server counts as not ready; None at first.
+
+    Example:
+        upstream = ScriptedUpstream(["Be", 0.5, "cause."], [UpstreamRateLimited()])
+        async with serving(upstream) as server, connect(server.url) as chat:
+            assert (await chat.ask("Why?")).text == "Because."
     """
 
     def __init__(self, *scripts: Sequence[Step], model: str = "scripted") -> None:
-        """One script a question; where there are no more, the question is answered with itself."""
+        """Make an upstream.
+
+        Args:
+            *scripts: One for each question, in their order. A question without one is answered with "You asked: " and
+                its text.
+            model: The model's name, as clients see it.
+        """
         self.scripts = list(scripts)
-        self.prompts: list[Prompt] = []  # what was asked, oldest first
-        self.stopped = 0  # answers that were cancelled
-        self.fault: Exception | None = None  # what `ping` raises
+        self.prompts: list[Prompt] = []
+        self.stopped = 0
+        self.ping_error: Exception | None = None
         self._model = model
 
     @property
     def model(self) -> str:
-        """As given."""
+        """The model's name."""
         return self._model
 
     async def open(self) -> None:
-        """Nothing to begin."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
     async def ping(self) -> None:
-        """Raises `fault`, if there is one."""
-        if self.fault is not None:
-            raise self.fault
+        """Raise `ping_error`, if there is one."""
+        if self.ping_error is not None:
+            raise self.ping_error
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Play the next script."""
+        """Play the next script. Returns its `Ending`; raises its exception."""
         self.prompts.append(prompt)
         script = self.scripts.pop(0) if self.scripts else ["You asked: ", prompt.messages[-1].text]
         try:
@@ -77,7 +100,27 @@ class ScriptedUpstream:
 
 @asynccontextmanager
 async def serving(upstream: Upstream | None = None, **settings: object) -> AsyncGenerator[Server]:
-    """A server in this process, on a free port, that keeps nothing; settings by their names in `config.Settings`."""
+    """Run a server in this process while the block runs, on a free port, in memory, without limits.
+
+    Leaving the block closes it at once, without draining. The environment is not read; `.env` and `askbot.toml` in the
+    current folder are.
+
+    Args:
+        upstream: What answers; by default a `ScriptedUpstream` without scripts.
+        **settings: Settings by their names in `askbot_ws.config.Settings`, over these defaults: `port=0`,
+            `store="memory:"`, `limits=False`.
+
+    Yields:
+        The listening server; `url` is where clients connect.
+
+    Raises:
+        askbot_ws.errors.ConfigError: Settings are wrong (with every error), or the port is taken.
+
+    Example:
+        async with serving(ScriptedUpstream(["Because."]), max_question=10) as server:
+            async with connect(server.url) as chat:
+                assert (await chat.ask("Why?")).text == "Because."
+    """
     given: dict[str, object] = {"port": 0, "store": "memory:", "limits": False} | settings
     chosen = Chosen(CheckedUpstream(upstream or ScriptedUpstream()), persona=None)
     async with running(load(given, environ={}), chosen) as server:

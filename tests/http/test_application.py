@@ -50,7 +50,7 @@ async def test_readyz_says_whether_a_question_would_be_answered() -> None:
     upstream = ScriptedUpstream()
     async with serving(upstream) as server:
         assert (await request(server.port, "/readyz")).status == 200
-    upstream.fault = UpstreamUnavailable()
+    upstream.ping_error = UpstreamUnavailable()
     async with serving(upstream) as server:
         response = await request(server.port, "/readyz")
 

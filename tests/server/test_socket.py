@@ -8,7 +8,7 @@ import sys
 import pytest
 from websockets.frames import Frame, Opcode
 
-from askbot_ws.config import keywords
+from askbot_ws.config import from_keywords
 from askbot_ws.server.app import bind
 from askbot_ws.server.socket import text_header
 
@@ -24,7 +24,7 @@ def test_a_text_frame_begins_as_the_standard_says(length: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="`websockets` sends pings there")
 def test_the_kernel_gives_up_whoever_is_gone_without_a_word() -> None:
     """It does so once `alive` is not acknowledged; later than we close a reader that is only slow (4408)."""
-    settings = keywords({"port": 0, "heartbeat": 2.0, "reader_timeout": 3.0}, without=())
+    settings = from_keywords({"port": 0, "heartbeat": 2.0, "reader_timeout": 3.0}, without=())
     with bind(settings) as listening, socket.create_connection(listening.getsockname()):
         listening.settimeout(5)
         accepted, _ = listening.accept()

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from askbot_ws.terminal.markdown import Renderer, ended
-from askbot_ws.terminal.words import plain
+from askbot_ws.terminal.markdown import MarkdownRenderer, finished_length
+from askbot_ws.terminal.output import strip_control
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 PIECES = [
@@ -32,7 +32,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def seen(source: str, *, width: int = 40) -> list[str]:
     """What can be read, without styles."""
-    return [STYLE.sub("", line) for line in Renderer().lines(source, width=width)]
+    return [STYLE.sub("", line) for line in MarkdownRenderer().render_lines(source, width=width)]
 
 
 # --- what it looks like ----------------------------------------------------------------------------------------------
@@ -40,17 +40,17 @@ def seen(source: str, *, width: int = 40) -> list[str]:
 
 def test_words_are_styled_by_their_marks() -> None:
     """SGR, as terminals have it; the marks are gone."""
-    assert Renderer().lines("**Yes**, *so*, `x`.", width=40) == [
+    assert MarkdownRenderer().render_lines("**Yes**, *so*, `x`.", width=40) == [
         "\x1b[1mYes\x1b[0m, \x1b[3mso\x1b[0m, \x1b[36mx\x1b[0m."
     ]
-    assert Renderer().lines("# Why\n\nSo.", width=40) == ["\x1b[1;4mWhy\x1b[0m", "", "So."]
+    assert MarkdownRenderer().render_lines("# Why\n\nSo.", width=40) == ["\x1b[1;4mWhy\x1b[0m", "", "So."]
 
 
 def test_colours_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_COLOR leaves bold and underline."""
     monkeypatch.setenv("NO_COLOR", "1")
 
-    assert Renderer().lines("**Yes**, `x`.", width=40) == ["\x1b[1mYes\x1b[0m, x."]
+    assert MarkdownRenderer().render_lines("**Yes**, `x`.", width=40) == ["\x1b[1mYes\x1b[0m, x."]
 
 
 def test_code_stands_between_its_fences_and_nothing_stands_before_it() -> None:
@@ -58,7 +58,7 @@ def test_code_stands_between_its_fences_and_nothing_stands_before_it() -> None:
     source = "```python\ndef f():\n    return 1\n```"
 
     assert seen(source) == source.splitlines()
-    assert "\x1b[94mreturn\x1b[0m" in "".join(Renderer().lines(source, width=40))
+    assert "\x1b[94mreturn\x1b[0m" in "".join(MarkdownRenderer().render_lines(source, width=40))
 
 
 @pytest.mark.parametrize("source", ["```", "```py", "```py\nx = 1", "```py\nx = 1\n", "~~~\n```\n", "    x = 1"])
@@ -94,9 +94,9 @@ def test_narrow_terminals_get_narrow_lines() -> None:
 @given(texts, st.integers(1, 60))
 def test_nothing_but_styles_reaches_the_terminal(source: str, width: int) -> None:
     """However it is smuggled in: raw, as an entity, in an address, in a fence's info."""
-    for line in Renderer().lines(source, width=width):
+    for line in MarkdownRenderer().render_lines(source, width=width):
         shown = STYLE.sub("", line)
-        assert plain(shown) == shown
+        assert strip_control(shown) == shown
         assert not {"\n", "\x1b", "\x07"} & {*shown}
 
 
@@ -120,12 +120,12 @@ def test_no_word_is_lost(pieces: list[str]) -> None:
 
 @settings(deadline=None)
 @given(texts, st.data())
-def test_what_has_ended_stays_as_it_is(source: str, data: st.DataObject) -> None:
-    """Wherever a text is cut: its ended blocks are blocks of the whole text, so they can be written once."""
-    source = plain(source)
-    cut = ended(source[: data.draw(st.integers(0, len(source)))])
+def test_finished_blocks_do_not_change(source: str, data: st.DataObject) -> None:
+    """Wherever a text is cut: its finished blocks are blocks of the whole text, so they can be written once."""
+    source = strip_control(source)
+    cut = finished_length(source[: data.draw(st.integers(0, len(source)))])
 
-    assert cut <= ended(source + "\n\nend\n")
+    assert cut <= finished_length(source + "\n\nend\n")
     alone = [*seen(source[:cut], width=60), "", *seen(source[cut:], width=60)]
     if cut and source[cut:].strip():
         assert [line for line in alone if line] == [line for line in seen(source, width=60) if line]

@@ -1,4 +1,4 @@
-"""Commands: what a line that begins with a slash means."""
+"""Slash commands: what a line that begins with a slash means."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "quit": ("", "leaves, as Ctrl-D does, and Ctrl-C at the prompt"),
     }
 )
-_SAME = {"exit": "quit", "?": "help"}
+_ALIASES = {"exit": "quit", "?": "help"}
 HINT = "/help shows what there is; Ctrl-C stops an answer"
-KEYS = (
+KEYS_HELP = (
     "Alt+Enter, or a backslash at a line's end, begins a further line.\nCtrl-C stops an answer. "
     "A question may begin with a space and a slash."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """A command, whether there is such a one or not."""
+class SlashCommand:
+    """A command as it was typed, known or not."""
 
     name: str
     argument: str
 
     @property
     def number(self) -> int | None:
-        """The argument, where it is a number."""
+        """The argument as a number; None where it is none."""
         return int(self.argument) if re.fullmatch("[0-9]{1,9}", self.argument) else None
 
 
-def parse(line: str) -> Command | None:
-    """The command that a line is; None for a question."""
+def parse_command(line: str) -> SlashCommand | None:
+    """Return the command that a line is; None for a question."""
     found = re.fullmatch(r"/([a-z]+|\?)(?:\s+(.*?))?\s*", line, flags=re.DOTALL)
-    return Command(_SAME.get(found[1], found[1]), found[2] or "") if found else None
+    return SlashCommand(_ALIASES.get(found[1], found[1]), found[2] or "") if found else None
 
 
-def overview() -> str:
-    """All commands, one a line."""
+def help_text() -> str:
+    """Return what /help shows: all commands, one a line, and the keys."""
     lines = [(f"/{name} {argument}", text) for name, (argument, text) in COMMANDS.items()]
-    return "\n".join([*(f"{usage:<16} {text}" for usage, text in lines), KEYS])
+    return "\n".join([*(f"{usage:<16} {text}" for usage, text in lines), KEYS_HELP])

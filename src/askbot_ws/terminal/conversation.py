@@ -1,4 +1,4 @@
-"""Conversation: one session, held with the keyboard and the screen."""
+"""Conversation: one session, between the line input and the screen."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from enum import Enum, auto
 from ..client import Answer, Asked, Chat, Closed, Damaged
 from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
-from .commands import HINT, Command, overview, parse
-from .keyboard import Keyboard
-from .past import brief, document, running, save, turns
-from .places import Place, Places
-from .screen import Screen
-from .words import line_of, why
+from .commands import HINT, SlashCommand, help_text, parse_command
+from .line_input import LineInput
+from .output import Screen, describe_ending, one_line
+from .saved_sessions import SavedSession, SavedSessions
+from .transcript import load_turns, recap, stream_running_answer, to_markdown, write_new_file
 
-RECENT = 10  # turns that /history shows
+HISTORY_TURNS = 10  # that /history shows
 
 
 @dataclass(slots=True)
-class Desk:
-    """What stays when one conversation follows another."""
+class TerminalContext:
+    """What one conversation hands on to the next."""
 
-    keyboard: Keyboard
+    line_input: LineInput
     screen: Screen
-    places: Places
+    saved_sessions: SavedSessions
     model: str | None = None  # to ask; None is the server's own
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
-    """Another conversation is wanted; without `session`, a new one."""
+class SwitchSession:
+    """The user wants another session; without `session`, a new one."""
 
     session: str | None = None
 
 
-class _Doing(Enum):
+class _Activity(Enum):
     """What a Ctrl-C would interrupt."""
 
     READING = auto()
@@ -48,215 +47,217 @@ class _Doing(Enum):
 
 
 class Conversation:
-    """Questions from the keyboard, answers to the screen."""
+    """Asks what the line input gives, shows the answers on the screen, runs the slash commands."""
 
-    def __init__(self, chat: Chat, desk: Desk) -> None:
+    def __init__(self, chat: Chat, context: TerminalContext) -> None:
         self._chat = chat
-        self._desk = desk
-        self._doing = _Doing.READING
-        self._stopping: asyncio.Task[None] | None = None
+        self._context = context
+        self._activity = _Activity.READING
+        self._cancelling: asyncio.Task[None] | None = None
         self._task = asyncio.current_task()
 
-    # --- its course --------------------------------------------------------------------------------------------------
+    # --- the loop ----------------------------------------------------------------------------------------------------
 
-    async def run(self, *, resumed: bool) -> Go | None:
-        """Until the end. Returns which conversation is wanted next; None where somebody leaves."""
+    async def run(self, *, resumed: bool) -> SwitchSession | None:
+        """Read and answer until the end. Returns which session is wanted next; None where the user leaves."""
         ready = self._chat.view.ready
-        self._note(f"{self._desk.model or (ready.model if ready else '')} · {HINT}")
+        self._print_notice(f"{self._context.model or (ready.model if ready else '')} · {HINT}")
         if resumed:
-            await self._unless_refused(self._remind())
-        while (line := await self._desk.keyboard.read()) is not None:
-            command = parse(line)
+            await self._print_refusal(self._show_recap())
+        while (line := await self._context.line_input.read_question()) is not None:
+            command = parse_command(line)
             if command and command.name == "quit":
                 return None
-            if go := await self._unless_refused(self._obey(command) if command else self._ask(line)):
-                return go
+            action = self._run_command(command) if command else self._ask(line)
+            if switch := await self._print_refusal(action):
+                return switch
         return None
 
-    async def _unless_refused(self, doing: Awaitable[Go | None]) -> Go | None:
-        """What the server does not do, it says; the conversation goes on."""
+    async def _print_refusal(self, action: Awaitable[SwitchSession | None]) -> SwitchSession | None:
+        """Await an action; what the server refuses is shown, and the conversation goes on."""
         try:
-            return await doing
+            return await action
         except (Closed, SessionNotFound):
             raise
         except AskbotError as error:
-            self._note(f"({error.message})")
+            self._print_notice(f"({error.message})")
             return None
 
     def interrupt(self) -> None:
-        """Ctrl-C: stops the answer; a second one, or one at the prompt, leaves."""
-        if self._doing is _Doing.ANSWERING:
-            self._doing = _Doing.STOPPING
-            self._stopping = asyncio.create_task(self._stop())
+        """Handle Ctrl-C: stop the answer; a second one, or one at the prompt, leaves."""
+        if self._activity is _Activity.ANSWERING:
+            self._activity = _Activity.STOPPING
+            self._cancelling = asyncio.create_task(self._cancel_answer())
         elif self._task:
             self._task.cancel()
 
-    async def _stop(self) -> None:
-        with suppress(AskbotError):  # whoever waits for the answer is told
+    async def _cancel_answer(self) -> None:
+        with suppress(AskbotError):  # whoever waits for the answer gets the error
             await self._chat.cancel()
 
-    async def _remind(self) -> None:
-        """Where it was left."""
-        held = await turns(self._chat, most=2)
-        title = self._desk.places.title(self._chat.id) or (held[0].text if held else "")
-        self._note(f"Going on with: {line_of(title)} (/new begins another)\n")
-        for turn in held:
+    async def _show_recap(self) -> None:
+        """Show the title and the last turns, and go on with an answer that is still running."""
+        turns = await load_turns(self._chat, limit=2)
+        title = self._context.saved_sessions.title(self._chat.id) or (turns[0].text if turns else "")
+        self._print_notice(f"Going on with: {one_line(title)} (/new begins another)\n")
+        for turn in turns:
             if turn.end:
-                self._note(brief(turn) + "\n")
+                self._print_notice(recap(turn) + "\n")
             else:
-                self._note(f"> {line_of(turn.text)}")
-                await self._show(running(self._chat, turn))
-                self._tell(turn.end)
+                self._print_notice(f"> {one_line(turn.text)}")
+                await self._stream(stream_running_answer(self._chat, turn))
+                self._show_ending(turn.end)
 
-    async def _obey(self, command: Command) -> Go | None:
-        """Do what a command says."""
+    async def _run_command(self, command: SlashCommand) -> SwitchSession | None:
         match command.name:
             case "new":
-                return Go()
+                return SwitchSession()
             case "sessions":
-                return await self._sessions(command)
+                return await self._choose_session(command)
             case "forget":
                 return await self._forget()
             case "retry":
-                await self._answer(self._chat.retry())
+                await self._show_answer(self._chat.retry())
             case "edit":
                 await self._edit(command)
             case "history":
-                await self._history(command)
+                await self._show_history(command)
             case "model":
-                self._model(command.argument)
+                self._choose_model(command.argument)
             case "export":
                 await self._export(command.argument)
             case "help":
-                self._note(overview())
+                self._print_notice(help_text())
             case name:
-                self._note(f"There is no /{name}. {HINT}.")
+                self._print_notice(f"There is no /{name}. {HINT}.")
         return None
 
-    def _note(self, text: str) -> None:
-        self._desk.screen.note(text)
+    def _print_notice(self, text: str) -> None:
+        self._context.screen.print_notice(text)
 
     # --- questions and answers ---------------------------------------------------------------------------------------
 
     async def _ask(self, question: str) -> None:
         if question.strip():
-            known = self._desk.places.title(self._chat.id) is not None
-            self._keep(question)
+            saved = self._context.saved_sessions.title(self._chat.id) is not None
+            self._save_session(question)
             try:
-                await self._answer(self._chat.ask(question.strip(), model=self._desk.model))
+                await self._show_answer(self._chat.ask(question.strip(), model=self._context.model))
             except (Closed, SessionNotFound):
                 raise
             except AskbotError:
-                if not known and self._chat.id:
-                    self._desk.places.drop(self._chat.id)  # it stays empty, and the server keeps nothing of it
+                if not saved and self._chat.id:
+                    self._context.saved_sessions.remove(self._chat.id)  # it stays empty, and the server keeps no such
                 raise
-            self._keep(question)  # a session that was lost while it was empty has another name now
+            self._save_session(question)  # a session that was lost while it was empty has another id now
 
-    async def _answer(self, asked: Asked) -> None:
+    async def _show_answer(self, asked: Asked) -> None:
         try:
-            await self._show(asked)
+            await self._stream(asked)
         except Damaged:
-            self._note("(this is not what was answered; that is:)")
-            self._recite((await asked).text)
+            self._print_notice("(this is not what was answered; that is:)")
+            self._print_answer((await asked).text)
         except AskbotError:
             await asked  # raises where it could not be asked at all; else the reason is in the answer
-        self._tell(await asked)
+        self._show_ending(await asked)
 
-    async def _show(self, pieces: AsyncIterable[str]) -> None:
-        self._doing = _Doing.ANSWERING
+    async def _stream(self, pieces: AsyncIterable[str]) -> None:
+        self._activity = _Activity.ANSWERING
         try:
             async for text in pieces:
-                self._desk.screen.add(text)
+                self._context.screen.write(text)
         finally:
-            self._desk.screen.end()
-            self._doing = _Doing.READING
+            self._context.screen.end_answer()
+            self._activity = _Activity.READING
 
-    def _recite(self, text: str) -> None:
+    def _print_answer(self, text: str) -> None:
         if text:
-            self._desk.screen.add(text)
-        self._desk.screen.end()
+            self._context.screen.write(text)
+        self._context.screen.end_answer()
 
-    def _tell(self, end: Answer | End | None) -> None:
-        """Why an answer is not whole."""
+    def _show_ending(self, end: Answer | End | None) -> None:
+        """Say why an answer is incomplete; nothing of one that is complete."""
         if end and end.reason != "stop":
-            self._note(f"({why(end)})")
+            self._print_notice(f"({describe_ending(end)})")
 
-    def _keep(self, question: str) -> None:
+    def _save_session(self, question: str) -> None:
         if self._chat.id:
-            self._desk.places.keep(self._chat.id, question=question)
+            self._context.saved_sessions.save(self._chat.id, question=question)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    async def _edit(self, command: Command) -> None:
-        held = await turns(self._chat)
-        number = len(held) if not command.argument else command.number or 0
-        if not 0 < number <= len(held):
-            self._note(f"There is no question {command.argument} here. /history shows their numbers.")
+    async def _edit(self, command: SlashCommand) -> None:
+        turns = await load_turns(self._chat)
+        number = len(turns) if not command.argument else command.number or 0
+        if not 0 < number <= len(turns):
+            self._print_notice(f"There is no question {command.argument} here. /history shows their numbers.")
             return
-        turn = held[number - 1]
-        text = await self._desk.keyboard.read("edit> ", text=turn.text)
+        turn = turns[number - 1]
+        text = await self._context.line_input.read_question("edit> ", text=turn.text)
         if text and text.strip():
-            await self._answer(self._chat.edit(turn.turn, text.strip()))
+            await self._show_answer(self._chat.edit(turn.turn, text.strip()))
 
-    async def _history(self, command: Command) -> None:
-        most = command.number or RECENT
-        held = await turns(self._chat)
-        if not held:
-            self._note("Nothing was asked yet.")
-        for number, turn in [*enumerate(held, 1)][-most:]:
-            self._note(f"{number}> {turn.text}")
-            self._recite(turn.answer)
-            self._tell(turn.end)
+    async def _show_history(self, command: SlashCommand) -> None:
+        limit = command.number or HISTORY_TURNS
+        turns = await load_turns(self._chat)
+        if not turns:
+            self._print_notice("Nothing was asked yet.")
+        for number, turn in [*enumerate(turns, 1)][-limit:]:
+            self._print_notice(f"{number}> {turn.text}")
+            self._print_answer(turn.answer)
+            self._show_ending(turn.end)
 
-    def _model(self, name: str) -> None:
+    def _choose_model(self, name: str) -> None:
         ready = self._chat.view.ready
-        usual = ready.model if ready else ""
+        default = ready.model if ready else ""
         if name:
-            self._desk.model = None if name == usual else name
-        back = f" (/model {usual} goes back.)" if self._desk.model else ""
-        self._note(f"{self._desk.model or usual} is asked.{back}")
+            self._context.model = None if name == default else name
+        hint = f" (/model {default} goes back.)" if self._context.model else ""
+        self._print_notice(f"{self._context.model or default} is asked.{hint}")
 
-    async def _sessions(self, command: Command) -> Go | None:
-        """One of them by its number, which is asked for if it was not given."""
-        places = self._desk.places.all()
-        if not places:
-            self._note("None was held from here yet.")
+    async def _choose_session(self, command: SlashCommand) -> SwitchSession | None:
+        """Switch to a session by its number in the list; without a number, show the list and ask for one."""
+        sessions = self._context.saved_sessions.all()
+        if not sessions:
+            self._print_notice("None was held from here yet.")
             return None
         number = command.argument
         if not number:
-            self._note("\n".join(_listed(at, place, self._chat.id) for at, place in enumerate(places, 1)))
-            number = (await self._desk.keyboard.choose("number> ")).strip()
+            lines = (_session_line(at, session, self._chat.id) for at, session in enumerate(sessions, 1))
+            self._print_notice("\n".join(lines))
+            number = (await self._context.line_input.read_line("number> ")).strip()
         if not number:
             return None
-        if number.isascii() and number.isdigit() and 0 < int(number) <= len(places):
-            chosen = places[int(number) - 1].session
-            return Go(chosen) if chosen != self._chat.id else None
-        self._note(f"There is no conversation {number}.")
+        if number.isascii() and number.isdigit() and 0 < int(number) <= len(sessions):
+            chosen = sessions[int(number) - 1].session
+            return SwitchSession(chosen) if chosen != self._chat.id else None
+        self._print_notice(f"There is no conversation {number}.")
         return None
 
-    async def _forget(self) -> Go | None:
-        answer = await self._desk.keyboard.choose("Delete this conversation, everywhere? [y/N] ")
-        if answer.strip().lower() not in {"y", "yes"} or not self._chat.id:
+    async def _forget(self) -> SwitchSession | None:
+        reply = await self._context.line_input.read_line("Delete this conversation, everywhere? [y/N] ")
+        if reply.strip().lower() not in {"y", "yes"} or not self._chat.id:
             return None
         session = self._chat.id
         await self._chat.forget()
-        self._desk.places.drop(session)
-        self._note("(it is deleted)")
-        return Go()
+        self._context.saved_sessions.remove(session)
+        self._print_notice("(it is deleted)")
+        return SwitchSession()
 
     async def _export(self, name: str) -> None:
-        held = await turns(self._chat)
-        title = line_of(self._desk.places.title(self._chat.id) or (held[0].text if held else "Nothing was asked"))
+        turns = await load_turns(self._chat)
+        first = turns[0].text if turns else "Nothing was asked"
+        title = one_line(self._context.saved_sessions.title(self._chat.id) or first)
         path = name or f"askbot-{time.strftime('%Y-%m-%d-%H%M%S')}.md"
         try:
-            save(path, document(held, title=title))
+            write_new_file(path, to_markdown(turns, title=title))
         except OSError as error:
-            self._note(f"({path}: {error.strerror})")
+            self._print_notice(f"({path}: {error.strerror})")
         else:
-            self._note(f"({path} has it: {len(held)} question{'' if len(held) == 1 else 's'})")
+            self._print_notice(f"({path} has it: {len(turns)} question{'' if len(turns) == 1 else 's'})")
 
 
-def _listed(number: int, place: Place, current: str | None) -> str:
-    """A line of /sessions."""
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(place.at))
-    return f"{number:>3}{'*' if place.session == current else ' '} {when}  {place.title}"
+def _session_line(number: int, session: SavedSession, current: str | None) -> str:
+    """Return a line of /sessions; the current session has a star."""
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(session.at))
+    return f"{number:>3}{'*' if session.session == current else ' '} {when}  {session.title}"

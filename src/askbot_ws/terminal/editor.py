@@ -1,41 +1,45 @@
-"""Editor: questions typed on a terminal, over several lines, with what was asked before at hand."""
+"""Editor: questions typed on a terminal, over several lines, with the history of earlier ones."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.data_structures import Size
-from prompt_toolkit.history import DummyHistory, InMemoryHistory
+from prompt_toolkit.history import DummyHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from .commands import COMMANDS
-from .keyboard import FURTHER, PROMPT, unseen
-from .recall import Recall
-from .screen import size
+from .line_input import CONTINUATION_PROMPT, PROMPT, without_echo
+from .output import terminal_size
+from .saved_sessions import append_private, write_private
+
+MAX_QUESTIONS = 1000  # kept when the file is cut, which is when it has more than twice as many
 
 
-class Editor:
-    """What is typed can be edited until it is sent.
+class LineEditor:
+    """Reads questions that can be edited until they are sent.
 
     Alt+Enter begins a further line, as a backslash at a line's end does; what is pasted keeps its lines.
     """
 
     def __init__(self, history: Path | None) -> None:
-        self._session: PromptSession[str] = PromptSession(
+        """`history` is the file of earlier questions; without one, they are kept in memory."""
+        self._questions: PromptSession[str] = PromptSession(
             multiline=True,
-            key_bindings=_keys(),
-            prompt_continuation=FURTHER,
-            history=Recall(history) if history else InMemoryHistory(),
+            key_bindings=_key_bindings(),
+            prompt_continuation=CONTINUATION_PROMPT,
+            history=QuestionHistory(history) if history else InMemoryHistory(),
             enable_history_search=True,
             completer=WordCompleter([f"/{name}" for name in COMMANDS], sentence=True),
             complete_while_typing=False,
@@ -44,47 +48,47 @@ class Editor:
             # Asking where the cursor is takes a round trip over ssh, and nothing here needs to know.
             output=Vt100_Output(sys.stdout, _size, enable_cpr=False),
         )
-        self._short: PromptSession[str] = PromptSession(
-            history=DummyHistory(), input=self._session.input, output=self._session.output
+        self._replies: PromptSession[str] = PromptSession(
+            history=DummyHistory(), input=self._questions.input, output=self._questions.output
         )
-        self._asking = False
-        self._above: asyncio.Future[None] | None = None
+        self._reading = False
+        self._write_task: asyncio.Future[None] | None = None
 
-    async def read(self, prompt: str = PROMPT, *, text: str = "") -> str | None:
-        """What was sent; None after Ctrl-C and Ctrl-D."""
-        return await self._ask(self._session, prompt, text)
+    async def read_question(self, prompt: str = PROMPT, *, text: str = "") -> str | None:
+        """Read the next question; None after Ctrl-C and Ctrl-D."""
+        return await self._read(self._questions, prompt, text)
 
-    async def choose(self, prompt: str) -> str:
-        """A line that is not remembered."""
-        return await self._ask(self._short, prompt, "") or ""
+    async def read_line(self, prompt: str) -> str:
+        """Read a line that the history doesn't keep."""
+        return await self._read(self._replies, prompt, "") or ""
 
-    async def _ask(self, session: PromptSession[str], prompt: str, text: str) -> str | None:
-        self._asking = True
+    async def _read(self, session: PromptSession[str], prompt: str, text: str) -> str | None:
+        self._reading = True
         try:
             return await session.prompt_async(prompt, default=text, handle_sigint=False, set_exception_handler=False)
         except (EOFError, KeyboardInterrupt):
             return None
         finally:
-            self._asking = False
+            self._reading = False
 
-    def aside(self, write: Callable[[], None]) -> None:
-        """Above what is being typed."""
-        if self._asking:
-            self._above = asyncio.ensure_future(run_in_terminal(write))
+    def write_above_prompt(self, write: Callable[[], None]) -> None:
+        """Call `write`, above what is being typed."""
+        if self._reading:
+            self._write_task = asyncio.ensure_future(run_in_terminal(write))
         else:
             write()
 
-    def quiet(self) -> AbstractContextManager[None]:
-        """Keys wait for the next question."""
-        return unseen(sys.stdin.fileno())
+    def without_echo(self) -> AbstractContextManager[None]:
+        """Don't show keys while nothing is read; the next question begins with them."""
+        return without_echo(sys.stdin.fileno())
 
 
 def _size() -> Size:
-    columns, rows = size()
+    columns, rows = terminal_size()
     return Size(rows=rows, columns=columns)
 
 
-def _keys() -> KeyBindings:
+def _key_bindings() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -101,3 +105,43 @@ def _keys() -> KeyBindings:
         event.current_buffer.newline(copy_margin=False)
 
     return keys
+
+
+class QuestionHistory(History):
+    """The questions asked from this terminal, for the Up key, in a private file of one JSON string a line."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def load_history_strings(self) -> Iterable[str]:
+        """Return the questions, the newest first; cut the file where it has grown too long."""
+        questions = [*self._read()]
+        if len(questions) > 2 * MAX_QUESTIONS:
+            questions = questions[-MAX_QUESTIONS:]
+            with suppress(OSError):
+                write_private(self._file, b"".join(map(_json_line, questions)))
+        return reversed(questions)
+
+    def store_string(self, string: str) -> None:
+        """Append a question; slash commands are not kept."""
+        if not string.startswith("/"):
+            with suppress(OSError):  # the history is a convenience: without it one can still ask
+                append_private(self._file, _json_line(string))
+
+    def _read(self) -> Iterator[str]:
+        try:
+            lines = self._file.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError):
+            return
+        for line in lines:
+            try:
+                question = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(question, str):
+                yield question
+
+
+def _json_line(question: str) -> bytes:
+    return json.dumps(question).encode() + b"\n"

@@ -1,7 +1,7 @@
-"""Markdown as lines for a terminal, whole or while it grows.
+"""Markdown: rendered as lines for a terminal, complete or while it grows.
 
 The text is a model's, so nothing in it is more than text: HTML is shown as it stands, links are written out, and what
-would steer the terminal is removed last, when entities and percent signs have been decoded too.
+would steer the terminal is removed last, after entities and percent signs have been decoded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 from rich.theme import Theme
 
-from .words import plain
+from .output import strip_control
 
 CODE_THEME = "ansi_dark"  # the terminal's own colours, on its own background
 THEME = Theme(
@@ -36,39 +36,39 @@ THEME = Theme(
     }
 )
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-_BLOCKS = MarkdownIt("commonmark", {"html": False}).enable("table").disable("inline")
+_BLOCK_PARSER = MarkdownIt("commonmark", {"html": False}).enable("table").disable("inline")
 
 
-def ended(source: str) -> int:
-    """How much of a growing text is blocks that nothing can change any more.
+def finished_length(source: str) -> int:
+    """Return how many characters of a growing text are blocks that no further text can change.
 
-    Blocks are found line by line, so those are all before the last that has a whole line.
+    Blocks are parsed line by line, so those are all before the last one that has a complete line.
     """
     whole = source[: source.rfind("\n") + 1]
-    starts = [token.map[0] for token in _BLOCKS.parse(whole) if token.level == 0 and token.map]
+    starts = [token.map[0] for token in _BLOCK_PARSER.parse(whole) if token.level == 0 and token.map]
     return sum(len(line) + 1 for line in whole.split("\n")[: starts[-1]]) if starts else 0
 
 
-class Renderer:
-    """From Markdown to lines that have no control characters but those of styles."""
+class MarkdownRenderer:
+    """Renders Markdown as lines that have no control characters but those of styles."""
 
     def __init__(self) -> None:
         self._console = Console(
             file=io.StringIO(), force_terminal=True, legacy_windows=False, highlight=False, theme=THEME
         )
 
-    def lines(self, source: str, *, width: int) -> list[str]:
-        """The lines; none is wider than `width`, none ends with spaces that nobody sees."""
+    def render_lines(self, source: str, *, width: int) -> list[str]:
+        """Return the lines, at most `width` columns wide and without spaces at their ends."""
         options = self._console.options.update(width=width, max_width=width, height=None)
-        rows = self._console.render_lines(_Answer(plain(source)), options, pad=False)
+        rows = self._console.render_lines(_AnswerMarkdown(strip_control(source)), options, pad=False)
         with self._console.capture() as capture:
-            self._console.print(SegmentLines(_tidy(rows), new_lines=True), crop=False, end="")
+            self._console.print(SegmentLines(_trim_rows(rows), new_lines=True), crop=False, end="")
         return capture.get().strip("\n").split("\n")
 
 
-def _tidy(rows: list[list[Segment]]) -> Iterator[list[Segment]]:
+def _trim_rows(rows: list[list[Segment]]) -> Iterator[list[Segment]]:
     for row in rows:
-        kept = [_safe(part) for part in row if not part.control]
+        kept = [_sanitize(part) for part in row if not part.control]
         while kept and not kept[-1].text.strip(" "):
             kept.pop()
         if kept:
@@ -76,30 +76,30 @@ def _tidy(rows: list[list[Segment]]) -> Iterator[list[Segment]]:
         yield [*Segment.simplify(kept)]
 
 
-def _safe(part: Segment) -> Segment:
-    """A segment without control characters; spaces need no colour."""
-    text = plain(part.text).replace("\n", "")
+def _sanitize(part: Segment) -> Segment:
+    """Return a segment without control characters, and without a style where it is only spaces."""
+    text = strip_control(part.text).replace("\n", "")
     return Segment(text, part.style if text.strip(" ") or (part.style and part.style.underline) else None)
 
 
-# --- the elements that look different here ---------------------------------------------------------------------------
+# --- elements that differ from rich's ------------------------------------------------------------------------------
 
 
-class _Heading(Heading):
-    """Where the text is, not in the middle."""
+class _LeftHeading(Heading):
+    """A heading at the left, not centred."""
 
     LEVEL_ALIGN: ClassVar = {}
 
 
-class _Code(CodeBlock):
-    """Code between the fences that it was given: what is copied from the screen is the code, nothing before it."""
+class _CodeBlock(CodeBlock):
+    """Code between its fences, with nothing before its lines, so that it can be copied from the screen."""
 
     opening = ""
     closing = ""
 
     @classmethod
-    def create(cls, markdown: Markdown, token: Token) -> _Code:  # noqa: ARG003 - rich's signature
-        """From the token, which tells by its lines whether the fence is closed already."""
+    def create(cls, markdown: Markdown, token: Token) -> _CodeBlock:  # noqa: ARG003 - rich's signature
+        """Make it from the token, whose line numbers say whether the fence is closed already."""
         code = cls(token.info.partition(" ")[0] or "text", CODE_THEME)
         if token.type == "fence":
             first, last = token.map or [0, 0]
@@ -118,25 +118,25 @@ class _Code(CodeBlock):
             yield Text(self.closing, style="dim")
 
 
-class _Answer(Markdown):
-    """An answer: its lines stay lines, and nothing that it says is left out."""
+class _AnswerMarkdown(Markdown):
+    """An answer: single newlines stay newlines, and links and images show their addresses."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
-        "heading_open": _Heading,
-        "fence": _Code,
-        "code_block": _Code,
+        "heading_open": _LeftHeading,
+        "fence": _CodeBlock,
+        "code_block": _CodeBlock,
     }
 
     def __init__(self, source: str) -> None:
         super().__init__("", hyperlinks=False)
         self.parsed = _PARSER.parse(source)
         for token in self.parsed:
-            token.children = [*_shown(token.children)] if token.children else token.children
+            token.children = [*_terminal_tokens(token.children)] if token.children else token.children
 
 
-def _shown(tokens: Sequence[Token]) -> Iterator[Token]:
-    """Inline tokens as a terminal can show them."""
+def _terminal_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
+    """Yield inline tokens that a terminal can show."""
     for token in tokens:
         match token.type:
             case "softbreak":

@@ -18,7 +18,7 @@ from askbot_ws.cli import app
 from askbot_ws.client import Damaged
 from askbot_ws.errors import ContextTooLong
 from askbot_ws.events import Usage
-from askbot_ws.terminal.words import Exit
+from askbot_ws.terminal.output import ExitCode
 from askbot_ws.testing import ScriptedUpstream, serving
 from askbot_ws.upstream import Ending
 
@@ -252,7 +252,7 @@ async def test_an_answer_that_was_damaged_on_its_way_is_told() -> None:
 
 def test_the_exit_codes_are_documented() -> None:
     """All of them, in the guide and in the help; no others."""
-    codes = {str(code.value) for code in Exit}
+    codes = {str(code.value) for code in ExitCode}
     table = re.findall(r"^\| (\d+) \|", GUIDE.read_text(), flags=re.MULTILINE)
     told = " ".join(CliRunner().invoke(app, ["ask", "--help"], terminal_width=200).output.split())
     sentence = told[told.index("The exit code is") : told.index("In the last three")]

@@ -1,0 +1,175 @@
+"""Setting types: how people write the values of settings, what they are parsed to, and what is wrong with others."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_data_path
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationInfo
+from pydantic.fields import FieldInfo
+
+_SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE)
+_byte_size = TypeAdapter(ByteSize)
+
+
+# --- durations and sizes ---------------------------------------------------------------------------------------------
+
+
+def parse_duration(value: object) -> object:
+    """Return a duration in seconds, from 20, "20", "20s", "1.5m", "2h" or "30d". Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    match = _AMOUNT.fullmatch(value.strip())
+    if not match or match[2].lower() not in _SECONDS:
+        raise ValueError('it should be a duration like "20s", "5m", "2h" or "30d"')
+    return float(match[1]) * _SECONDS[match[2].lower()]
+
+
+def parse_never(value: object) -> object:
+    """Return None for the word "never", anything else as it is."""
+    return None if isinstance(value, str) and value.strip().lower() in {"never", "none"} else value
+
+
+def parse_size(value: object) -> object:
+    """Return a size in bytes, from 65536, "64KiB" (1024 bytes each) or "64kB" (1000 bytes each). Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if _AMOUNT.fullmatch(value.strip()):  # ByteSize reads only the beginning: "64,000" would be 64 bytes
+            return int(_byte_size.validate_python(value))
+    except ValueError:  # an unknown unit
+        pass
+    raise ValueError('it should be a size like "64KiB" or "1MiB"')
+
+
+def format_value(value: object, info: FieldInfo) -> str:
+    """Return a setting's value as people write it: the reverse of parsing."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    parsers = [each.func for each in info.metadata if isinstance(each, BeforeValidator)]
+    if isinstance(value, int) and parse_size in parsers:
+        return ByteSize(value).human_readable().replace(".0", "")
+    if isinstance(value, int | float) and value and parse_duration in parsers:
+        unit = next(unit for unit, seconds in reversed(_SECONDS.items()) if value % seconds == 0)
+        return f"{round(value / _SECONDS[unit])}{unit}"
+    return str(value)
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def parse_list(value: object) -> object:
+    """Return a list, from "a, b" or from a list."""
+    return [part for part in map(str.strip, value.split(",")) if part] if isinstance(value, str) else value
+
+
+def to_lower(value: object) -> object:
+    """Return a choice in lower case."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host can only be reached from this machine."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def data_folder() -> Path:
+    """Return the folder for the user's data, by the platform's convention; it may not exist yet."""
+    return user_data_path("askbot-ws", appauthor=False)
+
+
+def default_store() -> str:
+    """Return the URL of the default store: SQLite in the user's data folder."""
+    return f"sqlite:///{data_folder() / 'askbot.db'}"
+
+
+def check_host(value: str) -> str:
+    """Accept a name or an address alone. Raises ValueError."""
+    if not re.fullmatch(r"[\w.:%\[\]-]+", value):
+        raise ValueError("it should be a name or an address alone, like 127.0.0.1")
+    return value
+
+
+def check_store_url(value: str) -> str:
+    """Accept the URL of a kind of store that there is. Raises ValueError."""
+    if re.match("(redis|rediss|valkey|valkeys|unix):", value):
+        raise ValueError("Redis is not available yet; use sqlite:////absolute/path or memory:")
+    if value != "memory:" and not re.fullmatch(r"sqlite:///.*[^/]", value):
+        raise ValueError("it should be memory:, sqlite:///relative/path or sqlite:////absolute/path")
+    return value
+
+
+def check_upstream(value: str) -> str:
+    """Accept a kind of upstream that there is, or the path of a function. Raises ValueError."""
+    if value not in {"auto", "openai", "embedded"} and not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", value):
+        raise ValueError("it should be auto, openai, embedded or package.module:function")
+    return value
+
+
+def read_persona(value: str, info: ValidationInfo) -> str:
+    """Return the text, read from a file where the value is @path, relative to the context. Raises ValueError."""
+    if not value.startswith("@"):
+        return value
+    try:
+        return (info.context or Path.cwd()).joinpath(Path(value[1:]).expanduser()).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError("the file can't be read; give @ and the path of a text, or the text itself") from error
+
+
+def check_origin(value: str) -> str:
+    """Accept a web origin, or "*" for any. Raises ValueError."""
+    if value != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s*]+", value):
+        raise ValueError("an origin is like https://example.com or http://localhost:3000, without a path; * is any")
+    return value
+
+
+def parse_host_name(value: str) -> str:
+    """Return a host name in lower case, with or without a port, as in the header `Host`. Raises ValueError."""
+    value = value.lower()
+    host = re.fullmatch(r"([a-z0-9_.-]*[a-z0-9_-]|\[[0-9a-f:.]+\])\.?(?::([0-9]{1,5}))?", value)
+    if host is None:
+        raise ValueError("a host is like chat.example.com or chat.example.com:8443, without a scheme and a path")
+    if host[2] and not 1 <= int(host[2]) <= 65535:
+        raise ValueError("a host's port is from 1 to 65535")
+    return value
+
+
+def check_api_key(value: SecretStr) -> SecretStr:
+    """Accept a key that can be sent in a header. Raises ValueError."""
+    if not re.fullmatch("[!-~]+", value.get_secret_value()):
+        raise ValueError("the key has characters that no key has; copy it again, without quotes and spaces")
+    return value
+
+
+def check_base_url(value: str) -> str:
+    """Accept an HTTP URL. Raises ValueError."""
+    if not re.fullmatch(r"https?://[^\s/]\S*", value):
+        raise ValueError("it should be a URL like https://api.openai.com/v1")
+    return value
+
+
+# --- the types of fields ---------------------------------------------------------------------------------------------
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
+DurationOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+DurationOrNever = Annotated[Duration | None, BeforeValidator(parse_never)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+SizeOrZero = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
+Count = Annotated[int, Field(gt=0)]
+TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
+Host = Annotated[str, AfterValidator(check_host)]
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(parse_host_name)], ...], BeforeValidator(parse_list)]
+StoreUrl = Annotated[str, AfterValidator(check_store_url)]
+UpstreamSpec = Annotated[str, AfterValidator(check_upstream)]
+Persona = Annotated[str, AfterValidator(read_persona)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
+ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
+BaseUrl = Annotated[str, AfterValidator(check_base_url)]
+Lowercase = BeforeValidator(to_lower)

@@ -1,0 +1,102 @@
+"""Ask command: `askbot ask`, one question whose answer can be piped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+
+from ..client import Answer, Asked, Damaged, connect
+from ..dialects.askbot.frames import as_sent
+from ..errors import AskbotError
+from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """What to ask, and which server, session and model."""
+
+    text: str
+    url: str
+    session: str | None = None
+    model: str | None = None
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What has arrived so far."""
+
+    session: str | None = None
+    pieces: list[str] = field(default_factory=list[str])
+    answer: Answer | None = None
+
+
+async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - it is the user's
+    """Ask, write the answer to stdout and everything else to stderr. `timeout` is in seconds. Returns the exit code."""
+    progress, code, error = _Progress(), ExitCode.SUCCESS, None
+    try:
+        async with asyncio.timeout(timeout):
+            await _ask(options, progress, show=not as_json)
+    except TimeoutError:
+        code, error = ExitCode.TIMEOUT, ("timeout", f"no complete answer within {timeout:g} s")
+    except BrokenPipeError:
+        return discard_stdout()
+    except AskbotError as raised:
+        code, error = ExitCode.from_error(raised), (raised.code, raised.message)
+    answer = progress.answer
+    if answer and answer.reason != "stop":
+        code, error = ExitCode.INCOMPLETE, (answer.reason, describe_ending(answer))
+    if error:
+        print_notice(f"askbot: {error[1]}")
+    try:
+        if as_json:
+            write_answer(json.dumps(_json_report(progress, error)) + "\n")
+    except BrokenPipeError:
+        return discard_stdout()
+    return code
+
+
+async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
+    async with connect(options.url, session=options.session) as chat:
+        progress.session = chat.id
+        await _stream_answer(chat.ask(options.text, model=options.model), progress, show=show)
+
+
+async def _stream_answer(asked: Asked, progress: _Progress, *, show: bool) -> None:
+    """Write the text as it arrives, ended by a newline. Leaving early stops the answer at the server too."""
+    try:
+        async for text in asked:
+            progress.pieces.append(text)
+            if show:
+                write_answer(text)
+    except Damaged:
+        await asked  # has the text as the server logged it, which is what JSON reports
+        if show:
+            raise
+    except AskbotError:
+        await asked  # raises where it could not be asked at all; else the reason is in the answer
+    finally:
+        if show and progress.pieces and not progress.pieces[-1].endswith("\n"):
+            write_answer("\n")
+    progress.answer = await asked
+
+
+def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str, object]:
+    """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds.
+
+    `error` is a code and a message.
+    """
+    answer = progress.answer
+    reported = as_sent(answer.error) if answer and answer.error else None
+    if error and answer is None:
+        reported = {"code": error[0], "message": error[1]}
+    return {
+        "text": answer.text if answer else "".join(progress.pieces),
+        "session": progress.session,
+        "turn": answer.turn if answer else None,
+        "reason": answer.reason if answer else None,
+        "model": answer.model if answer else None,
+        "usage": as_sent(answer.usage) if answer and answer.usage else None,
+        "timing": as_sent(answer.timing) if answer and answer.timing else None,
+        "error": reported,
+    }

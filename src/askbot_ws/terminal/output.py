@@ -1,0 +1,135 @@
+"""Output: what is written to stdout and stderr, and the exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from enum import IntEnum
+from typing import Protocol
+
+import typer
+
+from ..client import Answer, Closed
+from ..client.view import End
+from ..errors import AskbotError, SessionNotFound
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ENDINGS = {
+    "length": "the answer is longer than it may be",
+    "cancelled": "the answer was stopped",
+    "refused": "the model declined",
+    "interrupted": "the server stopped during the answer",
+}
+
+
+class ExitCode(IntEnum):
+    """The exit codes; docs/terminal.md and `askbot ask --help` list them too."""
+
+    SUCCESS = 0
+    INCOMPLETE = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    NO_SESSION = 4
+    TIMEOUT = 124
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+    @classmethod
+    def from_error(cls, error: AskbotError) -> ExitCode:
+        """Return the exit code for an error that left no answer."""
+        match error:
+            case Closed():
+                return cls.UNREACHABLE
+            case SessionNotFound():
+                return cls.NO_SESSION
+            case _:
+                return cls.INCOMPLETE
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def strip_control(text: str) -> str:
+    """Return text without control characters but tab and newline: what a model says must not steer the terminal."""
+    return _CONTROL.sub("", text)
+
+
+def write_answer(text: str) -> None:
+    """Write a piece of an answer to stdout: unchanged to a pipe, without control characters to a terminal.
+
+    Raises `BrokenPipeError` where nobody reads stdout any more.
+    """
+    sys.stdout.write(strip_control(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def print_notice(text: str) -> None:
+    """Write a line to stderr, dim and without control characters."""
+    typer.secho(strip_control(text), dim=True, err=True)
+
+
+def discard_stdout() -> ExitCode:
+    """Send stdout to /dev/null after a `BrokenPipeError`, or Python's exit flush raises it. Returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.BROKEN_PIPE
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def describe_ending(end: Answer | End) -> str:
+    """Return in words why an answer is incomplete."""
+    return end.error.message if end.error else _ENDINGS.get(end.reason, end.reason)
+
+
+def one_line(text: str, *, width: int = 60) -> str:
+    """Return the beginning of a text as one line of at most `width` characters, "…" included."""
+    line = " ".join(strip_control(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+# --- screens ---------------------------------------------------------------------------------------------------------
+
+
+class Screen(Protocol):
+    """Where `askbot chat` shows answers and notices."""
+
+    def write(self, text: str) -> None:
+        """Show the next piece of an answer."""
+
+    def end_answer(self) -> None:
+        """Finish the answer, complete or not: what follows begins on a new line."""
+
+    def print_notice(self, text: str) -> None:
+        """Show a notice, even in the middle of an answer."""
+
+
+class PlainScreen:
+    """Writes text as it comes: for pipes, and for terminals that can't move their cursor."""
+
+    def __init__(self) -> None:
+        self._last = "\n"  # the last character written
+
+    def write(self, text: str) -> None:
+        """Write the next piece of an answer to stdout."""
+        self._last = text[-1:] or self._last
+        write_answer(text)
+
+    def end_answer(self) -> None:
+        """Begin a new line, unless the answer ended with one."""
+        if self._last != "\n":
+            write_answer("\n")
+        self._last = "\n"
+
+    def print_notice(self, text: str) -> None:
+        """Write a notice to stderr; on a terminal, on a line of its own."""
+        if self._last != "\n" and sys.stdout.isatty():
+            self.end_answer()
+        print_notice(text)
+
+
+def terminal_size() -> tuple[int, int]:
+    """Return the terminal's columns and rows; 80 and 24 where it doesn't know."""
+    size = os.get_terminal_size(sys.stdout.fileno())
+    return size.columns or 80, size.lines or 24
