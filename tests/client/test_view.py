@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.client.view import Gap, View
+from askbot_ws.client.view import Gap, TextBuffer, View
 from askbot_ws.core.log import Log
 from askbot_ws.core.records import records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
@@ -123,7 +124,7 @@ def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
     folded([ready(after=40), *turn("new", at=40)], view)
 
     assert answers(view) == [("t41", "new")]
-    assert view.earlier
+    assert view.has_earlier
 
 
 def test_a_resumed_log_keeps_what_is_shown() -> None:
@@ -203,12 +204,12 @@ def test_older_turns_stand_before_newer_ones() -> None:
     """And `earlier` says whether the log has still older ones."""
     old, new = turn("old"), turn("new", at=5)
     view = folded([ready(after=5), *new])
-    assert view.earlier
+    assert view.has_earlier
 
     view.fold(History(session="s", id="h", turns=records(old), more=False))
 
     assert answers(view) == [("t1", "old"), ("t6", "new")]
-    assert not view.earlier
+    assert not view.has_earlier
 
 
 def test_history_repairs_an_answer_that_fails_its_proof() -> None:
@@ -292,3 +293,35 @@ def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
                 for turn in view.turns
             ]
             assert shown == literal(entry["view"]["turns"])
+
+
+# --- TextBuffer ------------------------------------------------------------------------------------------------------
+
+
+@given(start=st.text(), steps=st.lists(st.one_of(st.text(), st.sampled_from([str, TextBuffer.pop_all])), max_size=200))
+def test_a_text_buffer_holds_what_was_added(start: str, steps: list[object]) -> None:
+    """However small the pieces are, and whenever it is read or emptied."""
+    text, wanted = TextBuffer(start), start
+    for step in steps:
+        if isinstance(step, str):
+            text.append(step)
+            wanted += step
+        else:
+            assert (str(text) if step is str else text.pop_all()) == wanted
+            wanted = wanted if step is str else ""
+        assert text.size == len(wanted)
+
+    assert str(text) == wanted
+
+
+def test_a_text_buffer_of_small_pieces_costs_little_more_than_their_text() -> None:
+    """Each would be an object of 50 bytes and more."""
+    text = TextBuffer()
+    tracemalloc.start()
+    for number in range(50_000):
+        text.append(f"{number % 100:02}")
+    cost, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert text.size == 100_000
+    assert cost < 200_000

@@ -105,7 +105,7 @@ class Chat:
 
     async def history(self, *, before: int | None = None, limit: int = 50) -> History:
         """Fetch older turns, into the view too; without `before`, those before the oldest that the view has."""
-        oldest = next(iter(self.view.known.values()), None)
+        oldest = next(iter(self.view.all_turns.values()), None)
         place = (oldest.from_ if oldest else self.view.seq or 0) + 1
         request = HistoryRequest(id=uuid4().hex, before=place if before is None else before, limit=limit)
         history: History = await asyncio.shield(self._session.begin(request))

@@ -15,8 +15,7 @@ from ..errors import AskbotError
 from ..events import Done, Event, Token
 from .errors import Damaged, error_of
 from .requests import Asking
-from .text import Text
-from .view import End
+from .view import End, TextBuffer
 
 GONE = "The server no longer has this answer."
 LIMIT = 64 * 1024  # code points, and the slice (of up to 32 KiB) that goes beyond it
@@ -52,7 +51,7 @@ class Pieces:
         self._source = source
         self._keeps = keeps
         self._limit: int | None = LIMIT
-        self._unread = Text()
+        self._unread = TextBuffer()
         self._given = 0
         self._skip = 0  # given already, from a log that was lost
         self._proof = hashlib.sha256()
@@ -92,7 +91,7 @@ class Pieces:
                 self._leave()
                 return None
             await self._more()
-        text = self._unread.take()
+        text = self._unread.pop_all()
         self._given += len(text)
         self._proof.update(text.encode())
         if self._keeps:
@@ -167,7 +166,7 @@ class Pieces:
                     return
                 self._add(event.text[self.at - event.start :])
             elif isinstance(event, Done):
-                self._end = End.of(event)
+                self._end = End.from_record(event)
                 self._wake()
         self.at = event.seq
 
@@ -180,7 +179,7 @@ class Pieces:
         cut = min(self._skip, len(text))
         self._skip -= cut
         if cut < len(text):
-            self._unread.add(text[cut:])
+            self._unread.append(text[cut:])
             self._wake()
 
     def anew(self, at: int) -> None:
@@ -190,7 +189,7 @@ class Pieces:
         """
         self.at = at
         if self._end is None:
-            self._unread, self._skip = Text(), self._given
+            self._unread, self._skip = TextBuffer(), self._given
             if self.asking.end:
                 self.fail(Damaged(GONE))
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..dialects.askbot.frames import Cancel, ClientFrame
-from .text import Text
-from .view import End
+from .view import End, TextBuffer
 
 KEPT = 64 * 1024  # code points of an answer that was iterated over; who awaits a longer one then reads it again
 
@@ -32,12 +31,12 @@ class Asking(Request):
     end: End | None = None
     unwanted: bool = False  # cancelled before it was acknowledged
     awaited: int = 0  # by how many, while somebody else iterates
-    kept: Text | None = field(default_factory=Text)  # what was iterated over; None: it was too much
+    kept: TextBuffer | None = field(default_factory=TextBuffer)  # what was iterated over; None: it was too much
 
     def keep(self, text: str) -> None:
         """Remember it, for whoever awaits the answer after iterating over it."""
         if self.kept is not None:
-            self.kept.add(text)
+            self.kept.append(text)
             self.kept = self.kept if self.kept.size <= KEPT else None
 
     @property

@@ -238,9 +238,9 @@ class Session:
             if isinstance(request.frame, Cancel) and request.frame.turn == done.turn:
                 self.requests.settle(request.frame.id, None)
             elif isinstance(request, Asking) and request.turn == done.turn:
-                request.end = End.of(done)
+                request.end = End.from_record(done)
                 self.requests.settle(request.frame.id, request.end)
-        turn = self.view.known.get(done.turn)
+        turn = self.view.all_turns.get(done.turn)
         if turn and not turn.proven:
             self.doubts.fetch(turn.turn, turn.from_)
 

@@ -29,7 +29,7 @@ async def running(chat: Chat, turn: Turn) -> AsyncIterator[str]:
     """The text of an answer that was begun before we came, from its beginning; `turn` is made what it ends as."""
     given = 0
     while True:
-        changed, known = chat.changed, chat.view.known.get(turn.turn)
+        changed, known = chat.changed, chat.view.all_turns.get(turn.turn)
         if known is None and (chat.view.seq or 0) > turn.from_:
             return  # the server has lost it
         if known and (text := known.answer[given:]):
