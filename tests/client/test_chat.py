@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.client import Chat, Closed, Damaged, State, connect
-from askbot_ws.client.line import Place, address, delay
+from askbot_ws.client.reconnecting_socket import Place, address, delay
 from askbot_ws.core.log import Log, merge
 from askbot_ws.core.records import records
 from askbot_ws.dialects.askbot.frames import (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from askbot_ws import connect
-from askbot_ws.client import Asked, Chat, connection
+from askbot_ws.client import Asked, Chat, multiplexer
 
 from ..chaos.clocked import set_clock
 from ..chaos.proxy import Kind, Order, Proxy, proxied
@@ -108,7 +108,7 @@ async def test_every_question_is_answered_once_whatever_the_network_does(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each answer whole and right, as its proof says too; no question twice in any log."""
-    monkeypatch.setattr(connection, "PATIENCE", 0.05)
+    monkeypatch.setattr(multiplexer, "PATIENCE", 0.05)
     chance, faults = random.Random(seed), Counter[Kind]()
     with clocked(tmp_path) as (port, clock):
         async with asyncio.timeout(90), proxied(port, on_fault=lambda kind: faults.update([kind])) as proxy:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from askbot_ws.client import Asked, Chat, Closed, Damaged
-from askbot_ws.client.pieces import LIMIT
 from askbot_ws.client.session import Stage as At
+from askbot_ws.client.text_stream import LIMIT
 from askbot_ws.dialects.askbot.frames import Attach, Detach, decode_client
 from askbot_ws.errors import InvalidFrame
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from askbot_ws import connect
-from askbot_ws.client import Chat, State, connection
-from askbot_ws.client.pieces import LIMIT
+from askbot_ws.client import Chat, State, multiplexer
 from askbot_ws.client.session import Stage
+from askbot_ws.client.text_stream import LIMIT
 from askbot_ws.server.app import Server
 from askbot_ws.testing import serving
 from askbot_ws.upstream.function import FunctionUpstream
@@ -36,7 +36,7 @@ async def serving_long_answers() -> AsyncGenerator[Server]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The socket waits for nobody: what has no room is left to the server at once."""
-    monkeypatch.setattr(connection, "PATIENCE", 0.01)
+    monkeypatch.setattr(multiplexer, "PATIENCE", 0.01)
 
 
 async def paused(chat: Chat) -> None:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import Literal
 
-from . import line
-from .asked import Answer, Asked
+from . import reconnecting_socket
+from .answer import Answer, Asked
 from .chat import Chat
-from .connection import Connection
 from .errors import Closed, Damaged
-from .line import State, Way
+from .multiplexer import Connection
+from .reconnecting_socket import State, Way
 from .view import Turn, View
 
 __all__ = ["Answer", "Asked", "Chat", "Closed", "Damaged", "State", "Turn", "View", "connect"]
@@ -38,8 +38,8 @@ def connect(
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
     keep: int | None = KEEP,
-    silence: float = line.SILENCE,
-    delay: Callable[[int], float] = line.delay,
+    silence: float = reconnecting_socket.SILENCE,
+    delay: Callable[[int], float] = reconnecting_socket.delay,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> Chat:
     """A conversation, to be entered with `async with`; a new one, or `session` from the place `after` on.

@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, History, HistoryRequest, Retry
 from ..events import WhenBusy
-from .asked import Asked
-from .connection import Connection
+from .answer import Asked
 from .errors import Closed
+from .multiplexer import Connection
 from .session import Session
 from .view import View
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from ..dialects.askbot.frames import History, HistoryRequest
 from .errors import Damaged
-from .requests import Asking
+from .pending import Asking
 
 
 class Doubts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 
-from .pieces import Pieces
+from .text_stream import Pieces
 
 
 class Readers:

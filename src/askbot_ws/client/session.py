@@ -35,10 +35,10 @@ from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Event, Question, Token
 from .doubts import Doubts
 from .errors import Damaged, error_of
-from .line import Line, Place
-from .pieces import GONE, Pieces
+from .pending import Asking, Request, Requests
 from .readers import Readers
-from .requests import Asking, Request, Requests
+from .reconnecting_socket import Line, Place
+from .text_stream import GONE, Pieces
 from .view import End, Gap, View
 
 Heard: TypeAlias = Ready | Event | UnknownEvent | History | Error

@@ -16,12 +16,12 @@ from typing import ParamSpec, Self
 
 from ..dialects.askbot.frames import History
 from ..events import WhenBusy
-from . import asked, chat
+from . import answer, chat
 from . import connect as connect_async
-from .asked import Answer
+from .answer import Answer
 from .chat import Chat as AsyncChat
 from .loop import Loop
-from .pieces import Pieces
+from .text_stream import Pieces
 from .view import Turn
 
 __all__ = ["Answer", "Asked", "Chat", "connect"]
@@ -129,7 +129,7 @@ class Chat:
         entering = self._chat.session(id, after=after, log=log)
         return Chat(self._loop, self._loop.call(entering.__aenter__), owns=False)
 
-    def _asked(self, ask: Callable[[], asked.Asked]) -> Asked:
+    def _asked(self, ask: Callable[[], answer.Asked]) -> Asked:
         return Asked(self._loop, self._loop.run(ask))
 
     def __enter__(self) -> Self:
@@ -157,7 +157,7 @@ class Asked:
     Whoever leaves the loop, or stops waiting for the answer by Ctrl-C, stops the answer at the server.
     """
 
-    def __init__(self, loop: Loop, under_way: asked.Asked) -> None:
+    def __init__(self, loop: Loop, under_way: answer.Asked) -> None:
         self._loop = loop
         self._asked = under_way
 
@@ -188,5 +188,5 @@ async def _next(pieces: Pieces) -> str | None:
     return await anext(pieces, None)
 
 
-async def _whole(under_way: asked.Asked) -> Answer:
+async def _whole(under_way: answer.Asked) -> Answer:
     return await under_way

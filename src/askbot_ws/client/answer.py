@@ -10,8 +10,8 @@ from typing import Any, Protocol, Self
 
 from ..events import Failure, Timing, Usage
 from .errors import Damaged
-from .pieces import Pieces, Source
-from .requests import Asking
+from .pending import Asking
+from .text_stream import Pieces, Source
 from .view import End
 
 

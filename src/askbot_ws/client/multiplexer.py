@@ -13,7 +13,7 @@ from uuid import uuid4
 from ..dialects.askbot.frames import Alive, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
 from ..errors import AskbotError, SessionNotFound
 from .errors import Closed
-from .line import Line, Place, State, Way
+from .reconnecting_socket import Line, Place, State, Way
 from .session import Heard, Session
 from .view import View
 

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from ..errors import AskbotError
 from ..events import Done, Event, Token
 from .errors import Damaged, error_of
-from .requests import Asking
+from .pending import Asking
 from .view import End, TextBuffer
 
 GONE = "The server no longer has this answer."
