@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.client import Chat, Closed, Damaged, State, connect
-from askbot_ws.client.reconnecting_socket import Place, address, delay
+from askbot_ws.client.reconnecting_socket import ResumePoint, reconnect_delay, resume_url
 from askbot_ws.core.log import Log, merge
 from askbot_ws.core.records import records
 from askbot_ws.dialects.askbot.frames import (
@@ -231,9 +231,9 @@ async def text_of(chat: Chat, question: str = "Why?") -> str:
 async def test_an_answer_comes_in_pieces_and_as_a_whole() -> None:
     """Iterate, await, or both."""
     async with conversation(Server()) as chat:
-        asked = chat.ask("Why?")
-        pieces = [text async for text in asked]
-        answer = await asked
+        stream = chat.ask("Why?")
+        pieces = [text async for text in stream]
+        answer = await stream
 
     assert "".join(pieces) == ANSWER
     assert (answer.text, answer.turn, answer.reason, answer.model, answer.error) == (ANSWER, "t1", "stop", "m", None)
@@ -298,15 +298,15 @@ async def test_an_answer_that_fails_keeps_its_pieces() -> None:
     """Iterating raises in the end, awaiting tells: the text so far is kept either way."""
     failure = Failure(code="upstream_stalled", message="It stopped.", retryable=True, retry_after=2.0)
     async with conversation(Server(failure=failure)) as chat:
-        asked, pieces = chat.ask("Why?"), list[str]()
+        stream, pieces = chat.ask("Why?"), list[str]()
 
         async def collect() -> None:
-            async for text in asked:
+            async for text in stream:
                 pieces.append(text)
 
         with pytest.raises(UpstreamStalled, match="It stopped") as caught:
             await collect()
-        answer = await asked
+        answer = await stream
 
     assert caught.value.retry_after == 2.0
     assert ("".join(pieces), answer.text, answer.reason, answer.error) == (ANSWER, ANSWER, "error", failure)
@@ -332,26 +332,26 @@ async def test_an_answer_that_fails_its_proof_is_fetched_whole() -> None:
 async def test_pieces_that_fail_their_proof_are_told_in_the_end() -> None:
     """They can't be taken back; awaiting the question gives what was answered."""
     async with conversation(Server(wrong=True)) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
         with pytest.raises(Damaged):
-            assert [text async for text in asked]
-        assert (await asked).text == ANSWER
+            assert [text async for text in stream]
+        assert (await stream).text == ANSWER
 
 
 async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost_it() -> None:
     """It has ended, so it is not asked again. A second reading is one of the server's log, which has it no more."""
     async with conversation(server := Server()) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
         await until(lambda: any(turn.end for turn in chat.view.turns))
         server.log, server.cuts = Log("s"), [1]
         for socket in server.sockets:
             socket.transport.abort()
         await until(lambda: not chat.view.turns)
         assert await text_of(chat, "And?") == ANSWER
-        assert [text async for text in asked] == [ANSWER]
-        assert (await asked).text == ANSWER
+        assert [text async for text in stream] == [ANSWER]
+        assert (await stream).text == ANSWER
         with pytest.raises(Damaged):
-            assert [text async for text in asked]
+            assert [text async for text in stream]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -360,13 +360,13 @@ async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost
 async def test_a_cancel_ends_the_running_answer() -> None:
     """What was said so far stays; a second cancel finds nothing, and that is fine."""
     async with conversation(Server(hold=True)) as chat:
-        asked = chat.ask("Why?")
-        async for _ in asked:
+        stream = chat.ask("Why?")
+        async for _ in stream:
             break
         await chat.cancel()
         await chat.cancel()
         await chat.cancel("t1")
-        answer = await asked
+        answer = await stream
 
     assert (answer.text, answer.reason) == (ANSWER, "cancelled")
 
@@ -374,9 +374,9 @@ async def test_a_cancel_ends_the_running_answer() -> None:
 async def test_a_question_cancelled_before_it_arrived_is_cancelled_when_it_does() -> None:
     """Whether it was heard can't be known, so it is asked, and stopped."""
     async with conversation(Server(hold=True)) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
         await chat.cancel()
-        assert (await asked).reason == "cancelled"
+        assert (await stream).reason == "cancelled"
 
 
 async def test_retry_and_edit_replace_what_they_are_about() -> None:
@@ -515,9 +515,9 @@ async def test_other_closes_are_come_back_from(code: int) -> None:
 async def test_leaving_ends_what_still_waits() -> None:
     """Nobody waits for ever for a conversation that was left."""
     async with conversation(Server(hold=True)) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
     with pytest.raises(Closed):
-        await asked
+        await stream
     with pytest.raises(Closed):
         await chat.cancel("t1")
 
@@ -536,9 +536,9 @@ async def test_a_server_that_is_not_there_is_told_at_once() -> None:
 
 def test_the_first_try_is_at_once_and_the_later_ones_spread() -> None:
     """Full jitter: 0.5 s · 2^n at most, and never more than 30 s."""
-    assert delay(0) == 0
-    assert all(0 <= delay(1) <= 1 for _ in range(100))
-    assert 15 < max(delay(20) for _ in range(200)) <= 30
+    assert reconnect_delay(0) == 0
+    assert all(0 <= reconnect_delay(1) <= 1 for _ in range(100))
+    assert 15 < max(reconnect_delay(20) for _ in range(200)) <= 30
 
 
 @pytest.mark.parametrize(
@@ -549,6 +549,6 @@ def test_the_first_try_is_at_once_and_the_later_ones_spread() -> None:
         ("ws://host/other?tenant=a&after=1", "ws://host/other?tenant=a&after=3&session=s"),
     ],
 )
-def test_the_address_says_where_to_go_on(url: str, expected: str) -> None:
+def test_the_url_says_where_to_resume(url: str, expected: str) -> None:
     """The rest of the URL stays the user's."""
-    assert address(url, Place("s", 3)) == expected
+    assert resume_url(url, ResumePoint("s", 3)) == expected

@@ -48,10 +48,10 @@ def ends(server: Askbot, session: str | None) -> list[str]:
 def test_an_answer_comes_in_pieces_and_as_a_whole(server: Askbot) -> None:
     """Iterate, have the answer, or both."""
     with connect(server.url) as chat:
-        asked = chat.ask("long:100")
-        assert "".join(asked) == long(100)
-        answer = asked.answer()
-        assert (answer.text, answer.reason, answer.turn) == (long(100), "stop", asked.turn)
+        stream = chat.ask("long:100")
+        assert "".join(stream) == long(100)
+        answer = stream.answer()
+        assert (answer.text, answer.reason, answer.turn) == (long(100), "stop", stream.turn)
         assert chat.ask("says:hello").answer().text == "hello"
 
 
@@ -150,7 +150,7 @@ with connect(sys.argv[1]) as chat:
 WAITS = {
     "in the loop": 'for text in chat.ask("wait:some"): print(text, flush=True)',
     "in the loop's body": 'for text in chat.ask("wait:some"): print(text, flush=True); __import__("time").sleep(30)',
-    "for the answer": 'asked = chat.ask("wait:some"); print("waits", flush=True); asked.answer()',
+    "for the answer": 'stream = chat.ask("wait:some"); print("waits", flush=True); stream.answer()',
 }
 
 

@@ -79,7 +79,7 @@ class Stage:
         place = literal(place)
         await self.heard()
         main = self.main
-        if main and not session_of(main).over and place == said_by(main):
+        if main and not session_of(main).close_reason and place == said_by(main):
             if self.socket:
                 self.socket.transport.abort()
         else:
@@ -119,7 +119,7 @@ class Stage:
     async def heard(self) -> None:
         """Until the client has heard all that it was told."""
         for name, chat in self.chats.items():
-            while not session_of(chat).over and self.behind(chat.view, name):
+            while not session_of(chat).close_reason and self.behind(chat.view, name):
                 await chat.changed.wait()
 
     def behind(self, view: View, name: str) -> bool:
@@ -289,8 +289,8 @@ async def test_a_session_whose_log_cannot_be_read_is_attached_again_later() -> N
             assert attach == {"type": "attach", "id": attach["id"], "session": "other", "after": 0}
             error = {"type": "error", "code": fault, "message": "Later.", "retryable": True, "id": attach["id"]}
             await stage.socket.send(json.dumps(error) if fault else a_ready("other"))
-        asked = asyncio.ensure_future(other.ask("Why?"))
+        answer = asyncio.ensure_future(other.ask("Why?"))
         assert json.loads(await stage.socket.recv())["session"] == "other"
         await one.close()
         with pytest.raises(Closed):
-            await asked
+            await answer

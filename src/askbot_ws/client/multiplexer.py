@@ -1,6 +1,6 @@
-"""Connection: sessions that share a line, so that one socket serves them all.
+"""SessionMultiplexer: several sessions on one socket.
 
-The address names one of them, the others are attached behind it. A session that is lost takes no other along.
+The connection's URL names the first of them, the others are attached on it. A session that is lost ends no other.
 """
 
 from __future__ import annotations
@@ -13,165 +13,174 @@ from uuid import uuid4
 from ..dialects.askbot.frames import Alive, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
 from ..errors import AskbotError, SessionNotFound
 from .errors import Closed
-from .reconnecting_socket import Line, Place, State, Way
-from .session import Heard, Session
+from .reconnecting_socket import Endpoint, ReconnectingSocket, ResumePoint, State
+from .session import ClientSession, SessionFrame
 from .view import View
 
-PATIENCE = 5.0  # seconds in which the socket waits for a slow caller; the server gives up on a reader after 30
-LINGER = 1.0  # seconds for which leaving waits, until the server knows which answers nobody wants
+MAX_BLOCKED_SECONDS = 5.0  # for which the socket waits for a slow caller; the server closes a slow reader after 30
+FLUSH_CANCELS_SECONDS = 1.0  # for which closing waits, until cancels are sent
 
 
-class _Over(Exception):
-    """No session is left."""
+class _NoSessionsLeft(Exception):
+    """The last session was closed."""
 
 
-class Connection:
-    """One socket after another, and who reads on it."""
+class SessionMultiplexer:
+    """A reconnecting socket, and the sessions that are read on it."""
 
-    def __init__(self, way: Way, *, on_state: Callable[[State], None]) -> None:
+    def __init__(self, endpoint: Endpoint, *, on_state: Callable[[State], None]) -> None:
         self._on_state = on_state
-        self._sessions: list[Session] = []
-        self._first: Session | None = None  # the one that the address names
-        self._number = 0  # of the line's connections, the one whose sessions are attached
-        self._line = Line(way, on_state=on_state, place=self._place, hear=self._hear)
+        self._sessions: list[ClientSession] = []
+        self._first: ClientSession | None = None  # the one that the connection's URL names
+        self._connection_number = 0  # of the connection on which all sessions were attached
+        self._socket = ReconnectingSocket(
+            endpoint, on_state=on_state, resume_point=self._resume_point, on_frame=self._dispatch
+        )
         self._task: asyncio.Task[None] | None = None
 
-    async def enter(self, view: View) -> Session:
-        """Read a session; the first one opens the line. Raises what `connect` raises."""
-        if view.session is not None and self._named(view.session):
+    async def open_session(self, view: View) -> ClientSession:
+        """Read a session, and return it once its log was read; the first one connects. Raises what `connect` raises."""
+        if view.session is not None and self._find(view.session):
             raise ValueError(f"session {view.session} is being read on this connection already")
-        session = Session(self._line, view)
+        session = ClientSession(self._socket, view)
         self._sessions.append(session)
         if self._task is None:
-            self._task = asyncio.create_task(self._live())
+            self._task = asyncio.create_task(self._run())
         elif self._task.done():
-            session.end(Closed())
-        elif self._line.open:
+            session.close(Closed())
+        elif self._socket.open:
             session.attach()
         for other in self._sessions:
-            other.room.set()  # nobody has the socket to itself any more
+            other.unblocked.set()  # one that has the socket wait can't do so any more
         try:
-            await session.entered
+            await session.caught_up
         except BaseException:
-            self._drop(session)
+            self._remove(session)
             raise
         return session
 
-    async def leave(self, session: Session) -> None:
-        """Read it no more; what it was asked to cancel is cancelled."""
-        await self._linger([session])
-        self._drop(session)
+    async def close_session(self, session: ClientSession) -> None:
+        """Detach a session, after its cancels are sent."""
+        await self._flush_cancels([session])
+        self._remove(session)
 
-    def _drop(self, session: Session) -> None:
+    def _remove(self, session: ClientSession) -> None:
         session.detach()
-        session.end(Closed())
+        session.close(Closed())
         if session in self._sessions:
             self._sessions.remove(session)
         if self._task and not self._sessions:
             self._task.cancel()
 
     async def close(self) -> None:
-        """Leave all of them, and end."""
+        """Close all sessions and the socket, after the cancels are sent."""
         task = self._task
         if task is None:
             return
-        await self._linger([*self._sessions])
+        await self._flush_cancels([*self._sessions])
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
-            task.result()  # a fault of ours is not swallowed
+            task.result()  # raises an unexpected error
 
-    async def _linger(self, sessions: list[Session]) -> None:
-        await asyncio.sleep(0)  # loops that were left on the way here say so now
+    async def _flush_cancels(self, sessions: list[ClientSession]) -> None:
+        """Wait until the server knows of all cancels, up to FLUSH_CANCELS_SECONDS."""
+        await asyncio.sleep(0)  # streams that were dropped just now call `cancel_question` in the next iteration
         with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(FLUSH_CANCELS_SECONDS):
                 for session in sessions:
-                    while self._line.open and not session.over and session.requests.unsaid(self._line.number):
+                    while (
+                        self._socket.open
+                        and not session.close_reason
+                        and session.requests.has_unsent_cancel(self._socket.connection_number)
+                    ):
                         await session.changed.wait()
 
-    # --- the line ----------------------------------------------------------------------------------------------------
+    # --- the socket --------------------------------------------------------------------------------------------------
 
-    async def _live(self) -> None:
-        error: AskbotError = Closed()
+    async def _run(self) -> None:
+        """Keep the socket connected until no session is left, or an error is final."""
+        reason: AskbotError = Closed()
         try:
             while self._sessions:
                 with suppress(SessionNotFound):
-                    await self._one_session()
-        except AskbotError as fatal:
-            error = fatal
-        except _Over:
+                    await self._run_until_not_found()
+        except AskbotError as final:
+            reason = final
+        except _NoSessionsLeft:
             pass
         finally:
             for session in tuple(self._sessions):
-                session.end(error)
+                session.close(reason)
             self._on_state("closed")
 
-    async def _one_session(self) -> None:
-        """Until the one that the address names is lost."""
+    async def _run_until_not_found(self) -> None:
+        """Keep the socket connected until the server no longer has the session that the URL names."""
         try:
-            await self._line.run()
+            await self._socket.run()
         except SessionNotFound as error:
             if self._first:
-                self._first.missing(error)
-                self._remove_ended(self._first)
+                self._first.on_not_found(error)
+                self._remove_closed(self._first)
 
-    def _place(self) -> Place:
+    def _resume_point(self) -> ResumePoint:
         self._first = self._sessions[0]
-        return self._first.set_out()
+        return self._first.begin_attach()
 
-    def _hear(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
-        """Pass a frame on to whom it is about; returns something to wait for where there is no room for the next."""
-        if self._line.number != self._number:
-            self._arrived()
+    def _dispatch(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
+        """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""
+        if self._socket.connection_number != self._connection_number:
+            self._attach_others()
         if isinstance(frame, GoingAway | Pong | Alive):
             return None
-        session = self._about(frame)
+        session = self._session_of(frame)
         if session is None:
-            if isinstance(frame, Ready) and not self._named(frame.session):  # it was left before it had a name
-                self._line.send(Detach(id=uuid4().hex, session=frame.session))
+            if isinstance(frame, Ready) and not self._find(frame.session):  # it was closed before it had a name
+                self._socket.send(Detach(id=uuid4().hex, session=frame.session))
             return None
-        session.hear(frame)
-        self._remove_ended(session)
-        return self._breathe(session) if session.pressed else None
+        session.receive(frame)
+        self._remove_closed(session)
+        return self._wait_for_readers(session) if session.blocked else None
 
-    def _arrived(self) -> None:
-        """A connection is open. The address named the first session, and its `ready` is what we hear now."""
-        self._number = self._line.number
+    def _attach_others(self) -> None:
+        """Attach all sessions but the first on a new connection, whose first frame is the `ready` of that one."""
+        self._connection_number = self._socket.connection_number
         for session in self._sessions:
             if session is not self._first:
                 session.attach()
 
-    def _about(self, frame: Heard) -> Session | None:
+    def _session_of(self, frame: SessionFrame) -> ClientSession | None:
         match frame:
             case Ready() if frame.id is not None:
-                return next((session for session in self._sessions if session.awaits(frame.id)), None)
+                return next((session for session in self._sessions if session.awaits_reply(frame.id)), None)
             case Ready():
-                return self._named(frame.session) or self._named(None)
+                return self._find(frame.session) or self._find(None)
             case Error():
-                waiting = (session for session in self._sessions if session.awaits(frame.id))
-                return next(waiting, None) or (self._named(frame.session) if frame.session else None)
+                waiting = (session for session in self._sessions if session.awaits_reply(frame.id))
+                return next(waiting, None) or (self._find(frame.session) if frame.session else None)
             case _:
-                return self._named(frame.session)
+                return self._find(frame.session)
 
-    def _named(self, name: str | None) -> Session | None:
+    def _find(self, name: str | None) -> ClientSession | None:
+        """Return the session of this name; for None, a new one that has none yet."""
         for session in self._sessions:
             if session.view.session == name:
                 return session
         return None
 
-    def _remove_ended(self, session: Session) -> None:
-        if session.over and session in self._sessions:
+    def _remove_closed(self, session: ClientSession) -> None:
+        if session.close_reason and session in self._sessions:
             self._sessions.remove(session)
             if not self._sessions:
-                raise _Over
+                raise _NoSessionsLeft
 
-    async def _breathe(self, session: Session) -> None:
-        """Let whoever reads have its turn. Who is slow has the socket wait; where others use it, it goes on without."""
+    async def _wait_for_readers(self, session: ClientSession) -> None:
+        """Wait for room, up to MAX_BLOCKED_SECONDS, or not at all on a shared socket. Then pause the session."""
         await asyncio.sleep(0)
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while session.pressed and len(self._sessions) == 1:
-                    session.room.clear()
-                    await session.room.wait()
-        if session.pressed:
+            async with asyncio.timeout(MAX_BLOCKED_SECONDS):
+                while session.blocked and len(self._sessions) == 1:
+                    session.unblocked.clear()
+                    await session.unblocked.wait()
+        if session.blocked:
             session.pause()

@@ -1,6 +1,6 @@
-"""Line: a connection to a server that comes back by itself.
+"""ReconnectingSocket: a WebSocket to the server that is opened again when it is lost.
 
-It knows when to leave, when to come back and what ends it for good. What is said on it is its owner's business.
+It decides when to close, when to reconnect, and which errors are final. What frames mean is up to its owner.
 """
 
 from __future__ import annotations
@@ -33,24 +33,27 @@ from ..errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
 from .errors import Closed
 from .view import Gap
 
-SILENCE = 45.0  # the server says `alive` after 20 s
-MAX_FRAME = 64 * 1024**2  # a page of history with long answers
+MAX_SILENCE_SECONDS = 45.0  # the server sends `alive` after 20 s without another frame
+MAX_FRAME_BYTES = 64 * 1024**2  # a page of history with long answers
 
-# What a connection may end with and be made again. InvalidHandshake: a proxy's too. OSError: TimeoutError too.
-_LOST = (ConnectionClosed, InvalidHandshake, InvalidURI, InvalidProxy, OSError, Gap)
+# What a connection may end with and be opened again. InvalidHandshake: a proxy's too. OSError: TimeoutError too.
+_CONNECTION_ERRORS = (ConnectionClosed, InvalidHandshake, InvalidURI, InvalidProxy, OSError, Gap)
 
 State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
 
 
-def delay(tries: int) -> float:
-    """Full jitter, so that a restarted server is not met by every client in the same instant; the first is at once."""
-    return random.uniform(0, min(30.0, 0.5 * 2**tries)) if tries else 0.0  # noqa: S311 - not a secret
+def reconnect_delay(attempt: int) -> float:
+    """Return the seconds to wait before an attempt to reconnect; the first one, 0, is made at once.
+
+    Full jitter up to 30 s, so that not all clients connect to a restarted server in the same instant.
+    """
+    return random.uniform(0, min(30.0, 0.5 * 2**attempt)) if attempt else 0.0  # noqa: S311 - not a secret
 
 
-class Place(NamedTuple):
-    """What a connection is to read: everything of `session` after the place `after` of its history `log`.
+class ResumePoint(NamedTuple):
+    """What a connection is to read: the events of `session` after the position `after` of its history `log`.
 
-    Without a session it is a new one; without `after` an old one is told from its newest turns on.
+    Without `session` it is a new one; without `after` the server begins with the newest turns.
     """
 
     session: str | None = None
@@ -59,145 +62,145 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How to get to the server; all that `connect` was told of it. Times in seconds."""
+class Endpoint:
+    """The server's URL, and how to connect to it: the arguments of `connect` that are about it."""
 
     url: str
     token: str | None = None
     ssl: SSLContext | None = None
-    proxy: str | Literal[True] | None = True  # True: as the environment says
-    silence: float = SILENCE
-    delay: Callable[[int], float] = delay
+    proxy: str | Literal[True] | None = True  # True: what the environment names
+    silence: float = MAX_SILENCE_SECONDS  # seconds without a frame after which the connection is given up
+    delay: Callable[[int], float] = reconnect_delay
 
-    async def open(self, place: Place) -> ClientConnection:
-        """A socket that reads from there on."""
+    async def open(self, point: ResumePoint) -> ClientConnection:
+        """Connect, and return the socket. Raises one of `_CONNECTION_ERRORS`."""
         parts = urlsplit(self.url)
         return await open_socket(
-            address(self.url, place),
+            resume_url(self.url, point),
             subprotocols=[Subprotocol(PROTOCOL)],
             additional_headers={"Authorization": f"Bearer {self.token}"} if self.token else None,
             compression=None,
-            max_size=MAX_FRAME,
-            ping_interval=None,  # `alive` tells as much, and of the whole way
+            max_size=MAX_FRAME_BYTES,
+            ping_interval=None,  # `alive` shows as much, and that proxies pass frames on
             close_timeout=1,
             proxy=None if self.proxy is True and parts.hostname in {"127.0.0.1", "::1", "localhost"} else self.proxy,
             ssl=(self.ssl or True) if parts.scheme in {"wss", "https"} else None,
         )
 
 
-class Line:
-    """One connection after another."""
+class ReconnectingSocket:
+    """One WebSocket after another, each of which reads on where its owner says."""
 
     def __init__(
         self,
-        way: Way,
+        endpoint: Endpoint,
         *,
         on_state: Callable[[State], None],
-        place: Callable[[], Place],
-        hear: Callable[[ServerFrame | UnknownEvent], Awaitable[None] | None],
+        resume_point: Callable[[], ResumePoint],
+        on_frame: Callable[[ServerFrame | UnknownEvent], Awaitable[None] | None],
     ) -> None:
-        """`place` says what the next connection is to read.
+        """`resume_point` returns what the next connection is to read.
 
-        `hear` takes the frames; where it returns something to wait for, the next one is read after that.
+        `on_frame` is called with each frame; where it returns an awaitable, the next one is read once that is done.
         """
-        self.number = 0  # of the connections so far that got as far as `ready`
-        self._way = way
+        self.connection_number = 0  # counts the connections that got as far as `ready`
+        self._endpoint = endpoint
         self._on_state = on_state
-        self._place = place
-        self._hear = hear
-        self._socket: ClientConnection | None = None  # while it takes frames: from `ready` to `going_away`
-        self._session: str | None = None  # the one that the address named
-        self._leave_at: float | None = None
-        self._tries = 0
+        self._resume_point = resume_point
+        self._on_frame = on_frame
+        self._socket: ClientConnection | None = None  # while it may send: from `ready` to `going_away`
+        self._session: str | None = None  # the one that the URL of this connection names
+        self._reconnect_at: float | None = None  # the loop's time
+        self._attempts = 0  # to reconnect, without success
 
     @property
     def open(self) -> bool:
-        """Whether it takes frames."""
+        """Whether frames can be sent: from `ready` to `going_away`."""
         return self._socket is not None
 
     def send(self, frame: ClientFrame) -> None:
-        """Send a frame, or lose it: only an answer says that it has arrived."""
+        """Send a frame, without waiting. It is lost where the socket is not open, or breaks."""
         if self._socket:
             broadcast((self._socket,), encode(frame), text=True)
 
     async def run(self) -> None:
-        """Connect, and connect again. Raises what ends it for good; the first connection has to succeed."""
+        """Connect, and reconnect for ever. Raises the final error; a failure of the first connection is `Closed`."""
         while True:
             self._on_state("connecting")
             try:
-                await self._connection()
-            except _LOST as error:
-                self._lost(error)
+                await self._run_connection()
+            except _CONNECTION_ERRORS as error:
+                self._raise_if_final(error)
             finally:
                 self._socket = None
             self._on_state("waiting")
-            await asyncio.sleep(self._pause())
+            await asyncio.sleep(self._next_delay())
 
-    async def _connection(self) -> None:
-        place = self._place()
-        self._session = place.session
-        socket = await self._way.open(place)
+    async def _run_connection(self) -> None:
+        point = self._resume_point()
+        self._session = point.session
+        socket = await self._endpoint.open(point)
         try:
-            await self._read(socket)
+            await self._read_frames(socket)
         finally:
             try:
-                await socket.close()  # else leaving would tell the server of an internal error
+                await socket.close()  # else cancelling would close it as an internal error
             finally:
-                socket.transport.abort()  # who is cancelled in the middle of that leaves no open socket either
+                socket.transport.abort()  # also where closing is cancelled
 
-    async def _read(self, socket: ClientConnection) -> None:
-        """Hear frames, until it is time to leave or the socket is dead."""
-        self._leave_at = None
+    async def _read_frames(self, socket: ClientConnection) -> None:
+        """Read frames until the socket ends. Raises TimeoutError after too long a silence, or at `_reconnect_at`."""
+        self._reconnect_at = None
         while True:
-            deadline = asyncio.get_running_loop().time() + self._way.silence
+            deadline = asyncio.get_running_loop().time() + self._endpoint.silence
             try:
-                async with asyncio.timeout_at(min(deadline, self._leave_at or deadline)):
+                async with asyncio.timeout_at(min(deadline, self._reconnect_at or deadline)):
                     data = await socket.recv(decode=False)
             except TimeoutError:
-                if self._leave_at is None:
-                    socket.transport.abort()  # nobody is there to say goodbye to
+                if self._reconnect_at is None:
+                    socket.transport.abort()  # the peer is gone, so there is no closing handshake
                 raise
-            if (frame := decode_server(data)) and (wait := self._heard(socket, frame)):
+            if (frame := decode_server(data)) and (wait := self._receive(socket, frame)):
                 await wait
 
-    def _heard(self, socket: ClientConnection, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
-        if isinstance(frame, Ready) and self._socket is None and self._leave_at is None:
+    def _receive(self, socket: ClientConnection, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
+        if isinstance(frame, Ready) and self._socket is None and self._reconnect_at is None:
             self._socket = socket
-            self.number += 1
+            self.connection_number += 1
             self._on_state("open")
         elif not isinstance(frame, Ready):
-            self._tries = 0  # a server that dies after `ready` must not be hammered
+            self._attempts = 0  # not at `ready`: a server that dies after it must not get a connection each moment
         if isinstance(frame, GoingAway):
-            self._socket = None  # it may still tell, but what is asked now waits for the next one
-            self._leave_at = asyncio.get_running_loop().time() + frame.reconnect_after
-        return self._hear(frame)
+            self._socket = None  # it may still send, but new requests wait for the next connection
+            self._reconnect_at = asyncio.get_running_loop().time() + frame.reconnect_after
+        return self._on_frame(frame)
 
-    def _lost(self, error: Exception) -> None:
-        """A connection has ended: raises where that is for good."""
-        if fatal := _ending(error, resumed=self._session is not None):
-            raise fatal from error
-        if not self.number:
-            raise Closed(f"There is no answer from {self._way.url}: {_words(error)}.") from error
+    def _raise_if_final(self, error: Exception) -> None:
+        """Raise where the error that ended a connection rules out another one, or the first one failed."""
+        if final := _final_error(error, resumed=self._session is not None):
+            raise final from error
+        if not self.connection_number:
+            raise Closed(f"There is no answer from {self._endpoint.url}: {_message_of(error)}.") from error
 
-    def _pause(self) -> float:
-        """How long to wait before the next connection."""
-        drained = max(0.0, (self._leave_at or 0.0) - asyncio.get_running_loop().time())
-        self._tries += 1
-        return drained + self._way.delay(self._tries - 1)
+    def _next_delay(self) -> float:
+        """Count an attempt, and return the seconds to wait before it."""
+        until_ready = max(0.0, (self._reconnect_at or 0.0) - asyncio.get_running_loop().time())
+        self._attempts += 1
+        return until_ready + self._endpoint.delay(self._attempts - 1)
 
 
-def address(url: str, place: Place) -> str:
-    """Where to connect: the URL, with the place to resume from; the usual path where it has none."""
+def resume_url(url: str, point: ResumePoint) -> str:
+    """Return the URL to connect to, with the resume point in its query; the path is `/v1/chat` where it has none."""
     parts = urlsplit(url)
-    known = {name: str(value) for name, value in place._asdict().items() if value is not None}
-    query = dict(parse_qsl(parts.query)) | known
+    given = {name: str(value) for name, value in point._asdict().items() if value is not None}
+    query = dict(parse_qsl(parts.query)) | given
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     path = parts.path if parts.path.strip("/") else "/v1/chat"
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 
-def _ending(error: Exception, *, resumed: bool) -> AskbotError | None:
-    """What ends the conversation for good; None where it is worth coming back."""
+def _final_error(error: Exception, *, resumed: bool) -> AskbotError | None:
+    """Return the error that ends the conversation; None where reconnecting may help."""
     code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else None
     status = error.response.status_code if isinstance(error, InvalidStatus) else None
     match code or status:
@@ -213,5 +216,5 @@ def _ending(error: Exception, *, resumed: bool) -> AskbotError | None:
             return None
 
 
-def _words(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__
