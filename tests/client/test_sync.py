@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -173,13 +172,3 @@ def test_ctrl_c_stops_the_answer_and_leaves(server: Askbot, wait: str) -> None:
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert errors.count("Traceback") == 1
     eventually(lambda: ends(server, session) == ["cancelled"])
-
-
-def test_importing_the_package_imports_no_client() -> None:
-    """A server does not pay for it."""
-    program = (
-        "import sys, askbot_ws; assert not [name for name in sys.modules if 'websockets' in name or 'asyncio' in name];"
-        "askbot_ws.connect; assert 'askbot_ws.client' in sys.modules; askbot_ws.connect_sync; askbot_ws.nothing"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path("/"), check=False)
-    assert "AttributeError: module 'askbot_ws' has no attribute 'nothing'" in ended.stderr
