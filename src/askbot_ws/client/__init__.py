@@ -68,7 +68,8 @@ def connect(
         proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
             but none for this machine.
         keep: How many code points of questions and answers `chat.view` holds; None for all.
-        silence: After how many seconds without a frame a connection is given up. The server sends one every 20 seconds.
+        silence: After how many seconds without a frame a connection is given up. By default 45; the server sends a
+            frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
         delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
             failed. By default 0 for the first, then random pauses of up to 30 seconds.
         on_state: Called with `connecting`, `open`, `waiting` (to reconnect) and, at last, `closed`.
