@@ -19,7 +19,7 @@ from askbot_ws.errors import InvalidFrame
 
 from ..process import Json
 from .inside import session_of
-from .test_wire import Stage, staged
+from .test_wire import DialoguePlayer, playing
 
 SESSION = "one"
 
@@ -60,17 +60,17 @@ def answer(id: str, *slices: str | Json, at: int = 0, end: bool = True) -> list[
 class Peer:
     """The server's side of a client's connections."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, player: DialoguePlayer) -> None:
+        self.player = player
 
     async def send(self, *frames: Json) -> None:
-        assert self.stage.socket
+        assert self.player.socket
         for frame in frames:
-            await self.stage.socket.send(json.dumps(frame))
+            await self.player.socket.send(json.dumps(frame))
 
     async def receive(self) -> Json:
-        assert self.stage.socket
-        frame: Json = json.loads(await self.stage.socket.recv())
+        assert self.player.socket
+        frame: Json = json.loads(await self.player.socket.recv())
         return frame
 
     async def receive_question(self) -> str:
@@ -81,21 +81,21 @@ class Peer:
 
     async def reconnect(self) -> str:
         """Cut the connection; returns the query that the client reconnects with."""
-        assert self.stage.socket
-        self.stage.socket.transport.abort()
-        self.stage.socket = await self.stage.came.get()
-        assert self.stage.socket.request
-        return self.stage.socket.request.path.partition("?")[2]
+        assert self.player.socket
+        self.player.socket.transport.abort()
+        self.player.socket = await self.player.connections.get()
+        assert self.player.socket.request
+        return self.player.socket.request.path.partition("?")[2]
 
 
 @asynccontextmanager
 async def conversation() -> AsyncGenerator[tuple[Peer, Chat]]:
     """A client that has read an empty session, in its history `first`."""
-    async with staged() as stage:
-        await stage.connect({})
-        peer = Peer(stage)
+    async with playing() as player:
+        await player.connect({})
+        peer = Peer(player)
         await peer.send(ready("first"))
-        chat = await stage.entered()
+        chat = await player.entered()
         assert chat
         yield peer, chat
 
@@ -119,7 +119,7 @@ EVENTS: Sequence[str | Json] = ("One, ", unknown(9), "two.")
 
 
 async def test_an_answer_is_read_through_an_event_of_an_unknown_type() -> None:
-    """PROTOCOL 1: it shows nothing and moves on, on one connection."""
+    """It shows nothing, and the view moves past it on the same connection."""
     async with conversation() as (peer, chat):
         stream = chat.ask("Why?")
         await peer.send(*answer(await peer.receive_question(), *EVENTS), unknown(17))
@@ -170,7 +170,7 @@ async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> Non
 
 @pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
 async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
-    """PROTOCOL 2, `log`: even where the replay begins at our place. The answer goes on after what was given."""
+    """docs/protocol.md, "Begin anew where the places don't fit": the answer goes on after what was returned."""
     async with conversation() as (peer, chat):
         stream = chat.ask("Why?")
         pieces = aiter(stream)
