@@ -262,7 +262,7 @@ async def playing() -> AsyncGenerator[DialoguePlayer]:
             await player.main.close()
 
 
-PLAYABLE = [path for path in DIALOGUES if path.stem != "bad_frames"]  # the others have valid frames
+PLAYABLE = [path for path in DIALOGUES if path.stem != "bad_frames"]  # whose frames no client sends
 
 
 @pytest.mark.parametrize("path", PLAYABLE, ids=lambda path: path.stem)
