@@ -1,4 +1,4 @@
-"""A bot that talks to two sessions on one connection: what one says, the other is asked about.
+"""Two sessions on one connection that argue: the answer of one is the question to the other.
 
 python examples/two_sessions.py "Is tea better than coffee?" --rounds 3
 """
@@ -13,21 +13,18 @@ from askbot_ws import connect
 
 
 async def main(topic: str, *, url: str, rounds: int) -> None:
-    """Let two conversations argue. What they said is kept: their names are printed at the end."""
-    async with connect(url) as begun:  # a conversation is kept from its first question on
-        said = (await begun.ask(f"In one sentence: {topic}")).text
-    async with connect(url) as one, one.session(begun.id or "") as other:
+    """Let two sessions argue, and print their names at the end, with which they can be continued."""
+    async with connect(url) as first:  # the server keeps a session from its first question on
+        answer = (await first.ask(f"In one sentence: {topic}")).text
+    async with connect(url) as one, one.session(first.id or "") as other:
         for number in range(rounds):
             speaker, name = (one, "one") if number % 2 == 0 else (other, "other")
             print(f"\n{name}: ", end="")
-            said = "".join([await shown(text) async for text in speaker.ask(f"Answer in one sentence: {said}")])
+            stream = speaker.ask(f"Answer in one sentence: {answer}")
+            async for text in stream:
+                print(text, end="", flush=True)
+            answer = (await stream).text
         print(f"\n\n{one.id} {other.id}")
-
-
-async def shown(text: str) -> str:
-    """Print it as it comes."""
-    print(text, end="", flush=True)
-    return text
 
 
 if __name__ == "__main__":

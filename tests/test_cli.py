@@ -86,6 +86,12 @@ def test_the_version_is_told() -> None:
     assert CliRunner().invoke(app, ["--version"]).output == f"askbot-ws {__version__}\n"
 
 
+def test_the_package_can_be_run_as_a_module() -> None:
+    """`python -m askbot_ws` is `askbot`."""
+    command = [sys.executable, "-m", "askbot_ws", "--version"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"askbot-ws {__version__}\n"
+
+
 def test_the_schema_is_printed_as_json() -> None:
     """For other programs."""
     assert json.loads(CliRunner().invoke(app, ["schema"]).output) == schema()

@@ -6,14 +6,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .client import Answer as Answer
+    from .client import AnswerStream as AnswerStream
+    from .client import Chat as Chat
+    from .client import Closed as Closed
+    from .client import Damaged as Damaged
+    from .client import Turn as Turn
+    from .client import View as View
     from .client import connect as connect
     from .client.sync import connect as connect_sync
     from .embedding import serve as serve
 
-__all__ = ["__version__", "connect", "connect_sync", "serve"]
+__all__ = [
+    "Answer",
+    "AnswerStream",
+    "Chat",
+    "Closed",
+    "Damaged",
+    "Turn",
+    "View",
+    "__version__",
+    "connect",
+    "connect_sync",
+    "serve",
+]
 __version__ = "0.1.0"
 
-_LATE = {
+_LAZY_ATTRIBUTES = {  # name: the module that has it, and its name there
+    "Answer": (".client", "Answer"),
+    "AnswerStream": (".client", "AnswerStream"),
+    "Chat": (".client", "Chat"),
+    "Closed": (".client", "Closed"),
+    "Damaged": (".client", "Damaged"),
+    "Turn": (".client", "Turn"),
+    "View": (".client", "View"),
     "connect": (".client", "connect"),
     "connect_sync": (".client.sync", "connect"),
     "serve": (".embedding", "serve"),
@@ -21,8 +47,8 @@ _LATE = {
 
 
 def __getattr__(name: str) -> object:
-    """What takes long to import is imported by whoever uses it."""
-    if name not in _LATE:
+    """Import a public name when it is used first, as the client and the server take long to import."""
+    if name not in _LAZY_ATTRIBUTES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _LATE[name]
+    module, attribute = _LAZY_ATTRIBUTES[name]
     return getattr(import_module(module, __name__), attribute)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from askbot_ws.client import Chat
-from askbot_ws.client.session import Session
+from askbot_ws.client.session import ClientSession
 from askbot_ws.core.commands import Forget
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.server.app import Server
 
 
-def session_of(chat: Chat) -> Session:
+def session_of(chat: Chat) -> ClientSession:
     """What a conversation is made of."""
     return chat._session  # pyright: ignore[reportPrivateUsage]
 

@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.client import Chat, Closed, Damaged, State, connect
-from askbot_ws.client.line import Place, address, delay
+from askbot_ws.client.reconnecting_socket import ResumePoint, reconnect_delay, resume_url
 from askbot_ws.core.log import Log, merge
 from askbot_ws.core.records import records
 from askbot_ws.dialects.askbot.frames import (
@@ -60,15 +60,15 @@ class Server:
     log: Log = field(default_factory=lambda: Log("s"))
     cuts: list[int] = field(default_factory=list[int])  # frames that each connection sends before it is lost
     closes: list[int] = field(default_factory=list[int])  # codes with which each connection is closed at once
-    deaf: int = 0  # how many connections hear nothing
-    mute: bool = False  # say nothing after `ready`
+    ignoring: int = 0  # how many connections ignore all frames
+    silent: bool = False  # send nothing after `ready`
     hold: bool = False  # answers do not end by themselves
     wrong: bool = False  # slices differ from what was answered
-    forgets: bool = False  # the log is lost with the connection
+    loses_log: bool = False  # the log is lost with the connection
     failure: Failure | None = None
     first: list[Record] = field(default_factory=list[Record])  # frames after the first `ready`
-    seen: list[dict[str, str]] = field(default_factory=list[dict[str, str]])  # the queries
-    heard: list[ClientFrame] = field(default_factory=list[ClientFrame])
+    queries: list[dict[str, str]] = field(default_factory=list[dict[str, str]])  # of each connection's URL
+    received: list[ClientFrame] = field(default_factory=list[ClientFrame])
     sockets: list[ServerConnection] = field(default_factory=list[ServerConnection])
     port: int = 0
 
@@ -80,20 +80,20 @@ class Server:
         request = socket.request
         assert request
         self.sockets.append(socket)
-        self.seen.append({name: values[-1] for name, values in parse_qs(urlsplit(request.path).query).items()})
+        self.queries.append({name: values[-1] for name, values in parse_qs(urlsplit(request.path).query).items()})
         if self.closes and (code := self.closes.pop(0)):
             await socket.close(code)
             return
         left = self.cuts.pop(0) if self.cuts else 1_000_000
         try:
-            await self.converse(socket, left)
+            await self.serve_session(socket, left)
         except Cut:
-            self.log = Log("s") if self.forgets else self.log
+            self.log = Log("s") if self.loses_log else self.log
             socket.transport.abort()
         except ConnectionClosed:
             pass
 
-    async def converse(self, socket: ServerConnection, left: int) -> None:
+    async def serve_session(self, socket: ServerConnection, left: int) -> None:
         async def send(frame: Record) -> None:
             nonlocal left
             if left == 0:
@@ -101,7 +101,7 @@ class Server:
             left -= 1
             await socket.send(encode(frame), text=True)
 
-        after = int(self.seen[-1].get("after", 0))
+        after = int(self.queries[-1].get("after", 0))
         start = after if self.log.start <= after <= self.log.head else self.log.start
         await send(self.ready(start))
         while self.first:
@@ -110,11 +110,11 @@ class Server:
             await send(event)
         if left == 0:
             raise Cut
-        deaf = self.deaf > 0
-        self.deaf -= 1
+        ignoring = self.ignoring > 0
+        self.ignoring -= 1
         async for data in socket:
-            if not deaf:
-                await self.follow(decode_client(data), send)
+            if not ignoring:
+                await self.apply(decode_client(data), send)
 
     def ready(self, start: int) -> Ready:
         limits = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
@@ -129,8 +129,8 @@ class Server:
             limits=limits,
         )
 
-    async def follow(self, frame: ClientFrame, send: Callable[[Record], Any]) -> None:
-        self.heard.append(frame)
+    async def apply(self, frame: ClientFrame, send: Callable[[Record], Any]) -> None:
+        self.received.append(frame)
         match frame:
             case Ask(text=""):
                 await send(Error(code="question_empty", message="Empty.", retryable=False, id=frame.id))
@@ -169,13 +169,13 @@ class Server:
             frames.append(Token(session="s", seq=token.seq, turn=turn, text=shown))
         if not self.hold:
             frames.append(self.done(turn, "error" if self.failure else "stop"))
-        if not self.mute:
+        if not self.silent:
             for frame in frames:
                 await send(frame)
 
     async def end(self, send: Callable[[Record], Any], turn: str, reason: Reason) -> None:
         if any(isinstance(event, Done) and event.turn == turn for event in self.log.events):
-            await send(Error(code="turn_not_found", message="It has ended.", retryable=False, id=self.heard[-1].id))
+            await send(Error(code="turn_not_found", message="It has ended.", retryable=False, id=self.received[-1].id))
         else:
             await send(self.done(turn, reason))
 
@@ -231,9 +231,9 @@ async def text_of(chat: Chat, question: str = "Why?") -> str:
 async def test_an_answer_comes_in_pieces_and_as_a_whole() -> None:
     """Iterate, await, or both."""
     async with conversation(Server()) as chat:
-        asked = chat.ask("Why?")
-        pieces = [text async for text in asked]
-        answer = await asked
+        stream = chat.ask("Why?")
+        pieces = [text async for text in stream]
+        answer = await stream
 
     assert "".join(pieces) == ANSWER
     assert (answer.text, answer.turn, answer.reason, answer.model, answer.error) == (ANSWER, "t1", "stop", "m", None)
@@ -243,13 +243,13 @@ async def test_an_answer_comes_in_pieces_and_as_a_whole() -> None:
 
 @pytest.mark.parametrize("cut", range(1, 7))
 async def test_a_connection_lost_after_any_frame_costs_nothing(cut: int) -> None:
-    """PROTOCOL 1, promises 1 and 3: each piece once, and one question, wherever it breaks."""
+    """docs/protocol.md, "Come back" and "Asked once": each piece once, and one question, wherever it breaks."""
     async with conversation(server := Server(cuts=[cut])) as chat:
         assert await text_of(chat) == ANSWER
         assert await text_of(chat, "And then?") == ANSWER
 
     assert server.questions == ["Why?", "And then?"]
-    assert all(seen["session"] == "s" for seen in server.seen[1:])
+    assert all(query["session"] == "s" for query in server.queries[1:])
 
 
 async def test_connections_that_carry_one_event_each_are_enough() -> None:
@@ -259,24 +259,24 @@ async def test_connections_that_carry_one_event_each_are_enough() -> None:
         assert await text_of(chat) == ANSWER
 
     assert server.questions == ["Why?"]
-    places = [int(seen["after"]) for seen in server.seen[1:]]
-    assert places == sorted(places)
+    positions = [int(query["after"]) for query in server.queries[1:]]
+    assert positions == sorted(positions)
 
 
 async def test_a_question_whose_acknowledgement_was_lost_is_sent_again_with_its_id() -> None:
     """The server ignores it then; the replayed `question` is the acknowledgement."""
-    server = Server(mute=True)
+    server = Server(silent=True)
     async with conversation(server, silence=0.1) as chat:
         assert await text_of(chat) == ANSWER
 
-    asks = [frame for frame in server.heard if isinstance(frame, Ask)]
+    asks = [frame for frame in server.received if isinstance(frame, Ask)]
     assert len({ask.id for ask in asks}) == 1
     assert server.questions == ["Why?"]
 
 
 async def test_a_question_that_was_never_heard_is_sent_again() -> None:
     """It was lost with the connection."""
-    async with conversation(server := Server(deaf=2), silence=0.05) as chat:
+    async with conversation(server := Server(ignoring=2), silence=0.05) as chat:
         assert await text_of(chat) == ANSWER
 
     assert server.questions == ["Why?"]
@@ -295,18 +295,18 @@ async def test_a_question_that_is_refused_raises_by_its_code() -> None:
 
 
 async def test_an_answer_that_fails_keeps_its_pieces() -> None:
-    """Iterating raises in the end, awaiting tells: the text so far is kept either way."""
+    """Iterating raises at the end, awaiting returns the error: the text so far is kept either way."""
     failure = Failure(code="upstream_stalled", message="It stopped.", retryable=True, retry_after=2.0)
     async with conversation(Server(failure=failure)) as chat:
-        asked, pieces = chat.ask("Why?"), list[str]()
+        stream, pieces = chat.ask("Why?"), list[str]()
 
         async def collect() -> None:
-            async for text in asked:
+            async for text in stream:
                 pieces.append(text)
 
         with pytest.raises(UpstreamStalled, match="It stopped") as caught:
             await collect()
-        answer = await asked
+        answer = await stream
 
     assert caught.value.retry_after == 2.0
     assert ("".join(pieces), answer.text, answer.reason, answer.error) == (ANSWER, ANSWER, "error", failure)
@@ -321,37 +321,37 @@ async def test_an_error_from_the_future_is_told_with_its_code() -> None:
 
 
 async def test_an_answer_that_fails_its_proof_is_fetched_whole() -> None:
-    """`check` is the proof (PROTOCOL 3); history has what was answered."""
+    """`check` is the proof (docs/protocol.md, "Connect and ask"); history has what was answered."""
     async with conversation(server := Server(wrong=True)) as chat:
         assert (await chat.ask("Why?")).text == ANSWER
 
-    (request,) = (frame for frame in server.heard if isinstance(frame, HistoryRequest))
+    (request,) = (frame for frame in server.received if isinstance(frame, HistoryRequest))
     assert (request.before, request.limit) == (2, 1)
 
 
 async def test_pieces_that_fail_their_proof_are_told_in_the_end() -> None:
     """They can't be taken back; awaiting the question gives what was answered."""
     async with conversation(Server(wrong=True)) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
         with pytest.raises(Damaged):
-            assert [text async for text in asked]
-        assert (await asked).text == ANSWER
+            assert [text async for text in stream]
+        assert (await stream).text == ANSWER
 
 
 async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost_it() -> None:
     """It has ended, so it is not asked again. A second reading is one of the server's log, which has it no more."""
     async with conversation(server := Server()) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
         await until(lambda: any(turn.end for turn in chat.view.turns))
         server.log, server.cuts = Log("s"), [1]
         for socket in server.sockets:
             socket.transport.abort()
         await until(lambda: not chat.view.turns)
         assert await text_of(chat, "And?") == ANSWER
-        assert [text async for text in asked] == [ANSWER]
-        assert (await asked).text == ANSWER
+        assert [text async for text in stream] == [ANSWER]
+        assert (await stream).text == ANSWER
         with pytest.raises(Damaged):
-            assert [text async for text in asked]
+            assert [text async for text in stream]
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -360,23 +360,23 @@ async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost
 async def test_a_cancel_ends_the_running_answer() -> None:
     """What was said so far stays; a second cancel finds nothing, and that is fine."""
     async with conversation(Server(hold=True)) as chat:
-        asked = chat.ask("Why?")
-        async for _ in asked:
+        stream = chat.ask("Why?")
+        async for _ in stream:
             break
         await chat.cancel()
         await chat.cancel()
         await chat.cancel("t1")
-        answer = await asked
+        answer = await stream
 
     assert (answer.text, answer.reason) == (ANSWER, "cancelled")
 
 
 async def test_a_question_cancelled_before_it_arrived_is_cancelled_when_it_does() -> None:
-    """Whether it was heard can't be known, so it is asked, and stopped."""
+    """Whether the server received it can't be known, so it is asked, and stopped."""
     async with conversation(Server(hold=True)) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
         await chat.cancel()
-        assert (await asked).reason == "cancelled"
+        assert (await stream).reason == "cancelled"
 
 
 async def test_retry_and_edit_replace_what_they_are_about() -> None:
@@ -396,7 +396,7 @@ async def test_retry_and_edit_take_options_as_ask_does() -> None:
         await chat.edit("t1", "What?", max_tokens=5)
         await chat.retry("t1")
 
-    _, *again = (frame for frame in server.heard if isinstance(frame, Ask | Retry | Edit))
+    _, *again = (frame for frame in server.received if isinstance(frame, Ask | Retry | Edit))
     assert [(frame.model, frame.temperature, frame.max_tokens) for frame in again] == [
         ("m2", 0.5, None),
         (None, None, 5),
@@ -432,8 +432,8 @@ async def test_a_forgotten_conversation_is_over() -> None:
 async def test_a_silent_connection_is_given_up() -> None:
     """A dead socket says nothing, not even that it is dead; the server would have said `alive`."""
     states: list[State] = []
-    async with conversation(server := Server(mute=True, cuts=[]), silence=0.05, on_state=states.append):
-        await until(lambda: len(server.seen) >= 3)
+    async with conversation(server := Server(silent=True, cuts=[]), silence=0.05, on_state=states.append):
+        await until(lambda: len(server.queries) >= 3)
 
     assert states[:4] == ["connecting", "open", "waiting", "connecting"]
     assert states[-1] == "closed"
@@ -451,14 +451,14 @@ async def test_a_server_that_goes_away_is_left_when_it_says() -> None:
         waited = asyncio.get_running_loop().time() - begun
 
     assert 0.05 < waited < 2
-    assert len(server.seen) == 2
+    assert len(server.queries) == 2
     assert server.questions == ["Why?"]
 
 
 @pytest.mark.parametrize("cut", range(2, 7))
 async def test_a_log_that_was_lost_is_shown_anew(cut: int) -> None:
     """The question is asked again then, and its answer goes on after what was given already."""
-    async with conversation(server := Server(cuts=[cut], forgets=True)) as chat:
+    async with conversation(server := Server(cuts=[cut], loses_log=True)) as chat:
         assert await text_of(chat) == ANSWER
         assert [turn.answer for turn in chat.view.turns] == [ANSWER]
 
@@ -471,14 +471,14 @@ async def test_a_frame_beyond_a_gap_has_the_client_come_back() -> None:
     server = Server(first=[beyond])
     async with conversation(server) as chat:
         assert await text_of(chat) == ANSWER
-        assert len(server.seen) == 2
+        assert len(server.queries) == 2
         await server.sockets[-1].send(encode(server.log.events[0]), text=True)
         assert await text_of(chat, "And?") == ANSWER
         assert [turn.text for turn in chat.view.turns] == ["Why?", "And?"]
 
 
 async def test_a_session_that_is_not_there_is_an_error() -> None:
-    """4404: the user names another, or begins anew."""
+    """4404: the user names another session, or begins a new one."""
     server = Server(closes=[4404])
     with pytest.raises(SessionNotFound):
         async with conversation(server, session="gone"):
@@ -490,12 +490,12 @@ async def test_a_new_session_that_was_lost_while_empty_begins_anew() -> None:
     async with conversation(server := Server(cuts=[1], closes=[0, 4404])) as chat:
         assert await text_of(chat) == ANSWER
 
-    assert server.seen == [{}, {"session": "s", "after": "0"}, {}]
+    assert server.queries == [{}, {"session": "s", "after": "0"}, {}]
 
 
 @pytest.mark.parametrize(("code", "error"), [(1000, Closed), (4401, Unauthorized), (4403, Forbidden)])
 async def test_some_closes_are_for_good(code: int, error: type[AskbotError]) -> None:
-    """Whoever waits is told why."""
+    """Whoever waits gets the reason raised."""
     async with conversation(Server(cuts=[1], closes=[0, code])) as chat:
         with pytest.raises(error):
             await text_of(chat)
@@ -509,15 +509,15 @@ async def test_other_closes_are_come_back_from(code: int) -> None:
     async with conversation(server := Server(cuts=[1], closes=[0, code])) as chat:
         assert await text_of(chat) == ANSWER
 
-    assert len(server.seen) == 3
+    assert len(server.queries) == 3
 
 
 async def test_leaving_ends_what_still_waits() -> None:
     """Nobody waits for ever for a conversation that was left."""
     async with conversation(Server(hold=True)) as chat:
-        asked = chat.ask("Why?")
+        stream = chat.ask("Why?")
     with pytest.raises(Closed):
-        await asked
+        await stream
     with pytest.raises(Closed):
         await chat.cancel("t1")
 
@@ -536,9 +536,9 @@ async def test_a_server_that_is_not_there_is_told_at_once() -> None:
 
 def test_the_first_try_is_at_once_and_the_later_ones_spread() -> None:
     """Full jitter: 0.5 s · 2^n at most, and never more than 30 s."""
-    assert delay(0) == 0
-    assert all(0 <= delay(1) <= 1 for _ in range(100))
-    assert 15 < max(delay(20) for _ in range(200)) <= 30
+    assert reconnect_delay(0) == 0
+    assert all(0 <= reconnect_delay(1) <= 1 for _ in range(100))
+    assert 15 < max(reconnect_delay(20) for _ in range(200)) <= 30
 
 
 @pytest.mark.parametrize(
@@ -549,6 +549,6 @@ def test_the_first_try_is_at_once_and_the_later_ones_spread() -> None:
         ("ws://host/other?tenant=a&after=1", "ws://host/other?tenant=a&after=3&session=s"),
     ],
 )
-def test_the_address_says_where_to_go_on(url: str, expected: str) -> None:
+def test_the_url_says_where_to_resume(url: str, expected: str) -> None:
     """The rest of the URL stays the user's."""
-    assert address(url, Place("s", 3)) == expected
+    assert resume_url(url, ResumePoint("s", 3)) == expected

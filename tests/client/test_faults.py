@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from askbot_ws import connect
-from askbot_ws.client import Asked, Chat, connection
+from askbot_ws.client import AnswerStream, Chat, multiplexer
 
 from ..chaos.clocked import set_clock
 from ..chaos.proxy import Kind, Order, Proxy, proxied
@@ -69,10 +69,10 @@ async def trouble(proxy: Proxy, clock: Path, chance: random.Random) -> AsyncGene
         proxy.heal()
 
 
-async def read(asked: Asked, chance: random.Random) -> str:
+async def read(stream: AnswerStream, chance: random.Random) -> str:
     """All of it, quickly or slowly."""
     found, pause = "", chance.choice((0.0, 0.0, 0.02))
-    async for text in asked:
+    async for text in stream:
         found += text
         await asyncio.sleep(pause)
     return found
@@ -86,10 +86,10 @@ async def converse(chat: Chat, chance: random.Random, name: str) -> None:
             question = f"long:{300 + int(name) * 20 + number}"
             wanted = long(int(question.partition(":")[2]))
         wanted = wanted or words(question)
-        asked = chat.ask(question)
+        stream = chat.ask(question)
         if chance.random() < 0.6:
-            assert await read(asked, chance) == wanted, question
-        answer = await asked
+            assert await read(stream, chance) == wanted, question
+        answer = await stream
         assert (answer.text, answer.reason) == (wanted, "stop"), question
 
 
@@ -108,7 +108,7 @@ async def test_every_question_is_answered_once_whatever_the_network_does(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each answer whole and right, as its proof says too; no question twice in any log."""
-    monkeypatch.setattr(connection, "PATIENCE", 0.05)
+    monkeypatch.setattr(multiplexer, "MAX_BLOCKED_SECONDS", 0.05)
     chance, faults = random.Random(seed), Counter[Kind]()
     with clocked(tmp_path) as (port, clock):
         async with asyncio.timeout(90), proxied(port, on_fault=lambda kind: faults.update([kind])) as proxy:

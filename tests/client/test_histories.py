@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from askbot_ws.client import Asked, Chat, Closed, Damaged
-from askbot_ws.client.pieces import LIMIT
-from askbot_ws.client.session import Stage as At
+from askbot_ws.client import AnswerStream, Chat, Closed, Damaged
+from askbot_ws.client.attachment import AttachState
+from askbot_ws.client.text_stream import MAX_UNREAD_CODE_POINTS
 from askbot_ws.dialects.askbot.frames import Attach, Detach, decode_client
 from askbot_ws.errors import InvalidFrame
 
 from ..process import Json
 from .inside import session_of
-from .test_wire import Stage, staged
+from .test_wire import DialoguePlayer, playing
 
 SESSION = "one"
 
@@ -60,42 +60,42 @@ def answer(id: str, *slices: str | Json, at: int = 0, end: bool = True) -> list[
 class Peer:
     """The server's side of a client's connections."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, player: DialoguePlayer) -> None:
+        self.player = player
 
-    async def tell(self, *frames: Json) -> None:
-        assert self.stage.socket
+    async def send(self, *frames: Json) -> None:
+        assert self.player.socket
         for frame in frames:
-            await self.stage.socket.send(json.dumps(frame))
+            await self.player.socket.send(json.dumps(frame))
 
-    async def hear(self) -> Json:
-        assert self.stage.socket
-        frame: Json = json.loads(await self.stage.socket.recv())
+    async def receive(self) -> Json:
+        assert self.player.socket
+        frame: Json = json.loads(await self.player.socket.recv())
         return frame
 
-    async def asked(self) -> str:
+    async def receive_question(self) -> str:
         """The id of the question that comes next."""
-        frame = await self.hear()
+        frame = await self.receive()
         assert frame["type"] == "ask"
         return str(frame["id"])
 
-    async def lose(self) -> str:
-        """Lose the connection; returns what the client comes back with."""
-        assert self.stage.socket
-        self.stage.socket.transport.abort()
-        self.stage.socket = await self.stage.came.get()
-        assert self.stage.socket.request
-        return self.stage.socket.request.path.partition("?")[2]
+    async def reconnect(self) -> str:
+        """Cut the connection; returns the query that the client reconnects with."""
+        assert self.player.socket
+        self.player.socket.transport.abort()
+        self.player.socket = await self.player.connections.get()
+        assert self.player.socket.request
+        return self.player.socket.request.path.partition("?")[2]
 
 
 @asynccontextmanager
 async def conversation() -> AsyncGenerator[tuple[Peer, Chat]]:
     """A client that has read an empty session, in its history `first`."""
-    async with staged() as stage:
-        await stage.connect({})
-        peer = Peer(stage)
-        await peer.tell(ready("first"))
-        chat = await stage.entered()
+    async with playing() as player:
+        await player.connect({})
+        peer = Peer(player)
+        await peer.send(ready("first"))
+        chat = await player.entered()
         assert chat
         yield peer, chat
 
@@ -105,12 +105,12 @@ async def seen(chat: Chat, seq: int) -> None:
         await chat.changed.wait()
 
 
-async def text_of(asked: Asked) -> str:
-    return "".join([text async for text in asked])
+async def text_of(stream: AnswerStream) -> str:
+    return "".join([text async for text in stream])
 
 
-async def text_of_whole(asked: Asked) -> str:
-    return (await asked).text
+async def text_of_whole(stream: AnswerStream) -> str:
+    return (await stream).text
 
 
 # --- events of later versions ----------------------------------------------------------------------------------------
@@ -119,48 +119,48 @@ EVENTS: Sequence[str | Json] = ("One, ", unknown(9), "two.")
 
 
 async def test_an_answer_is_read_through_an_event_of_an_unknown_type() -> None:
-    """PROTOCOL 1: it shows nothing and moves on, on one connection."""
+    """It shows nothing, and the view moves past it on the same connection."""
     async with conversation() as (peer, chat):
-        asked = chat.ask("Why?")
-        await peer.tell(*answer(await peer.asked(), *EVENTS), unknown(17))
-        assert await text_of(asked) == (await asked).text == "One, two."
+        stream = chat.ask("Why?")
+        await peer.send(*answer(await peer.receive_question(), *EVENTS), unknown(17))
+        assert await text_of(stream) == (await stream).text == "One, two."
         await seen(chat, 17)
-        assert await peer.lose() == "session=one&after=17&log=first"
+        assert await peer.reconnect() == "session=one&after=17&log=first"
 
 
 async def test_an_answer_is_read_a_second_time_through_an_event_of_an_unknown_type() -> None:
     """Who reads what was passed already attaches again from there; the event stands in the same place."""
     async with conversation() as (peer, chat):
-        asked = chat.ask("Why?")
-        events = answer(await peer.asked(), *EVENTS)
-        await peer.tell(*events)
-        assert await text_of(asked) == "One, two."
-        again = asyncio.ensure_future(text_of(asked))
-        attach = await peer.hear()
+        stream = chat.ask("Why?")
+        events = answer(await peer.receive_question(), *EVENTS)
+        await peer.send(*events)
+        assert await text_of(stream) == "One, two."
+        again = asyncio.ensure_future(text_of(stream))
+        attach = await peer.receive()
         assert attach == {"type": "attach", "id": attach["id"], "session": SESSION, "after": 0, "log": "first"}
-        await peer.tell(ready("first", head=14, id=attach["id"]), *events)
+        await peer.send(ready("first", head=14, id=attach["id"]), *events)
         assert await again == "One, two."
 
 
 async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> None:
     """A reader without room did not take what stands before it, so it does not stand behind it either."""
-    long = "x" * LIMIT
+    long = "x" * MAX_UNREAD_CODE_POINTS
     async with conversation() as (peer, chat):
-        asked = chat.ask("Why?")
-        seq = 3 + LIMIT
-        events = answer(await peer.asked(), "ab", long, "cd", unknown(seq + 9), "e")
-        pieces = aiter(asked)
-        await peer.tell(*events[:2])
+        stream = chat.ask("Why?")
+        seq = 3 + MAX_UNREAD_CODE_POINTS
+        events = answer(await peer.receive_question(), "ab", long, "cd", unknown(seq + 9), "e")
+        pieces = aiter(stream)
+        await peer.send(*events[:2])
         assert await anext(pieces) == "ab"
-        await peer.tell(*events[2:5])
+        await peer.send(*events[2:5])
         waiting = asyncio.ensure_future(chat.history())  # who waits for something else keeps the socket open
         await seen(chat, seq + 9)
-        assert (await peer.hear())["type"] == "history"
+        assert (await peer.receive())["type"] == "history"
         assert await anext(pieces) == long
         rest = asyncio.ensure_future(anext(pieces))
-        attach = await peer.hear()
+        attach = await peer.receive()
         assert (attach["type"], attach["after"]) == ("attach", seq)
-        await peer.tell(ready("first", at=seq, head=seq + 11, id=attach["id"]), *events[3:])
+        await peer.send(ready("first", at=seq, head=seq + 11, id=attach["id"]), *events[3:])
         assert await rest + "".join([text async for text in pieces]) == "cde"
         waiting.cancel()
 
@@ -170,55 +170,55 @@ async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> Non
 
 @pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
 async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
-    """PROTOCOL 2, `log`: even where the replay begins at our place. The answer goes on after what was given."""
+    """docs/protocol.md, "Begin anew where the places don't fit": the answer goes on after what was returned."""
     async with conversation() as (peer, chat):
-        asked = chat.ask("Why?")
-        pieces = aiter(asked)
-        id = await peer.asked()
-        await peer.tell(*answer(id, "One, ", end=False))
+        stream = chat.ask("Why?")
+        pieces = aiter(stream)
+        id = await peer.receive_question()
+        await peer.send(*answer(id, "One, ", end=False))
         assert await anext(pieces) == "One, "
         older = asyncio.ensure_future(chat.history(before=1))
         stopped = asyncio.ensure_future(chat.cancel("t99"))
-        waiting = [(await peer.hear())["id"] for _ in range(2)]
+        waiting = [(await peer.receive())["id"] for _ in range(2)]
         if again == "on the next connection":
-            assert await peer.lose() == "session=one&after=6&log=first"
-        await peer.tell(ready("second", at=6))
-        assert [(await peer.hear())["id"] for _ in range(3)] == [id, *waiting]
+            assert await peer.reconnect() == "session=one&after=6&log=first"
+        await peer.send(ready("second", at=6))
+        assert [(await peer.receive())["id"] for _ in range(3)] == [id, *waiting]
         assert chat.view.turns == []
-        await peer.tell(*answer(id, "One, ", "two.", at=6))
-        await peer.tell({"type": "history", "session": SESSION, "id": waiting[0], "turns": [], "more": False})
-        await peer.tell(
+        await peer.send(*answer(id, "One, ", "two.", at=6))
+        await peer.send({"type": "history", "session": SESSION, "id": waiting[0], "turns": [], "more": False})
+        await peer.send(
             {"type": "error", "code": "turn_not_found", "message": "", "retryable": False, "id": waiting[1]}
         )
         assert "".join([text async for text in pieces]) == "two."
-        assert ((await asked).turn, (await older).more) == ("t7", False)
+        assert ((await stream).turn, (await older).more) == ("t7", False)
         await stopped
         assert [turn.turn for turn in chat.view.turns] == ["t7"]
-        assert await peer.lose() == "session=one&after=17&log=second"
+        assert await peer.reconnect() == "session=one&after=17&log=second"
 
 
 async def test_an_answer_that_ended_in_a_history_that_was_lost_is_damaged_where_it_was_not_received_whole() -> None:
     """It is not asked again, and nobody has the rest. What stands in its place now is never given for it."""
-    long = "x" * LIMIT
+    long = "x" * MAX_UNREAD_CODE_POINTS
     async with conversation() as (peer, chat):
-        asked = chat.ask("Why?")
-        pieces = aiter(asked)
-        id = await peer.asked()
-        await peer.tell(*answer(id, "ab", end=False))
+        stream = chat.ask("Why?")
+        pieces = aiter(stream)
+        id = await peer.receive_question()
+        await peer.send(*answer(id, "ab", end=False))
         assert await anext(pieces) == "ab"
         waiting = asyncio.ensure_future(chat.history())  # who waits for something else keeps the socket open
-        await peer.hear()
-        await peer.tell(*answer(id, "ab", long, "cd")[2:])
-        await seen(chat, LIMIT + 6)
-        await peer.tell(ready("second", at=0))
-        assert (await peer.hear())["type"] == "history"
-        await peer.tell(*answer("somebody's", "other"))
+        await peer.receive()
+        await peer.send(*answer(id, "ab", long, "cd")[2:])
+        await seen(chat, MAX_UNREAD_CODE_POINTS + 6)
+        await peer.send(ready("second", at=0))
+        assert (await peer.receive())["type"] == "history"
+        await peer.send(*answer("somebody's", "other"))
         await seen(chat, 7)
-        for reading in (pieces, aiter(asked)):
+        for reading in (pieces, aiter(stream)):
             with pytest.raises(Damaged):
                 await anext(reading)
-        whole = asyncio.ensure_future(text_of_whole(asked))
-        request = await peer.hear()
+        whole = asyncio.ensure_future(text_of_whole(stream))
+        request = await peer.receive()
         turn = {
             "turn": "t1",
             "text": "?",
@@ -227,7 +227,7 @@ async def test_an_answer_that_ended_in_a_history_that_was_lost_is_damaged_where_
             "from": 0,
             "seq": 7,
         }
-        await peer.tell({"type": "history", "session": SESSION, "id": request["id"], "turns": [turn], "more": False})
+        await peer.send({"type": "history", "session": SESSION, "id": request["id"], "turns": [turn], "more": False})
         with pytest.raises(Damaged):
             await whole
         waiting.cancel()
@@ -237,26 +237,26 @@ async def test_a_history_that_changes_while_nobody_reads_is_told_when_somebody_d
     """Its `ready` came after the session was left: it begins nothing. Whoever attaches says which log it knows."""
     async with conversation() as (peer, chat):
         entering = asyncio.ensure_future(chat.session("other"))
-        attach = await peer.hear()
-        await peer.tell(ready("x", session="other", id=attach["id"]))
+        attach = await peer.receive()
+        await peer.send(ready("x", session="other", id=attach["id"]))
         other = await entering
         pieces = aiter(chat.ask("Why?"))
-        id = await peer.asked()
-        await peer.tell(*answer(id, "a", end=False))
+        id = await peer.receive_question()
+        await peer.send(*answer(id, "a", end=False))
         assert await anext(pieces) == "a"
-        await peer.tell(*answer(id, "a", "b" * (LIMIT + 1), end=False)[2:])
-        assert isinstance(decode_client(json.dumps(await peer.hear())), Detach)
-        await peer.tell(ready("second"), unknown(1) | {"session": "other"})
+        await peer.send(*answer(id, "a", "b" * (MAX_UNREAD_CODE_POINTS + 1), end=False)[2:])
+        assert isinstance(decode_client(json.dumps(await peer.receive())), Detach)
+        await peer.send(ready("second"), unknown(1) | {"session": "other"})
         await seen(other, 1)
-        assert session_of(chat).stage is At.PAUSED
-        assert await anext(pieces) == "b" * (LIMIT + 1)
+        assert session_of(chat).attachment.state is AttachState.PAUSED
+        assert await anext(pieces) == "b" * (MAX_UNREAD_CODE_POINTS + 1)
         rest = asyncio.ensure_future(anext(pieces))
-        attach = await peer.hear()
+        attach = await peer.receive()
         assert isinstance(decode_client(json.dumps(attach)), Attach)
-        assert (attach["after"], attach["log"]) == (LIMIT + 3, "first")
-        await peer.tell(ready("second", id=attach["id"]))
-        assert await peer.asked() == id
-        await peer.tell(*answer(id, "a", "b" * (LIMIT + 1), "c"))
+        assert (attach["after"], attach["log"]) == (MAX_UNREAD_CODE_POINTS + 3, "first")
+        await peer.send(ready("second", id=attach["id"]))
+        assert await peer.receive_question() == id
+        await peer.send(*answer(id, "a", "b" * (MAX_UNREAD_CODE_POINTS + 1), "c"))
         assert await rest == "c"
         assert [text async for text in pieces] == []
 
@@ -264,16 +264,16 @@ async def test_a_history_that_changes_while_nobody_reads_is_told_when_somebody_d
 async def test_a_server_that_does_not_name_its_log_is_believed() -> None:
     """An earlier version: `from` is all there is to go by."""
     async with conversation() as (peer, chat):
-        asked = chat.ask("Why?")
-        events = answer(await peer.asked(), "One, ", "two.")
-        await peer.tell(*events[:2])
+        stream = chat.ask("Why?")
+        events = answer(await peer.receive_question(), "One, ", "two.")
+        await peer.send(*events[:2])
         await seen(chat, 6)
-        await peer.lose()
+        await peer.reconnect()
         unnamed = ready("", at=6, head=11)
         del unnamed["log"]
-        await peer.tell(unnamed, *events[2:])
-        assert (await asked).text == "One, two."
-        assert await peer.lose() == "session=one&after=11&log=first"
+        await peer.send(unnamed, *events[2:])
+        assert (await stream).text == "One, two."
+        assert await peer.reconnect() == "session=one&after=11&log=first"
 
 
 # --- new sessions ----------------------------------------------------------------------------------------------------
@@ -283,10 +283,10 @@ async def test_each_new_session_has_the_name_that_answers_its_frame() -> None:
     """They have none before, and the answers may come in any order."""
     async with conversation() as (peer, chat):
         entering = [asyncio.ensure_future(chat.session()) for _ in range(2)]
-        attaches = [await peer.hear() for _ in range(2)]
+        attaches = [await peer.receive() for _ in range(2)]
         assert attaches == [{"type": "attach", "id": attach["id"]} for attach in attaches]
         for name, attach in zip(("b", "a"), reversed(attaches), strict=True):
-            await peer.tell(ready("x", session=name, id=attach["id"]))
+            await peer.send(ready("x", session=name, id=attach["id"]))
         assert [each.id for each in await asyncio.gather(*entering)] == ["a", "b"]
 
 
@@ -294,47 +294,47 @@ async def test_a_new_session_that_was_left_before_it_had_a_name_is_detached() ->
     """Else the server would go on reading it to nobody; and a detach without a name would mean another one."""
     async with conversation() as (peer, chat):
         entering = asyncio.ensure_future(chat.session())
-        attach = await peer.hear()
+        attach = await peer.receive()
         entering.cancel()
         await asyncio.wait([entering])
-        await peer.tell(ready("x", session="new", id=attach["id"]))
-        detach = await peer.hear()
+        await peer.send(ready("x", session="new", id=attach["id"]))
+        detach = await peer.receive()
         assert (detach["type"], detach["session"]) == ("detach", "new")
         chat.ask("Why?")
-        await peer.asked()
+        await peer.receive_question()
 
 
 async def test_a_new_session_that_was_lost_while_empty_begins_anew() -> None:
     """The server keeps nothing of it, so nothing is lost with it, whatever else is on the connection."""
     async with conversation() as (peer, chat):
         entering = asyncio.ensure_future(chat.session())
-        attach = await peer.hear()
-        await peer.tell(ready("x", session="new", id=attach["id"]))
+        attach = await peer.receive()
+        await peer.send(ready("x", session="new", id=attach["id"]))
         other = await entering
-        await peer.lose()
-        await peer.tell(ready("first"))
-        attach = await peer.hear()
+        await peer.reconnect()
+        await peer.send(ready("first"))
+        attach = await peer.receive()
         assert attach["session"] == "new"
         gone = {"type": "error", "code": "session_not_found", "message": "", "retryable": False, "id": attach["id"]}
-        await peer.tell(gone)
-        attach = await peer.hear()
+        await peer.send(gone)
+        attach = await peer.receive()
         assert attach == {"type": "attach", "id": attach["id"]}
         other.ask("Why?")
-        await peer.tell(ready("x", session="newer", id=attach["id"]))
-        assert (await peer.hear())["session"] == other.id == "newer"
+        await peer.send(ready("x", session="newer", id=attach["id"]))
+        assert (await peer.receive())["session"] == other.id == "newer"
 
 
 async def test_a_server_that_makes_no_new_sessions_here_is_told() -> None:
     """An earlier version: the session's name is missing, and the others go on."""
     async with conversation() as (peer, chat):
         entering = asyncio.ensure_future(chat.session())
-        attach = await peer.hear()
+        attach = await peer.receive()
         words = {"code": "invalid_frame", "message": "session: Field required.", "retryable": False}
-        await peer.tell({"type": "error", **words, "id": attach["id"]})
+        await peer.send({"type": "error", **words, "id": attach["id"]})
         with pytest.raises(InvalidFrame, match="session: Field required"):
             await entering
         chat.ask("Why?")
-        await peer.asked()
+        await peer.receive_question()
         await chat.close()
         with pytest.raises(Closed):
             await chat.session()

@@ -43,8 +43,8 @@ async def by_closing(chat: Chat) -> None:
 
 
 async def by_the_end_of_a_block(chat: Chat) -> None:
-    async with chat.ask("Why?") as asked:
-        pieces = aiter(asked)
+    async with chat.ask("Why?") as stream:
+        pieces = aiter(stream)
         assert await anext(pieces) == "Because "
 
 
@@ -70,20 +70,20 @@ async def by_a_time_limit(chat: Chat) -> None:
 
 
 async def by_cancelling_who_awaits_after_iterating(chat: Chat) -> None:
-    asked = chat.ask("Why?")
-    pieces = aiter(asked)
+    stream = chat.ask("Why?")
+    pieces = aiter(stream)
     assert await anext(pieces) == "Because "
 
     async def read() -> None:
-        await asked
+        await stream
 
     await cancelled(read())
 
 
 async def by_asking_for_it(chat: Chat) -> None:
-    asked = chat.ask("Why?")
-    await asked.cancel()
-    assert (await asked).reason == "cancelled"
+    stream = chat.ask("Why?")
+    await stream.cancel()
+    assert (await stream).reason == "cancelled"
 
 
 async def cancelled(reading: Awaitable[None]) -> None:
@@ -162,8 +162,8 @@ async def test_leaving_the_conversation_lets_the_answer_go_on() -> None:
     gate = asyncio.Event()
     async with serving(ScriptedUpstream(["Because ", gate, "so."])) as server:
         async with connect(address(server.port)) as chat:
-            asked = chat.ask("Why?")
-            pieces = aiter(asked)
+            stream = chat.ask("Why?")
+            pieces = aiter(stream)
             assert await anext(pieces) == "Because "
         with pytest.raises(Closed):
             await anext(pieces)

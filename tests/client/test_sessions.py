@@ -116,7 +116,7 @@ async def test_a_session_that_is_forgotten_elsewhere_ends_alone(lost: int) -> No
         gone, stays = chats[lost], chats[1 - lost]
         async with connect(address(server.port), session=gone.id) as elsewhere:
             await elsewhere.forget()
-        await eventually(lambda: session_of(gone).over is not None)
+        await eventually(lambda: session_of(gone).close_reason is not None)
         with pytest.raises(SessionNotFound):
             gone.ask("Still there?")
         cut(server)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from askbot_ws import connect
-from askbot_ws.client import Chat, State, connection
-from askbot_ws.client.pieces import LIMIT
-from askbot_ws.client.session import Stage
+from askbot_ws.client import Chat, State, multiplexer
+from askbot_ws.client.attachment import AttachState
+from askbot_ws.client.text_stream import MAX_UNREAD_CODE_POINTS
 from askbot_ws.server.app import Server
 from askbot_ws.testing import serving
 from askbot_ws.upstream.function import FunctionUpstream
@@ -36,12 +36,12 @@ async def serving_long_answers() -> AsyncGenerator[Server]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The socket waits for nobody: what has no room is left to the server at once."""
-    monkeypatch.setattr(connection, "PATIENCE", 0.01)
+    monkeypatch.setattr(multiplexer, "MAX_BLOCKED_SECONDS", 0.01)
 
 
 async def paused(chat: Chat) -> None:
     """Until the client reads no more."""
-    while session_of(chat).stage is not Stage.PAUSED:  # noqa: ASYNC110 - nothing tells of it
+    while session_of(chat).attachment.state is not AttachState.PAUSED:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.005)
 
 
@@ -79,7 +79,7 @@ async def test_a_caller_that_stops_reading_holds_no_more_than_the_limit(impatien
         pieces = aiter(chat.ask("long:1000"))
         text = await anext(pieces)
         await paused(chat)
-        assert LIMIT <= pieces.unread < LIMIT + 32 * 1024
+        assert MAX_UNREAD_CODE_POINTS <= pieces.unread < MAX_UNREAD_CODE_POINTS + 32 * 1024
 
         text += "".join([more async for more in pieces])
 
@@ -105,14 +105,14 @@ async def test_a_pause_outlives_the_connection(impatient: None) -> None:
 async def test_the_socket_waits_for_a_caller_who_is_only_a_little_slow() -> None:
     """It has the socket to itself, so nothing need be sent twice."""
     async with serving_long_answers() as server, connect(address(server.port)) as chat:
-        stages, text = set[Stage](), ""
+        states, text = set[AttachState](), ""
         async for more in chat.ask("long:1000"):
             text += more
-            stages.add(session_of(chat).stage)
+            states.add(session_of(chat).attachment.state)
             await asyncio.sleep(0.01)
 
     assert text == long(1000)
-    assert stages == {Stage.HERE}
+    assert states == {AttachState.ATTACHED}
 
 
 async def test_a_slow_session_does_not_block_another_on_the_same_connection() -> None:
@@ -124,7 +124,7 @@ async def test_a_slow_session_does_not_block_another_on_the_same_connection() ->
             pieces = aiter(chat.ask("long:1000"))
             text = await anext(pieces)
             assert (await other.ask("long:2000")).text == long(2000)
-            assert session_of(chat).stage is Stage.PAUSED
+            assert session_of(chat).attachment.state is AttachState.PAUSED
             text += "".join([more async for more in pieces])
 
     assert text == long(1000)
@@ -161,29 +161,29 @@ async def test_commands_are_followed_while_an_answer_stands_still(command: str, 
 async def test_a_question_that_nobody_reads_is_answered_and_holds_up_nothing() -> None:
     """What it says is read from the log if somebody comes for it."""
     async with serving_long_answers() as server, connect(address(server.port)) as chat:
-        asked = chat.ask("long:1000")
+        stream = chat.ask("long:1000")
         assert (await chat.ask("says:hello")).text == "hello"
-        assert (await asked).text == long(1000)
+        assert (await stream).text == long(1000)
 
 
 async def test_a_long_answer_that_was_iterated_over_can_be_read_again() -> None:
     """It is not kept, but the log has it."""
     async with serving_long_answers() as server, connect(address(server.port)) as chat:
-        asked = chat.ask("long:300")
-        assert "".join([text async for text in asked]) == long(300)
-        assert (await asked).text == long(300)
-        assert "".join([text async for text in asked]) == long(300)
+        stream = chat.ask("long:300")
+        assert "".join([text async for text in stream]) == long(300)
+        assert (await stream).text == long(300)
+        assert "".join([text async for text in stream]) == long(300)
 
 
 async def test_a_short_answer_that_was_iterated_over_is_not_read_again() -> None:
     """It is remembered."""
     async with serving_long_answers() as server, connect(address(server.port)) as chat:
-        asked = chat.ask("says:hello")
-        assert [text async for text in asked] == ["hello"]
+        stream = chat.ask("says:hello")
+        assert [text async for text in stream] == ["hello"]
         server_is_away = asyncio.create_task(asyncio.sleep(0))
         await server_is_away
         cut(server)
-        assert (await asyncio.wait_for(asked, 0.01)).text == "hello"
+        assert (await asyncio.wait_for(stream, 0.01)).text == "hello"
 
 
 async def test_the_view_keeps_the_newest_within_its_limit() -> None:
@@ -192,7 +192,7 @@ async def test_the_view_keeps_the_newest_within_its_limit() -> None:
         for number in range(5):
             await chat.ask(f"says:{str(number) * 3000}")
         assert [turn.answer[:1] for turn in chat.view.turns] == ["3", "4"]
-        assert chat.view.earlier
+        assert chat.view.has_earlier
         await chat.ask("long:100")
         (turn,) = chat.view.turns
         assert not turn.whole

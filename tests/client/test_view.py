@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.client.view import Gap, View
+from askbot_ws.client.view import Gap, TextBuffer, View
 from askbot_ws.core.log import Log
 from askbot_ws.core.records import records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
@@ -70,7 +71,7 @@ SLICES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
 
 @given(slices=SLICES, data=st.data())
 def test_a_client_that_comes_back_anywhere_shows_each_code_point_once(slices: list[str], data: st.DataObject) -> None:
-    """PROTOCOL 1, promise 1: for every place to stop and, however the server cuts, for whatever comes twice."""
+    """README, promise 1: for every position to stop at, and whatever the server sends twice."""
     events = turn(*slices)
     log = Log("s")
     for event in events:
@@ -91,11 +92,11 @@ def test_history_and_events_tell_the_same(slices: list[str], data: st.DataObject
     """History may know more of a running turn than the events read so far; the rest comes on top, once."""
     events = turn(*slices)
     read = data.draw(st.integers(1, len(events)))
-    told = data.draw(st.integers(1, len(events)))
-    history = History(session="s", id="h", turns=records(events[:told]), more=False)
+    known = data.draw(st.integers(1, len(events)))
+    history = History(session="s", id="h", turns=records(events[:known]), more=False)
 
     view = folded([ready(after=0), *events[:read], history])
-    longest = max(read, told)
+    longest = max(read, known)
     assert [answer for _, answer in answers(view)] == ["".join(slices[: longest - 1])]
 
     folded(events[read:], view)
@@ -117,13 +118,13 @@ def test_events_beyond_a_gap_are_not_shown() -> None:
 
 
 def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
-    """PROTOCOL 2: where `ready.from` is not the `after` that was sent, what was shown is dropped."""
+    """docs/protocol.md, "Come back": where `ready.from` is not the `after` that was sent, the turns are dropped."""
     view = folded([ready(after=0), *turn("lost")])
 
     folded([ready(after=40), *turn("new", at=40)], view)
 
     assert answers(view) == [("t41", "new")]
-    assert view.earlier
+    assert view.has_earlier
 
 
 def test_a_resumed_log_keeps_what_is_shown() -> None:
@@ -143,7 +144,7 @@ def test_other_sessions_and_other_frames_change_nothing() -> None:
 
 
 def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
-    """PROTOCOL 1: a reader stands where the event says; one at or before its place is passed over."""
+    """The view moves to its position; one at or before that changes nothing."""
     question, first, *rest = turn("ab", "cd")
     shifted = [replace(event, seq=event.seq + 7) for event in rest]
     view = folded([ready(after=0), question, first])
@@ -160,12 +161,12 @@ def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
 
 
 def test_another_log_is_another_history() -> None:
-    """PROTOCOL 2: even where the replay begins at our place. Where one of the logs has no name, the place tells."""
+    """Even where the replay begins at the same position. Where one history has no name, the position decides."""
     events = turn("kept")
     place = events[-1].seq
 
-    def resumed(known: str, told: str) -> View:
-        return folded([ready(after=0, log=known), *events, ready(after=place, log=told)])
+    def resumed(known: str, sent: str) -> View:
+        return folded([ready(after=0, log=known), *events, ready(after=place, log=sent)])
 
     assert [answers(resumed(*logs)) for logs in (("a", "a"), ("", "a"), ("a", ""))] == [[("t1", "kept")]] * 3
     assert [resumed(*logs).log for logs in (("a", "a"), ("", "a"), ("a", ""))] == ["a"] * 3
@@ -186,7 +187,7 @@ def test_a_turn_has_the_options_of_its_question() -> None:
 
 
 def test_what_is_replaced_is_hidden_with_all_that_followed() -> None:
-    """PROTOCOL 3: it stays in the log. A question that replaces one older than all we hold hides all we hold."""
+    """It stays in the log. A question that replaces one older than all that is held hides all that is held."""
     first, second = turn("one"), turn("two", at=5)
     third = turn("three", at=10, replaces="t6")
     fourth = turn("four", at=17, replaces="t1")
@@ -203,12 +204,12 @@ def test_older_turns_stand_before_newer_ones() -> None:
     """And `earlier` says whether the log has still older ones."""
     old, new = turn("old"), turn("new", at=5)
     view = folded([ready(after=5), *new])
-    assert view.earlier
+    assert view.has_earlier
 
     view.fold(History(session="s", id="h", turns=records(old), more=False))
 
     assert answers(view) == [("t1", "old"), ("t6", "new")]
-    assert not view.earlier
+    assert not view.has_earlier
 
 
 def test_history_repairs_an_answer_that_fails_its_proof() -> None:
@@ -223,7 +224,7 @@ def test_history_repairs_an_answer_that_fails_its_proof() -> None:
 
 
 def test_slices_of_a_turn_that_began_before_the_replay_say_nothing() -> None:
-    """They move the place, and show no answer without a question."""
+    """They move the position, and show no answer without a question."""
     view = folded([ready(after=1), *turn("abc")[1:]])
 
     assert (view.turns, view.seq) == ([], 5)
@@ -232,9 +233,9 @@ def test_slices_of_a_turn_that_began_before_the_replay_say_nothing() -> None:
 # --- tests/wire ------------------------------------------------------------------------------------------------------
 
 
-def literal(told: Any) -> Any:
+def literal(template: Any) -> Any:
     """Variables of the dialogues as plain values: `$session` is the session called session."""
-    return json.loads(re.sub(r'"\$(\w+)"', r'"\1"', json.dumps(told)))
+    return json.loads(re.sub(r'"\$(\w+)"', r'"\1"', json.dumps(template)))
 
 
 VALID = {
@@ -256,9 +257,9 @@ VALID = {
 }
 
 
-def frame_of(told: dict[str, Any]) -> ServerFrame | UnknownEvent | None:
+def frame_of(template: dict[str, Any]) -> ServerFrame | UnknownEvent | None:
     """A server's frame of a dialogue; `$any` becomes whatever is valid there."""
-    known: dict[str, Any] = {name: VALID.get(name) if each == "$any" else each for name, each in told.items()}
+    known: dict[str, Any] = {name: VALID.get(name) if each == "$any" else each for name, each in template.items()}
     for name, fields in VALID.items():
         if isinstance(fields, dict) and isinstance(known.get(name), dict):
             known[name] = fields | {part: each for part, each in known[name].items() if each != "$any"}
@@ -268,7 +269,7 @@ def frame_of(told: dict[str, Any]) -> ServerFrame | UnknownEvent | None:
         "done": ("model", "usage", "timing", "check"),
         "error": ("message", "retryable"),
     }
-    known = {name: VALID[name] for name in needed.get(str(told.get("type")), ())} | known
+    known = {name: VALID[name] for name in needed.get(str(template.get("type")), ())} | known
     return decode_server(json.dumps(literal(known)))
 
 
@@ -292,3 +293,35 @@ def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
                 for turn in view.turns
             ]
             assert shown == literal(entry["view"]["turns"])
+
+
+# --- TextBuffer ------------------------------------------------------------------------------------------------------
+
+
+@given(start=st.text(), steps=st.lists(st.one_of(st.text(), st.sampled_from([str, TextBuffer.pop_all])), max_size=200))
+def test_a_text_buffer_holds_what_was_added(start: str, steps: list[object]) -> None:
+    """However small the pieces are, and whenever it is read or emptied."""
+    text, wanted = TextBuffer(start), start
+    for step in steps:
+        if isinstance(step, str):
+            text.append(step)
+            wanted += step
+        else:
+            assert (str(text) if step is str else text.pop_all()) == wanted
+            wanted = wanted if step is str else ""
+        assert text.size == len(wanted)
+
+    assert str(text) == wanted
+
+
+def test_a_text_buffer_of_small_pieces_costs_little_more_than_their_text() -> None:
+    """Each would be an object of 50 bytes and more."""
+    text = TextBuffer()
+    tracemalloc.start()
+    for number in range(50_000):
+        text.append(f"{number % 100:02}")
+    cost, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert text.size == 100_000
+    assert cost < 200_000

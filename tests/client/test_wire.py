@@ -29,28 +29,33 @@ from ..test_wire import DIALOGUES, lines
 from .inside import session_of
 from .test_view import frame_of, literal
 
-SAID = {"id", "session", "turn", "when_busy"}  # fields that the client gives though a dialogue may leave them out
+OPTIONAL_FIELDS = {
+    "id",
+    "session",
+    "turn",
+    "when_busy",
+}  # the client sends them where a dialogue leaves them out
 
 
 @dataclass
-class Stage:
-    """A client, the server it talks to, and where they are in the dialogue."""
+class DialoguePlayer:
+    """Plays a dialogue with a client: it is the server, and calls the client's methods."""
 
     url: str
-    came: asyncio.Queue[ServerConnection]
+    connections: asyncio.Queue[ServerConnection]
     socket: ServerConnection | None = None
     chats: dict[str, Chat] = field(default_factory=dict[str, Chat])  # by session
-    main: Chat | None = None  # the one that began the connection
+    main: Chat | None = None  # the one that `connect` returned
     entering: asyncio.Task[Chat] | None = None
     left: dict[str, Chat] = field(default_factory=dict[str, Chat])  # detached
-    doing: list[asyncio.Future[Any]] = field(default_factory=list[asyncio.Future[Any]])
+    tasks: list[asyncio.Future[Any]] = field(default_factory=list[asyncio.Future[Any]])
     ids: dict[str, str] = field(default_factory=dict[str, str])  # the client's own, by the dialogue's
     unacknowledged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # text and id
-    told: str | None = None  # the client's id of what was said last
-    unsaid: set[str | None] = field(default_factory=set[str | None])  # the ids of what it never says
-    place: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])  # how far each was told
+    last_id: str | None = None  # the id of the frame that the client sent last
+    never_sent: set[str | None] = field(default_factory=set[str | None])  # the ids of frames it never sends
+    positions: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])  # log and seq, by session
     proofs: dict[str, str] = field(default_factory=dict[str, str])  # of the answers, by turn
-    errors: set[str] = field(default_factory=set[str])  # the codes that it was told
+    errors: set[str] = field(default_factory=set[str])  # the codes that the server sent
     first: str | None = None
 
     async def play(self, line: Json) -> None:
@@ -58,28 +63,28 @@ class Stage:
             case {"connect": place}:
                 await self.connect(place)
             case {">": frame}:
-                await self.say(frame)
+                await self.client_sends(frame)
             case {">raw": _}:
-                self.unsaid.add(None)
+                self.never_sent.add(None)
             case {"<": frame}:
-                await self.tell(frame)
+                await self.server_sends(frame)
             case {"leave": _} if self.socket:
                 self.socket.transport.abort()
             case {"closed": code} if self.socket:
                 await self.socket.close(code)
             case {"view": view}:
-                await self.shows(literal(view["turns"]))
+                await self.check_view(literal(view["turns"]))
             case _:
                 pass  # the model's side
 
     # --- connections -------------------------------------------------------------------------------------------------
 
     async def connect(self, place: Json) -> None:
-        """The client comes back by itself where it would say the same; else it is another one."""
+        """The client reconnects by itself where it would connect with the same; else a new one is made."""
         place = literal(place)
-        await self.heard()
+        await self.caught_up()
         main = self.main
-        if main and not session_of(main).over and place == said_by(main):
+        if main and not session_of(main).close_reason and place == resume_point_of(main):
             if self.socket:
                 self.socket.transport.abort()
         else:
@@ -88,17 +93,17 @@ class Stage:
             self.main = None
             new = connect(self.url, delay=lambda _: 0.0, **place)
             self.entering = asyncio.ensure_future(new)
-        self.socket = await self.came.get()
+        self.socket = await self.connections.get()
         request = self.socket.request
         assert request
-        said = {name: values[-1] for name, values in parse_qs(urlsplit(request.path).query).items()}
-        assert said == {name: str(value) for name, value in place.items()}
+        query = {name: values[-1] for name, values in parse_qs(urlsplit(request.path).query).items()}
+        assert query == {name: str(value) for name, value in place.items()}
 
     async def entered(self, session: str | None = None) -> Chat | None:
-        """The client's conversation, once it has come in; None where it has none of this session."""
+        """The client's conversation, once it is entered; None where it has none of this session."""
         if self.entering:
             entering, self.entering = self.entering, None
-            with self.as_told():
+            with self.expected_errors():
                 chat = await entering
                 if self.main is None:
                     self.main = chat
@@ -108,71 +113,71 @@ class Stage:
         return self.chats.get(session) if session else [*self.chats.values()][-1]
 
     @contextmanager
-    def as_told(self) -> Generator[None]:
-        """Errors are raised as the server told of them."""
+    def expected_errors(self) -> Generator[None]:
+        """Ignore errors that the server has sent."""
         try:
             yield
         except AskbotError as error:
             if error.code not in self.errors:
                 raise
 
-    async def heard(self) -> None:
-        """Until the client has heard all that it was told."""
+    async def caught_up(self) -> None:
+        """Wait until the client has received all that was sent."""
         for name, chat in self.chats.items():
-            while not session_of(chat).over and self.behind(chat.view, name):
+            while not session_of(chat).close_reason and self.behind(chat.view, name):
                 await chat.changed.wait()
 
     def behind(self, view: View, name: str) -> bool:
-        log, place = self.place.get(name, (view.log, 0))
+        log, place = self.positions.get(name, (view.log, 0))
         return view.log != log or (view.seq or 0) < place
 
-    # --- what the client says ----------------------------------------------------------------------------------------
+    # --- what the client sends ---------------------------------------------------------------------------------------
 
-    async def say(self, frame: Json) -> None:
+    async def client_sends(self, frame: Json) -> None:
         frame = literal(frame)
-        await self.heard()
+        await self.caught_up()
         chat = await self.entered(frame.get("session") if frame["type"] not in {"attach", "forget"} else None)
         said = False
-        with self.as_told():
+        with self.expected_errors():
             said = chat is not None and self.follow(chat, frame)
         if not said:
-            self.unsaid.add(frame.get("id"))
+            self.never_sent.add(frame.get("id"))
             return
         assert self.socket
-        heard = json.loads(await self.socket.recv())
-        given = {name: value for name, value in heard.items() if name not in SAID or name in frame}
+        received = json.loads(await self.socket.recv())
+        given = {name: value for name, value in received.items() if name not in OPTIONAL_FIELDS or name in frame}
         assert given | {"id": None} == frame | {"id": None}
-        self.told = heard.get("id")
+        self.last_id = received.get("id")
         if "id" in frame:
-            self.ids[frame["id"]] = heard["id"]
-        if heard["type"] in {"ask", "edit", "retry"}:
-            self.unacknowledged.append((heard.get("text", ""), heard["id"]))
+            self.ids[frame["id"]] = received["id"]
+        if received["type"] in {"ask", "edit", "retry"}:
+            self.unacknowledged.append((received.get("text", ""), received["id"]))
 
     def follow(self, chat: Chat, frame: Json) -> bool:
-        """Have the client say this; False where it never would."""
+        """Have the client send this; False where it never would."""
         if frame.get("id") in self.ids or (frame["type"] == "ask" and self.ambiguous(frame)):
             return False
         match frame:
             case {"type": "ask", "text": str(text)}:
                 options = {name: frame[name] for name in frame.keys() - {"type", "id", "text", "session"}}
-                self.does(chat.ask(text, **options))
+                self.start(chat.ask(text, **options))
             case {"type": "retry"}:
-                self.does(chat.retry(frame.get("turn")))
+                self.start(chat.retry(frame.get("turn")))
             case {"type": "edit", "turn": str(turn), "text": str(text)}:
-                self.does(chat.edit(turn, text))
+                self.start(chat.edit(turn, text))
             case {"type": "cancel", **rest} if rest.get("turn") or any(not turn.end for turn in chat.view.turns):
-                self.does(chat.cancel(frame.get("turn")))
+                self.start(chat.cancel(frame.get("turn")))
             case {"type": "history"} if set(frame) >= {"before"} or frame.get("limit"):
                 before = frame.get("before", (chat.view.seq or 0) + 1)
-                self.does(chat.history(before=before, limit=frame.get("limit", 50)))
+                self.start(chat.history(before=before, limit=frame.get("limit", 50)))
                 frame |= {"before": before, "limit": frame.get("limit", 50)}
             case {"type": "attach"}:
                 self.entering = asyncio.ensure_future(chat.session(frame.get("session"), after=frame.get("after")))
             case {"type": "detach"}:
                 self.left[frame["session"]] = self.chats.pop(frame["session"])
-                self.does(chat.close())
+                self.start(chat.close())
             case {"type": "forget"}:
-                self.does(chat.forget())
+                self.start(chat.forget())
             case _:
                 return False
         return True
@@ -180,87 +185,93 @@ class Stage:
     def ambiguous(self, frame: Json) -> bool:
         return "session" not in frame and len(self.chats) > 1
 
-    def does(self, doing: Awaitable[Any]) -> None:
-        self.doing.append(asyncio.ensure_future(doing))
+    def start(self, doing: Awaitable[Any]) -> None:
+        self.tasks.append(asyncio.ensure_future(doing))
 
-    # --- what it is told ---------------------------------------------------------------------------------------------
+    # --- what the server sends ---------------------------------------------------------------------------------------
 
-    async def tell(self, told: Json) -> None:
-        if told["type"] in {"error", "pong"} and (told.get("id") in self.unsaid or (self.unsaid and "id" not in told)):
-            self.unsaid.discard(told.get("id"))
+    async def server_sends(self, template: Json) -> None:
+        if template["type"] in {"error", "pong"} and (
+            template.get("id") in self.never_sent or (self.never_sent and "id" not in template)
+        ):
+            self.never_sent.discard(template.get("id"))
             return
-        frame = frame_of(told)
-        named: Json = literal(told) if frame is None or isinstance(frame, UnknownEvent) else json.loads(encode(frame))
-        if told["type"] == "question" and self.unacknowledged:
-            place = next((number for number, (text, _) in enumerate(self.unacknowledged) if text == told["text"]), 0)
+        frame = frame_of(template)
+        named: Json = (
+            literal(template) if frame is None or isinstance(frame, UnknownEvent) else json.loads(encode(frame))
+        )
+        if template["type"] == "question" and self.unacknowledged:
+            place = next((at for at, (text, _) in enumerate(self.unacknowledged) if text == template["text"]), 0)
             named["id"] = self.unacknowledged.pop(place)[1]
-        elif (told["type"] in {"history", "error"} or (told["type"] == "ready" and "id" in told)) and self.told:
-            named["id"] = self.ids.get(told.get("id", ""), self.told)
-        if told["type"] == "ready":
-            self.place[named["session"]] = (named["log"], named["from"])
+        elif (
+            template["type"] in {"history", "error"} or (template["type"] == "ready" and "id" in template)
+        ) and self.last_id:
+            named["id"] = self.ids.get(template.get("id", ""), self.last_id)
+        if template["type"] == "ready":
+            self.positions[named["session"]] = (named["log"], named["from"])
         elif "seq" in named:
-            log, place = self.place[named["session"]]
-            self.place[named["session"]] = (log, max(place, named["seq"]))
-        if told["type"] == "done":
+            log, place = self.positions[named["session"]]
+            self.positions[named["session"]] = (log, max(place, named["seq"]))
+        if template["type"] == "done":
             self.proofs[named["turn"]] = named["check"]["sha256"]
-        if told["type"] == "error":
+        if template["type"] == "error":
             self.errors.add(named["code"])
             self.unacknowledged = [one for one in self.unacknowledged if one[1] != named.get("id")]
         assert self.socket
         await self.socket.send(json.dumps(named))
 
-    async def shows(self, turns: list[Json]) -> None:
-        """In the end: what the client shows, and what each question came to."""
+    async def check_view(self, turns: list[Json]) -> None:
+        """Check what the client shows at the end, and the outcome of each request."""
         await self.entered()
-        await self.heard()
+        await self.caught_up()
         chat = (self.chats | self.left)[self.first or ""]
         shown = [
             {"turn": turn.turn, "text": turn.text, "answer": turn.answer, "reason": turn.end and turn.end.reason}
             for turn in chat.view.turns
         ]
         assert shown == turns
-        for came in await asyncio.gather(*self.doing, return_exceptions=True):
-            match came:
+        for outcome in await asyncio.gather(*self.tasks, return_exceptions=True):
+            match outcome:
                 case None | History():
                     pass
                 case Answer():
-                    assert hashlib.sha256(came.text.encode()).hexdigest() == self.proofs[came.turn]
+                    assert hashlib.sha256(outcome.text.encode()).hexdigest() == self.proofs[outcome.turn]
                 case AskbotError():
-                    assert came.code in self.errors
+                    assert outcome.code in self.errors
                 case _:
-                    raise AssertionError(came)
+                    raise AssertionError(outcome)
 
 
-def said_by(chat: Chat) -> Json:
-    """What it connects with when it comes back."""
+def resume_point_of(chat: Chat) -> Json:
+    """What it connects with when it reconnects."""
     return {"session": chat.id, "after": chat.view.seq, "log": chat.view.log}
 
 
 @asynccontextmanager
-async def staged() -> AsyncGenerator[Stage]:
-    came: asyncio.Queue[ServerConnection] = asyncio.Queue()
+async def playing() -> AsyncGenerator[DialoguePlayer]:
+    connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
 
     async def accept(socket: ServerConnection) -> None:
-        came.put_nowait(socket)
+        connections.put_nowait(socket)
         await socket.wait_closed()
 
     async with asyncio.timeout(10), serve(accept, "127.0.0.1", 0, ping_interval=None) as server:
-        stage = Stage(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", came)
-        yield stage
-        if stage.main:
-            await stage.main.close()
+        player = DialoguePlayer(f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}", connections)
+        yield player
+        if player.main:
+            await player.main.close()
 
 
-HELD = [path for path in DIALOGUES if path.stem != "bad_frames"]  # those that it would say anything of
+PLAYABLE = [path for path in DIALOGUES if path.stem != "bad_frames"]  # whose frames no client sends
 
 
-@pytest.mark.parametrize("path", HELD, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PLAYABLE, ids=lambda path: path.stem)
 async def test_the_client_holds_the_dialogue(path: Path) -> None:
     """Over a real socket; the JS client plays the same ones."""
-    async with staged() as stage:
-        await stage.connect({})
+    async with playing() as player:
+        await player.connect({})
         for line in lines(path):
-            await stage.play(line)
+            await player.play(line)
 
 
 def a_ready(session: str) -> str:
@@ -271,26 +282,26 @@ def a_ready(session: str) -> str:
 
 async def test_a_session_whose_log_cannot_be_read_is_attached_again_later() -> None:
     """The server's trouble is over on the next connection, or on the one after that."""
-    async with staged() as stage:
-        await stage.connect({})
-        assert stage.socket
-        await stage.socket.send(a_ready("one"))
-        one = await stage.entered()
+    async with playing() as player:
+        await player.connect({})
+        assert player.socket
+        await player.socket.send(a_ready("one"))
+        one = await player.entered()
         assert one
         entering = asyncio.ensure_future(one.session("other"))
-        assert json.loads(await stage.socket.recv())["type"] == "attach"
-        await stage.socket.send(a_ready("other"))
+        assert json.loads(await player.socket.recv())["type"] == "attach"
+        await player.socket.send(a_ready("other"))
         other = await entering
-        stage.socket.transport.abort()
+        player.socket.transport.abort()
         for fault in ("internal", None):
-            stage.socket = await stage.came.get()
-            await stage.socket.send(a_ready("one"))
-            attach = json.loads(await stage.socket.recv())
+            player.socket = await player.connections.get()
+            await player.socket.send(a_ready("one"))
+            attach = json.loads(await player.socket.recv())
             assert attach == {"type": "attach", "id": attach["id"], "session": "other", "after": 0}
             error = {"type": "error", "code": fault, "message": "Later.", "retryable": True, "id": attach["id"]}
-            await stage.socket.send(json.dumps(error) if fault else a_ready("other"))
-        asked = asyncio.ensure_future(other.ask("Why?"))
-        assert json.loads(await stage.socket.recv())["session"] == "other"
+            await player.socket.send(json.dumps(error) if fault else a_ready("other"))
+        answer = asyncio.ensure_future(other.ask("Why?"))
+        assert json.loads(await player.socket.recv())["session"] == "other"
         await one.close()
         with pytest.raises(Closed):
-            await asked
+            await answer

@@ -4,8 +4,8 @@
         async for text in chat.ask("Why is the sky blue?"):
             print(text, end="")
 
-A connection is a cursor over the session's log, so coming back is connecting with `after` = the last `seq` that was
-read. A script without asyncio has the same in `sync`.
+A connection is a cursor over the session's log: reconnecting is connecting with `after` = the last `seq` that was
+received. Programs without asyncio have the same in `sync`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,34 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import Literal
 
-from . import line
-from .asked import Answer, Asked
+from . import reconnecting_socket
+from .answer import Answer, AnswerStream, Asked
 from .chat import Chat
-from .connection import Connection
 from .errors import Closed, Damaged
-from .line import State, Way
-from .view import Turn, View
+from .multiplexer import SessionMultiplexer
+from .reconnecting_socket import Endpoint, State
+from .view import End, Turn, View
 
-__all__ = ["Answer", "Asked", "Chat", "Closed", "Damaged", "State", "Turn", "View", "connect"]
+__all__ = [
+    "Answer",
+    "AnswerStream",
+    "Asked",
+    "Chat",
+    "Closed",
+    "Damaged",
+    "End",
+    "State",
+    "Turn",
+    "View",
+    "connect",
+]
 
-URL = "ws://127.0.0.1:8765/v1/chat"
-KEEP = 256 * 1024  # code points
+DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
+DEFAULT_KEEP_CODE_POINTS = 256 * 1024
 
 
 def connect(
-    url: str = URL,
+    url: str = DEFAULT_URL,
     *,
     session: str | None = None,
     after: int | None = None,
@@ -37,22 +49,53 @@ def connect(
     token: str | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
-    keep: int | None = KEEP,
-    silence: float = line.SILENCE,
-    delay: Callable[[int], float] = line.delay,
+    keep: int | None = DEFAULT_KEEP_CODE_POINTS,
+    silence: float = reconnecting_socket.MAX_SILENCE_SECONDS,
+    delay: Callable[[int], float] = reconnecting_socket.reconnect_delay,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> Chat:
-    """A conversation, to be entered with `async with`; a new one, or `session` from the place `after` on.
+    """Return a conversation with a server; entering it connects. A connection that is lost is opened again by itself.
 
-    `log` is the history in which `after` is a place: `view.seq` and `view.log` of an earlier conversation say both.
-    Where the server has another history, or a shorter one, the view begins elsewhere than at `after`.
+    Args:
+        url: The server's: `ws://` or `wss://`, or `http(s)://` for the same; without a path, it is `/v1/chat`.
+        session: The name of the session to continue, `chat.id` of an earlier conversation; by default a new one.
+        after: The position in the session's log to read on from, `chat.view.seq` of that conversation; by default the
+            view begins with the newest turns.
+        log: The history in which `after` is a position, `chat.view.log` of that conversation. Where the server has
+            another history, or a shorter one, the view begins elsewhere than at `after`.
+        token: Sent as `Authorization: Bearer …`.
+        ssl: What to trust with `wss://`; by default what Python trusts.
+        proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
+            but none for this machine.
+        keep: How many code points of questions and answers `chat.view` holds; None for all.
+        silence: After how many seconds without a frame a connection is given up. By default 45; the server sends a
+            frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
+        delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
+            failed. By default 0 for the first, then random pauses of up to 30 seconds.
+        on_state: Called with `connecting`, `open`, `waiting` (to reconnect) and, at last, `closed`.
 
-    Entering raises `Closed` where the server can't be reached, `SessionNotFound`, `Unauthorized` or `Forbidden`. From
-    then on lost connections come back by themselves; `on_state` is told.
+    Returns:
+        A `Chat`, to be entered with `async with`, or awaited and closed.
 
-    `ssl` says what to trust with `wss://`, by default what Python does; `proxy` is a URL or None, by default what the
-    environment says, but never for loopback. `chat.view` holds up to `keep` code points, None: all. A connection that
-    says nothing for `silence` seconds is given up, and `delay` says how long to wait before the n-th try to come back.
+    Raises:
+        Closed: By entering: the server can't be reached. Once it was, nothing is raised for a lost connection.
+        SessionNotFound: By entering: the server has no such session, or it is another user's.
+        Unauthorized: By entering: the server wants another `token`. While it is read: the token is no longer good.
+        Forbidden: By entering: the server doesn't serve this caller.
+
+    Example:
+        ```python
+        import asyncio
+        from askbot_ws import connect
+
+        async def main() -> None:
+            async with connect("ws://127.0.0.1:8765/v1/chat") as chat:
+                async for text in chat.ask("Why is the sky blue?"):
+                    print(text, end="", flush=True)
+
+        asyncio.run(main())
+        ```
     """
-    way = Way(url=url, token=token, ssl=ssl, proxy=proxy, silence=silence, delay=delay)
-    return Chat(Connection(way, on_state=on_state), View(session=session, seq=after, log=log, keep=keep), first=True)
+    endpoint = Endpoint(url=url, token=token, ssl=ssl, proxy=proxy, silence=silence, delay=delay)
+    multiplexer = SessionMultiplexer(endpoint, on_state=on_state)
+    return Chat(multiplexer, View(session=session, seq=after, log=log, keep=keep), first=True)

@@ -1,4 +1,4 @@
-"""Chat: a conversation, as programs hold it."""
+"""Chat: one conversation, with the methods that programs call."""
 
 from __future__ import annotations
 
@@ -10,40 +10,53 @@ from uuid import uuid4
 
 from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, History, HistoryRequest, Retry
 from ..events import WhenBusy
-from .asked import Asked
-from .connection import Connection
+from .answer import AnswerStream
 from .errors import Closed
-from .session import Session
+from .multiplexer import SessionMultiplexer
+from .session import ClientSession
 from .view import View
 
 
 class Chat:
     """One session, over as many connections as it takes.
 
-    Enter it with `async with`, or await it and `close` it.
+    `connect` and `Chat.session` return it. Enter it with `async with`, or await it and `close` it. It belongs to the
+    event loop that it was entered in; all its methods may be called by several tasks of that loop at the same time.
+
+    Raises:
+        Closed: By every method, where it was not entered, was closed, or the server has ended the conversation.
+        SessionNotFound: By every method, once the session was deleted.
+
+    Example:
+        ```python
+        async with connect("ws://127.0.0.1:8765/v1/chat") as chat:
+            async for text in chat.ask("Why is the sky blue?"):
+                print(text, end="", flush=True)
+            answer = await chat.ask("And at night?")
+        ```
     """
 
-    def __init__(self, connection: Connection, view: View, *, first: bool) -> None:
-        self._connection = connection
-        self._wanted = view
-        self._first = first  # with it the connection ends
-        self._entered: Session | None = None
+    def __init__(self, multiplexer: SessionMultiplexer, view: View, *, first: bool) -> None:
+        self._multiplexer = multiplexer
+        self._initial_view = view
+        self._first = first  # closing it closes the connection
+        self._entered: ClientSession | None = None
 
-    # --- what a conversation can do ----------------------------------------------------------------------------------
+    # --- the conversation --------------------------------------------------------------------------------------------
 
     @property
     def id(self) -> str | None:
-        """Its name: with it, `connect` continues this conversation anywhere."""
+        """The session's name, with which `connect(url, session=…)` continues it; None before a new one is entered."""
         return self.view.session
 
     @property
     def view(self) -> View:
-        """What there is to see of it: the newest turns, as far as they were read."""
-        return self._entered.view if self._entered else self._wanted
+        """The newest turns, as far as they were received. Read it; don't change it."""
+        return self._entered.view if self._entered else self._initial_view
 
     @property
     def changed(self) -> asyncio.Event:
-        """Set, and replaced, at each change of the view."""
+        """An event that is set, and replaced by another one, at each change of the view."""
         return self._session.changed
 
     def ask(
@@ -54,8 +67,20 @@ class Chat:
         temperature: float | None = None,
         max_tokens: int | None = None,
         when_busy: WhenBusy = "queue",
-    ) -> Asked:
-        """Ask a question."""
+    ) -> AnswerStream:
+        """Ask a question. It is sent at once, or on the next connection; this doesn't wait.
+
+        Args:
+            text: The question; how long it may be, in code points, is `view.ready.limits.question_chars`.
+            model: The model to ask; by default the server's.
+            temperature: From 0 to 2; by default the model's own.
+            max_tokens: How long the answer may be, in the model's tokens; by default the server's limit.
+            when_busy: What to do where an answer is running: `queue` asks after it, `reject` raises `Busy`, `replace`
+                stops it.
+
+        Returns:
+            The answer: iterate over it for its text, or await it. Where the question was refused, that raises.
+        """
         return self._question(
             Ask(
                 id=uuid4().hex,
@@ -74,8 +99,18 @@ class Chat:
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
-    ) -> Asked:
-        """Ask a turn's question again; without `turn`, the last one's. What is not given is as it was for that turn."""
+    ) -> AnswerStream:
+        """Ask a turn's question again; the new turn replaces that one, and all that came after it.
+
+        Args:
+            turn: The turn's name; by default the last turn.
+            model: As for `ask`; by default what that turn had.
+            temperature: As for `ask`; by default what that turn had.
+            max_tokens: As for `ask`; by default what that turn had.
+
+        Returns:
+            The answer, as `ask` returns it. `TurnNotFound` is raised by reading it where there is no such turn.
+        """
         return self._question(
             Retry(id=uuid4().hex, turn=turn, model=model, temperature=temperature, max_tokens=max_tokens)
         )
@@ -88,61 +123,94 @@ class Chat:
         model: str | None = None,
         temperature: float | None = None,
         max_tokens: int | None = None,
-    ) -> Asked:
-        """Ask this instead of that turn's question. What is not given is as it was for that turn."""
+    ) -> AnswerStream:
+        """Ask another question in place of a turn's; the new turn replaces that one, and all that came after it.
+
+        Args:
+            turn: The turn's name.
+            text: The question to ask instead.
+            model: As for `ask`; by default what that turn had.
+            temperature: As for `ask`; by default what that turn had.
+            max_tokens: As for `ask`; by default what that turn had.
+
+        Returns:
+            The answer, as `ask` returns it. `TurnNotFound` is raised by reading it where there is no such turn.
+        """
         return self._question(
             Edit(id=uuid4().hex, turn=turn, text=text, model=model, temperature=temperature, max_tokens=max_tokens)
         )
 
     async def cancel(self, turn: str | None = None) -> None:
-        """Stop a turn; without `turn`, the one that runs. Returns once it has ended; what has ended is no error."""
+        """Stop a turn. Returns once it has ended; one that has ended already is no error.
+
+        Args:
+            turn: The turn's name; by default the one that runs. Where none is in the log yet, questions that the server
+                has not acknowledged are cancelled once they get there, and this doesn't wait.
+        """
         session = self._session
         if turn := turn or next((each.turn for each in self.view.turns if each.end is None), None):
-            await asyncio.shield(session.begin(Cancel(id=uuid4().hex, turn=turn)))
+            await asyncio.shield(session.request(Cancel(id=uuid4().hex, turn=turn)))
             return
-        for asking in session.requests.asking():  # asked, but not in the log yet: it is cancelled when it gets there
-            session.abandon(asking)
+        for question in session.requests.questions():
+            session.cancel_question(question)
 
     async def history(self, *, before: int | None = None, limit: int = 50) -> History:
-        """Fetch older turns, into the view too; without `before`, those before the oldest that the view has."""
-        oldest = next(iter(self.view.known.values()), None)
-        place = (oldest.from_ if oldest else self.view.seq or 0) + 1
-        request = HistoryRequest(id=uuid4().hex, before=place if before is None else before, limit=limit)
-        history: History = await asyncio.shield(self._session.begin(request))
+        """Fetch older turns. They are added to the view, too.
+
+        Args:
+            before: A position in the log: turns are fetched whose questions are before it. By default those before the
+                oldest turn of the view; for the page before another one, `page.turns[0].from_ + 1`.
+            limit: How many turns at most, from 1 to 50.
+
+        Returns:
+            A page: `turns`, oldest first, replaced ones too, and `more`, whether the log has older ones.
+        """
+        oldest = next(iter(self.view.all_turns.values()), None)
+        position = (oldest.from_ if oldest else self.view.seq or 0) + 1
+        request = HistoryRequest(id=uuid4().hex, before=position if before is None else before, limit=limit)
+        history: History = await asyncio.shield(self._session.request(request))
         return history
 
     async def forget(self) -> None:
-        """Delete this conversation, everywhere. It is over then."""
+        """Delete the session from the server, and close it here. Returns once it is deleted."""
         if self.id is not None:
-            await asyncio.shield(self._session.begin(Forget(id=uuid4().hex, session=self.id)))
+            await asyncio.shield(self._session.request(Forget(id=uuid4().hex, session=self.id)))
 
     def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
-        """Another session on the same connection, to be entered with `async with`, or awaited; without `id`, a new one.
+        """Return another session on the same connection, to be entered with `async with`, or awaited.
 
-        `after` is the place to read on from, `log` the history in which it is one, as `view.seq` and `view.log` of an
-        earlier conversation said. Leaving it detaches it; leaving the first one ends them all. Raises
-        `SessionNotFound` when it is entered.
+        Closing it detaches it; closing the `Chat` that `connect` returned closes all of them.
+
+        Args:
+            id: The session's name; by default a new session.
+            after: The position in its log to read on from, the `view.seq` of an earlier conversation.
+            log: The history in which `after` is a position, the `view.log` of that conversation.
+
+        Returns:
+            A `Chat`. Entering it raises `SessionNotFound` where the server has no such session, and `ValueError` where
+            it is read on this connection already.
         """
-        return Chat(self._connection, View(session=id, seq=after, log=log, keep=self.view.keep), first=False)
+        return Chat(self._multiplexer, View(session=id, seq=after, log=log, keep=self.view.keep), first=False)
 
-    def _question(self, frame: Ask | Retry | Edit) -> Asked:
-        return Asked(self._session, self._session.ask(frame))
+    def _question(self, frame: Ask | Retry | Edit) -> AnswerStream:
+        return AnswerStream(self._session, self._session.ask(frame))
 
     @property
-    def _session(self) -> Session:
+    def _session(self) -> ClientSession:
         if self._entered is None:
             raise Closed("The conversation has not begun: enter it with `async with`.")
         return self._entered
 
-    # --- coming and going --------------------------------------------------------------------------------------------
+    # --- opening and closing -----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        """Connect, and read the session up to its end. Raises what `connect` says."""
         if self._entered is None:
             try:
-                self._entered = await self._connection.enter(self._wanted)
+                self._entered = await self._multiplexer.open_session(self._initial_view)
             except BaseException:
                 if self._first:
-                    await self._connection.close()
+                    await self._multiplexer.close()
                 raise
         return self
 
@@ -155,8 +223,11 @@ class Chat:
         await self.close()
 
     async def close(self) -> None:
-        """Leave it. What still runs goes on at the server, but what nobody wants any more is cancelled."""
+        """Close it here. Turns that run go on at the server, except answers that were cancelled or left.
+
+        Waits for up to a second until the server has been sent those cancels.
+        """
         if self._first:
-            await self._connection.close()
+            await self._multiplexer.close()
         elif self._entered:
-            await self._connection.leave(self._entered)
+            await self._multiplexer.close_session(self._entered)

@@ -1,4 +1,4 @@
-"""What ends a conversation or a question on this side, and from the wire's codes to exceptions."""
+"""Errors of the client's own, and the exception for each error code of the wire."""
 
 from __future__ import annotations
 
@@ -10,38 +10,62 @@ from ..errors import AskbotError
 from ..events import Failure
 
 
-def _leaves(kind: type[AskbotError]) -> list[type[AskbotError]]:
-    below = kind.__subclasses__()
-    return [leaf for each in below for leaf in _leaves(each)] if below else [kind]
+def _leaf_classes(base: type[AskbotError]) -> list[type[AskbotError]]:
+    subclasses = base.__subclasses__()
+    return [leaf for each in subclasses for leaf in _leaf_classes(each)] if subclasses else [base]
 
 
-_BY_CODE: Mapping[str, type[AskbotError]] = MappingProxyType(
-    {kind.code: kind for kind in reversed(_leaves(AskbotError))}
+_CLASS_BY_CODE: Mapping[str, type[AskbotError]] = MappingProxyType(
+    {leaf.code: leaf for leaf in reversed(_leaf_classes(AskbotError))}
 )
 
 
 class Closed(AskbotError):
-    """The conversation on this side is over: closed here, or ended by the server, or there is no server."""
+    """The conversation is over on this side, or there is no server. It has the `code` `closed`.
+
+    Raised by entering `connect(…)` where the server can't be reached; by every question, command and running answer
+    once the conversation was closed here, or ended by the server; and by a `Chat` that was not entered.
+
+    Example:
+        ```python
+        try:
+            async with connect(url) as chat:
+                print((await chat.ask("Why?")).text)
+        except Closed as error:
+            print(error.message)
+        ```
+    """
 
     code = "closed"
     default = "The connection is closed."
 
 
 class Damaged(AskbotError):
-    """What was iterated over is not what was answered: its proof fails, or the server lost it in the middle.
+    """The text that was iterated over is not the answer that was given. It has the `code` `damaged`.
 
-    Awaiting the question gives the whole answer, where there still is one.
+    Raised at the end of an iteration, where the text fails the answer's proof (its length and its SHA-256) or the
+    server has lost the answer; and by awaiting the question, where the server's history has no answer that passes.
+
+    Example:
+        ```python
+        stream = chat.ask("Why?")
+        try:
+            async for text in stream:
+                print(text, end="")
+        except Damaged:
+            print((await stream).text)  # the whole answer, as the server has it
+        ```
     """
 
     code = "damaged"
     default = "The text that was read is not the answer that was given."
 
 
-def error_of(told: Error | Failure) -> AskbotError:
-    """The exception that the server tells of by its code."""
-    kind = _BY_CODE.get(told.code)
+def exception_for(record: Error | Failure) -> AskbotError:
+    """Return the exception for an `error` frame or the failure of a turn; an `AskbotError` for an unknown code."""
+    kind = _CLASS_BY_CODE.get(record.code)
     if kind is None:
-        return AskbotError(f"{told.message} ({told.code})", retry_after=told.retry_after)
-    error = kind(told.message)
-    error.retry_after = told.retry_after
+        return AskbotError(f"{record.message} ({record.code})", retry_after=record.retry_after)
+    error = kind(record.message)
+    error.retry_after = record.retry_after
     return error

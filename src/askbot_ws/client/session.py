@@ -1,28 +1,21 @@
-"""Session: one log as this client reads it, over a line that it may share with others.
+"""ClientSession: one session's log as this client reads it, over a socket that other sessions may share.
 
-    AWAY --attach--> COMING --ready--> HERE --pause--> PAUSED
-                        ^                |               |
-                        '----attach------+----attach-----'
-
-Its place on the wire is one cursor for all who read: where somebody wants what lies before it, or reading was paused
-because nobody had room, it attaches again from there.
+On the wire it has one position for all who read here (`Attachment`): where somebody waits for what lies before it, or
+reading was paused because nobody had room, it attaches again from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from enum import Enum, auto
 from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from ..dialects.askbot.frames import (
     About,
     Ask,
-    Attach,
     Cancel,
     ClientFrame,
-    Detach,
     Edit,
     Error,
     Forget,
@@ -33,304 +26,284 @@ from ..dialects.askbot.frames import (
 )
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Event, Question, Token
-from .doubts import Doubts
-from .errors import Damaged, error_of
-from .line import Line, Place
-from .pieces import GONE, Pieces
-from .readers import Readers
-from .requests import Asking, Request, Requests
+from .attachment import Attachment, AttachState
+from .errors import Damaged, exception_for
+from .pending import AnswerRecovery, PendingQuestion, PendingRequest, PendingRequests
+from .reconnecting_socket import ReconnectingSocket, ResumePoint
+from .text_stream import ANSWER_LOST, TextStream, TextStreams
 from .view import End, Gap, View
 
-Heard: TypeAlias = Ready | Event | UnknownEvent | History | Error
-"""What the server says of a session."""
-R = TypeVar("R", bound=Request)
+SessionFrame: TypeAlias = Ready | Event | UnknownEvent | History | Error
+"""A frame that is about one session."""
+R = TypeVar("R", bound=PendingRequest)
 
 
-class Stage(Enum):
-    """Where it is, seen from the server."""
+class ClientSession:
+    """One session: its view, those who read answers in it, and the requests that are pending. An `AnswerSource`."""
 
-    AWAY = auto()
-    COMING = auto()
-    HERE = auto()
-    PAUSED = auto()
-
-
-class Session:
-    """What the server says of one session, and what is asked of it."""
-
-    def __init__(self, line: Line, view: View) -> None:
+    def __init__(self, socket: ReconnectingSocket, view: View) -> None:
         self.view = view
-        self.stage = Stage.AWAY
-        self.over: AskbotError | None = None
+        self.close_reason: AskbotError | None = None  # None: open
         self.changed = asyncio.Event()  # set, and replaced, at each change of the view
-        self.room = asyncio.Event()  # set when somebody may have room again
-        self.attaching = ""  # the id of the frame that it was attached with last, none where the address did it
-        self.entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # all that was there is read
-        self.requests = Requests()
-        self.doubts = Doubts(self.begin)
-        self._line = line
-        self._readers = Readers()
-        self._place = 0  # on the wire
-        self._head = 0  # of the log, when we came
-        self._from: int | None = None  # what was attached from
-        self._history = 0  # the number of the one that is told
+        self.unblocked = asyncio.Event()  # set when `blocked` may have become False
+        self.caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the log was read once
+        self.attachment = Attachment(socket)
+        self.requests = PendingRequests()
+        self._socket = socket
+        self._recovery = AnswerRecovery(self.request)
+        self._streams = TextStreams()
+        self._history_number = 0  # counts the histories that the server has sent, one after another was lost
 
-    # --- where it is -------------------------------------------------------------------------------------------------
+    # --- attaching ---------------------------------------------------------------------------------------------------
 
-    def set_out(self) -> Place:
-        """What to read; whoever connects with it is coming."""
-        self.stage, self.attaching = Stage.COMING, ""
-        if self.view.seq is None:
-            self._from = None
-            return Place(self.view.session)
-        self._from = self._readers.earliest(self.view.seq)
-        return Place(self.view.session, self._from, self.view.log)
+    def begin_attach(self) -> ResumePoint:
+        """Return what the next connection is to read of this session, which its URL names."""
+        point = self._resume_point()
+        self.attachment.begin(point)
+        return point
 
     def attach(self) -> None:
-        """Read on, on the line as it is; what has no name yet is a new session."""
-        session, after, log = self.set_out()
-        self.attaching = uuid4().hex
-        self._line.send(Attach(id=self.attaching, session=session, after=after, log=log))
+        """Read on, on the connection that is open."""
+        self.attachment.send_attach(self._resume_point())
+
+    def _resume_point(self) -> ResumePoint:
+        if self.view.seq is None:
+            return ResumePoint(self.view.session)
+        return ResumePoint(self.view.session, self._streams.resume_position(self.view.seq), self.view.log)
 
     def detach(self) -> None:
-        """Read no more. What has no name yet can't be left before it has one: `Connection` sees to that."""
-        if self.stage in {Stage.COMING, Stage.HERE} and self.view.session is not None:
-            self._line.send(Detach(session=self.view.session))
-
-    def awaits(self, id: str | None) -> bool:
-        """Whether an answer to this frame is for us."""
-        return id is not None and (id == self.attaching or self.requests.get(id) is not None)
+        """Have the server send no more of it."""
+        self.attachment.send_detach(self.view.session)
 
     def pause(self) -> None:
-        """Whoever reads has no room, nobody waits: go on later, from there."""
-        if self.stage is Stage.HERE:
-            self.detach()
-            self.stage = Stage.PAUSED
+        """Detach until a reader has room, or waits for text."""
+        self.attachment.pause(self.view.session)
 
-    def relax(self) -> None:
-        """Somebody wants more, or has room again."""
-        self.room.set()
-        if self.over or not self._line.open:
+    def resume(self) -> None:
+        """Attach again, where a reader waits for text before the position on the wire, or a pause may end."""
+        self.unblocked.set()
+        if self.close_reason or not self._socket.open:
             return
-        back = self.stage is Stage.HERE and self._readers.behind(self._place)
-        if back or (self.stage is Stage.PAUSED and not self.pressed):
+        state, position = self.attachment.state, self.attachment.position
+        back = state is AttachState.ATTACHED and self._streams.any_waiting_before(position)
+        if back or (state is AttachState.PAUSED and not self.blocked):
             self.attach()
 
     @property
-    def pressed(self) -> bool:
-        """Whether what comes next would find no room, and nobody waits for it."""
-        return self._readers.stuck and not self.requests.waited_for
+    def blocked(self) -> bool:
+        """Whether the next event would find no room, and nobody waits for it."""
+        return self._streams.blocked and not self.requests.has_waiters
 
-    def missing(self, error: AskbotError) -> None:
-        """The server has no such session."""
-        if self.view.seq == 0 and self.entered.done():  # it was empty, so nothing was kept of it, and nothing is lost
+    def awaits_reply(self, id: str | None) -> bool:
+        """Return whether a frame with this id was sent for this session, and has no reply yet."""
+        return id is not None and (id == self.attachment.id or self.requests.get(id) is not None)
+
+    # --- closing -----------------------------------------------------------------------------------------------------
+
+    def on_not_found(self, error: AskbotError) -> None:
+        """Close, as the server has no such session; but a session that is still empty becomes a new one."""
+        if self.view.seq == 0 and self.caught_up.done():  # servers keep nothing of an empty session
             self.view = View(keep=self.view.keep)
         else:
-            self.end(error)
+            self.close(error)
 
-    def end(self, error: AskbotError) -> None:
-        """It is over: whoever waits is told why."""
-        if self.over:
+    def close(self, reason: AskbotError) -> None:
+        """End it: whoever reads or waits gets `reason` raised. A second reason is ignored."""
+        if self.close_reason:
             return
-        self.over = error
-        if not self.entered.done():
-            self.entered.set_exception(error)
+        self.close_reason = reason
+        if not self.caught_up.done():
+            self.caught_up.set_exception(reason)
         for request in self.requests.all():
-            forgotten = isinstance(request.frame, Forget) and isinstance(error, SessionNotFound)
-            self.requests.settle(request.frame.id, None if forgotten else error)
-        for pieces in self._readers:
-            pieces.fail(error)
-        self.relax()
-        self._notify()
+            forgotten = isinstance(request.frame, Forget) and isinstance(reason, SessionNotFound)
+            self.requests.resolve(request.frame.id, None if forgotten else reason)
+        for stream in self._streams:
+            stream.fail(reason)
+        self.resume()
+        self._notify_changed()
 
-    # --- hearing -----------------------------------------------------------------------------------------------------
+    # --- frames from the server --------------------------------------------------------------------------------------
 
-    def hear(self, frame: Heard) -> None:
-        """Take a frame. Raises `Gap`."""
+    def receive(self, frame: SessionFrame) -> None:
+        """Apply a frame. Raises `Gap` where the session can go on only on another connection."""
         match frame:
             case Ready():
-                self._ready(frame)
+                self._on_ready(frame)
             case Question() | Token() | Done():
-                if self.stage is not Stage.HERE:
-                    return  # still on its way when we left, and it will be sent again
-                self._event(frame)
+                if self.attachment.state is not AttachState.ATTACHED:
+                    return  # sent before the server knew that we detached; it will be sent again
+                self._on_event(frame)
             case UnknownEvent():
-                if self.stage is Stage.HERE and frame.seq > self._place:
-                    self._pass_over(frame)
+                if self.attachment.state is AttachState.ATTACHED and frame.seq > self.attachment.position:
+                    self._skip(frame)
             case History():
                 self.view.fold(frame)
-                self.requests.settle(frame.id, frame)
+                self.requests.resolve(frame.id, frame)
             case Error():
-                self._refused(frame)
+                self._on_error(frame)
             case _:
                 assert_never(frame)
-        self._notify()
+        self._notify_changed()
 
-    def _ready(self, ready: Ready) -> None:
-        if self.stage in {Stage.AWAY, Stage.PAUSED}:
-            return  # still on its way when we left: what it tells anew is told when we come back
-        anew = not self.view.continues(ready) or ready.from_ != self._from
-        self.stage, self._place = Stage.HERE, ready.from_
-        if anew:
-            self._anew(ready)
+    def _on_ready(self, ready: Ready) -> None:
+        if not self.attachment.complete(ready):
+            return  # a history that is new in it is noticed when we attach again
+        if not self.view.continues(ready) or ready.from_ != self.attachment.after:
+            self._restart(ready)
         else:
             self.view.ready, self.view.log = ready, ready.log or self.view.log
         for request in self.requests.all():
             self._send(request)
-        self._head = ready.seq
-        self._enter()
-        if self.pressed:
+        self._check_caught_up()
+        if self.blocked:
             self.pause()
         else:
-            self.relax()  # somebody may have come to want what is before
+            self.resume()  # a reader may have begun to wait for earlier text meanwhile
 
-    def _enter(self) -> None:
-        if not self.entered.done() and self._place >= self._head:
-            self.entered.set_result(None)
+    def _check_caught_up(self) -> None:
+        if not self.caught_up.done() and self.attachment.caught_up:
+            self.caught_up.set_result(None)
 
-    def _anew(self, ready: Ready) -> None:
-        """What waited for the history that was lost is sent again, on the same connection too."""
+    def _restart(self, ready: Ready) -> None:
+        """Read another history than before. Requests that are pending are sent again, on this connection too."""
         self.view.seq = None
         self.view.fold(ready)
-        self._history += 1
-        self.doubts = Doubts(self.begin)
+        self._history_number += 1
+        self._recovery = AnswerRecovery(self.request)
         for request in self.requests.all():
-            request.sent = 0
-        for asking in self.requests.asking():
-            asking.turn = None
-        for pieces in self._readers:
-            pieces.anew(ready.from_)
+            request.sent_on = 0
+        for question in self.requests.questions():
+            question.turn = None
+        for stream in self._streams:
+            stream.restart(ready.from_)
 
-    def _event(self, event: Event) -> None:
-        if event.seq <= self._place:
+    def _on_event(self, event: Event) -> None:
+        if not self.attachment.advance(start=event.start, seq=event.seq):
             return
-        if event.start > self._place:
-            raise Gap
-        self._place = event.seq
         self.view.fold(event)
-        for pieces in self._readers:  # before anything else: all are where the wire is, or behind on purpose
-            pieces.take(event)
+        for stream in self._streams:  # before anything else: each is at the attachment's position, or full
+            stream.receive(event)
         match event:
             case Question():
-                self._acknowledged(event)
+                self._on_question(event)
             case Done():
-                self._ended(event)
+                self._on_done(event)
             case Token():
                 pass
-        self._enter()
+        self._check_caught_up()
 
-    def _pass_over(self, event: UnknownEvent) -> None:
-        before, self._place = self._place, event.seq
+    def _skip(self, event: UnknownEvent) -> None:
+        before, self.attachment.position = self.attachment.position, event.seq
         self.view.fold(event)
-        for pieces in self._readers:
-            pieces.pass_over(event.seq, after=before)
-        self._enter()
+        for stream in self._streams:
+            stream.skip(event.seq, after=before)
+        self._check_caught_up()
 
-    def _acknowledged(self, question: Question) -> None:
-        asking = self.requests.get(question.id)
-        if isinstance(asking, Asking) and asking.turn is None:
-            asking.turn, asking.start, asking.history = question.turn, question.start, self._history
-            if asking.unwanted:
-                self.begin(Cancel(id=uuid4().hex, turn=question.turn))
+    def _on_question(self, event: Question) -> None:
+        question = self.requests.get(event.id)
+        if isinstance(question, PendingQuestion) and question.turn is None:
+            question.turn, question.start, question.history_number = event.turn, event.start, self._history_number
+            if question.cancelled:
+                self.request(Cancel(id=uuid4().hex, turn=event.turn))
 
-    def _ended(self, done: Done) -> None:
+    def _on_done(self, done: Done) -> None:
         for request in self.requests.all():
             if isinstance(request.frame, Cancel) and request.frame.turn == done.turn:
-                self.requests.settle(request.frame.id, None)
-            elif isinstance(request, Asking) and request.turn == done.turn:
-                request.end = End.of(done)
-                self.requests.settle(request.frame.id, request.end)
-        turn = self.view.known.get(done.turn)
+                self.requests.resolve(request.frame.id, None)
+            elif isinstance(request, PendingQuestion) and request.turn == done.turn:
+                request.end = End.from_record(done)
+                self.requests.resolve(request.frame.id, request.end)
+        turn = self.view.all_turns.get(done.turn)
         if turn and not turn.proven:
-            self.doubts.fetch(turn.turn, turn.from_)
+            self._recovery.fetch(turn.turn, turn.from_)
 
-    def _refused(self, error: Error) -> None:
-        request, raised = self.requests.get(error.id), error_of(error)
-        gone = error.code == SessionNotFound.code
-        if error.id is not None and error.id == self.attaching:
-            self._not_attached(raised)
+    def _on_error(self, error: Error) -> None:
+        request, exception = self.requests.get(error.id), exception_for(error)
+        not_found = error.code == SessionNotFound.code
+        if error.id is not None and error.id == self.attachment.id:
+            self._on_attach_refused(exception)
         elif request is None:
-            if gone and error.id is None:
-                self.end(raised)
-        elif isinstance(request.frame, Forget) and gone:
-            self.end(raised)
+            if not_found and error.id is None:
+                self.close(exception)
+        elif isinstance(request.frame, Forget) and not_found:
+            self.close(exception)
         elif isinstance(request.frame, Cancel):
-            self.requests.settle(error.id, None)  # as wanted: it ended in between
+            self.requests.resolve(error.id, None)  # it has ended meanwhile
         else:
-            for pieces in self._readers:
-                if pieces.asking is request:
-                    pieces.fail(raised)
-            self.requests.settle(error.id, raised)
+            for stream in self._streams:
+                if stream.question is request:
+                    stream.fail(exception)
+            self.requests.resolve(error.id, exception)
 
-    def _not_attached(self, error: AskbotError) -> None:
-        self.stage = Stage.AWAY
-        if error.retryable and self.entered.done():
-            raise Gap  # the server can't read its log right now: on the next connection, then
+    def _on_attach_refused(self, error: AskbotError) -> None:
+        self.attachment.state = AttachState.DETACHED
+        if error.retryable and self.caught_up.done():
+            raise Gap  # the server can't read its log right now: try again on the next connection
         if isinstance(error, SessionNotFound):
-            self.missing(error)
+            self.on_not_found(error)
         else:
-            self.end(error)
-        if not self.over:
+            self.close(error)
+        if not self.close_reason:
             self.attach()
 
-    # --- asking ------------------------------------------------------------------------------------------------------
-
-    def ask(self, frame: Ask | Retry | Edit) -> Asking:
-        """Send a question, and keep it until it has ended."""
-        return self._begin(Asking(frame, asyncio.get_running_loop().create_future()))
-
-    def begin(self, frame: ClientFrame) -> asyncio.Future[Any]:
-        """Send a frame, and keep it until something comes of it."""
-        return self._begin(Request(frame, asyncio.get_running_loop().create_future())).settled
-
-    def _begin(self, request: R) -> R:
-        if self.over:
-            raise self.over
-        self.requests.add(request)
-        if self.stage is Stage.HERE:
-            self._send(request)
-        self.relax()
-        return request
-
-    def _send(self, request: Request) -> None:
-        """Send what has no answer yet. What gets lost is sent again on the next connection, under the same id."""
-        known = isinstance(request, Asking) and request.turn is not None
-        if self._line.open and request.sent != self._line.number and not known:
-            request.sent = self._line.number
-            frame = request.frame
-            self._line.send(replace(frame, session=self.view.session) if isinstance(frame, About) else frame)
-
-    def abandon(self, asking: Asking) -> None:
-        """Nobody wants the answer any more: stop it at the server, if it has not ended."""
-        if asking.settled.done() or asking.unwanted or self.over:
-            return
-        asking.unwanted = True
-        if asking.turn is not None:
-            self.begin(Cancel(id=uuid4().hex, turn=asking.turn))
-
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    async def recover(self, asking: Asking) -> str:
-        """An answer that failed its proof, as it was given. Raises `Damaged`."""
-        return await self.doubts.settle(asking)
-
-    def read(self, asking: Asking, *, keeps: bool) -> Pieces:
-        """Read an answer from its beginning."""
-        at = asking.start if asking.turn is not None else self._place
-        pieces = Pieces(self, asking, at=at, keeps=keeps)
-        self._readers.add(pieces)
-        failure = asking.settled.exception() if asking.settled.done() else None
-        if isinstance(error := failure or self.over, AskbotError):
-            pieces.fail(error)
-        elif asking.end and asking.history != self._history:
-            pieces.fail(Damaged(GONE))  # its place may be another turn's by now
-        return pieces
-
-    def leave(self, pieces: Pieces) -> None:
-        """Nobody reads here any more."""
-        self._readers.remove(pieces)
-        self.relax()
-
-    def _notify(self) -> None:
+    def _notify_changed(self) -> None:
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+    # --- requests to the server --------------------------------------------------------------------------------------
+
+    def ask(self, frame: Ask | Retry | Edit) -> PendingQuestion:
+        """Send a question, and keep it until its turn has ended. Raises `close_reason`."""
+        return self._add_request(PendingQuestion(frame, asyncio.get_running_loop().create_future()))
+
+    def request(self, frame: ClientFrame) -> asyncio.Future[Any]:
+        """Send a frame, and return the future of what it asks for. Raises `close_reason`."""
+        return self._add_request(PendingRequest(frame, asyncio.get_running_loop().create_future())).outcome
+
+    def _add_request(self, request: R) -> R:
+        if self.close_reason:
+            raise self.close_reason
+        self.requests.add(request)
+        if self.attachment.state is AttachState.ATTACHED:
+            self._send(request)
+        self.resume()
+        return request
+
+    def _send(self, request: PendingRequest) -> None:
+        """Send a request once on each connection, under the same id, until it is acknowledged."""
+        acknowledged = isinstance(request, PendingQuestion) and request.turn is not None
+        if self._socket.open and request.sent_on != self._socket.connection_number and not acknowledged:
+            request.sent_on = self._socket.connection_number
+            frame = request.frame
+            self._socket.send(replace(frame, session=self.view.session) if isinstance(frame, About) else frame)
+
+    def cancel_question(self, question: PendingQuestion) -> None:
+        """Stop the answer at the server, unless it has ended; one that is not acknowledged yet, once it is."""
+        if question.outcome.done() or question.cancelled or self.close_reason:
+            return
+        question.cancelled = True
+        if question.turn is not None:
+            self.request(Cancel(id=uuid4().hex, turn=question.turn))
+
+    # --- reading answers ---------------------------------------------------------------------------------------------
+
+    async def recover(self, question: PendingQuestion) -> str:
+        """Return an answer that failed its proof as the server's history has it. Raises `Damaged`."""
+        return await self._recovery.recover(question)
+
+    def open_stream(self, question: PendingQuestion, *, cache: bool) -> TextStream:
+        """Return a stream of the answer from its beginning; `cache`: the question keeps what is read from it."""
+        position = question.start if question.turn is not None else self.attachment.position
+        stream = TextStream(self, question, position=position, cache=cache)
+        self._streams.add(stream)
+        failure = question.outcome.exception() if question.outcome.done() else None
+        if isinstance(error := failure or self.close_reason, AskbotError):
+            stream.fail(error)
+        elif question.end and question.history_number != self._history_number:
+            stream.fail(Damaged(ANSWER_LOST))  # its position may be another turn's by now
+        return stream
+
+    def remove_stream(self, stream: TextStream) -> None:
+        """Forget a stream that is closed."""
+        self._streams.remove(stream)
+        self.resume()

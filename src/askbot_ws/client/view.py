@@ -1,7 +1,7 @@
-"""View: what a client shows of a session, folded from the server's frames. Pure.
+"""View: the turns of one session, computed from the server's frames. No I/O.
 
-Every event has a place in the log, so a frame itself tells whether it is old, next or beyond a gap: that makes the
-text come exactly once, over however many connections.
+Every event carries its position in the log, so a frame itself says whether it is old, next or after a gap: each code
+point of text is added exactly once, over any number of connections.
 """
 
 from __future__ import annotations
@@ -11,18 +11,62 @@ from dataclasses import dataclass, field
 
 from ..dialects.askbot.frames import History, Ready, ServerFrame, UnknownEvent
 from ..events import Check, Done, Event, Failure, Options, Question, Timing, Token, TurnRecord, Usage
-from .text import Text
 
-COST = 500  # code points that a turn counts for beside its texts
+TURN_OVERHEAD_CODE_POINTS = 500  # what a turn counts for against `keep`, beside its question and its answer
+MAX_UNJOINED_PIECES = 64  # a string object costs 50 bytes and more, so many small ones cost many times their text
 
 
 class Gap(Exception):
-    """Events are missing before this one: connect again, with `after` = the view's `seq`."""
+    """Events before this one are missing: connect again, with `after` = the view's `seq`."""
+
+
+class TextBuffer:
+    """Text that is appended to in small pieces, in time and memory proportional to its length."""
+
+    __slots__ = ("_parts", "_unjoined", "size")
+
+    def __init__(self, text: str = "") -> None:
+        self.size = len(text)  # code points
+        self._parts = [text] if text else []
+        self._unjoined = 0
+
+    def append(self, piece: str) -> None:
+        """Add text at the end."""
+        self.size += len(piece)
+        self._parts.append(piece)
+        self._unjoined += 1
+        if self._unjoined == MAX_UNJOINED_PIECES:
+            self._parts[-MAX_UNJOINED_PIECES:] = ["".join(self._parts[-MAX_UNJOINED_PIECES:])]
+            self._unjoined = 0
+
+    def __str__(self) -> str:
+        if len(self._parts) > 1:
+            self._parts = ["".join(self._parts)]
+            self._unjoined = 0
+        return self._parts[0] if self._parts else ""
+
+    def pop_all(self) -> str:
+        """Return the whole text, and leave the buffer empty."""
+        text = str(self)
+        self._parts.clear()
+        self.size = self._unjoined = 0
+        return text
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a turn ended. `reason` is one of `askbot_ws.events.Reason`, or a word of a later version of the server."""
+    """How a turn ended.
+
+    Attributes:
+        reason: One of `askbot_ws.events.Reason` (`stop`, `length`, `cancelled`, `refused`, `interrupted`, `error`), or
+            a word that a later version of the server uses.
+        model: The model that was asked; None where the server did not say.
+        usage: The provider's count, `input_tokens` and `output_tokens`; None where it gave none.
+        timing: `queued`, `first_token` and `total`, in seconds since the question arrived; `first_token` is None where
+            no text came.
+        check: The proof of the answer: its length in code points (`chars`) and the SHA-256 of its UTF-8 bytes.
+        error: Where `reason` is `error`: `code`, `message`, `retryable` and `retry_after` (seconds, or None).
+    """
 
     reason: str
     model: str | None
@@ -32,14 +76,14 @@ class End:
     error: Failure | None
 
     @classmethod
-    def of(cls, told: Done | TurnRecord) -> End | None:
-        """From the event, or from history; None while the turn runs."""
-        if told.reason is None:
+    def from_record(cls, record: Done | TurnRecord) -> End | None:
+        """Return the end that an event or a turn of a history page says; None while the turn runs."""
+        if record.reason is None:
             return None
-        return cls(told.reason, told.model, told.usage, told.timing, told.check, told.error)
+        return cls(record.reason, record.model, record.usage, record.timing, record.check, record.error)
 
     def proves(self, answer: str) -> bool:
-        """Whether this is the answer that was given."""
+        """Return whether `answer` has the length and the SHA-256 of `check`; True where there is no check."""
         if self.check is None:
             return True
         return (self.check.chars, self.check.sha256) == (len(answer), hashlib.sha256(answer.encode()).hexdigest())
@@ -47,7 +91,22 @@ class End:
 
 @dataclass(slots=True)
 class Turn:
-    """One question, and what is known of its answer."""
+    """One question, and its answer as far as it was received.
+
+    Attributes:
+        turn: The turn's name, unique in its session: what `retry`, `edit` and `cancel` take.
+        id: The id of the frame that asked the question; None where it had none.
+        text: The question.
+        replaces: The name of the turn that this one retries or edits; None where it is a further question.
+        created: When the question was logged, in seconds since 1970.
+        options: The `model`, `temperature` and `max_tokens` that were asked for; None where none were.
+        from_: The log's position before the question.
+        seq: The log's position up to which `answer` and `end` are known. It may be after the view's `seq`: a history
+            page has more than the events read so far.
+        answer_buffer: The answer's text; read it as `answer`.
+        end: How the turn ended; None while it runs.
+        whole: False where the answer is longer than the view keeps, so that its last part is not here.
+    """
 
     turn: str
     id: str | None
@@ -56,145 +115,173 @@ class Turn:
     created: float
     options: Options | None
     from_: int
-    seq: int  # may be ahead of the view's: history knows more than the events read so far
-    said: Text = field(default_factory=Text)
+    seq: int
+    answer_buffer: TextBuffer = field(default_factory=TextBuffer)
     end: End | None = None
-    whole: bool = True  # False: the answer is longer than the view keeps, so the rest of it is not here
+    whole: bool = True
 
     @classmethod
-    def of(cls, told: Question | TurnRecord) -> Turn:
-        """From the event, or from history."""
-        begun = (told.turn, told.id, told.text, told.replaces, told.created, told.options)
-        if isinstance(told, Question):
-            return cls(*begun, from_=told.start, seq=told.seq)
-        return cls(*begun, from_=told.from_, seq=told.seq, said=Text(told.answer), end=End.of(told))
+    def from_record(cls, record: Question | TurnRecord) -> Turn:
+        """Return the turn that a question begins, or that a history page holds."""
+        fields = (record.turn, record.id, record.text, record.replaces, record.created, record.options)
+        if isinstance(record, Question):
+            return cls(*fields, from_=record.start, seq=record.seq)
+        return cls(
+            *fields,
+            from_=record.from_,
+            seq=record.seq,
+            answer_buffer=TextBuffer(record.answer),
+            end=End.from_record(record),
+        )
 
     @property
     def answer(self) -> str:
-        """The answer so far, as much of it as is kept."""
-        return str(self.said)
+        """The answer's text so far; only its beginning where `whole` is False."""
+        return str(self.answer_buffer)
 
     @property
     def proven(self) -> bool:
-        """Whether the answer that we hold is the one that was given; what we don't hold whole can't be told."""
+        """Whether `answer` matches the proof in `end`. True while there is nothing to compare: no end, or not whole."""
         return self.end is None or not self.whole or self.end.proves(self.answer)
 
     @property
     def size(self) -> int:
-        """What it counts for."""
-        return COST + len(self.text) + self.said.size
+        """What the turn counts for against the view's `keep`, in code points."""
+        return TURN_OVERHEAD_CODE_POINTS + len(self.text) + self.answer_buffer.size
 
 
 @dataclass(slots=True)
 class View:
-    """One session, as far as it was read. Nothing yet: the first `ready` says where the replay begins."""
+    """The turns of one session, as far as its log was read.
+
+    A position (`seq`) counts the log: one for each event, and for text one for each code point. Give `seq` and `log`
+    of one view to `connect(…, after=, log=)`, and the next one goes on from there.
+
+    Attributes:
+        session: The session's name; None before the first connection of a new session.
+        seq: The log's position up to which it was read; None before anything was.
+        log: The history in which `seq` is a position; None where it is not known.
+        keep: How many code points to hold: beyond it the oldest turns are dropped, but none that runs. None: no limit.
+        ready: The server's last `ready` frame: among others the default `model`, the `limits`, and the position `from_`
+            that events follow from. None before the first connection.
+        has_earlier: Whether the log has turns before the oldest one here; `Chat.history` fetches them.
+        all_turns: The turns by their names, in the log's order, replaced ones too. `turns` leaves those out.
+        size: What all turns count for, in code points.
+    """
 
     session: str | None = None
     seq: int | None = None
-    log: str | None = None  # which history `seq` is a place of; None: not known
-    keep: int | None = None  # code points to hold; beyond that the oldest turns go, but none that runs
+    log: str | None = None
+    keep: int | None = None
     ready: Ready | None = None
-    earlier: bool = False  # the log has turns before ours
-    known: dict[str, Turn] = field(default_factory=dict[str, Turn])  # in the log's order, those that are hidden too
-    held: int = 0
+    has_earlier: bool = False
+    all_turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
+    size: int = 0
 
     @property
     def turns(self) -> list[Turn]:
-        """The turns to show: what a retry or an edit replaces is gone, and all that came after it."""
+        """The turns to show, oldest first: without those that a retry or an edit replaced, and what came after them."""
         shown: list[Turn] = []
-        for turn in self.known.values():
+        for turn in self.all_turns.values():
             if turn.replaces is not None:
-                replaced = self.known.get(turn.replaces)  # None: older than all we hold, so all of it goes
+                replaced = self.all_turns.get(turn.replaces)  # None: older than all that is held, so all of it goes
                 shown = [other for other in shown if replaced and other.from_ < replaced.from_]
             shown.append(turn)
         return shown
 
     def continues(self, ready: Ready) -> bool:
-        """Whether this is the history that we have read. A server of an earlier version doesn't say which one it is."""
+        """Return whether the server has the history that was read so far. Servers of early versions don't name it."""
         return ready.session == self.session and (not (ready.log and self.log) or ready.log == self.log)
 
     def fold(self, frame: ServerFrame | UnknownEvent) -> None:
-        """Take one more frame: old ones and those of other sessions change nothing. Raises `Gap`.
+        """Apply one more frame.
 
-        An event of an unknown type shows nothing; what follows it comes after its place.
+        Events that were applied already, and frames of other sessions, change nothing. An event of an unknown type
+        shows nothing, but `seq` moves past it.
+
+        Args:
+            frame: A frame as `decode_server` returns it.
+
+        Raises:
+            Gap: Events between `seq` and this one are missing. Nothing has changed.
         """
         match frame:
             case Ready():
-                self._ready(frame)
+                self._apply_ready(frame)
             case History() if frame.session == self.session:
-                self._history(frame)
+                self._apply_history(frame)
             case Question() | Token() | Done() if frame.session == self.session:
-                self._event(frame)
+                self._apply_event(frame)
             case UnknownEvent() if frame.session == self.session:
                 self.seq = max(self.seq or 0, frame.seq)
             case _:
                 pass
 
-    def _ready(self, ready: Ready) -> None:
+    def _apply_ready(self, ready: Ready) -> None:
         if not self.continues(ready) or ready.from_ != self.seq:
             self.session, self.seq, self.log = ready.session, ready.from_, None
-            self.earlier = ready.from_ > 0
-            self.known.clear()
-            self.held = 0
+            self.has_earlier = ready.from_ > 0
+            self.all_turns.clear()
+            self.size = 0
         self.ready, self.log = ready, ready.log or self.log
 
-    def _event(self, event: Event) -> None:
+    def _apply_event(self, event: Event) -> None:
         seen = self.seq or 0
         if event.seq <= seen:
             return
         if event.start > seen:
             raise Gap
         self.seq = event.seq
-        turn = self.known.get(event.turn)
+        turn = self.all_turns.get(event.turn)
         if turn is None:
             if isinstance(event, Question):
-                self._begin(Turn.of(event))
-            return  # else a slice of a turn that began before what we hold
+                self._add_turn(Turn.from_record(event))
+            return  # else it belongs to a turn before the oldest one here
         if event.seq > turn.seq:
-            self._advance(turn, event, seen=seen)
+            self._apply_to_turn(turn, event, seen=seen)
 
-    def _begin(self, turn: Turn) -> None:
-        self.known[turn.turn] = turn
-        self.held += turn.size
-        self._make_room(turn, 0)
+    def _add_turn(self, turn: Turn) -> None:
+        self.all_turns[turn.turn] = turn
+        self.size += turn.size
+        self._evict_for(turn, 0)
 
-    def _advance(self, turn: Turn, event: Event, *, seen: int) -> None:
+    def _apply_to_turn(self, turn: Turn, event: Event, *, seen: int) -> None:
         match event:
             case Token():
-                self._add(turn, event.text[max(0, seen - event.start, turn.seq - event.start) :])
+                self._append_text(turn, event.text[max(0, seen - event.start, turn.seq - event.start) :])
             case Done():
-                turn.end = End.of(event)
+                turn.end = End.from_record(event)
             case Question():
                 return
         turn.seq = event.seq
 
-    def _add(self, turn: Turn, text: str) -> None:
-        turn.whole = turn.whole and self._make_room(turn, len(text))
+    def _append_text(self, turn: Turn, text: str) -> None:
+        turn.whole = turn.whole and self._evict_for(turn, len(text))
         if turn.whole:
-            turn.said.add(text)
-            self.held += len(text)
+            turn.answer_buffer.append(text)
+            self.size += len(text)
 
-    def _make_room(self, turn: Turn, size: int) -> bool:
-        """Let the oldest turns go until there is room, but this one and those that run; False where there is none."""
+    def _evict_for(self, turn: Turn, code_points: int) -> bool:
+        """Drop the oldest turns that have ended, except `turn`, until there is room; returns False where none is."""
         if self.keep is None:
             return True
-        while self.held + size > self.keep:
-            oldest = next((other for other in self.known.values() if other.end and other is not turn), None)
+        while self.size + code_points > self.keep:
+            oldest = next((other for other in self.all_turns.values() if other.end and other is not turn), None)
             if oldest is None:
                 return False
-            self.held -= oldest.size
-            del self.known[oldest.turn]
-            self.earlier = True
+            self.size -= oldest.size
+            del self.all_turns[oldest.turn]
+            self.has_earlier = True
         return True
 
-    def _history(self, history: History) -> None:
-        """Older turns come before ours; one that we hold is replaced where history knows as much: that repairs it."""
-        oldest = next(iter(self.known.values()), None)
-        for told in history.turns:
-            held = self.known.get(told.turn)
-            if held is None or held.seq <= told.seq:
-                self.known[told.turn] = Turn.of(told)
-        self.known = dict(sorted(self.known.items(), key=lambda item: item[1].from_))
-        self.held = sum(turn.size for turn in self.known.values())
+    def _apply_history(self, history: History) -> None:
+        """Add older turns; one that is here is replaced unless more of it is known here, which repairs wrong text."""
+        oldest = next(iter(self.all_turns.values()), None)
+        for record in history.turns:
+            current = self.all_turns.get(record.turn)
+            if current is None or current.seq <= record.seq:
+                self.all_turns[record.turn] = Turn.from_record(record)
+        self.all_turns = dict(sorted(self.all_turns.items(), key=lambda item: item[1].from_))
+        self.size = sum(turn.size for turn in self.all_turns.values())
         if not history.turns or oldest is None or history.turns[0].from_ <= oldest.from_:
-            self.earlier = history.more
+            self.has_earlier = history.more

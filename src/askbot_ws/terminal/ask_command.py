@@ -6,7 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
-from ..client import Answer, Asked, Damaged, connect
+from ..client import Answer, AnswerStream, Damaged, connect
 from ..dialects.askbot.frames import as_sent
 from ..errors import AskbotError
 from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer
@@ -62,23 +62,23 @@ async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
         await _stream_answer(chat.ask(options.text, model=options.model), progress, show=show)
 
 
-async def _stream_answer(asked: Asked, progress: _Progress, *, show: bool) -> None:
+async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: bool) -> None:
     """Write the text as it arrives, ended by a newline. Leaving early stops the answer at the server too."""
     try:
-        async for text in asked:
+        async for text in stream:
             progress.pieces.append(text)
             if show:
                 write_answer(text)
     except Damaged:
-        await asked  # has the text as the server logged it, which is what JSON reports
+        await stream  # has the text as the server logged it, which is what JSON reports
         if show:
             raise
     except AskbotError:
-        await asked  # raises where it could not be asked at all; else the reason is in the answer
+        await stream  # raises where it could not be asked at all; else the reason is in the answer
     finally:
         if show and progress.pieces and not progress.pieces[-1].endswith("\n"):
             write_answer("\n")
-    progress.answer = await asked
+    progress.answer = await stream
 
 
 def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str, object]:

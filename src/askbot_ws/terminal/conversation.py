@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ..client import Answer, Asked, Chat, Closed, Damaged
+from ..client import Answer, AnswerStream, Chat, Closed, Damaged
 from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
 from .commands import HINT, SlashCommand, help_text, parse_command
@@ -151,15 +151,15 @@ class Conversation:
                 raise
             self._save_session(question)  # a session that was lost while it was empty has another id now
 
-    async def _show_answer(self, asked: Asked) -> None:
+    async def _show_answer(self, stream: AnswerStream) -> None:
         try:
-            await self._stream(asked)
+            await self._stream(stream)
         except Damaged:
             self._print_notice("(this is not what was answered; that is:)")
-            self._print_answer((await asked).text)
+            self._print_answer((await stream).text)
         except AskbotError:
-            await asked  # raises where it could not be asked at all; else the reason is in the answer
-        self._show_ending(await asked)
+            await stream  # raises where it could not be asked at all; else the reason is in the answer
+        self._show_ending(await stream)
 
     async def _stream(self, pieces: AsyncIterable[str]) -> None:
         self._activity = _Activity.ANSWERING

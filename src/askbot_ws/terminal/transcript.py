@@ -29,14 +29,14 @@ async def stream_running_answer(chat: Chat, turn: Turn) -> AsyncIterator[str]:
     """Yield the text of an answer that was running before we connected, from its beginning. Sets `turn.end`."""
     yielded = 0
     while True:
-        changed, known = chat.changed, chat.view.known.get(turn.turn)
-        if known is None and (chat.view.seq or 0) > turn.from_:
+        changed, current = chat.changed, chat.view.all_turns.get(turn.turn)
+        if current is None and (chat.view.seq or 0) > turn.from_:
             return  # the server has lost it
-        if known and (text := known.answer[yielded:]):
+        if current and (text := current.answer[yielded:]):
             yielded += len(text)
             yield text
-        elif known and known.end:
-            turn.end = known.end
+        elif current and current.end:
+            turn.end = current.end
             return
         else:
             await changed.wait()

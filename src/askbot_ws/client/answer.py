@@ -1,0 +1,155 @@
+"""AnswerStream and Answer: the answer to a question, as its text while it comes, and as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from ..events import Failure, Timing, Usage
+from .errors import Damaged
+from .pending import PendingQuestion
+from .text_stream import AnswerSource, TextStream
+from .view import End
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that has ended, whatever the `reason`.
+
+    Attributes:
+        text: The text, whole and proven; what there is of it where `reason` is not `stop`.
+        turn: The turn's name: what `retry` and `edit` take.
+        reason: One of `askbot_ws.events.Reason` (`stop`, `length`, `cancelled`, `refused`, `interrupted`, `error`), or
+            a word that a later version of the server uses.
+        model: The model that was asked; None where the server did not say.
+        usage: The provider's count, `input_tokens` and `output_tokens`; None where it gave none.
+        timing: `queued`, `first_token` and `total`, in seconds since the question arrived; `first_token` is None where
+            no text came.
+        error: Where `reason` is `error`: `code`, `message`, `retryable` and `retry_after` (seconds, or None).
+
+    Example:
+        ```python
+        answer = await chat.ask("Why is the sky blue?")
+        if answer.reason == "stop" and answer.timing:
+            print(answer.text, f"({answer.timing.total:.1f} s)")
+        ```
+    """
+
+    text: str
+    turn: str
+    reason: str
+    model: str | None
+    usage: Usage | None
+    timing: Timing | None
+    error: Failure | None
+
+
+class AnswerStream:
+    """The answer to a question that was asked: iterate over it for its text, await it for the `Answer`, or both.
+
+    Iterating gives each piece of text once, as a `str` of one code point or more; a caller that is slow gets longer
+    ones. A second iteration reads the answer from the server's log again. Leaving either before the end stops the
+    answer at the server: `break` or an exception in the loop, the cancellation of the task, a time limit. A question
+    that nobody reads is answered all the same. `chat.ask`, `chat.retry` and `chat.edit` return it; it can be entered
+    with `async with` as well, whose end stops what has not ended.
+
+    Raises:
+        AskbotError: The question was refused (`QuestionEmpty`, `Busy`, …), by iterating and by awaiting. Where the
+            answer failed on its way (`UpstreamStalled`, …), iterating gives the text so far and raises then; awaiting
+            returns the `Answer`, with `error`.
+        Damaged: By iterating: the text fails the answer's proof. By awaiting: the server has no answer that passes.
+        Closed: The conversation was closed, or ended by the server.
+
+    Example:
+        ```python
+        stream = chat.ask("Why is the sky blue?")
+        async for text in stream:
+            print(text, end="", flush=True)
+        answer = await stream
+        print(answer.reason, answer.usage)
+        ```
+    """
+
+    def __init__(self, source: AnswerSource, question: PendingQuestion) -> None:
+        self._source = source
+        self._question = question
+        self._first: TextStream | None = source.open_stream(question, cache=True)  # has what comes before it is read
+
+    @property
+    def id(self) -> str:
+        """The question's id, as it is in the log."""
+        return self._question.frame.id or ""
+
+    @property
+    def turn(self) -> str | None:
+        """The turn's name; None until the server has acknowledged the question."""
+        return self._question.turn
+
+    def __aiter__(self) -> TextStream:
+        """Return an iterator over the text, from its beginning; `aclose` it where you hold it yourself."""
+        return self._take_first() or self._source.open_stream(self._question, cache=False)
+
+    def __await__(self) -> Generator[Any, None, Answer]:
+        """Wait for the end, and return the `Answer`, also where it is partial. Raises where it could not be asked."""
+        return self._answer().__await__()
+
+    async def cancel(self) -> None:
+        """Stop the answer at the server. Returns once it has ended; awaiting it then gives what there is of it."""
+        self._source.cancel_question(self._question)
+        await asyncio.wait([self._question.outcome])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the answer at the server, unless it has ended."""
+        self._source.cancel_question(self._question)
+
+    # --- the whole answer --------------------------------------------------------------------------------------------
+
+    def _take_first(self) -> TextStream | None:
+        first, self._first = self._first, None
+        return first
+
+    async def _answer(self) -> Answer:
+        try:
+            if first := self._take_first():
+                return await self._read_answer(first)
+            end = await self._wait_for_end()
+            text = self._question.cached_answer
+            if text is None:
+                return await self._read_answer(self._source.open_stream(self._question, cache=False))
+            return self._build_answer(text if end.proves(text) else await self._source.recover(self._question), end)
+        except asyncio.CancelledError:
+            self._source.cancel_question(self._question)
+            raise
+
+    async def _wait_for_end(self) -> End:
+        """Return how the turn ended. It is waited for without a stream, as the text may be read elsewhere."""
+        self._question.waiters += 1
+        self._source.resume()
+        try:
+            end: End = await asyncio.shield(self._question.outcome)
+        finally:
+            self._question.waiters -= 1
+        return end
+
+    async def _read_answer(self, stream: TextStream) -> Answer:
+        try:
+            text = await stream.read_all()
+        except Damaged:
+            text = await self._source.recover(self._question)
+        return self._build_answer(text, await self._wait_for_end())
+
+    def _build_answer(self, text: str, end: End) -> Answer:
+        turn = self._question.turn or ""
+        return Answer(text, turn, end.reason, end.model, end.usage, end.timing, end.error)
+
+
+Asked = AnswerStream
+"""The name that `AnswerStream` had before."""
