@@ -240,7 +240,7 @@ def install() -> None:
     """Install the embedded model."""
     from .upstream.weights import install as fetch  # noqa: PLC0415 - for this command alone
 
-    fetch(say=typer.echo)
+    fetch(report=typer.echo)
 
 
 @app.command()

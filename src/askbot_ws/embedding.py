@@ -17,7 +17,7 @@ from .logs import lend
 from .server.app import Server, running
 from .upstream import Upstream
 from .upstream.checked import CheckedUpstream
-from .upstream.choose import Chosen, choose
+from .upstream.choose import UpstreamChoice, choose_upstream
 from .upstream.function import Function, FunctionUpstream, Messages
 
 Answer: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
@@ -47,7 +47,7 @@ async def serve(answer: Answer | Upstream | None = None, /, **settings: object) 
     """
     without = HOSTS if answer is None else (*HOSTS, "upstream")
     ours = keywords(settings, without=without)
-    chosen = choose(ours) if answer is None else Chosen(_upstream(answer, ours), persona=None)
+    chosen = choose_upstream(ours) if answer is None else UpstreamChoice(_upstream(answer, ours), persona=None)
     lend(ours)
     async with running(ours, chosen) as server:
         try:

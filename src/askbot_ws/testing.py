@@ -12,7 +12,7 @@ from .core.prompt import Prompt
 from .server.app import Server, running
 from .upstream import Ending, Upstream
 from .upstream.checked import CheckedUpstream
-from .upstream.choose import Chosen
+from .upstream.choose import UpstreamChoice
 
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
 
@@ -79,6 +79,6 @@ class ScriptedUpstream:
 async def serving(upstream: Upstream | None = None, **settings: object) -> AsyncGenerator[Server]:
     """A server in this process, on a free port, that keeps nothing; settings by their names in `config.Settings`."""
     given: dict[str, object] = {"port": 0, "store": "memory:", "limits": False} | settings
-    chosen = Chosen(CheckedUpstream(upstream or ScriptedUpstream()), persona=None)
+    chosen = UpstreamChoice(CheckedUpstream(upstream or ScriptedUpstream()), persona=None)
     async with running(load(given, environ={}), chosen) as server:
         yield server

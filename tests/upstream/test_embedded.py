@@ -95,7 +95,7 @@ async def test_the_question_s_own_options_win(upstream: EmbeddedUpstream) -> Non
 async def test_a_prompt_that_does_not_fit_is_too_long(upstream: EmbeddedUpstream) -> None:
     """So that the hub drops older turns and tries again."""
     with pytest.raises(ContextTooLong):
-        await upstream.stream(prompt("hello " * (embedded.WINDOW + 1)), nobody)
+        await upstream.stream(prompt("hello " * (embedded.CONTEXT_WINDOW_TOKENS + 1)), nobody)
 
 
 async def test_a_prompt_within_the_budget_fits(upstream: EmbeddedUpstream) -> None:
@@ -195,7 +195,7 @@ async def test_closing_ends_the_child_and_is_quick() -> None:
 
     await upstream.close()
 
-    assert time.monotonic() - started < embedded.END_LIMIT
+    assert time.monotonic() - started < embedded.EXIT_TIMEOUT_SECONDS
     assert not psutil.pid_exists(pid or 0)
     with pytest.raises(UpstreamUnavailable):
         await task
@@ -250,7 +250,7 @@ async def test_nobody_asks_the_child_without_its_key(upstream: EmbeddedUpstream)
 async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     """Never an echo in its place."""
     with pytest.raises(ConfigError, match="askbot model install"):
-        await EmbeddedUpstream(path=tmp_path / "nothing.gguf").open()
+        await EmbeddedUpstream(weights_path=tmp_path / "nothing.gguf").open()
 
 
 async def test_a_child_that_cannot_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ async def test_a_child_that_cannot_load_says_why(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(weights, "check", unchecked)
 
     with pytest.raises(ConfigError, match=r"does not start: .*(?i:model|gguf)"):
-        await EmbeddedUpstream(path=broken).open()
+        await EmbeddedUpstream(weights_path=broken).open()
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_behind() -> None:
