@@ -33,9 +33,9 @@ class LookingUp(FragileStore):
         self.found = asyncio.Event()
         self.found.set()
 
-    async def asked(self, session: str, id: str) -> str | None:
+    async def find_turn(self, session: str, ask_id: str) -> str | None:
         await self.found.wait()
-        return await super().asked(session, id)
+        return await super().find_turn(session, ask_id)
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         await self.found.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from askbot_ws.core.turn import proof
 from askbot_ws.events import Done, Event, Reason, Token
-from askbot_ws.store.sqlite.schema import APPLICATION
+from askbot_ws.store.sqlite.schema import APPLICATION_ID
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .story import Story, add, read_all
@@ -62,7 +62,7 @@ def change_version(path: Path, version: int) -> None:
     """Let a file be one of ours, of this version."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def content(path: Path) -> bytes:

@@ -94,7 +94,7 @@ def reasons(failures: Failures) -> dict[str, str]:
 async def flush(store: Store) -> None:
     """Let everything that is due move on, where a store has such a thing."""
     if isinstance(store, SQLiteStore):
-        await store.flusher.now()
+        await store.flusher.flush()
 
 
 async def eventually(true: Callable[[], bool]) -> None:

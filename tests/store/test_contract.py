@@ -50,14 +50,14 @@ async def test_a_session_that_nobody_made_is_not_found(store: Store) -> None:
     with pytest.raises(SessionNotFound):
         await store.turns("nobody", limit=10)
     with pytest.raises(SessionNotFound):
-        await store.asked("nobody", "id")
+        await store.find_turn("nobody", "id")
 
 
 async def test_a_log_is_nowhere_until_its_first_event(store: Store) -> None:
     """People open pages and never ask anything."""
     log = store.create("s")
     assert (log.head, await store.read("s", after=0, limit=10), await store.turns("s", limit=1)) == (0, [], [])
-    assert await store.asked("s", "id") is None
+    assert await store.find_turn("s", "id") is None
 
     store.release("s")
 
@@ -262,13 +262,13 @@ async def test_a_question_is_found_by_the_id_it_was_asked_with(store: Store) -> 
     store.create("other")
     story = Story()
     await add(store, *story.turn("t1", "x", id="a"), *Story("other").turn("t9", "x", id="b"))
-    assert await store.asked("s", "a") == "t1"
+    assert await store.find_turn("s", "a") == "t1"
 
     await flush(store)
 
-    assert await store.asked("s", "a") == "t1"
-    assert await store.asked("s", "b") is None
-    assert await store.asked("other", "b") == "t9"
+    assert await store.find_turn("s", "a") == "t1"
+    assert await store.find_turn("s", "b") is None
+    assert await store.find_turn("other", "b") == "t9"
 
 
 async def test_what_is_forgotten_is_gone(store: Store) -> None:
@@ -281,7 +281,12 @@ async def test_what_is_forgotten_is_gone(store: Store) -> None:
 
     await store.forget("s")
 
-    for door in (store.load("s"), store.read("s", after=0, limit=9), store.turns("s", limit=9), store.asked("s", "a")):
+    for door in (
+        store.load("s"),
+        store.read("s", after=0, limit=9),
+        store.turns("s", limit=9),
+        store.find_turn("s", "a"),
+    ):
         with pytest.raises(SessionNotFound):
             await door
     assert len(await store.turns("other", limit=9)) == 1

@@ -11,7 +11,7 @@ import pytest
 from askbot_ws.errors import ConfigError
 from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite.maintenance.check import check
-from askbot_ws.store.sqlite.segments import BEGINNING, RECORD
+from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import overwrite, segments
@@ -107,7 +107,7 @@ async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
     story = told("s", turns=1)
     await stored(path, story, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[len(BEGINNING) + RECORD.size + len(encode_event(story.events[0])) + RECORD.size + 5] ^= 1
+    data[len(CURRENT_HEADER) + RECORD.size + len(encode_event(story.events[0])) + RECORD.size + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
     assert check(path).faults == [
@@ -121,8 +121,8 @@ async def test_a_journal_with_a_gap_is_told(path: Path) -> None:
     story = told("s", turns=2)
     await stored(path, story, crash=True)
     data = segments(path)[0].read_bytes()
-    first = len(BEGINNING) + RECORD.size + len(encode_event(story.events[0]))
-    segments(path)[0].write_bytes(BEGINNING + data[first:])
+    first = len(CURRENT_HEADER) + RECORD.size + len(encode_event(story.events[0]))
+    segments(path)[0].write_bytes(CURRENT_HEADER + data[first:])
 
     assert "session s, in the journal: there is a hole: after 0 comes 1" in check(path).faults
 

@@ -11,7 +11,7 @@ from askbot_ws.errors import ConfigError
 from askbot_ws.events import Done, encode_event
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
-from askbot_ws.store.sqlite.segments import BEGINNING, RECORD
+from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from ..seeds import seed
@@ -156,7 +156,7 @@ async def test_the_store_as_it_was_is_kept(path: Path) -> None:
     """Under its own name in a folder: whoever knows better can try again."""
     await stored(path, told("s", turns=2), crash=True)
     damaged = bytearray(segments(path)[0].read_bytes())
-    damaged[len(BEGINNING) + RECORD.size + 5] ^= 1
+    damaged[len(CURRENT_HEADER) + RECORD.size + 5] ^= 1
     segments(path)[0].write_bytes(damaged)
 
     repair(path)

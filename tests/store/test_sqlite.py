@@ -31,7 +31,7 @@ async def test_a_turn_that_ended_moves_into_the_tables_by_itself(store: SQLiteSt
 
     await eventually(lambda: head_in_tables(path) == story.head and not segments(path)[0].stat().st_size)
 
-    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= flusher.KEEP
+    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
 
 
 async def test_a_turn_that_runs_stays_out_of_the_tables(store: SQLiteStore, path: Path) -> None:
@@ -108,7 +108,7 @@ async def test_where_a_replay_begins_is_asked_without_the_turns(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an event was decoded")
 
-    monkeypatch.setattr(tables, "_event", refuse)
+    monkeypatch.setattr(tables, "_decode_event", refuse)
 
     assert await store.replay_start("s", turns=50) == story.events[60].start
 
@@ -126,8 +126,8 @@ async def _steps(store: SQLiteStore, session: str) -> list[int]:
         store.read(session, after=700, limit=300),
         store.turns(session, limit=3),
         store.turns(session, before=700, limit=3),
-        store.asked(session, "a5"),
-        store.asked(session, "nobody"),
+        store.find_turn(session, "a5"),
+        store.find_turn(session, "nobody"),
         store.replay_start(session, turns=50),
     ):
         await read
@@ -232,7 +232,7 @@ async def test_a_file_that_another_program_holds_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ConfigError, match="another program has it locked; stop that one"):
-            await SQLiteStore(path, busy_s=0.01).open()
+            await SQLiteStore(path, busy_timeout=0.01).open()
 
 
 async def test_a_disk_that_is_full_at_the_start_is_refused(small_disk: Path) -> None:

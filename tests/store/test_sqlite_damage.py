@@ -16,7 +16,7 @@ from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
-from askbot_ws.store.sqlite.segments import HEADER, MAGIC, RECORD, header, packed
+from askbot_ws.store.sqlite.segments import HEADER, MAGIC, RECORD, encode_record, segment_header
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import head_in_tables, segments
@@ -188,19 +188,22 @@ def everything(path: Path) -> dict[str, bytes]:
 
 
 def newer_segment(segment: Path) -> None:
-    put(segment, header(3) + content(segment)[HEADER.size :])
+    put(segment, segment_header(3) + content(segment)[HEADER.size :])
 
 
 def unknown_type(segment: Path) -> None:
-    put(segment, content(segment) + packed(b'{"type":"title","session":"s000","seq":9999,"text":"later"}'))
+    put(segment, content(segment) + encode_record(b'{"type":"title","session":"s000","seq":9999,"text":"later"}'))
 
 
 def unknown_form(segment: Path) -> None:
-    put(segment, content(segment) + packed(b'{"type":"token","session":"s000","seq":9999,"turn":"t","texts":["a"]}'))
+    put(
+        segment,
+        content(segment) + encode_record(b'{"type":"token","session":"s000","seq":9999,"turn":"t","texts":["a"]}'),
+    )
 
 
 def unknown_control(segment: Path) -> None:
-    put(segment, content(segment) + packed(b"?s000"))
+    put(segment, content(segment) + encode_record(b"?s000"))
 
 
 UNKNOWN = {

@@ -39,8 +39,8 @@ async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: 
 
 async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program holds the file: readers notice nothing, and it is tried again."""
-    monkeypatch.setattr(flusher, "RETRY_S", 0.05)
-    store = SQLiteStore(path, busy_s=0.01)
+    monkeypatch.setattr(flusher, "MAX_RETRY_SECONDS", 0.05)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
     story = Story()
@@ -52,7 +52,7 @@ async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monk
 
         assert flat(await read_all(store)) == flat(story.events)
         assert (await store.turns("s", limit=1))[0].answer == "text"
-        assert await store.asked("s", "a") == "t"
+        assert await store.find_turn("s", "a") == "t"
         with pytest.raises(StoreError):
             await store.ping()
         assert segments(path)[0].stat().st_size > 0
@@ -76,7 +76,7 @@ async def _ask_until_refused(store: SQLiteStore, log: Log) -> int:
 
 async def test_what_cannot_be_flushed_at_the_end_is_there_at_the_next_start(path: Path) -> None:
     """Another program holds the file while we stop: we stop, and lose nothing."""
-    store = SQLiteStore(path, busy_s=0.01)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
     story = Story()

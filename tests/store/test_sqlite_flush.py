@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from askbot_ws.core.log import Log, weight
 from askbot_ws.errors import StoreError
 from askbot_ws.events import Done, Event, Token
-from askbot_ws.store.sqlite import flusher, pieces, tables
+from askbot_ws.store.sqlite import flush_batch, flusher, tables
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import head_in_tables, segments
@@ -29,7 +29,7 @@ class Transactions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bytes: list[int] = []
         self.sessions: list[int] = []
-        together, write = pieces.together, tables.add
+        together, write = flush_batch.write_in_one_transaction, tables.append_events
 
         def counted_together(*arguments: Any, **named: Any) -> None:
             self.bytes.append(0)
@@ -41,8 +41,8 @@ class Transactions:
             self.sessions[-1] += 1
             write(connection, session, events, **named)
 
-        monkeypatch.setattr(flusher, "together", counted_together)
-        monkeypatch.setattr(tables, "add", counted_write)
+        monkeypatch.setattr(flusher, "write_in_one_transaction", counted_together)
+        monkeypatch.setattr(tables, "append_events", counted_write)
 
 
 async def test_a_transaction_has_a_mebibyte_at_most(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ async def test_a_transaction_has_a_mebibyte_at_most(store: SQLiteStore, monkeypa
 
     await flush(store)
 
-    assert max(counted.bytes) <= flusher.BYTES + 40_000
+    assert max(counted.bytes) <= flusher.MAX_BATCH_BYTES + 40_000
     assert sum(counted.bytes) >= 20 * 0.3e6 + 5e6
     assert len(counted.bytes) < 20
     for story in (*stories, huge):
@@ -99,7 +99,7 @@ async def test_what_is_taken_from_a_long_log_at_once_is_bounded(
     await flush(store)
 
     assert len(taken) >= 5
-    assert max(taken) <= flusher.BYTES + 40_000
+    assert max(taken) <= flusher.MAX_BATCH_BYTES + 40_000
 
 
 # --- one session that can't be written -------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ async def test_a_session_that_cannot_be_written_keeps_no_other_waiting(
     store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch, unwritable: Callable[[Story], Event]
 ) -> None:
     """Neither in the same transaction nor later; up to an end that can't be written it is written itself, too."""
-    monkeypatch.setattr(flusher, "RETRY_S", 0.1)
+    monkeypatch.setattr(flusher, "MAX_RETRY_SECONDS", 0.1)
     bad, good = Story("bad"), Story("good")
     log = store.create("bad")
     store.create("good")
@@ -131,7 +131,7 @@ async def test_a_session_that_cannot_be_written_keeps_no_other_waiting(
     with capture_logs() as logs:
         for number in range(5):
             await add(store, *good.turn(f"g{number}", "x" * 1_000))
-            store.flusher.soon(["bad"])
+            store.flusher.schedule(["bad"])
             await flush(store)
 
         assert head_in_tables(path, "good") == good.head
@@ -157,7 +157,7 @@ async def test_tables_that_are_damaged_for_one_session_keep_no_other_waiting(pat
         fails = "BEGIN SELECT RAISE(FAIL, 'no'); END"
         other.execute(f"CREATE TRIGGER broken BEFORE INSERT ON events WHEN new.body LIKE '%bad%' {fails}")
     with pytest.MonkeyPatch.context() as patch, capture_logs():
-        patch.setattr(flusher, "RETRY_S", 0.05)
+        patch.setattr(flusher, "MAX_RETRY_SECONDS", 0.05)
         await add(store, bad.token("t", "bad"), bad.done("t"), good.done("t"))
         await eventually(lambda: head_in_tables(path, "good") == good.head)
         assert head_in_tables(path, "bad") is None
@@ -176,14 +176,14 @@ async def test_a_fault_of_ours_is_no_end_of_flushing(
     """Something is raised that nobody foresaw: it is logged, and tried again."""
     store.create("s")
     story = Story()
-    real, failures = store.journal.flushed, [RuntimeError("nobody foresaw this")]
+    real, failures = store.journal.mark_flushed, [RuntimeError("nobody foresaw this")]
 
     def flushed(session: str, head: int) -> None:
         if failures:
             raise failures.pop()
         real(session, head)
 
-    monkeypatch.setattr(store.journal, "flushed", flushed)
+    monkeypatch.setattr(store.journal, "mark_flushed", flushed)
     with capture_logs() as logs:
         await add(store, *story.turn("t", "text"))
         await eventually(lambda: not any(segment.stat().st_size for segment in segments(path)))

@@ -103,8 +103,8 @@ def fails(*_: object) -> None:
 
 async def test_what_is_forgotten_while_the_file_is_locked_is_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For all readers at once, and from the disk as soon as that can be. Others go on."""
-    monkeypatch.setattr(flusher, "RETRY_S", 0.05)
-    store = SQLiteStore(path, busy_s=0.01)
+    monkeypatch.setattr(flusher, "MAX_RETRY_SECONDS", 0.05)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
     await add(store, *Story().turn("t", SECRET))
@@ -123,7 +123,7 @@ async def test_what_is_forgotten_while_the_file_is_locked_is_gone(path: Path, mo
 
 async def test_what_is_forgotten_while_the_file_is_locked_is_gone_for_the_next_process_too(path: Path) -> None:
     """Also where the journal is empty: all of the session is in the tables, and nobody could delete it from there."""
-    store = SQLiteStore(path, busy_s=0.01)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     for name in ("s", "other"):
         store.create(name)
@@ -146,7 +146,7 @@ async def test_what_is_forgotten_while_the_file_is_locked_is_gone_for_the_next_p
 
 async def test_what_was_forgotten_while_the_file_was_locked_costs_nobody_else_anything(path: Path) -> None:
     """Late events of that session fail by themselves, for ever; all others are stored."""
-    store = SQLiteStore(path, busy_s=0.01)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     gone, other = Story("gone"), Story("other")
     for story in (gone, other):
@@ -192,11 +192,11 @@ async def test_a_session_that_is_forgotten_twice_at_once_is_gone(path: Path, *, 
         store.create("s")
         await add(store, *Story().turn("t", SECRET))
         first = asyncio.create_task(store.forget("s"))
-        while not store.flusher.deleted:  # noqa: ASYNC110  it is so for a moment only
+        while not store.flusher.pending_deletions:  # noqa: ASYNC110  it is so for a moment only
             await asyncio.sleep(0)
         store.create("s")
         await add(store, *Story().turn("t", SECRET))
-        moving = asyncio.create_task(store.flusher.now())
+        moving = asyncio.create_task(store.flusher.flush())
         for _ in range(ticks):
             await asyncio.sleep(0)
         await store.forget("s")
@@ -249,7 +249,7 @@ async def test_a_sweep_leaves_what_was_used_since_it_looked(path: Path) -> None:
 
     async def slow(job: Any) -> Any:
         answer = await run(job)
-        if getattr(job, "func", None) is tables.idle and answer:
+        if getattr(job, "func", None) is tables.idle_sessions and answer:
             asked.set()
             await go.wait()
         return answer
@@ -272,7 +272,7 @@ async def test_a_sweep_leaves_what_was_used_since_it_looked(path: Path) -> None:
 
 async def test_a_sweep_that_meets_a_locked_file_comes_to_an_end(path: Path) -> None:
     """And what it had begun to delete is gone all the same."""
-    store = SQLiteStore(path, busy_s=0.01)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     for number in range(250):
         store.create(f"s{number}")
@@ -304,7 +304,7 @@ def long_read(path: Path) -> Generator[sqlite3.Connection]:
 @pytest.mark.parametrize("by", ["forget", "sweep"])
 async def test_a_long_read_and_a_deletion_stop_nobodys_flushing(path: Path, by: str) -> None:
     """Journal and memory stay as small as they are without; only the scrubbing waits, until the reader has gone."""
-    store = SQLiteStore(path, segment_bytes=50_000, busy_s=0.5)
+    store = SQLiteStore(path, segment_bytes=50_000, busy_timeout=0.5)
     await store.open()
     for name in ("secret", "other"):
         store.create(name)
@@ -326,7 +326,7 @@ async def test_a_long_read_and_a_deletion_stop_nobodys_flushing(path: Path, by: 
 
         assert head_in_tables(path, "other") == story.head
         assert sum(segment.stat().st_size for segment in segments(path)) == 0
-        assert sum(size(event.text) for event in log.events if isinstance(event, Token)) <= flusher.KEEP
+        assert sum(size(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
         assert on_disk(path, SECRET.encode())  # the reader may still read it
 
     await eventually(lambda: not on_disk(path, SECRET.encode()))
@@ -335,7 +335,7 @@ async def test_a_long_read_and_a_deletion_stop_nobodys_flushing(path: Path, by: 
 
 async def test_what_is_to_be_scrubbed_is_remembered_by_the_next_process(path: Path) -> None:
     """Killed in the middle of a forget, while somebody read: the text goes once that can be."""
-    store = SQLiteStore(path, busy_s=0.1)
+    store = SQLiteStore(path, busy_timeout=0.1)
     await store.open()
     store.create("secret")
     await add(store, *Story("secret").turn("t", SECRET))
@@ -343,7 +343,7 @@ async def test_what_is_to_be_scrubbed_is_remembered_by_the_next_process(path: Pa
     with long_read(path):
         await store.forget("secret")
         await store.abandon()
-        again = SQLiteStore(path, busy_s=0.1)
+        again = SQLiteStore(path, busy_timeout=0.1)
         await again.open()
         assert on_disk(path, SECRET.encode())
 
@@ -370,7 +370,7 @@ async def test_a_forget_that_meets_a_flush_wins(store: SQLiteStore, path: Path) 
     """What is on its way into the tables is deleted from there; what begins again under the name stays."""
     store.create("s")
     await add(store, *Story().turn("t", SECRET))
-    moving = asyncio.create_task(store.flusher.now())
+    moving = asyncio.create_task(store.flusher.flush())
     await asyncio.sleep(0)
     forgetting = asyncio.create_task(store.forget("s"))
     await asyncio.sleep(0)

@@ -10,7 +10,7 @@ import pytest
 from askbot_ws.errors import StoreError
 from askbot_ws.events import encode_event
 from askbot_ws.store.memory import MemoryStore
-from askbot_ws.store.sqlite import opening, state
+from askbot_ws.store.sqlite import startup, state
 from askbot_ws.store.sqlite.files import StoreFiles
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.repair import repair
@@ -139,10 +139,10 @@ async def test_a_kill_between_the_replay_and_the_start_does_not_hide_the_loss(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "_begin", die)
+        patch.setattr(startup, "_note_boot", die)
         with pytest.raises(KeyboardInterrupt):
-            opening.prepare(
-                StoreFiles(path), lambda: connect(path, full_sync=False, busy_s=1), boot="first", fsync=False
+            startup.prepare_store(
+                StoreFiles(path), lambda: connect(path, full_sync=False, busy_timeout=1), boot="first", fsync=False
             )
 
     assert await machine.begin() != before

@@ -48,7 +48,7 @@ class Life:
 
     async def begin(self, *, another_history: bool = False) -> None:
         self.store = SQLiteStore(
-            self.path, segment_bytes=500, fsync=self.fsync, boot=f"boot {self.boots}", busy_s=0.001
+            self.path, segment_bytes=500, fsync=self.fsync, boot=f"boot {self.boots}", busy_timeout=0.001
         )
         unfinished = await self.store.open()
         assert sorted(unfinished) == sorted(name for name in self.stories if self.open_turns[name])
@@ -161,7 +161,7 @@ class Life:
             if what.startswith("forget"):
                 await self.forget(name)
             elif what.startswith("flush"):
-                self.store.flusher.soon([name])
+                self.store.flusher.schedule([name])
                 with suppress(StoreError):
                     await flush(self.store)
             else:
@@ -182,7 +182,7 @@ class Life:
             assert turns == records(story.events)[-3:]
             for turn in turns:
                 assert turn.id is not None
-                assert await self.store.asked(name, turn.id) == turn.turn
+                assert await self.store.find_turn(name, turn.id) == turn.turn
             for count in (1, 3):
                 place = await self.store.replay_start(name, turns=count)
                 assert place == newest(records(story.events), count=count)

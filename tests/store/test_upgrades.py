@@ -17,7 +17,7 @@ import pytest
 
 from askbot_ws.errors import ConfigError
 from askbot_ws.store.sqlite.maintenance.check import check
-from askbot_ws.store.sqlite.schema import APPLICATION, MIGRATIONS, connect, migrate
+from askbot_ws.store.sqlite.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .files import segments
@@ -53,7 +53,7 @@ def tables(path: Path) -> list[tuple[str, str, str]]:
 
 
 def fresh(path: Path) -> None:
-    with closing(connect(path, full_sync=False, busy_s=1)) as connection:
+    with closing(connect(path, full_sync=False, busy_timeout=1)) as connection:
         migrate(connection, path)
 
 
@@ -79,7 +79,7 @@ async def test_a_file_of_each_version_opens(path: Path, version: int) -> None:
     restore(path, version)
     store = SQLiteStore(path)
     assert await store.open() == ["mixed"]
-    assert await store.asked("mixed", "a2") == "t8"
+    assert await store.find_turn("mixed", "a2") == "t8"
     await store.close()
 
     found = await opened(path, ["ended", "mixed"])
@@ -142,7 +142,7 @@ def _write() -> None:
         change(path, "UPDATE sessions SET created = 1700000000.0, touched = 60.0")
         change(path, "UPDATE store SET history = 'bXkgaGlzdG9', age = 3600.0")
         with closing(sqlite3.connect(path)) as connection:
-            pragmas = [f"PRAGMA user_version = {NEWEST};", f"PRAGMA application_id = {APPLICATION};"]
+            pragmas = [f"PRAGMA user_version = {NEWEST};", f"PRAGMA application_id = {APPLICATION_ID};"]
             lines = [*connection.iterdump(), *pragmas]
     (DATABASES / f"v{NEWEST}.sql").write_text("\n".join(lines) + "\n", "utf-8")
 

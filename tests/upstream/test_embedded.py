@@ -261,7 +261,7 @@ async def test_a_child_that_cannot_load_says_why(tmp_path: Path, monkeypatch: py
     def unchecked(path: Path) -> Path:
         return path
 
-    monkeypatch.setattr(weights, "check", unchecked)
+    monkeypatch.setattr(weights, "verify_weights", unchecked)
 
     with pytest.raises(ConfigError, match=r"does not start: .*(?i:model|gguf)"):
         await EmbeddedUpstream(weights_path=broken).open()

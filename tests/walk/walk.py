@@ -118,7 +118,7 @@ class Walk:
         assert report.faults == [], report.faults
 
     async def _start(self) -> None:
-        self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_s=0.05)
+        self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_timeout=0.05)
         abandon_after = self.rng.choice((None, None, 0.0, 0.01))
         memory = self.rng.choice((0, 20_000, 10**6))
         policy = Policy(memory=memory, max_waiting=3, abandon_after=abandon_after, log_content=True)
