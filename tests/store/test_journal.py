@@ -13,7 +13,7 @@ from askbot_ws.store.sqlite.files import StoreFiles
 from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD, LimitRecord
 
-from .story import file_limit
+from .event_factory import limited_file_size
 
 PAYLOADS = [b'{"a":1}', b'{"b":22}', b'{"long":"' + b"x" * 300 + b'"}']
 
@@ -151,7 +151,7 @@ def test_a_full_disk_leaves_no_half_record(book: Journal, folder: Path) -> None:
     size = _segments(folder)[0].stat().st_size
 
     for room in range(1, 60):
-        with file_limit(size + room), pytest.raises(OSError, match="File too large"):
+        with limited_file_size(size + room), pytest.raises(OSError, match="File too large"):
             book.append([b"{" + b"2" * 60 + b"}"], {"s": 2})
         assert _segments(folder)[0].stat().st_size == size
 
@@ -166,7 +166,7 @@ def test_nothing_follows_half_a_record(book: Journal, folder: Path, monkeypatch:
     def refuse(*_: object) -> None:
         raise OSError("cannot cut")
 
-    with monkeypatch.context() as patch, file_limit(80):
+    with monkeypatch.context() as patch, limited_file_size(80):
         patch.setattr(os, "ftruncate", refuse)
         with pytest.raises(OSError, match="File too large"):
             book.append([b"{2}", b"{" + b"2" * 60 + b"}"], {"s": 3})
@@ -226,11 +226,11 @@ def test_the_segment_in_use_is_emptied_when_nothing_in_it_is_needed(book: Journa
 
 def test_to_delete_is_a_record_in_an_empty_journal_too(book: Journal, folder: Path) -> None:
     """The tables may have the session, and be busy when it is to be deleted from there."""
-    book.delete(["a"])
+    book.append_deletions(["a"])
     assert _all(folder) == [b"-a"]
 
     book.append([b"{1}"], {"b": 1})
-    book.delete(["b", "c"])
+    book.append_deletions(["b", "c"])
 
     assert _all(folder) == [b"-a", b"{1}", b"-b", b"-c"]
 
@@ -281,5 +281,5 @@ def test_a_closed_journal_writes_no_more(book: Journal, folder: Path) -> None:
     files = _segments(folder)
 
     with pytest.raises(OSError, match="closed"):
-        book.delete(["s"])
+        book.append_deletions(["s"])
     assert _segments(folder) == files

@@ -19,7 +19,7 @@ from askbot_ws.events import Token
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Story, add, flat, flush, read_all, try_add
+from .event_factory import EventFactory, append, flatten, flush, read_all, try_append
 from .test_sqlite_sync_faults import disk
 
 LONG = "long"  # stands for a text that is: a failure shall be readable
@@ -40,7 +40,7 @@ class Life:
     def __init__(self, path: Path, *, fsync: bool) -> None:
         self.path = path
         self.fsync = fsync
-        self.stories: dict[str, Story] = {}
+        self.stories: dict[str, EventFactory] = {}
         self.open_turns: dict[str, list[str]] = {"a": [], "b": []}
         self.turns = 0
         self.boots = 0
@@ -57,9 +57,9 @@ class Life:
         assert not self.history or (history != self.history) is another_history
         self.history = history
 
-    async def story(self, name: str) -> Story:
+    async def story(self, name: str) -> EventFactory:
         if name not in self.stories:
-            self.stories[name] = Story(name)
+            self.stories[name] = EventFactory(name)
             self.store.create(name)
         elif self.stories[name].events:
             await self.store.load(name)
@@ -73,13 +73,13 @@ class Life:
                 self.turns += 1
                 running.append(f"t{self.turns}")
                 story = await self.story(name)
-                await add(self.store, story.question(running[-1], text, id=f"id{self.turns}"))
+                await append(self.store, story.question(running[-1], text, id=f"id{self.turns}"))
             case "answer" if running:
                 story = await self.story(name)
-                await add(self.store, story.token(running[0], text))
+                await append(self.store, story.token(running[0], text))
             case "end" if running:
                 story = await self.story(name)
-                await add(self.store, story.done(running.pop()))
+                await append(self.store, story.done(running.pop()))
             case "answer while the disk fails" if running:
                 await self.refused(name, text)
             case "flush" | "release" | "forget" | "sweep":
@@ -122,7 +122,7 @@ class Life:
             self.gone(name)
 
     async def end(self, how: str) -> None:
-        await (self.store.close() if how == "restart" else self.store.abandon())
+        await (self.store.close() if how == "restart" else self.store.close_without_flush())
         self.boots += how == "power cut"
         await self.begin(another_history=how == "power cut" and not self.fsync)
 
@@ -138,7 +138,7 @@ class Life:
         second = Token(session=name, seq=first.seq + len(text), turn=turn, text=text)
         failing = set(FAULTS[len(text) % len(FAULTS)])
         with disk(lambda call: call in failing):
-            failures = await try_add(self.store, first, second)
+            failures = await try_append(self.store, first, second)
         if not failures:
             story.token(turn, "refused")
             story.token(turn, text)
@@ -165,7 +165,7 @@ class Life:
                 with suppress(StoreError):
                     await flush(self.store)
             else:
-                await self.store.abandon()
+                await self.store.close_without_flush()
             await self.check(running=what.startswith(("forget", "flush")))
         if what.startswith("crash"):
             await self.begin()
@@ -177,7 +177,7 @@ class Life:
                     await self.store.load(name)
                 continue
             story = self.stories[name]
-            assert flat(await read_all(self.store, name, limit=1000)) == flat(story.events)
+            assert flatten(await read_all(self.store, name, limit=1000)) == flatten(story.events)
             turns = await self.store.turns(name, limit=3)
             assert turns == records(story.events)[-3:]
             for turn in turns:

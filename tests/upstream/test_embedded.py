@@ -61,7 +61,7 @@ async def until(condition: Callable[[], bool], *, limit: float = 10.0) -> None:
 
 
 async def test_it_knows_the_capital_of_france(upstream: EmbeddedUpstream) -> None:
-    """DESIGN 5: real answers, no key, no network; under the name of what answered, with the usage."""
+    """Real answers, without a key or a network; under the name of what answered, with the usage."""
     pieces: list[str] = []
 
     ending = await upstream.stream(prompt("What is the capital of France?"), pieces.append)
@@ -81,7 +81,7 @@ async def test_a_question_is_answered_from_what_was_said_before(upstream: Embedd
 
 
 async def test_the_question_s_own_options_win(upstream: EmbeddedUpstream) -> None:
-    """PROTOCOL: `max_tokens` of an `ask`; the name of another model changes nothing."""
+    """docs/protocol.md, "Ask again, ask differently": `max_tokens` counts; the name of another model changes nothing."""
     options = Options(model="gpt-5", max_tokens=5)
 
     ending = await upstream.stream(prompt("Why is the sky blue?", options=options), nobody)
@@ -120,7 +120,7 @@ async def test_more_questions_than_slots_are_all_answered(upstream: EmbeddedUpst
 
 
 async def test_a_cancel_stops_the_work(upstream: EmbeddedUpstream) -> None:
-    """PROTOCOL, `cancel`: nobody computes what nobody reads."""
+    """docs/protocol.md, "Stop an answer": the model stops."""
     began = asyncio.Event()
     long = prompt("Tell me a very long story.", options=Options(max_tokens=3000))
     task = asyncio.create_task(upstream.stream(long, lambda _: began.set()))

@@ -37,7 +37,7 @@ def main() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     config: ModelProcessConfig = json.loads(sys.stdin.buffer.readline())
-    exit_thread = threading.Thread(target=_exit_with_stdin, daemon=True)
+    exit_thread = threading.Thread(target=_exit_when_stdin_closes, daemon=True)
     exit_thread.start()
     server = import_module("xllamacpp").Server(server_params(config))
     os.write(stdout, json.dumps({"url": server.listening_address}).encode() + b"\n")
@@ -66,7 +66,7 @@ def _reserve_stdout() -> int:
     return stdout
 
 
-def _exit_with_stdin() -> None:
+def _exit_when_stdin_closes() -> None:
     """Exit when stdin is closed, also while the model loads or answers: there is nothing to save."""
     while os.read(0, 4096):
         pass

@@ -16,8 +16,8 @@ import orjson
 from ..core.text import well_formed
 from ..errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 
-BROKEN_OFF = "The model's answer broke off."
-BAD_KEY = "The API key was not accepted."
+BROKEN_OFF_MESSAGE = "The model's answer broke off."
+BAD_KEY_MESSAGE = "The API key was not accepted."
 MAX_MESSAGE_CHARS = 500  # of an error that a user's code raised, as clients see it
 _MAX_TEXT_CHARS = 2_000  # of a provider's words, in the log
 _MAX_CODE_CHARS = 100
@@ -50,7 +50,7 @@ class ProviderError(Exception):
 
 def broken_answer(detail: str) -> UpstreamUnavailable:
     """The error of an answer that broke off; `detail` is for the log."""
-    error = UpstreamUnavailable(BROKEN_OFF)
+    error = UpstreamUnavailable(BROKEN_OFF_MESSAGE)
     error.__cause__ = ProviderError(detail)
     return error
 
@@ -127,7 +127,7 @@ def _classify(status: int | None, text: str, *, retry_after: float | None = None
         return ContextTooLong()
     match status:
         case 401 | 403:
-            return UpstreamRejected(BAD_KEY)
+            return UpstreamRejected(BAD_KEY_MESSAGE)
         case 429:
             return UpstreamRateLimited(retry_after=retry_after)
         case None | 408 | 409:

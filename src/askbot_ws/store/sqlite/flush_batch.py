@@ -13,7 +13,7 @@ from ...events import Event
 from . import state, tables
 from .schema import transaction
 
-STORE_WIDE_ERRORS = {  # SQLite's error codes whose cause is not a single session
+STORE_WIDE_ERROR_CODES = {  # SQLite's error codes whose cause is not a single session
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -37,7 +37,7 @@ class OpenLog:
     failed: bool = False  # the last flush failed, because of this session and not of the store
 
     @property
-    def evictable(self) -> bool:
+    def is_evictable(self) -> bool:
         """Whether it may be dropped from memory."""
         return self.released and not self.appending and self.flushed_head == self.log.head
 
@@ -61,7 +61,7 @@ class SessionFlush(NamedTuple):
 def is_store_wide(error: BaseException | None) -> bool:
     """Whether an error's cause is not a single session, but the disk, a lock or the end of the store (None)."""
     code = getattr(error, "sqlite_errorcode", None)
-    return error is None or isinstance(error, OSError) or (code is not None and code & 0xFF in STORE_WIDE_ERRORS)
+    return error is None or isinstance(error, OSError) or (code is not None and code & 0xFF in STORE_WIDE_ERROR_CODES)
 
 
 def write_in_one_transaction(

@@ -237,7 +237,7 @@ class Flusher:
         open_log.flushed_head = head
         open_log.log.drop(keep=FLUSHED_TAIL_BYTES, until=head)
         self._journal.mark_flushed(session, head)
-        if open_log.evictable:
+        if open_log.is_evictable:
             del self._open_logs[session]
 
     def _mark_failed(self, open_log: OpenLog, error: Exception) -> None:

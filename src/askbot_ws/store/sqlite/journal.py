@@ -122,7 +122,7 @@ class Journal:
             raise
         segment.unflushed_heads.update(heads)
 
-    def delete(self, sessions: Iterable[str]) -> None:
+    def append_deletions(self, sessions: Iterable[str]) -> None:
         """Append records that delete these sessions. Raises OSError; nothing has changed then."""
         self.append([DeletedRecord(session).encode() for session in sessions], {})
 

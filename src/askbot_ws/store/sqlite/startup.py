@@ -56,7 +56,7 @@ def prepare_store(
         migrate(connection, files.given_path)
         may_have_lost = state.read_state(connection).boot not in {None, boot}
         replay_segments(connection, old_segments, limits)
-        _note_boot(connection, may_have_lost=may_have_lost, boot=None if fsync else boot)
+        _record_boot(connection, may_have_lost=may_have_lost, boot=None if fsync else boot)
         with contextlib.suppress(OSError):  # there are file systems on which no folder can be synced
             sync_folder(files.database.parent)
         return PreparedStore(connection, state.read_state(connection), old_segments)
@@ -65,7 +65,7 @@ def prepare_store(
         raise
 
 
-def _note_boot(connection: sqlite3.Connection, *, may_have_lost: bool, boot: str | None) -> None:
+def _record_boot(connection: sqlite3.Connection, *, may_have_lost: bool, boot: str | None) -> None:
     """Note in the store that events may be in the machine's memory only, before there are any.
 
     The last process without fsync did the same, and removed the note when it closed the store. If it did not, and the

@@ -104,7 +104,7 @@ class SQLiteStore:
             if self._needs_scrub:
                 self.flusher.scrubber.schedule()
         except BaseException as error:
-            await self.abandon()
+            await self.close_without_flush()
             if isinstance(error, sqlite3.Error | OSError | StoreError):
                 raise open_error(self._files, error) from error
             raise
@@ -131,9 +131,9 @@ class SQLiteStore:
         if self.writer.is_open and await self.flusher.close():
             with contextlib.suppress(StoreError):  # then the next start takes this for a crash
                 await self.writer.run(partial(mark_clean_shutdown, age=self._age()))
-        await self.abandon()
+        await self.close_without_flush()
 
-    async def abandon(self) -> None:
+    async def close_without_flush(self) -> None:
         """Close the files without flushing. What is in the journal is replayed by the next start."""
         await self._tasks.wait_all()
         await self.flusher.stop()
@@ -208,7 +208,7 @@ class SQLiteStore:
         if open_log is None:
             return
         open_log.released = True
-        if open_log.evictable:
+        if open_log.is_evictable:
             del self._open_logs[session]
         else:
             self.flusher.schedule([session])
@@ -323,7 +323,7 @@ class SQLiteStore:
 
     async def _sweep(self, idle: float) -> int:
         age = self._age()
-        await self.writer.run(partial(_note_age, age=age))
+        await self.writer.run(partial(_record_age, age=age))
         last, deleted = (-1.0, 0), 0
         while True:
             self._used_during_sweep = {*self._open_logs, *self._loading}
@@ -357,7 +357,7 @@ class SQLiteStore:
         """Append the sessions' deletions to the journal. Raises `StoreError`; nothing has changed then."""
         try:
             if not self._fsync:
-                self.journal.delete(sessions)
+                self.journal.append_deletions(sessions)
                 return
             decision: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._deleting = dict.fromkeys(sessions, decision)
@@ -388,6 +388,6 @@ class SQLiteStore:
         return await self._queries.find_turn(session, ask_id)
 
 
-def _note_age(connection: sqlite3.Connection, *, age: float) -> None:
+def _record_age(connection: sqlite3.Connection, *, age: float) -> None:
     with transaction(connection):
         state.set_age(connection, age)

@@ -36,10 +36,10 @@ class SessionFacts:
 class Rebuild:
     """Copies from `source`, which is only read, to `fresh`, which has empty tables."""
 
-    def __init__(self, source: Connection, fresh: Connection) -> None:
+    def __init__(self, source: Connection, target: Connection) -> None:
         self.facts: list[str] = []
         self._source = source
-        self._fresh = fresh
+        self._target = target
         self._age = 0.0  # of the store
         self._unknown_records = 0  # records of the journal
         self._session_ids: dict[int, str] = {}
@@ -52,7 +52,7 @@ class Rebuild:
         """Copy the tables up to each session's first hole, replay the journal's segments, recompute the counters."""
         # in version 1, `touched` is a time on the wall clock
         has_age = read_version(self._source, Path("the store")) > 1
-        with transaction(self._fresh):
+        with transaction(self._target):
             for row in read_rows(self._source, "sessions", "key, id, head, created, touched"):
                 self._add_session_facts(*row, has_age=has_age)
             for event in read_rows(self._source, "events", f"session, {EVENT_COLUMNS}"):
@@ -61,7 +61,7 @@ class Rebuild:
             if has_age:
                 ages = (age for (age,) in read_rows(self._source, "store", "age") if age is not None)
                 self._age = max([self._age, *ages])
-            state.set_age(self._fresh, self._age)
+            state.set_age(self._target, self._age)
             self._create_sessions()
             self._truncate_logs()
         limits: dict[int, int] = {}
@@ -71,14 +71,14 @@ class Rebuild:
         deletions = segments.count_deletions(paths, limits)
         for path in paths:
             payloads = segments.read_segment(path, limits).payloads
-            with transaction(self._fresh):
-                replay_records(self._fresh, self._known_records(payloads), truncated, deletions)
-        with transaction(self._fresh):
+            with transaction(self._target):
+                replay_records(self._target, self._known_records(payloads), truncated, deletions)
+        with transaction(self._target):
             self._truncate_logs()
-        self._heads = dict(self._fresh.execute("SELECT id, head FROM sessions").fetchall())
+        self._heads = dict(self._target.execute("SELECT id, head FROM sessions").fetchall())
         self.facts.append(f"kept: sessions: {self._count('sessions')}, events: {self._count('events')}")
 
-    def lost(self) -> Iterator[str]:
+    def losses(self) -> Iterator[str]:
         """What could not be kept, as lines for people."""
         for session, facts in sorted(self._facts.items()):
             head, end = self._heads.get(session, 0), facts.furthest_seq
@@ -112,11 +112,11 @@ class Rebuild:
             except ValidationError:
                 return
             self._session_ids[key] = event.session
-        self._fresh.execute(INSERT_EVENT, (key, *row))
+        self._target.execute(INSERT_EVENT, (key, *row))
 
     def _create_sessions(self) -> None:
         """Insert the row of each session that has events; delete the events of sessions whose id is unknown."""
-        for key, last_seq in self._fresh.execute("SELECT session, max(seq) FROM events GROUP BY session").fetchall():
+        for key, last_seq in self._target.execute("SELECT session, max(seq) FROM events GROUP BY session").fetchall():
             session = self._session_ids.get(key)
             if session is None:
                 self._unnamed_keys.add(key)
@@ -126,7 +126,7 @@ class Rebuild:
             facts.furthest_seq = max(facts.furthest_seq, last_seq)
             created = time.time() if facts.created is None else facts.created
             values = (key, session, created, self._age if facts.created is None else facts.touched)
-            self._fresh.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, 0, 0, ?, ?)", values)
+            self._target.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, 0, 0, ?, ?)", values)
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
@@ -152,10 +152,10 @@ class Rebuild:
 
     def _truncate_logs(self) -> None:
         """Truncate each log at its first hole, and recompute its head and its number of open turns."""
-        for key, session in self._fresh.execute("SELECT key, id FROM sessions").fetchall():
+        for key, session in self._target.execute("SELECT key, id FROM sessions").fetchall():
             log = Audit()
             query = f"SELECT {EVENT_COLUMNS} FROM events WHERE session = ? ORDER BY seq"  # noqa: S608 - ours
-            for row in self._fresh.execute(query, (key,)).fetchall():
+            for row in self._target.execute(query, (key,)).fetchall():
                 event = decode_row(session, row)
                 if event is None or log.find_fault(event):
                     break
@@ -164,21 +164,21 @@ class Rebuild:
                     self._mark_interrupted(key, replace(event, check=check, reason="interrupted", error=None))
             self._delete_after(key, log.head)
             counted = (log.head, len(log.open_turns), key)
-            self._fresh.execute("UPDATE sessions SET head = ?, unfinished = ? WHERE key = ?", counted)
+            self._target.execute("UPDATE sessions SET head = ?, unfinished = ? WHERE key = ?", counted)
             if not log.head:
-                self._fresh.execute("DELETE FROM sessions WHERE key = ?", (key,))
+                self._target.execute("DELETE FROM sessions WHERE key = ?", (key,))
 
     def _mark_interrupted(self, key: int, done: Done) -> None:
         """Mark a turn whose text does not match its proof as interrupted, with a proof of the text that there is."""
         self._damaged_turns.setdefault(done.session, []).append(done.turn)
         change = "UPDATE events SET body = ? WHERE session = ? AND seq = ?"
-        self._fresh.execute(change, (encode_event(done).decode(), key, done.seq))
+        self._target.execute(change, (encode_event(done).decode(), key, done.seq))
 
     def _delete_after(self, key: int, head: int) -> None:
-        self._fresh.execute("DELETE FROM events WHERE session = ? AND seq > ?", (key, head))
+        self._target.execute("DELETE FROM events WHERE session = ? AND seq > ?", (key, head))
 
     def _count(self, table: str) -> int:
-        (count,) = self._fresh.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - ours
+        (count,) = self._target.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - ours
         return int(count)
 
 

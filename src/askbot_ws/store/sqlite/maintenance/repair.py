@@ -51,7 +51,7 @@ def _repair(files: StoreFiles) -> Report:
             rebuild.run(files.segments())
             checkpoint(connection)
     _replace_files(files, new_files)
-    return Report(facts=[f"the store as it was is in {old_files}", *rebuild.facts], faults=list(rebuild.lost()))
+    return Report(facts=[f"the store as it was is in {old_files}", *rebuild.facts], faults=list(rebuild.losses()))
 
 
 def _copy_files(files: StoreFiles) -> Path:

@@ -13,10 +13,10 @@ from askbot_ws.events import Done, Event, Reason, Token
 from askbot_ws.store.sqlite.schema import APPLICATION_ID
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Story, add, read_all
+from .event_factory import EventFactory, append, read_all
 
 
-class Sound(Story):
+class ProvenEventFactory(EventFactory):
     """A story whose ends prove their text."""
 
     def done(self, turn: str, reason: Reason = "stop") -> Event:
@@ -27,24 +27,24 @@ class Sound(Story):
         return self.events[-1]
 
 
-def told(session: str, *, turns: int, text: str = "Because 🙂. ") -> Sound:
-    story = Sound(session)
+def make_turns(session: str, *, turns: int, text: str = "Because 🙂. ") -> ProvenEventFactory:
+    factory = ProvenEventFactory(session)
     for number in range(turns):
-        story.turn(f"t{number}", f"{number} {text}", id=f"a{number}")
-    return story
+        factory.turn(f"t{number}", f"{number} {text}", id=f"a{number}")
+    return factory
 
 
-async def stored(path: Path, *stories: Story, crash: bool = False) -> None:
+async def write_store(path: Path, *stories: EventFactory, crash: bool = False) -> None:
     """A store that was closed with these stories in it, or that died and has them in its journal."""
     store = SQLiteStore(path)
     await store.open()
     for story in stories:
         store.create(story.session)
-        await add(store, *story.events)
-    await (store.abandon() if crash else store.close())
+        await append(store, *story.events)
+    await (store.close_without_flush() if crash else store.close())
 
 
-async def opened(path: Path, sessions: Iterable[str]) -> dict[str, list[Event]]:
+async def read_store(path: Path, sessions: Iterable[str]) -> dict[str, list[Event]]:
     """What a server finds there."""
     store = SQLiteStore(path)
     await store.open()
@@ -53,12 +53,12 @@ async def opened(path: Path, sessions: Iterable[str]) -> dict[str, list[Event]]:
     return found
 
 
-def change(path: Path, statement: str, *values: object) -> None:
+def execute(path: Path, statement: str, *values: object) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute(statement, values).rowcount, "nothing was changed"
 
 
-def change_version(path: Path, version: int) -> None:
+def set_version(path: Path, version: int) -> None:
     """Let a file be one of ours, of this version."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
@@ -69,9 +69,9 @@ def content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def put(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def names(folder: Path) -> set[str]:
+def file_names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
