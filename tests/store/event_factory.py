@@ -1,4 +1,4 @@
-"""What the tests of the stores tell a store, and how they look at what it made of that."""
+"""Events for stores, and functions that append and read them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock:
 
 
 class EventFactory:
-    """Tells the events of one session, one after the other."""
+    """Makes the events of one session, each at the position after the one before; `events` has all of them."""
 
     def __init__(self, session: str = "s", *, head: int = 0) -> None:
         self.session = session
@@ -75,30 +75,30 @@ def make_batch(*events: Event) -> dict[str, Entry]:
 
 
 async def try_append(store: Store, *events: Event) -> Failures:
-    """Add events of any sessions; returns why some could not be added."""
+    """Append events of any sessions; returns why some could not be appended."""
     outcome = store.append(make_batch(*events))
     return outcome if isinstance(outcome, dict) else await outcome
 
 
 async def append(store: Store, *events: Event) -> None:
-    """Add events of any sessions. Raises `StoreError` where that fails for any of them."""
+    """Append events of any sessions. Raises `StoreError` where that fails for any of them."""
     for error in (await try_append(store, *events)).values():
         raise error
 
 
 def causes(failures: Failures) -> dict[str, str]:
-    """What is said to have failed, in words."""
+    """The message of each failure's cause, by session."""
     return {session: str(error.__cause__) for session, error in failures.items()}
 
 
 async def flush(store: Store) -> None:
-    """Let everything that is due move on, where a store has such a thing."""
+    """Flush everything that is due, where a store has a flusher."""
     if isinstance(store, SQLiteStore):
         await store.flusher.flush()
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens by itself, off the loop."""
+    """Wait until a condition holds, for 10 s at most."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 — what it waits for is a file
             await asyncio.sleep(0.01)
@@ -114,7 +114,7 @@ async def read_all(store: Store, session: str = "s", *, after: int = 0, limit: i
 
 
 def flatten(events: Iterable[Event]) -> list[object]:
-    """Events as they are whatever the slices: each code point of an answer with its place and turn, the rest whole."""
+    """Events without regard to slices: each code point of an answer with its position and turn, the rest whole."""
     return [
         part
         for event in events

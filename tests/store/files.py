@@ -1,4 +1,4 @@
-"""Looking at, and damaging, what a store has on the disk."""
+"""Files: functions that read and damage what a store has on the disk."""
 
 from __future__ import annotations
 

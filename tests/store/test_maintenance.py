@@ -35,31 +35,31 @@ async def test_a_closed_store_is_sound_and_stays_as_it_is(path: Path) -> None:
 
 async def test_a_store_whose_server_died_is_sound(path: Path) -> None:
     """The journal goes on where the tables end, also within an answer; its torn end was shown to nobody."""
-    story = make_turns("s", turns=2)
-    await write_store(path, story, crash=True)
+    factory = make_turns("s", turns=2)
+    await write_store(path, factory, crash=True)
     with segments(path)[0].open("ab") as segment:
         segment.write(RECORD.pack(1000, 7) + b'{"type":"tok')
 
     report = check(path)
 
     assert report.faults == []
-    assert any(f"no table yet: {len(story.events)}" in fact for fact in report.facts)
+    assert any(f"no table yet: {len(factory.events)}" in fact for fact in report.facts)
 
 
 async def test_a_store_in_use_can_be_checked(path: Path) -> None:
     """What is flushed is looked at, what moves is left alone, and the server notices nothing."""
     store = SQLiteStore(path)
     await store.open()
-    story = ProvenEventFactory("s")
+    factory = ProvenEventFactory("s")
     store.create("s")
-    await append(store, *story.turn("t", "text"), story.question("t2"), story.token("t2", "half"))
+    await append(store, *factory.turn("t", "text"), factory.question("t2"), factory.token("t2", "half"))
     await flush(store)
 
     report = check(path)
 
     assert report.faults == []
     assert any("a server uses it" in fact for fact in report.facts)
-    await append(store, story.done("t2"))
+    await append(store, factory.done("t2"))
     await store.close()
 
 
@@ -104,10 +104,10 @@ async def test_a_damaged_page_is_seen(path: Path) -> None:
 
 async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
     """With the session that lost what was damaged."""
-    story = make_turns("s", turns=1)
-    await write_store(path, story, crash=True)
+    factory = make_turns("s", turns=1)
+    await write_store(path, factory, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[len(CURRENT_HEADER) + RECORD.size + len(encode_event(story.events[0])) + RECORD.size + 5] ^= 1
+    data[len(CURRENT_HEADER) + RECORD.size + len(encode_event(factory.events[0])) + RECORD.size + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
     assert check(path).faults == [
@@ -118,10 +118,10 @@ async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
 
 async def test_a_journal_with_a_gap_is_told(path: Path) -> None:
     """A segment that somebody deleted."""
-    story = make_turns("s", turns=2)
-    await write_store(path, story, crash=True)
+    factory = make_turns("s", turns=2)
+    await write_store(path, factory, crash=True)
     data = segments(path)[0].read_bytes()
-    first = len(CURRENT_HEADER) + RECORD.size + len(encode_event(story.events[0]))
+    first = len(CURRENT_HEADER) + RECORD.size + len(encode_event(factory.events[0]))
     segments(path)[0].write_bytes(CURRENT_HEADER + data[first:])
 
     assert "session s, in the journal: there is a hole: after 0 comes 1" in check(path).faults

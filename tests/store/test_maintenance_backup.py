@@ -37,8 +37,8 @@ async def test_a_copy_is_one_file_with_everything(path: Path, tmp_path: Path) ->
     store = SQLiteStore(path)
     await store.open()
     flushed, running = make_turns("flushed", turns=2), ProvenEventFactory("running")
-    for story in (flushed, running):
-        store.create(story.session)
+    for factory in (flushed, running):
+        store.create(factory.session)
     await append(store, *flushed.events)
     await flush(store)
     await append(store, running.question("t"), running.token("t", "half"))
@@ -61,14 +61,14 @@ async def test_what_moves_meanwhile_is_in_the_copy(path: Path, tmp_path: Path, m
     """It leaves the journal for the tables between the two copies: with the other order, it would be in neither."""
     store = SQLiteStore(path)
     await store.open()
-    story = ProvenEventFactory("s")
+    factory = ProvenEventFactory("s")
     store.create("s")
-    await append(store, *story.turn("t1", "text"), story.question("t2"), story.token("t2", "half"))
+    await append(store, *factory.turn("t1", "text"), factory.question("t2"), factory.token("t2", "half"))
     loop, copied = asyncio.get_running_loop(), list[str]()
 
     def move() -> None:
         if not copied:
-            asyncio.run_coroutine_threadsafe(_flush_all(store, story), loop).result(5)
+            asyncio.run_coroutine_threadsafe(_flush_all(store, factory), loop).result(5)
         copied.append("one of the two")
 
     for name in ("copy_segments", "copy_tables"):
@@ -76,7 +76,7 @@ async def test_what_moves_meanwhile_is_in_the_copy(path: Path, tmp_path: Path, m
     await asyncio.to_thread(backup, path, tmp_path / "copy.db")
 
     assert not any(content(segment) for segment in segments(path))
-    assert flatten((await read_store(tmp_path / "copy.db", ["s"]))["s"]) == flatten(story.events)
+    assert flatten((await read_store(tmp_path / "copy.db", ["s"]))["s"]) == flatten(factory.events)
     await store.close()
 
 
@@ -88,8 +88,8 @@ def _then(copy: Callable[[Path, Path], None], move: Callable[[], None]) -> Calla
     return both
 
 
-async def _flush_all(store: SQLiteStore, story: ProvenEventFactory) -> None:
-    await append(store, story.token("t2", " and whole"), story.done("t2"))
+async def _flush_all(store: SQLiteStore, factory: ProvenEventFactory) -> None:
+    await append(store, factory.token("t2", " and whole"), factory.done("t2"))
     await flush(store)
 
 

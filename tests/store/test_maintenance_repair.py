@@ -47,26 +47,26 @@ async def test_a_store_in_use_is_not_repaired(path: Path) -> None:
 
 async def test_counters_are_made_right(path: Path) -> None:
     """Nothing is lost by that, and nobody's age changes."""
-    story = make_turns("s", turns=3)
-    await write_store(path, story)
+    factory = make_turns("s", turns=3)
+    await write_store(path, factory)
     execute(path, "UPDATE sessions SET head = 0, unfinished = 7")
 
     assert repair(path).faults == []
     assert check(path).faults == []
-    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(story.events)
+    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(factory.events)
 
 
 async def test_a_store_that_has_lost_its_history_is_refused_and_repaired(path: Path) -> None:
     """It gets one of its own."""
-    story = make_turns("s", turns=1)
-    await write_store(path, story)
+    factory = make_turns("s", turns=1)
+    await write_store(path, factory)
     execute(path, "DELETE FROM store")
 
     with pytest.raises(ConfigError, match=r"does not say which history it has.*`askbot store repair`"):
         await SQLiteStore(path).open()
     assert repair(path).faults == []
 
-    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(story.events)
+    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(factory.events)
 
 
 async def test_a_log_is_cut_at_its_first_hole(path: Path) -> None:
@@ -88,8 +88,8 @@ async def test_a_log_is_cut_at_its_first_hole(path: Path) -> None:
 
 async def test_a_text_that_is_not_what_it_was_is_marked(path: Path) -> None:
     """It is all there is of it; its turn is `interrupted` from now on, and what follows stays."""
-    story = make_turns("s", turns=3)
-    await write_store(path, story)
+    factory = make_turns("s", turns=3)
+    await write_store(path, factory)
     execute(path, "UPDATE events SET body = replace(body, 'B', 'b') WHERE type = 'token' AND turn = 't1'")
 
     report = repair(path)
@@ -121,21 +121,23 @@ async def test_the_journal_is_laid_on_top(path: Path) -> None:
 
 async def test_a_lost_table_of_sessions_is_made_again(path: Path) -> None:
     """Each question says whose it is."""
-    stories = [make_turns(f"s{number}", turns=2) for number in range(20)]
-    await write_store(path, *stories)
+    factories = [make_turns(f"s{number}", turns=2) for number in range(20)]
+    await write_store(path, *factories)
     execute(path, "DELETE FROM sessions")
 
     repair(path)
 
     assert check(path).faults == []
-    found = await read_store(path, [story.session for story in stories])
-    assert [flatten(found[story.session]) for story in stories] == [flatten(story.events) for story in stories]
+    found = await read_store(path, [factory.session for factory in factories])
+    assert [flatten(found[factory.session]) for factory in factories] == [
+        flatten(factory.events) for factory in factories
+    ]
 
 
 async def test_wherever_a_page_is_lost_the_rest_is_kept(path: Path) -> None:
     """Any page but the first. What is kept is a true beginning of each log, and whoever loses something is named."""
-    stories = [make_turns(f"s{number:03}", turns=20, text="x🙂" * 60) for number in range(40)]
-    await write_store(path, *stories)
+    factories = [make_turns(f"s{number:03}", turns=20, text="x🙂" * 60) for number in range(40)]
+    await write_store(path, *factories)
     whole = content(path)
     for page in random.Random(seed(1)).sample(range(1, len(whole) // PAGE), 8):
         write_bytes(path, whole)
@@ -145,11 +147,11 @@ async def test_wherever_a_page_is_lost_the_rest_is_kept(path: Path) -> None:
 
         assert check(path).faults == []
         lost = {fault.removeprefix("session ").partition(":")[0] for fault in report.faults}
-        kept = await read_store(path, [story.session for story in stories if story.session not in lost])
+        kept = await read_store(path, [factory.session for factory in factories if factory.session not in lost])
         assert len(kept) >= 36, f"page {page}: {report.faults}"
-        for story in stories:
-            if story.session in kept:
-                assert flatten(kept[story.session]) == flatten(story.events)
+        for factory in factories:
+            if factory.session in kept:
+                assert flatten(kept[factory.session]) == flatten(factory.events)
 
 
 async def test_the_store_as_it_was_is_kept(path: Path) -> None:

@@ -26,10 +26,10 @@ PYTHON = sys.executable
 
 async def test_a_turn_that_ended_moves_into_the_tables_by_itself(store: SQLiteStore, path: Path) -> None:
     """Nobody has to ask; the journal is empty then, and the memory keeps little of it."""
-    log, story = store.create("s"), EventFactory()
-    await append(store, *story.turn("t", "x" * 100_000))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, *factory.turn("t", "x" * 100_000))
 
-    await wait_until(lambda: head_in_tables(path) == story.head and not segments(path)[0].stat().st_size)
+    await wait_until(lambda: head_in_tables(path) == factory.head and not segments(path)[0].stat().st_size)
 
     assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
 
@@ -37,8 +37,8 @@ async def test_a_turn_that_ended_moves_into_the_tables_by_itself(store: SQLiteSt
 async def test_a_turn_that_runs_stays_out_of_the_tables(store: SQLiteStore, path: Path) -> None:
     """SQLite is not written for tokens, unless there is a reason."""
     store.create("s")
-    story = EventFactory()
-    await append(store, story.question("t"), story.token("t", "text"))
+    factory = EventFactory()
+    await append(store, factory.question("t"), factory.token("t", "text"))
     await flush(store)
 
     assert head_in_tables(path) is None
@@ -65,15 +65,15 @@ async def test_a_long_answer_does_not_hold_the_journal(path: Path) -> None:
     store = SQLiteStore(path, segment_bytes=2_000)
     await store.open()
     store.create("s")
-    story = EventFactory()
-    await append(store, story.question("t"))
+    factory = EventFactory()
+    await append(store, factory.question("t"))
     for _ in range(300):
-        await append(store, story.token("t", "some more text "))
+        await append(store, factory.token("t", "some more text "))
         await flush(store)
 
     assert len(segments(path)) <= 2
-    await append(store, story.done("t"))
-    assert flatten(await read_all(store)) == flatten(story.events)
+    await append(store, factory.done("t"))
+    assert flatten(await read_all(store)) == flatten(factory.events)
     assert (await store.turns("s", limit=1))[0].answer == "some more text " * 300
     await store.close()
 
@@ -83,9 +83,9 @@ async def test_a_read_costs_the_same_in_a_long_session(store: SQLiteStore) -> No
     steps: dict[str, list[int]] = {}
     for name, turns in (("short", 100), ("long", 2_000)):
         store.create(name)
-        story = EventFactory(name)
+        factory = EventFactory(name)
         for number in range(turns):
-            await append(store, *story.turn(f"t{number}", "x" * 100, id=f"a{number}"))
+            await append(store, *factory.turn(f"t{number}", "x" * 100, id=f"a{number}"))
         store.release(name)
         await flush(store)
         steps[name] = await _steps(store, name)
@@ -98,10 +98,10 @@ async def test_where_a_replay_begins_is_asked_without_the_turns(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No event is decoded, and no text leaves SQLite: a place is a number."""
-    story = EventFactory("s")
+    factory = EventFactory("s")
     store.create("s")
     for number in range(70):
-        await append(store, *story.turn(f"t{number}", "x" * 50_000))
+        await append(store, *factory.turn(f"t{number}", "x" * 50_000))
     store.release("s")
     await flush(store)
 
@@ -110,7 +110,7 @@ async def test_where_a_replay_begins_is_asked_without_the_turns(
 
     monkeypatch.setattr(tables, "_decode_event", refuse)
 
-    assert await store.replay_start("s", turns=50) == story.events[60].start
+    assert await store.replay_start("s", turns=50) == factory.events[60].start
 
 
 async def _steps(store: SQLiteStore, session: str) -> list[int]:
@@ -212,15 +212,15 @@ async def test_an_older_schema_is_brought_up_to_date(
 ) -> None:
     """Forward, once, with what was there."""
     store.create("s")
-    story = EventFactory()
-    await append(store, *story.turn("t", "text"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "text"))
     await store.close()
     monkeypatch.setattr("askbot_ws.store.sqlite.schema.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (a);\nSELECT 1"))
 
     for _ in range(2):
         newer = SQLiteStore(path)
         await newer.open()
-        assert flatten(await read_all(newer)) == flatten(story.events)
+        assert flatten(await read_all(newer)) == flatten(factory.events)
         await newer.close()
 
     with closing(sqlite3.connect(path)) as connection:

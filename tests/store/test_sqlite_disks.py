@@ -22,19 +22,19 @@ from .files import SECRET, files_containing, fill_disk, head_in_tables, mount, s
 
 async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: SQLiteStore, path: Path) -> None:
     """A real error of the kernel: nothing is added, nothing of it is in the file, and the next one works."""
-    log, story = store.create("s"), EventFactory()
-    await append(store, story.question("t"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"))
     size = segments(path)[0].stat().st_size
-    too_much = Token(session="s", seq=story.head + 9, turn="t", text="forgotten")
+    too_much = Token(session="s", seq=factory.head + 9, turn="t", text="forgotten")
 
     with limited_file_size(size + 20), pytest.raises(StoreError) as caught:
         await append(store, too_much)
 
     assert isinstance(caught.value.__cause__, OSError)
-    assert log.head == story.head
+    assert log.head == factory.head
     assert files_containing(path, b"forgotten") == []
-    await append(store, story.token("t", "kept"), story.done("t"))
-    assert flatten(log.slices(after=0)) == flatten(story.events)
+    await append(store, factory.token("t", "kept"), factory.done("t"))
+    assert flatten(log.slices(after=0)) == flatten(factory.events)
 
 
 async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,21 +43,21 @@ async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monk
     store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
-    story = EventFactory()
+    factory = EventFactory()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        await append(store, *story.turn("t", "text", id="a"))
+        await append(store, *factory.turn("t", "text", id="a"))
         with pytest.raises(StoreError):
             await flush(store)
 
-        assert flatten(await read_all(store)) == flatten(story.events)
+        assert flatten(await read_all(store)) == flatten(factory.events)
         assert (await store.turns("s", limit=1))[0].answer == "text"
         assert await store.find_turn("s", "a") == "t"
         with pytest.raises(StoreError):
             await store.ping()
         assert segments(path)[0].stat().st_size > 0
 
-    await wait_until(lambda: head_in_tables(path) == story.head)
+    await wait_until(lambda: head_in_tables(path) == factory.head)
     await store.ping()
     await store.close()
 
@@ -79,15 +79,15 @@ async def test_what_cannot_be_flushed_at_the_end_is_there_at_the_next_start(path
     store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
-    story = EventFactory()
-    await append(store, *story.turn("t", "text"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "text"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         await store.close()
 
     again = SQLiteStore(path)
     await again.open()
-    assert flatten(await read_all(again)) == flatten(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -126,8 +126,8 @@ async def test_a_full_disk_is_an_error_and_not_an_end(small_disk: Path) -> None:
     path = small_disk / "a.db"
     store = SQLiteStore(path, segment_bytes=50_000)
     await store.open()
-    log, story = store.create("s"), EventFactory()
-    await append(store, *story.turn("t0", "before"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, *factory.turn("t0", "before"))
     filler = fill_disk(small_disk)
 
     number = await _ask_until_refused(store, log)
@@ -159,8 +159,8 @@ async def test_what_could_not_be_synced_was_not_added(path: Path, monkeypatch: p
     """EIO from fsync: refused, taken back, and the store goes on in a new segment."""
     store = SQLiteStore(path, fsync=True)
     await store.open()
-    log, story = store.create("s"), EventFactory()
-    await append(store, story.question("t"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"))
 
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
@@ -168,14 +168,14 @@ async def test_what_could_not_be_synced_was_not_added(path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
         with pytest.raises(StoreError):
-            await append(store, Token(session="s", seq=story.head + 9, turn="t", text="forgotten"))
-    assert log.head == story.head
+            await append(store, Token(session="s", seq=factory.head + 9, turn="t", text="forgotten"))
+    assert log.head == factory.head
 
-    await append(store, story.token("t", "kept"))
+    await append(store, factory.token("t", "kept"))
     await store.close_without_flush()
     again = SQLiteStore(path)
     assert await again.open() == ["s"]
-    assert flatten(await read_all(again)) == flatten(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -183,13 +183,13 @@ async def test_to_stop_waiting_for_the_disk_does_not_stop_the_disk(path: Path) -
     """A cancelled writer leaves log and journal in step."""
     store = SQLiteStore(path, fsync=True)
     await store.open()
-    log, story = store.create("s"), EventFactory()
-    waiting = store.append(make_batch(story.question("t")))
+    log, factory = store.create("s"), EventFactory()
+    waiting = store.append(make_batch(factory.question("t")))
     assert not isinstance(waiting, dict)
     task = asyncio.ensure_future(waiting)
     task.cancel()
     await asyncio.wait([task])
     await store.close()
 
-    assert log.head == story.head
-    assert head_in_tables(path) == story.head
+    assert log.head == factory.head
+    assert head_in_tables(path) == factory.head

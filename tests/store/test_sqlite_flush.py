@@ -48,10 +48,10 @@ class Transactions:
 async def test_a_transaction_has_a_mebibyte_at_most(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put together for one is done on the loop: many long answers are several, a very long one too."""
     counted = Transactions(monkeypatch)
-    stories = [EventFactory(f"s{number}") for number in range(20)]
-    for story in stories:
-        store.create(story.session)
-        await append(store, *story.turn("t", *["x🙂" * 10_000] * 6))  # 0.3 MB
+    factories = [EventFactory(f"s{number}") for number in range(20)]
+    for factory in factories:
+        store.create(factory.session)
+        await append(store, *factory.turn("t", *["x🙂" * 10_000] * 6))  # 0.3 MB
     huge = EventFactory("huge")
     store.create("huge")
     await append(store, *huge.turn("t", *["y" * 100_000] * 50))  # 5 MB
@@ -61,8 +61,8 @@ async def test_a_transaction_has_a_mebibyte_at_most(store: SQLiteStore, monkeypa
     assert max(counted.bytes) <= flusher.MAX_BATCH_BYTES + 40_000
     assert sum(counted.bytes) >= 20 * 0.3e6 + 5e6
     assert len(counted.bytes) < 20
-    for story in (*stories, huge):
-        assert flatten(await read_all(store, story.session)) == flatten(story.events)
+    for factory in (*factories, huge):
+        assert flatten(await read_all(store, factory.session)) == flatten(factory.events)
 
 
 async def test_a_transaction_has_a_hundred_sessions_at_most(
@@ -92,9 +92,9 @@ async def test_what_is_taken_from_a_long_log_at_once_is_bounded(
         return found
 
     monkeypatch.setattr(Log, "slices", counted)
-    story = EventFactory()
+    factory = EventFactory()
     store.create("s")
-    await append(store, *story.turn("t", *["y" * 100_000] * 50))
+    await append(store, *factory.turn("t", *["y" * 100_000] * 50))
 
     await flush(store)
 
@@ -105,16 +105,16 @@ async def test_what_is_taken_from_a_long_log_at_once_is_bounded(
 # --- one session that can't be written -------------------------------------------------------------------------------
 
 
-def unwritable_end(story: EventFactory) -> Event:
+def unwritable_end(factory: EventFactory) -> Event:
     """With the name of a model that UTF-8 has no way to say: it should have been kept out where it came in."""
-    done = EventFactory(story.session, head=story.head).done("t")
+    done = EventFactory(factory.session, head=factory.head).done("t")
     assert isinstance(done, Done)
     return replace(done, model="m\ud800")
 
 
-def unwritable_text(story: EventFactory) -> Event:
+def unwritable_text(factory: EventFactory) -> Event:
     """The same in an answer."""
-    return Token(session=story.session, turn="t", seq=story.head + 3, text="m\ud800n")
+    return Token(session=factory.session, turn="t", seq=factory.head + 3, text="m\ud800n")
 
 
 @pytest.mark.parametrize("unwritable", [unwritable_end, unwritable_text])
@@ -150,9 +150,9 @@ async def test_tables_that_are_damaged_for_one_session_keep_no_other_waiting(pat
     store = SQLiteStore(path)
     await store.open()
     bad, good = EventFactory("bad"), EventFactory("good")
-    for story in (bad, good):
-        store.create(story.session)
-        await append(store, story.question("t"))
+    for factory in (bad, good):
+        store.create(factory.session)
+        await append(store, factory.question("t"))
     with closing(sqlite3.connect(path)) as other:
         fails = "BEGIN SELECT RAISE(FAIL, 'no'); END"
         other.execute(f"CREATE TRIGGER broken BEFORE INSERT ON events WHEN new.body LIKE '%bad%' {fails}")
@@ -175,7 +175,7 @@ async def test_a_fault_of_ours_is_no_end_of_flushing(
 ) -> None:
     """Something is raised that nobody foresaw: it is logged, and tried again."""
     store.create("s")
-    story = EventFactory()
+    factory = EventFactory()
     real, failures = store.journal.mark_flushed, [RuntimeError("nobody foresaw this")]
 
     def flushed(session: str, head: int) -> None:
@@ -185,10 +185,10 @@ async def test_a_fault_of_ours_is_no_end_of_flushing(
 
     monkeypatch.setattr(store.journal, "mark_flushed", flushed)
     with capture_logs() as logs:
-        await append(store, *story.turn("t", "text"))
+        await append(store, *factory.turn("t", "text"))
         await wait_until(lambda: not any(segment.stat().st_size for segment in segments(path)))
 
-    assert head_in_tables(path) == story.head
+    assert head_in_tables(path) == factory.head
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["flush_failed"]
 
 

@@ -37,8 +37,8 @@ from .files import SECRET, files_containing, head_in_tables, segments
 async def test_what_is_forgotten_is_on_no_disk(store: SQLiteStore, path: Path) -> None:
     """Flushed and not flushed, tables, write-ahead log and journal: no file has the bytes; others lose nothing."""
     secret, other = EventFactory("secret"), EventFactory("other")
-    for story in (secret, other):
-        store.create(story.session)
+    for factory in (secret, other):
+        store.create(factory.session)
     await append(store, *secret.turn("t1", SECRET, "x" * 10_000, SECRET), other.question("t"), other.token("t", "text"))
     await flush(store)
     await append(store, secret.question("t2", SECRET), secret.token("t2", SECRET))
@@ -67,13 +67,13 @@ async def test_to_forget_survives_a_crash_in_the_middle(store: SQLiteStore, path
     store.journal.append_deletions(["s"])
     store.flusher.mark_deleted(["s"])
     store.create("s")
-    story = EventFactory()
-    await append(store, *story.turn("t", "again"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "again"))
     await store.close_without_flush()
 
     again = SQLiteStore(path)
     assert await again.open() == []
-    assert flatten(await read_all(again)) == flatten(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
     assert files_containing(path, SECRET.encode()) == []
 
@@ -84,11 +84,11 @@ async def test_to_forget_survives_a_crash_before_the_journal_is_trimmed(
     """The journal has the end of a log of which the tables have nothing more: no damage, and no file that keeps it."""
     store = SQLiteStore(path)
     await store.open()
-    stories = [EventFactory("s"), EventFactory("other")]
-    for story in stories:
-        store.create(story.session)
+    factories = [EventFactory("s"), EventFactory("other")]
+    for factory in factories:
+        store.create(factory.session)
     for _ in range(2):
-        await append(store, *(event for story in stories for event in story.turn(f"t{story.head + 1}", SECRET)))
+        await append(store, *(event for factory in factories for event in factory.turn(f"t{factory.head + 1}", SECRET)))
         await flush(store)
         monkeypatch.setattr(Journal, "trim", fails)  # as where we die just before it
     history = (await store.load("other")).history
@@ -101,7 +101,7 @@ async def test_to_forget_survives_a_crash_before_the_journal_is_trimmed(
         await again.open()
     assert [line for line in logs if line["log_level"] == "error"] == []
     log = await again.load("other")
-    assert (log.head, log.history) == (stories[1].head, history)
+    assert (log.head, log.history) == (factories[1].head, history)
     await again.forget("other")
     await again.close()
     assert files_containing(path, SECRET.encode()) == []
@@ -159,8 +159,8 @@ async def test_what_was_forgotten_while_the_file_was_locked_costs_nobody_else_an
     store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     gone, other = EventFactory("gone"), EventFactory("other")
-    for story in (gone, other):
-        store.create(story.session)
+    for factory in (gone, other):
+        store.create(factory.session)
     await append(store, gone.question("t"), other.question("t"))
     with closing(sqlite3.connect(path, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
@@ -175,21 +175,21 @@ async def test_what_was_forgotten_while_the_file_was_locked_costs_nobody_else_an
 
 async def test_what_cannot_be_written_as_forgotten_is_as_it_was(store: SQLiteStore, path: Path) -> None:
     """A full disk: an error, and everything is there, in memory, in the tables and after a restart."""
-    story = EventFactory()
+    factory = EventFactory()
     store.create("s")
-    await append(store, *story.turn("t", "text"))
+    await append(store, *factory.turn("t", "text"))
     await flush(store)
-    await append(store, story.question("t2"))
+    await append(store, factory.question("t2"))
 
     with limited_file_size(segments(path)[0].stat().st_size), pytest.raises(StoreError):
         await store.forget("s")
 
-    await append(store, story.token("t2", "more"))
-    assert flatten(await read_all(store)) == flatten(story.events)
+    await append(store, factory.token("t2", "more"))
+    assert flatten(await read_all(store)) == flatten(factory.events)
     await store.close_without_flush()
     again = SQLiteStore(path)
     assert await again.open() == ["s"]
-    assert flatten(await read_all(again)) == flatten(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -327,14 +327,14 @@ async def test_a_long_read_and_a_deletion_stop_nobodys_flushing(path: Path, by: 
             await (store.forget("secret") if by == "forget" else store.sweep(idle=-1))
         with pytest.raises(SessionNotFound):
             await store.load("secret")
-        story = EventFactory("other", head=log.head)
+        factory = EventFactory("other", head=log.head)
         for number in range(300):
-            await append(store, *story.turn(f"x{number}", "x" * 1_000))
+            await append(store, *factory.turn(f"x{number}", "x" * 1_000))
             if number % 20 == 0:
                 await flush(store)
         await flush(store)
 
-        assert head_in_tables(path, "other") == story.head
+        assert head_in_tables(path, "other") == factory.head
         assert sum(segment.stat().st_size for segment in segments(path)) == 0
         assert sum(size(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
         assert files_containing(path, SECRET.encode())  # the reader may still read it
@@ -386,15 +386,15 @@ async def test_a_forget_that_meets_a_flush_wins(store: SQLiteStore, path: Path) 
     await asyncio.sleep(0)
     await asyncio.sleep(0)  # it is a task of its own, so that nobody's leaving stops it
     store.create("s")
-    story = EventFactory()
-    await append(store, *story.turn("t", "again"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "again"))
 
     await moving
     await forgetting
 
     assert files_containing(path, SECRET.encode()) == []
     await flush(store)
-    assert flatten(await read_all(store)) == flatten(story.events)
+    assert flatten(await read_all(store)) == flatten(factory.events)
 
 
 async def test_a_sweep_of_many_is_not_one_long_lock(store: SQLiteStore) -> None:

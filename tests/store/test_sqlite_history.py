@@ -100,10 +100,10 @@ async def test_every_log_names_the_history(path: Path) -> None:
 
 async def test_a_damaged_journal_begins_a_new_history(path: Path) -> None:
     """Whoever had read what is lost now is told to begin anew. A torn end is none."""
-    machine, story = Machine(path), make_turns("s", turns=2)
+    machine, factory = Machine(path), make_turns("s", turns=2)
     before = await machine.begin()
     machine.store.create("s")
-    await append(machine.store, *story.events)
+    await append(machine.store, *factory.events)
     await machine.end("killed")
     write_bytes(segments(path)[0], content(segments(path)[0]) + b"torn")
     assert await machine.begin() == before
@@ -126,13 +126,13 @@ async def test_a_kill_between_the_replay_and_the_start_does_not_hide_the_loss(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The name changes with the transaction that takes in what is left."""
-    machine, story = Machine(path), make_turns("s", turns=1)
+    machine, factory = Machine(path), make_turns("s", turns=1)
     before = await machine.begin()
     machine.store.create("s")
-    await append(machine.store, *story.events)
+    await append(machine.store, *factory.events)
     await machine.end("killed")
     data = bytearray(content(segments(path)[0]))
-    data[data.index(encode_event(story.events[0]))] ^= 1
+    data[data.index(encode_event(factory.events[0]))] ^= 1
     write_bytes(segments(path)[0], bytes(data))
 
     def die(*_: object, **__: object) -> None:

@@ -59,15 +59,15 @@ async def test_a_store_in_use_is_in_use_by_every_name(path: Path, name: Name) ->
 @pytest.mark.parametrize("name", NAMES)
 async def test_what_a_server_left_in_its_journal_is_found_by_every_name(path: Path, name: Name, tmp_path: Path) -> None:
     """It died under one name; check, backup, and a server under the other have all of it."""
-    story = make_turns("s", turns=2)
-    await write_store(path, story, crash=True)
+    factory = make_turns("s", turns=2)
+    await write_store(path, factory, crash=True)
     other = name(path)
 
-    assert any(f"in no table yet: {len(story.events)}" in fact for fact in check(other).facts)
+    assert any(f"in no table yet: {len(factory.events)}" in fact for fact in check(other).facts)
     assert backup(other, tmp_path / "copy.db").faults == []
-    assert flatten((await read_store(tmp_path / "copy.db", ["s"]))["s"]) == flatten(story.events)
-    assert flatten((await read_store(other, ["s"]))["s"]) == flatten(story.events)
-    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(story.events)
+    assert flatten((await read_store(tmp_path / "copy.db", ["s"]))["s"]) == flatten(factory.events)
+    assert flatten((await read_store(other, ["s"]))["s"]) == flatten(factory.events)
+    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(factory.events)
 
 
 async def test_a_symlink_to_a_file_that_is_still_to_be_made_is_followed(path: Path) -> None:
@@ -95,8 +95,8 @@ async def test_a_repair_by_another_name_leaves_the_name_as_it_is(path: Path) -> 
 
 async def test_a_file_with_two_names_is_refused(path: Path) -> None:
     """Hard links can't be told apart: SQLite's own files go by the name, so two servers would destroy it."""
-    story = make_turns("s", turns=1)
-    await write_store(path, story)
+    factory = make_turns("s", turns=1)
+    await write_store(path, factory)
     other = path.with_name("b.db")
     os.link(path, other)
 
@@ -108,7 +108,7 @@ async def test_a_file_with_two_names_is_refused(path: Path) -> None:
     assert check(path).faults == ["the file has 2 names (hard links): servers that use two of them destroy it"]
 
     other.unlink()
-    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(story.events)
+    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(factory.events)
     store = SQLiteStore(path)
     await store.open()
     store.create("t")

@@ -29,7 +29,7 @@ NEWEST = len(MIGRATIONS)
 VERSIONS = range(1, NEWEST + 1)
 
 
-def stories() -> list[ProvenEventFactory]:
+def factories() -> list[ProvenEventFactory]:
     """What each of the files holds: ended turns, one that waits within another's answer, one that runs."""
     ended, mixed = ProvenEventFactory("ended"), ProvenEventFactory("mixed")
     ended.turn("t1", "Because 🙂.", id="first")
@@ -84,8 +84,8 @@ async def test_a_file_of_each_version_opens(path: Path, version: int) -> None:
 
     found = await read_store(path, ["ended", "mixed"])
 
-    for story in stories():
-        assert flatten(found[story.session]) == flatten(story.events)
+    for factory in factories():
+        assert flatten(found[factory.session]) == flatten(factory.events)
     assert check(path).faults == []
     fresh(path.with_name("made.db"))
     assert tables(path) == tables(path.with_name("made.db"))
@@ -103,15 +103,15 @@ async def test_a_segment_of_each_version_is_replayed(path: Path, version: int, *
 
     found = await read_store(path, ["ended", "mixed"])
 
-    for story in stories():
-        assert flatten(found[story.session]) == flatten(story.events)
+    for factory in factories():
+        assert flatten(found[factory.session]) == flatten(factory.events)
     assert check(path).faults == []
     assert list(folder.iterdir()) == []
 
 
 async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
     """The message names the file, both versions and what to do."""
-    await write_store(path, *stories())
+    await write_store(path, *factories())
     set_version(path, NEWEST + 1)
 
     said = rf"a\.db has schema version {NEWEST + 1}, .* up to {NEWEST}; install a newer"
@@ -135,7 +135,7 @@ async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
 def _write() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.db"
-        asyncio.run(write_store(path, *stories(), crash=True))
+        asyncio.run(write_store(path, *factories(), crash=True))
         [segment] = segments(path)
         write_bytes(DATABASES / f"v{NEWEST}.log", content(segment))
         asyncio.run(write_store(path))

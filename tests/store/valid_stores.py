@@ -1,4 +1,4 @@
-"""Stores as a server leaves them: with proofs that are true, which `check` looks at."""
+"""Valid stores: as a server leaves them, with proofs that match the text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .event_factory import EventFactory, append, read_all
 
 
 class ProvenEventFactory(EventFactory):
-    """A story whose ends prove their text."""
+    """An `EventFactory` whose `done` events have the proof of their text."""
 
     def done(self, turn: str, reason: Reason = "stop") -> Event:
         answer = "".join(event.text for event in self.events if isinstance(event, Token) and event.turn == turn)
@@ -34,18 +34,18 @@ def make_turns(session: str, *, turns: int, text: str = "Because 🙂. ") -> Pro
     return factory
 
 
-async def write_store(path: Path, *stories: EventFactory, crash: bool = False) -> None:
-    """A store that was closed with these stories in it, or that died and has them in its journal."""
+async def write_store(path: Path, *factories: EventFactory, crash: bool = False) -> None:
+    """Write a store with these events, and close it; with `crash`, they are left in its journal."""
     store = SQLiteStore(path)
     await store.open()
-    for story in stories:
-        store.create(story.session)
-        await append(store, *story.events)
+    for factory in factories:
+        store.create(factory.session)
+        await append(store, *factory.events)
     await (store.close_without_flush() if crash else store.close())
 
 
 async def read_store(path: Path, sessions: Iterable[str]) -> dict[str, list[Event]]:
-    """What a server finds there."""
+    """The events of these sessions, as a server that starts reads them."""
     store = SQLiteStore(path)
     await store.open()
     found = {session: await read_all(store, session) for session in sessions}
@@ -59,7 +59,7 @@ def execute(path: Path, statement: str, *values: object) -> None:
 
 
 def set_version(path: Path, version: int) -> None:
-    """Let a file be one of ours, of this version."""
+    """Make a file one of ours, of this version."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -81,7 +81,7 @@ async def test_a_question_is_answered_from_what_was_said_before(upstream: Embedd
 
 
 async def test_the_question_s_own_options_win(upstream: EmbeddedUpstream) -> None:
-    """docs/protocol.md, "Ask again, ask differently": `max_tokens` counts; the name of another model changes nothing."""
+    """docs/protocol.md, "Ask again, ask differently": another model's name changes nothing."""
     options = Options(model="gpt-5", max_tokens=5)
 
     ending = await upstream.stream(prompt("Why is the sky blue?", options=options), nobody)

@@ -132,9 +132,7 @@ class Walk:
             self._dead.add(self._hub)
             for session in self.witnesses:
                 self._leave(session)  # a process that is dead shows nothing more
-            await (
-                self._store.close_without_flush()
-            )  # what is in memory is gone; the hub's tasks find a store that takes nothing
+            await self._store.close_without_flush()  # the memory is gone; the hub's tasks find a closed store
             self._hub.refuse()
             with suppress(StoreError):
                 await self._hub.stop()
