@@ -20,8 +20,8 @@ from askbot_ws.events import Event
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.upstream import Ending
+from askbot_ws.upstream.completion_attempt import CompletionAttempt
 from askbot_ws.upstream.http_exchange import HttpExchange
-from askbot_ws.upstream.openai import CompletionAttempt
 
 STREAMS = 20
 TOKENS = 50  # of each stream

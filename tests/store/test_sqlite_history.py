@@ -139,7 +139,7 @@ async def test_a_kill_between_the_replay_and_the_start_does_not_hide_the_loss(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(startup, "_note_boot", die)
+        patch.setattr(startup, "_record_boot", die)
         with pytest.raises(KeyboardInterrupt):
             startup.prepare_store(
                 StoreFiles(path), lambda: connect(path, full_sync=False, busy_timeout=1), boot="first", fsync=False

@@ -23,7 +23,8 @@ from askbot_ws.errors import (
 )
 from askbot_ws.events import Options, Usage
 from askbot_ws.upstream import Ending
-from askbot_ws.upstream.openai import CompletionAttempt, OpenAIUpstream
+from askbot_ws.upstream.completion_attempt import CompletionAttempt
+from askbot_ws.upstream.openai import OpenAIUpstream
 from tests.provider import MODEL, Provider, Seen
 
 WORDS = "".join(f"word{number} " for number in range(20))
