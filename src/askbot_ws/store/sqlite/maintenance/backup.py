@@ -28,7 +28,7 @@ def backup(path: Path, to: Path) -> Report:
     """
     if to.exists():
         raise ConfigError(f"{to} exists already; a backup overwrites nothing, so name another file.")
-    files, partial_copy = StoreFiles(path), StoreFiles(to.with_name(to.name + ".partial_copy"))
+    files, partial_copy = StoreFiles(path), StoreFiles(to.with_name(to.name + ".part"))
     if not files.database.is_file():
         raise ConfigError(f"there is no store {path}; name another with --store.")
     try:
