@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from askbot_ws.cli import app
 from askbot_ws.errors import ConfigError
 
-from .store.sound import change, stored, told
+from .store.valid_stores import execute, make_turns, write_store
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASKBOT_STORE", "sqlite:///a.db")
     path = tmp_path / "a.db"
-    asyncio.run(stored(path, told("s", turns=2)))
+    asyncio.run(write_store(path, make_turns("s", turns=2)))
     logs = structlog.get_config()
     yield path
     structlog.configure(**logs)
@@ -50,7 +50,7 @@ def test_a_sound_store_is_called_sound(path: Path) -> None:
 
 def test_a_fault_is_named_repaired_and_gone(path: Path) -> None:
     """Exit code 1, what helps, and then 0 again; what was lost costs `repair` its 0, too."""
-    change(path, "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)")
+    execute(path, "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)")
 
     result = call("check")
     assert result.exit_code == 1

@@ -20,8 +20,8 @@ from askbot_ws.events import Event
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.upstream import Ending
-from askbot_ws.upstream.exchange import Exchange
-from askbot_ws.upstream.openai import Answer
+from askbot_ws.upstream.completion_attempt import CompletionAttempt
+from askbot_ws.upstream.http_exchange import HttpExchange
 
 STREAMS = 20
 TOKENS = 50  # of each stream
@@ -66,7 +66,7 @@ class Provider:
         """Always there."""
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        exchange = Exchange(Answer(on_text, grace=1.0).take)
+        exchange = HttpExchange(CompletionAttempt(on_text, usage_timeout=1.0).feed)
         exchange.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         self.reads.append(exchange.feed)
         if len(self.reads) == STREAMS:

@@ -253,7 +253,7 @@ def install() -> None:
     """Install the embedded model."""
     from .upstream.weights import install as install_model  # noqa: PLC0415 - for this command alone
 
-    install_model(say=typer.echo)
+    install_model(report=typer.echo)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from .logs import use_host_logging
 from .server.app import Server, running
 from .upstream import Upstream
 from .upstream.checked import CheckedUpstream
-from .upstream.choose import Chosen, choose
+from .upstream.choose import UpstreamChoice, choose_upstream
 from .upstream.function import Function, FunctionUpstream, Messages
 
 AnswerFunction: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
@@ -69,7 +69,9 @@ async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: 
     """
     without = HOST_SETTINGS if answer is None else (*HOST_SETTINGS, "upstream")
     checked = from_keywords(settings, without=without)
-    chosen = choose(checked) if answer is None else Chosen(_make_upstream(answer, checked), persona=None)
+    chosen = (
+        choose_upstream(checked) if answer is None else UpstreamChoice(_make_upstream(answer, checked), persona=None)
+    )
     use_host_logging(checked)
     async with running(checked, chosen) as server:
         try:

@@ -12,7 +12,7 @@ from .core.prompt import Prompt
 from .server.app import Server, running
 from .upstream import Ending, Upstream
 from .upstream.checked import CheckedUpstream
-from .upstream.choose import Chosen
+from .upstream.choose import UpstreamChoice
 
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
 """One step of an answer: what `ScriptedUpstream` does with each type is listed there."""
@@ -122,6 +122,6 @@ async def serving(upstream: Upstream | None = None, **settings: object) -> Async
                 assert (await chat.ask("Why?")).text == "Because."
     """
     given: dict[str, object] = {"port": 0, "store": "memory:", "limits": False} | settings
-    chosen = Chosen(CheckedUpstream(upstream or ScriptedUpstream()), persona=None)
+    chosen = UpstreamChoice(CheckedUpstream(upstream or ScriptedUpstream()), persona=None)
     async with running(load(given, environ={}), chosen) as server:
         yield server

@@ -110,10 +110,10 @@ class FragileStore:
         await asyncio.sleep(0)
         return await self.inner.turns(session, before=before, limit=limit)
 
-    async def asked(self, session: str, id: str) -> str | None:
+    async def find_turn(self, session: str, ask_id: str) -> str | None:
         self.lookups += 1
         await asyncio.sleep(0)
-        return await self.inner.asked(session, id)
+        return await self.inner.find_turn(session, ask_id)
 
     async def forget(self, session: str) -> None:
         await self.inner.forget(session)

@@ -33,9 +33,9 @@ class LookingUp(FragileStore):
         self.found = asyncio.Event()
         self.found.set()
 
-    async def asked(self, session: str, id: str) -> str | None:
+    async def find_turn(self, session: str, ask_id: str) -> str | None:
         await self.found.wait()
-        return await super().asked(session, id)
+        return await super().find_turn(session, ask_id)
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         await self.found.wait()
@@ -157,7 +157,7 @@ async def test_a_reset_keeps_an_end_that_is_still_to_be_stored(tmp_path: Path, f
         back = listen(hub, await hub.open(ANONYMOUS, ear.session))
         await ask(hub, back, "next?")
         await back.done()
-        await store.abandon()  # as a crash would
+        await store.close_without_flush()  # as a crash would
         hub.refuse()
         with suppress(StoreError):
             await hub.__aexit__()

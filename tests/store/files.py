@@ -1,4 +1,4 @@
-"""Looking at, and damaging, what a store has on the disk."""
+"""Files: functions that read and damage what a store has on the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def segments(path: Path) -> list[Path]:
     return sorted(path.with_name(path.name + ".journal").glob("*.log"))
 
 
-def on_disk(path: Path, text: bytes) -> list[str]:
+def files_containing(path: Path, text: bytes) -> list[str]:
     files = [file for file in path.parent.rglob("*") if file.is_file()]
     return [file.name for file in files if text in file.read_bytes()]
 
@@ -36,7 +36,7 @@ def head_in_tables(path: Path, session: str = "s") -> int | None:
     return row[0] if row else None
 
 
-def fill(disk: Path) -> Path:
+def fill_disk(disk: Path) -> Path:
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:

@@ -20,7 +20,7 @@ from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Clock, Story, add, flat, flush, read_all, reasons, try_add
+from .event_factory import Clock, EventFactory, append, causes, flatten, flush, read_all, try_append
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ async def test_a_session_that_nobody_made_is_not_found(store: Store) -> None:
     with pytest.raises(SessionNotFound):
         await store.turns("nobody", limit=10)
     with pytest.raises(SessionNotFound):
-        await store.asked("nobody", "id")
+        await store.find_turn("nobody", "id")
 
 
 async def test_a_log_is_nowhere_until_its_first_event(store: Store) -> None:
     """People open pages and never ask anything."""
     log = store.create("s")
     assert (log.head, await store.read("s", after=0, limit=10), await store.turns("s", limit=1)) == (0, [], [])
-    assert await store.asked("s", "id") is None
+    assert await store.find_turn("s", "id") is None
 
     store.release("s")
 
@@ -67,26 +67,26 @@ async def test_a_log_is_nowhere_until_its_first_event(store: Store) -> None:
 
 async def test_what_is_appended_is_in_the_log_that_was_handed_out(store: Store) -> None:
     """One object a session, and it is there once append is done."""
-    log, story = store.create("s"), Story()
+    log, factory = store.create("s"), EventFactory()
 
-    await add(store, *story.turn("t", "hello ", "world"))
+    await append(store, *factory.turn("t", "hello ", "world"))
 
-    assert log.head == story.head
-    assert flat(log.read(after=0)) == flat(story.events)
+    assert log.head == factory.head
+    assert flatten(log.read(after=0)) == flatten(factory.events)
     assert await store.load("s") is log
 
 
 async def test_an_append_is_all_or_none_for_each_session(store: Store) -> None:
     """One event that does not follow, and nothing of its session is added; the others' events are."""
     logs = store.create("good"), store.create("bad")
-    good, bad = Story("good"), Story("bad")
-    gap = [bad.question("t"), Story("bad", head=7).token("t", "text")]
+    good, bad = EventFactory("good"), EventFactory("bad")
+    gap = [bad.question("t"), EventFactory("bad", head=7).token("t", "text")]
 
-    failures = await try_add(store, good.question("t"), *gap)
+    failures = await try_append(store, good.question("t"), *gap)
 
-    assert reasons(failures) == {"bad": "the log of session bad is at 1, the event at 7"}
+    assert causes(failures) == {"bad": "the log of session bad is at 1, the event at 7"}
     assert [log.head for log in logs] == [1, 0]
-    await add(store, *Story("bad").turn("t", "again"))
+    await append(store, *EventFactory("bad").turn("t", "again"))
     assert len(await store.turns("bad", limit=9)) == 1
 
 
@@ -94,88 +94,90 @@ async def test_an_event_of_a_session_that_is_not_in_memory_is_a_fault(store: Sto
     """Whoever writes has the log: another writer would be one too many."""
     store.create("other")
 
-    failures = await try_add(store, Story().question("t"), Story("other").question("t"))
+    failures = await try_append(store, EventFactory().question("t"), EventFactory("other").question("t"))
 
-    assert reasons(failures) == {"s": "the log of session s is neither created nor loaded"}
+    assert causes(failures) == {"s": "the log of session s is neither created nor loaded"}
 
 
 async def test_nothing_is_appended_for_nothing(store: Store) -> None:
     """An empty tick is no event."""
-    await add(store)
+    await append(store)
 
 
 async def test_an_event_twice_in_one_batch_is_a_fault(store: Store) -> None:
     """Promise 1: nothing twice."""
     log = store.create("s")
-    event = Story().question("t")
+    event = EventFactory().question("t")
 
-    failures = await try_add(store, event, event)
+    failures = await try_append(store, event, event)
 
-    assert reasons(failures) == {"s": "the log of session s is at 1, the event at 0"}
+    assert causes(failures) == {"s": "the log of session s is at 1, the event at 0"}
     assert log.head == 0
 
 
 async def test_an_event_that_was_shown_before_it_could_be_stored_is_only_stored(store: Store) -> None:
     """Decision 0004: an end that met a full disk. It is in the log already, and what follows is added."""
-    log, story = store.create("s"), Story()
-    await add(store, story.question("t"))
-    owed = story.done("t", "error")
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"))
+    owed = factory.done("t", "error")
     log.append(owed)
 
-    await add(store, owed, *story.turn("t2", "text"))
+    await append(store, owed, *factory.turn("t2", "text"))
 
-    assert flat(log.read(after=0)) == flat(story.events)
+    assert flatten(log.read(after=0)) == flatten(factory.events)
 
 
 async def test_a_writer_that_has_been_left_behind_is_told_so(store: Store) -> None:
     """What others have appended stands in the places of its events: nothing of it is stored, an end neither."""
-    log, ours, theirs = store.create("s"), Story(), Story()
+    log, ours, theirs = store.create("s"), EventFactory(), EventFactory()
     first = ours.turn("t", "text")
-    await add(store, *first)
+    await append(store, *first)
     theirs.head = ours.head
     late = [theirs.question("t6"), theirs.done("t6")]
-    await add(store, *ours.turn("t6", "other"), *ours.turn("t13", "more"))
+    await append(store, *ours.turn("t6", "other"), *ours.turn("t13", "more"))
 
     for stale in ([late[0]], [late[1]], late, [first[1]]):
-        assert isinstance((await try_add(store, *stale))["s"], LogMoved)
+        assert isinstance((await try_append(store, *stale))["s"], LogMoved)
 
-    assert flat(log.read(after=0)) == flat(ours.events)
+    assert flatten(log.read(after=0)) == flatten(ours.events)
 
 
 async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:
     """A tick's events come from everywhere."""
-    stories = [Story(name) for name in "abc"]
-    for story in stories:
-        store.create(story.session)
-    events = [event for story in stories for event in (story.question("t"), story.token("t", story.session * 5))]
-    events += [story.done("t") for story in reversed(stories)]
+    factories = [EventFactory(name) for name in "abc"]
+    for factory in factories:
+        store.create(factory.session)
+    events = [
+        event for factory in factories for event in (factory.question("t"), factory.token("t", factory.session * 5))
+    ]
+    events += [factory.done("t") for factory in reversed(factories)]
 
-    await add(store, *events)
+    await append(store, *events)
     await flush(store)
 
-    for story in stories:
-        assert flat(await read_all(store, story.session)) == flat(story.events)
+    for factory in factories:
+        assert flatten(await read_all(store, factory.session)) == flatten(factory.events)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 32_768])
 async def test_reading_on_from_anywhere_gives_what_follows(store: Store, limit: int) -> None:
     """Promise 1, across what is in memory and what is not, inside slices too."""
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t1", "x" * 40_000, "éa🙂", "\x00\n"), story.question("t2"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t1", "x" * 40_000, "éa🙂", "\x00\n"), factory.question("t2"))
     await flush(store)
-    await add(store, story.token("t2", "and on"))
+    await append(store, factory.token("t2", "and on"))
 
-    for after in [*range(6), 20_000, *range(39_990, story.head + 1)]:
+    for after in [*range(6), 20_000, *range(39_990, factory.head + 1)]:
         if limit > 50 or after > 39_990:
-            assert flat(await read_all(store, after=after, limit=limit)) == flat(story.events)[after:]
+            assert flatten(await read_all(store, after=after, limit=limit)) == flatten(factory.events)[after:]
 
 
 async def test_a_slice_is_cut_at_the_limit_but_never_empty(store: Store) -> None:
     """A frame has a size, and a reader gets on."""
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t", "🙂" * 10))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "🙂" * 10))
 
     first = await store.read("s", after=1, limit=9)
     least = await store.read("s", after=1, limit=1)
@@ -186,26 +188,26 @@ async def test_a_slice_is_cut_at_the_limit_but_never_empty(store: Store) -> None
 async def test_a_session_that_was_released_comes_back_whole(store: Store) -> None:
     """Release and load are no more than memory."""
     store.create("s")
-    story = Story()
+    factory = EventFactory()
     for number in range(5):
-        await add(store, *story.turn(f"t{number}", "answer " * 1_000, id=f"a{number}"))
-    await add(store, story.question("t5"), story.token("t5", "half"))
+        await append(store, *factory.turn(f"t{number}", "answer " * 1_000, id=f"a{number}"))
+    await append(store, factory.question("t5"), factory.token("t5", "half"))
     store.release("s")
     await flush(store)
 
-    assert flat(await read_all(store)) == flat(story.events)
+    assert flatten(await read_all(store)) == flatten(factory.events)
     log = await store.load("s")
 
-    assert log.head == story.head
-    await add(store, story.token("t5", " and whole"), story.done("t5"))
-    assert flat(await read_all(store)) == flat(story.events)
+    assert log.head == factory.head
+    await append(store, factory.token("t5", " and whole"), factory.done("t5"))
+    assert flatten(await read_all(store)) == flatten(factory.events)
     assert (await store.turns("s", limit=1))[0].answer == "half and whole"
 
 
 async def test_what_is_released_and_loaded_at_once_is_the_same(store: Store) -> None:
     """A reload of a page lets go and comes back."""
-    log, story = store.create("s"), Story()
-    await add(store, *story.turn("t", "text"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, *factory.turn("t", "text"))
     store.release("s")
 
     assert await store.load("s") is log
@@ -221,9 +223,9 @@ async def test_to_release_what_is_not_there_is_no_error(store: Store) -> None:
 async def test_turns_are_the_newest_oldest_first(store: Store) -> None:
     """What a page shows first, and what it gets when it scrolls up."""
     store.create("s")
-    story = Story()
+    factory = EventFactory()
     for number in range(6):
-        await add(store, *story.turn(f"t{number}", f"answer {number}"))
+        await append(store, *factory.turn(f"t{number}", f"answer {number}"))
         if number == 3:
             await flush(store)
 
@@ -241,16 +243,16 @@ async def test_turns_are_the_newest_oldest_first(store: Store) -> None:
 async def test_a_turn_that_runs_is_told_as_far_as_it_is(store: Store) -> None:
     """Half of it flushed, half of it not, and a question that waits in between."""
     store.create("s")
-    story = Story()
-    await add(store, story.question("t1", "first", id="a1"), story.token("t1", "one "))
-    await add(store, story.question("t2", "second", id="a2"), story.done("t2", "cancelled"))
+    factory = EventFactory()
+    await append(store, factory.question("t1", "first", id="a1"), factory.token("t1", "one "))
+    await append(store, factory.question("t2", "second", id="a2"), factory.done("t2", "cancelled"))
     await flush(store)
-    await add(store, story.question("t3"), story.token("t1", "two"))
+    await append(store, factory.question("t3"), factory.token("t1", "two"))
 
     first, second, third = await store.turns("s", limit=9)
 
     assert (first.turn, first.id, first.text, first.answer, first.reason) == ("t1", "a1", "first", "one two", None)
-    assert (first.from_, first.seq) == (0, story.head)
+    assert (first.from_, first.seq) == (0, factory.head)
     assert (second.answer, second.reason) == ("", "cancelled")
     assert (third.answer, third.reason) == ("", None)
     assert [turn.turn for turn in await store.turns("s", limit=1)] == ["t3"]
@@ -260,28 +262,33 @@ async def test_a_question_is_found_by_the_id_it_was_asked_with(store: Store) -> 
     """Promise 3, before and after it is flushed, and only in its own session."""
     store.create("s")
     store.create("other")
-    story = Story()
-    await add(store, *story.turn("t1", "x", id="a"), *Story("other").turn("t9", "x", id="b"))
-    assert await store.asked("s", "a") == "t1"
+    factory = EventFactory()
+    await append(store, *factory.turn("t1", "x", id="a"), *EventFactory("other").turn("t9", "x", id="b"))
+    assert await store.find_turn("s", "a") == "t1"
 
     await flush(store)
 
-    assert await store.asked("s", "a") == "t1"
-    assert await store.asked("s", "b") is None
-    assert await store.asked("other", "b") == "t9"
+    assert await store.find_turn("s", "a") == "t1"
+    assert await store.find_turn("s", "b") is None
+    assert await store.find_turn("other", "b") == "t9"
 
 
 async def test_what_is_forgotten_is_gone(store: Store) -> None:
     """With or without having been flushed; other sessions stay."""
     for name in ("s", "other"):
         store.create(name)
-        await add(store, *Story(name).turn("t", "text", id="a"))
+        await append(store, *EventFactory(name).turn("t", "text", id="a"))
     await flush(store)
-    await add(store, Story("s", head=6).question("t2"))
+    await append(store, EventFactory("s", head=6).question("t2"))
 
     await store.forget("s")
 
-    for door in (store.load("s"), store.read("s", after=0, limit=9), store.turns("s", limit=9), store.asked("s", "a")):
+    for door in (
+        store.load("s"),
+        store.read("s", after=0, limit=9),
+        store.turns("s", limit=9),
+        store.find_turn("s", "a"),
+    ):
         with pytest.raises(SessionNotFound):
             await door
     assert len(await store.turns("other", limit=9)) == 1
@@ -295,15 +302,15 @@ async def test_to_forget_what_is_not_there_is_no_error(store: Store) -> None:
 async def test_a_forgotten_session_may_begin_again(store: Store) -> None:
     """And what it held before does not come back."""
     store.create("s")
-    await add(store, *Story().turn("t", "before"))
+    await append(store, *EventFactory().turn("t", "before"))
     await store.forget("s")
     store.create("s")
-    story = Story()
+    factory = EventFactory()
 
-    await add(store, *story.turn("t", "after"))
+    await append(store, *factory.turn("t", "after"))
     await flush(store)
 
-    assert flat(await read_all(store)) == flat(story.events)
+    assert flatten(await read_all(store)) == flatten(factory.events)
 
 
 async def test_a_session_can_be_made_once(store: Store) -> None:
@@ -318,11 +325,11 @@ async def test_a_sweep_takes_what_is_old_and_not_in_use(store: Store, clock: Clo
     """Age is the time since the last event."""
     for name in ("old", "used", "fresh"):
         store.create(name)
-        await add(store, *Story(name).turn("t", "text"))
+        await append(store, *EventFactory(name).turn("t", "text"))
     await flush(store)
     clock.now += 100
     log = await store.load("fresh")
-    await add(store, *Story("fresh", head=log.head).turn("t2", "text"))
+    await append(store, *EventFactory("fresh", head=log.head).turn("t2", "text"))
     for name in ("old", "fresh"):
         store.release(name)
     await flush(store)
@@ -339,12 +346,12 @@ async def test_a_sweep_takes_what_is_old_and_not_in_use(store: Store, clock: Clo
 async def test_a_replay_begins_where_the_newest_turns_do(store: Store) -> None:
     """Without a word of the turns themselves; also where all, some or none of them has moved on."""
     store.create("s")
-    story = Story()
+    factory = EventFactory()
     assert await store.replay_start("s", turns=3) == 0
     starts = list[int]()
     for number in range(8):
-        starts.append(story.head)
-        await add(store, *story.turn(f"t{number}", "text"))
+        starts.append(factory.head)
+        await append(store, *factory.turn(f"t{number}", "text"))
         if number == 4:
             await flush(store)
 
@@ -373,19 +380,19 @@ def test_a_replay_begins_where_the_turns_themselves_say(kind: str, steps: list[t
             store: Store = MemoryStore() if kind == "memory" else SQLiteStore(Path(folder) / "a.db")
             await store.open()
             store.create("s")
-            story, running = Story(), list[str]()
+            factory, running = EventFactory(), list[str]()
             for what, which in steps:
                 if what == "flush":
                     await flush(store)
                 elif what == "ask":
-                    running.append(f"t{story.head}")
-                    await add(store, story.question(running[-1]))
+                    running.append(f"t{factory.head}")
+                    await append(store, factory.question(running[-1]))
                 elif running:
                     turn = running[which % len(running)]
-                    await add(store, story.token(turn, "x" * (which + 1)) if what == "say" else story.done(turn))
+                    await append(store, factory.token(turn, "x" * (which + 1)) if what == "say" else factory.done(turn))
                     if what == "end":
                         running.remove(turn)
-            turns = records(story.events)
+            turns = records(factory.events)
             for count in range(1, 12):
                 assert await store.replay_start("s", turns=count) == newest(turns, count=count)
             await store.close()

@@ -11,9 +11,9 @@ import pytest
 from askbot_ws.store.sqlite import segments
 from askbot_ws.store.sqlite.files import StoreFiles
 from askbot_ws.store.sqlite.journal import Journal
-from askbot_ws.store.sqlite.segments import BEGINNING, RECORD, Limit
+from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD, LimitRecord
 
-from .story import file_limit
+from .event_factory import limited_file_size
 
 PAYLOADS = [b'{"a":1}', b'{"b":22}', b'{"long":"' + b"x" * 300 + b'"}']
 
@@ -38,13 +38,13 @@ def _segments(folder: Path) -> list[Path]:
 def _all(folder: Path) -> list[bytes]:
     limits: dict[int, int] = {}
     for path in _segments(folder):
-        limits |= segments.limits(path)
-    found = [payload for path in _segments(folder) for payload in segments.read(path, limits).payloads]
-    return [payload for payload in found if not payload.startswith(segments.LIMIT)]
+        limits |= segments.read_limits(path)
+    found = [payload for path in _segments(folder) for payload in segments.read_segment(path, limits).payloads]
+    return [payload for payload in found if not payload.startswith(segments.LIMIT_PREFIX)]
 
 
 def _read(path: Path) -> list[bytes]:
-    return segments.read(path).payloads
+    return segments.read_segment(path).payloads
 
 
 def test_what_is_appended_is_read(book: Journal, folder: Path) -> None:
@@ -81,9 +81,9 @@ def test_a_torn_tail_is_dropped_wherever_it_was_torn(book: Journal, folder: Path
 
     for length in range(len(data) + 1):
         torn.write_bytes(data[:length])
-        contents = segments.read(torn)
+        contents = segments.read_segment(torn)
         assert contents.payloads == PAYLOADS[: sum(end <= length for end in ends[1:])]
-        assert contents.behind == 0
+        assert contents.records_after_damage == 0
 
 
 def test_a_damaged_byte_costs_its_record_only(book: Journal, folder: Path, tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_a_damaged_byte_costs_its_record_only(book: Journal, folder: Path, tmp_p
 
     for place in range(len(data)):
         damaged.write_bytes(data[:place] + bytes([data[place] ^ 0x41]) + data[place + 1 :])
-        found = segments.read(damaged)
+        found = segments.read_segment(damaged)
         hit = [place >= end for end in _ends()].count(True) - 1  # -1: the header
         assert found.payloads == [payload for number, payload in enumerate(written) if number != hit]
-        assert found.behind == len(written) - 1 - hit
+        assert found.records_after_damage == len(written) - 1 - hit
 
 
 def test_an_append_is_read_as_a_whole_or_not_at_all(book: Journal, folder: Path, tmp_path: Path) -> None:
@@ -112,13 +112,13 @@ def test_an_append_is_read_as_a_whole_or_not_at_all(book: Journal, folder: Path,
 
     for length in range(before, len(data)):
         torn.write_bytes(data[:length])
-        assert segments.read(torn).payloads == [b"{1}"]
+        assert segments.read_segment(torn).payloads == [b"{1}"]
     assert _read(_segments(folder)[0]) == [b"{1}", *PAYLOADS]
 
 
 def _ends() -> list[int]:
     """Where the header ends, and each record."""
-    ends = [len(BEGINNING)]
+    ends = [len(CURRENT_HEADER)]
     for payload in PAYLOADS:
         ends.append(ends[-1] + RECORD.size + len(payload))
     return ends
@@ -151,7 +151,7 @@ def test_a_full_disk_leaves_no_half_record(book: Journal, folder: Path) -> None:
     size = _segments(folder)[0].stat().st_size
 
     for room in range(1, 60):
-        with file_limit(size + room), pytest.raises(OSError, match="File too large"):
+        with limited_file_size(size + room), pytest.raises(OSError, match="File too large"):
             book.append([b"{" + b"2" * 60 + b"}"], {"s": 2})
         assert _segments(folder)[0].stat().st_size == size
 
@@ -166,7 +166,7 @@ def test_nothing_follows_half_a_record(book: Journal, folder: Path, monkeypatch:
     def refuse(*_: object) -> None:
         raise OSError("cannot cut")
 
-    with monkeypatch.context() as patch, file_limit(80):
+    with monkeypatch.context() as patch, limited_file_size(80):
         patch.setattr(os, "ftruncate", refuse)
         with pytest.raises(OSError, match="File too large"):
             book.append([b"{2}", b"{" + b"2" * 60 + b"}"], {"s": 3})
@@ -180,15 +180,15 @@ def test_nothing_follows_half_a_record(book: Journal, folder: Path, monkeypatch:
 def test_a_full_segment_says_so_and_the_next_begins_on_rotation(book: Journal, folder: Path) -> None:
     """Sessions that pin the old ones are named, so that they can be flushed."""
     book.append([b"{" + b"x" * 900 + b"}"], {"a": 1})
-    before = book.full
+    before = book.is_full
     book.append([b"{" + b"x" * 900 + b"}"], {"b": 1})
-    assert (before, book.full) == (False, True)
+    assert (before, book.is_full) == (False, True)
 
     assert book.rotate() == {"a", "b"}
     book.append([b"{}"], {"c": 1})
 
     assert len(_segments(folder)) == 2
-    assert not book.full
+    assert not book.is_full
 
 
 def test_a_segment_goes_once_all_its_sessions_are_flushed(book: Journal, folder: Path) -> None:
@@ -200,13 +200,13 @@ def test_a_segment_goes_once_all_its_sessions_are_flushed(book: Journal, folder:
     book.rotate()
     book.append([b"{4}"], {"c": 1})
 
-    book.flushed("a", 20)
+    book.mark_flushed("a", 20)
     book.trim()
     assert _all(folder) == [b"{1}", b"{2}", b"{3}", b"{4}"]
-    book.flushed("b", 4)
+    book.mark_flushed("b", 4)
     book.trim()
     assert len(_segments(folder)) == 3
-    book.flushed("b", 5)
+    book.mark_flushed("b", 5)
     book.trim()
     assert _all(folder) == [b"{4}"]
 
@@ -214,7 +214,7 @@ def test_a_segment_goes_once_all_its_sessions_are_flushed(book: Journal, folder:
 def test_the_segment_in_use_is_emptied_when_nothing_in_it_is_needed(book: Journal, folder: Path) -> None:
     """A quiet server's text does not lie about for days; and a new number is not needed for that."""
     book.append([b"{1}"], {"a": 1})
-    book.flushed("a", 1)
+    book.mark_flushed("a", 1)
     book.trim()
     book.trim()
     assert [path.stat().st_size for path in _segments(folder)] == [0]
@@ -226,11 +226,11 @@ def test_the_segment_in_use_is_emptied_when_nothing_in_it_is_needed(book: Journa
 
 def test_to_delete_is_a_record_in_an_empty_journal_too(book: Journal, folder: Path) -> None:
     """The tables may have the session, and be busy when it is to be deleted from there."""
-    book.delete(["a"])
+    book.append_deletions(["a"])
     assert _all(folder) == [b"-a"]
 
     book.append([b"{1}"], {"b": 1})
-    book.delete(["b", "c"])
+    book.append_deletions(["b", "c"])
 
     assert _all(folder) == [b"-a", b"{1}", b"-b", b"-c"]
 
@@ -239,15 +239,15 @@ def test_what_could_not_be_synced_is_taken_back(book: Journal, folder: Path) -> 
     """And what comes next is in a new file, as nobody knows what the disk has of the old one."""
     book.append([b"{1}"], {"a": 1})
 
-    book.refuse(book.append_unsynced([b"{2}"]))
+    book.roll_back(book.append_unsynced([b"{2}"]))
     assert _all(folder) == [b"{1}"]
     book.append([b"{3}"], {"a": 2})
 
     old, new = _segments(folder)
-    limit = Limit(1, old.stat().st_size).payload()
+    limit = LimitRecord(1, old.stat().st_size).encode()
     assert [_read(old), _read(new)] == [[b"{1}"], [limit, b"{3}"]]
     assert book.rotate() == {"a"}
-    book.flushed("a", 2)
+    book.mark_flushed("a", 2)
     book.trim()
     assert _segments(folder) == []
 
@@ -281,5 +281,5 @@ def test_a_closed_journal_writes_no_more(book: Journal, folder: Path) -> None:
     files = _segments(folder)
 
     with pytest.raises(OSError, match="closed"):
-        book.delete(["s"])
+        book.append_deletions(["s"])
     assert _segments(folder) == files

@@ -11,17 +11,17 @@ import pytest
 from askbot_ws.errors import ConfigError
 from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite.maintenance.check import check
-from askbot_ws.store.sqlite.segments import BEGINNING, RECORD
+from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import append, flush
 from .files import overwrite, segments
-from .sound import Sound, change, change_version, content, put, stored, told
-from .story import add, flush
+from .valid_stores import ProvenEventFactory, content, execute, make_turns, set_version, write_bytes, write_store
 
 
 async def test_a_closed_store_is_sound_and_stays_as_it_is(path: Path) -> None:
     """Not a byte, nor a file, is another afterwards."""
-    await stored(path, told("s", turns=3), told("other", turns=1))
+    await write_store(path, make_turns("s", turns=3), make_turns("other", turns=1))
     before = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
 
     report = check(path)
@@ -35,31 +35,31 @@ async def test_a_closed_store_is_sound_and_stays_as_it_is(path: Path) -> None:
 
 async def test_a_store_whose_server_died_is_sound(path: Path) -> None:
     """The journal goes on where the tables end, also within an answer; its torn end was shown to nobody."""
-    story = told("s", turns=2)
-    await stored(path, story, crash=True)
+    factory = make_turns("s", turns=2)
+    await write_store(path, factory, crash=True)
     with segments(path)[0].open("ab") as segment:
         segment.write(RECORD.pack(1000, 7) + b'{"type":"tok')
 
     report = check(path)
 
     assert report.faults == []
-    assert any(f"no table yet: {len(story.events)}" in fact for fact in report.facts)
+    assert any(f"no table yet: {len(factory.events)}" in fact for fact in report.facts)
 
 
 async def test_a_store_in_use_can_be_checked(path: Path) -> None:
     """What is flushed is looked at, what moves is left alone, and the server notices nothing."""
     store = SQLiteStore(path)
     await store.open()
-    story = Sound("s")
+    factory = ProvenEventFactory("s")
     store.create("s")
-    await add(store, *story.turn("t", "text"), story.question("t2"), story.token("t2", "half"))
+    await append(store, *factory.turn("t", "text"), factory.question("t2"), factory.token("t2", "half"))
     await flush(store)
 
     report = check(path)
 
     assert report.faults == []
     assert any("a server uses it" in fact for fact in report.facts)
-    await add(store, story.done("t2"))
+    await append(store, factory.done("t2"))
     await store.close()
 
 
@@ -84,8 +84,8 @@ WRONG = {
 async def test_each_fault_is_named(path: Path, name: str) -> None:
     """With its session, where it has one."""
     statement, fault = WRONG[name]
-    await stored(path, told("s", turns=2))
-    change(path, statement)
+    await write_store(path, make_turns("s", turns=2))
+    execute(path, statement)
 
     faults = check(path).faults
 
@@ -95,19 +95,19 @@ async def test_each_fault_is_named(path: Path, name: str) -> None:
 
 async def test_a_damaged_page_is_seen(path: Path) -> None:
     """In a table or in an index: SQLite's own check is asked first."""
-    await stored(path, told("s", turns=500))
+    await write_store(path, make_turns("s", turns=500))
     whole = content(path)
     for page in range(1, len(whole) // 4096, 7):
-        put(path, whole[: page * 4096] + b"\xff" * 4096 + whole[(page + 1) * 4096 :])
+        write_bytes(path, whole[: page * 4096] + b"\xff" * 4096 + whole[(page + 1) * 4096 :])
         assert check(path).faults, f"page {page}"
 
 
 async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
     """With the session that lost what was damaged."""
-    story = told("s", turns=1)
-    await stored(path, story, crash=True)
+    factory = make_turns("s", turns=1)
+    await write_store(path, factory, crash=True)
     data = bytearray(segments(path)[0].read_bytes())
-    data[len(BEGINNING) + RECORD.size + len(encode_event(story.events[0])) + RECORD.size + 5] ^= 1
+    data[len(CURRENT_HEADER) + RECORD.size + len(encode_event(factory.events[0])) + RECORD.size + 5] ^= 1
     segments(path)[0].write_bytes(data)
 
     assert check(path).faults == [
@@ -118,11 +118,11 @@ async def test_records_behind_a_damaged_one_are_told(path: Path) -> None:
 
 async def test_a_journal_with_a_gap_is_told(path: Path) -> None:
     """A segment that somebody deleted."""
-    story = told("s", turns=2)
-    await stored(path, story, crash=True)
+    factory = make_turns("s", turns=2)
+    await write_store(path, factory, crash=True)
     data = segments(path)[0].read_bytes()
-    first = len(BEGINNING) + RECORD.size + len(encode_event(story.events[0]))
-    segments(path)[0].write_bytes(BEGINNING + data[first:])
+    first = len(CURRENT_HEADER) + RECORD.size + len(encode_event(factory.events[0]))
+    segments(path)[0].write_bytes(CURRENT_HEADER + data[first:])
 
     assert "session s, in the journal: there is a hole: after 0 comes 1" in check(path).faults
 
@@ -142,6 +142,6 @@ async def test_what_cannot_be_opened_is_told_with_what_to_do(path: Path) -> None
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(ConfigError, match="another program's database"):
         check(other)
-    change_version(other, 99)
+    set_version(other, 99)
     with pytest.raises(ConfigError, match=r"has schema version 99, .* install a newer"):
         check(other)

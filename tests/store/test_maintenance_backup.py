@@ -16,9 +16,18 @@ from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from ..process import ProviderProcess, Reader, Story, askbot, environment, eventually, reading
+from .event_factory import append, flatten, flush
 from .files import segments
-from .sound import Sound, change, content, names, opened, put, stored, told
-from .story import add, flat, flush
+from .valid_stores import (
+    ProvenEventFactory,
+    content,
+    execute,
+    file_names,
+    make_turns,
+    read_store,
+    write_bytes,
+    write_store,
+)
 
 ANSWERS = 20
 
@@ -27,39 +36,39 @@ async def test_a_copy_is_one_file_with_everything(path: Path, tmp_path: Path) ->
     """Tables and journal, while a server has it open; the store itself stays as it is."""
     store = SQLiteStore(path)
     await store.open()
-    flushed, running = told("flushed", turns=2), Sound("running")
-    for story in (flushed, running):
-        store.create(story.session)
-    await add(store, *flushed.events)
+    flushed, running = make_turns("flushed", turns=2), ProvenEventFactory("running")
+    for factory in (flushed, running):
+        store.create(factory.session)
+    await append(store, *flushed.events)
     await flush(store)
-    await add(store, running.question("t"), running.token("t", "half"))
+    await append(store, running.question("t"), running.token("t", "half"))
     journal = content(segments(path)[0])
 
     report = backup(path, tmp_path / "copy.db")
 
     assert report.faults == []
     assert content(segments(path)[0]) == journal
-    await add(store, running.done("t"))
+    await append(store, running.done("t"))
     await store.close()
-    assert [name for name in names(tmp_path) if name.startswith("copy")] == ["copy.db"]
+    assert [name for name in file_names(tmp_path) if name.startswith("copy")] == ["copy.db"]
     assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
-    found = await opened(tmp_path / "copy.db", ["flushed", "running"])
-    assert flat(found["flushed"]) == flat(flushed.events)
-    assert flat(found["running"]) == flat(running.events[:2])
+    found = await read_store(tmp_path / "copy.db", ["flushed", "running"])
+    assert flatten(found["flushed"]) == flatten(flushed.events)
+    assert flatten(found["running"]) == flatten(running.events[:2])
 
 
 async def test_what_moves_meanwhile_is_in_the_copy(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves the journal for the tables between the two copies: with the other order, it would be in neither."""
     store = SQLiteStore(path)
     await store.open()
-    story = Sound("s")
+    factory = ProvenEventFactory("s")
     store.create("s")
-    await add(store, *story.turn("t1", "text"), story.question("t2"), story.token("t2", "half"))
+    await append(store, *factory.turn("t1", "text"), factory.question("t2"), factory.token("t2", "half"))
     loop, copied = asyncio.get_running_loop(), list[str]()
 
     def move() -> None:
         if not copied:
-            asyncio.run_coroutine_threadsafe(_flush_all(store, story), loop).result(5)
+            asyncio.run_coroutine_threadsafe(_flush_all(store, factory), loop).result(5)
         copied.append("one of the two")
 
     for name in ("copy_segments", "copy_tables"):
@@ -67,7 +76,7 @@ async def test_what_moves_meanwhile_is_in_the_copy(path: Path, tmp_path: Path, m
     await asyncio.to_thread(backup, path, tmp_path / "copy.db")
 
     assert not any(content(segment) for segment in segments(path))
-    assert flat((await opened(tmp_path / "copy.db", ["s"]))["s"]) == flat(story.events)
+    assert flatten((await read_store(tmp_path / "copy.db", ["s"]))["s"]) == flatten(factory.events)
     await store.close()
 
 
@@ -79,15 +88,15 @@ def _then(copy: Callable[[Path, Path], None], move: Callable[[], None]) -> Calla
     return both
 
 
-async def _flush_all(store: SQLiteStore, story: Sound) -> None:
-    await add(store, story.token("t2", " and whole"), story.done("t2"))
+async def _flush_all(store: SQLiteStore, factory: ProvenEventFactory) -> None:
+    await append(store, factory.token("t2", " and whole"), factory.done("t2"))
     await flush(store)
 
 
 async def test_nothing_is_overwritten_and_nothing_is_left_behind(path: Path, tmp_path: Path) -> None:
     """Neither a file that exists, nor half a copy."""
-    await stored(path, told("s", turns=1))
-    put(tmp_path / "mine", b"mine")
+    await write_store(path, make_turns("s", turns=1))
+    write_bytes(tmp_path / "mine", b"mine")
 
     with pytest.raises(ConfigError, match=r"mine exists already; a backup overwrites nothing"):
         backup(path, tmp_path / "mine")
@@ -97,13 +106,13 @@ async def test_nothing_is_overwritten_and_nothing_is_left_behind(path: Path, tmp
         backup(path, tmp_path / "nowhere" / "copy.db")
 
     assert content(tmp_path / "mine") == b"mine"
-    assert names(tmp_path) == {"a.db", "a.db.journal", "a.db.lock", "mine"}
+    assert file_names(tmp_path) == {"a.db", "a.db.journal", "a.db.lock", "mine"}
 
 
 async def test_a_copy_of_a_damaged_store_is_called_damaged(path: Path, tmp_path: Path) -> None:
     """It is made, as it may be the last, and what is wrong with it is said."""
-    await stored(path, told("s", turns=1))
-    change(path, "UPDATE sessions SET head = 7")
+    await write_store(path, make_turns("s", turns=1))
+    execute(path, "UPDATE sessions SET head = 7")
 
     assert "its head is said to be at 7" in backup(path, tmp_path / "copy.db").faults[0]
 
@@ -152,7 +161,7 @@ async def _compare(there: Path, number: int, stories: list[Story], seen: list[in
     """Each session as the copy's server tells it, with what its reader was told."""
     folder = there / str(number)
     folder.mkdir()
-    put(folder / "askbot.db", content(there / f"{number}.db"))
+    write_bytes(folder / "askbot.db", content(there / f"{number}.db"))
     with askbot(folder, upstream=provider.url) as copy:
         for story, head in zip(stories, seen, strict=True):
             async with reading(copy.url + f"?session={story.session}&after=0", Story(story.session)) as reader:

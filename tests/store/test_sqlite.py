@@ -17,28 +17,28 @@ from askbot_ws.store.sqlite import flusher, tables
 from askbot_ws.store.sqlite.schema import MIGRATIONS
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .files import fill, head_in_tables, on_disk, overwrite, segments
-from .sound import change_version
-from .story import Story, add, eventually, flat, flush, read_all
+from .event_factory import EventFactory, append, flatten, flush, read_all, wait_until
+from .files import files_containing, fill_disk, head_in_tables, overwrite, segments
+from .valid_stores import set_version
 
 PYTHON = sys.executable
 
 
 async def test_a_turn_that_ended_moves_into_the_tables_by_itself(store: SQLiteStore, path: Path) -> None:
     """Nobody has to ask; the journal is empty then, and the memory keeps little of it."""
-    log, story = store.create("s"), Story()
-    await add(store, *story.turn("t", "x" * 100_000))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, *factory.turn("t", "x" * 100_000))
 
-    await eventually(lambda: head_in_tables(path) == story.head and not segments(path)[0].stat().st_size)
+    await wait_until(lambda: head_in_tables(path) == factory.head and not segments(path)[0].stat().st_size)
 
-    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= flusher.KEEP
+    assert sum(len(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
 
 
 async def test_a_turn_that_runs_stays_out_of_the_tables(store: SQLiteStore, path: Path) -> None:
     """SQLite is not written for tokens, unless there is a reason."""
     store.create("s")
-    story = Story()
-    await add(store, story.question("t"), story.token("t", "text"))
+    factory = EventFactory()
+    await append(store, factory.question("t"), factory.token("t", "text"))
     await flush(store)
 
     assert head_in_tables(path) is None
@@ -51,9 +51,9 @@ async def test_turns_that_end_together_are_one_transaction(store: SQLiteStore) -
     await store.writer.run(lambda connection: connection.set_trace_callback(statements.append))
     for number in range(100):
         store.create(f"s{number}")
-        await add(store, *Story(f"s{number}").turn("t", "text"))
+        await append(store, *EventFactory(f"s{number}").turn("t", "text"))
 
-    await eventually(lambda: "COMMIT" in statements)
+    await wait_until(lambda: "COMMIT" in statements)
     await flush(store)
 
     assert statements.count("COMMIT") == 1
@@ -65,15 +65,15 @@ async def test_a_long_answer_does_not_hold_the_journal(path: Path) -> None:
     store = SQLiteStore(path, segment_bytes=2_000)
     await store.open()
     store.create("s")
-    story = Story()
-    await add(store, story.question("t"))
+    factory = EventFactory()
+    await append(store, factory.question("t"))
     for _ in range(300):
-        await add(store, story.token("t", "some more text "))
+        await append(store, factory.token("t", "some more text "))
         await flush(store)
 
     assert len(segments(path)) <= 2
-    await add(store, story.done("t"))
-    assert flat(await read_all(store)) == flat(story.events)
+    await append(store, factory.done("t"))
+    assert flatten(await read_all(store)) == flatten(factory.events)
     assert (await store.turns("s", limit=1))[0].answer == "some more text " * 300
     await store.close()
 
@@ -83,9 +83,9 @@ async def test_a_read_costs_the_same_in_a_long_session(store: SQLiteStore) -> No
     steps: dict[str, list[int]] = {}
     for name, turns in (("short", 100), ("long", 2_000)):
         store.create(name)
-        story = Story(name)
+        factory = EventFactory(name)
         for number in range(turns):
-            await add(store, *story.turn(f"t{number}", "x" * 100, id=f"a{number}"))
+            await append(store, *factory.turn(f"t{number}", "x" * 100, id=f"a{number}"))
         store.release(name)
         await flush(store)
         steps[name] = await _steps(store, name)
@@ -98,19 +98,19 @@ async def test_where_a_replay_begins_is_asked_without_the_turns(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No event is decoded, and no text leaves SQLite: a place is a number."""
-    story = Story("s")
+    factory = EventFactory("s")
     store.create("s")
     for number in range(70):
-        await add(store, *story.turn(f"t{number}", "x" * 50_000))
+        await append(store, *factory.turn(f"t{number}", "x" * 50_000))
     store.release("s")
     await flush(store)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an event was decoded")
 
-    monkeypatch.setattr(tables, "_event", refuse)
+    monkeypatch.setattr(tables, "_decode_event", refuse)
 
-    assert await store.replay_start("s", turns=50) == story.events[60].start
+    assert await store.replay_start("s", turns=50) == factory.events[60].start
 
 
 async def _steps(store: SQLiteStore, session: str) -> list[int]:
@@ -126,8 +126,8 @@ async def _steps(store: SQLiteStore, session: str) -> list[int]:
         store.read(session, after=700, limit=300),
         store.turns(session, limit=3),
         store.turns(session, before=700, limit=3),
-        store.asked(session, "a5"),
-        store.asked(session, "nobody"),
+        store.find_turn(session, "a5"),
+        store.find_turn(session, "nobody"),
         store.replay_start(session, turns=50),
     ):
         await read
@@ -176,13 +176,13 @@ async def test_what_is_no_database_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a\.db cannot be opened .*not a database.*set ASKBOT_STORE"):
         await SQLiteStore(path).open()
 
-    assert on_disk(path, b"my diary\n" * 1000) == ["a.db"]
+    assert files_containing(path, b"my diary\n" * 1000) == ["a.db"]
 
 
 async def test_a_damaged_database_is_refused(store: SQLiteStore, path: Path) -> None:
     """Better no answer than a wrong one."""
     store.create("s")
-    await add(store, *Story().turn("t", "x" * 100_000))
+    await append(store, *EventFactory().turn("t", "x" * 100_000))
     await store.close()
     overwrite(path, b"\xff" * 8192, at=4096)
 
@@ -201,7 +201,7 @@ async def test_another_programs_database_is_refused(path: Path) -> None:
 
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     """A downgrade is noticed before anything is written."""
-    change_version(path, 99)
+    set_version(path, 99)
 
     with pytest.raises(ConfigError, match=rf"a\.db has schema version 99, .* up to {len(MIGRATIONS)}; install a newer"):
         await SQLiteStore(path).open()
@@ -212,15 +212,15 @@ async def test_an_older_schema_is_brought_up_to_date(
 ) -> None:
     """Forward, once, with what was there."""
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t", "text"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "text"))
     await store.close()
     monkeypatch.setattr("askbot_ws.store.sqlite.schema.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (a);\nSELECT 1"))
 
     for _ in range(2):
         newer = SQLiteStore(path)
         await newer.open()
-        assert flat(await read_all(newer)) == flat(story.events)
+        assert flatten(await read_all(newer)) == flatten(factory.events)
         await newer.close()
 
     with closing(sqlite3.connect(path)) as connection:
@@ -232,12 +232,12 @@ async def test_a_file_that_another_program_holds_is_refused(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ConfigError, match="another program has it locked; stop that one"):
-            await SQLiteStore(path, busy_s=0.01).open()
+            await SQLiteStore(path, busy_timeout=0.01).open()
 
 
 async def test_a_disk_that_is_full_at_the_start_is_refused(small_disk: Path) -> None:
     """Better said now than at the first question."""
-    fill(small_disk)
+    fill_disk(small_disk)
 
     with pytest.raises(ConfigError, match=r"a\.db cannot be opened"):
         await SQLiteStore(small_disk / "a.db").open()
@@ -246,7 +246,7 @@ async def test_a_disk_that_is_full_at_the_start_is_refused(small_disk: Path) -> 
 async def test_nobody_else_may_read_the_file(store: SQLiteStore, path: Path) -> None:
     """Conversations are private on a shared machine, too."""
     store.create("s")
-    await add(store, *Story().turn("t", "text"))
+    await append(store, *EventFactory().turn("t", "text"))
     await flush(store)
 
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("a.db*") if file.is_file()}

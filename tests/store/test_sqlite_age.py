@@ -13,9 +13,9 @@ from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.repair import repair
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .sound import change, stored, told
-from .story import Clock, Story, add, flush
+from .event_factory import Clock, EventFactory, append, flush
 from .test_upgrades import restore
+from .valid_stores import execute, make_turns, write_store
 
 DAY = 86_400.0
 
@@ -26,7 +26,7 @@ async def rested(path: Path, clock: Callable[[], float], *sessions: str) -> SQLi
     await store.open()
     for session in sessions:
         store.create(session)
-        await add(store, *Story(session).turn("t", "text"))
+        await append(store, *EventFactory(session).turn("t", "text"))
         store.release(session)
     await flush(store)
     return store
@@ -77,7 +77,7 @@ async def test_time_with_a_server_adds_up(path: Path, *, crash: bool) -> None:
     for _ in range(3):
         clock.now += 400
         assert await store.sweep(idle=5_000) == 0
-        await (store.abandon() if crash else store.close())
+        await (store.close_without_flush() if crash else store.close())
         store = await rested(path, clock)
 
     assert await store.sweep(idle=1_300) == 0
@@ -94,8 +94,8 @@ async def test_an_answer_makes_a_session_young_again(path: Path) -> None:
     clock.now += 1_000
     await store.sweep(idle=2_000)
     log = await store.load("used")
-    await add(store, Story("used", head=log.head).question("t2"))
-    await store.abandon()
+    await append(store, EventFactory("used", head=log.head).question("t2"))
+    await store.close_without_flush()
 
     store = SQLiteStore(path, clock=clock)
     await store.open()
@@ -125,7 +125,7 @@ async def test_a_copy_and_a_repaired_store_are_as_old_as_the_store_was(path: Pat
     clock.now += 1_000
     await store.close()
     backup(path, tmp_path / "copy.db")
-    change(path, "UPDATE sessions SET head = 0")
+    execute(path, "UPDATE sessions SET head = 0")
     repair(path)
 
     for file in (path, tmp_path / "copy.db"):
@@ -139,7 +139,7 @@ async def test_a_copy_and_a_repaired_store_are_as_old_as_the_store_was(path: Pat
 async def test_a_store_of_version_1_can_be_checked_and_repaired(path: Path) -> None:
     """Where it is damaged it can't be opened, and so not be brought up to date first."""
     restore(path, 1)
-    change(path, "UPDATE sessions SET head = 0 WHERE id = 'ended'")
+    execute(path, "UPDATE sessions SET head = 0 WHERE id = 'ended'")
 
     assert repair(path).faults == []
 
@@ -148,4 +148,4 @@ async def test_a_store_of_version_1_can_be_checked_and_repaired(path: Path) -> N
     assert await store.sweep(idle=0.5) == 0
     assert len(await store.turns("ended", limit=9)) == 1
     await store.close()
-    await stored(path, told("more", turns=1))
+    await write_store(path, make_turns("more", turns=1))

@@ -12,8 +12,8 @@ from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import EventFactory, append, flatten, flush, read_all
 from .files import head_in_tables, segments
-from .story import Story, add, flat, flush, read_all
 
 PYTHON = sys.executable
 
@@ -23,11 +23,11 @@ async def test_after_a_close_all_is_in_one_file(path: Path) -> None:
     store = SQLiteStore(path)
     await store.open()
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t1", "text"), story.question("t2"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t1", "text"), factory.question("t2"))
     await store.close()
 
-    assert head_in_tables(path) == story.head
+    assert head_in_tables(path) == factory.head
     assert segments(path) == []
     assert not path.with_name("a.db-wal").exists()
 
@@ -37,27 +37,27 @@ async def test_what_was_acknowledged_survives_a_crash_exactly(path: Path, *, fsy
     """Promise 2; and the turns that were running are reported, the ended ones not."""
     store = SQLiteStore(path, fsync=fsync)
     await store.open()
-    stories = [Story("ended"), Story("running"), Story("waiting")]
-    for story in stories:
-        store.create(story.session)
-    ended, running, waiting = stories
-    await add(store, *ended.turn("t1", "text"), *running.turn("t1", "text 🙂"))
+    factories = [EventFactory("ended"), EventFactory("running"), EventFactory("waiting")]
+    for factory in factories:
+        store.create(factory.session)
+    ended, running, waiting = factories
+    await append(store, *ended.turn("t1", "text"), *running.turn("t1", "text 🙂"))
     await flush(store)
-    await add(store, *ended.turn("t2", "text"), running.question("t2"), running.token("t2", "half an ans"))
-    await add(store, waiting.question("t1"))
-    await store.abandon()
+    await append(store, *ended.turn("t2", "text"), running.question("t2"), running.token("t2", "half an ans"))
+    await append(store, waiting.question("t1"))
+    await store.close_without_flush()
 
     again = SQLiteStore(path, fsync=fsync)
     unfinished = await again.open()
 
     assert sorted(unfinished) == ["running", "waiting"]
-    for story in stories:
-        assert flat(await read_all(again, story.session)) == flat(story.events)
+    for factory in factories:
+        assert flatten(await read_all(again, factory.session)) == flatten(factory.events)
     assert (await again.turns("running", limit=1))[0].answer == "half an ans"
     assert segments(path) == []
-    for story, turn in ((running, "t2"), (waiting, "t1")):
-        await again.load(story.session)
-        await add(again, story.done(turn, "interrupted"))
+    for factory, turn in ((running, "t2"), (waiting, "t1")):
+        await again.load(factory.session)
+        await append(again, factory.done(turn, "interrupted"))
     await again.close()
 
     once_more = SQLiteStore(path)
@@ -70,21 +70,21 @@ async def test_a_replay_may_be_cut_short_and_begin_again(path: Path, tmp_path: P
     store = SQLiteStore(path)
     await store.open()
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t1", "text"), story.question("t2"), story.token("t2", "half"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t1", "text"), factory.question("t2"), factory.token("t2", "half"))
     kept = segments(path)[0].read_bytes()
-    await store.abandon()
+    await store.close_without_flush()
     first = SQLiteStore(path)
     await first.open()
     await first.load("s")
-    await add(first, story.token("t2", " and whole"), story.done("t2"))
+    await append(first, factory.token("t2", " and whole"), factory.done("t2"))
     await first.close()
 
     _segment(path, 1, kept)
     again = SQLiteStore(path)
 
     assert await again.open() == []
-    assert flat(await read_all(again)) == flat(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -96,7 +96,7 @@ def _segment(path: Path, number: int, data: bytes) -> None:
 
 async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> None:
     """What cannot be placed is left out, loudly; never a log with a hole."""
-    broken, whole = Story("broken"), Story("whole")
+    broken, whole = EventFactory("broken"), EventFactory("whole")
     journal = Journal(path.with_name("a.db.journal"))
     journal.open([])
     journal.append([encode_event(broken.question("t")), encode_event(whole.question("t"))], {})
@@ -108,28 +108,28 @@ async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> N
     store = SQLiteStore(path)
 
     assert await store.open() == ["broken", "whole"]
-    assert flat(await read_all(store, "broken")) == flat(broken.events[:1])
-    assert flat(await read_all(store, "whole")) == flat(whole.events)
+    assert flatten(await read_all(store, "broken")) == flatten(broken.events[:1])
+    assert flatten(await read_all(store, "whole")) == flatten(whole.events)
     await store.close()
 
 
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from tests.store.story import Story, add
+from tests.store.event_factory import EventFactory, append
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 async def main() -> None:
     store = SQLiteStore(Path(sys.argv[1]), fsync=sys.argv[2] == "True", segment_bytes=20_000)
     await store.open()
-    stories = [Story(f"s{number}") for number in range(5)]
-    for story in stories:
-        store.create(story.session)
+    factories = [EventFactory(f"s{number}") for number in range(5)]
+    for factory in factories:
+        store.create(factory.session)
     for turn in range(100_000):
-        for story in stories:
-            for event in story.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)]):
-                await add(store, event)
-                sys.stdout.write(f"{story.session} {event.seq}\\n")  # one write, so that no line is torn
+        for factory in factories:
+            for event in factory.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)]):
+                await append(store, event)
+                sys.stdout.write(f"{factory.session} {event.seq}\\n")  # one write, so that no line is torn
                 sys.stdout.flush()
         await asyncio.sleep(0.002)
 
@@ -164,9 +164,9 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(path: Path, l
     for name, head in acknowledged.items():
         found = await read_all(store, name)
         assert found[-1].seq >= head
-        story = Story(name)
-        while story.head < found[-1].seq:
-            turn = sum(event.type == "done" for event in story.events)
-            story.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)])
-        assert flat(found) == flat(story.events)[: found[-1].seq]
+        factory = EventFactory(name)
+        while factory.head < found[-1].seq:
+            turn = sum(event.type == "done" for event in factory.events)
+            factory.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)])
+        assert flatten(found) == flatten(factory.events)[: found[-1].seq]
     await store.close()

@@ -16,12 +16,12 @@ from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
-from askbot_ws.store.sqlite.segments import HEADER, MAGIC, RECORD, header, packed
+from askbot_ws.store.sqlite.segments import HEADER, MAGIC, RECORD, encode_record, segment_header
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import EventFactory, flatten
 from .files import head_in_tables, segments
-from .sound import Sound, change_version, content, opened, put, stored, told
-from .story import Story, flat
+from .valid_stores import ProvenEventFactory, content, make_turns, read_store, set_version, write_bytes, write_store
 
 SESSIONS = 100
 
@@ -30,20 +30,20 @@ def damage(segment: Path, part: bytes) -> None:
     """Flip one bit of the record that has this in it."""
     data = bytearray(content(segment))
     data[data.index(part) + 3] ^= 1
-    put(segment, bytes(data))
+    write_bytes(segment, bytes(data))
 
 
-async def crashed(path: Path, sessions: int = SESSIONS) -> list[Sound]:
+async def crashed(path: Path, sessions: int = SESSIONS) -> list[ProvenEventFactory]:
     """A store that died and has all of these sessions in its journal."""
-    stories = [told(f"s{number:03}", turns=1) for number in range(sessions)]
-    await stored(path, *stories, crash=True)
-    return stories
+    factories = [make_turns(f"s{number:03}", turns=1) for number in range(sessions)]
+    await write_store(path, *factories, crash=True)
+    return factories
 
 
 async def test_one_flipped_bit_costs_one_session_the_rest_of_its_log(path: Path) -> None:
     """All others lose nothing, the file is kept, an error names it, and `check` says so until it is gone."""
-    stories = await crashed(path)
-    hit = stories[4]
+    factories = await crashed(path)
+    hit = factories[4]
     damage(segments(path)[0], encode_event(hit.events[1]))
     damaged = content(segments(path)[0])
 
@@ -57,9 +57,9 @@ async def test_one_flipped_bit_costs_one_session_the_rest_of_its_log(path: Path)
     [error] = [line for line in logs if line["log_level"] == "error"]
     assert error["file"] == str(kept)
     assert error["sessions_cut_short"] == 1
-    found = await opened(path, [story.session for story in stories])
-    for story in stories:
-        assert flat(found[story.session]) == flat(story.events[:1] if story is hit else story.events)
+    found = await read_store(path, [factory.session for factory in factories])
+    for factory in factories:
+        assert flatten(found[factory.session]) == flatten(factory.events[:1] if factory is hit else factory.events)
     [fault] = check(path).faults
     assert fault.startswith(f"the journal's {kept.name} was damaged when a server started")
     kept.unlink()
@@ -68,65 +68,67 @@ async def test_one_flipped_bit_costs_one_session_the_rest_of_its_log(path: Path)
 
 async def test_wherever_a_bit_flips_no_other_session_loses_anything(path: Path) -> None:
     """Any byte of the file, its header included; and never is there a text that nobody wrote."""
-    stories = await crashed(path, 4)
+    factories = await crashed(path, 4)
     [segment] = segments(path)
     whole = content(segment)
-    spans = {story.session: _span(whole, story) for story in stories}
+    spans = {factory.session: _span(whole, factory) for factory in factories}
     for place in range(0, len(whole), 23):
         database = path.with_name(f"{place}.db")
         folder = database.with_name(f"{place}.db.journal")
         folder.mkdir()
-        put(folder / segment.name, whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        write_bytes(folder / segment.name, whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         store = SQLiteStore(database)
         with capture_logs():
             await store.open()
-        for story in stories:
-            begin, end = spans[story.session]
+        for factory in factories:
+            begin, end = spans[factory.session]
             try:
-                found = flat(await store.read(story.session, after=0, limit=1 << 20))
+                found = flatten(await store.read(factory.session, after=0, limit=1 << 20))
             except SessionNotFound:
                 found = []
-            assert found == flat(story.events)[: len(found)]
-            assert found == flat(story.events) or begin <= place < end
-        await store.abandon()
+            assert found == flatten(factory.events)[: len(found)]
+            assert found == flatten(factory.events) or begin <= place < end
+        await store.close_without_flush()
 
 
-def _span(data: bytes, story: Story) -> tuple[int, int]:
+def _span(data: bytes, factory: EventFactory) -> tuple[int, int]:
     """Where the records of a session are in a segment."""
-    first, last = encode_event(story.events[0]), encode_event(story.events[-1])
+    first, last = encode_event(factory.events[0]), encode_event(factory.events[-1])
     return data.index(first) - RECORD.size, data.index(last) + len(last)
 
 
 async def test_a_torn_end_is_normal_and_silent(path: Path) -> None:
     """Whatever length a crash leaves: nobody was told that what is torn is stored."""
-    stories = await crashed(path, 2)
+    factories = await crashed(path, 2)
     [segment] = segments(path)
-    put(segment, content(segment) + b"\x40\0\0\0torn")
+    write_bytes(segment, content(segment) + b"\x40\0\0\0torn")
 
     with capture_logs() as logs:
-        found = await opened(path, [story.session for story in stories])
+        found = await read_store(path, [factory.session for factory in factories])
 
     assert {line["log_level"] for line in logs} == {"info"}
-    assert [flat(found[story.session]) for story in stories] == [flat(story.events) for story in stories]
+    assert [flatten(found[factory.session]) for factory in factories] == [
+        flatten(factory.events) for factory in factories
+    ]
     assert list(path.with_name("a.db.journal").iterdir()) == []
     assert check(path).faults == []
 
 
 async def test_a_segment_that_is_missing_is_no_silent_loss(path: Path) -> None:
     """What follows in the next one can't be placed: it is kept aside, and said."""
-    story = told("s", turns=2)
+    factory = make_turns("s", turns=2)
     journal = Journal(path.with_name("a.db.journal"))
     journal.open([])
-    for event in story.events:
+    for event in factory.events:
         journal.append([encode_event(event)], {"s": event.seq})
         journal.rotate()
     journal.close()
     segments(path)[2].unlink()
 
     with capture_logs() as logs:
-        found = await opened(path, ["s"])
+        found = await read_store(path, ["s"])
 
-    assert flat(found["s"]) == flat(story.events[:2])
+    assert flatten(found["s"]) == flatten(factory.events[:2])
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["journal_damaged"] * 3
     assert len(check(path).faults) == 3
 
@@ -134,12 +136,12 @@ async def test_a_segment_that_is_missing_is_no_silent_loss(path: Path) -> None:
 async def test_a_damaged_segment_is_set_aside_once_more_under_another_name(path: Path) -> None:
     """Numbers come again once the journal is empty; what was kept is not overwritten."""
     for number in range(3):
-        story = told(f"s{number}", turns=1)
-        await stored(path, story, crash=True)
+        factory = make_turns(f"s{number}", turns=1)
+        await write_store(path, factory, crash=True)
         [segment] = segments(path)
-        damage(segment, encode_event(story.events[0]))
-        put(path.with_name("a.db.journal") / "00000001.log", content(segment))
-        await opened(path, [])
+        damage(segment, encode_event(factory.events[0]))
+        write_bytes(path.with_name("a.db.journal") / "00000001.log", content(segment))
+        await read_store(path, [])
 
     kept = sorted(file.name for file in path.with_name("a.db.journal").iterdir())
     assert kept == ["00000001.damaged", "00000001.damaged-2", "00000001.damaged-3"]
@@ -147,31 +149,31 @@ async def test_a_damaged_segment_is_set_aside_once_more_under_another_name(path:
 
 async def test_a_repair_puts_away_what_was_set_aside(path: Path) -> None:
     """A copy is in the folder that it makes; nothing comes back from it."""
-    stories = await crashed(path, 3)
-    damage(segments(path)[0], encode_event(stories[1].events[1]))
-    found = await opened(path, [])
+    factories = await crashed(path, 3)
+    damage(segments(path)[0], encode_event(factories[1].events[1]))
+    found = await read_store(path, [])
 
     repair(path)
 
     assert check(path).faults == []
-    found = await opened(path, [story.session for story in stories])
-    assert flat(found["s001"]) == flat(stories[1].events[:1])
+    found = await read_store(path, [factory.session for factory in factories])
+    assert flatten(found["s001"]) == flatten(factories[1].events[:1])
     [folder] = path.parent.glob("*before-repair*")
     assert (folder / "a.db.journal" / "00000001.damaged").exists()
 
 
 async def test_a_copy_of_a_damaged_journal_has_what_can_be_read_and_says_so(path: Path, tmp_path: Path) -> None:
     """And the store that it was made of is as it was."""
-    stories = await crashed(path, 3)
-    damage(segments(path)[0], encode_event(stories[1].events[1]))
+    factories = await crashed(path, 3)
+    damage(segments(path)[0], encode_event(factories[1].events[1]))
 
     report = backup(path, tmp_path / "copy.db")
 
     assert "the journal's 00000001.log is damaged: the copy has what can be read of it" in report.faults
     assert len(segments(path)) == 1
-    found = await opened(tmp_path / "copy.db", ["s000", "s002"])
-    assert [flat(found[story.session]) for story in (stories[0], stories[2])] == [
-        flat(story.events) for story in (stories[0], stories[2])
+    found = await read_store(tmp_path / "copy.db", ["s000", "s002"])
+    assert [flatten(found[factory.session]) for factory in (factories[0], factories[2])] == [
+        flatten(factory.events) for factory in (factories[0], factories[2])
     ]
 
 
@@ -188,19 +190,24 @@ def everything(path: Path) -> dict[str, bytes]:
 
 
 def newer_segment(segment: Path) -> None:
-    put(segment, header(3) + content(segment)[HEADER.size :])
+    write_bytes(segment, segment_header(3) + content(segment)[HEADER.size :])
 
 
 def unknown_type(segment: Path) -> None:
-    put(segment, content(segment) + packed(b'{"type":"title","session":"s000","seq":9999,"text":"later"}'))
+    write_bytes(
+        segment, content(segment) + encode_record(b'{"type":"title","session":"s000","seq":9999,"text":"later"}')
+    )
 
 
 def unknown_form(segment: Path) -> None:
-    put(segment, content(segment) + packed(b'{"type":"token","session":"s000","seq":9999,"turn":"t","texts":["a"]}'))
+    write_bytes(
+        segment,
+        content(segment) + encode_record(b'{"type":"token","session":"s000","seq":9999,"turn":"t","texts":["a"]}'),
+    )
 
 
 def unknown_control(segment: Path) -> None:
-    put(segment, content(segment) + packed(b"?s000"))
+    write_bytes(segment, content(segment) + encode_record(b"?s000"))
 
 
 UNKNOWN = {
@@ -222,8 +229,8 @@ async def test_a_journal_of_an_unknown_kind_is_refused_and_nothing_is_touched(
         connection.executescript((databases / f"v{version}.sql").read_text("utf-8"))
     folder = path.with_name("a.db.journal")
     folder.mkdir()
-    put(folder / "00000001.log", content(databases / f"v{version}.log"))
-    put(folder / "00000002.log", content(databases / "v2.log"))
+    write_bytes(folder / "00000001.log", content(databases / f"v{version}.log"))
+    write_bytes(folder / "00000002.log", content(databases / "v2.log"))
     unknown(folder / "00000002.log")
     before = everything(path)
 
@@ -239,7 +246,7 @@ async def test_a_journal_of_an_unknown_kind_is_refused_and_nothing_is_touched(
 async def test_a_newer_store_with_a_journal_is_refused_and_nothing_is_touched(path: Path) -> None:
     """The tables are looked at before the journal is, and the journal before anything is written."""
     await crashed(path, 2)
-    change_version(path, 3)
+    set_version(path, 3)
     before = everything(path)
 
     with pytest.raises(ConfigError, match=r"has schema version 3, .* install a newer"):
@@ -250,14 +257,16 @@ async def test_a_newer_store_with_a_journal_is_refused_and_nothing_is_touched(pa
 
 async def test_an_unknown_record_is_told_by_check_and_left_out_by_repair(path: Path) -> None:
     """Who has no newer askbot gets everything else; the files as they were are kept."""
-    stories = await crashed(path, 2)
+    factories = await crashed(path, 2)
     unknown_type(segments(path)[0])
 
     assert check(path).faults == ["the journal's 00000001.log has a record of a kind that this askbot does not know"]
     assert repair(path).faults == ["records in the journal of kinds that this askbot does not know: 1"]
 
-    found = await opened(path, [story.session for story in stories])
-    assert [flat(found[story.session]) for story in stories] == [flat(story.events) for story in stories]
+    found = await read_store(path, [factory.session for factory in factories])
+    assert [flatten(found[factory.session]) for factory in factories] == [
+        flatten(factory.events) for factory in factories
+    ]
 
 
 async def test_another_programs_file_of_version_1_is_not_taken_for_ours(path: Path) -> None:
@@ -274,7 +283,7 @@ async def test_another_programs_file_of_version_1_is_not_taken_for_ours(path: Pa
 
 async def test_a_segment_says_what_it_is(path: Path) -> None:
     """Its first bytes name the format and its version."""
-    await stored(path, told("s", turns=1), crash=True)
+    await write_store(path, make_turns("s", turns=1), crash=True)
 
     magic, version, _ = HEADER.unpack_from(content(segments(path)[0]))
 
@@ -287,14 +296,14 @@ async def test_what_is_deleted_further_on_need_not_be_whole(path: Path) -> None:
 
     That was taken for damage: files were set aside, and all readers given another history.
     """
-    gone, kept = told("gone", turns=2), told("kept", turns=1)
-    await stored(path, told("other", turns=1))
+    gone, kept = make_turns("gone", turns=2), make_turns("kept", turns=1)
+    await write_store(path, make_turns("other", turns=1))
     journal = Journal(path.with_name("a.db.journal"))
     journal.open([])
     journal.append([encode_event(event) for event in gone.events[3:]], {"gone": gone.head})
     journal.append([encode_event(event) for event in kept.events], {"kept": kept.head})
     journal.rotate()
-    journal.delete(["gone"])
+    journal.append_deletions(["gone"])
     journal.close()
     found = check(path)
     store = SQLiteStore(path)
@@ -307,4 +316,4 @@ async def test_what_is_deleted_further_on_need_not_be_whole(path: Path) -> None:
     assert found.faults == []
     assert [line for line in logs if line["log_level"] == "error"] == []
     assert list(path.with_name("a.db.journal").iterdir()) == []
-    assert flat((await opened(path, ["kept"]))["kept"]) == flat(kept.events)
+    assert flatten((await read_store(path, ["kept"]))["kept"]) == flatten(kept.events)

@@ -16,48 +16,48 @@ from askbot_ws.events import Token
 from askbot_ws.store.sqlite import flusher
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .files import SECRET, fill, head_in_tables, mount, on_disk, segments
-from .story import Story, add, entries, eventually, file_limit, flat, flush, read_all
+from .event_factory import EventFactory, append, flatten, flush, limited_file_size, make_batch, read_all, wait_until
+from .files import SECRET, files_containing, fill_disk, head_in_tables, mount, segments
 
 
 async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: SQLiteStore, path: Path) -> None:
     """A real error of the kernel: nothing is added, nothing of it is in the file, and the next one works."""
-    log, story = store.create("s"), Story()
-    await add(store, story.question("t"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"))
     size = segments(path)[0].stat().st_size
-    too_much = Token(session="s", seq=story.head + 9, turn="t", text="forgotten")
+    too_much = Token(session="s", seq=factory.head + 9, turn="t", text="forgotten")
 
-    with file_limit(size + 20), pytest.raises(StoreError) as caught:
-        await add(store, too_much)
+    with limited_file_size(size + 20), pytest.raises(StoreError) as caught:
+        await append(store, too_much)
 
     assert isinstance(caught.value.__cause__, OSError)
-    assert log.head == story.head
-    assert on_disk(path, b"forgotten") == []
-    await add(store, story.token("t", "kept"), story.done("t"))
-    assert flat(log.slices(after=0)) == flat(story.events)
+    assert log.head == factory.head
+    assert files_containing(path, b"forgotten") == []
+    await append(store, factory.token("t", "kept"), factory.done("t"))
+    assert flatten(log.slices(after=0)) == flatten(factory.events)
 
 
 async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program holds the file: readers notice nothing, and it is tried again."""
-    monkeypatch.setattr(flusher, "RETRY_S", 0.05)
-    store = SQLiteStore(path, busy_s=0.01)
+    monkeypatch.setattr(flusher, "MAX_RETRY_SECONDS", 0.05)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
-    story = Story()
+    factory = EventFactory()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        await add(store, *story.turn("t", "text", id="a"))
+        await append(store, *factory.turn("t", "text", id="a"))
         with pytest.raises(StoreError):
             await flush(store)
 
-        assert flat(await read_all(store)) == flat(story.events)
+        assert flatten(await read_all(store)) == flatten(factory.events)
         assert (await store.turns("s", limit=1))[0].answer == "text"
-        assert await store.asked("s", "a") == "t"
+        assert await store.find_turn("s", "a") == "t"
         with pytest.raises(StoreError):
             await store.ping()
         assert segments(path)[0].stat().st_size > 0
 
-    await eventually(lambda: head_in_tables(path) == story.head)
+    await wait_until(lambda: head_in_tables(path) == factory.head)
     await store.ping()
     await store.close()
 
@@ -67,7 +67,7 @@ async def _ask_until_refused(store: SQLiteStore, log: Log) -> int:
     for number in range(2_000):
         head = log.head
         try:
-            await add(store, *Story(head=head).turn(f"t{number + 1}", "x" * 500))
+            await append(store, *EventFactory(head=head).turn(f"t{number + 1}", "x" * 500))
         except StoreError:
             assert log.head == head
             return number
@@ -76,18 +76,18 @@ async def _ask_until_refused(store: SQLiteStore, log: Log) -> int:
 
 async def test_what_cannot_be_flushed_at_the_end_is_there_at_the_next_start(path: Path) -> None:
     """Another program holds the file while we stop: we stop, and lose nothing."""
-    store = SQLiteStore(path, busy_s=0.01)
+    store = SQLiteStore(path, busy_timeout=0.01)
     await store.open()
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t", "text"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "text"))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         await store.close()
 
     again = SQLiteStore(path)
     await again.open()
-    assert flat(await read_all(again)) == flat(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -96,7 +96,7 @@ async def test_a_segment_that_cannot_be_removed_is_removed_later(
 ) -> None:
     """The session is gone for all that, and nobody has to ask again."""
     store.create("s")
-    await add(store, *Story().turn("t", SECRET))
+    await append(store, *EventFactory().turn("t", SECRET))
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
@@ -106,9 +106,9 @@ async def test_a_segment_that_cannot_be_removed_is_removed_later(
         await store.forget("s")
         with pytest.raises(SessionNotFound):
             await store.load("s")
-        assert on_disk(path, SECRET.encode())
+        assert files_containing(path, SECRET.encode())
 
-    await eventually(lambda: not on_disk(path, SECRET.encode()))
+    await wait_until(lambda: not files_containing(path, SECRET.encode()))
 
 
 async def test_with_fsync_sqlite_syncs_too(path: Path) -> None:
@@ -126,9 +126,9 @@ async def test_a_full_disk_is_an_error_and_not_an_end(small_disk: Path) -> None:
     path = small_disk / "a.db"
     store = SQLiteStore(path, segment_bytes=50_000)
     await store.open()
-    log, story = store.create("s"), Story()
-    await add(store, *story.turn("t0", "before"))
-    filler = fill(small_disk)
+    log, factory = store.create("s"), EventFactory()
+    await append(store, *factory.turn("t0", "before"))
+    filler = fill_disk(small_disk)
 
     number = await _ask_until_refused(store, log)
 
@@ -136,7 +136,7 @@ async def test_a_full_disk_is_an_error_and_not_an_end(small_disk: Path) -> None:
         await store.ping()
     assert len(await store.turns("s", limit=2_000)) == 1 + number
     filler.unlink()
-    await add(store, *Story(head=log.head).turn("last", "after"))
+    await append(store, *EventFactory(head=log.head).turn("last", "after"))
     await store.ping()
     await store.close()
 
@@ -159,8 +159,8 @@ async def test_what_could_not_be_synced_was_not_added(path: Path, monkeypatch: p
     """EIO from fsync: refused, taken back, and the store goes on in a new segment."""
     store = SQLiteStore(path, fsync=True)
     await store.open()
-    log, story = store.create("s"), Story()
-    await add(store, story.question("t"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"))
 
     def fail(_: int) -> None:
         raise OSError(5, "Input/output error")
@@ -168,14 +168,14 @@ async def test_what_could_not_be_synced_was_not_added(path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
         with pytest.raises(StoreError):
-            await add(store, Token(session="s", seq=story.head + 9, turn="t", text="forgotten"))
-    assert log.head == story.head
+            await append(store, Token(session="s", seq=factory.head + 9, turn="t", text="forgotten"))
+    assert log.head == factory.head
 
-    await add(store, story.token("t", "kept"))
-    await store.abandon()
+    await append(store, factory.token("t", "kept"))
+    await store.close_without_flush()
     again = SQLiteStore(path)
     assert await again.open() == ["s"]
-    assert flat(await read_all(again)) == flat(story.events)
+    assert flatten(await read_all(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -183,13 +183,13 @@ async def test_to_stop_waiting_for_the_disk_does_not_stop_the_disk(path: Path) -
     """A cancelled writer leaves log and journal in step."""
     store = SQLiteStore(path, fsync=True)
     await store.open()
-    log, story = store.create("s"), Story()
-    waiting = store.append(entries(story.question("t")))
+    log, factory = store.create("s"), EventFactory()
+    waiting = store.append(make_batch(factory.question("t")))
     assert not isinstance(waiting, dict)
     task = asyncio.ensure_future(waiting)
     task.cancel()
     await asyncio.wait([task])
     await store.close()
 
-    assert log.head == story.head
-    assert head_in_tables(path) == story.head
+    assert log.head == factory.head
+    assert head_in_tables(path) == factory.head

@@ -16,11 +16,11 @@ from structlog.testing import capture_logs
 from askbot_ws.core.log import Log, weight
 from askbot_ws.errors import StoreError
 from askbot_ws.events import Done, Event, Token
-from askbot_ws.store.sqlite import flusher, pieces, tables
+from askbot_ws.store.sqlite import flush_batch, flusher, tables
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import EventFactory, append, flatten, flush, read_all, wait_until
 from .files import head_in_tables, segments
-from .story import Story, add, eventually, flat, flush, read_all
 
 
 class Transactions:
@@ -29,7 +29,7 @@ class Transactions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bytes: list[int] = []
         self.sessions: list[int] = []
-        together, write = pieces.together, tables.add
+        together, write = flush_batch.write_in_one_transaction, tables.append_events
 
         def counted_together(*arguments: Any, **named: Any) -> None:
             self.bytes.append(0)
@@ -41,28 +41,28 @@ class Transactions:
             self.sessions[-1] += 1
             write(connection, session, events, **named)
 
-        monkeypatch.setattr(flusher, "together", counted_together)
-        monkeypatch.setattr(tables, "add", counted_write)
+        monkeypatch.setattr(flusher, "write_in_one_transaction", counted_together)
+        monkeypatch.setattr(tables, "append_events", counted_write)
 
 
 async def test_a_transaction_has_a_mebibyte_at_most(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put together for one is done on the loop: many long answers are several, a very long one too."""
     counted = Transactions(monkeypatch)
-    stories = [Story(f"s{number}") for number in range(20)]
-    for story in stories:
-        store.create(story.session)
-        await add(store, *story.turn("t", *["x🙂" * 10_000] * 6))  # 0.3 MB
-    huge = Story("huge")
+    factories = [EventFactory(f"s{number}") for number in range(20)]
+    for factory in factories:
+        store.create(factory.session)
+        await append(store, *factory.turn("t", *["x🙂" * 10_000] * 6))  # 0.3 MB
+    huge = EventFactory("huge")
     store.create("huge")
-    await add(store, *huge.turn("t", *["y" * 100_000] * 50))  # 5 MB
+    await append(store, *huge.turn("t", *["y" * 100_000] * 50))  # 5 MB
 
     await flush(store)
 
-    assert max(counted.bytes) <= flusher.BYTES + 40_000
+    assert max(counted.bytes) <= flusher.MAX_BATCH_BYTES + 40_000
     assert sum(counted.bytes) >= 20 * 0.3e6 + 5e6
     assert len(counted.bytes) < 20
-    for story in (*stories, huge):
-        assert flat(await read_all(store, story.session)) == flat(story.events)
+    for factory in (*factories, huge):
+        assert flatten(await read_all(store, factory.session)) == flatten(factory.events)
 
 
 async def test_a_transaction_has_a_hundred_sessions_at_most(
@@ -72,7 +72,7 @@ async def test_a_transaction_has_a_hundred_sessions_at_most(
     counted = Transactions(monkeypatch)
     for number in range(250):
         store.create(f"s{number}")
-        await add(store, *Story(f"s{number}").turn("t", "text"))
+        await append(store, *EventFactory(f"s{number}").turn("t", "text"))
 
     await flush(store)
 
@@ -92,46 +92,46 @@ async def test_what_is_taken_from_a_long_log_at_once_is_bounded(
         return found
 
     monkeypatch.setattr(Log, "slices", counted)
-    story = Story()
+    factory = EventFactory()
     store.create("s")
-    await add(store, *story.turn("t", *["y" * 100_000] * 50))
+    await append(store, *factory.turn("t", *["y" * 100_000] * 50))
 
     await flush(store)
 
     assert len(taken) >= 5
-    assert max(taken) <= flusher.BYTES + 40_000
+    assert max(taken) <= flusher.MAX_BATCH_BYTES + 40_000
 
 
 # --- one session that can't be written -------------------------------------------------------------------------------
 
 
-def unwritable_end(story: Story) -> Event:
+def unwritable_end(factory: EventFactory) -> Event:
     """With the name of a model that UTF-8 has no way to say: it should have been kept out where it came in."""
-    done = Story(story.session, head=story.head).done("t")
+    done = EventFactory(factory.session, head=factory.head).done("t")
     assert isinstance(done, Done)
     return replace(done, model="m\ud800")
 
 
-def unwritable_text(story: Story) -> Event:
+def unwritable_text(factory: EventFactory) -> Event:
     """The same in an answer."""
-    return Token(session=story.session, turn="t", seq=story.head + 3, text="m\ud800n")
+    return Token(session=factory.session, turn="t", seq=factory.head + 3, text="m\ud800n")
 
 
 @pytest.mark.parametrize("unwritable", [unwritable_end, unwritable_text])
 async def test_a_session_that_cannot_be_written_keeps_no_other_waiting(
-    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch, unwritable: Callable[[Story], Event]
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch, unwritable: Callable[[EventFactory], Event]
 ) -> None:
     """Neither in the same transaction nor later; up to an end that can't be written it is written itself, too."""
-    monkeypatch.setattr(flusher, "RETRY_S", 0.1)
-    bad, good = Story("bad"), Story("good")
+    monkeypatch.setattr(flusher, "MAX_RETRY_SECONDS", 0.1)
+    bad, good = EventFactory("bad"), EventFactory("good")
     log = store.create("bad")
     store.create("good")
-    await add(store, bad.question("t"), bad.token("t", "text"), good.question("t"))
+    await append(store, bad.question("t"), bad.token("t", "text"), good.question("t"))
     log.append(unwritable(bad))  # shown, as an end is whose session could not be stored
     with capture_logs() as logs:
         for number in range(5):
-            await add(store, *good.turn(f"g{number}", "x" * 1_000))
-            store.flusher.soon(["bad"])
+            await append(store, *good.turn(f"g{number}", "x" * 1_000))
+            store.flusher.schedule(["bad"])
             await flush(store)
 
         assert head_in_tables(path, "good") == good.head
@@ -141,32 +141,32 @@ async def test_a_session_that_cannot_be_written_keeps_no_other_waiting(
         await asyncio.sleep(0.3)  # it is tried again, and says nothing again
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session_not_flushed"]
     await store.forget("bad")
-    await add(store, *good.turn("last", "text"))
-    await eventually(lambda: head_in_tables(path, "good") == good.head)
+    await append(store, *good.turn("last", "text"))
+    await wait_until(lambda: head_in_tables(path, "good") == good.head)
 
 
 async def test_tables_that_are_damaged_for_one_session_keep_no_other_waiting(path: Path) -> None:
     """Whatever SQLite says about the one; it is tried again, and stored once that can be."""
     store = SQLiteStore(path)
     await store.open()
-    bad, good = Story("bad"), Story("good")
-    for story in (bad, good):
-        store.create(story.session)
-        await add(store, story.question("t"))
+    bad, good = EventFactory("bad"), EventFactory("good")
+    for factory in (bad, good):
+        store.create(factory.session)
+        await append(store, factory.question("t"))
     with closing(sqlite3.connect(path)) as other:
         fails = "BEGIN SELECT RAISE(FAIL, 'no'); END"
         other.execute(f"CREATE TRIGGER broken BEFORE INSERT ON events WHEN new.body LIKE '%bad%' {fails}")
     with pytest.MonkeyPatch.context() as patch, capture_logs():
-        patch.setattr(flusher, "RETRY_S", 0.05)
-        await add(store, bad.token("t", "bad"), bad.done("t"), good.done("t"))
-        await eventually(lambda: head_in_tables(path, "good") == good.head)
+        patch.setattr(flusher, "MAX_RETRY_SECONDS", 0.05)
+        await append(store, bad.token("t", "bad"), bad.done("t"), good.done("t"))
+        await wait_until(lambda: head_in_tables(path, "good") == good.head)
         assert head_in_tables(path, "bad") is None
-        assert flat(await read_all(store, "bad")) == flat(bad.events)
+        assert flatten(await read_all(store, "bad")) == flatten(bad.events)
 
         with closing(sqlite3.connect(path)) as other:
             other.execute("DROP TRIGGER broken")
-        await eventually(lambda: head_in_tables(path, "bad") == bad.head)
-    await eventually(lambda: not any(segment.stat().st_size for segment in segments(path)))
+        await wait_until(lambda: head_in_tables(path, "bad") == bad.head)
+    await wait_until(lambda: not any(segment.stat().st_size for segment in segments(path)))
     await store.close()
 
 
@@ -175,20 +175,20 @@ async def test_a_fault_of_ours_is_no_end_of_flushing(
 ) -> None:
     """Something is raised that nobody foresaw: it is logged, and tried again."""
     store.create("s")
-    story = Story()
-    real, failures = store.journal.flushed, [RuntimeError("nobody foresaw this")]
+    factory = EventFactory()
+    real, failures = store.journal.mark_flushed, [RuntimeError("nobody foresaw this")]
 
     def flushed(session: str, head: int) -> None:
         if failures:
             raise failures.pop()
         real(session, head)
 
-    monkeypatch.setattr(store.journal, "flushed", flushed)
+    monkeypatch.setattr(store.journal, "mark_flushed", flushed)
     with capture_logs() as logs:
-        await add(store, *story.turn("t", "text"))
-        await eventually(lambda: not any(segment.stat().st_size for segment in segments(path)))
+        await append(store, *factory.turn("t", "text"))
+        await wait_until(lambda: not any(segment.stat().st_size for segment in segments(path)))
 
-    assert head_in_tables(path) == story.head
+    assert head_in_tables(path) == factory.head
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["flush_failed"]
 
 
@@ -196,7 +196,7 @@ async def test_an_event_in_the_tables_that_cannot_be_read_is_a_store_error(store
     """For who reads it; it costs no other anything."""
     for name in ("s", "other"):
         store.create(name)
-        await add(store, *Story(name).turn("t", "x" * 9_000))
+        await append(store, *EventFactory(name).turn("t", "x" * 9_000))
     await flush(store)
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE events SET type = 'title', body = '{}' WHERE session = 1 AND type = 'question'")

@@ -10,16 +10,16 @@ import pytest
 from askbot_ws.errors import StoreError
 from askbot_ws.events import encode_event
 from askbot_ws.store.memory import MemoryStore
-from askbot_ws.store.sqlite import opening, state
+from askbot_ws.store.sqlite import startup, state
 from askbot_ws.store.sqlite.files import StoreFiles
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.repair import repair
 from askbot_ws.store.sqlite.schema import connect
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import EventFactory, append, flush
 from .files import segments
-from .sound import change, content, put, told
-from .story import Story, add, flush
+from .valid_stores import content, execute, make_turns, write_bytes
 
 
 class Machine:
@@ -38,7 +38,7 @@ class Machine:
         return log.history
 
     async def end(self, how: str) -> None:
-        await (self.store.close() if how == "closed" else self.store.abandon())
+        await (self.store.close() if how == "closed" else self.store.close_without_flush())
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ async def test_an_end_of_the_machine_begins_a_new_history_where_it_may_cost_some
     machine = Machine(path)
     before = await machine.begin(fsync=fsync)
     machine.store.create("s")
-    await add(machine.store, *Story().turn("t", "text"))
+    await append(machine.store, *EventFactory().turn("t", "text"))
     await machine.end(end)
 
     after = await machine.begin(boot=boot, fsync=fsync)
@@ -88,7 +88,7 @@ async def test_every_log_names_the_history(path: Path) -> None:
     machine = Machine(path)
     history = await machine.begin()
     assert machine.store.create("s").history == history
-    await add(machine.store, *Story().turn("t", "text"))
+    await append(machine.store, *EventFactory().turn("t", "text"))
     machine.store.release("s")
     await flush(machine.store)
     assert (await machine.store.load("s")).history == history
@@ -100,19 +100,19 @@ async def test_every_log_names_the_history(path: Path) -> None:
 
 async def test_a_damaged_journal_begins_a_new_history(path: Path) -> None:
     """Whoever had read what is lost now is told to begin anew. A torn end is none."""
-    machine, story = Machine(path), told("s", turns=2)
+    machine, factory = Machine(path), make_turns("s", turns=2)
     before = await machine.begin()
     machine.store.create("s")
-    await add(machine.store, *story.events)
+    await append(machine.store, *factory.events)
     await machine.end("killed")
-    put(segments(path)[0], content(segments(path)[0]) + b"torn")
+    write_bytes(segments(path)[0], content(segments(path)[0]) + b"torn")
     assert await machine.begin() == before
     log = await machine.store.load("s")
-    await add(machine.store, *Story("s", head=log.head).turn("t9", "text"))
+    await append(machine.store, *EventFactory("s", head=log.head).turn("t9", "text"))
     await machine.end("killed")
     data = bytearray(content(segments(path)[0]))
     data[20] ^= 1
-    put(segments(path)[0], bytes(data))
+    write_bytes(segments(path)[0], bytes(data))
 
     after = await machine.begin()
 
@@ -126,23 +126,23 @@ async def test_a_kill_between_the_replay_and_the_start_does_not_hide_the_loss(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The name changes with the transaction that takes in what is left."""
-    machine, story = Machine(path), told("s", turns=1)
+    machine, factory = Machine(path), make_turns("s", turns=1)
     before = await machine.begin()
     machine.store.create("s")
-    await add(machine.store, *story.events)
+    await append(machine.store, *factory.events)
     await machine.end("killed")
     data = bytearray(content(segments(path)[0]))
-    data[data.index(encode_event(story.events[0]))] ^= 1
-    put(segments(path)[0], bytes(data))
+    data[data.index(encode_event(factory.events[0]))] ^= 1
+    write_bytes(segments(path)[0], bytes(data))
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "_begin", die)
+        patch.setattr(startup, "_record_boot", die)
         with pytest.raises(KeyboardInterrupt):
-            opening.prepare(
-                StoreFiles(path), lambda: connect(path, full_sync=False, busy_s=1), boot="first", fsync=False
+            startup.prepare_store(
+                StoreFiles(path), lambda: connect(path, full_sync=False, busy_timeout=1), boot="first", fsync=False
             )
 
     assert await machine.begin() != before
@@ -154,7 +154,7 @@ async def test_a_repaired_store_and_a_copy_have_histories_of_their_own(path: Pat
     machine = Machine(path)
     first = await machine.begin()
     machine.store.create("s")
-    await add(machine.store, *told("s", turns=1).events)
+    await append(machine.store, *make_turns("s", turns=1).events)
     backup(path, tmp_path / "copy.db")
     await machine.end("closed")
     copy = Machine(tmp_path / "copy.db")
@@ -167,7 +167,7 @@ async def test_a_repaired_store_and_a_copy_have_histories_of_their_own(path: Pat
     repair(copy.path)
     assert await copy.begin() == copied
     await copy.end("closed")
-    change(copy.path, "UPDATE sessions SET head = 0")
+    execute(copy.path, "UPDATE sessions SET head = 0")
     repair(copy.path)
     assert await copy.begin() not in {first, copied}
     await copy.end("closed")
@@ -201,7 +201,7 @@ async def test_an_end_that_leaves_something_in_the_journal_is_not_clean(path: Pa
     machine = Machine(path)
     before = await machine.begin()
     machine.store.create("s")
-    await add(machine.store, *Story().turn("t", "text"))
+    await append(machine.store, *EventFactory().turn("t", "text"))
     with pytest.MonkeyPatch.context() as patch:
 
         async def busy(job: object) -> object:
@@ -228,7 +228,7 @@ async def test_where_a_boot_has_no_name_every_crash_may_have_been_a_power_cut(
         store = SQLiteStore(path)
         await store.open()
         names.append(store.create("s").history)
-        await (store.close() if end == "closed" else store.abandon())
+        await (store.close() if end == "closed" else store.close_without_flush())
 
     assert names[0] == names[1] != names[2]
 

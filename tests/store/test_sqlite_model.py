@@ -19,7 +19,7 @@ from askbot_ws.events import Token
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .story import Story, add, flat, flush, read_all, try_add
+from .event_factory import EventFactory, append, flatten, flush, read_all, try_append
 from .test_sqlite_sync_faults import disk
 
 LONG = "long"  # stands for a text that is: a failure shall be readable
@@ -40,7 +40,7 @@ class Life:
     def __init__(self, path: Path, *, fsync: bool) -> None:
         self.path = path
         self.fsync = fsync
-        self.stories: dict[str, Story] = {}
+        self.factories: dict[str, EventFactory] = {}
         self.open_turns: dict[str, list[str]] = {"a": [], "b": []}
         self.turns = 0
         self.boots = 0
@@ -48,22 +48,22 @@ class Life:
 
     async def begin(self, *, another_history: bool = False) -> None:
         self.store = SQLiteStore(
-            self.path, segment_bytes=500, fsync=self.fsync, boot=f"boot {self.boots}", busy_s=0.001
+            self.path, segment_bytes=500, fsync=self.fsync, boot=f"boot {self.boots}", busy_timeout=0.001
         )
         unfinished = await self.store.open()
-        assert sorted(unfinished) == sorted(name for name in self.stories if self.open_turns[name])
+        assert sorted(unfinished) == sorted(name for name in self.factories if self.open_turns[name])
         history = self.store.create("another").history
         self.store.release("another")
         assert not self.history or (history != self.history) is another_history
         self.history = history
 
-    async def story(self, name: str) -> Story:
-        if name not in self.stories:
-            self.stories[name] = Story(name)
+    async def factory(self, name: str) -> EventFactory:
+        if name not in self.factories:
+            self.factories[name] = EventFactory(name)
             self.store.create(name)
-        elif self.stories[name].events:
+        elif self.factories[name].events:
             await self.store.load(name)
-        return self.stories[name]
+        return self.factories[name]
 
     async def step(self, name: str, what: str, text: str) -> None:
         running = self.open_turns[name]
@@ -72,14 +72,14 @@ class Life:
             case "ask":
                 self.turns += 1
                 running.append(f"t{self.turns}")
-                story = await self.story(name)
-                await add(self.store, story.question(running[-1], text, id=f"id{self.turns}"))
+                factory = await self.factory(name)
+                await append(self.store, factory.question(running[-1], text, id=f"id{self.turns}"))
             case "answer" if running:
-                story = await self.story(name)
-                await add(self.store, story.token(running[0], text))
+                factory = await self.factory(name)
+                await append(self.store, factory.token(running[0], text))
             case "end" if running:
-                story = await self.story(name)
-                await add(self.store, story.done(running.pop()))
+                factory = await self.factory(name)
+                await append(self.store, factory.done(running.pop()))
             case "answer while the disk fails" if running:
                 await self.refused(name, text)
             case "flush" | "release" | "forget" | "sweep":
@@ -108,21 +108,21 @@ class Life:
         self.gone(name)
 
     def gone(self, name: str) -> None:
-        self.stories.pop(name, None)
+        self.factories.pop(name, None)
         self.open_turns[name].clear()
 
     async def sweep(self, _: str) -> None:
         """Of what nobody uses, all goes."""
-        for name in self.stories:
+        for name in self.factories:
             self.store.release(name)
         await flush(self.store)
         assert await self.store.sweep(idle=3600) == 0
-        assert await self.store.sweep(idle=-1) == len(self.stories)
-        for name in [*self.stories]:
+        assert await self.store.sweep(idle=-1) == len(self.factories)
+        for name in [*self.factories]:
             self.gone(name)
 
     async def end(self, how: str) -> None:
-        await (self.store.close() if how == "restart" else self.store.abandon())
+        await (self.store.close() if how == "restart" else self.store.close_without_flush())
         self.boots += how == "power cut"
         await self.begin(another_history=how == "power cut" and not self.fsync)
 
@@ -133,15 +133,15 @@ class Life:
 
     async def refused(self, name: str, text: str) -> None:
         """Nothing of it may ever be seen; where the fault is not met, all of it is."""
-        story, turn = await self.story(name), self.open_turns[name][0]
-        first = Token(session=name, seq=story.head + 7, turn=turn, text="refused")
+        factory, turn = await self.factory(name), self.open_turns[name][0]
+        first = Token(session=name, seq=factory.head + 7, turn=turn, text="refused")
         second = Token(session=name, seq=first.seq + len(text), turn=turn, text=text)
         failing = set(FAULTS[len(text) % len(FAULTS)])
         with disk(lambda call: call in failing):
-            failures = await try_add(self.store, first, second)
+            failures = await try_append(self.store, first, second)
         if not failures:
-            story.token(turn, "refused")
-            story.token(turn, text)
+            factory.token(turn, "refused")
+            factory.token(turn, text)
 
     async def forget_fails(self, name: str, text: str) -> None:
         """It is gone, or it is as it was."""
@@ -161,31 +161,31 @@ class Life:
             if what.startswith("forget"):
                 await self.forget(name)
             elif what.startswith("flush"):
-                self.store.flusher.soon([name])
+                self.store.flusher.schedule([name])
                 with suppress(StoreError):
                     await flush(self.store)
             else:
-                await self.store.abandon()
+                await self.store.close_without_flush()
             await self.check(running=what.startswith(("forget", "flush")))
         if what.startswith("crash"):
             await self.begin()
 
     async def check(self, *, running: bool = True) -> None:
         for name in ("a", "b") if running else ():
-            if name not in self.stories:
+            if name not in self.factories:
                 with pytest.raises(SessionNotFound):
                     await self.store.load(name)
                 continue
-            story = self.stories[name]
-            assert flat(await read_all(self.store, name, limit=1000)) == flat(story.events)
+            factory = self.factories[name]
+            assert flatten(await read_all(self.store, name, limit=1000)) == flatten(factory.events)
             turns = await self.store.turns(name, limit=3)
-            assert turns == records(story.events)[-3:]
+            assert turns == records(factory.events)[-3:]
             for turn in turns:
                 assert turn.id is not None
-                assert await self.store.asked(name, turn.id) == turn.turn
+                assert await self.store.find_turn(name, turn.id) == turn.turn
             for count in (1, 3):
                 place = await self.store.replay_start(name, turns=count)
-                assert place == newest(records(story.events), count=count)
+                assert place == newest(records(factory.events), count=count)
 
 
 @pytest.mark.parametrize("fsync", [False, True])

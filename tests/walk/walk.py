@@ -118,7 +118,7 @@ class Walk:
         assert report.faults == [], report.faults
 
     async def _start(self) -> None:
-        self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_s=0.05)
+        self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_timeout=0.05)
         abandon_after = self.rng.choice((None, None, 0.0, 0.01))
         memory = self.rng.choice((0, 20_000, 10**6))
         policy = Policy(memory=memory, max_waiting=3, abandon_after=abandon_after, log_content=True)
@@ -132,7 +132,7 @@ class Walk:
             self._dead.add(self._hub)
             for session in self.witnesses:
                 self._leave(session)  # a process that is dead shows nothing more
-            await self._store.abandon()  # what is in memory is gone; the hub's tasks find a store that takes nothing
+            await self._store.close_without_flush()  # the memory is gone; the hub's tasks find a closed store
             self._hub.refuse()
             with suppress(StoreError):
                 await self._hub.stop()

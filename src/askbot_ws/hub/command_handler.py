@@ -159,7 +159,7 @@ class CommandHandler:
         elif owner.state.all_asked:
             return None
         else:
-            turn = await self._store.asked(owner.session, id)
+            turn = await self._store.find_turn(owner.session, id)
             if turn is None:
                 return None
             question = await self._question(owner, turn)

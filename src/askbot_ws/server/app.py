@@ -34,7 +34,7 @@ from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.commits import Throttle
 from ..store.url import open_store
-from ..upstream.choose import Chosen, choose
+from ..upstream.choose import UpstreamChoice, choose_upstream
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
@@ -224,13 +224,13 @@ def bind(settings: Settings) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, chosen: Chosen | None = None, *, throttle: Throttle | None = None
+    settings: Settings, chosen: UpstreamChoice | None = None, *, throttle: Throttle | None = None
 ) -> AsyncGenerator[Server]:
     """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`.
 
     `throttle` may stop the event loop for a moment, where it is all ours.
     """
-    chosen = chosen or choose(settings)
+    chosen = chosen or choose_upstream(settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = bind(settings)
     try:
@@ -250,7 +250,7 @@ async def running(
         await chosen.upstream.close()
 
 
-def _policy(settings: Settings, chosen: Chosen) -> Policy:
+def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
     return Policy(
         persona=chosen.persona if settings.persona is None else settings.persona,
         models=frozenset(settings.models),
@@ -290,7 +290,7 @@ async def _main(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
-    chosen = choose(settings)
+    chosen = choose_upstream(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
     async with running(settings, chosen, throttle=throttle) as server:
         _spare_the_collector()
@@ -314,7 +314,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
+def _announce(settings: Settings, chosen: UpstreamChoice, server: Server) -> None:
     """What a person, or a script, that starts a server waits for."""
     lines = [
         f"askbot-ws {__version__}",

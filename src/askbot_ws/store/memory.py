@@ -1,4 +1,4 @@
-"""MemoryStore: keeps everything until the process ends, and nothing longer."""
+"""MemoryStore: keeps logs in memory, until the process ends."""
 
 from __future__ import annotations
 
@@ -12,104 +12,104 @@ from ..core.log import Log
 from ..core.records import records
 from ..errors import SessionNotFound
 from ..events import Event, Question, TurnRecord
-from . import Entry, Failures, heads
+from . import Entry, Failures, heads_after
 
 
 @dataclass(slots=True)
-class Kept:
-    """A session: its whole log."""
+class StoredSession:
+    """A session with its whole log."""
 
     log: Log
-    touched: float  # seconds of the steady clock
+    last_append: float  # seconds, by the monotonic clock
     in_use: bool = True
-    asked: dict[str, str] = field(default_factory=dict[str, str])  # the turn of each `ask` that had an id
+    turn_by_ask_id: dict[str, str] = field(default_factory=dict[str, str])  # the turn of each `ask` that had an id
 
 
 class MemoryStore:
-    """A `Store` for tests, and for people who want nothing kept."""
+    """A `Store` for tests, and for servers that keep nothing."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._sessions: dict[str, Kept] = {}
+        self._sessions: dict[str, StoredSession] = {}
         self._history = secrets.token_urlsafe(8)
 
     async def open(self) -> Sequence[str]:
-        """Begin: there is nothing yet."""
+        """Returns no sessions: there are none yet."""
         return []
 
     def create(self, session: str) -> Log:
-        """A new, empty log."""
+        """Create a new, empty log. Raises ValueError where the session exists."""
         if session in self._sessions:
             raise ValueError(f"session {session} exists")
         log = Log(session, history=self._history)
-        self._sessions[session] = Kept(log, self._clock())
+        self._sessions[session] = StoredSession(log, self._clock())
         return log
 
     async def load(self, session: str) -> Log:
-        """The log of a session, which never left."""
-        kept = self._kept(session)
-        kept.in_use = True
-        return kept.log
+        """The session's log. Raises `SessionNotFound`."""
+        stored = self._stored(session)
+        stored.in_use = True
+        return stored.log
 
     def release(self, session: str) -> None:
-        """Note that a sweep may take this session; one without events is gone at once."""
-        kept = self._sessions.get(session)
-        if kept:
-            kept.in_use = False
-            if kept.log.head == 0:
+        """Allow a sweep to delete the session; one without events is deleted at once."""
+        stored = self._sessions.get(session)
+        if stored:
+            stored.in_use = False
+            if stored.log.head == 0:
                 del self._sessions[session]
 
     def append(self, batch: Mapping[str, Entry]) -> Failures:
-        """Add events to sessions, to each all of its own or none."""
+        """Append events to sessions, to each all of its own or none."""
         failures: Failures = {}
         now = self._clock()
-        for session in heads(batch, self._sessions, failures):
-            kept = self._sessions[session]
-            kept.touched = now
+        for session in heads_after(batch, self._sessions, failures):
+            stored = self._sessions[session]
+            stored.last_append = now
             for event in batch[session][0]:
-                kept.log.add(event)
+                stored.log.add(event)
                 if type(event) is Question and event.id is not None:
-                    kept.asked.setdefault(event.id, event.turn)
+                    stored.turn_by_ask_id.setdefault(event.id, event.turn)
         return failures
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
-        """Events after a place."""
-        return self._kept(session).log.read(after=after, limit=limit)
+        """Read events after a position."""
+        return self._stored(session).log.read(after=after, limit=limit)
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
-        """The newest turns before a place, oldest first."""
-        turns = records(self._kept(session).log.events)
+        """Read the newest turns before a position, oldest first."""
+        turns = records(self._stored(session).log.events)
         older = [turn for turn in turns if before is None or turn.from_ + 1 < before]
         return older[-limit:] if limit > 0 else []
 
-    async def asked(self, session: str, id: str) -> str | None:
-        """The turn that was asked with this id."""
-        return self._kept(session).asked.get(id)
+    async def find_turn(self, session: str, ask_id: str) -> str | None:
+        """The first turn whose question was asked with this id, or None."""
+        return self._stored(session).turn_by_ask_id.get(ask_id)
 
     async def forget(self, session: str) -> None:
         """Delete a session."""
         self._sessions.pop(session, None)
 
     async def replay_start(self, session: str, *, turns: int) -> int:
-        """The place after which the newest turns can be replayed."""
-        return newest(records(self._kept(session).log.events), count=turns)
+        """The position after which the newest turns can be replayed."""
+        return newest(records(self._stored(session).log.events), count=turns)
 
     async def sweep(self, *, idle: float) -> int:
-        """Delete the sessions that nobody uses and nothing was added to."""
+        """Delete the sessions that nobody uses and nothing was added to for `idle` seconds; returns how many."""
         before = self._clock() - idle
-        old = [name for name, kept in self._sessions.items() if not kept.in_use and kept.touched < before]
-        for session in old:
+        idle_sessions = [name for name, kept in self._sessions.items() if not kept.in_use and kept.last_append < before]
+        for session in idle_sessions:
             del self._sessions[session]
-        return len(old)
+        return len(idle_sessions)
 
     async def ping(self) -> None:
-        """Memory is always there."""
+        """Always succeeds."""
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Delete everything."""
         self._sessions.clear()
 
-    def _kept(self, session: str) -> Kept:
+    def _stored(self, session: str) -> StoredSession:
         try:
             return self._sessions[session]
         except KeyError:

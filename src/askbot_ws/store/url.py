@@ -1,4 +1,4 @@
-"""From ASKBOT_STORE to a store."""
+"""Store URLs: from the setting ASKBOT_STORE to a store."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from . import Store
 from .memory import MemoryStore
 from .sqlite.store import SQLiteStore
 
-FORMS = "memory:, sqlite:///relative/file.db or sqlite:////absolute/file.db"
+VALID_FORMS = "memory:, sqlite:///relative/file.db or sqlite:////absolute/file.db"
 
 
 def open_store(url: str, *, fsync: bool) -> Store:
-    """The store that a URL names, not yet opened. Raises `ConfigError`."""
+    """Create the store that a URL names; it is not opened yet. Raises `ConfigError` where the URL is invalid."""
     if url == "memory:":
         return MemoryStore()
-    return SQLiteStore(_prepared(path_of(url)), fsync=fsync)
+    return SQLiteStore(_make_folder(path_of(url)), fsync=fsync)
 
 
 def path_of(url: str) -> Path:
-    """The file that a URL names. Raises `ConfigError` where it names none."""
+    """The path of the file that a URL names. Raises `ConfigError` where it names none."""
     path = url.removeprefix("sqlite:///")
     if path in {url, "", ":memory:"}:
-        raise ConfigError(f"ASKBOT_STORE: {_fault(url)}; the valid forms are {FORMS}.")
+        raise ConfigError(f"ASKBOT_STORE: {_explain(url)}; the valid forms are {VALID_FORMS}.")
     return Path(path)
 
 
-def _fault(url: str) -> str:
+def _explain(url: str) -> str:
     scheme = url.partition(":")[0]  # never more of it: a URL may hold a password
     if scheme == "memory":
         return "memory: keeps no file"
@@ -38,8 +38,8 @@ def _fault(url: str) -> str:
     return "there is no such store"
 
 
-def _prepared(path: Path) -> Path:
-    """The path, in a folder that exists and that only we may read if we made it."""
+def _make_folder(path: Path) -> Path:
+    """Make the path's folder, readable only for its owner, where there is none; returns the path."""
     try:
         for folder in reversed(path.absolute().parents):
             if not folder.exists():

@@ -1,4 +1,4 @@
-"""Upstreams: whatever turns messages into text."""
+"""Upstreams: what answers a prompt with text. `Upstream` is the protocol, `Ending` how an answer ended."""
 
 from __future__ import annotations
 
@@ -11,40 +11,50 @@ from ..core.text import well_formed
 from ..errors import UpstreamUnavailable
 from ..events import MAX_SEQ, Usage
 
-MAX_MODEL = 200  # code points of a model's name
+MAX_MODEL_NAME_CHARS = 200  # code points
 
-Finish: TypeAlias = Literal["stop", "length", "refused"]
+FinishReason: TypeAlias = Literal["stop", "length", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How an answer ended well. Providers and users' code make it, so it makes sure that the log can keep it.
+    """How an answer ended without an error.
 
-    A model's name is made well-formed and cut at 200 code points; an empty one, and a usage that a JSON number can't
-    say, count as None. Raises `UpstreamUnavailable` for a reason that there is not: what has ended so has not ended
-    well.
+    Providers and users' code make it, so it is validated. The model's name is made well-formed and cut at 200 code
+    points; an empty name, and a usage that is not two integers from 0 to 2**53 - 1, become None.
+
+    Attributes:
+        reason: "stop" where the model had no more to say, "length" where a token limit cut it, "refused" where the
+            model or a content filter refused to answer.
+        model: The model's name as the provider has it.
+        usage: The tokens of prompt and answer, as the provider counted them.
+
+    Raises:
+        UpstreamUnavailable: `reason` is none of those three.
     """
 
-    reason: Finish
-    model: str | None = None  # as the provider names it
+    reason: FinishReason
+    model: str | None = None
     usage: Usage | None = None
 
     def __post_init__(self) -> None:
-        if self.reason not in get_args(Finish):
-            raise UpstreamUnavailable from ValueError(f"an answer can't end with {str(self.reason)[:MAX_MODEL]!r}")
-        object.__setattr__(self, "model", model_name(self.model))
+        if self.reason not in get_args(FinishReason):
+            raise UpstreamUnavailable from ValueError(
+                f"an answer can't end with {str(self.reason)[:MAX_MODEL_NAME_CHARS]!r}"
+            )
+        object.__setattr__(self, "model", clean_model_name(self.model))
         usage: object = self.usage
-        sound = usage_of(usage.input_tokens, usage.output_tokens) if isinstance(usage, Usage) else None
-        object.__setattr__(self, "usage", sound)
+        valid_usage = parse_usage(usage.input_tokens, usage.output_tokens) if isinstance(usage, Usage) else None
+        object.__setattr__(self, "usage", valid_usage)
 
 
-def model_name(name: object) -> str | None:
-    """A model's name as the log can keep it; None where it is no text, or an empty one."""
-    return well_formed(name, limit=MAX_MODEL) if isinstance(name, str) and name else None
+def clean_model_name(name: object) -> str | None:
+    """A model's name, made well-formed and cut at 200 code points; None where it is no text, or empty."""
+    return well_formed(name, limit=MAX_MODEL_NAME_CHARS) if isinstance(name, str) and name else None
 
 
-def usage_of(input_tokens: object, output_tokens: object) -> Usage | None:
-    """What a provider counted, in tokens; None where either is not an integer from 0 to 2**53 - 1."""
+def parse_usage(input_tokens: object, output_tokens: object) -> Usage | None:
+    """The tokens that a provider counted; None where either is not an integer from 0 to 2**53 - 1."""
     if type(input_tokens) is not int or type(output_tokens) is not int:  # True is an int, too
         return None
     if not (0 <= input_tokens <= MAX_SEQ and 0 <= output_tokens <= MAX_SEQ):
@@ -53,27 +63,47 @@ def usage_of(input_tokens: object, output_tokens: object) -> Usage | None:
 
 
 class Upstream(Protocol):
-    """A model, or anything that answers like one."""
+    """A model, or anything that answers like one.
+
+    One upstream answers all sessions: `stream` runs once for each answer, many of them at the same time.
+    """
 
     @property
     def model(self) -> str:
-        """The name of what answers where a question names no model."""
+        """The name of the model that answers where a question names none."""
         ...
 
     async def open(self) -> None:
-        """Begin: start what has to run. Raises `ConfigError` where that can never work."""
+        """Start what has to run. Called once, before anything else.
+
+        Raises:
+            ConfigError: It can never work as it is configured. A provider that is down just now is no such error.
+        """
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Answer: call `on_text` for each piece as it arrives, return when the answer is complete.
+        """Answer a prompt, and return once the answer is complete. Cancelling the task stops the provider at once.
 
-        The pieces come by a call rather than by iteration, so that the way from the socket's bytes to the log has
-        no task switch in it. Pieces may be empty and may hold half surrogates. Cancelling the task stops the
-        provider at once. Raises `UpstreamError`; the pieces so far stand.
+        Pieces come by a call rather than by iteration, so that there is no task switch between the socket's bytes and
+        the log.
+
+        Args:
+            prompt: The messages, and the options of the question.
+            on_text: Called with each piece of text as it arrives. Pieces may be empty and may hold half surrogates.
+
+        Returns:
+            How the answer ended, the model's name and the usage.
+
+        Raises:
+            UpstreamError: The answer failed. The pieces that came before it stand.
         """
         ...
 
     async def ping(self) -> None:
-        """Raises `UpstreamError` where a question would not be answered now. Costs no tokens."""
+        """Check that a question would be answered now, without using tokens.
+
+        Raises:
+            UpstreamError: It would not.
+        """
 
     async def close(self) -> None:
-        """End what `open` began."""
+        """Stop what `open` started. Called once; no answer is running then."""

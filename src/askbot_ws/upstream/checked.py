@@ -1,4 +1,4 @@
-"""CheckedUpstream: an upstream that a program brings along, held to what the protocol says."""
+"""CheckedUpstream: wraps an upstream that users wrote, and enforces what `Upstream` promises."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import cast
 
 from ..core.prompt import Prompt
 from ..errors import UpstreamUnavailable
-from . import Ending, Upstream, model_name
-from .isolation import isolated
+from . import Ending, Upstream, clean_model_name
+from .isolation import run_isolated
 
 UNKNOWN_MODEL = "unknown"
 
 
 class CheckedUpstream:
-    """Answers as the one that it is given; what that says fits into the log, and each of its calls ends.
+    """An upstream whose names, endings and errors the log can keep, and whose calls end when they are cancelled.
 
-    The pieces of text go straight to the listener.
+    The pieces of text go straight to `on_text`.
     """
 
     def __init__(self, upstream: Upstream) -> None:
@@ -24,24 +24,24 @@ class CheckedUpstream:
 
     @property
     def model(self) -> str:
-        """Its name, well-formed and capped."""
-        return model_name(self._upstream.model) or UNKNOWN_MODEL
+        """The wrapped upstream's model, made well-formed and cut; `UNKNOWN_MODEL` where it has no name."""
+        return clean_model_name(self._upstream.model) or UNKNOWN_MODEL
 
     async def open(self) -> None:
-        """Begin."""
+        """Open the wrapped upstream."""
         await self._upstream.open()
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Answer. Raises `UpstreamUnavailable` also where it returns no `Ending`."""
-        returned = cast(object, await isolated(lambda: self._upstream.stream(prompt, on_text)))
+        """Answer a prompt. Raises `UpstreamUnavailable` also where the wrapped upstream returns no `Ending`."""
+        returned = cast(object, await run_isolated(lambda: self._upstream.stream(prompt, on_text)))
         if isinstance(returned, Ending):
             return returned
         raise UpstreamUnavailable from TypeError(f"the upstream returned {type(returned).__name__}, not Ending")
 
     async def ping(self) -> None:
-        """Raises `UpstreamError` where a question would not be answered now."""
-        await isolated(self._upstream.ping)
+        """Check that it would answer now. Raises `UpstreamError` where it would not."""
+        await run_isolated(self._upstream.ping)
 
     async def close(self) -> None:
-        """End what `open` began."""
+        """Close the wrapped upstream."""
         await self._upstream.close()

@@ -1,4 +1,4 @@
-"""Which upstream answers, by the settings."""
+"""UpstreamChoice: which upstream answers, by the settings."""
 
 from __future__ import annotations
 
@@ -8,55 +8,58 @@ from ..config import Settings
 from ..errors import ConfigError
 from . import Upstream
 
-PERSONA = (
+DEFAULT_PERSONA = (
     "You are Askbot. You answer questions in a funky voice: warm, playful, with rhythm, and right in what you say. "
     "First look at what you were sent. If it is not a question and not something to answer, say so kindly and invite "
     "a question. If it is inappropriate (hateful, sexual, violent, dangerous, or about hurting anybody), decline in "
     "one friendly sentence and offer to answer something else. Use what was said before in the conversation. "
     "Keep it short unless asked for more. Answer in the language of the question."
 )
-CONTEXT_TOKENS = 8192
+DEFAULT_CONTEXT_TOKENS = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """An upstream, with what goes well with it where the operator has set nothing."""
+class UpstreamChoice:
+    """An upstream, and the defaults of settings that suit it."""
 
     upstream: Upstream
-    persona: str | None = PERSONA
-    context_tokens: int = CONTEXT_TOKENS
-    banner: str | None = None  # what whoever starts the server should know of it
+    persona: str | None = DEFAULT_PERSONA
+    context_tokens: int = DEFAULT_CONTEXT_TOKENS
+    banner: str | None = None  # printed when the server starts
 
 
-def choose(settings: Settings) -> Chosen:
-    """The upstream that the settings name, or what is there. Raises `ConfigError`: never an echo in its place."""
+def choose_upstream(settings: Settings) -> UpstreamChoice:
+    """Create the upstream that the settings name, or for "auto" the first that is configured or installed.
+
+    Raises `ConfigError` where there is none, or the settings of the one that they name are invalid.
+    """
     match settings.upstream:
         case "openai":
-            return Chosen(_openai(settings))
+            return UpstreamChoice(_create_openai(settings))
         case "embedded":
-            return _embedded(settings)
+            return _create_embedded(settings)
         case "auto":
-            return _whatever_is_there(settings)
+            return _detect_upstream(settings)
         case path:
             from .function import FunctionUpstream  # noqa: PLC0415 - each upstream only where it is used
 
-            return Chosen(FunctionUpstream(path, stall_timeout=settings.stall_timeout), persona=None)
+            return UpstreamChoice(FunctionUpstream(path, stall_timeout=settings.stall_timeout), persona=None)
 
 
-def _whatever_is_there(settings: Settings) -> Chosen:
+def _detect_upstream(settings: Settings) -> UpstreamChoice:
     from . import weights  # noqa: PLC0415 - only where it is chosen
 
     if settings.openai_api_key or settings.openai_base_url:
-        return Chosen(_openai(settings))
-    if weights.installed():
-        return _embedded(settings)
+        return UpstreamChoice(_create_openai(settings))
+    if weights.is_installed():
+        return _create_embedded(settings)
     raise ConfigError(
         "askbot has no model to ask. Set OPENAI_API_KEY, or OPENAI_BASE_URL for another OpenAI-compatible API; "
         "or install the small embedded model: askbot model install"
     )
 
 
-def _openai(settings: Settings) -> Upstream:
+def _create_openai(settings: Settings) -> Upstream:
     from .openai import OpenAIUpstream  # noqa: PLC0415 - only where it is chosen
 
     return OpenAIUpstream(
@@ -72,10 +75,10 @@ def _openai(settings: Settings) -> Upstream:
     )
 
 
-def _embedded(settings: Settings) -> Chosen:
+def _create_embedded(settings: Settings) -> UpstreamChoice:
     from . import embedded  # noqa: PLC0415 - only where it is chosen
 
     upstream = embedded.EmbeddedUpstream(temperature=settings.temperature, stall_timeout=settings.stall_timeout)
-    return Chosen(
+    return UpstreamChoice(
         upstream, persona=embedded.SYSTEM_PROMPT, context_tokens=upstream.context_tokens, banner=embedded.BANNER
     )

@@ -1,4 +1,4 @@
-"""FunctionUpstream: an async generator function of the user's own, behind the same server."""
+"""FunctionUpstream: an async generator function that users wrote, as an upstream."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any, TypeAlias, cast
 from ..core.prompt import Prompt
 from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamStalled, UpstreamUnavailable
-from . import MAX_MODEL, Ending
-from .exchange import Deadline
-from .faults import printable
-from .isolation import isolated
+from . import MAX_MODEL_NAME_CHARS, Ending
+from .deadline import Deadline
+from .isolation import run_isolated
+from .provider_errors import ensure_printable
 
-MAX_PIECE = 1 << 20  # code points that the listener gets at once
+MAX_PIECE_CHARS = 1 << 20  # in one call of `on_text`
 
 Messages: TypeAlias = list[dict[str, str]]
 """`{"role": "system" | "user" | "assistant", "content": text}`, oldest first."""
@@ -30,105 +30,107 @@ Function: TypeAlias = Callable[[Messages, dict[str, Any]], Pieces]
 
 
 class FunctionUpstream:
-    """Named by `package.module:name`; modules are looked for in the working directory too."""
+    """Runs the function that `package.module:name` names; modules are searched in the working directory too."""
 
     def __init__(self, path: str, *, stall_timeout: float = 60.0) -> None:
         """`stall_timeout` is how many seconds the function may take for a piece."""
         self._path = path
-        self._model = well_formed(path, limit=MAX_MODEL)
+        self._model = well_formed(path, limit=MAX_MODEL_NAME_CHARS)
         self._stall_timeout = stall_timeout
         self._function: Function | None = None
 
     @property
     def model(self) -> str:
-        """The function's path: what is behind it, only it knows."""
+        """The function's path: it does not say which model it uses."""
         return self._model
 
     async def open(self) -> None:
         """Import the function. Raises `ConfigError` where it is not there, or not what it has to be."""
-        self._function = _imported(self._path)
+        self._function = _import_function(self._path)
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Run the function, in a task of its own. Leaving early closes it, so that its `finally` blocks run.
+        """Run the function, in a task of its own. Cancelling closes it, so that its `finally` blocks run.
 
-        Errors of ours pass: a function may say `ContextTooLong`. Whatever else goes wrong in it is
-        `UpstreamUnavailable`.
+        Raises `UpstreamError` as the function raises it, `ContextTooLong` for example, `UpstreamStalled` where no piece
+        came for `stall_timeout` seconds, and `UpstreamUnavailable` for any other exception of the function.
         """
         if self._function is None:
             raise RuntimeError("the upstream is not open")
-        limit = asyncio.timeout(None)
-        run = _Run(self._function, on_text, patience=self._stall_timeout, on_stall=lambda: limit.reschedule(0))
+        timeout = asyncio.timeout(None)
+        run = _FunctionRun(
+            self._function, on_text, stall_timeout=self._stall_timeout, on_stall=lambda: timeout.reschedule(0)
+        )
         try:
-            async with limit:
-                await isolated(lambda: run.pump(prompt))
+            async with timeout:
+                await run_isolated(lambda: run.forward_text(prompt))
         except UpstreamError:
             raise
         except Exception as error:
-            if limit.expired():
+            if timeout.expired():
                 raise UpstreamStalled from error
             if run.listener_error is not None:
                 raise run.listener_error from None
-            raise UpstreamUnavailable from printable(error)
+            raise UpstreamUnavailable from ensure_printable(error)
         finally:
             run.deadline.cancel()
         return Ending("stop")
 
     async def ping(self) -> None:
-        """It is here, where we are."""
+        """Always succeeds: the function runs in this process."""
 
     async def close(self) -> None:
-        """Nothing to end: what the function holds is its own."""
+        """Does nothing: whatever the function uses is its own."""
 
 
-class _Run:
-    """The function at work for one question."""
+class _FunctionRun:
+    """One call of the function, for one question."""
 
-    __slots__ = ("_function", "_on_text", "_patience", "deadline", "listener_error")
+    __slots__ = ("_function", "_on_text", "_stall_timeout", "deadline", "listener_error")
 
     def __init__(
         self,
         function: Function,
         on_text: Callable[[str], None],
         *,
-        patience: float,
+        stall_timeout: float,
         on_stall: Callable[[], None],
     ) -> None:
         """`on_stall` is called once no piece has come for `patience` seconds."""
-        self.listener_error: Exception | None = None  # what `on_text` raised: no fault of the function's
+        self.listener_error: Exception | None = None  # what `on_text` raised: no error of the function's
         self.deadline = Deadline(on_stall)
-        self.deadline.set(patience)
+        self.deadline.set(stall_timeout)
         self._function = function
         self._on_text = on_text
-        self._patience = patience
+        self._stall_timeout = stall_timeout
 
-    async def pump(self, prompt: Prompt) -> None:
-        """Give the listener what the function yields. Raises what it raises, and `TypeError` for what is no text."""
+    async def forward_text(self, prompt: Prompt) -> None:
+        """Pass what the function yields to `on_text`. Raises what it raises, and `TypeError` for what is no text."""
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
         options = {name: value for name, value in asdict(prompt.options).items() if value is not None}
         task = cast(asyncio.Task[None], asyncio.current_task())
-        deadline, patience, time = self.deadline, self._patience, asyncio.get_running_loop().time
+        deadline, stall_timeout, time = self.deadline, self._stall_timeout, asyncio.get_running_loop().time
         async with aclosing(self._function(messages, options)) as pieces:
             async for piece in pieces:
                 if task.cancelling():  # the function has caught it, and goes on
                     raise asyncio.CancelledError
                 if not isinstance(piece, str):
                     raise TypeError(f"the function yielded {type(piece).__name__}, not str")
-                deadline.at = time() + patience
-                self._say(piece)
+                deadline.at = time() + stall_timeout
+                self._forward_piece(piece)
 
-    def _say(self, piece: str) -> None:
+    def _forward_piece(self, piece: str) -> None:
         try:
-            if len(piece) <= MAX_PIECE:
+            if len(piece) <= MAX_PIECE_CHARS:
                 self._on_text(piece)
                 return
-            for start in range(0, len(piece), MAX_PIECE):
-                self._on_text(piece[start : start + MAX_PIECE])
+            for start in range(0, len(piece), MAX_PIECE_CHARS):
+                self._on_text(piece[start : start + MAX_PIECE_CHARS])
         except Exception as error:
             self.listener_error = error
             raise
 
 
-def _imported(path: str) -> Function:
+def _import_function(path: str) -> Function:
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         raise ConfigError(f"ASKBOT_UPSTREAM: {path!r} is not a known upstream, nor like package.module:function.")

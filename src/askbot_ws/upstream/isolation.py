@@ -1,7 +1,7 @@
-"""Isolation: somebody else's coroutine in a task of its own, so that what it does to its task is not done to ours.
+"""Isolation: runs somebody else's coroutine in a task of its own, so that it can't cancel or block ours.
 
 A user's code may cancel its task, or one inside it, call `sys.exit`, or catch a cancellation and go on. None of that
-may end the turn's task without ending the turn, stop the server, or hold up the session's next turn for ever.
+may end the turn's task without ending the turn, stop the server, or delay the session's next turn without limit.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import structlog
 
 from ..errors import AskbotError, UpstreamError, UpstreamUnavailable
-from .faults import ProviderError, printable, sound
+from .provider_errors import ProviderError, ensure_printable, sanitize_error
 
-END_LIMIT = 5.0  # seconds that it has to end in, once it is cancelled; half of them until it is cancelled again
+CANCEL_TIMEOUT_SECONDS = 5.0  # for a cancelled task to end in; after half of it, it is cancelled again
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -23,19 +23,23 @@ log = structlog.get_logger()
 _abandoned: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task that waits
 
 
-async def isolated(call: Callable[[], Awaitable[T]]) -> T:
+async def run_isolated(call: Callable[[], Awaitable[T]]) -> T:
     """Await `call()` in a task of its own, and return what it returns.
 
-    Cancelling the caller cancels it, and waits 5 s at most until it has ended; then it is left behind, so that
-    neither the caller nor the end of the loop waits for it. An `UpstreamError` of its own is raised as the log can
-    keep it; any other `AskbotError`, and whatever is no `Exception` (a cancellation that did not come from here,
-    `SystemExit`, `GeneratorExit`), as `UpstreamUnavailable`; other exceptions as they are.
+    Cancelling the caller cancels that task, and waits for its end for at most `CANCEL_TIMEOUT_SECONDS`; then the task
+    is abandoned: neither the caller nor the end of the loop waits for it.
+
+    Raises:
+        UpstreamError: As `call` raised it, sanitized for the log.
+        UpstreamUnavailable: `call` raised another `AskbotError`, or what is no `Exception` (a cancellation that did not
+            come from here, `SystemExit`, `GeneratorExit`).
+        Exception: Any other one that `call` raised, unchanged.
     """
-    task = asyncio.create_task(_contained(call))
+    task = asyncio.create_task(_contain_exit(call))
     try:
         await asyncio.wait((task,))
     except asyncio.CancelledError:
-        await _end(task)
+        await _cancel(task)
         raise
     if task.cancelled():
         raise UpstreamUnavailable from ProviderError("it was cancelled, and not by us")
@@ -43,42 +47,42 @@ async def isolated(call: Callable[[], Awaitable[T]]) -> T:
     if error is None:
         return task.result()
     if isinstance(error, UpstreamError):
-        raise sound(error)
+        raise sanitize_error(error)
     if isinstance(error, Exception) and not isinstance(error, AskbotError):
         raise error
-    raise UpstreamUnavailable from printable(error)
+    raise UpstreamUnavailable from ensure_printable(error)
 
 
-async def _contained(call: Callable[[], Awaitable[T]]) -> T:
-    """Keep what a task would pass on to the loop, and so to everybody, as the failure of this call."""
+async def _contain_exit(call: Callable[[], Awaitable[T]]) -> T:
+    """Raise `UpstreamUnavailable` for the exceptions that a task would raise out of the loop."""
     try:
         return await call()
     except (SystemExit, KeyboardInterrupt) as error:
         raise UpstreamUnavailable from ProviderError(repr(error))
 
 
-async def _end(task: asyncio.Task[Any]) -> None:
-    """Cancel it, within the limit; some code takes the first cancellation for a passing fault."""
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, twice if needed: some code treats the first cancellation as a passing error."""
     try:
         for _ in range(2):
             task.cancel()
-            await asyncio.wait((task,), timeout=END_LIMIT / 2)
+            await asyncio.wait((task,), timeout=CANCEL_TIMEOUT_SECONDS / 2)
             if task.done():
                 return
     finally:
-        _see(task) if task.done() else _abandon(task)
+        _discard_outcome(task) if task.done() else _abandon(task)
 
 
 def _abandon(task: asyncio.Task[Any]) -> None:
-    """Leave it to itself: `asyncio.run` and uvloop, which wait for all tasks at their end, don't know it any more."""
-    log.warning("upstream_not_ended", limit_s=END_LIMIT)
+    """Stop waiting for a task: also `asyncio.run` and uvloop, which wait for all tasks that they know at their end."""
+    log.warning("upstream_not_ended", limit_s=CANCEL_TIMEOUT_SECONDS)
     asyncio._unregister_task(task)  # noqa: SLF001  documented for those who extend asyncio
     _abandoned.add(task)
-    task.add_done_callback(_see)
+    task.add_done_callback(_discard_outcome)
 
 
-def _see(task: asyncio.Task[Any]) -> None:
-    """Nobody waits for how it ends: that is no fault of the loop's."""
+def _discard_outcome(task: asyncio.Task[Any]) -> None:
+    """Retrieve a task's exception, as nobody waits for it: else the loop would log it."""
     _abandoned.discard(task)
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,7 @@
 """OpenAIUpstream: any server that speaks OpenAI's chat completions.
 
-The openai package says where the server is and what it wants to hear; the request itself goes out on a transport,
-with messages that were encoded once, and the stream comes back through one decoder.
+The openai package gives the server's address and the headers; the request itself is sent by a transport, with messages
+that were encoded once, and the stream comes back through one decoder.
 """
 
 from __future__ import annotations
@@ -18,69 +18,20 @@ import structlog
 from ..core.prompt import Prompt
 from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
-from . import Ending, model_name
-from .exchange import Response, is_stale
-from .faults import ProviderError, broken, may_help, of_response
-from .sse import BLANK, Decoder
-from .transport import Direct, Patience, Transport, needs_proxy
+from . import Ending, clean_model_name
+from .completion_attempt import CompletionAttempt
+from .http_exchange import Response
+from .provider_connection import is_stale_connection
+from .provider_errors import ProviderError, error_from_response, is_retryable
+from .transport import DirectTransport, Timeouts, Transport, needs_proxy
 
 DEFAULT_MODEL = "gpt-4.1-mini"  # OpenAI's own; other servers are asked what they have
-LONGEST_PAUSE = 8.0  # seconds before asking again, where the provider names none
-LONGEST_RETRY_AFTER = 30.0  # seconds that we wait where it does; if it names more, the user decides
-PING_TIMEOUT = 5.0
-PING_CACHE = 10.0
+MAX_BACKOFF_SECONDS = 8.0  # before a retry, where the provider names no time
+MAX_RETRY_AFTER_SECONDS = 30.0  # that we wait where it names one; if it names more, the user decides
+PING_TIMEOUT_SECONDS = 5.0
+PING_CACHE_SECONDS = 10.0
 
 log = structlog.get_logger()
-
-
-class Answer:
-    """One attempt: bytes in, text out, and how it ended."""
-
-    __slots__ = ("_decoder", "_grace", "_on_text", "_until", "began")
-
-    def __init__(self, on_text: Callable[[str], None], *, grace: float) -> None:
-        """`grace` is how many seconds the usage may take after the text's end."""
-        self.began = False
-        self._decoder = Decoder()
-        self._on_text = on_text
-        self._grace = grace
-        self._until: float | None = None
-
-    def take(self, data: bytes) -> float | None:
-        """A sink: take a piece of the body, say for how long more of it is welcome."""
-        decoder = self._decoder
-        text = decoder.feed(data)
-        if text:
-            self.began = True
-            self._on_text(text)
-        if not (decoder.finish_reason or decoder.done or decoder.error):
-            return None
-        if decoder.over:
-            self.ending()
-            return 0.0
-        return self._left() if decoder.reason else None
-
-    def end(self) -> Ending:
-        """The body has ended."""
-        self.take(BLANK)
-        return self.ending()
-
-    def ending(self) -> Ending:
-        """How it ended. Raises `UpstreamError` where it did not end well; once it has, nothing can spoil it."""
-        decoder = self._decoder
-        if reason := decoder.reason:
-            return Ending(reason, decoder.model, decoder.usage)
-        raise decoder.error or broken("the stream ended without a finish reason")
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of the text is here."""
-        return self._decoder.reason is not None
-
-    def _left(self) -> float:
-        now = asyncio.get_running_loop().time()
-        self._until = self._until or now + self._grace
-        return max(0.0, self._until - now)
 
 
 class OpenAIUpstream:
@@ -101,27 +52,39 @@ class OpenAIUpstream:
         headers: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
-        grace: float = 2.0,
+        usage_timeout: float = 2.0,
     ) -> None:
-        """What is None comes from the environment, as the openai package reads it, or is left to the provider.
+        """Configure it; nothing is read or connected before `open`. All times are in seconds.
 
-        `headers` and `body` go out with every request. `backoff` is the first pause before asking again, `grace`
-        the wait for the usage after the last text; all times are in seconds.
+        Args:
+            model: Its name; None: the server's first (OpenAI's own: `DEFAULT_MODEL`).
+            base_url: The API's address; None: `OPENAI_BASE_URL`, or OpenAI's own.
+            api_key: The key; None: `OPENAI_API_KEY`.
+            temperature: For questions that name none; None: the provider's.
+            max_tokens: For questions that name none; None: the provider's.
+            connect_timeout: For a connection to be made.
+            stall_timeout: For the next byte to arrive.
+            retries: How often a request is sent again.
+            transport: Our own HTTP client, or the openai package; "auto": the package where a proxy is configured.
+            headers: Sent with every request.
+            body: Fields of every request's body.
+            backoff: Before the first retry; doubled before each one that follows.
+            usage_timeout: For the usage to arrive after the last text.
         """
         self._model = model
         self._base_url, self._api_key = base_url, api_key
         self._temperature, self._max_tokens = temperature, max_tokens
-        self._patience = Patience(connect=connect_timeout, stall=stall_timeout)
+        self._timeouts = Timeouts(connect=connect_timeout, stall=stall_timeout)
         self._retries = retries
-        self._choice = transport
+        self._transport_choice = transport
         self._headers, self._body = dict(headers or {}), dict(body or {})
-        self._backoff, self._grace = backoff, grace
+        self._backoff, self._usage_timeout = backoff, usage_timeout
         self._transport: Transport | None = None
         self._secrets: list[bytes] = []
-        self._wants_usage = True
-        self._max_tokens_name = "max_tokens"
-        self._pings = asyncio.Lock()
-        self._pinged: tuple[float, UpstreamError | None] = (-PING_CACHE, None)
+        self._include_usage = True
+        self._max_tokens_field = "max_tokens"
+        self._ping_lock = asyncio.Lock()
+        self._last_ping: tuple[float, UpstreamError | None] = (-PING_CACHE_SECONDS, None)
 
     @property
     def model(self) -> str:
@@ -136,24 +99,26 @@ class OpenAIUpstream:
 
         if self._model and well_formed(self._model, limit=len(self._model)) != self._model:
             raise ConfigError(f"ASKBOT_MODEL: {self._model!r} is not UTF-8.")
-        client = sdk.client(
-            base_url=self._base_url, api_key=self._api_key, headers=self._headers, patience=self._patience
+        client = sdk.sdk_client(
+            base_url=self._base_url, api_key=self._api_key, headers=self._headers, timeouts=self._timeouts
         )
         base_url = str(client.base_url)
-        self._secrets = [client.api_key.encode()] if client.api_key != sdk.NO_KEY else []
+        self._secrets = [client.api_key.encode()] if client.api_key != sdk.PLACEHOLDER_KEY else []
         if sdk.is_openai(base_url):
             self._model = self._model or DEFAULT_MODEL
-            self._max_tokens_name = "max_completion_tokens"
+            self._max_tokens_field = "max_completion_tokens"
         try:
             proxied = needs_proxy(base_url)
         except ValueError as error:
             raise ConfigError(f"OPENAI_BASE_URL: {error}.") from error
-        if self._choice == "openai" or (self._choice == "auto" and proxied):
-            self._transport = sdk.Sdk(client)
+        if self._transport_choice == "openai" or (self._transport_choice == "auto" and proxied):
+            self._transport = sdk.SdkTransport(client)
         else:
-            self._transport = Direct(base_url=base_url, headers=sdk.headers_of(client), patience=self._patience)
+            self._transport = DirectTransport(
+                base_url=base_url, headers=sdk.request_headers(client), timeouts=self._timeouts
+            )
             await client.close()
-        await self._look_for_a_model()
+        await self._detect_model()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -163,107 +128,107 @@ class OpenAIUpstream:
     # --- a question ---
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Answer. Asks again only before the first text, only where that may help, and only as often as `retries` says.
+        """Answer a prompt. Retries only before the first text, only where `is_retryable`, and `retries` times at most.
 
-        That holds for a request that nobody may have read, too: where a kept connection was closed at once, it is
-        sent again without a pause, as one of the retries.
+        A request on a reused connection that was closed at once may not have been read: it is sent again without a
+        delay, as one of the retries.
         """
         model = prompt.options.model or self._model or await self._default_model()
-        attempt = 0
+        retry = 0
         while True:
-            answer = Answer(on_text, grace=self._grace)
+            attempt = CompletionAttempt(on_text, usage_timeout=self._usage_timeout)
             try:
-                response = await self._post(model, prompt, answer)
+                response = await self._post(model, prompt, attempt)
                 if response.status == 200:
-                    return answer.end()
-                if self._learn(response):
+                    return attempt.finish()
+                if self._adapt_fields(response):
                     continue
-                return self._refused(response)
+                return self._refusal_or_raise(response)
             except UpstreamError as error:
-                pause = 0.0 if is_stale(error) else self._pause(attempt, error.retry_after)
-                if answer.complete:
-                    return answer.ending()
-                if answer.began or attempt == self._retries or pause is None or not may_help(error):
+                delay = 0.0 if is_stale_connection(error) else self._retry_delay(retry, error.retry_after)
+                if attempt.complete:
+                    return attempt.ending()
+                if attempt.has_text or retry == self._retries or delay is None or not is_retryable(error):
                     raise
-                log.info("upstream_retried", code=error.code, attempt=attempt + 1, pause_s=round(pause, 3))
-            attempt += 1
-            await asyncio.sleep(pause)
+                log.info("upstream_retried", code=error.code, attempt=retry + 1, pause_s=round(delay, 3))
+            retry += 1
+            await asyncio.sleep(delay)
 
-    def _refused(self, response: Response) -> Ending:
-        """It says no. Raises `UpstreamError`, unless that is its answer."""
-        error = self._error(response)
+    def _refusal_or_raise(self, response: Response) -> Ending:
+        """The ending where the provider's content filter refused to answer. Raises `UpstreamError` for other errors."""
+        error = self._error_of(response)
         if isinstance(error.__cause__, ProviderError) and error.__cause__.code == "content_filter":
             return Ending("refused")
         raise error
 
-    def _post(self, model: str, prompt: Prompt, answer: Answer) -> Awaitable[Response]:
-        return self._wire.post("/chat/completions", partial(self._request, model, prompt), answer.take)
+    def _post(self, model: str, prompt: Prompt, attempt: CompletionAttempt) -> Awaitable[Response]:
+        return self._open_transport.post("/chat/completions", partial(self._request_body, model, prompt), attempt.feed)
 
-    def _request(self, model: str, prompt: Prompt) -> bytes:
+    def _request_body(self, model: str, prompt: Prompt) -> bytes:
         options = prompt.options
         fields: dict[str, Any] = {**self._body, "model": model, "stream": True}
-        if self._wants_usage:
+        if self._include_usage:
             fields["stream_options"] = {"include_usage": True}
         given = {
             "temperature": self._temperature if options.temperature is None else options.temperature,
-            self._max_tokens_name: options.max_tokens or self._max_tokens,
+            self._max_tokens_field: options.max_tokens or self._max_tokens,
         }
         fields |= {name: value for name, value in given.items() if value is not None}
         return b"".join((orjson.dumps(fields)[:-1], b',"messages":[', *prompt.pieces, b"]}"))
 
-    def _learn(self, response: Response) -> bool:
-        """Whether the provider does not know a field that we can do without, or by another name."""
+    def _adapt_fields(self, response: Response) -> bool:
+        """Drop or rename a request's field that the provider rejects. Returns whether anything was changed."""
         if response.status not in (400, 422):
             return False
-        if self._wants_usage and b"stream_options" in response.body:
-            self._wants_usage = False
+        if self._include_usage and b"stream_options" in response.body:
+            self._include_usage = False
             return True
-        if self._max_tokens_name == "max_tokens" and b"max_completion_tokens" in response.body:
-            self._max_tokens_name = "max_completion_tokens"
+        if self._max_tokens_field == "max_tokens" and b"max_completion_tokens" in response.body:
+            self._max_tokens_field = "max_completion_tokens"
             return True
         return False
 
-    def _pause(self, attempt: int, retry_after: float | None) -> float | None:
-        """How long to wait before asking again; None: too long."""
+    def _retry_delay(self, retry: int, retry_after: float | None) -> float | None:
+        """Seconds before the next attempt; None: the provider asks for too many."""
         if retry_after is not None:
-            return retry_after if retry_after <= LONGEST_RETRY_AFTER else None
-        return min(LONGEST_PAUSE, self._backoff * 2.0**attempt) * random.uniform(0.75, 1)  # noqa: S311  no secret
+            return retry_after if retry_after <= MAX_RETRY_AFTER_SECONDS else None
+        return min(MAX_BACKOFF_SECONDS, self._backoff * 2.0**retry) * random.uniform(0.75, 1)  # noqa: S311  no secret
 
     # --- what the server has ---
 
     async def ping(self) -> None:
-        """Ask for the list of models; the outcome is remembered for a while."""
-        async with self._pings:
+        """Request the list of models; the outcome is cached for `PING_CACHE_SECONDS`. Raises `UpstreamError`."""
+        async with self._ping_lock:
             now = asyncio.get_running_loop().time()
-            if now - self._pinged[0] >= PING_CACHE:
-                self._pinged = (now, await self._reach())
-            if error := self._pinged[1]:
+            if now - self._last_ping[0] >= PING_CACHE_SECONDS:
+                self._last_ping = (now, await self._probe())
+            if error := self._last_ping[1]:
                 raise error.with_traceback(None)
 
-    async def _reach(self) -> UpstreamError | None:
+    async def _probe(self) -> UpstreamError | None:
         try:
-            response = await self._models()
+            response = await self._fetch_models()
         except UpstreamError as error:
             return error
-        return None if response.status in (200, 404, 405) else self._error(response)
+        return None if response.status in (200, 404, 405) else self._error_of(response)
 
-    async def _models(self) -> Response:
+    async def _fetch_models(self) -> Response:
         try:
-            async with asyncio.timeout(PING_TIMEOUT):
-                return await self._wire.get("/models")
+            async with asyncio.timeout(PING_TIMEOUT_SECONDS):
+                return await self._open_transport.get("/models")
         except TimeoutError as error:
             raise UpstreamUnavailable from error
 
-    async def _look_for_a_model(self) -> None:
-        """Where no model is configured, take the first that the server has. It may be down: then we ask later."""
+    async def _detect_model(self) -> None:
+        """Where no model is configured, use the server's first. Where that fails, a later question tries again."""
         if self._model is None:
             try:
-                self._model = _first_of((await self._models()).body)
+                self._model = _first_model_name((await self._fetch_models()).body)
             except (UpstreamError, LookupError, TypeError, ValueError) as error:
                 log.info("upstream_model_unknown", error=type(error).__name__)
 
     async def _default_model(self) -> str:
-        await self._look_for_a_model()
+        await self._detect_model()
         if self._model is None:
             raise UpstreamRejected("No model is configured: set ASKBOT_MODEL.")
         return self._model
@@ -271,22 +236,22 @@ class OpenAIUpstream:
     # --- small things ---
 
     @property
-    def _wire(self) -> Transport:
+    def _open_transport(self) -> Transport:
         if self._transport is None:
             raise RuntimeError("the upstream is not open")
         return self._transport
 
-    def _error(self, response: Response) -> UpstreamError:
+    def _error_of(self, response: Response) -> UpstreamError:
         body = response.body
         for secret in self._secrets:
             body = body.replace(secret, b"[key]")  # some servers repeat what they do not accept
-        return of_response(response.status, response.headers, body)
+        return error_from_response(response.status, response.headers, body)
 
 
-def _first_of(models: bytes) -> str:
+def _first_model_name(models: bytes) -> str:
     """The name of the first model in a list. Raises `LookupError`, `TypeError` or `ValueError` where there is none."""
-    first: object = orjson.loads(models)["data"][0]["id"]
-    name = model_name(first)
-    if name is None or name != first:  # cut, it would be another one's
+    id: object = orjson.loads(models)["data"][0]["id"]
+    name = clean_model_name(id)
+    if name is None or name != id:  # cut, it would be another one's
         raise ValueError("not a model's name")
     return name

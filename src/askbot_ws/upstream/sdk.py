@@ -1,4 +1,4 @@
-"""The openai package: the configuration that we take from it, and the second transport.
+"""SdkTransport: requests through the openai package, and the configuration that the package reads.
 
 Importing it takes most of a second, so this module is imported when an upstream opens, not before.
 """
@@ -14,30 +14,35 @@ import openai
 
 from .. import __version__
 from ..errors import ConfigError, UpstreamStalled, UpstreamUnavailable
-from .exchange import MAX_FAULT, Response, Sink
-from .faults import broken
-from .transport import Patience
+from .http_exchange import MAX_ERROR_BODY_BYTES, Response, Sink
+from .provider_errors import broken_answer
+from .transport import Timeouts
 
-NO_KEY = "none"  # servers of one's own mostly want no key, the package wants one
-_STREAM = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+PLACEHOLDER_KEY = "none"  # servers of one's own mostly want no key, the package wants one
+_STREAM_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
 
-def client(
-    *, base_url: str | None, api_key: str | None, headers: Mapping[str, str], patience: Patience
+def sdk_client(
+    *, base_url: str | None, api_key: str | None, headers: Mapping[str, str], timeouts: Timeouts
 ) -> openai.AsyncOpenAI:
-    """A client configured by arguments and by the environment, OPENAI_*. Retries are ours."""
-    timeout = httpx2.Timeout(patience.stall, connect=patience.connect, pool=patience.connect)
-    named = {"User-Agent": f"askbot-ws/{__version__}", **headers}
+    """A client of the openai package, configured by arguments and by OPENAI_* in the environment, without retries.
 
-    def made(key: str | None) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=base_url, api_key=key, timeout=timeout, max_retries=0, default_headers=named)
+    Raises `ConfigError` where the URL is not one, or OpenAI's own API has no key.
+    """
+    timeout = httpx2.Timeout(timeouts.stall, connect=timeouts.connect, pool=timeouts.connect)
+    default_headers = {"User-Agent": f"askbot-ws/{__version__}", **headers}
+
+    def create(key: str | None) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(
+            base_url=base_url, api_key=key, timeout=timeout, max_retries=0, default_headers=default_headers
+        )
 
     try:
-        return made(api_key)
+        return create(api_key)
     except httpx2.InvalidURL as error:
         raise ConfigError(f"OPENAI_BASE_URL: {error}.") from error
     except openai.OpenAIError as error:
-        keyless = made(NO_KEY)
+        keyless = create(PLACEHOLDER_KEY)
         if not is_openai(str(keyless.base_url)):
             return keyless
         raise ConfigError("OPENAI_API_KEY is not set, and api.openai.com answers nobody without a key.") from error
@@ -49,8 +54,8 @@ def is_openai(base_url: str) -> bool:
     return host == "api.openai.com" or host.endswith(".api.openai.com")
 
 
-def headers_of(client: openai.AsyncOpenAI) -> dict[str, str]:
-    """What the package would send, without its telemetry."""
+def request_headers(client: openai.AsyncOpenAI) -> dict[str, str]:
+    """The headers that the package would send, without its telemetry."""
     headers = {name.lower(): value for name, value in {**client.auth_headers, **client.default_headers}.items()}
     return {
         name: value
@@ -59,38 +64,38 @@ def headers_of(client: openai.AsyncOpenAI) -> dict[str, str]:
     }
 
 
-class Sdk:
-    """The openai package as a transport: it knows proxies. It is slower, so it is the second choice."""
+class SdkTransport:
+    """A transport over the openai package: it supports proxies, and is slower than ours."""
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
 
     async def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Response:
-        """Send JSON; the body of a 200 goes to the sink."""
-        with _requested_only():
+        """Send JSON and pass the body of a 200 to the sink."""
+        with _foreign_cancellation_as_error():
             try:
                 response = await self._client.post(
-                    path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM}
+                    path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM_HEADERS}
                 )
             except openai.APIError as error:
-                return _failed(error)
+                return _response_or_raise(error)
             try:
-                await _pump(response, sink)
+                await _forward_body(response, sink)
             except httpx2.ReadTimeout as error:
                 raise UpstreamStalled from error
             except httpx2.HTTPError as error:
-                raise broken(f"the connection was closed in the middle of the answer ({error})") from error
+                raise broken_answer(f"the connection was closed in the middle of the answer ({error})") from error
             finally:
                 await response.aclose()
             return Response(response.status_code, dict(response.headers))
 
     async def get(self, path: str) -> Response:
-        """Fetch something small."""
-        with _requested_only():
+        """Fetch a response with its whole body."""
+        with _foreign_cancellation_as_error():
             try:
                 response = await self._client.get(path, cast_to=httpx2.Response)
             except openai.APIError as error:
-                return _failed(error)
+                return _response_or_raise(error)
             return Response(response.status_code, dict(response.headers), response.content)
 
     async def close(self) -> None:
@@ -99,8 +104,11 @@ class Sdk:
 
 
 @contextmanager
-def _requested_only() -> Generator[None]:
-    """Take a cancellation that nobody asked this task for as a failure: the package has scopes and tasks of its own."""
+def _foreign_cancellation_as_error() -> Generator[None]:
+    """Raise `UpstreamUnavailable` for a cancellation that nobody asked this task for.
+
+    The package has cancel scopes and tasks of its own.
+    """
     try:
         yield
     except asyncio.CancelledError as error:
@@ -110,26 +118,26 @@ def _requested_only() -> Generator[None]:
         raise UpstreamUnavailable from error
 
 
-async def _pump(response: httpx2.Response, sink: Sink) -> None:
+async def _forward_body(response: httpx2.Response, sink: Sink) -> None:
     loop = asyncio.get_running_loop()
-    limit = asyncio.timeout(None)
+    timeout = asyncio.timeout(None)
     try:
-        async with limit:
+        async with timeout:
             async for data in response.aiter_raw():
-                want = sink(data)
-                if want == 0:
+                grace = sink(data)
+                if grace == 0:
                     return
-                if want:
-                    limit.reschedule(loop.time() + want)
+                if grace:
+                    timeout.reschedule(loop.time() + grace)
     except TimeoutError:
-        if not limit.expired():
+        if not timeout.expired():
             raise
 
 
-def _failed(error: openai.APIError) -> Response:
-    """A status is a response; anything else is ours to raise."""
+def _response_or_raise(error: openai.APIError) -> Response:
+    """The response where the error is about its status. Raises `UpstreamStalled` or `UpstreamUnavailable` otherwise."""
     if isinstance(error, openai.APIStatusError):
-        return Response(error.status_code, dict(error.response.headers), error.response.content[:MAX_FAULT])
+        return Response(error.status_code, dict(error.response.headers), error.response.content[:MAX_ERROR_BODY_BYTES])
     if isinstance(error.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout):
         raise UpstreamStalled from error
     raise UpstreamUnavailable from error

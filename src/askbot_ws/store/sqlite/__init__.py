@@ -1,1 +1,1 @@
-"""The store in a SQLite file with a journal beside it, and what maintains it."""
+"""SQLite store: a store in a SQLite file with a journal beside it, and its maintenance commands."""

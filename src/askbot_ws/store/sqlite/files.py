@@ -1,4 +1,4 @@
-"""StoreFiles: where a store's files are, and how they are opened by whoever only reads."""
+"""StoreFiles: the paths of a store's files, and a read-only connection to its database."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from pathlib import Path
 
 
 class StoreFiles:
-    """A database and what lies beside it. By whatever symlink the store is named, its files are the same."""
+    """The paths of a database and of what lies beside it, with symlinks resolved: they are the same by any symlink."""
 
-    def __init__(self, named: Path) -> None:
-        self.named = named
-        self.database = Path(os.path.realpath(named))
-        self.journal = self.beside(".journal")
-        self.lock = self.beside(".lock")
+    def __init__(self, given_path: Path) -> None:
+        self.given_path = given_path
+        self.database = Path(os.path.realpath(given_path))
+        self.journal = self.sibling(".journal")
+        self.lock = self.sibling(".lock")
 
     def __str__(self) -> str:
-        return str(self.named)
+        return str(self.given_path)
 
-    def beside(self, end: str) -> Path:
-        """The database's name with something at its end."""
-        return self.database.with_name(self.database.name + end)
+    def sibling(self, suffix: str) -> Path:
+        """The path of the database with a suffix after its name."""
+        return self.database.with_name(self.database.name + suffix)
 
-    def databases(self) -> Iterator[Path]:
-        """The files of SQLite that are there."""
+    def database_files(self) -> Iterator[Path]:
+        """SQLite's files that exist."""
         for end in ("", "-wal", "-shm"):
-            file = self.beside(end)
+            file = self.sibling(end)
             if file.exists():
                 yield file
 
     def segments(self) -> list[Path]:
-        """The journal's segments, oldest first."""
+        """The paths of the journal's segments, oldest first."""
         found = (file for file in self.journal.glob("*.log") if file.stem.isdigit())
         return sorted(found, key=lambda file: int(file.stem))
 
-    def set_aside(self) -> list[Path]:
-        """The damaged segments that a start has kept: see `set_aside`."""
+    def damaged_segments(self) -> list[Path]:
+        """The paths of the damaged segments that a start has kept: see `set_aside_segment`."""
         return sorted(self.journal.glob("*.damaged*"))
 
-    def links(self) -> int:
-        """How many names the database has; SQLite's own files, and ours, go by the name. 0: there is none."""
+    def link_count(self) -> int:
+        """How many hard links the database has; SQLite's own files, and ours, go by the name. 0: it does not exist."""
         try:
             return self.database.stat().st_nlink
         except FileNotFoundError:
             return 0
 
 
-def set_aside(segment: Path) -> Path:
-    """Give a damaged segment a name that no start replays."""
+def set_aside_segment(segment: Path) -> Path:
+    """Rename a damaged segment, so that no start replays it; returns its new path."""
     free = segment.with_suffix(".damaged")
     number = 1
     while free.exists():
@@ -60,8 +60,8 @@ def set_aside(segment: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in it survive a power cut."""
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    """Sync a folder, so that the names in it survive a power cut. Does nothing where a folder can't be opened."""
+    if os.name == "posix":
         fd = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(fd)
@@ -70,15 +70,17 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def reading(files: StoreFiles, *, alone: bool, busy_s: float = 5.0) -> Generator[sqlite3.Connection]:
-    """A connection that changes nothing. `alone`: nobody else has the file, so SQLite need not make files beside it.
+def read_only_connection(
+    files: StoreFiles, *, exclusive: bool, busy_timeout: float = 5.0
+) -> Generator[sqlite3.Connection]:
+    """Open a connection that changes nothing. Raises `sqlite3.Error`.
 
-    Raises what SQLite raises.
+    `exclusive` says that nobody else has the file open, so that SQLite need not make files beside it.
     """
-    wal = files.beside("-wal")
-    mode = "mode=ro&immutable=1" if alone and not (wal.exists() and wal.stat().st_size) else "mode=ro"
+    wal = files.sibling("-wal")
+    mode = "mode=ro&immutable=1" if exclusive and not (wal.exists() and wal.stat().st_size) else "mode=ro"
     uri = f"{files.database.as_uri()}?{mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_s)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=busy_timeout)
     try:
         yield connection
     finally:

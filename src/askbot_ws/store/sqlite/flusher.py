@@ -1,8 +1,8 @@
-"""Flusher: moves what has ended from the journal and the memory into SQLite, many turns a transaction.
+"""Flusher: moves turns that have ended from the journal and the memory into SQLite, many in one transaction.
 
-A session may be flushed at any moment: SQLite then holds its events up to some place, exactly, and the journal and
-the `Log` have what follows. What fails is tried again, and loses nothing meanwhile; what can't be written of one
-session, for whatever reason, keeps no other's waiting.
+A session may be flushed at any moment: SQLite then holds its events exactly up to some position, and the journal and
+the `Log` have what follows. What fails is tried again, and loses nothing meanwhile; a session that can't be written,
+for whatever reason, does not delay the others.
 """
 
 from __future__ import annotations
@@ -17,75 +17,77 @@ import structlog
 
 from ...core.log import weight
 from ...errors import StoreError
+from .database_thread import DatabaseThread
+from .flush_batch import OpenLog, SessionFlush, is_store_wide, write_in_one_transaction, write_separately
 from .journal import Journal
-from .pieces import OpenLog, Piece, apart, store_wide, together
-from .scrubber import Scrubber
-from .worker import Worker
+from .wal_scrubber import WalScrubber
 
-KEEP = 4 * 1024  # bytes of flushed events that stay in memory, a session
-PAUSE_S = 0.05  # turns that end within it go into one transaction
-SESSIONS = 100  # in one transaction
-BYTES = 1024 * 1024  # of text in one transaction: while it is put together, the loop stands still
-RETRY_S = 30.0  # the longest wait before what failed is tried again
+FLUSHED_TAIL_BYTES = 4 * 1024  # of each session's flushed events that stay in memory
+FLUSH_DELAY_SECONDS = 0.05  # turns that end within it go into one transaction
+MAX_BATCH_SESSIONS = 100  # in one transaction
+MAX_BATCH_BYTES = 1024 * 1024  # of text in one transaction: while it is put together, the loop is blocked
+MAX_RETRY_SECONDS = 30.0  # between attempts
 
 log = structlog.get_logger(__name__)
 
 
 class Flusher:
-    """Owns the task that flushes."""
+    """Writes what is due to SQLite, in a task that runs while there is something to write."""
 
     def __init__(
-        self, open_logs: dict[str, OpenLog], journal: Journal, writer: Worker, age: Callable[[], float]
+        self, open_logs: dict[str, OpenLog], journal: Journal, writer: DatabaseThread, age: Callable[[], float]
     ) -> None:
         """`age` says how long the store has been open in all, in seconds."""
-        self._open = open_logs
+        self._open_logs = open_logs
         self._journal = journal
         self._writer = writer
         self._age = age
-        self.scrubber = Scrubber(writer)
+        self.scrubber = WalScrubber(writer)
         self._due: dict[str, OpenLog] = {}
-        self._deleted: dict[str, int] = {}  # by which deletion: a name may be used, and deleted, again
-        self._deletions = count()
-        self._unscrubbed = False  # something was deleted from the tables since the last scrub
-        self._untrimmed = False  # a segment could not be removed
-        self._failing: dict[str, OpenLog] = {}  # those that wait for another attempt
+        self._pending_deletions: dict[str, int] = {}  # with the deletion's number: an id may be used and deleted again
+        self._deletion_numbers = count()
+        self._needs_scrub = False  # something was deleted from the tables since the last scrub
+        self._needs_trim = False  # a segment could not be removed
+        self._failing: dict[str, OpenLog] = {}  # sessions that wait for another attempt
         self._retry: asyncio.TimerHandle | None = None
-        self._writing = asyncio.Lock()  # one transaction at a time
+        self._flush_lock = asyncio.Lock()  # one transaction at a time
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
     @property
-    def deleted(self) -> Collection[str]:
-        """The sessions that are to be deleted from SQLite, and may not be yet."""
-        return self._deleted
+    def pending_deletions(self) -> Collection[str]:
+        """The sessions that are deleted for everybody, and may still be in SQLite."""
+        return self._pending_deletions
 
-    def soon(self, sessions: Iterable[str]) -> None:
-        """Flush these sessions, as far as they are in memory, within a moment."""
-        self._due.update((session, self._open[session]) for session in sessions if session in self._open)
-        if self._pending and not self._stopped and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._until_done())
+    def schedule(self, sessions: Iterable[str]) -> None:
+        """Flush these sessions, as far as they are in memory, after `FLUSH_DELAY_SECONDS`."""
+        self._due.update((session, self._open_logs[session]) for session in sessions if session in self._open_logs)
+        if self._has_work and not self._stopped and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._flush_until_done())
 
     def mark_deleted(self, sessions: Iterable[str]) -> None:
         """Delete these sessions: from memory at once, from SQLite with the next transaction."""
         for session in sessions:
-            self._deleted[session] = next(self._deletions)
-            opened = self._open.pop(session, None)
-            if opened is not None:
-                opened.deleted = True
+            self._pending_deletions[session] = next(self._deletion_numbers)
+            open_log = self._open_logs.pop(session, None)
+            if open_log is not None:
+                open_log.deleted = True
             self._due.pop(session, None)
-            self._journal.discard(session)
-        self.soon(self._journal.rotate())  # so that the segments with their text can go
+            self._journal.discard_session(session)
+        self.schedule(self._journal.rotate())  # so that the segments with their text can go
 
     async def close(self) -> bool:
-        """Flush everything; says whether all of it is in SQLite now. What is not stays in the journal."""
+        """Flush everything; returns whether all of it is in SQLite now. What is not stays in the journal."""
         await self.stop()
         self._journal.rotate()
-        self._due.update(self._open)
-        await self.attempt()
-        return not (self._pending or any(opened.flushed < opened.log.head for opened in self._open.values()))
+        self._due.update(self._open_logs)
+        await self.try_flush()
+        return not (
+            self._has_work or any(open_log.flushed_head < open_log.log.head for open_log in self._open_logs.values())
+        )
 
     async def stop(self) -> None:
-        """Leave everything as it is."""
+        """Stop flushing; what is not flushed stays in the journal."""
         self._stopped = True
         if self._retry is not None:
             self._retry.cancel()
@@ -97,156 +99,161 @@ class Flusher:
     # --- the task ----------------------------------------------------------------------------------------------------
 
     @property
-    def _pending(self) -> bool:
-        return bool(self._due or self._deleted or self._untrimmed)
+    def _has_work(self) -> bool:
+        return bool(self._due or self._pending_deletions or self._needs_trim)
 
-    async def _until_done(self) -> None:
-        wait = PAUSE_S
-        while self._pending:
+    async def _flush_until_done(self) -> None:
+        wait = FLUSH_DELAY_SECONDS
+        while self._has_work:
             await asyncio.sleep(wait)
-            wait = PAUSE_S if await self.attempt() else min(RETRY_S, max(wait, 0.5) * 2)
+            wait = FLUSH_DELAY_SECONDS if await self.try_flush() else min(MAX_RETRY_SECONDS, max(wait, 0.5) * 2)
 
-    async def attempt(self) -> bool:
-        """As `now`, but what can't be done is tried again later, and no error. Says whether all was done."""
+    async def try_flush(self) -> bool:
+        """Flush all that is due; returns whether all was done. Errors are logged, and tried again by the task."""
         try:
-            await self.now()
+            await self.flush()
         except StoreError as error:
-            self._warn(error.__cause__)
+            self._log_failure(error.__cause__)
             return False
         except Exception:
             log.exception("flush_failed", sessions=len(self._due))  # a fault of ours is no reason to stop
             return False
-        return not (self._untrimmed or self._deleted)
+        return not (self._needs_trim or self._pending_deletions)
 
-    async def now(self) -> None:
-        """Flush all that is due, and remove what the journal then no longer needs. Raises `StoreError`."""
-        async with self._writing:
+    async def flush(self) -> None:
+        """Flush all that is due, and remove the journal segments that are no longer needed. Raises `StoreError`."""
+        async with self._flush_lock:
             due, self._due = deque(self._due.items()), {}
             undeletable: set[str] = set()
             try:
-                while due or self._deleted.keys() - undeletable:
-                    await self._write_some(due, undeletable)
+                while due or self._pending_deletions.keys() - undeletable:
+                    await self._write_batch(due, undeletable)
             finally:
-                for session, opened in due:  # whatever was raised
-                    self._due.setdefault(session, opened)
-                self.soon(())
-            self._trim()
-            if self._unscrubbed:  # whoever waits for their turn waits for this, too: their session may be in it
-                self._unscrubbed = False
-                await self.scrubber.now()
+                for session, open_log in due:  # whatever was raised
+                    self._due.setdefault(session, open_log)
+                self.schedule(())
+            self._trim_journal()
+            if self._needs_scrub:  # under the lock: who waits for it may wait for the end of a deletion
+                self._needs_scrub = False
+                await self.scrubber.scrub()
 
-    def _trim(self) -> None:
-        self._untrimmed = False
-        if self._deleted:
-            return  # if we die now, the journal must still know
+    def _trim_journal(self) -> None:
+        self._needs_trim = False
+        if self._pending_deletions:
+            return  # the journal still needs their records, in case the process ends now
         try:
             self._journal.trim()
         except OSError as error:
-            self._untrimmed = True
-            self._warn(error)
+            self._needs_trim = True
+            self._log_failure(error)
 
     # --- one transaction ---------------------------------------------------------------------------------------------
 
-    async def _write_some(self, due: deque[tuple[str, OpenLog]], undeletable: set[str]) -> None:
-        pieces = self._take(due)
-        deleted = {session: number for session, number in self._deleted.items() if session not in undeletable}
+    async def _write_batch(self, due: deque[tuple[str, OpenLog]], undeletable: set[str]) -> None:
+        batch = self._next_batch(due)
+        deleted = {session: number for session, number in self._pending_deletions.items() if session not in undeletable}
         try:
-            await self._write_and_mark(pieces, deleted, undeletable, due)
+            await self._write_and_mark(batch, deleted, undeletable, due)
         except BaseException:
-            due.extend((piece.session, piece.opened) for piece in pieces)
+            due.extend((flush.session, flush.open_log) for flush in batch)
             raise
 
     async def _write_and_mark(
         self,
-        pieces: Sequence[Piece],
+        batch: Sequence[SessionFlush],
         deleted: Mapping[str, int],
         undeletable: set[str],
         due: deque[tuple[str, OpenLog]],
     ) -> None:
-        places = {piece.session: piece.events[-1].seq for piece in pieces}
-        failures = await self._write(pieces, deleted, places)
+        flushed_heads = {flush.session: flush.events[-1].seq for flush in batch}
+        failures = await self._write(batch, deleted, flushed_heads)
         for session, number in deleted.items():
             if session in failures:
                 undeletable.add(session)
             else:
-                self._unscrubbed = True
-                if self._deleted[session] == number:
-                    del self._deleted[session]
-        for piece in pieces:
-            self._mark(piece.opened, places[piece.session])
-            if piece.session in failures:
-                self._fail(piece.opened, failures[piece.session])
+                self._needs_scrub = True
+                if self._pending_deletions[session] == number:
+                    del self._pending_deletions[session]
+        for flush in batch:
+            self._mark_flushed(flush.open_log, flushed_heads[flush.session])
+            if flush.session in failures:
+                self._mark_failed(flush.open_log, failures[flush.session])
             else:
-                piece.opened.failed = False
-                if piece.more:
-                    due.append((piece.session, piece.opened))
+                flush.open_log.failed = False
+                if flush.more:
+                    due.append((flush.session, flush.open_log))
 
-    def _take(self, due: deque[tuple[str, OpenLog]]) -> list[Piece]:
-        """What goes into the next transaction: of many sessions, of a long one as much as there is room for."""
-        pieces: list[Piece] = []
-        room = BYTES
-        while due and room > 0 and len(pieces) < SESSIONS:
-            session, opened = due.popleft()
-            if self._open.get(session) is not opened:
+    def _next_batch(self, due: deque[tuple[str, OpenLog]]) -> list[SessionFlush]:
+        """Pop sessions from `due` for one transaction: of a long one as many events as there is room for."""
+        batch: list[SessionFlush] = []
+        room = MAX_BATCH_BYTES
+        while due and room > 0 and len(batch) < MAX_BATCH_SESSIONS:
+            session, open_log = due.popleft()
+            if self._open_logs.get(session) is not open_log:
                 continue  # it was deleted, or all of it is flushed
             try:
-                events = opened.log.slices(after=opened.flushed, limit=room)
+                events = open_log.log.slices(after=open_log.flushed_head, limit=room)
                 room -= sum(weight(event) for event in events)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this session's
-                self._fail(opened, error)
+                self._mark_failed(open_log, error)
                 continue
             if events:
-                pieces.append(Piece(opened, events, events[-1].seq < opened.log.head))
-            else:  # the tables have it; the journal, too, shall know
-                self._mark(opened, opened.flushed)
-        return pieces
+                batch.append(SessionFlush(open_log, events, events[-1].seq < open_log.log.head))
+            else:  # the tables have it already, which the journal may not know
+                self._mark_flushed(open_log, open_log.flushed_head)
+        return batch
 
     async def _write(
-        self, pieces: Sequence[Piece], deleted: Collection[str], places: dict[str, int]
+        self, batch: Sequence[SessionFlush], deleted: Collection[str], flushed_heads: dict[str, int]
     ) -> Mapping[str, Exception]:
-        """Write them together, or, where that fails because of one of them, each by itself.
+        """Write a batch in one transaction, or, where that fails because of one session, separately.
 
-        Returns what failed; in `places` is then up to where those sessions could be written. Raises `StoreError`.
+        Returns the errors by session, and sets in `flushed_heads` up to where those sessions could be written. Raises
+        `StoreError` where the error is store-wide.
         """
         age = self._age()
-        healthy = [piece for piece in pieces if not piece.opened.failed]
-        doubtful = [piece for piece in pieces if piece.opened.failed]
+        healthy = [flush for flush in batch if not flush.open_log.failed]
+        failed = [flush for flush in batch if flush.open_log.failed]
         try:
             if healthy or deleted:
-                await self._writer.run(partial(together, pieces=healthy, deleted=deleted, age=age))
+                await self._writer.run(partial(write_in_one_transaction, batch=healthy, deleted=deleted, age=age))
         except Exception as error:
-            if store_wide(error.__cause__ if isinstance(error, StoreError) else error):
+            if is_store_wide(error.__cause__ if isinstance(error, StoreError) else error):
                 raise
-            return await self._writer.run(partial(apart, pieces=pieces, deleted=deleted, age=age, places=places))
-        if doubtful:
-            return await self._writer.run(partial(apart, pieces=doubtful, deleted=(), age=age, places=places))
+            return await self._writer.run(
+                partial(write_separately, batch=batch, deleted=deleted, age=age, flushed_heads=flushed_heads)
+            )
+        if failed:
+            return await self._writer.run(
+                partial(write_separately, batch=failed, deleted=(), age=age, flushed_heads=flushed_heads)
+            )
         return {}
 
-    def _mark(self, opened: OpenLog, place: int) -> None:
-        """Note that SQLite has a session up to this place."""
-        session = opened.log.session
-        if self._open.get(session) is not opened:
+    def _mark_flushed(self, open_log: OpenLog, head: int) -> None:
+        """Note that SQLite has a session up to `head`, and drop from memory what is no longer needed there."""
+        session = open_log.log.session
+        if self._open_logs.get(session) is not open_log:
             return  # deleted meanwhile
-        opened.flushed = place
-        opened.log.drop(keep=KEEP, until=place)
-        self._journal.flushed(session, place)
-        if opened.idle:
-            del self._open[session]
+        open_log.flushed_head = head
+        open_log.log.drop(keep=FLUSHED_TAIL_BYTES, until=head)
+        self._journal.mark_flushed(session, head)
+        if open_log.is_evictable:
+            del self._open_logs[session]
 
-    def _fail(self, opened: OpenLog, error: Exception) -> None:
-        """Let no other session wait for this one, and try it again, alone, after a while."""
-        session = opened.log.session
-        if not opened.failed:
-            log.error("session_not_flushed", session=session, flushed=opened.flushed, exc_info=error)
-        opened.failed = True
-        self._failing[session] = opened
+    def _mark_failed(self, open_log: OpenLog, error: Exception) -> None:
+        """Keep a session out of the others' transactions, and try it again after `MAX_RETRY_SECONDS`."""
+        session = open_log.log.session
+        if not open_log.failed:
+            log.error("session_not_flushed", session=session, flushed=open_log.flushed_head, exc_info=error)
+        open_log.failed = True
+        self._failing[session] = open_log
         if self._retry is None and not self._stopped:
-            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._retry_failing)
+            self._retry = asyncio.get_running_loop().call_later(MAX_RETRY_SECONDS, self._retry_failing)
 
     def _retry_failing(self) -> None:
         self._retry = None
         failing, self._failing = self._failing, {}
-        self.soon(session for session, opened in failing.items() if self._open.get(session) is opened)
+        self.schedule(session for session, open_log in failing.items() if self._open_logs.get(session) is open_log)
 
-    def _warn(self, cause: BaseException | None) -> None:
+    def _log_failure(self, cause: BaseException | None) -> None:
         log.warning("flush_failed", cause=type(cause).__name__, reason=str(cause), sessions=len(self._due))

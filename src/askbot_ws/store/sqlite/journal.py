@@ -1,8 +1,8 @@
-"""Journal: the newest events of all sessions, as append-only files. `segments` has their format.
+"""Journal: the newest events of all sessions, in append-only files. `segments` has their format.
 
-A segment in which a write or a sync failed is cut back to where it was. Where that is in doubt (it could not be cut,
-or not be synced) nothing is written to it any more, and each later segment begins with a record that says up to where
-it counts: so what was refused is never replayed.
+A segment in which a write or a sync failed is truncated to where it was. Where that is in doubt (it could not be
+truncated, or not be synced) nothing is written to it any more, and each later segment begins with a record that limits
+it: so what was not acknowledged is never replayed.
 """
 
 from __future__ import annotations
@@ -16,214 +16,219 @@ from typing import NamedTuple
 from zlib import crc32
 
 from .files import sync_folder
-from .segments import BEGINNING, LAST, RECORD, Deleted, Limit, packed
+from .segments import CURRENT_HEADER, LAST_OF_APPEND, RECORD, DeletedRecord, LimitRecord, encode_record
 
-SEGMENT = 32 * 1024 * 1024  # bytes after which a new segment is begun, and all that is in the old one flushed
-FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+MAX_SEGMENT_BYTES = 32 * 1024 * 1024  # then a new segment begins, and all that is in the old one is flushed
+OPEN_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class Segment:
-    """One file, and up to where the sessions in it must be flushed before it may go."""
+    """One file, and up to where the sessions in it must be flushed before it may be removed."""
 
-    __slots__ = ("fd", "heads", "named", "number", "path", "size", "unsynced")
+    __slots__ = ("fd", "folder_synced", "number", "path", "pending_syncs", "size", "unflushed_heads")
 
     def __init__(self, folder: Path, number: int) -> None:
         self.path = folder / f"{number:08}.log"
-        self.fd = os.open(self.path, FLAGS, 0o600)
+        self.fd = os.open(self.path, OPEN_FLAGS, 0o600)
         self.number = number
         self.size = 0
-        self.heads: dict[str, int] = {}
-        self.unsynced = 0  # appends that wait for a `sync`
-        self.named = False  # the folder is synced since we are in it
+        self.unflushed_heads: dict[str, int] = {}  # by session, of those that are not flushed up to there
+        self.pending_syncs = 0  # appends that wait for a `sync`
+        self.folder_synced = False  # the folder was synced since the file was made
 
     def write(self, data: bytes) -> None:
-        """Add all of it. Raises OSError, and leaves it to the caller to `cut` what was written."""
+        """Append all of `data`. Raises OSError; the caller has to `truncate` what was written then."""
         written = os.write(self.fd, data)
         while written < len(data):  # the disk is full, and the next attempt says so; or it was a signal
             written += os.write(self.fd, data[written:])
         self.size += len(data)
 
-    def cut(self, size: int) -> None:
-        """Take back what follows a place. Raises OSError."""
+    def truncate(self, size: int) -> None:
+        """Remove what follows so many bytes. Raises OSError."""
         os.ftruncate(self.fd, size)
         self.size = size
 
     def sync(self) -> None:
-        """Wait until it survives a power cut, its name in the folder too. Raises OSError."""
+        """Sync the file, and once its folder, so that both survive a power cut. Raises OSError."""
         getattr(os, "fdatasync", os.fsync)(self.fd)
-        if not self.named:
+        if not self.folder_synced:
             sync_folder(self.path.parent)
-            self.named = True
+            self.folder_synced = True
 
     def close(self) -> None:
-        """Write no more to it."""
+        """Close the file."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
     def remove(self) -> None:
-        """Delete the file. Raises OSError; it is as before then."""
+        """Delete the file. Raises OSError; nothing has changed then."""
         self.path.unlink(missing_ok=True)
         self.close()
 
 
-class Unsynced(NamedTuple):
-    """Records that were written, and count once their segment is synced."""
+class UnsyncedAppend(NamedTuple):
+    """An append that counts once its segment is synced."""
 
     segment: Segment
-    place: int  # where they begin
+    offset: int  # at which it begins
 
 
 class Journal:
-    """The segments in a folder. One thread writes and removes; any may `sync` a segment."""
+    """The segments in a folder. One thread appends and removes; any thread may `sync` a segment."""
 
-    def __init__(self, folder: Path, *, segment_bytes: int = SEGMENT) -> None:
+    def __init__(self, folder: Path, *, segment_bytes: int = MAX_SEGMENT_BYTES) -> None:
         self.folder = folder
         self._segment_bytes = segment_bytes
-        self._number = 0
+        self._last_number = 0
         self._segments: list[Segment] = []  # oldest first
         self._active: Segment | None = None  # the last of them, unless that is full or in doubt
-        self._limits: dict[int, Limit] = {}  # of the segments in doubt, as long as they are there
+        self._limits: dict[int, LimitRecord] = {}  # of the segments in doubt that still exist
         self._closed = False
 
-    def open(self, left: Iterable[Path]) -> None:
-        """Make the folder. `left` are the segments of another process: new ones get higher numbers."""
+    def open(self, old_segments: Iterable[Path]) -> None:
+        """Make the folder. `old_segments` are those of processes before: new ones get higher numbers."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._number = max((int(path.stem) for path in left), default=0)
+        self._last_number = max((int(path.stem) for path in old_segments), default=0)
 
-    def probe(self) -> None:
-        """Raises OSError where a file can't be written here."""
-        probe = self.folder / "probe"
-        probe.write_bytes(bytes(4096))
-        probe.unlink()
+    def check_writable(self) -> None:
+        """Raise OSError where a file can't be written in the folder."""
+        file = self.folder / "probe"
+        file.write_bytes(bytes(4096))
+        file.unlink()
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def append(self, payloads: Iterable[bytes], heads: Mapping[str, int]) -> None:
-        """Add records, all or none, with one write; `heads` says where they leave their sessions. Raises OSError."""
-        segment = self._active or self._begin()
-        parts: list[bytes] = [] if segment.size else [BEGINNING, *self._limit_records()]
+        """Append records, all or none, with one write. Raises OSError; nothing was appended then.
+
+        Args:
+            payloads: The payloads of the records.
+            heads: The head of each of their sessions, once they are appended.
+        """
+        segment = self._active or self._begin_segment()
+        parts: list[bytes] = [] if segment.size else [CURRENT_HEADER, *self._limit_records()]
         size = checksum = 0
         for payload in payloads:
             size = len(payload)
             checksum = crc32(payload)
             parts += (RECORD.pack(size, checksum), payload)
         if size:
-            parts[-2] = RECORD.pack(size | LAST, checksum)
+            parts[-2] = RECORD.pack(size | LAST_OF_APPEND, checksum)
         try:
             segment.write(b"".join(parts))
         except OSError:
-            self._cut(segment, segment.size)
+            self._truncate_or_retire(segment, segment.size)
             raise
-        segment.heads.update(heads)
+        segment.unflushed_heads.update(heads)
 
-    def delete(self, sessions: Iterable[str]) -> None:
-        """Let a replay drop what these sessions hold so far. Raises OSError; nothing has changed then."""
-        self.append([Deleted(session).payload() for session in sessions], {})
+    def append_deletions(self, sessions: Iterable[str]) -> None:
+        """Append records that delete these sessions. Raises OSError; nothing has changed then."""
+        self.append([DeletedRecord(session).encode() for session in sessions], {})
 
-    def _begin(self) -> Segment:
+    def _begin_segment(self) -> Segment:
         if self._closed:  # another process may have the folder by now
             raise OSError(errno.EBADF, "the journal is closed")
         last = self._segments[-1] if self._segments else None
         if last is not None and not last.size:
             self._remove(last)  # nothing of it counts, and it could not be removed before; one of that kind is enough
-        self._number += 1
-        self._active = Segment(self.folder, self._number)
+        self._last_number += 1
+        self._active = Segment(self.folder, self._last_number)
         self._segments.append(self._active)
         return self._active
 
     def _limit_records(self) -> list[bytes]:
-        return [packed(limit.payload()) for limit in self._limits.values()]
+        return [encode_record(limit.encode()) for limit in self._limits.values()]
 
-    def _cut(self, segment: Segment, size: int) -> None:
-        """Take back what follows a place. Where that can't be, it is in doubt what a replay would find there."""
+    def _truncate_or_retire(self, segment: Segment, size: int) -> None:
+        """Remove what follows so many bytes. Where that fails, stop writing to the segment."""
         try:
-            segment.cut(size)
+            segment.truncate(size)
         except OSError:
             self._retire(segment, size)
 
     def _retire(self, segment: Segment, size: int) -> None:
-        """Write no more to this segment; what lies behind `size` does not count."""
+        """Stop writing to a segment whose content is in doubt; what follows `size` bytes of it does not count."""
         segment.size = size
         if segment is self._active:
             self._active = None
-        if not segment.unsynced:
+        if not segment.pending_syncs:
             segment.close()
         with contextlib.suppress(OSError):
             if size:  # say at once what does not count, as we may die; if that fails, the next segment begins with it
-                self._limits[segment.number] = Limit(segment.number, size)
+                self._limits[segment.number] = LimitRecord(segment.number, size)
                 self.append((), {})
             else:
                 self._remove(segment)
 
     @property
-    def full(self) -> bool:
-        """Whether it is time to `rotate`."""
+    def is_full(self) -> bool:
+        """Whether the segment has `MAX_SEGMENT_BYTES`, so that it is time to `rotate`."""
         return self._active is not None and self._active.size >= self._segment_bytes
 
     def rotate(self) -> set[str]:
-        """Let the next record begin a new segment; returns the sessions that must be flushed for the old ones to go."""
+        """Begin a new segment with the next append; returns the sessions to flush so that the old can be removed."""
         active = self._active
         if active is not None and active.size:
             self._active = None
-            if not active.unsynced:
+            if not active.pending_syncs:
                 active.close()  # however many have to wait for a session, they cost no file descriptors
-        return {session for segment in self._segments for session in segment.heads}
+        return {session for segment in self._segments for session in segment.unflushed_heads}
 
     # --- syncing -----------------------------------------------------------------------------------------------------
 
-    def append_unsynced(self, payloads: Iterable[bytes]) -> Unsynced:
-        """As `append`; the records count once their segment is synced and they are accepted. Raises OSError."""
-        segment = self._active or self._begin()
-        written = Unsynced(segment, segment.size)
+    def append_unsynced(self, payloads: Iterable[bytes]) -> UnsyncedAppend:
+        """Append records that count once their segment is synced and `confirm_synced` was called. Raises OSError."""
+        segment = self._active or self._begin_segment()
+        written = UnsyncedAppend(segment, segment.size)
         self.append(payloads, {})
-        segment.unsynced += 1
+        segment.pending_syncs += 1
         return written
 
-    def accept(self, written: Unsynced, heads: Mapping[str, int]) -> None:
-        """The segment was synced since these records were written."""
-        self._synced(written.segment)
-        written.segment.heads.update(heads)
+    def confirm_synced(self, append: UnsyncedAppend, heads: Mapping[str, int]) -> None:
+        """Note that the segment was synced since this append; `heads` as in `append`."""
+        self._end_sync(append.segment)
+        append.segment.unflushed_heads.update(heads)
 
-    def refuse(self, written: Unsynced) -> None:
-        """It could not be synced: take the records back, and all behind them.
+    def roll_back(self, append: UnsyncedAppend) -> None:
+        """Remove an append that could not be synced, and all behind it.
 
         After a failed sync nobody knows what of the file the disk has, so nothing more is written to it.
         """
-        segment, size = written
+        segment, size = append
         with contextlib.suppress(OSError):
-            segment.cut(size)
-        self._synced(segment)
+            segment.truncate(size)
+        self._end_sync(segment)
         self._retire(segment, size)
 
-    def _synced(self, segment: Segment) -> None:
-        segment.unsynced -= 1
-        if segment is not self._active and not segment.unsynced:
+    def _end_sync(self, segment: Segment) -> None:
+        segment.pending_syncs -= 1
+        if segment is not self._active and not segment.pending_syncs:
             segment.close()
 
     # --- removing ----------------------------------------------------------------------------------------------------
 
-    def flushed(self, session: str, head: int) -> None:
-        """Note that a session is kept elsewhere up to this place."""
+    def mark_flushed(self, session: str, head: int) -> None:
+        """Note that the tables have a session up to `head`."""
         for segment in self._segments:
-            if segment.heads.get(session, head + 1) <= head:
-                del segment.heads[session]
+            if segment.unflushed_heads.get(session, head + 1) <= head:
+                del segment.unflushed_heads[session]
 
-    def discard(self, session: str) -> None:
-        """Note that a session is gone: nothing needs to be kept for it."""
+    def discard_session(self, session: str) -> None:
+        """Note that a session is deleted: nothing needs to be kept for it."""
         for segment in self._segments:
-            segment.heads.pop(session, None)
+            segment.unflushed_heads.pop(session, None)
 
     def trim(self) -> None:
         """Remove the segments that hold nothing unflushed, the oldest first. Raises OSError.
 
-        Never one before an older one: it may say that something in that one is deleted, or does not count.
+        Never one before an older one: it may delete or limit what is in that one.
         """
-        while self._segments and not (self._segments[0].heads or self._segments[0].unsynced):
+        while self._segments and not (self._segments[0].unflushed_heads or self._segments[0].pending_syncs):
             oldest = self._segments[0]
             if oldest is self._active:
                 if oldest.size:
-                    oldest.cut(0)
+                    oldest.truncate(0)
                 return
             self._remove(oldest)
 
@@ -233,7 +238,7 @@ class Journal:
         self._limits.pop(segment.number, None)
 
     def close(self) -> None:
-        """Close the files, and write no more; those that are still there are for the next start."""
+        """Close the files; the next start replays those that still exist. Appends fail from now on."""
         self._active, self._closed = None, True
         for segment in self._segments:
             segment.close()

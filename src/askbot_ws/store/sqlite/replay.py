@@ -1,4 +1,4 @@
-"""Replay: what a process that died left in the journal goes into the tables."""
+"""Replay: moves what a process that died left in the journal to the tables."""
 
 from __future__ import annotations
 
@@ -13,108 +13,111 @@ import structlog
 from ...core.log import Log, cut
 from ...events import Event, Token
 from . import segments, state, tables
-from .files import set_aside
+from .files import set_aside_segment
 from .schema import transaction
-from .segments import Deleted, Limit
+from .segments import DeletedRecord, LimitRecord
 
 log = structlog.get_logger(__name__)
 
 
-def replay(connection: Connection, paths: Sequence[Path], limits: Mapping[int, int]) -> None:
-    """Add what the tables do not have yet, and remove each segment once they have all of it.
+def replay_segments(connection: Connection, paths: Sequence[Path], limits: Mapping[int, int]) -> None:
+    """Append to the tables what they do not have yet, and remove each segment once they have all of it.
 
-    To stop anywhere and begin again does no harm: what is at or below a session's head is passed over. A segment of
-    which something is lost is not removed but set aside, and the store's history is another one from then on.
+    It may be interrupted anywhere and run again: events at or below a session's head are skipped. A segment of which
+    something is lost is not removed but set aside, and a new history begins.
     """
-    cut_off: set[str] = set()
-    deletions = segments.deletions(paths, limits)
+    truncated: set[str] = set()
+    deletions = segments.count_deletions(paths, limits)
     for path in paths:
-        contents = segments.read(path, limits)
-        before = len(cut_off)
+        contents = segments.read_segment(path, limits)
+        behind, before = contents.records_after_damage, len(truncated)
         with transaction(connection):
-            fold = fold_in(connection, contents.payloads, cut_off, deletions)
-            lost = bool(contents.behind or fold.unplaced)
+            replayed = replay_records(connection, contents.payloads, truncated, deletions)
+            lost = bool(behind or replayed.skipped_events)
             if lost:
-                state.begin_history(connection)
-        log.info("journal_replayed", segment=path.name, events=fold.events, sessions=len(fold.logs))
+                state.start_new_history(connection)
+        log.info("journal_replayed", segment=path.name, events=replayed.events, sessions=len(replayed.logs))
         if lost:
-            _say(set_aside(path), contents.behind, sessions=len(cut_off) - before)
+            _log_damage(set_aside_segment(path), records_after_damage=behind, sessions=len(truncated) - before)
         else:
             path.unlink()
 
 
-def _say(kept: Path, behind: int, *, sessions: int) -> None:
+def _log_damage(path: Path, *, records_after_damage: int, sessions: int) -> None:
     log.error(
         "journal_damaged",
-        file=str(kept),
+        file=str(path),
         lost="what the damaged records held, and what followed it in the same sessions",
         sessions_cut_short=sessions,
-        records_kept_behind_damage=behind,
+        records_kept_behind_damage=records_after_damage,
         hint="the file is kept; once nobody needs it any more, delete it",
     )
 
 
-def fold_in(connection: Connection, payloads: Iterable[bytes], cut_off: set[str], deletions: Counter[str]) -> Fold:
-    """Add the records of one segment to the tables, within a transaction. What is no event is passed over.
+def replay_records(
+    connection: Connection, payloads: Iterable[bytes], truncated: set[str], deletions: Counter[str]
+) -> SegmentReplay:
+    """Apply the records of one segment to the tables, within the caller's transaction. Unknown records are skipped.
 
-    `deletions` counts those in this segment and the later ones.
+    `truncated` are the sessions of which an earlier record was lost; those of this segment are added to it. `deletions`
+    counts each session's deletions in this segment and the later ones.
     """
-    fold = Fold(connection, cut_off, deletions)
+    replayed = SegmentReplay(connection, truncated, deletions)
     for payload in payloads:
-        fold.take(payload)
-    age = state.read(connection).age
-    for session, unflushed in fold.logs.items():
-        tables.add(connection, session, unflushed.slices(after=unflushed.start), age=age)
-    return fold
+        replayed.apply(payload)
+    age = state.read_state(connection).age
+    for session, unflushed in replayed.logs.items():
+        tables.append_events(connection, session, unflushed.slices(after=unflushed.start), age=age)
+    return replayed
 
 
 @dataclass(slots=True)
-class Fold:
-    """The events of one segment that the tables lack, as one log a session."""
+class SegmentReplay:
+    """The events of one segment that the tables lack, as one log for each session."""
 
     connection: Connection
-    cut_off: set[str]  # sessions of which a record was lost: what comes after it cannot be placed
-    deletions: Counter[str]  # that are still to come
+    truncated: set[str]  # sessions of which a record was lost: the events after it are skipped
+    deletions: Counter[str]  # by session, in the records that follow
     logs: dict[str, Log] = field(default_factory=dict[str, Log])
     events: int = 0
-    unplaced: int = 0
+    skipped_events: int = 0
 
-    def take(self, payload: bytes) -> None:
-        """Take one record. One of an unknown kind is passed over: a start has refused it before, `repair` names it."""
+    def apply(self, payload: bytes) -> None:
+        """Apply one record. An unknown one is skipped: a start has refused it before, and `repair` reports it."""
         try:
-            record = segments.parse(payload)
+            record = segments.decode_payload(payload)
         except ValueError:
             return
         match record:
-            case Deleted():
+            case DeletedRecord():
                 self._delete(record.session)
-            case Limit():
+            case LimitRecord():
                 pass  # all of them were read before
             case _:
                 self._add(record)
 
     def _delete(self, session: str) -> None:
         self.deletions[session] -= 1
-        tables.delete(self.connection, [session])
+        tables.delete_sessions(self.connection, [session])
         state.set_unscrubbed(self.connection, unscrubbed=True)
         self.logs.pop(session, None)
-        self.cut_off.discard(session)
+        self.truncated.discard(session)
 
     def _add(self, event: Event) -> None:
         if self.deletions[event.session] > 0:
             return  # it is deleted further on
-        known = self._log(event.session)
-        if event.seq <= known.head:
+        session_log = self._session_log(event.session)
+        if event.seq <= session_log.head:
             return
-        if event.session in self.cut_off or event.start > known.head:
-            self.cut_off.add(event.session)
-            self.unplaced += 1
+        if event.session in self.truncated or event.start > session_log.head:
+            self.truncated.add(event.session)
+            self.skipped_events += 1
             return
-        known.append(cut(event, after=known.head) if type(event) is Token else event)
+        session_log.append(cut(event, after=session_log.head) if type(event) is Token else event)
         self.events += 1
 
-    def _log(self, session: str) -> Log:
+    def _session_log(self, session: str) -> Log:
         if session not in self.logs:
-            found = tables.find(self.connection, session)
+            found = tables.find_session(self.connection, session)
             self.logs[session] = Log(session, start=found[1] if found else 0)
         return self.logs[session]

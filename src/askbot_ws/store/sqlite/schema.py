@@ -1,4 +1,4 @@
-"""The tables, and how a file of an older version gets them: forward only."""
+"""Schema: the tables' definition, migrations from older versions, and how connections and transactions are opened."""
 
 from __future__ import annotations
 
@@ -47,12 +47,15 @@ MIGRATIONS = (
     UPDATE sessions SET touched = 0;  -- by the wall clock until now, by the age of the store from now on
     """,
 )
-APPLICATION = 0x61736B62  # "askb": in files from version 2 on
+APPLICATION_ID = 0x61736B62  # "askb": in files from version 2 on
 
 
-def connect(path: Path, *, full_sync: bool, busy_s: float) -> sqlite3.Connection:
-    """A connection that one thread shall use; transactions are begun and ended by hand."""
-    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+def connect(path: Path, *, full_sync: bool, busy_timeout: float) -> sqlite3.Connection:
+    """Open a connection for use in one thread. Transactions are explicit: see `transaction`. Raises `sqlite3.Error`.
+
+    `full_sync` syncs each commit; `busy_timeout` is how many seconds SQLite waits for another program's lock.
+    """
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if full_sync else 'NORMAL'}")
@@ -65,7 +68,7 @@ def connect(path: Path, *, full_sync: bool, busy_s: float) -> sqlite3.Connection
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
-    """All or nothing."""
+    """Run the block in a transaction, which is rolled back where the block raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -77,8 +80,8 @@ def transaction(connection: sqlite3.Connection) -> Generator[None, None, None]:
 
 
 @contextmanager
-def synced(connection: sqlite3.Connection) -> Generator[None, None, None]:
-    """What is committed in here is on the disk then, and all that was committed before."""
+def full_sync(connection: sqlite3.Connection) -> Generator[None, None, None]:
+    """Sync the commits of the block, and with them all that was committed before."""
     (level,) = connection.execute("PRAGMA synchronous").fetchone()
     connection.execute("PRAGMA synchronous = FULL")
     try:
@@ -98,24 +101,24 @@ def checkpoint(connection: sqlite3.Connection) -> None:
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the tables up to date. Raises `ConfigError` where they are from a newer askbot, or from something else."""
+    """Migrate the tables to this version. Raises `ConfigError` where they are of a newer one, or another program's."""
     with transaction(connection):
-        for number in range(known_version(connection, path), len(MIGRATIONS)):
-            for statement in MIGRATIONS[number].split(";\n"):  # executescript would end the transaction
+        for version in range(read_version(connection, path), len(MIGRATIONS)):
+            for statement in MIGRATIONS[version].split(";\n"):  # executescript would end the transaction
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number + 1}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-def known_version(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of the tables; 0: there are none. Raises `ConfigError` where they are not ours, or of a later one."""
+def read_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The tables' version; 0: there are none. Raises `ConfigError` where it is a newer one, or they aren't ours."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if application == 0:  # version 1 had none
         ours = (version == 1 and {"sessions", "events"} <= tables) or (version == 0 and not tables)
     else:
-        ours = application == APPLICATION
+        ours = application == APPLICATION_ID
     if not ours:
         raise ConfigError(f"{path} is another program's database; set ASKBOT_STORE to another file.")
     if version > len(MIGRATIONS):

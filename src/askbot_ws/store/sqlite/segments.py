@@ -1,12 +1,12 @@
-"""Segments: the format of the journal's files, and how they are read.
+"""Segments: the format of the journal's files, and functions that read them.
 
-    file     N.log, numbered upwards; they go in that order, oldest first. A header, then records
+    file     N.log, numbered upwards, oldest first: a header, then records
     header   magic (8 bytes), version (4 bytes) and CRC-32 of those (4 bytes); files of version 1 have none
-    record   length (4 bytes) and CRC-32 (4 bytes) of the payload, then the payload. The highest bit of the length says
-             that it is the last of an append; version 1 had no such bit
+    record   length (4 bytes) and CRC-32 (4 bytes) of the payload, then the payload. The highest bit of the length marks
+             the last record of an append; version 1 had no such bit
     payload  an event in JSON
-             or "-" and a session's id: what came before of that session is deleted
-             or "=", a number, a space and a size: of that file, nothing counts that lies behind so many bytes
+             or "-" and a session's id: the events of that session before this record are deleted
+             or "=", a segment's number, a space and a size: what follows so many bytes of that file does not count
 
 Numbers in headers are little-endian. An append counts once all of it is there: what a failed write leaves at the end of
 a file is not replayed. In files of every version the header stays where it is.
@@ -30,57 +30,57 @@ VERSION = 2
 MAGIC = b"askbot-j"
 HEADER = struct.Struct("<8sII")
 RECORD = struct.Struct("<II")
-LAST = 1 << 31
-DELETED = b"-"
-LIMIT = b"="
-_BEGINNING = re.compile(rb'\{"|[-=]')  # of a payload
+LAST_OF_APPEND = 1 << 31
+DELETED_PREFIX = b"-"
+LIMIT_PREFIX = b"="
+_PAYLOAD_START = re.compile(rb'\{"|[-=]')
 
 
-def header(version: int) -> bytes:
-    """What the segments of a version begin with."""
-    named = struct.pack("<8sI", MAGIC, version)
-    return named + struct.pack("<I", crc32(named))
+def segment_header(version: int) -> bytes:
+    """The header of segments of a version."""
+    identified = struct.pack("<8sI", MAGIC, version)
+    return identified + struct.pack("<I", crc32(identified))
 
 
-BEGINNING = header(VERSION)
-"""What a segment begins with."""
+CURRENT_HEADER = segment_header(VERSION)
+"""The header of the segments that are written now."""
 
 
-def packed(payload: bytes) -> bytes:
-    """A payload as the one record of an append."""
-    return RECORD.pack(len(payload) | LAST, crc32(payload)) + payload
+def encode_record(payload: bytes) -> bytes:
+    """The bytes of a record that is an append by itself."""
+    return RECORD.pack(len(payload) | LAST_OF_APPEND, crc32(payload)) + payload
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
-    """What came before of this session is deleted."""
+class DeletedRecord:
+    """A record that deletes the events of a session before it."""
 
     session: str
 
-    def payload(self) -> bytes:
-        """As a record has it."""
-        return DELETED + self.session.encode()
+    def encode(self) -> bytes:
+        """The record's payload."""
+        return DELETED_PREFIX + self.session.encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """In the segment of this number, what lies behind so many bytes was refused, and must never be replayed."""
+class LimitRecord:
+    """A record that limits a segment: what follows `size` bytes of it was not acknowledged, and is never replayed."""
 
-    number: int
+    segment: int  # its number
     size: int
 
-    def payload(self) -> bytes:
-        """As a record has it."""
-        return LIMIT + b"%d %d" % (self.number, self.size)
+    def encode(self) -> bytes:
+        """The record's payload."""
+        return LIMIT_PREFIX + b"%d %d" % (self.segment, self.size)
 
 
-def parse(payload: bytes) -> Event | Deleted | Limit:
-    """What a record says. Raises ValueError where this version does not know it."""
-    if payload.startswith(DELETED):
-        return Deleted(payload.removeprefix(DELETED).decode())
-    if payload.startswith(LIMIT):
-        number, size = payload.removeprefix(LIMIT).split(b" ")
-        return Limit(int(number), int(size))
+def decode_payload(payload: bytes) -> Event | DeletedRecord | LimitRecord:
+    """Decode a record's payload. Raises ValueError where its kind is not known to this version."""
+    if payload.startswith(DELETED_PREFIX):
+        return DeletedRecord(payload.removeprefix(DELETED_PREFIX).decode())
+    if payload.startswith(LIMIT_PREFIX):
+        number, size = payload.removeprefix(LIMIT_PREFIX).split(b" ")
+        return LimitRecord(int(number), int(size))
     return decode_event(payload)
 
 
@@ -88,66 +88,66 @@ def parse(payload: bytes) -> Event | Deleted | Limit:
 
 
 @dataclass(slots=True)
-class Contents:
-    """What can be read of a file."""
+class SegmentContents:
+    """The payloads that can be read of a segment."""
 
     payloads: list[bytes]
-    behind: int  # how many of those lie behind something damaged; a torn end is no damage, as nothing lies behind it
+    records_after_damage: int  # of the payloads; a torn end is no damage, as nothing lies behind it
 
 
-def read(path: Path, limits: Mapping[int, int] | None = None) -> Contents:
-    """Read a file, up to its limit if it has one. Raises OSError; `ConfigError` for a version that we don't know."""
+def read_segment(path: Path, limits: Mapping[int, int] | None = None) -> SegmentContents:
+    """Read a segment, up to its limit if `limits` has one. Raises OSError; `ConfigError` for an unknown version."""
     data = path.read_bytes()
-    refuse_unknown(path, data)
+    refuse_unknown_version(path, data)
     limit = (limits or {}).get(int(path.stem))
-    ours = data.startswith(BEGINNING)
-    place = HEADER.size if ours else 0
+    has_header = data.startswith(CURRENT_HEADER)
+    offset = HEADER.size if has_header else 0
     data = data[:limit]
     payloads: list[bytes] = []
-    whole = 0  # of those, that belong to appends of which all is there
-    damaged: int | None = None  # how many come before the first damage
-    while place < len(data):
-        payload = _record(data, place)
+    complete = 0  # of the payloads, those of appends of which all is there
+    before_damage: int | None = None  # of the payloads, those before the first damage
+    while offset < len(data):
+        payload = _payload_at(data, offset)
         if payload is None:
-            damaged = len(payloads) if damaged is None else damaged
-            place = _next(data, place)
+            before_damage = len(payloads) if before_damage is None else before_damage
+            offset = _next_record(data, offset)
         else:
             payloads.append(payload)
-            if not ours or RECORD.unpack_from(data, place)[0] & LAST:
-                whole = len(payloads)
-            place += RECORD.size + len(payload)
-    del payloads[whole:]
-    return Contents(payloads, 0 if damaged is None else max(0, whole - damaged))
+            if not has_header or RECORD.unpack_from(data, offset)[0] & LAST_OF_APPEND:
+                complete = len(payloads)
+            offset += RECORD.size + len(payload)
+    del payloads[complete:]
+    return SegmentContents(payloads, 0 if before_damage is None else max(0, complete - before_damage))
 
 
-def refuse_unknown(path: Path, data: bytes) -> None:
-    """Raises `ConfigError` where the header is whole and names a version that we don't know."""
+def refuse_unknown_version(path: Path, data: bytes) -> None:
+    """Raise `ConfigError` where the header is whole and names an unknown version."""
     if len(data) >= HEADER.size:
         magic, version, _ = HEADER.unpack_from(data)
-        if magic == MAGIC and version != VERSION and data.startswith(header(version)):
+        if magic == MAGIC and version != VERSION and data.startswith(segment_header(version)):
             raise ConfigError(
                 f"the journal's {path} has format version {version}, and this askbot knows versions up to {VERSION}; "
                 "install a newer askbot, or set ASKBOT_STORE to another file."
             )
 
 
-def _record(data: bytes, place: int) -> bytes | None:
-    """The payload of the record at this place, if there is one."""
-    begin = place + RECORD.size
+def _payload_at(data: bytes, offset: int) -> bytes | None:
+    """The payload of the record at an offset; None where there is no whole record."""
+    begin = offset + RECORD.size
     if begin > len(data):
         return None
-    length, checksum = RECORD.unpack_from(data, place)
-    length &= ~LAST
+    length, checksum = RECORD.unpack_from(data, offset)
+    length &= ~LAST_OF_APPEND
     if not length or begin + length > len(data):
         return None  # a length of 0 is what a power cut leaves of a page that was never written
     payload = data[begin : begin + length]
     return payload if crc32(payload) == checksum else None
 
 
-def _next(data: bytes, place: int) -> int:
-    """The place of the next record, or the end."""
-    for beginning in _BEGINNING.finditer(data, place + RECORD.size):
-        if _record(data, beginning.start() - RECORD.size) is not None:
+def _next_record(data: bytes, offset: int) -> int:
+    """The offset of the next whole record behind an offset, or of the end."""
+    for beginning in _PAYLOAD_START.finditer(data, offset + RECORD.size):
+        if _payload_at(data, beginning.start() - RECORD.size) is not None:
             return beginning.start() - RECORD.size
     return len(data)
 
@@ -155,47 +155,47 @@ def _next(data: bytes, place: int) -> int:
 # --- reading them all ------------------------------------------------------------------------------------------------
 
 
-def survey(paths: Iterable[Path]) -> dict[int, int]:
-    """Look at every record, and change nothing; returns the limits that they name.
+def validate_segments(paths: Iterable[Path]) -> dict[int, int]:
+    """Decode every record of these segments; returns the limits in bytes by segment number.
 
-    Raises `ConfigError` where anything whole is of a kind that this program does not know.
+    Raises `ConfigError` where a whole record is of a kind that this program does not know.
     """
     found: dict[int, int] = {}
     for path in paths:
-        for payload in read(path).payloads:
+        for payload in read_segment(path).payloads:
             try:
-                record = parse(payload)
+                record = decode_payload(payload)
             except ValueError as error:
                 raise ConfigError(
                     f"the journal's {path} has a record of a kind that this askbot does not know; install the one "
                     "that wrote it, or a newer one. `askbot store repair` would leave the record out."
                 ) from error
-            if isinstance(record, Limit):
-                found[record.number] = record.size
+            if isinstance(record, LimitRecord):
+                found[record.segment] = record.size
     return found
 
 
-def deletions(paths: Iterable[Path], limits: Mapping[int, int]) -> Counter[str]:
-    """How often the records of these files delete each session. Raises what `read` raises.
+def count_deletions(paths: Iterable[Path], limits: Mapping[int, int]) -> Counter[str]:
+    """How often the records of these segments delete each session. Raises as `read_segment` does.
 
-    What stands before a session's last deletion is not needed, and need not be whole: the tables may have deleted the
-    session already, and files with its beginning may be gone.
+    The events before a session's last deletion are not needed, and may be incomplete: the tables may have deleted the
+    session already, and segments with its beginning may be gone.
     """
     found: Counter[str] = Counter()
     for path in paths:
-        for payload in read(path, limits).payloads:
-            if payload.startswith(DELETED):
-                found[payload.removeprefix(DELETED).decode(errors="replace")] += 1
+        for payload in read_segment(path, limits).payloads:
+            if payload.startswith(DELETED_PREFIX):
+                found[payload.removeprefix(DELETED_PREFIX).decode(errors="replace")] += 1
     return found
 
 
-def limits(path: Path) -> dict[int, int]:
-    """The limits that a segment names, whatever else is in it. Raises what `read` raises."""
+def read_limits(path: Path) -> dict[int, int]:
+    """The limits in bytes, by segment number, that a segment's records name. Raises as `read_segment` does."""
     found: dict[int, int] = {}
-    for payload in read(path).payloads:
-        if payload.startswith(LIMIT):
+    for payload in read_segment(path).payloads:
+        if payload.startswith(LIMIT_PREFIX):
             with contextlib.suppress(ValueError):
-                record = parse(payload)
-                if isinstance(record, Limit):
-                    found[record.number] = record.size
+                record = decode_payload(payload)
+                if isinstance(record, LimitRecord):
+                    found[record.segment] = record.size
     return found

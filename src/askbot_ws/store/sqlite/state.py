@@ -1,4 +1,4 @@
-"""State: what a store says of itself, in the one row of its table `store`. To change it takes a transaction."""
+"""StoreState: the one row of the table `store`. Functions that change it need a transaction."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ from sqlite3 import Connection, DatabaseError
 from typing import NamedTuple
 
 
-class State(NamedTuple):
-    """The row."""
+class StoreState(NamedTuple):
+    """What a store records about itself."""
 
-    history: str  # names what is kept here; another word once anything that was acknowledged is lost
-    boot: str | None  # of the machine that has unsynced events of this store in its memory; None: all is on the disk
+    history: str  # identifies the store's contents; replaced once anything that was acknowledged is lost
+    boot: str | None  # during which events may not be synced; None: all of them are on the disk
     age: float  # seconds that processes had the store open
     unscrubbed: bool  # the write-ahead log may hold text that is deleted
 
 
-def read(connection: Connection) -> State:
-    """The state as it is. Raises `sqlite3.DatabaseError` where there is none."""
+def read_state(connection: Connection) -> StoreState:
+    """Read the row. Raises `sqlite3.DatabaseError` where there is none."""
     row = connection.execute("SELECT history, boot, age, unscrubbed FROM store").fetchone()
     if row is None:
         raise DatabaseError("it does not say which history it has")
     history, boot, age, unscrubbed = row
-    return State(history, boot, age, bool(unscrubbed))
+    return StoreState(history, boot, age, bool(unscrubbed))
 
 
-def begin_history(connection: Connection) -> None:
-    """Name what is kept from now on by another word: readers of what was there before begin anew."""
+def start_new_history(connection: Connection) -> None:
+    """Replace the history's id, so that readers of what was there before start from the beginning."""
     connection.execute("UPDATE store SET history = ?", (secrets.token_urlsafe(8),))
 
 
 def set_boot(connection: Connection, boot: str | None) -> None:
-    """Note under which boot of the machine events may be unsynced."""
+    """Record the boot of the machine during which events may not be synced."""
     connection.execute("UPDATE store SET boot = ?", (boot,))
 
 
 def set_age(connection: Connection, age: float) -> None:
-    """Note how long the store has been open in all, in seconds. It never gets younger."""
+    """Record how many seconds the store has been open in all. A smaller number than the recorded one is ignored."""
     connection.execute("UPDATE store SET age = max(age, ?)", (age,))
 
 
 def set_unscrubbed(connection: Connection, *, unscrubbed: bool) -> None:
-    """Note whether the write-ahead log may hold text that is deleted."""
+    """Record whether the write-ahead log may hold text that is deleted."""
     connection.execute("UPDATE store SET unscrubbed = ?", (unscrubbed,))
 
 
 def boot_id() -> str:
-    """This boot of the machine; where that has no name, a new one each time, as if each end were a power cut."""
+    """The id of this boot of the machine; where the system has none, a new one each time, as after a reboot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:

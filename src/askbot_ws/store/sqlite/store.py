@@ -1,7 +1,7 @@
-"""SQLiteStore: one file and one process, the default.
+"""SQLiteStore: a store in one file for one process, the default.
 
-New events go into a journal and into memory (`append`); turns that have ended move on into SQLite (`Flusher`); a
-reader gets what the memory no longer holds from there.
+New events go into a journal and into memory (`append`); turns that have ended move on into SQLite (`Flusher`), from
+which readers get what the memory no longer holds (`StoreQueries`).
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from ...core.log import Log
 from ...errors import SessionNotFound, StoreError
 from ...events import Done, Event, TurnRecord
-from .. import Entry, Failures, failed, heads
+from .. import Entry, Failures, failures_of, heads_after
 from . import state, tables
+from .database_thread import DatabaseThread, ShieldedTasks
 from .files import StoreFiles
-from .flusher import KEEP, Flusher
-from .journal import SEGMENT, Journal
+from .flush_batch import OpenLog
+from .flusher import FLUSHED_TAIL_BYTES, Flusher
+from .journal import MAX_SEGMENT_BYTES, Journal
 from .lock import ProcessLock
-from .opening import end, prepare, refusal
-from .pieces import OpenLog
-from .reads import Reads
+from .queries import StoreQueries
 from .schema import connect, transaction
-from .segments import Deleted
-from .worker import Tasks, Worker
+from .segments import DeletedRecord
+from .startup import mark_clean_shutdown, open_error, prepare_store
 
-BUSY_S = 5.0  # how long SQLite waits for another program's lock
-LONG = 256 * 1024  # code points after which an answer that still runs is flushed: it need not be in memory twice
-CHUNK = 100  # sessions that a sweep deletes at once
-NO_ROOM = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}  # what is shorter may fit
-
-T = TypeVar("T")
+BUSY_TIMEOUT_SECONDS = 5.0  # for another program's lock on the database
+MAX_UNFLUSHED_CHARS = 256 * 1024  # of an answer that still runs: then it is flushed, to leave the memory
+SWEEP_BATCH_SESSIONS = 100  # that a sweep deletes at once
+NO_SPACE_ERRNOS = {errno.EDQUOT, errno.EFBIG, errno.ENOSPC}  # a shorter write may succeed
 
 
 class SQLiteStore:
-    """A `Store` in a file, with a journal in a folder beside it."""
+    """A `Store` in a SQLite file, with a journal in a folder beside it.
+
+    With `fsync`, what is acknowledged survives a power cut; without it, only the end of the process.
+    """
 
     def __init__(
         self,
@@ -51,133 +51,143 @@ class SQLiteStore:
         fsync: bool = False,
         clock: Callable[[], float] = time.monotonic,
         boot: str | None = None,
-        segment_bytes: int = SEGMENT,
-        busy_s: float = BUSY_S,
+        segment_bytes: int = MAX_SEGMENT_BYTES,
+        busy_timeout: float = BUSY_TIMEOUT_SECONDS,
     ) -> None:
-        """`clock` is a steady one, in seconds; `boot` names this boot of the machine, in the place of its own name."""
+        """Configure a store; nothing is read or written before `open`.
+
+        Args:
+            path: The database. The journal is the folder of that name with `.journal` at its end.
+            fsync: Whether `append` waits until the events are synced to the disk.
+            clock: A monotonic clock, in seconds.
+            boot: Identifies this boot of the machine; None: the system's boot id.
+            segment_bytes: The journal begins a new file after so many bytes.
+            busy_timeout: How many seconds SQLite waits for another program's lock.
+        """
         self._files = StoreFiles(path)
         self._fsync = fsync
         self._clock = clock
         self._boot = boot or state.boot_id()
-        self._busy_s = busy_s
+        self._busy_timeout = busy_timeout
         self._lock = ProcessLock(self._files)
         self.journal = Journal(self._files.journal, segment_bytes=segment_bytes)
-        self.writer = Worker("writer")
-        self.reader = Worker("reader")
-        self._open: dict[str, OpenLog] = {}
-        self.flusher = Flusher(self._open, self.journal, self.writer, self._age)
-        self._reads = Reads(self._open, self.reader, self.flusher)
+        self.writer = DatabaseThread("writer")
+        self.reader = DatabaseThread("reader")
+        self._open_logs: dict[str, OpenLog] = {}
+        self.flusher = Flusher(self._open_logs, self.journal, self.writer, self._age)
+        self._queries = StoreQueries(self._open_logs, self.reader, self.flusher)
         self._history = ""
         self._age_at_start = 0.0  # seconds
-        self._started = 0.0  # by the clock
-        self._unscrubbed = False
-        self._loading: dict[str, set[object]] = {}  # loads that are under way; a deletion takes them away
+        self._started_at = 0.0  # by the clock
+        self._needs_scrub = False
+        self._loading: dict[str, set[object]] = {}  # loads that are under way; a deletion removes them
         self._deleting: dict[str, asyncio.Future[None]] = {}  # done once it is known whether they are deleted
-        self._used: set[str] | None = None  # during a sweep: sessions that were in memory since it looked at the tables
-        self._sweeping = asyncio.Lock()
-        self._journaling = asyncio.Lock()  # held while something waits for a sync of the journal
-        self._syncer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="askbot-sync")
-        self._tasks = Tasks()
+        self._used_during_sweep: set[str] | None = None  # sessions in memory since the sweep read the tables
+        self._sweep_lock = asyncio.Lock()
+        self._journal_lock = asyncio.Lock()  # held while something waits for a sync of the journal
+        self._sync_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="askbot-sync")
+        self._tasks = ShieldedTasks()
 
     # --- the beginning and the end -----------------------------------------------------------------------------------
 
     async def open(self) -> Sequence[str]:
-        """Lock the store, bring it up to date, replay the journal. Raises `ConfigError` where that can't be.
+        """Lock the store, migrate it, replay the journal. Returns the sessions with unfinished turns.
 
-        Where the store or its journal is of a kind that this version does not know, nothing is touched.
+        Raises `ConfigError` where any of that fails. Where the store or its journal is of a kind that this version does
+        not know, nothing was changed.
         """
         try:
             self._lock.acquire()
-            await self.writer.open(self._start)
+            await self.writer.open(self._prepare)
             await self.reader.open(self._connect)
-            unfinished = await self.reader.run(tables.unfinished)
-            if self._unscrubbed:
-                self.flusher.scrubber.soon()
+            unfinished = await self.reader.run(tables.unfinished_sessions)
+            if self._needs_scrub:
+                self.flusher.scrubber.schedule()
         except BaseException as error:
-            await self.abandon()
+            await self.close_without_flush()
             if isinstance(error, sqlite3.Error | OSError | StoreError):
-                raise refusal(self._files, error) from error
+                raise open_error(self._files, error) from error
             raise
         return unfinished
 
     def _connect(self) -> sqlite3.Connection:
-        return connect(self._files.database, full_sync=self._fsync, busy_s=self._busy_s)
+        return connect(self._files.database, full_sync=self._fsync, busy_timeout=self._busy_timeout)
 
-    def _start(self) -> sqlite3.Connection:
-        opened = prepare(self._files, self._connect, boot=self._boot, fsync=self._fsync)
-        self.journal.open(opened.left)
-        self._history = opened.state.history
-        self._age_at_start, self._started = opened.state.age, self._clock()
-        self._unscrubbed = opened.state.unscrubbed
-        return opened.connection
+    def _prepare(self) -> sqlite3.Connection:
+        prepared = prepare_store(self._files, self._connect, boot=self._boot, fsync=self._fsync)
+        self.journal.open(prepared.old_segments)
+        self._history = prepared.state.history
+        self._age_at_start, self._started_at = prepared.state.age, self._clock()
+        self._needs_scrub = prepared.state.unscrubbed
+        return prepared.connection
 
     def _age(self) -> float:
-        """How long processes had the store open, in seconds; what was not noted before a crash does not count."""
-        return self._age_at_start + max(0.0, self._clock() - self._started)
+        """How many seconds processes had the store open; time that was not recorded before a crash does not count."""
+        return self._age_at_start + max(0.0, self._clock() - self._started_at)
 
     async def close(self) -> None:
-        """Flush everything, and let go. What can't be flushed stays in the journal for the next start."""
-        await self._tasks.done()
+        """Flush everything, and close the files. What can't be flushed stays in the journal for the next start."""
+        await self._tasks.wait_all()
         if self.writer.is_open and await self.flusher.close():
             with contextlib.suppress(StoreError):  # then the next start takes this for a crash
-                await self.writer.run(partial(end, age=self._age()))
-        await self.abandon()
+                await self.writer.run(partial(mark_clean_shutdown, age=self._age()))
+        await self.close_without_flush()
 
-    async def abandon(self) -> None:
-        """Let go at once, as a crash would. What is in the journal is for the next start."""
-        await self._tasks.done()
+    async def close_without_flush(self) -> None:
+        """Close the files without flushing. What is in the journal is replayed by the next start."""
+        await self._tasks.wait_all()
         await self.flusher.stop()
-        self._open.clear()
+        self._open_logs.clear()
         self.journal.close()
-        self._syncer.shutdown(wait=False)
+        self._sync_executor.shutdown(wait=False)
         await self.reader.close()
         await self.writer.close()
         self._lock.release()
 
     async def ping(self) -> None:
-        """Raises `StoreError` where the journal's folder or the file can't be written, or not be read."""
-        await self.writer.run(self._probe)
+        """Check that it can be used. Raises `StoreError` where the journal or the file can't be written or read."""
+        await self.writer.run(self._check_writable)
         await self.reader.run(lambda connection: connection.execute("SELECT 1").fetchone())
 
-    def _probe(self, connection: sqlite3.Connection) -> None:
-        self.journal.probe()
+    def _check_writable(self, connection: sqlite3.Connection) -> None:
+        self.journal.check_writable()
         with transaction(connection):
             pass
 
     # --- the logs in memory ------------------------------------------------------------------------------------------
 
     def create(self, session: str) -> Log:
-        """A new, empty log."""
-        if session in self._open:
+        """Create a new, empty log. Raises ValueError where the session exists in memory."""
+        if session in self._open_logs:
             raise ValueError(f"session {session} exists")
-        self._use(session)
-        opened = self._open[session] = OpenLog(Log(session, history=self._history), flushed=0)
-        return opened.log
+        self._note_use(session)
+        open_log = self._open_logs[session] = OpenLog(Log(session, history=self._history), flushed_head=0)
+        return open_log.log
 
     async def load(self, session: str) -> Log:
-        """The log of a session, with its newest events. Raises `SessionNotFound`, also if it is deleted meanwhile."""
-        self._use(session)
-        await self._decided(session)
-        if session not in self._open:
+        """Load a session's log, with its newest events. Raises `SessionNotFound`, also if it is deleted meanwhile."""
+        self._note_use(session)
+        await self._wait_for_deletion(session)
+        if session not in self._open_logs:
             found = await self._load(session)
-            self._open.setdefault(session, OpenLog(found, flushed=found.head))
-        opened = self._open[session]
-        opened.released = False
-        return opened.log
+            self._open_logs.setdefault(session, OpenLog(found, flushed_head=found.head))
+        open_log = self._open_logs[session]
+        open_log.released = False
+        return open_log.log
 
-    def _use(self, session: str) -> None:
-        if self._used is not None:
-            self._used.add(session)
+    def _note_use(self, session: str) -> None:
+        if self._used_during_sweep is not None:
+            self._used_during_sweep.add(session)
 
     async def _load(self, session: str) -> Log:
         load = object()
         self._loading.setdefault(session, set()).add(load)
         found: Log | None = None
         try:
-            if session not in self.flusher.deleted:
-                job = partial(tables.newest, session=session, budget=KEEP, history=self._history)
+            if session not in self.flusher.pending_deletions:
+                job = partial(tables.read_newest, session=session, max_bytes=FLUSHED_TAIL_BYTES, history=self._history)
                 found = await self.reader.run(job)
-            await self._decided(session)
+            await self._wait_for_deletion(session)
             if found is None or load not in self._loading.get(session, ()):
                 raise SessionNotFound
             return found
@@ -187,195 +197,197 @@ class SQLiteStore:
             if not loads:
                 self._loading.pop(session, None)
 
-    async def _decided(self, session: str) -> None:
+    async def _wait_for_deletion(self, session: str) -> None:
         """Wait until it is known whether a session is deleted, where that is being written."""
         while session in self._deleting:
             await asyncio.wait([self._deleting[session]])
 
     def release(self, session: str) -> None:
-        """Let the log leave the memory, once all of it is flushed."""
-        opened = self._open.get(session)
-        if opened is None:
+        """Drop the log from memory once all of it is flushed."""
+        open_log = self._open_logs.get(session)
+        if open_log is None:
             return
-        opened.released = True
-        if opened.idle:
-            del self._open[session]
+        open_log.released = True
+        if open_log.is_evictable:
+            del self._open_logs[session]
         else:
-            self.flusher.soon([session])
+            self.flusher.schedule([session])
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
-        """Add events to sessions, with one write: to each all of its own, or none."""
+        """Append events to sessions, with one write: to each all of its own, or none."""
         if self._fsync:
-            return self._tasks.begin(self._append_synced(batch))
+            return self._tasks.start(self._append_synced(batch))
         failures: Failures = {}
-        found = heads(batch, self._open, failures)
-        if not found:
+        heads = heads_after(batch, self._open_logs, failures)
+        if not heads:
             return failures
-        if self.journal.full:
-            self.flusher.soon(self.journal.rotate())
+        if self.journal.is_full:
+            self.flusher.schedule(self.journal.rotate())
         payloads: list[bytes] = []
-        for session in found:
+        for session in heads:
             payloads += batch[session][1]
         try:
-            self.journal.append(payloads, found)
+            self.journal.append(payloads, heads)
         except OSError as error:
-            return self._append_each(batch, found, failures, error)
-        self._add(batch, found)
+            return self._append_one_by_one(batch, heads, failures, error)
+        self._add_to_logs(batch, heads)
         return failures
 
-    def _append_each(
-        self, batch: Mapping[str, Entry], found: Mapping[str, int], failures: Failures, error: OSError
+    def _append_one_by_one(
+        self, batch: Mapping[str, Entry], heads: Mapping[str, int], failures: Failures, error: OSError
     ) -> Failures:
-        """What does not fit together may fit one by one."""
-        if len(found) == 1 or error.errno not in NO_ROOM:
-            return failures | failed(found, error)
-        for session, head in found.items():
+        """Append each session's events by themselves, where those of all together did not fit on the disk."""
+        if len(heads) == 1 or error.errno not in NO_SPACE_ERRNOS:
+            return failures | failures_of(heads, error)
+        for session, head in heads.items():
             try:
                 self.journal.append(batch[session][1], {session: head})
             except OSError as own:
-                failures |= failed([session], own)
+                failures |= failures_of([session], own)
             else:
-                self._add(batch, [session])
+                self._add_to_logs(batch, [session])
         return failures
 
-    def _add(self, batch: Mapping[str, Entry], sessions: Iterable[str]) -> None:
-        all_open = self._open
+    def _add_to_logs(self, batch: Mapping[str, Entry], sessions: Iterable[str]) -> None:
+        all_open = self._open_logs
         for session in sessions:
-            opened = all_open[session]
-            log = opened.log
+            open_log = all_open[session]
+            log = open_log.log
             for event in batch[session][0]:
                 log.add(event)
-                if type(event) is Done or event.seq - opened.flushed > LONG:
-                    self.flusher.soon((session,))
+                if type(event) is Done or event.seq - open_log.flushed_head > MAX_UNFLUSHED_CHARS:
+                    self.flusher.schedule((session,))
 
     async def _append_synced(self, batch: Mapping[str, Entry]) -> Failures:
-        async with self._journaling:
+        async with self._journal_lock:
             failures: Failures = {}
-            found = heads(batch, self._open, failures)
-            if not found:
+            heads = heads_after(batch, self._open_logs, failures)
+            if not heads:
                 return failures
-            if self.journal.full:
-                self.flusher.soon(self.journal.rotate())
-            error = await self._journal_synced(batch, found)
+            if self.journal.is_full:
+                self.flusher.schedule(self.journal.rotate())
+            error = await self._journal_synced(batch, heads)
             if error is None:
                 return failures
-            if len(found) == 1 or error.errno not in NO_ROOM:
-                return failures | failed(found, error)
-            for session, head in found.items():  # what does not fit together may fit one by one
+            if len(heads) == 1 or error.errno not in NO_SPACE_ERRNOS:
+                return failures | failures_of(heads, error)
+            for session, head in heads.items():  # what does not fit together may fit one by one
                 error = await self._journal_synced(batch, {session: head})
                 if error is not None:
-                    failures |= failed([session], error)
+                    failures |= failures_of([session], error)
             return failures
 
-    async def _journal_synced(self, batch: Mapping[str, Entry], found: Mapping[str, int]) -> OSError | None:
-        """Write, sync, and only then add; returns why not. The sessions stay in memory as long as that takes."""
-        opened = [self._open[session] for session in found]
-        for one in opened:
-            one.appending = True
+    async def _journal_synced(self, batch: Mapping[str, Entry], heads: Mapping[str, int]) -> OSError | None:
+        """Write and sync, then add to the logs; returns the error where that failed. The sessions stay in memory."""
+        open_logs = [self._open_logs[session] for session in heads]
+        for open_log in open_logs:
+            open_log.appending = True
         try:
-            await self._write_synced([payload for session in found for payload in batch[session][1]], found)
-            self._add(batch, found)
+            await self._write_synced([payload for session in heads for payload in batch[session][1]], heads)
+            self._add_to_logs(batch, heads)
         except OSError as error:
-            self.flusher.soon(found)  # so that a segment that is in doubt can go
+            self.flusher.schedule(heads)  # so that a segment that is in doubt can go
             return error
         finally:
-            for one in opened:
-                one.appending = False
-                if one.released:
-                    self.flusher.soon([one.log.session])
+            for open_log in open_logs:
+                open_log.appending = False
+                if open_log.released:
+                    self.flusher.schedule([open_log.log.session])
         return None
 
-    async def _write_synced(self, payloads: Iterable[bytes], found: Mapping[str, int]) -> None:
-        """Raises OSError; what was written does not count then."""
+    async def _write_synced(self, payloads: Iterable[bytes], heads: Mapping[str, int]) -> None:
+        """Append to the journal and sync it. Raises OSError; what was written does not count then."""
         written = self.journal.append_unsynced(payloads)
         try:
-            await asyncio.get_running_loop().run_in_executor(self._syncer, written.segment.sync)
+            await asyncio.get_running_loop().run_in_executor(self._sync_executor, written.segment.sync)
         except OSError:
-            self.journal.refuse(written)
+            self.journal.roll_back(written)
             raise
-        self.journal.accept(written, found)
+        self.journal.confirm_synced(written, heads)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
     async def forget(self, session: str) -> None:
-        """Delete a session: it is gone once the journal says so; what is left in the tables follows."""
-        await self._tasks.begin(self._delete([session], unused=False))
+        """Delete a session: it is gone once the journal has its deletion; the tables follow."""
+        await self._tasks.start(self._delete([session], unused=False))
 
     async def sweep(self, *, idle: float) -> int:
-        """Delete the sessions that nobody uses and nothing was added to; says how many."""
-        async with self._sweeping:
+        """Delete the sessions that nobody uses and nothing was added to for `idle` seconds; returns how many."""
+        async with self._sweep_lock:
             try:
                 return await self._sweep(idle)
             finally:
-                self._used = None
+                self._used_during_sweep = None
 
     async def _sweep(self, idle: float) -> int:
         age = self._age()
-        await self.writer.run(partial(_note_age, age=age))
-        known, swept = (-1.0, 0), 0
+        await self.writer.run(partial(_record_age, age=age))
+        last, deleted = (-1.0, 0), 0
         while True:
-            self._used = {*self._open, *self._loading}
-            found = await self.reader.run(partial(tables.idle, before=age - idle, after=known, limit=CHUNK))
+            self._used_during_sweep = {*self._open_logs, *self._loading}
+            found = await self.reader.run(
+                partial(tables.idle_sessions, before=age - idle, after=last, limit=SWEEP_BATCH_SESSIONS)
+            )
             if not found:
-                return swept
-            known = found[-1][:2]
-            swept += await self._tasks.begin(self._delete([session for _, _, session in found], unused=True))
-            if self.flusher.deleted:
-                return swept  # SQLite takes nothing just now: the next sweep goes on
+                return deleted
+            last = found[-1][:2]
+            deleted += await self._tasks.start(self._delete([session for _, _, session in found], unused=True))
+            if self.flusher.pending_deletions:
+                return deleted  # SQLite can't be written just now: the next sweep goes on
 
     async def _delete(self, sessions: Iterable[str], *, unused: bool) -> int:
-        """Delete them, or only those that are `unused` since a sweep looked; returns how many. Raises `StoreError`."""
-        async with self._journaling:
+        """Delete sessions (`unused`: only those not used during the sweep). Returns how many; raises `StoreError`."""
+        async with self._journal_lock:
             chosen = [session for session in sessions if not (unused and self._in_use(session))]
             if chosen:
-                await self._journal_deleted(chosen)
+                await self._journal_deletions(chosen)
                 for session in chosen:
                     self._loading.pop(session, None)
                 self.flusher.mark_deleted(chosen)
         if chosen:
-            await self.flusher.attempt()
+            await self.flusher.try_flush()
         return len(chosen)
 
     def _in_use(self, session: str) -> bool:
-        return session in (self._used or ()) or session in self.flusher.deleted
+        return session in (self._used_during_sweep or ()) or session in self.flusher.pending_deletions
 
-    async def _journal_deleted(self, sessions: Collection[str]) -> None:
-        """Write it to the journal, and they are gone. Raises `StoreError`; nothing has changed then."""
+    async def _journal_deletions(self, sessions: Collection[str]) -> None:
+        """Append the sessions' deletions to the journal. Raises `StoreError`; nothing has changed then."""
         try:
             if not self._fsync:
-                self.journal.delete(sessions)
+                self.journal.append_deletions(sessions)
                 return
-            decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._deleting = dict.fromkeys(sessions, decided)
+            decision: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._deleting = dict.fromkeys(sessions, decision)
             try:
-                await self._write_synced([Deleted(session).payload() for session in sessions], {})
+                await self._write_synced([DeletedRecord(session).encode() for session in sessions], {})
             finally:
                 self._deleting = {}
-                decided.set_result(None)
+                decision.set_result(None)
         except OSError as error:
             raise StoreError from error
 
-    # --- reading: see `Reads` ----------------------------------------------------------------------------------------
+    # --- reading: see `StoreQueries` ---------------------------------------------------------------------------------
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
-        """Events after a place, from memory where they are there."""
-        return await self._reads.read(session, after=after, limit=limit)
+        """Read events after a position, from memory where it has them."""
+        return await self._queries.read(session, after=after, limit=limit)
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
-        """The newest turns before a place, oldest first."""
-        return await self._reads.turns(session, before=before, limit=limit)
+        """Read the newest turns before a position, oldest first."""
+        return await self._queries.turns(session, before=before, limit=limit)
 
     async def replay_start(self, session: str, *, turns: int) -> int:
-        """The place after which the newest turns can be replayed."""
-        return await self._reads.replay_start(session, turns=turns)
+        """The position after which the newest turns can be replayed."""
+        return await self._queries.replay_start(session, turns=turns)
 
-    async def asked(self, session: str, id: str) -> str | None:
-        """The turn that was asked with this id."""
-        return await self._reads.asked(session, id)
+    async def find_turn(self, session: str, ask_id: str) -> str | None:
+        """The first turn whose question was asked with this id, or None."""
+        return await self._queries.find_turn(session, ask_id)
 
 
-def _note_age(connection: sqlite3.Connection, *, age: float) -> None:
+def _record_age(connection: sqlite3.Connection, *, age: float) -> None:
     with transaction(connection):
         state.set_age(connection, age)

@@ -1,1 +1,1 @@
-"""Looking after a store: check, repair and backup. None of it is needed to serve."""
+"""Maintenance: check, repair and backup of a store. None of it is needed to serve."""

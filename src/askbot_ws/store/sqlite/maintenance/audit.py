@@ -1,4 +1,4 @@
-"""Audit: whether one session's log keeps what a log promises. It is given the events; it reads nothing."""
+"""Audit: checks that a session's events form a valid log. It is given the events; it reads nothing."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from pydantic import ValidationError
 
 from ....events import Check, Done, Event, Question, Token, decode_event
 
-COLUMNS = "seq, turn, type, ask, body"
+EVENT_COLUMNS = "seq, turn, type, ask, body"
 
 
 @dataclass(slots=True)
-class Answer:
-    """What has been said in a turn so far, as its proof is made of it."""
+class AnswerDigest:
+    """The length and the SHA-256 of a turn's text so far, of which its proof is made."""
 
     chars: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
 
     def add(self, text: str) -> None:
-        """Take the next slice."""
+        """Add the next slice."""
         self.chars += len(text)
         self.sha256.update(text.encode())
 
     def check(self) -> Check:
-        """Its proof."""
+        """The proof of the text."""
         return Check(chars=self.chars, sha256=self.sha256.hexdigest())
 
 
 @dataclass(slots=True)
 class Audit:
-    """A session's log up to `head`: which turns it has, and what was said in those that have no end."""
+    """The state of a session's log at `head`: which turns have ended, and the digests of those that have not."""
 
     head: int = 0
-    open: dict[str, Answer] = field(default_factory=dict[str, Answer])
-    ended: set[str] = field(default_factory=set[str])
+    open_turns: dict[str, AnswerDigest] = field(default_factory=dict[str, AnswerDigest])
+    ended_turns: set[str] = field(default_factory=set[str])
 
-    def hole(self, event: Event) -> str | None:
-        """Why this can't be the next event; None: it can."""
+    def find_fault(self, event: Event) -> str | None:
+        """Why an event can't be the next one; None where it can."""
         if event.start != self.head:
             return f"after {self.head} comes {event.start}"
         match event:
-            case Question() if event.turn in self.open or event.turn in self.ended:
+            case Question() if event.turn in self.open_turns or event.turn in self.ended_turns:
                 return f"turn {event.turn} begins twice"
-            case Token() | Done() if event.turn in self.ended:
+            case Token() | Done() if event.turn in self.ended_turns:
                 return f"turn {event.turn} goes on after its end"
-            case Token() | Done() if event.turn not in self.open:
+            case Token() | Done() if event.turn not in self.open_turns:
                 return f"turn {event.turn} has no question"
             case _:
                 return None
 
-    def take(self, event: Event) -> Check | None:
-        """Take the next event. Returns the true proof where it is an end with another: the text is not what it was."""
+    def add(self, event: Event) -> Check | None:
+        """Add the next event, of which `find_fault` found none. Returns the text's proof where a `done` has another."""
         self.head = event.seq
         match event:
             case Question():
-                self.open[event.turn] = Answer()
+                self.open_turns[event.turn] = AnswerDigest()
             case Token():
-                self.open[event.turn].add(event.text)
+                self.open_turns[event.turn].add(event.text)
             case Done():
-                self.ended.add(event.turn)
-                true = self.open.pop(event.turn).check()
-                return true if true != event.check else None
+                self.ended_turns.add(event.turn)
+                actual = self.open_turns.pop(event.turn).check()
+                return actual if actual != event.check else None
         return None
 
 
-def event_of(session: str, row: Sequence[Any]) -> Event | None:
-    """The event in a row of `COLUMNS`; None where the row does not hold one, whatever it is."""
+def decode_row(session: str, row: Sequence[Any]) -> Event | None:
+    """The event in a row of `EVENT_COLUMNS`; None where the row is not one of this session's, or damaged."""
     seq, turn, kind, ask, body = row
     try:
         if kind == "token":

@@ -1,4 +1,4 @@
-"""Check: whether a store keeps what it promises. It changes nothing, and a server may run beside it."""
+"""Check: finds damage in a store. It changes nothing, and a server may run beside it."""
 
 from __future__ import annotations
 
@@ -14,49 +14,52 @@ from ....core.log import cut
 from ....errors import ConfigError
 from ....events import Event, Token
 from .. import segments
-from ..files import StoreFiles, reading
+from ..files import StoreFiles, read_only_connection
 from ..lock import ProcessLock
-from ..schema import MIGRATIONS, known_version
-from ..segments import Deleted, Limit
-from .audit import COLUMNS, Audit, event_of
+from ..schema import MIGRATIONS, read_version
+from ..segments import DeletedRecord, LimitRecord
+from .audit import EVENT_COLUMNS, Audit, decode_row
 
-MOST = 100  # faults that are told one by one
+MAX_LISTED_FAULTS = 100  # of the database file
 
 
 @dataclass
 class Report:
-    """What was found: plain facts, and what is wrong."""
+    """What a command found, as lines for people."""
 
     facts: list[str] = field(default_factory=list[str])
-    faults: list[str] = field(default_factory=list[str])
+    faults: list[str] = field(default_factory=list[str])  # what is wrong, or lost
 
 
 def check(path: Path) -> Report:
-    """Look at everything. Raises `ConfigError` where the file can't be opened, or is of a version yet to come."""
+    """Check the database, every session's log and the journal; the journal only where no server runs.
+
+    Raises `ConfigError` where the database can't be opened, or is of a newer version.
+    """
     report, files = Report(), StoreFiles(path)
-    with _kept_alone(files) as alone, look(files, alone=alone) as connection:
-        version = known_version(connection, path)
+    with _lock_out_servers(files) as exclusive, open_read_only(files, exclusive=exclusive) as connection:
+        version = read_version(connection, path)
         report.facts.append(f"schema version {version} of {len(MIGRATIONS)}")
-        report.faults += _pages(connection)
+        report.faults += _check_pages(connection)
         logs = dict[str, Audit]()
         try:
             if version:
-                _tables(connection, logs, report)
+                _check_tables(connection, logs, report)
             if version > 1:
-                report.faults += _state(connection)
+                report.faults += _check_state(connection)
         except sqlite3.Error as error:
             report.faults.append(f"the tables can't be read to their end: {error}")
-        if alone:
-            Records(logs, report).take(files.segments())
+        if exclusive:
+            JournalCheck(logs, report).check_segments(files.segments())
         else:
             report.facts.append("a server uses it: its journal was left alone")
-        report.faults += _remains(files)
+        report.faults += _check_leftovers(files)
     return report
 
 
 @contextmanager
-def _kept_alone(files: StoreFiles) -> Generator[bool]:
-    """Keep servers away; False where one is there already."""
+def _lock_out_servers(files: StoreFiles) -> Generator[bool]:
+    """Hold the store's lock in the block, so that no server starts; yields False where a server runs already."""
     lock = ProcessLock(files)
     try:
         if files.lock.exists():  # else no server was ever here, and we leave no trace
@@ -73,17 +76,17 @@ def _kept_alone(files: StoreFiles) -> Generator[bool]:
 
 
 @contextmanager
-def look(files: StoreFiles, *, alone: bool) -> Generator[sqlite3.Connection]:
-    """A connection that reads. `alone`: nobody else has the file.
+def open_read_only(files: StoreFiles, *, exclusive: bool) -> Generator[sqlite3.Connection]:
+    """Open a read-only connection to a store's database; `exclusive` says that nobody else has it open.
 
-    Raises `ConfigError`, with what to do, where there is no store that we can read.
+    Raises `ConfigError`, with what to do, where there is no store that can be read.
     """
     if not files.database.is_file():
         raise ConfigError(f"there is no store {files}; name another with --store.")
-    with reading(files, alone=alone) as connection:
+    with read_only_connection(files, exclusive=exclusive) as connection:
         try:
-            connection.text_factory = _text
-            known_version(connection, files.named)
+            connection.text_factory = _decode_lossy
+            read_version(connection, files.given_path)
         except sqlite3.Error as error:
             raise ConfigError(
                 f"the store {files} can't be read ({error}). Its beginning is damaged, or it is not a database, so "
@@ -93,25 +96,25 @@ def look(files: StoreFiles, *, alone: bool) -> Generator[sqlite3.Connection]:
         yield connection
 
 
-def _text(data: bytes) -> str:
+def _decode_lossy(data: bytes) -> str:
     return data.decode(errors="replace")
 
 
-def _remains(files: StoreFiles) -> Iterator[str]:
-    """What earlier damage, or somebody, has left beside the store."""
-    for segment in files.set_aside():
+def _check_leftovers(files: StoreFiles) -> Iterator[str]:
+    """Damaged segments that earlier starts have set aside, and hard links."""
+    for segment in files.damaged_segments():
         yield (
             f"the journal's {segment.name} was damaged when a server started, which took what it could read and lost "
             "the rest; once nobody needs the file any more, delete it"
         )
-    if files.links() > 1:
-        yield f"the file has {files.links()} names (hard links): servers that use two of them destroy it"
+    if files.link_count() > 1:
+        yield f"the file has {files.link_count()} names (hard links): servers that use two of them destroy it"
 
 
-def _pages(connection: sqlite3.Connection) -> list[str]:
-    """What SQLite itself finds wrong with the file."""
+def _check_pages(connection: sqlite3.Connection) -> list[str]:
+    """The faults that SQLite's own integrity check finds."""
     try:
-        found = [str(line) for (line,) in connection.execute(f"PRAGMA integrity_check({MOST})")]
+        found = [str(line) for (line,) in connection.execute(f"PRAGMA integrity_check({MAX_LISTED_FAULTS})")]
     except sqlite3.Error as error:
         return [f"the file is damaged: {error}"]
     return [] if found == ["ok"] else [f"the file is damaged: {line}" for line in found]
@@ -120,19 +123,19 @@ def _pages(connection: sqlite3.Connection) -> list[str]:
 # --- the tables ------------------------------------------------------------------------------------------------------
 
 
-def _state(connection: sqlite3.Connection) -> list[str]:
+def _check_state(connection: sqlite3.Connection) -> list[str]:
     (rows,) = connection.execute("SELECT count(*) FROM store").fetchone()
     return [] if rows == 1 else ["it does not say which history it has"]
 
 
-def _tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Report) -> None:
-    """Each session, in a read of its own: a long one would keep a server from emptying its write-ahead log."""
+def _check_tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Report) -> None:
+    """Check each session in a read transaction of its own: a long one would keep a server from emptying its WAL."""
     keys = [key for (key,) in connection.execute("SELECT key FROM sessions ORDER BY key")]
     events = 0
     for key in keys:
         connection.execute("BEGIN")
         try:
-            events += _session(connection, key, logs, report)
+            events += _check_session(connection, key, logs, report)
         finally:
             connection.execute("ROLLBACK")
     report.facts.append(f"sessions: {len(logs)}, events: {events}")
@@ -142,103 +145,105 @@ def _tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Repo
         report.faults.append(f"events that belong to no session: {strays}")
 
 
-def _session(connection: sqlite3.Connection, key: int, logs: dict[str, Audit], report: Report) -> int:
+def _check_session(connection: sqlite3.Connection, key: int, logs: dict[str, Audit], report: Report) -> int:
     found = connection.execute("SELECT id, head, unfinished FROM sessions WHERE key = ?", (key,)).fetchone()
     if found is None:
         return 0  # it was forgotten meanwhile
     session, head, unfinished = found
-    rows = connection.execute(f"SELECT {COLUMNS} FROM events WHERE session = ? ORDER BY seq", (key,))  # noqa: S608 - ours
-    events = [(row[0], event_of(session, row)) for row in rows]
+    rows = connection.execute(f"SELECT {EVENT_COLUMNS} FROM events WHERE session = ? ORDER BY seq", (key,))  # noqa: S608 - ours
+    events = [(row[0], decode_row(session, row)) for row in rows]
     log = logs[session] = Audit()
-    report.faults += [f"session {session}: {fault}" for fault in _faults(log, events)]
+    report.faults += [f"session {session}: {fault}" for fault in _find_faults(log, events)]
     if head != log.head:
         report.faults.append(f"session {session}: its head is said to be at {head}, and its events end at {log.head}")
-    elif unfinished != len(log.open):
-        report.faults.append(f"session {session}: {len(log.open)} turns have no end, not {unfinished} as it says")
+    elif unfinished != len(log.open_turns):
+        report.faults.append(f"session {session}: {len(log.open_turns)} turns have no end, not {unfinished} as it says")
     return len(events)
 
 
-def _faults(log: Audit, events: Iterable[tuple[int, Event | None]]) -> Iterator[str]:
-    """What is wrong with these events, up to the first hole."""
+def _find_faults(log: Audit, events: Iterable[tuple[int, Event | None]]) -> Iterator[str]:
+    """The faults of these events, up to the first hole; events without one are added to `log`."""
     for seq, event in events:
         if event is None:
             yield f"the event at {seq} can't be read"
             return
-        hole = log.hole(event)
-        if hole:
-            yield f"there is a hole: {hole}"
+        fault = log.find_fault(event)
+        if fault:
+            yield f"there is a hole: {fault}"
             return
-        if log.take(event):
+        if log.add(event):
             yield f"the text of turn {event.turn} is not what its proof says"
 
 
 # --- the journal -----------------------------------------------------------------------------------------------------
 
 
-class Records:
-    """The journal's records, laid over the tables as the next start would do it."""
+class JournalCheck:
+    """Checks the journal's records, applied to the logs in the tables as the next start would do it."""
 
     def __init__(self, logs: dict[str, Audit], report: Report) -> None:
         self._logs = logs
         self._report = report
         self._broken: set[str] = set()
-        self._new = 0
-        self._deletions: Counter[str] = Counter()  # that are still to come
+        self._new_events = 0
+        self._deletions: Counter[str] = Counter()  # by session, in the records that follow
 
-    def take(self, paths: list[Path]) -> None:
-        """Read the segments, oldest first. Raises `ConfigError` for one of a version yet to come."""
+    def check_segments(self, paths: list[Path]) -> None:
+        """Check the segments, oldest first. Raises `ConfigError` for one of a newer version."""
         limits: dict[int, int] = {}
         for path in paths:
             try:
-                limits |= segments.limits(path)
+                limits |= segments.read_limits(path)
             except OSError:
-                continue  # it is told below
+                continue  # reported below
         for path in paths:
             with contextlib.suppress(OSError):
-                self._deletions += segments.deletions([path], limits)
+                self._deletions += segments.count_deletions([path], limits)
         for path in paths:
             try:
-                self._segment(path, limits)
+                self._check_segment(path, limits)
             except OSError as error:
                 self._report.faults.append(f"the journal's {path.name} can't be read: {error.strerror or error}")
         self._report.facts.append(
-            f"journal segments: {len(paths)}, events in them that are in no table yet: {self._new}"
+            f"journal segments: {len(paths)}, events in them that are in no table yet: {self._new_events}"
         )
 
-    def _segment(self, path: Path, limits: dict[int, int]) -> None:
-        contents = segments.read(path, limits)  # a torn end is no fault: nobody was shown what it held
+    def _check_segment(self, path: Path, limits: dict[int, int]) -> None:
+        contents = segments.read_segment(path, limits)  # a torn end is no fault: nobody was shown what it held
         for payload in contents.payloads:
-            self._record(path, payload)
-        if contents.behind:
-            self._report.faults.append(f"the journal's {path.name} is damaged; records behind that: {contents.behind}")
+            self._check_record(path, payload)
+        if contents.records_after_damage:
+            self._report.faults.append(
+                f"the journal's {path.name} is damaged; records behind that: {contents.records_after_damage}"
+            )
 
-    def _record(self, path: Path, payload: bytes) -> None:
+    def _check_record(self, path: Path, payload: bytes) -> None:
         try:
-            record = segments.parse(payload)
+            record = segments.decode_payload(payload)
         except ValueError:
             self._report.faults.append(
                 f"the journal's {path.name} has a record of a kind that this askbot does not know"
             )
             return
         match record:
-            case Deleted():
+            case DeletedRecord():
                 self._deletions[record.session] -= 1
                 self._logs.pop(record.session, None)
                 self._broken.discard(record.session)
-            case Limit():
+            case LimitRecord():
                 pass  # all of them were read before
             case _:
-                self._event(record)
+                self._check_event(record)
 
-    def _event(self, event: Event) -> None:
+    def _check_event(self, event: Event) -> None:
         if self._deletions[event.session] > 0:
             return  # it is deleted further on
         log = self._logs.setdefault(event.session, Audit())
         if event.seq <= log.head or event.session in self._broken:
             return
         rest = cut(event, after=log.head) if type(event) is Token and event.start < log.head else event
-        for fault in _faults(log, [(event.seq, rest)]):
+        for fault in _find_faults(log, [(event.seq, rest)]):
             self._report.faults.append(f"session {event.session}, in the journal: {fault}")
             if log.head < event.seq:
                 self._broken.add(event.session)
-        self._new += 1
+        self._new_events += 1

@@ -1,4 +1,4 @@
-"""Rebuild: what can be read of damaged tables and of a journal, as tables that are right."""
+"""Rebuild: copies what can be read of damaged tables and of a journal into new tables."""
 
 from __future__ import annotations
 
@@ -14,209 +14,212 @@ from pydantic import ValidationError
 
 from ....events import Done, Logged, decode_event, encode_event
 from .. import segments, state
-from ..replay import fold_in
-from ..schema import known_version, transaction
-from ..segments import Deleted, Limit
-from .audit import COLUMNS, Audit, event_of
+from ..replay import replay_records
+from ..schema import read_version, transaction
+from ..segments import DeletedRecord, LimitRecord
+from .audit import EVENT_COLUMNS, Audit, decode_row
 
-NEAR = 2_000  # row numbers behind a damaged page that are tried one by one
-LAST = 2**62
-INSERT = f"INSERT OR IGNORE INTO events (session, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
+ROWIDS_TRIED_ONE_BY_ONE = 2_000  # behind a damaged page, before a search with growing steps
+MAX_ROWID = 2**62
+INSERT_EVENT = f"INSERT OR IGNORE INTO events (session, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
 
 
 @dataclass(slots=True)
-class Known:
-    """What is known of a session that was there."""
+class SessionFacts:
+    """What is known of a session that the damaged store had."""
 
-    end: int = 0  # the furthest place that anything speaks of
-    created: float | None = None
-    touched: float = 0.0  # the age of the store when something was added
+    furthest_seq: int = 0  # the largest one that any row or record names
+    created: float | None = None  # seconds since the epoch
+    touched: float = 0.0  # the store's age at the last append, in seconds
 
 
 class Rebuild:
-    """From `source`, which is only read, into `fresh`, which has empty tables."""
+    """Copies from `source`, which is only read, to `fresh`, which has empty tables."""
 
-    def __init__(self, source: Connection, fresh: Connection) -> None:
+    def __init__(self, source: Connection, target: Connection) -> None:
         self.facts: list[str] = []
         self._source = source
-        self._fresh = fresh
+        self._target = target
         self._age = 0.0  # of the store
-        self._unknown = 0  # records of the journal
-        self._names: dict[int, str] = {}
-        self._known: dict[str, Known] = {}
-        self._nameless: set[int] = set()
+        self._unknown_records = 0  # records of the journal
+        self._session_ids: dict[int, str] = {}
+        self._facts: dict[str, SessionFacts] = {}
+        self._unnamed_keys: set[int] = set()
         self._heads: dict[str, int] = {}
-        self._doubtful: dict[str, list[str]] = {}
+        self._damaged_turns: dict[str, list[str]] = {}
 
     def run(self, paths: list[Path]) -> None:
-        """Do all of it: the tables up to each session's first hole, the journal on top, the counters anew."""
-        aged = known_version(self._source, Path("the store")) > 1  # in version 1, `touched` is a time on the wall clock
-        with transaction(self._fresh):
-            for row in rows(self._source, "sessions", "key, id, head, created, touched"):
-                self._take_session(*row, aged=aged)
-            for event in rows(self._source, "events", f"session, {COLUMNS}"):
-                self._take_event(event[0], event[1:])
-            self._age = max((known.touched for known in self._known.values()), default=0.0)
-            if aged:
-                self._age = max([self._age, *(age for (age,) in rows(self._source, "store", "age") if age is not None)])
-            state.set_age(self._fresh, self._age)
-            self._begin()
-            self._mend()
+        """Copy the tables up to each session's first hole, replay the journal's segments, recompute the counters."""
+        # in version 1, `touched` is a time on the wall clock
+        has_age = read_version(self._source, Path("the store")) > 1
+        with transaction(self._target):
+            for row in read_rows(self._source, "sessions", "key, id, head, created, touched"):
+                self._add_session_facts(*row, has_age=has_age)
+            for event in read_rows(self._source, "events", f"session, {EVENT_COLUMNS}"):
+                self._copy_event(event[0], event[1:])
+            self._age = max((facts.touched for facts in self._facts.values()), default=0.0)
+            if has_age:
+                ages = (age for (age,) in read_rows(self._source, "store", "age") if age is not None)
+                self._age = max([self._age, *ages])
+            state.set_age(self._target, self._age)
+            self._create_sessions()
+            self._truncate_logs()
         limits: dict[int, int] = {}
         for path in paths:
-            limits |= segments.limits(path)
-        cut_off = set[str]()
-        deletions = segments.deletions(paths, limits)
+            limits |= segments.read_limits(path)
+        truncated = set[str]()
+        deletions = segments.count_deletions(paths, limits)
         for path in paths:
-            with transaction(self._fresh):
-                fold_in(self._fresh, self._noted(segments.read(path, limits).payloads), cut_off, deletions)
-        with transaction(self._fresh):
-            self._mend()
-        self._heads = dict(self._fresh.execute("SELECT id, head FROM sessions").fetchall())
+            payloads = segments.read_segment(path, limits).payloads
+            with transaction(self._target):
+                replay_records(self._target, self._known_records(payloads), truncated, deletions)
+        with transaction(self._target):
+            self._truncate_logs()
+        self._heads = dict(self._target.execute("SELECT id, head FROM sessions").fetchall())
         self.facts.append(f"kept: sessions: {self._count('sessions')}, events: {self._count('events')}")
 
-    def lost(self) -> Iterator[str]:
-        """What is not there any more, a line each."""
-        for session, known in sorted(self._known.items()):
-            head = self._heads.get(session, 0)
+    def losses(self) -> Iterator[str]:
+        """What could not be kept, as lines for people."""
+        for session, facts in sorted(self._facts.items()):
+            head, end = self._heads.get(session, 0), facts.furthest_seq
             if not head:
                 yield f"session {session}: nothing could be kept"
-            elif head < known.end:
-                yield f"session {session}: kept up to {head}; what followed, at least up to {known.end}, is lost"
-        for session, turns in sorted(self._doubtful.items()):
+            elif head < end:
+                yield f"session {session}: kept up to {head}; what followed, at least up to {end}, is lost"
+        for session, turns in sorted(self._damaged_turns.items()):
             listed = ", ".join(turns)
             yield f"session {session}: text of {listed} is damaged; it was kept, and is marked as interrupted"
-        if self._nameless:
-            yield f"sessions whose names can't be read, of which nothing could be kept: {len(self._nameless)}"
-        if self._unknown:
-            yield f"records in the journal of kinds that this askbot does not know: {self._unknown}"
+        if self._unnamed_keys:
+            yield f"sessions whose names can't be read, of which nothing could be kept: {len(self._unnamed_keys)}"
+        if self._unknown_records:
+            yield f"records in the journal of kinds that this askbot does not know: {self._unknown_records}"
 
     # --- the tables --------------------------------------------------------------------------------------------------
 
-    def _take_session(self, key: Any, id: Any, head: Any, created: Any, touched: Any, *, aged: bool) -> None:  # noqa: ANN401 - a damaged file holds anything
+    def _add_session_facts(self, key: Any, id: Any, head: Any, created: Any, touched: Any, *, has_age: bool) -> None:  # noqa: ANN401 - a damaged file holds anything
         whole = isinstance(key, int) and isinstance(id, str) and isinstance(head, int)
         if whole and isinstance(created, float) and isinstance(touched, float):
-            self._names[key] = id
-            self._known[id] = Known(head, created, touched if aged else 0.0)
+            self._session_ids[key] = id
+            self._facts[id] = SessionFacts(head, created, touched if has_age else 0.0)
 
-    def _take_event(self, key: Any, row: tuple[Any, ...]) -> None:  # noqa: ANN401 - a damaged file holds anything
-        """Keep the row for now. A frame in it names its session, where the table of sessions does not."""
+    def _copy_event(self, key: Any, row: tuple[Any, ...]) -> None:  # noqa: ANN401 - a damaged file holds anything
+        """Copy an event's row. Where the table of sessions lacks its session, the frame in the row may name it."""
         if not isinstance(key, int) or not isinstance(row[0], int):
             return
-        if key not in self._names and row[2] != "token":
+        if key not in self._session_ids and row[2] != "token":
             try:
                 event: Logged = decode_event(row[4])
             except ValidationError:
                 return
-            self._names[key] = event.session
-        self._fresh.execute(INSERT, (key, *row))
+            self._session_ids[key] = event.session
+        self._target.execute(INSERT_EVENT, (key, *row))
 
-    def _begin(self) -> None:
-        """Give each session that has events its row."""
-        for key, end in self._fresh.execute("SELECT session, max(seq) FROM events GROUP BY session").fetchall():
-            name = self._names.get(key)
-            if name is None:
-                self._nameless.add(key)
-                self._cut(key, 0)
+    def _create_sessions(self) -> None:
+        """Insert the row of each session that has events; delete the events of sessions whose id is unknown."""
+        for key, last_seq in self._target.execute("SELECT session, max(seq) FROM events GROUP BY session").fetchall():
+            session = self._session_ids.get(key)
+            if session is None:
+                self._unnamed_keys.add(key)
+                self._delete_after(key, 0)
                 continue
-            known = self._known.setdefault(name, Known())
-            known.end = max(known.end, end)
-            created = time.time() if known.created is None else known.created
-            values = (key, name, created, self._age if known.created is None else known.touched)
-            self._fresh.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, 0, 0, ?, ?)", values)
+            facts = self._facts.setdefault(session, SessionFacts())
+            facts.furthest_seq = max(facts.furthest_seq, last_seq)
+            created = time.time() if facts.created is None else facts.created
+            values = (key, session, created, self._age if facts.created is None else facts.touched)
+            self._target.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, 0, 0, ?, ?)", values)
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
-    def _noted(self, records: Iterable[bytes]) -> Iterator[bytes]:
-        """The records, once what they speak of is known."""
+    def _known_records(self, records: Iterable[bytes]) -> Iterator[bytes]:
+        """The payloads of known kinds, after what they say about their sessions was noted."""
         for payload in records:
             try:
-                record = segments.parse(payload)
+                record = segments.decode_payload(payload)
             except ValueError:
-                self._unknown += 1
+                self._unknown_records += 1
                 continue
             match record:
-                case Deleted():
-                    self._known.pop(record.session, None)
-                case Limit():
+                case DeletedRecord():
+                    self._facts.pop(record.session, None)
+                case LimitRecord():
                     pass
                 case _:
-                    known = self._known.setdefault(record.session, Known())
-                    known.end = max(known.end, record.seq)
+                    facts = self._facts.setdefault(record.session, SessionFacts())
+                    facts.furthest_seq = max(facts.furthest_seq, record.seq)
             yield payload
 
-    # --- making it right ---------------------------------------------------------------------------------------------
+    # --- consistency -------------------------------------------------------------------------------------------------
 
-    def _mend(self) -> None:
-        """Cut each log at its first hole, and count its head and its open turns."""
-        for key, session in self._fresh.execute("SELECT key, id FROM sessions").fetchall():
+    def _truncate_logs(self) -> None:
+        """Truncate each log at its first hole, and recompute its head and its number of open turns."""
+        for key, session in self._target.execute("SELECT key, id FROM sessions").fetchall():
             log = Audit()
-            query = f"SELECT {COLUMNS} FROM events WHERE session = ? ORDER BY seq"  # noqa: S608 - ours
-            for row in self._fresh.execute(query, (key,)).fetchall():
-                event = event_of(session, row)
-                if event is None or log.hole(event):
+            query = f"SELECT {EVENT_COLUMNS} FROM events WHERE session = ? ORDER BY seq"  # noqa: S608 - ours
+            for row in self._target.execute(query, (key,)).fetchall():
+                event = decode_row(session, row)
+                if event is None or log.find_fault(event):
                     break
-                check = log.take(event)
+                check = log.add(event)
                 if check and isinstance(event, Done):
-                    self._doubt(key, replace(event, check=check, reason="interrupted", error=None))
-            self._cut(key, log.head)
-            counted = (log.head, len(log.open), key)
-            self._fresh.execute("UPDATE sessions SET head = ?, unfinished = ? WHERE key = ?", counted)
+                    self._mark_interrupted(key, replace(event, check=check, reason="interrupted", error=None))
+            self._delete_after(key, log.head)
+            counted = (log.head, len(log.open_turns), key)
+            self._target.execute("UPDATE sessions SET head = ?, unfinished = ? WHERE key = ?", counted)
             if not log.head:
-                self._fresh.execute("DELETE FROM sessions WHERE key = ?", (key,))
+                self._target.execute("DELETE FROM sessions WHERE key = ?", (key,))
 
-    def _doubt(self, key: int, done: Done) -> None:
-        """A turn whose text is not what was given: say so in the log itself, with a proof of what there is."""
-        self._doubtful.setdefault(done.session, []).append(done.turn)
+    def _mark_interrupted(self, key: int, done: Done) -> None:
+        """Mark a turn whose text does not match its proof as interrupted, with a proof of the text that there is."""
+        self._damaged_turns.setdefault(done.session, []).append(done.turn)
         change = "UPDATE events SET body = ? WHERE session = ? AND seq = ?"
-        self._fresh.execute(change, (encode_event(done).decode(), key, done.seq))
+        self._target.execute(change, (encode_event(done).decode(), key, done.seq))
 
-    def _cut(self, key: int, head: int) -> None:
-        self._fresh.execute("DELETE FROM events WHERE session = ? AND seq > ?", (key, head))
+    def _delete_after(self, key: int, head: int) -> None:
+        self._target.execute("DELETE FROM events WHERE session = ? AND seq > ?", (key, head))
 
     def _count(self, table: str) -> int:
-        (count,) = self._fresh.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - ours
+        (count,) = self._target.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - ours
         return int(count)
 
 
-# --- reading what is damaged -----------------------------------------------------------------------------------------
+# --- reading damaged tables ------------------------------------------------------------------------------------------
 
 
-def rows(connection: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
-    """The rows of a table that can be read, oldest first; damaged pages are passed over."""
+def read_rows(connection: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table that can be read, by rowid; damaged pages are skipped."""
     query = f"SELECT rowid, {columns} FROM {table} NOT INDEXED WHERE rowid >= ? ORDER BY rowid"  # noqa: S608 - ours
 
-    def readable(place: int) -> bool:
+    def is_readable(first: int) -> bool:
         try:
-            connection.execute(query + " LIMIT 1", (place,)).fetchone()
+            connection.execute(query + " LIMIT 1", (first,)).fetchone()
         except sqlite3.Error:
             return False
         return True
 
-    place: int | None = 0
-    while place is not None:
+    rowid: int | None = 0
+    while rowid is not None:
         try:
-            for number, *row in connection.execute(query, (place,)):
+            for number, *row in connection.execute(query, (rowid,)):
                 yield tuple(row)
-                place = int(number) + 1
+                rowid = int(number) + 1
         except sqlite3.Error:
-            place = _beyond(place, readable)
+            rowid = _next_readable_rowid(rowid, is_readable)
         else:
             return
 
 
-def _beyond(place: int, readable: Callable[[int], bool]) -> int | None:
-    """The next row number from which on something can be read again."""
-    for near in range(place + 1, place + NEAR):
-        if readable(near):
-            return near
-    step = NEAR
-    while not readable(place + step):
+def _next_readable_rowid(rowid: int, is_readable: Callable[[int], bool]) -> int | None:
+    """The next rowid from which on rows can be read again; None where there is none."""
+    for candidate in range(rowid + 1, rowid + ROWIDS_TRIED_ONE_BY_ONE):
+        if is_readable(candidate):
+            return candidate
+    step = ROWIDS_TRIED_ONE_BY_ONE
+    while not is_readable(rowid + step):
         step *= 2
-        if place + step > LAST:
+        if rowid + step > MAX_ROWID:
             return None
-    low, high = place + step // 2, place + step  # the one is not readable, the other is
+    low, high = rowid + step // 2, rowid + step  # the one is not readable, the other is
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if readable(middle) else (middle, high)
+        low, high = (low, middle) if is_readable(middle) else (middle, high)
     return high

@@ -1,4 +1,4 @@
-"""Repair: a fresh store of all that can still be read of a damaged one."""
+"""Repair: replaces a damaged store by a new one with all that can still be read of it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from tempfile import mkdtemp
 
 from ....errors import ConfigError
 from ..files import StoreFiles
-from ..lock import ProcessLock, refuse_links
+from ..lock import ProcessLock, refuse_hard_links
 from ..schema import checkpoint, connect, migrate
-from .check import Report, check, look
+from .check import Report, check, open_read_only
 from .rebuild import Rebuild
 
 
 def repair(path: Path) -> Report:
-    """Put what can be kept into a new file, and that in place of the old one; a copy of all files is kept.
+    """Rebuild a damaged store in place, after a copy of its files was made; a sound one is not changed.
 
-    The report's faults are what is lost. Raises `ConfigError` where it can't be done; the store is as it was then.
+    The report's faults are what is lost. Raises `ConfigError` where it can't be repaired; nothing has changed then.
     """
-    before, files = check(path), StoreFiles(path)
+    report_before, files = check(path), StoreFiles(path)
     lock = ProcessLock(files)
     try:
-        lock.acquire()  # first of all: beside a server, the journal was not looked at
-        refuse_links(files)
-        if not before.faults:
+        lock.acquire()  # first of all: while a server runs, the check skips the journal
+        refuse_hard_links(files)
+        if not report_before.faults:
             return Report(facts=["nothing is wrong with it, and nothing was changed"])
         report = _repair(files)
     except (OSError, sqlite3.Error) as error:
@@ -39,37 +39,37 @@ def repair(path: Path) -> Report:
 
 
 def _repair(files: StoreFiles) -> Report:
-    fresh = StoreFiles(files.beside(".repaired"))
-    for file in fresh.databases():
+    new_files = StoreFiles(files.sibling(".repaired"))
+    for file in new_files.database_files():
         file.unlink()
-    with look(files, alone=False) as source:
-        kept = _copy(files)
-        fresh.database.touch(mode=0o600)
-        with closing(connect(fresh.database, full_sync=True, busy_s=1)) as connection:
-            migrate(connection, fresh.named)  # with a name of its own for its history
+    with open_read_only(files, exclusive=False) as source:
+        old_files = _copy_files(files)
+        new_files.database.touch(mode=0o600)
+        with closing(connect(new_files.database, full_sync=True, busy_timeout=1)) as connection:
+            migrate(connection, new_files.given_path)  # which begins a new history
             rebuild = Rebuild(source, connection)
             rebuild.run(files.segments())
             checkpoint(connection)
-    _replace(files, fresh)
-    return Report(facts=[f"the store as it was is in {kept}", *rebuild.facts], faults=list(rebuild.lost()))
+    _replace_files(files, new_files)
+    return Report(facts=[f"the store as it was is in {old_files}", *rebuild.facts], faults=list(rebuild.losses()))
 
 
-def _copy(files: StoreFiles) -> Path:
-    """Copy the store's files into a folder, under their names: it can be opened there, or put back."""
+def _copy_files(files: StoreFiles) -> Path:
+    """Copy the store's files into a new folder, under their names, and return it: they can be opened there."""
     name = files.database.name
     folder = Path(mkdtemp(prefix=f"{name}.before-repair-{time.strftime('%Y%m%d')}-", dir=files.database.parent))
-    for file in files.databases():
+    for file in files.database_files():
         shutil.copy2(file, folder / file.name)
     if files.journal.is_dir():
         shutil.copytree(files.journal, folder / files.journal.name)
     return folder
 
 
-def _replace(files: StoreFiles, fresh: StoreFiles) -> None:
-    """The old write-ahead log goes first: SQLite would play it into the new file."""
-    for file in files.databases():
+def _replace_files(files: StoreFiles, new_files: StoreFiles) -> None:
+    """Replace the old files. The old write-ahead log goes first: SQLite would replay it into the new file."""
+    for file in files.database_files():
         if file != files.database:
             file.unlink()
-    fresh.database.replace(files.database)
-    for segment in (*files.segments(), *files.set_aside()):
+    new_files.database.replace(files.database)
+    for segment in (*files.segments(), *files.damaged_segments()):
         segment.unlink()

@@ -17,9 +17,9 @@ import pytest
 
 from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import UpstreamError, UpstreamUnavailable
-from askbot_ws.upstream import exchange
+from askbot_ws.upstream import provider_connection
 from askbot_ws.upstream.openai import OpenAIUpstream
-from askbot_ws.upstream.sdk import Sdk
+from askbot_ws.upstream.sdk import SdkTransport
 
 Step: TypeAlias = Literal["answer", "close", "reset", "work and close", "one byte and close", "close unread", "500"]
 WORK = 0.1  # seconds, in place of the second that a close may take to count as one that was under way
@@ -106,7 +106,7 @@ async def ask(upstream: OpenAIUpstream, question: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _a_short_moment(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    monkeypatch.setattr(exchange, "AT_ONCE", WORK)
+    monkeypatch.setattr(provider_connection, "STALE_CLOSE_SECONDS", WORK)
 
 
 @pytest.mark.parametrize("step", ["close", "reset", "close unread", "work and close", "one byte and close", "500"])
@@ -202,10 +202,12 @@ def raising(error: BaseException) -> Callable[[httpx2.Request], httpx2.Response]
     return handle
 
 
-def package(handle: Callable[[httpx2.Request], httpx2.Response]) -> Sdk:
+def package(handle: Callable[[httpx2.Request], httpx2.Response]) -> SdkTransport:
     """The openai package, over a transport that is no network."""
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
-    return Sdk(openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="k", max_retries=0, http_client=http))
+    return SdkTransport(
+        openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="k", max_retries=0, http_client=http)
+    )
 
 
 async def test_a_cancellation_that_the_package_made_itself_is_a_failure() -> None:
@@ -228,7 +230,7 @@ async def test_a_cancellation_of_the_turn_leaves_the_package_as_one() -> None:
         raise AssertionError
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
-    sdk = Sdk(openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="k", max_retries=0, http_client=http))
+    sdk = SdkTransport(openai.AsyncOpenAI(base_url="http://127.0.0.1/v1", api_key="k", max_retries=0, http_client=http))
     task = asyncio.create_task(sdk.get("/models"))
     await started.wait()
     task.cancel()

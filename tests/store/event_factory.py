@@ -1,4 +1,4 @@
-"""What the tests of the stores tell a store, and how they look at what it made of that."""
+"""Events for stores, and functions that append and read them."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ class Clock:
         return self.now
 
 
-class Story:
-    """Tells the events of one session, one after the other."""
+class EventFactory:
+    """Makes the events of one session, each at the position after the one before; `events` has all of them."""
 
     def __init__(self, session: str = "s", *, head: int = 0) -> None:
         self.session = session
         self.head = head
         self.events: list[Event] = []
 
-    def _tell(self, event: Event) -> Event:
+    def _add(self, event: Event) -> Event:
         self.head = event.seq
         self.events.append(event)
         return event
 
     def question(self, turn: str, text: str = "why?", *, id: str | None = None) -> Event:
-        return self._tell(
+        return self._add(
             Question(session=self.session, seq=self.head + 1, turn=turn, id=id, text=text, created=1_700_000_000.0)
         )
 
     def token(self, turn: str, text: str) -> Event:
-        return self._tell(Token(session=self.session, seq=self.head + len(text), turn=turn, text=text))
+        return self._add(Token(session=self.session, seq=self.head + len(text), turn=turn, text=text))
 
     def done(self, turn: str, reason: Reason = "stop") -> Event:
         timing = Timing(queued=0.0, first_token=None, total=1.0)
         check = Check(chars=0, sha256="0" * 64)
-        return self._tell(
+        return self._add(
             Done(
                 session=self.session,
                 seq=self.head + 1,
@@ -64,7 +64,7 @@ class Story:
         return [self.question(turn, id=id), *(self.token(turn, text) for text in texts), self.done(turn)]
 
 
-def entries(*events: Event) -> dict[str, Entry]:
+def make_batch(*events: Event) -> dict[str, Entry]:
     """Events of any sessions, as `append` takes them."""
     batch: dict[str, Entry] = {}
     for event in events:
@@ -74,33 +74,33 @@ def entries(*events: Event) -> dict[str, Entry]:
     return batch
 
 
-async def try_add(store: Store, *events: Event) -> Failures:
-    """Add events of any sessions; returns why some could not be added."""
-    outcome = store.append(entries(*events))
+async def try_append(store: Store, *events: Event) -> Failures:
+    """Append events of any sessions; returns why some could not be appended."""
+    outcome = store.append(make_batch(*events))
     return outcome if isinstance(outcome, dict) else await outcome
 
 
-async def add(store: Store, *events: Event) -> None:
-    """Add events of any sessions. Raises `StoreError` where that fails for any of them."""
-    for error in (await try_add(store, *events)).values():
+async def append(store: Store, *events: Event) -> None:
+    """Append events of any sessions. Raises `StoreError` where that fails for any of them."""
+    for error in (await try_append(store, *events)).values():
         raise error
 
 
-def reasons(failures: Failures) -> dict[str, str]:
-    """What is said to have failed, in words."""
+def causes(failures: Failures) -> dict[str, str]:
+    """The message of each failure's cause, by session."""
     return {session: str(error.__cause__) for session, error in failures.items()}
 
 
 async def flush(store: Store) -> None:
-    """Let everything that is due move on, where a store has such a thing."""
+    """Flush everything that is due, where a store has a flusher."""
     if isinstance(store, SQLiteStore):
-        await store.flusher.now()
+        await store.flusher.flush()
 
 
-async def eventually(true: Callable[[], bool]) -> None:
-    """Wait for what happens by itself, off the loop."""
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds, for 10 s at most."""
     async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 — what it waits for is a file
+        while not condition():  # noqa: ASYNC110 — what it waits for is a file
             await asyncio.sleep(0.01)
 
 
@@ -113,8 +113,8 @@ async def read_all(store: Store, session: str = "s", *, after: int = 0, limit: i
     return found
 
 
-def flat(events: Iterable[Event]) -> list[object]:
-    """Events as they are whatever the slices: each code point of an answer with its place and turn, the rest whole."""
+def flatten(events: Iterable[Event]) -> list[object]:
+    """Events without regard to slices: each code point of an answer with its position and turn, the rest whole."""
     return [
         part
         for event in events
@@ -127,7 +127,7 @@ def flat(events: Iterable[Event]) -> list[object]:
 
 
 @contextmanager
-def file_limit(size: int) -> Generator[None, None, None]:
+def limited_file_size(size: int) -> Generator[None, None, None]:
     """A file that would grow beyond this gets a real error from the kernel (EFBIG), as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))

@@ -17,9 +17,10 @@ import pytest
 import uvloop
 
 from askbot_ws.errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
-from askbot_ws.upstream import http
-from askbot_ws.upstream.exchange import Connection, Response, Sink, is_stale
-from askbot_ws.upstream.http import HttpClient, Request, Url
+from askbot_ws.upstream import http_client
+from askbot_ws.upstream.http_client import HttpClient, HttpUrl, PreparedRequest
+from askbot_ws.upstream.http_exchange import Response, Sink
+from askbot_ws.upstream.provider_connection import ProviderConnection, is_stale_connection
 from tests.provider import Provider
 
 
@@ -87,14 +88,18 @@ async def fetch(
     def keep(data: bytes) -> None:
         body.append(data)
 
-    response = await client.send(Request.of("GET", Url.of(url), {}), sink or keep, patience=patience)
+    response = await client.send(
+        PreparedRequest.prepare("GET", HttpUrl.parse(url), {}), sink or keep, stall_timeout=patience
+    )
     return b"".join(body).decode(), response
 
 
 async def ask(client: HttpClient, provider: Provider, script: str, sink: Sink | None = None) -> Response:
     request = {"stream": True, "messages": [{"role": "user", "content": script}]}
-    url, body = Url.of(provider.url + "/chat/completions"), json.dumps(request).encode()
-    return await client.send(Request.of("POST", url, {}), sink or (lambda data: None), body=lambda: body, patience=5.0)
+    url, body = HttpUrl.parse(provider.url + "/chat/completions"), json.dumps(request).encode()
+    return await client.send(
+        PreparedRequest.prepare("POST", url, {}), sink or (lambda data: None), body=lambda: body, stall_timeout=5.0
+    )
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ async def test_a_server_that_closes_at_once_is_an_error(client: HttpClient) -> N
     listener.close()
     await asyncio.sleep(0.01)
 
-    assert not client._open  # pyright: ignore[reportPrivateUsage]
+    assert not client._connections  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_host_that_does_not_take_the_connection_is_given_up() -> None:
@@ -262,7 +267,7 @@ async def test_an_error_of_the_sink_is_the_callers(client: HttpClient, provider:
 def test_a_header_with_a_line_end_is_refused() -> None:
     """It would be two headers."""
     with pytest.raises(ValueError, match="line end"):
-        Request.of("GET", Url.of("http://127.0.0.1/"), {"X": "a\r\nY: b"})
+        PreparedRequest.prepare("GET", HttpUrl.parse("http://127.0.0.1/"), {"X": "a\r\nY: b"})
 
 
 def test_a_provider_that_sends_and_sends_does_not_keep_the_others_waiting() -> None:
@@ -284,8 +289,8 @@ def test_a_provider_that_sends_and_sends_does_not_keep_the_others_waiting() -> N
             got += len(data)
 
         client = HttpClient()
-        request = Request.of("GET", Url.of(f"http://127.0.0.1:{port}/"), {})
-        asking = asyncio.create_task(client.send(request, take, patience=5.0))
+        request = PreparedRequest.prepare("GET", HttpUrl.parse(f"http://127.0.0.1:{port}/"), {})
+        asking = asyncio.create_task(client.send(request, take, stall_timeout=5.0))
         while not asking.done():
             await asyncio.sleep(0)
             most, seen = max(most, got - seen), got
@@ -342,7 +347,7 @@ async def test_a_request_is_sent_once(client: HttpClient, provider: Provider) ->
     with pytest.raises(UpstreamUnavailable) as fresh:
         await ask(client, provider, "hangup")
 
-    assert (is_stale(kept.value), is_stale(fresh.value)) == (True, False)
+    assert (is_stale_connection(kept.value), is_stale_connection(fresh.value)) == (True, False)
     assert [seen.connection for seen in provider.seen] == [0, 0, 1]
 
 
@@ -367,12 +372,12 @@ async def test_what_closes_because_we_end_is_not_stale(client: HttpClient, provi
     with pytest.raises(UpstreamUnavailable) as caught:
         await task
 
-    assert not is_stale(caught.value)
+    assert not is_stale_connection(caught.value)
 
 
 async def test_an_idle_connection_grows_old() -> None:
     """And is closed, though nobody asks any more."""
-    client = HttpClient(max_age=0.02)
+    client = HttpClient(max_idle=0.02)
     async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, script):
         await fetch(client, url)
         async with asyncio.timeout(5):
@@ -383,7 +388,7 @@ async def test_more_idle_connections_than_the_limit_are_closed(
     client: HttpClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A burst does not hold its sockets."""
-    monkeypatch.setattr(http, "MAX_IDLE", 2)
+    monkeypatch.setattr(http_client, "MAX_IDLE_PER_ORIGIN", 2)
     await asyncio.gather(*(ask(client, provider, "tokens:3 rate:100") for _ in range(5)))
     await asyncio.gather(*(ask(client, provider, "tokens:3 rate:100") for _ in range(5)))
 
@@ -473,7 +478,7 @@ async def test_closing_the_client_ends_what_runs(provider: Provider) -> None:
 async def test_nagle_is_off(client: HttpClient, provider: Provider) -> None:
     """A small request is not held back."""
     await ask(client, provider, "say:a")
-    (connection,) = client._open  # pyright: ignore[reportPrivateUsage]
+    (connection,) = client._connections  # pyright: ignore[reportPrivateUsage]
     sock: socket.socket = connection._transport.get_extra_info("socket")  # pyright: ignore[reportPrivateUsage]
 
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -498,7 +503,7 @@ async def test_tls_works_for_whom_we_trust(certificate: Path) -> None:
     """HTTP/1.1 is what we offer, cancelling and reuse are the same."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    client = HttpClient(context=ssl.create_default_context(cafile=str(certificate)))
+    client = HttpClient(ssl_context=ssl.create_default_context(cafile=str(certificate)))
     async with Provider(context=context) as provider:
         for _ in range(2):
             assert (await ask(client, provider, "tokens:50")).status == 200
@@ -523,16 +528,16 @@ async def test_tls_does_not_work_for_a_stranger(client: HttpClient, certificate:
 @pytest.mark.parametrize(
     ("text", "url"),
     [
-        ("http://a", Url(("a", 80, False), "a", "/")),
-        ("https://a.b/v1", Url(("a.b", 443, True), "a.b", "/v1")),
-        ("http://a:8000/v1?x=1", Url(("a", 8000, False), "a:8000", "/v1?x=1")),
-        ("http://[::1]:8000/", Url(("::1", 8000, False), "[::1]:8000", "/")),
-        ("http://me:pass@a/", Url(("a", 80, False), "a", "/")),
+        ("http://a", HttpUrl(("a", 80, False), "a", "/")),
+        ("https://a.b/v1", HttpUrl(("a.b", 443, True), "a.b", "/v1")),
+        ("http://a:8000/v1?x=1", HttpUrl(("a", 8000, False), "a:8000", "/v1?x=1")),
+        ("http://[::1]:8000/", HttpUrl(("::1", 8000, False), "[::1]:8000", "/")),
+        ("http://me:pass@a/", HttpUrl(("a", 80, False), "a", "/")),
     ],
 )
-def test_an_address_has_its_parts(text: str, url: Url) -> None:
+def test_an_address_has_its_parts(text: str, url: HttpUrl) -> None:
     """Those that HTTP needs apart."""
-    assert Url.of(text) == url
+    assert HttpUrl.parse(text) == url
 
 
 async def test_ipv6_works(client: HttpClient) -> None:
@@ -565,9 +570,9 @@ class Wire(asyncio.Transport):
 async def test_what_arrives_when_nobody_waits_any_more_is_no_fault(crossing: str) -> None:
     """A cancel, or the end of our patience, and the last bytes may cross."""
     wire = Wire()
-    connection = Connection(("127.0.0.1", 80, False), HttpClient())
+    connection = ProviderConnection(("127.0.0.1", 80, False), HttpClient())
     connection.connection_made(wire)
-    waiting = connection.exchange(b"GET / HTTP/1.1\r\n\r\n", lambda _: 0.0, patience=5.0)
+    waiting = connection.send(b"GET / HTTP/1.1\r\n\r\n", lambda _: 0.0, stall_timeout=5.0)
     if crossing == "cancel":
         waiting.cancel()
     else:

@@ -1,6 +1,6 @@
-"""What a provider says when it fails, as our errors.
+"""Provider errors: a provider's error responses and error events as our `UpstreamError`s.
 
-Our message is for strangers. The provider's own words are a `ProviderError` in `__cause__`, for the log.
+Our message is safe to show to anybody. The provider's own words are a `ProviderError` in `__cause__`, for the log.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import orjson
 from ..core.text import well_formed
 from ..errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 
-BROKEN = "The model's answer broke off."
-BAD_KEY = "The API key was not accepted."
-MAX_MESSAGE = 500  # code points of what a user's code tells a client
-_LONGEST_TEXT = 2_000  # of a provider's words, in the log
-_LONGEST_CODE = 100
-_LONGEST_WAIT = 1e9  # seconds; thirty years
-_TOO_LONG = re.compile(
+BROKEN_OFF_MESSAGE = "The model's answer broke off."
+BAD_KEY_MESSAGE = "The API key was not accepted."
+MAX_MESSAGE_CHARS = 500  # of an error that a user's code raised, as clients see it
+_MAX_TEXT_CHARS = 2_000  # of a provider's words, in the log
+_MAX_CODE_CHARS = 100
+_MAX_RETRY_AFTER_SECONDS = 1e9  # thirty years
+_CONTEXT_TOO_LONG = re.compile(
     r"context.?length|maximum context|context.?size|context.?window|too many (?:input )?tokens|prompt is too long",
     re.IGNORECASE,
 )
@@ -38,63 +38,64 @@ _STATUS_OF_TYPE = {
 
 
 class ProviderError(Exception):
-    """What the provider said, in its own words."""
+    """A failure in the provider's own words."""
 
     def __init__(self, text: str, *, status: int | None = None, code: str = "") -> None:
         """`status` is HTTP's, where there was one; `text` and `code` are made well-formed and cut."""
-        text = well_formed(text, limit=_LONGEST_TEXT)
+        text = well_formed(text, limit=_MAX_TEXT_CHARS)
         super().__init__(f"{status}: {text}" if status else text)
         self.status = status
-        self.code = well_formed(code, limit=_LONGEST_CODE)
+        self.code = well_formed(code, limit=_MAX_CODE_CHARS)
 
 
-def broken(detail: str) -> UpstreamUnavailable:
-    """An answer that did not end as answers do."""
-    error = UpstreamUnavailable(BROKEN)
+def broken_answer(detail: str) -> UpstreamUnavailable:
+    """The error of an answer that broke off; `detail` is for the log."""
+    error = UpstreamUnavailable(BROKEN_OFF_MESSAGE)
     error.__cause__ = ProviderError(detail)
     return error
 
 
-def of_response(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
-    """The error that a response with a status other than 200 means."""
+def error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+    """The error for a response with a status other than 200."""
     text = body.decode(errors="replace")
-    code, kind, message = _words(_json(body) or text)
-    error = _error(status, f"{code} {message}", retry_after=retry_after(headers))
+    code, kind, message = _error_fields(_parse_json(body) or text)
+    error = _classify(status, f"{code} {message}", retry_after=parse_retry_after(headers))
     error.__cause__ = ProviderError(text, status=status, code=code or kind)
     return error
 
 
-def of_event(event: Mapping[str, Any]) -> UpstreamError:
-    """The error that an event inside the stream means. Where it does not say whose fault it is, it is theirs."""
-    code, kind, message = _words(event)
+def error_from_event(event: Mapping[str, Any]) -> UpstreamError:
+    """The error for an error event inside the stream; `UpstreamUnavailable` where it has no known status or type."""
+    code, kind, message = _error_fields(event)
     status = int(code) if code.isdecimal() and len(code) == 3 else None
     status = status or _STATUS_OF_TYPE.get(code) or _STATUS_OF_TYPE.get(kind)
-    error = _error(status, f"{code} {message}")
+    error = _classify(status, f"{code} {message}")
     error.__cause__ = ProviderError(f"{code} {kind} {message}", status=status, code=code or kind)
     return error
 
 
-def sound(error: UpstreamError) -> UpstreamError:
+def sanitize_error(error: UpstreamError) -> UpstreamError:
     """An error that somebody else's code raised, as the log can keep it.
 
-    Its class is one of `askbot_ws.errors`: a code of one's own is not passed on. The message is well-formed and has
-    at most 500 code points, `retry_after` is None or finite seconds. An error that had to be changed is the cause of
-    the one that is returned.
+    Its class is one of `askbot_ws.errors`: codes of others are not passed on. The message is well-formed and has at
+    most 500 code points, `retry_after` is None or finite seconds. An error that had to be changed is the cause of the
+    one that is returned.
     """
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == UpstreamError.__module__)
     message: Any = getattr(error, "message", None)
     wait: Any = getattr(error, "retry_after", None)
-    told = well_formed(message, limit=MAX_MESSAGE) if isinstance(message, str) else None
-    seconds = float(wait) if type(wait) in (int, float) and 0 <= wait <= _LONGEST_WAIT else None
-    if type(error) is kind and (told, seconds) == (message, wait) and printable(error.__cause__) is error.__cause__:
+    text = well_formed(message, limit=MAX_MESSAGE_CHARS) if isinstance(message, str) else None
+    seconds = float(wait) if type(wait) in (int, float) and 0 <= wait <= _MAX_RETRY_AFTER_SECONDS else None
+    cause = error.__cause__
+    if type(error) is kind and (text, seconds) == (message, wait) and ensure_printable(cause) is cause:
         return error
-    made: UpstreamError = kind(told, retry_after=seconds)
-    made.__cause__ = printable(error)
-    return made
+    sanitized: UpstreamError = kind(text, retry_after=seconds)
+    sanitized.__cause__ = ensure_printable(error)
+    return sanitized
 
 
-def printable(error: BaseException | None) -> BaseException | None:
-    """The error, if its `repr` can be logged; else one that names its class."""
+def ensure_printable(error: BaseException | None) -> BaseException | None:
+    """The error, if its `repr` does not raise; else a `ProviderError` that names its class."""
     try:
         repr(error)
     except Exception as unprintable:  # noqa: BLE001  whatever somebody else's code does
@@ -102,15 +103,15 @@ def printable(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def may_help(error: UpstreamError) -> bool:
-    """Whether asking again, a little later, may have another outcome."""
+def is_retryable(error: UpstreamError) -> bool:
+    """Whether the same request may succeed a little later."""
     cause = error.__cause__
     spent = isinstance(cause, ProviderError) and cause.code == "insufficient_quota"
     return isinstance(error, UpstreamUnavailable | UpstreamRateLimited) and not spent
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds to wait, from whichever header says so."""
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """How many seconds to wait, from `retry-after-ms` or `retry-after`; None where neither can be read."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         value = headers.get(name, "").strip()
         if re.fullmatch(r"\d{1,9}(\.\d{0,9})?", value):
@@ -121,12 +122,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _error(status: int | None, text: str, *, retry_after: float | None = None) -> UpstreamError:
-    if status in (None, 400, 413, 422) and _TOO_LONG.search(text):
+def _classify(status: int | None, text: str, *, retry_after: float | None = None) -> UpstreamError:
+    if status in (None, 400, 413, 422) and _CONTEXT_TOO_LONG.search(text):
         return ContextTooLong()
     match status:
         case 401 | 403:
-            return UpstreamRejected(BAD_KEY)
+            return UpstreamRejected(BAD_KEY_MESSAGE)
         case 429:
             return UpstreamRateLimited(retry_after=retry_after)
         case None | 408 | 409:
@@ -137,19 +138,19 @@ def _error(status: int | None, text: str, *, retry_after: float | None = None) -
             return UpstreamRejected()
 
 
-def _words(said: object) -> tuple[str, str, str]:
+def _error_fields(value: object) -> tuple[str, str, str]:
     """Code, type and message, from any of the shapes that servers use; '' where there is none."""
-    if isinstance(said, dict):
-        fields = cast(dict[str, Any], said)
+    if isinstance(value, dict):
+        fields = cast(dict[str, Any], value)
         inner = fields.get("error")
         if inner and inner is not True:
-            return _words(inner)
+            return _error_fields(inner)
         code, kind, message = (fields.get(name) for name in ("code", "type", "message"))
         return str(code or ""), str(kind or ""), str(message or fields.get("detail") or "")
-    return "", "", str(said)
+    return "", "", str(value)
 
 
-def _json(body: bytes) -> object:
+def _parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

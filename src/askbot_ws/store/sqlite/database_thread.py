@@ -1,0 +1,73 @@
+"""DatabaseThread: runs jobs on a SQLite connection in a thread. ShieldedTasks: tasks that no caller cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from ...errors import StoreError
+
+T = TypeVar("T")
+
+
+class DatabaseThread:
+    """A thread with a connection of its own, which runs one job after the other. Cancelling a caller stops no job."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"askbot-{name}")
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        """Open the connection, in the thread. Raises whatever `connect` raises."""
+        self._connection = await asyncio.get_running_loop().run_in_executor(self._executor, connect)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None
+
+    async def run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job in the thread and return its result.
+
+        Raises `StoreError` where it is closed, and for every `sqlite3.Error`, OSError or ValueError of the job.
+        """
+        if self._connection is None:
+            raise StoreError("The store is closed.")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, job, self._connection)
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise StoreError from error
+
+    async def close(self) -> None:
+        """Close the connection, then end the thread."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, connection.close)
+        self._executor.shutdown(wait=False)
+
+
+class ShieldedTasks:
+    """Owns tasks that run to their end: cancelling a caller does not cancel what is being written."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, job: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
+        """Start a task. Returns a future of its result; cancelling the future does not cancel the task."""
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+        return asyncio.shield(task)
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; if nobody does, the loop need not log it
+
+    async def wait_all(self) -> None:
+        """Wait until all tasks have ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)

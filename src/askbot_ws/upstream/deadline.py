@@ -1,0 +1,41 @@
+"""Deadline: a timer that costs an assignment to move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Deadline:
+    """Calls `on_expired` once the loop's clock has passed `at`.
+
+    Assigning a later time to `at` is all it takes to move it: when the timer fires at the old time, it is set again.
+    """
+
+    __slots__ = ("_loop", "_on_expired", "_timer", "at")
+
+    def __init__(self, on_expired: Callable[[], None]) -> None:
+        self.at = 0.0
+        self._on_expired = on_expired
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        """Expire after so many seconds from now. To move it further away, assigning to `at` is enough."""
+        self.at = self._loop.time() + seconds
+        if self._timer is None or self.at < self._timer.when():
+            self.cancel()
+            self._timer = self._loop.call_at(self.at, self._check)
+
+    def cancel(self) -> None:
+        """Do not expire any more."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        self._timer = None
+        if self._loop.time() < self.at:
+            self._timer = self._loop.call_at(self.at, self._check)
+        else:
+            self._on_expired()

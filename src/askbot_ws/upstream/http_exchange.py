@@ -1,0 +1,128 @@
+"""HttpExchange: one request's response, parsed from the bytes that a socket reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from ..errors import UpstreamUnavailable
+from .provider_errors import ProviderError, broken_answer
+
+MAX_HEAD_BYTES = 1 << 16  # of a response's status line and headers
+MAX_ERROR_BODY_BYTES = 1 << 16  # what is kept of the body of a status other than 200
+
+Sink: TypeAlias = Callable[[bytes], float | None]
+"""Receives a piece of the body. Returns None for more, or for how many more seconds it accepts data; 0: no more."""
+
+
+@dataclass(slots=True)
+class Response:
+    """A response's status; where that is not 200, its headers (names in lower case) and the beginning of its body."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+
+
+class HttpExchange:
+    """The response to one request: parses bytes, and passes the body of a 200 to the sink."""
+
+    __slots__ = (
+        "_body_length_known",
+        "_body_parts",
+        "_head_bytes",
+        "_head_complete",
+        "_parser",
+        "_sink",
+        "ended",
+        "on_body",
+        "response",
+        "reusable",
+        "started",
+    )
+
+    def __init__(self, sink: Sink) -> None:
+        self.response = Response()
+        self.started = False  # a byte was received
+        self.ended = False  # the body is complete
+        self.reusable = False  # another request may follow on the same connection
+        self._sink = sink
+        self._head_complete = False
+        self._body_length_known = False  # else the body ends with the connection
+        self._head_bytes = 0
+        self._body_parts: list[bytes] = []
+        self.on_body = self._body_parts.append  # one read may hold many chunks of the body
+        self._parser = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> float | None:
+        """Parse what a read brought. Returns what the sink returned, None where it was not called.
+
+        Raises `UpstreamUnavailable` where it is not HTTP/1.1, and whatever the sink raises.
+        """
+        self.started = True
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self.reusable = False
+            if not self.ended:
+                raise UpstreamUnavailable from ProviderError(f"the answer is not HTTP/1.1: {error}")
+        if not self._head_complete:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise UpstreamUnavailable from ProviderError("the response's headers do not end")
+        parts = self._body_parts
+        if not parts:
+            return None
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        return self._sink(body)
+
+    def refuse_rest(self) -> None:
+        """From now on, raise `UpstreamUnavailable` for any more of the body: it may only end."""
+        self._sink = _refuse
+
+    def ends_at_eof(self) -> bool:
+        """Whether the end of the connection is the end of this body."""
+        return self._head_complete and not self._body_length_known
+
+    def _keep_error_body(self, body: bytes) -> float | None:
+        self.response.body = (self.response.body + body)[:MAX_ERROR_BODY_BYTES]
+        return 0.0 if len(self.response.body) == MAX_ERROR_BODY_BYTES else None
+
+    # --- what the parser calls ---
+
+    def on_message_begin(self) -> None:
+        """Raise ValueError where a second response begins: one request was sent."""
+        if self.ended:
+            raise ValueError("more than one response")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Store a header; those behind the body are ignored."""
+        if not self._head_complete:
+            self.response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Read the status, and from it where the body goes."""
+        self.response.status = self._parser.get_status_code()
+        self._head_complete = self.response.status >= 200
+        headers = self.response.headers
+        self._body_length_known = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
+        if self.response.status == 200:
+            headers.clear()  # kilobytes, for as long as the answer takes
+        elif self._head_complete:
+            self._sink = self._keep_error_body
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body; after a 1xx, the response itself follows."""
+        if self._head_complete:
+            self.ended = True
+            self.reusable = self._parser.should_keep_alive()
+        else:
+            self.response.headers.clear()
+
+
+def _refuse(body: bytes) -> None:
+    raise broken_answer(f"{len(body)} bytes after the end of the answer")
