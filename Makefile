@@ -36,7 +36,7 @@ check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated
 	$(BIN)/python tools/generate.py --check
 
 docs: .venv/.serve.stamp .venv/.dev.stamp  ## The pages of docs/ as a site in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --strict --clean
 
 bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: docs/performance.md (40 minutes)
 	$(BIN)/python -m bench.run
@@ -62,7 +62,7 @@ generate: .venv/.serve.stamp  ## The files that are made from the code
 	$(BIN)/python tools/generate.py
 
 clean:  ## As freshly cloned
-	rm -rf .venv dist site tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
+	rm -rf .venv dist site .cache tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askbot-ws needs Python 3.11 or newer; try: make PYTHON=python3.12")'
