@@ -42,6 +42,8 @@ from .values import (
     written,
 )
 
+__all__ = ["Settings", "load"]
+
 PREFIX = "ASKBOT_"
 FILE = "askbot.toml"
 FILE_VARIABLE = "ASKBOT_CONFIG"

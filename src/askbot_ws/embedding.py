@@ -20,6 +20,8 @@ from .upstream.checked import CheckedUpstream
 from .upstream.choose import Chosen, choose
 from .upstream.function import Function, FunctionUpstream, Messages
 
+__all__ = ["Answer", "serve"]
+
 Answer: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
 """An async generator function: takes the messages and the question's options, yields the pieces of the answer."""
 HOSTS = ("log_level", "log_format")  # the host program's to decide

@@ -14,6 +14,8 @@ from .upstream import Ending, Upstream
 from .upstream.checked import CheckedUpstream
 from .upstream.choose import Chosen
 
+__all__ = ["ScriptedUpstream", "Step", "serving"]
+
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
 
 

@@ -9,6 +9,8 @@ from ..core.log import Log
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 
+__all__ = ["Entry", "Failures", "Store"]
+
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
 """Events of one session, in order, and each of them encoded. There is at least one."""
 Failures: TypeAlias = dict[str, StoreError]

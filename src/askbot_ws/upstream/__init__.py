@@ -11,6 +11,8 @@ from ..core.text import well_formed
 from ..errors import UpstreamUnavailable
 from ..events import MAX_SEQ, Usage
 
+__all__ = ["Ending", "Finish", "Upstream"]
+
 MAX_MODEL = 200  # code points of a model's name
 
 Finish: TypeAlias = Literal["stop", "length", "refused"]
