@@ -1,4 +1,4 @@
-# Everything a developer types. Each target sets up what it needs; the virtual environment is .venv.
+# Everything a developer types; `make` alone lists it. Each target sets up what it needs; the virtual environment is .venv.
 #
 # Tests that draw have fixed seeds, Hypothesis too: `make test` has the same outcome each time. `make test SEED=draw`
 # draws one for all of them (that sets ASKBOT_TEST_SEED, see tests/seeds.py) and says which; SEED=N is that one again.
@@ -13,7 +13,11 @@ ifdef SEED
 export ASKBOT_TEST_SEED := $(SEED)
 endif
 
-.PHONY: serve setup test check docs bench bench-quick chaos soak walk fix generate clean
+.DEFAULT_GOAL := help
+.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk canary fix generate clean
+
+help:  ## This list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
@@ -26,6 +30,9 @@ test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/node --test 'tests/js/*.test.js'
+
+test-fast: .venv/.serve.stamp .venv/.dev.stamp  ## The tests in Python that take half a minute together, without coverage
+	$(BIN)/python -m pytest -m 'not slow'
 
 check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated files
 	$(BIN)/ruff check
@@ -52,6 +59,12 @@ soak: setup  ## An hour of mixed traffic in which nothing may grow
 
 walk: setup  ## An hour of the hub over a real SQLite store, with faults of disk, sync, clock and other programs
 	$(BIN)/python -m tests.walk --seconds 3600 $(SEEDED)
+
+canary: .venv/.serve.stamp .venv/.dev.stamp  ## Do the newest websockets and uvicorn do? The next make has the pinned ones again
+	rm -f .venv/.*.stamp
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade websockets uvicorn
+	$(BIN)/python -m pip list | grep -E '^(websockets|uvicorn) '
+	$(BIN)/python -m pytest tests/server/test_internals.py tests/server
 
 fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
 	$(BIN)/ruff check --fix
