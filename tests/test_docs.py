@@ -131,9 +131,9 @@ def test_the_settings_that_a_page_names_exist(page: Path) -> None:
     assert named <= {*FIELDS, "ASKBOT_CONFIG"}
 
 
-def test_places_in_readme_and_architecture_exist() -> None:
-    """Links into pages too, as the site's builder does not read these two."""
-    for name in ("README.md", "ARCHITECTURE.md"):
+def test_places_in_the_pages_beside_docs_exist() -> None:
+    """Links into pages too, as the site's builder does not read these."""
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"):
         text = (ROOT / name).read_text("utf-8")
         targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
         for target in targets:
