@@ -1,4 +1,4 @@
-# Everything a developer types. Each target sets up what it needs; the virtual environment is .venv.
+# Everything a developer types; `make` alone lists it. Each target sets up what it needs; the virtual environment is .venv.
 #
 # Tests that draw have fixed seeds, Hypothesis too: `make test` has the same outcome each time. `make test SEED=draw`
 # draws one for all of them (that sets ASKBOT_TEST_SEED, see tests/seeds.py) and says which; SEED=N is that one again.
@@ -13,7 +13,11 @@ ifdef SEED
 export ASKBOT_TEST_SEED := $(SEED)
 endif
 
-.PHONY: serve setup test check docs bench bench-quick chaos soak walk fix generate clean
+.DEFAULT_GOAL := help
+.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk canary fix generate clean
+
+help:  ## This list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
@@ -27,6 +31,9 @@ test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/node --test 'tests/js/*.test.js'
 
+test-fast: .venv/.serve.stamp .venv/.dev.stamp  ## The tests in Python that take half a minute together, without coverage
+	$(BIN)/python -m pytest -m 'not slow'
+
 check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -36,7 +43,7 @@ check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated
 	$(BIN)/python tools/generate.py --check
 
 docs: .venv/.serve.stamp .venv/.dev.stamp  ## The pages of docs/ as a site in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --strict --clean
 
 bench: .venv/.serve.stamp .venv/.dev.stamp  ## What it costs, beside others: docs/performance.md (40 minutes)
 	$(BIN)/python -m bench.run
@@ -53,6 +60,12 @@ soak: setup  ## An hour of mixed traffic in which nothing may grow
 walk: setup  ## An hour of the hub over a real SQLite store, with faults of disk, sync, clock and other programs
 	$(BIN)/python -m tests.walk --seconds 3600 $(SEEDED)
 
+canary: .venv/.serve.stamp .venv/.dev.stamp  ## Do the newest websockets and uvicorn do? The next make has the pinned ones again
+	rm -f .venv/.*.stamp
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade websockets uvicorn
+	$(BIN)/python -m pip list | grep -E '^(websockets|uvicorn) '
+	$(BIN)/python -m pytest tests/server/test_internals.py tests/server
+
 fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -62,7 +75,7 @@ generate: .venv/.serve.stamp  ## The files that are made from the code
 	$(BIN)/python tools/generate.py
 
 clean:  ## As freshly cloned
-	rm -rf .venv dist site tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
+	rm -rf .venv dist site .cache tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askbot-ws needs Python 3.11 or newer; try: make PYTHON=python3.12")'

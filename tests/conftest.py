@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,42 @@ from .seeds import CHOSEN
 settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples each time
 settings.register_profile("nightly", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("fixed" if CHOSEN is None else "nightly")
+
+SLOW = (
+    "browser/",
+    "chaos/",
+    "client/test_faults.py",
+    "client/test_guide.py",
+    "client/test_slow.py",
+    "client/test_sync.py",
+    "http/test_ai_completion.py",
+    "package/",
+    "server/",
+    "store/test_maintenance",
+    "store/test_sqlite_crashes.py",
+    "store/test_sqlite_damage.py",
+    "store/test_sqlite_flush.py",
+    "store/test_sqlite_model.py",
+    "terminal/",
+    "test_bench.py",
+    "test_cli",
+    "test_docs.py",
+    "test_embedding.py",
+    "test_example_fastapi.py",
+    "test_protocol.py",
+    "test_readme.py",
+    "test_wire.py",
+    "upstream/test_embedded",
+    "walk/",
+)
+"""Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(tryfirst=True)

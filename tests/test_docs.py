@@ -23,25 +23,37 @@ from askbot_ws.config import FIELD_OF_VARIABLE
 from .process import ROOT, environment, reading
 
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 LOADING = {"script": "src", "img": "src", "iframe": "src", "link": "href", "source": "src", "video": "src"}
 LOADED = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "manifest"}
 
 
-def build(folder: Path, to: Path) -> subprocess.CompletedProcess[str]:
-    """`make docs`."""
+def build(folder: Path) -> subprocess.CompletedProcess[str]:
+    """`make docs`, of the pages in a folder; the site is in its `site/`."""
     return subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(to)],
-        cwd=folder, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
+        cwd=folder, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def copied(to: Path) -> Path:
+    """What the site is made of."""
+    shutil.copytree(DOCS, to / "docs")
+    shutil.copy(ROOT / "zensical.toml", to)
+    return to
+
+
+def menu() -> list[str]:
+    """The pages that the menu names, in its order."""
+    return re.findall(r'"([^"]+\.md)"', (ROOT / "zensical.toml").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
-    built = build(ROOT, folder)
+    folder = copied(tmp_path_factory.mktemp("pages"))
+    built = build(folder)
     assert built.returncode == 0, built.stderr
-    return folder
+    return folder / "site"
 
 
 class Loads(HTMLParser):
@@ -63,7 +75,7 @@ class Loads(HTMLParser):
 
 def test_every_page_is_in_the_site(site: Path) -> None:
     """And so is what machines read."""
-    for page in [*PAGES, *DOCS.glob("decisions/*.md")]:
+    for page in PAGES:
         path = page.relative_to(DOCS).with_suffix("")
         assert (site / ("" if path.name == "index" else path) / "index.html").exists(), page
     assert (site / "asyncapi.json").exists()
@@ -72,9 +84,21 @@ def test_every_page_is_in_the_site(site: Path) -> None:
 def test_every_page_is_in_the_menu(site: Path) -> None:
     """Whoever begins at the start finds it."""
     start = (site / "index.html").read_text()
-    for page in [*PAGES, *DOCS.glob("decisions/*.md")]:
+    for page in PAGES:
         path = page.relative_to(DOCS).with_suffix("")
-        assert f'href="{"." if path.name == "index" else f"{path}/"}"' in start, page
+        assert path.name == "index" or f'href="./{path}/" class="md-nav__link' in start, page
+
+
+def test_no_page_is_in_the_menu_twice() -> None:
+    """Nor one that does not exist; the builder takes both."""
+    assert sorted(menu()) == [str(page.relative_to(DOCS)) for page in PAGES]
+
+
+def test_the_pictures_exist() -> None:
+    """The builder checks links only."""
+    for page in PAGES:
+        for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text("utf-8")):
+            assert (page.parent / picture).is_file(), f"{picture} in {page.name}"
 
 
 def test_nobody_else_learns_who_reads(site: Path) -> None:
@@ -88,44 +112,28 @@ def test_nobody_else_learns_who_reads(site: Path) -> None:
     assert [url for url in urls + styles if "//" in url and not url.startswith("data:")] == []
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """What the site is made of, to be spoilt."""
-    shutil.copytree(DOCS, tmp_path / "docs")
-    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize("link", ["[x](nowhere.md)", "[x](settings.md#nowhere)", "![x](nowhere.png)", "[x](/y.md)"])
-def test_a_link_that_leads_nowhere_is_a_fault(copy: Path, link: str) -> None:
-    """To a page, to a place in a page, to a picture."""
-    with (copy / "docs/concepts.md").open("a") as page:
+@pytest.mark.parametrize("link", ["[x](nowhere.md)", "[x](settings.md#nowhere)", "[x](/y.md)"])
+def test_a_link_that_leads_nowhere_is_a_fault(tmp_path: Path, link: str) -> None:
+    """To a page, to a place in a page, to a path of the server's."""
+    with (copied(tmp_path) / "docs/concepts.md").open("a") as page:
         page.write(f"\n{link}\n")
 
-    assert build(copy, copy / "site").returncode != 0
-
-
-def test_a_page_that_is_in_no_menu_is_a_fault(copy: Path) -> None:
-    """It would never be read."""
-    (copy / "docs/lost.md").write_text("# Lost\n")
-
-    assert build(copy, copy / "site").returncode != 0
+    assert build(tmp_path).returncode != 0
 
 
 # --- what the pages say ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_settings_that_a_page_names_exist(page: Path) -> None:
     """As they are spelled."""
     named = set(re.findall(r"\b(?:ASKBOT|OPENAI)_[A-Z_]+\b", page.read_text("utf-8")))
     assert named <= {*FIELD_OF_VARIABLE, "ASKBOT_CONFIG"}
 
 
-def test_places_in_readme_and_architecture_exist() -> None:
-    """Links into pages too, as the site's builder does not read these two."""
-    for name in ("README.md", "ARCHITECTURE.md"):
+def test_places_in_the_pages_beside_docs_exist() -> None:
+    """Links into pages too, as the site's builder does not read these."""
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"):
         text = (ROOT / name).read_text("utf-8")
         targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
         for target in targets:

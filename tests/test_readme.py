@@ -161,6 +161,20 @@ def test_the_links_lead_somewhere() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
+async def test_the_package_index_shows_it_with_links_that_lead_somewhere() -> None:
+    """It has none of our files, so links and pictures are whole URLs, each of a file in this repository."""
+    told = json.loads(await run(sys.executable, "-m", "hatchling", "metadata"))
+    shown = told["readme"]["text"]
+    links = [*re.findall(r"\]\(([^)]+)\)", shown), *re.findall(r'(?:src|href)="([^"]+)"', shown)]
+    ours = re.escape(told["urls"]["Source"].removeprefix("https://github.com/"))
+    address = rf"https://(?:github\.com/{ours}/blob|raw\.githubusercontent\.com/{ours})/main/([^#]+)"
+    files = [found[1] for link in links if (found := re.match(address, link))]
+
+    assert [link for link in links if not link.startswith(("http://", "https://", "#"))] == []
+    assert len(files) > 10
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_the_addresses_for_operators_answer(path: str) -> None:
     """As is said of them."""

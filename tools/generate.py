@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from api_reference import pages
 from asyncapi import document
 from reference import errors, settings
 from typescript import declarations
@@ -16,6 +17,7 @@ FILES = {
     "docs/errors.md": errors,
     "docs/asyncapi.json": document,
     "client/frames.d.ts": declarations,
+    **pages(),
 }
 
 
@@ -31,6 +33,7 @@ def main(*, check: bool) -> int:
             print(f"{name} is not up to date: make generate")
             stale += 1
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
             print(f"wrote {name}")
     return 1 if stale else 0

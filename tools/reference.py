@@ -64,11 +64,15 @@ def errors() -> str:
 
 
 def causes() -> dict[str, type[AskbotError]]:
-    """The class of each code; where several share one, the first, which has its words."""
+    """The class of each code on the wire; where several share one, the first, which has its words.
+
+    The clients' own errors are of another module, and on no wire.
+    """
     found: dict[str, type[AskbotError]] = {}
     pending: list[type[AskbotError]] = [AskbotError]
     while pending:
         cause = pending.pop(0)
-        found.setdefault(cause.code, cause)
+        if cause.__module__ == AskbotError.__module__:
+            found.setdefault(cause.code, cause)
         pending += cause.__subclasses__()
     return dict(sorted(found.items()))

@@ -42,6 +42,8 @@ from .setting_types import (
     is_loopback,
 )
 
+__all__ = ["Settings", "load"]
+
 ENV_PREFIX = "ASKBOT_"
 CONFIG_FILE = "askbot.toml"
 CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"

@@ -20,6 +20,8 @@ from .upstream.checked import CheckedUpstream
 from .upstream.choose import UpstreamChoice, choose_upstream
 from .upstream.function import Function, FunctionUpstream, Messages
 
+__all__ = ["AnswerFunction", "serve"]
+
 AnswerFunction: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
 """An async generator function that takes the messages and the question's options, and yields the answer in pieces."""
 HOST_SETTINGS = ("log_level", "log_format")  # that the host program decides

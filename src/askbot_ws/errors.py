@@ -8,6 +8,36 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+__all__ = [
+    "AskbotError",
+    "Busy",
+    "ConfigError",
+    "ContextTooLong",
+    "Forbidden",
+    "FrameError",
+    "Internal",
+    "InvalidFrame",
+    "InvalidJSON",
+    "LogMoved",
+    "Overloaded",
+    "QuestionEmpty",
+    "QuestionTooLong",
+    "QueueFull",
+    "QuotaExceeded",
+    "RateLimited",
+    "Refused",
+    "SessionNotFound",
+    "StoreError",
+    "TurnNotFound",
+    "Unauthorized",
+    "UnknownType",
+    "UpstreamError",
+    "UpstreamRateLimited",
+    "UpstreamRejected",
+    "UpstreamStalled",
+    "UpstreamUnavailable",
+]
+
 
 class AskbotError(Exception):
     """The root: something that a client is told by its code."""

@@ -13,6 +13,24 @@ import orjson
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationInfo, WithJsonSchema
 from pydantic_core import SchemaSerializer
 
+__all__ = [
+    "AnyReason",
+    "Check",
+    "Done",
+    "Event",
+    "Failure",
+    "Logged",
+    "Options",
+    "Question",
+    "Reason",
+    "Record",
+    "Timing",
+    "Token",
+    "TurnRecord",
+    "Usage",
+    "WhenBusy",
+]
+
 T = TypeVar("T")
 
 MAX_SEQ = 2**53 - 1  # what a JavaScript number counts exactly

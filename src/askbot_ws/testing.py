@@ -14,6 +14,8 @@ from .upstream import Ending, Upstream
 from .upstream.checked import CheckedUpstream
 from .upstream.choose import UpstreamChoice
 
+__all__ = ["ScriptedUpstream", "Step", "serving"]
+
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
 """One step of an answer: what `ScriptedUpstream` does with each type is listed there."""
 

@@ -9,6 +9,8 @@ from ..core.log import Log
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 
+__all__ = ["Entry", "Failures", "Store"]
+
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
 """Events of one session, at least one, in order; and the same events encoded, as `events.encode_event` does it."""
 Failures: TypeAlias = dict[str, StoreError]

@@ -11,6 +11,8 @@ from ..core.text import well_formed
 from ..errors import UpstreamUnavailable
 from ..events import MAX_SEQ, Usage
 
+__all__ = ["Ending", "FinishReason", "Upstream"]
+
 MAX_MODEL_NAME_CHARS = 200  # code points
 
 FinishReason: TypeAlias = Literal["stop", "length", "refused"]

@@ -1,0 +1,51 @@
+"""The Makefile lists its targets, and whatever names one (workflows, pages, hooks) names one that exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .process import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, flags=re.MULTILINE))
+FORGE = sorted(path for path in (ROOT / ".github").rglob("*.yml"))
+NAMING = [*FORGE, *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / ".pre-commit-config.yaml", ROOT / ".ci/run"]
+
+
+def test_without_a_target_it_lists_all() -> None:
+    """Each with what it does."""
+    listed = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.split()[1] for line in listed.splitlines()} == TARGETS
+    assert all(re.fullmatch(r"make [a-z-]+ +\S.*", line) for line in listed.splitlines())
+
+
+def test_no_target_is_taken_for_a_file() -> None:
+    """`docs` and `bench` are folders."""
+    phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)
+    assert phony
+    assert set(phony[1].split()) == TARGETS
+
+
+@pytest.mark.parametrize("path", NAMING, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_targets_that_are_named_exist(path: Path) -> None:
+    """In commands; prose may speak of making something."""
+    text = path.read_text("utf-8")
+    named = re.findall(r"(?:`|run: |entry: |^(?:time )?)make ([a-z-]+)", text, flags=re.MULTILINE)
+    assert [target for target in named if target not in TARGETS] == []
+
+
+@pytest.mark.parametrize("path", FORGE, ids=lambda path: path.name)
+def test_what_the_forge_reads_can_be_read(path: Path) -> None:
+    """It would pass over what it can't."""
+    told: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    jobs: dict[str, Any] = told.get("jobs", {})
+    steps: list[dict[str, object]] = [step for job in jobs.values() for step in job["steps"]]
+
+    assert told
+    assert [step for step in steps if ("run" in step) == ("uses" in step)] == []
