@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.client import Chat, Closed, Damaged, State, connect
 from askbot_ws.client.line import Place, address, delay
-from askbot_ws.core.log import Log, merge
-from askbot_ws.core.records import records
+from askbot_ws.core.log_tail import LogTail, merge
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import (
     Ask,
     Cancel,
@@ -57,7 +57,7 @@ class Cut(Exception):
 class Server:
     """One session, its log, and a script of accidents."""
 
-    log: Log = field(default_factory=lambda: Log("s"))
+    log: LogTail = field(default_factory=lambda: LogTail("s"))
     cuts: list[int] = field(default_factory=list[int])  # frames that each connection sends before it is lost
     closes: list[int] = field(default_factory=list[int])  # codes with which each connection is closed at once
     deaf: int = 0  # how many connections hear nothing
@@ -88,7 +88,7 @@ class Server:
         try:
             await self.converse(socket, left)
         except Cut:
-            self.log = Log("s") if self.forgets else self.log
+            self.log = LogTail("s") if self.forgets else self.log
             socket.transport.abort()
         except ConnectionClosed:
             pass
@@ -144,7 +144,7 @@ class Server:
                 await self.end(send, frame.turn or "", "cancelled")
             case HistoryRequest():
                 before = frame.before or 1_000_000
-                turns = [turn for turn in records(self.log.events) if turn.from_ + 1 < before][-frame.limit :]
+                turns = [turn for turn in turn_records(self.log.events) if turn.from_ + 1 < before][-frame.limit :]
                 await send(History(session="s", id=frame.id, turns=turns, more=False))
             case Forget():
                 gone = Error(code="session_not_found", message="Gone.", retryable=False, id=frame.id, session="s")
@@ -343,7 +343,7 @@ async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost
     async with conversation(server := Server()) as chat:
         asked = chat.ask("Why?")
         await until(lambda: any(turn.end for turn in chat.view.turns))
-        server.log, server.cuts = Log("s"), [1]
+        server.log, server.cuts = LogTail("s"), [1]
         for socket in server.sockets:
             socket.transport.abort()
         await until(lambda: not chat.view.turns)

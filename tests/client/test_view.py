@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.client.view import Gap, View
-from askbot_ws.core.log import Log
-from askbot_ws.core.records import records
+from askbot_ws.core.log_tail import LogTail
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
 from askbot_ws.events import Check, Done, Event, Options, Question, Timing, Token
 
@@ -72,7 +72,7 @@ SLICES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
 def test_a_client_that_comes_back_anywhere_shows_each_code_point_once(slices: list[str], data: st.DataObject) -> None:
     """PROTOCOL 1, promise 1: for every place to stop and, however the server cuts, for whatever comes twice."""
     events = turn(*slices)
-    log = Log("s")
+    log = LogTail("s")
     for event in events:
         log.append(event)
     stop = data.draw(st.integers(0, len(events)))
@@ -92,7 +92,7 @@ def test_history_and_events_tell_the_same(slices: list[str], data: st.DataObject
     events = turn(*slices)
     read = data.draw(st.integers(1, len(events)))
     told = data.draw(st.integers(1, len(events)))
-    history = History(session="s", id="h", turns=records(events[:told]), more=False)
+    history = History(session="s", id="h", turns=turn_records(events[:told]), more=False)
 
     view = folded([ready(after=0), *events[:read], history])
     longest = max(read, told)
@@ -178,7 +178,7 @@ def test_a_turn_has_the_options_of_its_question() -> None:
     question, *rest = turn("ab")
     assert isinstance(question, Question)
     events = [replace(question, options=Options(max_tokens=5)), *rest]
-    history = History(session="s", id="h", turns=records(events), more=False)
+    history = History(session="s", id="h", turns=turn_records(events), more=False)
 
     for frames in (events, [history]):
         (shown,) = folded([ready(after=0), *frames]).turns
@@ -205,7 +205,7 @@ def test_older_turns_stand_before_newer_ones() -> None:
     view = folded([ready(after=5), *new])
     assert view.earlier
 
-    view.fold(History(session="s", id="h", turns=records(old), more=False))
+    view.fold(History(session="s", id="h", turns=turn_records(old), more=False))
 
     assert answers(view) == [("t1", "old"), ("t6", "new")]
     assert not view.earlier
@@ -216,7 +216,7 @@ def test_history_repairs_an_answer_that_fails_its_proof() -> None:
     view = folded([ready(after=0), *turn("wrong", check="right")])
     assert not view.turns[0].proven
 
-    view.fold(History(session="s", id="h", turns=records(turn("right")), more=False))
+    view.fold(History(session="s", id="h", turns=turn_records(turn("right")), more=False))
 
     assert answers(view) == [("t1", "right")]
     assert view.turns[0].proven

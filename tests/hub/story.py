@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from askbot_ws.core.commands import Ask
-from askbot_ws.core.log import Log
+from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
 from askbot_ws.events import Done, Event, Question, Token, TurnRecord, encode_event
@@ -93,10 +93,10 @@ class FragileStore:
     async def open(self) -> Sequence[str]:
         return self.unfinished
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         return self.inner.create(session)
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         await asyncio.sleep(0)
         return await self.inner.load(session)
 

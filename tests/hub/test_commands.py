@@ -23,7 +23,7 @@ from askbot_ws.hub import Policy
 from askbot_ws.testing import ScriptedUpstream
 
 from .story import FragileStore, ask, assert_sound, exists, hub_of, listen, owner_of, rounds
-from .test_answering import shown
+from .test_turn_runner import shown
 
 
 async def test_a_question_sent_again_is_not_asked_again() -> None:

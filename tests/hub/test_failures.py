@@ -14,7 +14,7 @@ from askbot_ws.events import Done, Event, Token, encode_event
 from askbot_ws.testing import ScriptedUpstream
 
 from .story import FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, owner_of, rounds
-from .test_answering import shown
+from .test_turn_runner import shown
 
 both = pytest.mark.parametrize("slow", [False, True], ids=["at once", "after a while"])
 

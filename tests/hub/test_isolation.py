@@ -13,7 +13,7 @@ from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import AskbotError, Internal, StoreError, UpstreamError, UpstreamRejected
 from askbot_ws.events import Event, Token, encode_event
-from askbot_ws.hub import Hub, Policy, commits
+from askbot_ws.hub import Hub, Policy, group_commit
 from askbot_ws.store import Entry, Failures
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.testing import ScriptedUpstream
@@ -76,7 +76,7 @@ async def test_what_cannot_be_encoded_costs_its_own_session_its_own_events(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever else may come up there: the turn ends with an error, in the same tick others are stored and shown."""
-    monkeypatch.setattr(commits, "encode_event", failing("poison", encode_event))
+    monkeypatch.setattr(group_commit, "encode_event", failing("poison", encode_event))
     gate = asyncio.Event()
     store = FragileStore()
     store.slow = slow
@@ -139,7 +139,7 @@ async def test_a_reader_that_fails_is_closed_and_nobody_else_is() -> None:
     assert (unwell.codes, ear.codes) == (["internal"], [])
 
 
-@pytest.mark.parametrize("place", ["stored", "rewind"])
+@pytest.mark.parametrize("place", ["mark_stored", "roll_back"])
 async def test_a_session_in_which_a_fault_of_ours_comes_up_is_opened_anew(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +213,7 @@ async def test_a_command_that_waits_while_its_session_is_reset_is_not_told_that_
         def fault(*_: object, **__: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(type(owner_of(hub, ear).state), "stored", fault)
+        monkeypatch.setattr(type(owner_of(hub, ear).state), "mark_stored", fault)
         store.gate.set()
         await asyncio.wait([first])
         with pytest.raises(Internal):
@@ -403,10 +403,10 @@ async def test_the_ids_of_questions_are_counted_and_their_texts_are_not_kept() -
             await ask(hub, ear, f"{number}" * 50_000, id=f"q{number}")
             await ear.done(number + 1)
         state = owner_of(hub, ear).state
-        known = dict(state.asked)
+        known = dict(state.known_questions)
         state.context = None
 
-        assert state.weight >= 20 * 250
+        assert state.memory_bytes >= 20 * 250
         assert all(isinstance(value, int) for each in known.values() for value in each)
 
 
@@ -422,7 +422,7 @@ async def test_what_rests_is_weighed_again_before_it_has_to_go() -> None:
             await heavy.done(len(heavy.dones) + 1)
         hub.detach(heavy.topic, heavy)
         await rounds()
-        heavy.topic.log.drop(keep=100, until=heavy.topic.log.head)  # as the store does it
+        heavy.topic.log.evict(keep=100, until=heavy.topic.log.head)  # as the store does it
         others = [listen(hub) for _ in range(3)]
         for other in others:
             await ask(hub, other, "y" * 4000)

@@ -14,7 +14,7 @@ from askbot_ws.hub import Hub, Policy
 from askbot_ws.testing import ScriptedUpstream
 
 from .story import Clock, FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, rounds
-from .test_answering import shown
+from .test_turn_runner import shown
 
 
 async def test_resting_sessions_leave_the_memory_and_come_back_unchanged() -> None:

@@ -15,7 +15,7 @@ from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import AskbotError, Internal, LogMoved, StoreError
 from askbot_ws.events import Done, Event, Question, Token, TurnRecord
-from askbot_ws.hub import Hub, Policy, commits
+from askbot_ws.hub import Hub, Policy, group_commit
 from askbot_ws.store import Entry, Failures
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.testing import ScriptedUpstream
@@ -120,7 +120,7 @@ async def test_a_command_that_looks_something_up_while_its_session_is_reset_does
         await ask(hub, ear, "one?")
         await ear.done()
         await rounds()
-        owner_of(hub, ear).state.all_asked = False
+        owner_of(hub, ear).state.knows_all_questions = False
         store.found.clear()
         old = asyncio.create_task(hub.command(ANONYMOUS, ear.session, command))
         await rounds()
@@ -216,7 +216,7 @@ async def test_whoever_stops_waiting_does_not_stop_a_deletion_half_way() -> None
 
 async def test_one_append_at_a_time_also_where_a_tick_had_nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for the tick after a slow one makes an append of nothing; what arrives meanwhile has to wait for it."""
-    monkeypatch.setattr(commits, "MANY", 2)
+    monkeypatch.setattr(group_commit, "MANY", 2)
     store = FragileStore()
     store.slow = True
     held = asyncio.Event()
@@ -270,7 +270,7 @@ class Endless:
 
 async def test_every_provider_stops_where_the_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also that of the session whose own text made the batch full, and had it written: its turn has ended."""
-    monkeypatch.setattr(commits, "MANY", 2)
+    monkeypatch.setattr(group_commit, "MANY", 2)
     store, upstream = FragileStore(), Endless()
     async with hub_of(upstream=upstream, store=store) as hub:
         ears = [listen(hub) for _ in range(3)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from askbot_ws.core.log import cut
+from askbot_ws.core.log_tail import suffix_after
 from askbot_ws.errors import AskbotError
 from askbot_ws.events import Done, Event, Question, Token
 from askbot_ws.hub import Topic
@@ -47,7 +47,7 @@ class Witness:
                 self.same(event)
             elif isinstance(event, Token) and event.start < self.seq:
                 self.same(shorten(event, self.seq))
-                self._new(cut(event, after=self.seq))
+                self._new(suffix_after(event, after=self.seq))
             else:
                 self._new(event)
 

@@ -7,82 +7,82 @@ from dataclasses import dataclass, field
 
 from ..events import TurnRecord
 from .prompt import Message
-from .turn import Turn, place_of
+from .turn import TurnMachine, seq_of
 
 
-def exchange(question: str, answer: str) -> bytes:
+def exchange_messages(question: str, answer: str) -> bytes:
     """A question and its answer as the model is shown them; more messages follow."""
     return b"%b,%b," % (Message("user", question).encoded, Message("assistant", answer).encoded)
 
 
 @dataclass(slots=True)
-class Estimate:
+class TokenEstimate:
     """How many bytes a token has: a guess that is on the safe side, corrected by what the provider counts."""
 
     bytes_per_token: float = 4 / 1.4
 
-    def learn(self, *, sent: int, counted: int) -> None:
+    def update(self, *, prompt_bytes: int, prompt_tokens: int) -> None:
         """A prompt of `sent` bytes was `counted` tokens. Small prompts are mostly template and teach nothing."""
-        if sent > 1000 and counted > 0:
-            seen = min(8.0, max(0.5, sent / counted / 1.1))
+        if prompt_bytes > 1000 and prompt_tokens > 0:
+            seen = min(8.0, max(0.5, prompt_bytes / prompt_tokens / 1.1))
             self.bytes_per_token += (seen - self.bytes_per_token) / 4
 
-    def bytes(self, tokens: int) -> int:
+    def bytes_for(self, tokens: int) -> int:
         """How many bytes fit into so many tokens."""
         return int(tokens * self.bytes_per_token)
 
 
 @dataclass(slots=True)
-class Context:
+class ContextWindow:
     """The newest turns that count: not replaced, not refused, with an answer. Oldest first."""
 
     encoded: bytes = b""  # all of them, one `exchange` after the other
     turns: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # a question's place, and its bytes
-    whole: bool = True  # False where the store has older ones that could fit
-    cut: int | None = None  # while it is read from the store: turns from this place on were replaced
+    complete: bool = True  # False where the store has older ones that could fit
+    replaced_from: int | None = None  # while it is read from the store: turns from this place on were replaced
 
     @property
-    def weight(self) -> int:
+    def size(self) -> int:
         """In bytes."""
         return len(self.encoded)
 
-    def add(self, turn: Turn, *, budget: int) -> None:
+    def add(self, turn: TurnMachine, *, budget: int) -> None:
         """A turn has ended. One without an answer would only confuse the model."""
-        if turn.beginning is not None or len(turn.answer) > budget:
+        if turn.stored_hash is not None or len(turn.answer) > budget:
             self.turns.clear()
-            self.encoded, self.whole = b"", False  # it does not fit, and what was before it would be out of place
+            self.encoded, self.complete = b"", False  # it does not fit, and what was before it would be out of place
         elif turn.answer:
-            encoded = exchange(turn.question, turn.answer.decode())
+            encoded = exchange_messages(turn.question, turn.answer.decode())
             self.turns.append((turn.seq, len(encoded)))
             self.encoded += encoded
-            count, size = self._surplus(budget)
+            count, size = self._excess(budget)
             if count:
                 del self.turns[:count]
-                self.encoded, self.whole = self.encoded[size:], False
+                self.encoded, self.complete = self.encoded[size:], False
 
-    def replace(self, place: int) -> None:
+    def remove_from(self, seq: int) -> None:
         """The turn whose question is at `place` leaves, and every turn after it."""
         size = 0
-        while self.turns and self.turns[-1][0] >= place:
+        while self.turns and self.turns[-1][0] >= seq:
             size += self.turns.pop()[1]
-        self.encoded = self.encoded[: self.weight - size]
+        self.encoded = self.encoded[: self.size - size]
 
-    def older(self, turns: Sequence[TurnRecord], *, budget: int) -> bool:
+    def add_older(self, turns: Sequence[TurnRecord], *, budget: int) -> bool:
         """Take the turns before those known, from the store, oldest first; says whether more are wanted."""
         found: list[tuple[int, bytes]] = []  # newest first
-        room = budget - self.weight
+        room = budget - self.size
         for turn in reversed(turns):
-            place = place_of(turn.turn)
-            replaced = self.cut is not None and place >= self.cut
+            place = seq_of(turn.turn)
+            replaced = self.replaced_from is not None and place >= self.replaced_from
             if turn.replaces is not None:
-                cut = place_of(turn.replaces)
-                self.cut = cut if self.cut is None else min(self.cut, cut)
+                cut = seq_of(turn.replaces)
+                self.replaced_from = cut if self.replaced_from is None else min(self.replaced_from, cut)
             if replaced or not turn.answer or turn.reason in (None, "refused"):
                 continue
-            encoded = exchange(turn.text, turn.answer)
+            encoded = exchange_messages(turn.text, turn.answer)
             room -= len(encoded)
             if room < 0:
-                self.whole = False
+                self.complete = False
                 break
             found.append((place, encoded))
         found.reverse()
@@ -90,15 +90,15 @@ class Context:
         self.encoded = b"".join([*(encoded for _, encoded in found), self.encoded])
         return room >= 0
 
-    def newest(self, room: int) -> bytes:
+    def newest(self, limit: int) -> bytes:
         """Those that fit, mostly all of them, as they are sent."""
-        _, size = self._surplus(room)
+        _, size = self._excess(limit)
         return self.encoded[size:]
 
-    def _surplus(self, room: int) -> tuple[int, int]:
+    def _excess(self, limit: int) -> tuple[int, int]:
         """How many of the oldest do not fit, and their bytes."""
         count = size = 0
-        while self.weight - size > room and count < len(self.turns):
+        while self.size - size > limit and count < len(self.turns):
             size += self.turns[count][1]
             count += 1
         return count, size

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..events import TurnRecord
 
-REPLAYED = 50  # turns that a reader gets who doesn't say where it is
+REPLAYED_TURNS = 50  # turns that a reader gets who doesn't say where it is
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Cursor:
         """Head minus cursor."""
         return head - self.seq
 
-    def covers(self, start: int, seq: int) -> bool:
+    def advance(self, start: int, seq: int) -> bool:
         """Whether the events in (start, seq] are just what comes next; then the cursor moves past them."""
         if self.seq != start:
             return False
@@ -28,12 +28,12 @@ class Cursor:
         return True
 
 
-def resumes(after: int | None, *, head: int) -> bool:
+def can_resume(after: int | None, *, head: int) -> bool:
     """Whether a reader can go on from where it says it is. One from beyond the head has another log in mind."""
     return after is not None and after <= head
 
 
-def newest(turns: Sequence[TurnRecord], *, count: int) -> int:
+def replay_start(turns: Sequence[TurnRecord], *, count: int) -> int:
     """The place from which the newest `count` of these turns can be replayed.
 
     A turn whose answer reaches into the first of them is replayed too: slices without their question say nothing.

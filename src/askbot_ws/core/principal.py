@@ -11,9 +11,9 @@ class Principal:
 
     user: str | None = None  # None: nobody, an anonymous client
 
-    def may_use(self, *, session_of: str | None) -> bool:
+    def may_use(self, *, session_user: str | None) -> bool:
         """Whether a session that this user made is open to us; one that nobody owns is, to whoever knows its id."""
-        return session_of is None or session_of == self.user
+        return session_user is None or session_user == self.user
 
 
 ANONYMOUS = Principal()

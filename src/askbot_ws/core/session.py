@@ -12,49 +12,53 @@ from typing import NamedTuple
 
 from ..errors import Busy, QueueFull, TurnNotFound
 from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, token
-from .context import Context
-from .log import PIECE
+from .context import ContextWindow
+from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
-from .turn import State, Turn, place_of
+from .turn import TurnMachine, TurnState, seq_of
 
-REMEMBERED = 256  # ids of questions kept in memory; older ones are found in the store
-KNOWN_BYTES = 350  # what such an id takes
-NAME = 200  # code points that a model's name may have
-MESSAGE = 1000  # and an error's message
+MAX_KNOWN_QUESTIONS = 256  # ids of questions kept in memory; older ones are found in the store
+KNOWN_QUESTION_BYTES = 350  # what such an id takes
+MAX_MODEL_NAME_CHARS = 200  # code points that a model's name may have
+MAX_ERROR_MESSAGE_CHARS = 1000  # and an error's message
 
 
-class Known(NamedTuple):
+class KnownQuestion(NamedTuple):
     """A question that was asked with an id."""
 
     seq: int
-    text: int  # its hash: the text would cost its length again
+    text_hash: int  # its hash: the text would cost its length again
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class NewQuestion:
     """A question as it arrives."""
 
     text: str
-    now: float  # seconds of the steady clock
-    created: float  # seconds since 1970
+    asked_at: float  # seconds of the steady clock
+    created_at: float  # seconds since 1970
     id: str | None = None
     options: Options = Options()
 
 
 @dataclass(slots=True)
-class Session:
+class SessionMachine:
     """The head of the log, the running turn, those that wait, and what the model is shown of those that ended."""
 
     id: str
     head: int = 0
     max_waiting: int = 8
-    window: int = 32 * 1024  # bytes of ended turns that are kept for the model
-    context: Context | None = None  # None: to be read from the store before the next turn
-    running: Turn | None = None
-    waiting: list[Turn] = field(default_factory=list[Turn])  # few: a deque would have room for sixty
-    ended: dict[int, Turn] = field(default_factory=dict[int, Turn])  # by the place of their `done`, until it is stored
-    asked: dict[str, Known] = field(default_factory=dict[str, Known])  # the newest questions that had an id
-    all_asked: bool = False  # those are all that there are
+    context_bytes: int = 32 * 1024  # bytes of ended turns that are kept for the model
+    context: ContextWindow | None = None  # None: to be read from the store before the next turn
+    running: TurnMachine | None = None
+    waiting: list[TurnMachine] = field(default_factory=list[TurnMachine])  # few: a deque would have room for sixty
+    unstored_ended: dict[int, TurnMachine] = field(
+        default_factory=dict[int, TurnMachine]
+    )  # by the place of their `done`, until it is stored
+    known_questions: dict[str, KnownQuestion] = field(
+        default_factory=dict[str, KnownQuestion]
+    )  # the newest questions that had an id
+    knows_all_questions: bool = False  # those are all that there are
 
     @property
     def idle(self) -> bool:
@@ -62,11 +66,11 @@ class Session:
         return self.running is None and not self.waiting
 
     @property
-    def weight(self) -> int:
+    def memory_bytes(self) -> int:
         """About how many bytes of memory it takes."""
-        return 3 * (self.context.weight if self.context else 0) + KNOWN_BYTES * len(self.asked)
+        return 3 * (self.context.size if self.context else 0) + KNOWN_QUESTION_BYTES * len(self.known_questions)
 
-    def ask(self, asking: Asking, *, when_busy: WhenBusy, model: str) -> list[Event]:
+    def ask(self, question: NewQuestion, *, when_busy: WhenBusy, model: str) -> list[Event]:
         """Append a question. Raises `Busy`, `QueueFull`."""
         if when_busy == "reject" and not self.idle:
             raise Busy
@@ -74,47 +78,49 @@ class Session:
             raise QueueFull
         events: list[Event] = []
         if when_busy == "replace" and self.running is not None:
-            events += self.cancel(self.running, "cancelled", now=asking.now, model=model)
-        return [*events, self._question(asking)]
+            events += self.cancel(self.running, "cancelled", now=question.asked_at, model=model)
+        return [*events, self._append_question(question)]
 
-    def replace(self, turn: str, asking: Asking, *, model: str) -> list[Event]:
+    def replace(self, turn: str, question: NewQuestion, *, model: str) -> list[Event]:
         """Append a question in the place of `turn`: whatever runs or waits from there on is cancelled."""
-        place = place_of(turn)
+        place = seq_of(turn)
         events: list[Event] = []
         for other in [*self.waiting, self.running]:
             if other is not None and other.seq >= place:
-                events += self.cancel(other, "cancelled", now=asking.now, model=model)
+                events += self.cancel(other, "cancelled", now=question.asked_at, model=model)
         if self.context is not None:
-            self.context.replace(place)
-            if not self.context.whole:
+            self.context.remove_from(place)
+            if not self.context.complete:
                 self.context = None  # older turns may fit again
-        return [*events, self._question(asking, replaces=turn)]
+        return [*events, self._append_question(question, replaces=turn)]
 
-    def _question(self, asking: Asking, *, replaces: str | None = None) -> Question:
+    def _append_question(self, question: NewQuestion, *, replaces: str | None = None) -> Question:
         self.head += 1
-        turn = Turn(self.head, asking.text, asked=asking.now, options=asking.options, replaces=replaces)
+        turn = TurnMachine(
+            self.head, question.text, asked_at=question.asked_at, options=question.options, replaces=replaces
+        )
         self.waiting.append(turn)
-        if asking.id is not None:
-            self.remember(asking.id, turn.seq, asking.text)
+        if question.id is not None:
+            self.add_known_question(question.id, turn.seq, question.text)
         return Question(
             session=self.id,
             seq=self.head,
             turn=turn.id,
-            id=asking.id,
-            text=asking.text,
-            created=asking.created,
+            id=question.id,
+            text=question.text,
+            created=question.created_at,
             replaces=replaces,
-            options=None if asking.options == Options() else asking.options,
+            options=None if question.options == Options() else question.options,
         )
 
-    def remember(self, id: str, seq: int, text: str) -> None:
+    def add_known_question(self, id: str, seq: int, text: str) -> None:
         """An id that was asked: it is not asked again."""
-        self.asked[id] = Known(seq, hash(text))
-        if len(self.asked) > REMEMBERED:
-            del self.asked[next(iter(self.asked))]
-            self.all_asked = False
+        self.known_questions[id] = KnownQuestion(seq, hash(text))
+        if len(self.known_questions) > MAX_KNOWN_QUESTIONS:
+            del self.known_questions[next(iter(self.known_questions))]
+            self.knows_all_questions = False
 
-    def start(self, *, now: float) -> Turn | None:
+    def start_next(self, *, now: float) -> TurnMachine | None:
         """The next turn may begin, if none runs and one waits."""
         if self.running is not None or not self.waiting:
             return None
@@ -122,24 +128,27 @@ class Session:
         self.running.start(now=now)
         return self.running
 
-    def text(self, turn: Turn, piece: str, now: float) -> list[Event]:
+    def add_text(self, turn: TurnMachine, piece: str, now: float) -> list[Event]:
         """Take a piece of an answer."""
-        text = turn.text(piece, now)
-        if len(text) > PIECE:
-            return [self._token(turn, text[start : start + PIECE]) for start in range(0, len(text), PIECE)]
-        return [self._token(turn, text)] if text else []
+        text = turn.add_text(piece, now)
+        if len(text) > MAX_TOKEN_CHARS:
+            return [
+                self._append_token(turn, text[start : start + MAX_TOKEN_CHARS])
+                for start in range(0, len(text), MAX_TOKEN_CHARS)
+            ]
+        return [self._append_token(turn, text)] if text else []
 
-    def _token(self, turn: Turn, text: str) -> Token:
+    def _append_token(self, turn: TurnMachine, text: str) -> Token:
         self.head += len(text)
         return token(self.id, turn.id, self.head, text)
 
-    def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
+    def cancel(self, turn: TurnMachine, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""
         return self.end(turn, reason, now=now, model=turn.options.model or model)
 
     def end(
         self,
-        turn: Turn,
+        turn: TurnMachine,
         reason: Reason,
         *,
         now: float,
@@ -148,23 +157,23 @@ class Session:
         error: Failure | None = None,
     ) -> list[Event]:
         """End a turn, running or waiting; nothing where it has ended. `model` is the one that answered."""
-        if turn.state is State.ENDED:
+        if turn.state is TurnState.ENDED:
             return []
-        rest = turn.flush(now=now)
-        events: list[Event] = [self._token(turn, rest)] if rest else []
+        rest = turn.flush_surrogate(now=now)
+        events: list[Event] = [self._append_token(turn, rest)] if rest else []
         turn.end()
         if turn is self.running:
             self.running = None
             if self.context is not None and reason != "refused":
-                self.context.add(turn, budget=self.window)
+                self.context.add(turn, budget=self.context_bytes)
         else:
             self.waiting.remove(turn)
-        done = self._done(turn, reason, now=now, model=model, usage=usage, error=error)
-        self.ended[done.seq] = turn
+        done = self._append_done(turn, reason, now=now, model=model, usage=usage, error=error)
+        self.unstored_ended[done.seq] = turn
         return [*events, done]
 
-    def _done(
-        self, turn: Turn, reason: Reason, *, now: float, model: str, usage: Usage | None, error: Failure | None
+    def _append_done(
+        self, turn: TurnMachine, reason: Reason, *, now: float, model: str, usage: Usage | None, error: Failure | None
     ) -> Done:
         self.head += 1
         return Done(
@@ -172,11 +181,11 @@ class Session:
             seq=self.head,
             turn=turn.id,
             reason=reason,
-            model=well_formed(model, limit=NAME),
+            model=well_formed(model, limit=MAX_MODEL_NAME_CHARS),
             usage=usage,
             timing=turn.timing(now=now),
             check=turn.check(),
-            error=error and replace(error, message=well_formed(error.message, limit=MESSAGE)),
+            error=error and replace(error, message=well_formed(error.message, limit=MAX_ERROR_MESSAGE_CHARS)),
         )
 
     def close(self) -> None:
@@ -186,11 +195,11 @@ class Session:
                 turn.end()
         self.waiting, self.running = [], None
 
-    def has(self, turn: str) -> bool:
+    def is_open(self, turn: str) -> bool:
         """Whether this turn runs or waits."""
         return any(other.id == turn for other in [*self.waiting, self.running] if other is not None)
 
-    def find(self, turn: str | None) -> Turn:
+    def open_turn(self, turn: str | None) -> TurnMachine:
         """The turn that a cancel is about. Raises `TurnNotFound` where it neither runs nor waits."""
         if turn is None:
             if self.running is None:
@@ -201,15 +210,15 @@ class Session:
                 return other
         raise TurnNotFound("This turn is neither running nor waiting.")
 
-    def stored(self, seq: int) -> None:
+    def mark_stored(self, seq: int) -> None:
         """All events up to this place are stored: none of them will be lost."""
         running = self.running
-        if running is not None and len(running.answer) > self.window and seq == self.head:
-            running.settle()
-        if self.ended:
-            self.ended = {place: turn for place, turn in self.ended.items() if place > seq}
+        if running is not None and len(running.answer) > self.context_bytes and seq == self.head:
+            running.release_stored_text()
+        if self.unstored_ended:
+            self.unstored_ended = {place: turn for place, turn in self.unstored_ended.items() if place > seq}
 
-    def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Done]:
+    def roll_back(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Done]:
         """What is not stored yet could not be: undo it. Returns the ends to show in the place of the lost ones.
 
         A question that was lost was never asked, text that was lost was never there, and a turn that had not begun
@@ -219,51 +228,55 @@ class Session:
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
         gone = {event.turn for event in lost if isinstance(event, Question)}
-        self._unask(lost, gone)
-        unsaid = self._unsay(lost, gone)
+        self._roll_back_questions(lost, gone)
+        unsaid = self._roll_back_text(lost, gone)
         ends = [event for event in lost if isinstance(event, Done) and event.turn not in gone]
-        unstored = [self._moved(done, unsaid.get(done.turn), error) for done in ends if not self._waits_again(done)]
+        unstored = [
+            self._append_end_again(done, unsaid.get(done.turn), error)
+            for done in ends
+            if not self._requeue_unstarted(done)
+        ]
         turn = self.running
         if turn is not None and turn.id in unsaid:
             turn.end()
             self.running = None
             unstored.append(
-                self._done(turn, "error", now=now, model=turn.options.model or model, usage=None, error=error)
+                self._append_done(turn, "error", now=now, model=turn.options.model or model, usage=None, error=error)
             )
-        self.ended.clear()
+        self.unstored_ended.clear()
         return unstored
 
-    def _unask(self, lost: Sequence[Event], gone: set[str]) -> None:
+    def _roll_back_questions(self, lost: Sequence[Event], lost_turns: set[str]) -> None:
         for event in lost:
             if isinstance(event, Question) and event.id is not None:
-                self.asked.pop(event.id, None)
-        self.waiting = [turn for turn in self.waiting if turn.id not in gone]
-        if self.running is not None and self.running.id in gone:
+                self.known_questions.pop(event.id, None)
+        self.waiting = [turn for turn in self.waiting if turn.id not in lost_turns]
+        if self.running is not None and self.running.id in lost_turns:
             self.running.end()
             self.running = None
 
-    def _unsay(self, lost: Sequence[Event], gone: Collection[str]) -> dict[str, Turn]:
+    def _roll_back_text(self, lost: Sequence[Event], lost_turns: Collection[str]) -> dict[str, TurnMachine]:
         """Take back the text that was lost; returns the turns that lost any."""
-        turns = {turn.id: turn for turn in [self.running, *self.ended.values()] if turn is not None}
-        unsaid: dict[str, Turn] = {}
+        turns = {turn.id: turn for turn in [self.running, *self.unstored_ended.values()] if turn is not None}
+        unsaid: dict[str, TurnMachine] = {}
         for event in lost:
-            if isinstance(event, Token) and event.turn not in gone:
+            if isinstance(event, Token) and event.turn not in lost_turns:
                 unsaid[event.turn] = turns[event.turn]
-                unsaid[event.turn].rewind(lost=len(event.text))
+                unsaid[event.turn].roll_back(chars=len(event.text))
         return unsaid
 
-    def _waits_again(self, done: Done) -> bool:
+    def _requeue_unstarted(self, done: Done) -> bool:
         """Whether this was the end of a turn that had not begun: then the turn waits, as if nothing had been."""
-        turn = self.ended.get(done.seq)
-        if turn is None or turn.started is not None:  # None: it is a dead server's turn
+        turn = self.unstored_ended.get(done.seq)
+        if turn is None or turn.started_at is not None:  # None: it is a dead server's turn
             return False
-        turn.wait_again()
+        turn.requeue()
         self.waiting = sorted([*self.waiting, turn], key=lambda one: one.seq)
         return True
 
-    def _moved(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
+    def _append_end_again(self, done: Done, shortened: TurnMachine | None, error: Failure) -> Done:
         """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""
         self.head += 1
-        if unsaid is None:
+        if shortened is None:
             return replace(done, seq=self.head)
-        return replace(done, seq=self.head, reason="error", error=error, check=unsaid.check())
+        return replace(done, seq=self.head, reason="error", error=error, check=shortened.check())

@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from ..core.limits import Bucket
+from ..core.limits import TokenBucket
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\%,]+?)\.?(?::(\d{0,5}))?")
@@ -92,7 +92,7 @@ class AccessPolicy:
         self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
         self._loopback = loopback
         self._now = now
-        self._lines = Bucket(rate=0.1, burst=5)
+        self._lines = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
 
     def refuses(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
@@ -145,7 +145,7 @@ class AccessPolicy:
 
     def _log(self, refusal: Refusal) -> None:
         """A line for who is refused, but not one for each of a flood."""
-        if self._lines.take(now=self._now()):
+        if self._lines.acquire(now=self._now()):
             self._unlogged += 1
             return
         log.warning(

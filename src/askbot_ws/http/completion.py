@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from ..core.commands import Ask, Cancel, Forget
-from ..core.log import SLICE
+from ..core.log_tail import SLICE_BYTES
 from ..core.principal import ANONYMOUS
-from ..core.turn import turn_at
+from ..core.turn import turn_id_of
 from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
 from ..events import Done, Event, Token
 from ..hub import Hub, Topic
@@ -94,7 +94,7 @@ class Completion:
     async def ask(self, prompt: str) -> None:
         """Have the question logged. Raises `AskbotError`."""
         self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt))
-        self._turn = turn_at(self._seq)
+        self._turn = turn_id_of(self._seq)
 
     def leave(self) -> None:
         """Nobody waits for the answer any more."""
@@ -129,7 +129,7 @@ class Completion:
         """What follows in the log: from memory, or from the store what memory no longer has."""
         if self._seq >= self._topic.log.start:
             return self._topic.log.read(after=self._seq)
-        return await self._hub.store.read(self.session, after=self._seq, limit=SLICE)
+        return await self._hub.store.read(self.session, after=self._seq, limit=SLICE_BYTES)
 
     async def close(self, *, forget: bool) -> None:
         """Stop the answer, if it runs; then `forget` the session, or leave it as it is."""

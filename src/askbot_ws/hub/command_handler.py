@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from ..core import guard
 from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry
 from ..core.principal import Principal
-from ..core.session import Asking
-from ..core.turn import place_of
+from ..core.session import NewQuestion
+from ..core.text import check_question
+from ..core.turn import seq_of
 from ..errors import Forbidden, InvalidFrame, Overloaded, SessionNotFound, TurnNotFound
 from ..events import Event, Options, Question
 from ..store import Store
@@ -18,7 +18,7 @@ from ..upstream import Upstream
 from .owner import Owner
 from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
-from .turns import STOP_TIMEOUT, Turns
+from .turn_scheduler import STOP_TIMEOUT, Turns
 
 
 class CommandHandler:
@@ -53,7 +53,7 @@ class CommandHandler:
         """Do it; returns the `seq` from which on the log shows it. See `Hub.command`."""
         match command:
             case Ask() | Edit():
-                guard.check(command.text, max_chars=self._policy.max_question)
+                check_question(command.text, max_chars=self._policy.max_question)
                 self._check_options(command.options)
             case Retry():
                 self._check_options(command.options)
@@ -71,7 +71,7 @@ class CommandHandler:
                 case Retry() | Edit():
                     return await self._replace(owner, command)
                 case Cancel():
-                    turn = owner.state.find(command.turn)
+                    turn = owner.state.open_turn(command.turn)
                     await self._turns.store(owner, self._turns.cancelled(owner, turn, "cancelled"))
                     return owner.state.head
 
@@ -127,8 +127,8 @@ class CommandHandler:
         finally:
             await exclusive.__aexit__()
 
-    def _asking(self, text: str, id: str | None, options: Options) -> Asking:
-        return Asking(text=text, now=self._clock(), created=self._wall(), id=id, options=options)
+    def _asking(self, text: str, id: str | None, options: Options) -> NewQuestion:
+        return NewQuestion(text=text, asked_at=self._clock(), created_at=self._wall(), id=id, options=options)
 
     def _check_options(self, options: Options) -> None:
         if options.model is not None and options.model not in self._policy.models | {self._upstream.model}:
@@ -153,10 +153,10 @@ class CommandHandler:
         """
         if id is None:
             return None
-        known = owner.state.asked.get(id)
+        known = owner.state.known_questions.get(id)
         if known is not None:
-            same, seq = text is None or known.text == hash(text), known.seq
-        elif owner.state.all_asked:
+            same, seq = text is None or known.text_hash == hash(text), known.seq
+        elif owner.state.knows_all_questions:
             return None
         else:
             turn = await self._store.asked(owner.session, id)
@@ -175,7 +175,7 @@ class CommandHandler:
         return newest[-1].turn
 
     async def _question(self, owner: Owner, turn: str) -> Question:
-        place, log = place_of(turn), owner.topic.log
+        place, log = seq_of(turn), owner.topic.log
         if place <= log.head:
             after = place - 1
             in_memory = after >= log.start

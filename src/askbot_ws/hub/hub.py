@@ -21,13 +21,13 @@ from ..events import TurnRecord
 from ..store import Store
 from ..upstream import Upstream
 from .command_handler import CommandHandler
-from .commits import Throttle
+from .group_commit import Throttle
 from .owner import Owner
 from .policy import Policy
 from .recovery import Recovery
 from .registry import SessionRegistry
 from .topic import Reader, Topic
-from .turns import STOP_TIMEOUT, Turns
+from .turn_scheduler import STOP_TIMEOUT, Turns
 
 log = structlog.get_logger(__name__)
 

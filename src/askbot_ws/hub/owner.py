@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ..core.session import Session
-from ..core.turn import Turn
+from ..core.session import SessionMachine
+from ..core.turn import TurnMachine
 from ..errors import AskbotError
 from ..events import Done
 from .topic import Topic
@@ -18,12 +18,12 @@ class Owner:
         "abandon_timer", "closed", "commands", "lock", "session", "state", "task", "topic", "turn", "unstored",
     )  # fmt: skip
 
-    def __init__(self, state: Session, topic: Topic) -> None:
+    def __init__(self, state: SessionMachine, topic: Topic) -> None:
         self.session = state.id
         self.state = state
         self.topic = topic  # of the same session: both share its log
         self.task: asyncio.Task[None] | None = None  # answers `turn`
-        self.turn: Turn | None = None
+        self.turn: TurnMachine | None = None
         self.lock = asyncio.Lock()  # commands come one at a time, in their order
         self.commands = 0  # how many are being followed, or wait for that
         self.unstored: list[Done] = []  # ends that were shown, but could not be stored (docs/decisions/0004)
@@ -38,7 +38,7 @@ class Owner:
     @property
     def weight(self) -> int:
         """About how many bytes of memory it takes, without the topic."""
-        return 1500 + self.state.weight
+        return 1500 + self.state.memory_bytes
 
     def stop_task(self) -> None:
         """Cancel the task, once: one that is leaving already is left to it."""

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import structlog
 
 from ..core.principal import ANONYMOUS
-from ..core.turn import proof
+from ..core.turn import answer_check
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
 from .registry import ExclusiveOwner, SessionRegistry
-from .turns import Turns
+from .turn_scheduler import Turns
 
 RETRY = 30.0  # seconds between two attempts, at most
 
@@ -47,7 +47,7 @@ class Recovery:
             if owner.closed is not None:
                 raise owner.closed
             for turn in turns:
-                if owner.state.has(turn.turn):
+                if owner.state.is_open(turn.turn):
                     continue  # asked since then
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
@@ -94,5 +94,5 @@ def _interrupted(session: str, turn: TurnRecord, *, seq: int, model: str, now: f
         model=model,
         usage=None,
         timing=Timing(queued=0, first_token=None, total=max(0.0, now - turn.created)),
-        check=proof(turn.answer.encode(), chars=len(turn.answer)),
+        check=answer_check(turn.answer.encode(), chars=len(turn.answer)),
     )

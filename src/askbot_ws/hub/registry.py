@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..core.context import Context
+from ..core.context import ContextWindow
 from ..core.principal import Principal
-from ..core.session import Session
+from ..core.session import SessionMachine
 from ..errors import SessionNotFound
 from ..events import Done, SessionId
 from ..store import Store
@@ -62,7 +62,7 @@ class SessionRegistry:
             except ValidationError:
                 raise SessionNotFound from None
             topic = await self._locked(session, self._load_topic)
-        if not principal.may_use(session_of=topic.user):
+        if not principal.may_use(session_user=topic.user):
             raise SessionNotFound
         return topic
 
@@ -72,7 +72,7 @@ class SessionRegistry:
         if owner is None:
             await self.topic(principal, session)
             return await self._locked(session, self._load_owner)
-        if not principal.may_use(session_of=owner.topic.user):
+        if not principal.may_use(session_user=owner.topic.user):
             raise SessionNotFound
         return owner
 
@@ -93,9 +93,11 @@ class SessionRegistry:
         if owner is None:
             topic = await self._load_topic(session)
             head, policy = topic.log.head, self._policy
-            state = Session(session, head, max_waiting=policy.max_waiting, window=4 * policy.context_tokens)
+            state = SessionMachine(
+                session, head, max_waiting=policy.max_waiting, context_bytes=4 * policy.context_tokens
+            )
             if head == 0:
-                state.context, state.all_asked = Context(), True
+                state.context, state.knows_all_questions = ContextWindow(), True
             owner = self.owners[session] = Owner(state, topic)
             owner.unstored = self.unstored.pop(session, [])
         return owner

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from ..core.log import Log, weight
+from ..core.log_tail import LogTail, wire_size
 from ..errors import AskbotError, Internal
 from ..events import Event
 
@@ -29,7 +29,7 @@ class Topic:
 
     __slots__ = ("log", "readers", "session", "user")
 
-    def __init__(self, log: Log, *, user: str | None = None) -> None:
+    def __init__(self, log: LogTail, *, user: str | None = None) -> None:
         """`user` owns the session; None: nobody does."""
         self.session = log.session
         self.log = log
@@ -65,4 +65,4 @@ class Topic:
     @property
     def weight(self) -> int:
         """About how many bytes of memory it takes, the log included."""
-        return 1000 + sum([500 + weight(event) for event in self.log.events])
+        return 1000 + sum([500 + wire_size(event) for event in self.log.events])

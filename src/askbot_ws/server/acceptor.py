@@ -17,7 +17,7 @@ from ..http.access import Headers
 from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
-from .socket import Socket
+from .websocket import Socket
 
 LET_GO = 2.0  # seconds that requests of connections which are gone have to end
 

@@ -25,22 +25,22 @@ from ..config import Settings
 from ..core.principal import ANONYMOUS
 from ..dialects.askbot.connection import AskbotConnection, Terms
 from ..dialects.askbot.frames import Limits
-from ..dialects.flow import Connection, FlowLimits, ResumeLimit
+from ..dialects.connection import Connection, FlowLimits, ResumeLimit
 from ..errors import ConfigError
 from ..http.access import AccessPolicy
 from ..http.application import application, sharing
 from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
-from ..hub.commits import Throttle
+from ..hub.group_commit import Throttle
 from ..store.url import open_store
 from ..upstream.choose import Chosen, choose
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import LOOKS, KeepaliveMonitor
-from .socket import CLOSING, Socket
 from .throttle import LoopThrottle, usable_cpus
+from .websocket import CLOSING, Socket
 
 SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
 BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ..http.ai_completion import ResponseAbortedError
 from ..http.responses import encoded, json_headers
 from .connection_limits import Admission
-from .socket import Socket
+from .websocket import Socket
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor

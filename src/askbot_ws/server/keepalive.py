@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from weakref import ref
 
 from ..dialects.askbot.frames import Alive, encode
-from .socket import Socket
+from .websocket import Socket
 
 STEP = 0.1  # seconds: what is due together is sent together
 LOOKS = 8  # at a writer that waits, within the time that it may take nothing

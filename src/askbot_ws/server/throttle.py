@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.limits import Pause
+from ..core.limits import PauseController
 
 MOST = 0.02  # seconds that a pause may have
 WINDOW = 0.1  # seconds between two looks at the clocks of the CPU
@@ -28,7 +28,7 @@ class LoopThrottle:
     ) -> None:
         """`cpus`: how many cores this process may use, at most; less than 1 under a quota."""
         self.pause = 0.0
-        self._policy = Pause(most=MOST)
+        self._policy = PauseController(max_seconds=MOST)
         self._cpus = cpus
         self._clock = clock
         self._thread_cpu = thread_cpu
@@ -53,7 +53,7 @@ class LoopThrottle:
         passed, used = now - self._looked, thread - self._thread
         others = max(0.0, process - self._process - used)  # our other threads, which may need the same cores
         available = min(passed, max(0.1 * passed, self._cpus * passed - others))
-        self.pause = self._policy.look(used=used, available=available)
+        self.pause = self._policy.update(used_seconds=used, available_seconds=available)
         self._looked, self._thread, self._process = now, thread, process
 
 

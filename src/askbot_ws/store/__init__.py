@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from ..core.log import Log
+from ..core.log_tail import LogTail
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 
@@ -29,11 +29,11 @@ class Store(Protocol):
         """
         ...
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         """A new, empty log. It costs nothing and is nowhere until its first event."""
         ...
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         """The log of a session. Raises `SessionNotFound`."""
         ...
 
@@ -102,7 +102,7 @@ class Store(Protocol):
 class HasLog(Protocol):
     """Whatever a store keeps of a session in memory."""
 
-    log: Log
+    log: LogTail
 
 
 def heads(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: Failures) -> dict[str, int]:
@@ -126,13 +126,13 @@ def heads(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: 
     return found
 
 
-def _shown(log: Log, event: Event) -> bool:
+def _shown(log: LogTail, event: Event) -> bool:
     """Whether this is an end that was shown although it could not be stored: then it is in its log already."""
     if type(event) is not Done:
         return False
     if event.start < log.start:
         return True  # in the store only, as far as we can see
-    there = log.reaching(event.start)[0]
+    there = log.events_after(event.start)[0]
     return type(there) is Done and (there.seq, there.turn) == (event.seq, event.turn)
 
 

@@ -13,13 +13,13 @@ import structlog
 
 from ... import __version__
 from ...core import commands
-from ...core.cursor import REPLAYED, resumes
-from ...core.log import size
+from ...core.cursor import REPLAYED_TURNS, can_resume
+from ...core.log_tail import utf8_size
 from ...core.principal import Principal
 from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
 from ...events import MAX_SEQ, Options, TurnRecord
 from ...hub import Hub, Topic
-from ..flow import Connection, FlowLimits, SessionReader, Socket
+from ..connection import Connection, FlowLimits, SessionReader, Socket
 from .frames import (
     PROTOCOL,
     Ask,
@@ -136,9 +136,9 @@ class AskbotConnection(Connection):
     async def _start(self, topic: Topic, after: int | None, history: str | None) -> int:
         """The place from which to read: where the client says that it is, if it has this log in mind."""
         log = topic.log
-        if after is not None and resumes(after, head=log.head) and history in (None, log.history):
+        if after is not None and can_resume(after, head=log.head) and history in (None, log.history):
             return after
-        return await self.hub.store.replay_start(topic.session, turns=REPLAYED) if log.head else 0
+        return await self.hub.store.replay_start(topic.session, turns=REPLAYED_TURNS) if log.head else 0
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ def _affordable(turns: list[TurnRecord]) -> list[TurnRecord]:
     for index in range(len(turns) - 1, -1, -1):
         if room <= 0:
             return turns[index + 1 :]
-        room -= size(turns[index].text) + size(turns[index].answer)
+        room -= utf8_size(turns[index].text) + utf8_size(turns[index].answer)
     return turns
 
 

@@ -15,7 +15,7 @@ from itertools import count
 
 import structlog
 
-from ...core.log import weight
+from ...core.log_tail import wire_size
 from ...errors import StoreError
 from .journal import Journal
 from .pieces import OpenLog, Piece, apart, store_wide, together
@@ -190,8 +190,8 @@ class Flusher:
             if self._open.get(session) is not opened:
                 continue  # it was deleted, or all of it is flushed
             try:
-                events = opened.log.slices(after=opened.flushed, limit=room)
-                room -= sum(weight(event) for event in events)
+                events = opened.log.read_slices(after=opened.flushed, limit=room)
+                room -= sum(wire_size(event) for event in events)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this session's
                 self._fail(opened, error)
                 continue
@@ -228,7 +228,7 @@ class Flusher:
         if self._open.get(session) is not opened:
             return  # deleted meanwhile
         opened.flushed = place
-        opened.log.drop(keep=KEEP, until=place)
+        opened.log.evict(keep=KEEP, until=place)
         self._journal.flushed(session, place)
         if opened.idle:
             del self._open[session]

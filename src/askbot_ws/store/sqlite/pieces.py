@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from ...core.log import Log
+from ...core.log_tail import LogTail
 from ...events import Event
 from . import state, tables
 from .schema import transaction
@@ -29,7 +29,7 @@ STORE_WIDE = {  # errors of SQLite that are no single session's
 class OpenLog:
     """A session in memory."""
 
-    log: Log
+    log: LogTail
     flushed: int  # the head in SQLite
     released: bool = False  # nobody uses it
     appending: bool = False  # events of it are on their way to the disk

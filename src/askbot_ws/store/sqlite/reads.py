@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ...core.log import merge
-from ...core.records import records
+from ...core.log_tail import merge
+from ...core.turn_records import turn_records
 from ...errors import SessionNotFound
 from ...events import MAX_SEQ, Event, Question, TurnRecord
 from . import tables
@@ -43,25 +43,25 @@ class Reads:
         """The newest turns before a place, oldest first."""
         before = MAX_SEQ + 1 if before is None else before
         opened = self._open.get(session)
-        flushed, events = (opened.flushed, opened.log.slices(after=opened.flushed)) if opened else (MAX_SEQ, [])
+        flushed, events = (opened.flushed, opened.log.read_slices(after=opened.flushed)) if opened else (MAX_SEQ, [])
         missing = limit - sum(type(event) is Question and event.seq < before for event in events)
         if missing > 0:
             job = partial(tables.turns, before=before, until=flushed, limit=missing)
             events = await self._query(session, opened, job) + events
-        older = [turn for turn in records(events) if turn.from_ + 1 < before]
+        older = [turn for turn in turn_records(events) if turn.from_ + 1 < before]
         return older[-limit:] if limit > 0 else []
 
     async def replay_start(self, session: str, *, turns: int) -> int:
         """The place after which the newest turns can be replayed."""
         opened = self._open.get(session)
-        flushed, events = (opened.flushed, opened.log.reaching(opened.flushed)) if opened else (MAX_SEQ, [])
+        flushed, events = (opened.flushed, opened.log.events_after(opened.flushed)) if opened else (MAX_SEQ, [])
         job = partial(tables.replay_start, until=flushed, unflushed=events, turns=turns)
         return await self._query(session, opened, job)
 
     async def asked(self, session: str, id: str) -> str | None:
         """The turn that was asked with this id."""
         opened = self._open.get(session)
-        for event in opened.log.reaching(opened.flushed) if opened else ():
+        for event in opened.log.events_after(opened.flushed) if opened else ():
             if type(event) is Question and event.id == id:
                 return event.turn
         return await self._query(session, opened, partial(tables.asked, id=id))

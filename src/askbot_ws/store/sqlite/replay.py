@@ -10,7 +10,7 @@ from sqlite3 import Connection
 
 import structlog
 
-from ...core.log import Log, cut
+from ...core.log_tail import LogTail, suffix_after
 from ...events import Event, Token
 from . import segments, state, tables
 from .files import set_aside
@@ -64,7 +64,7 @@ def fold_in(connection: Connection, payloads: Iterable[bytes], cut_off: set[str]
         fold.take(payload)
     age = state.read(connection).age
     for session, unflushed in fold.logs.items():
-        tables.add(connection, session, unflushed.slices(after=unflushed.start), age=age)
+        tables.add(connection, session, unflushed.read_slices(after=unflushed.start), age=age)
     return fold
 
 
@@ -75,7 +75,7 @@ class Fold:
     connection: Connection
     cut_off: set[str]  # sessions of which a record was lost: what comes after it cannot be placed
     deletions: Counter[str]  # that are still to come
-    logs: dict[str, Log] = field(default_factory=dict[str, Log])
+    logs: dict[str, LogTail] = field(default_factory=dict[str, LogTail])
     events: int = 0
     unplaced: int = 0
 
@@ -110,11 +110,11 @@ class Fold:
             self.cut_off.add(event.session)
             self.unplaced += 1
             return
-        known.append(cut(event, after=known.head) if type(event) is Token else event)
+        known.append(suffix_after(event, after=known.head) if type(event) is Token else event)
         self.events += 1
 
-    def _log(self, session: str) -> Log:
+    def _log(self, session: str) -> LogTail:
         if session not in self.logs:
             found = tables.find(self.connection, session)
-            self.logs[session] = Log(session, start=found[1] if found else 0)
+            self.logs[session] = LogTail(session, start=found[1] if found else 0)
         return self.logs[session]

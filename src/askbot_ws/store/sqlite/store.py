@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ...core.log import Log
+from ...core.log_tail import LogTail
 from ...errors import SessionNotFound, StoreError
 from ...events import Done, Event, TurnRecord
 from .. import Entry, Failures, failed, heads
@@ -146,15 +146,15 @@ class SQLiteStore:
 
     # --- the logs in memory ------------------------------------------------------------------------------------------
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         """A new, empty log."""
         if session in self._open:
             raise ValueError(f"session {session} exists")
         self._use(session)
-        opened = self._open[session] = OpenLog(Log(session, history=self._history), flushed=0)
+        opened = self._open[session] = OpenLog(LogTail(session, history=self._history), flushed=0)
         return opened.log
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         """The log of a session, with its newest events. Raises `SessionNotFound`, also if it is deleted meanwhile."""
         self._use(session)
         await self._decided(session)
@@ -169,10 +169,10 @@ class SQLiteStore:
         if self._used is not None:
             self._used.add(session)
 
-    async def _load(self, session: str) -> Log:
+    async def _load(self, session: str) -> LogTail:
         load = object()
         self._loading.setdefault(session, set()).add(load)
-        found: Log | None = None
+        found: LogTail | None = None
         try:
             if session not in self.flusher.deleted:
                 job = partial(tables.newest, session=session, budget=KEEP, history=self._history)
@@ -246,7 +246,7 @@ class SQLiteStore:
             opened = all_open[session]
             log = opened.log
             for event in batch[session][0]:
-                log.add(event)
+                log.append_if_new(event)
                 if type(event) is Done or event.seq - opened.flushed > LONG:
                     self.flusher.soon((session,))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection, Row
 from typing import Any
 
-from ...core.log import Log, cut, weight
+from ...core.log_tail import LogTail, suffix_after, wire_size
 from ...events import MAX_SEQ, Event, Question, Token, decode_event, encode_event
 
 NOWHERE = -1
@@ -45,7 +45,7 @@ def _place(connection: Connection, session: str, age: float) -> tuple[int, int]:
 
 
 def _after(event: Event, head: int) -> Event:
-    return cut(event, after=head) if type(event) is Token and event.start < head else event
+    return suffix_after(event, after=head) if type(event) is Token and event.start < head else event
 
 
 def _row(event: Event) -> tuple[int, str, str, str | None, str]:
@@ -97,7 +97,7 @@ def idle(
     return connection.execute(query, (before, *after, limit)).fetchall()
 
 
-def newest(connection: Connection, session: str, *, budget: int, history: str) -> Log | None:
+def newest(connection: Connection, session: str, *, budget: int, history: str) -> LogTail | None:
     """The session's log with its newest events, about `budget` bytes of them."""
     found = find(connection, session)
     if found is None:
@@ -105,7 +105,7 @@ def newest(connection: Connection, session: str, *, budget: int, history: str) -
     key, head = found
     rows = connection.execute("SELECT seq, turn, type, body FROM events WHERE session = ? ORDER BY seq DESC", (key,))
     events = _up_to(budget, session, rows)
-    log = Log(session, start=events[-1].start if events else head, history=history)
+    log = LogTail(session, start=events[-1].start if events else head, history=history)
     for event in reversed(events):
         log.append(event)
     return log
@@ -198,7 +198,7 @@ def _up_to(limit: int, session: str, rows: Iterable[Row], *, place: int = 0) -> 
     for row in rows:
         event = _event(session, row)
         events.append(event)
-        limit -= weight(_after(event, place))
+        limit -= wire_size(_after(event, place))
         if limit <= 0:
             break
     return events

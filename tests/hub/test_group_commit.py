@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from askbot_ws.core.session import Session
+from askbot_ws.core.session import SessionMachine
 from askbot_ws.events import Event, Token
 from askbot_ws.hub import Topic
-from askbot_ws.hub import commits as module
-from askbot_ws.hub.commits import FEW, Commits, Throttle
+from askbot_ws.hub import group_commit as module
+from askbot_ws.hub.group_commit import FEW, Commits, Throttle
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
@@ -32,7 +32,7 @@ def commits_of(store: Store, throttle: Throttle | None = None) -> Commits:
 
 
 def owner_in(store: Store, session: str) -> Owner:
-    return Owner(Session(session), Topic(store.create(session)))
+    return Owner(SessionMachine(session), Topic(store.create(session)))
 
 
 def token_of(owner: Owner) -> Token:

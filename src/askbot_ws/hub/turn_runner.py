@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ..core.context import Context, Estimate
+from ..core.context import ContextWindow, TokenEstimate
 from ..core.prompt import Message, Prompt
-from ..core.turn import Turn, place_of
+from ..core.turn import TurnMachine, seq_of
 from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
 from ..events import Event, Failure
 from ..store import Store
 from ..upstream import Ending, Upstream
-from .commits import Commits
+from .group_commit import Commits
 from .owner import Owner
 from .policy import Policy
 
@@ -45,9 +45,9 @@ class Answerer:
         self._clock = clock
         self._commits = commits
         self._append = append
-        self._estimate = Estimate()
+        self._estimate = TokenEstimate()
 
-    async def answer(self, owner: Owner, turn: Turn) -> None:
+    async def answer(self, owner: Owner, turn: TurnMachine) -> None:
         """Run a turn to its end. Cancelled by whoever has ended it already."""
         try:
             await self._commits.stored(owner)  # the question: it would be asked twice if we died without having it
@@ -69,7 +69,7 @@ class Answerer:
             text = turn.answer.decode()  # of an answer that is longer than what the model can be shown, its end
             log.info("question_answered", session=owner.session, turn=turn.id, text=text)
 
-    def fail(self, owner: Owner, turn: Turn, error: AskbotError) -> None:
+    def fail(self, owner: Owner, turn: TurnMachine, error: AskbotError) -> None:
         """End a turn by an error; nothing where it has ended."""
         failure = Failure(
             code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
@@ -77,16 +77,16 @@ class Answerer:
         end = owner.state.end(turn, "error", now=self._clock(), model=self._model(turn), error=failure)
         self._append(owner, end)
 
-    def _model(self, turn: Turn) -> str:
+    def _model(self, turn: TurnMachine) -> str:
         return turn.options.model or self._upstream.model
 
-    async def _stream(self, owner: Owner, turn: Turn) -> Ending:
+    async def _stream(self, owner: Owner, turn: TurnMachine) -> Ending:
         """Ask, and where the model can't read as much, ask again with half of it."""
         context = owner.state.context
         if context is None:
             context = owner.state.context = await self._context(owner, turn)
         question = Message("user", turn.question).encoded
-        window = self._estimate.bytes(self._window)
+        window = self._estimate.bytes_for(self._window)
         while True:
             history = context.newest(window - len(self._system) - len(question))
             prompt = Prompt((self._system, history, question), turn.options)
@@ -98,15 +98,15 @@ class Answerer:
                 window = prompt.size // 2
             else:
                 if ending.usage is not None:
-                    self._estimate.learn(sent=prompt.size, counted=ending.usage.input_tokens)
+                    self._estimate.update(prompt_bytes=prompt.size, prompt_tokens=ending.usage.input_tokens)
                 return ending
 
-    def _taker(self, owner: Owner, turn: Turn) -> Callable[[str], None]:
+    def _taker(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
         """What takes the pieces. It is all that happens here for each token."""
         state, clock, commit = owner.state, self._clock, self._commits.add_text
 
         def take(piece: str) -> None:
-            events = state.text(turn, piece, clock())
+            events = state.add_text(turn, piece, clock())
             if not events:
                 return
             commit(owner, events)
@@ -116,13 +116,13 @@ class Answerer:
 
         return take
 
-    async def _context(self, owner: Owner, turn: Turn) -> Context:
+    async def _context(self, owner: Owner, turn: TurnMachine) -> ContextWindow:
         """What the model is shown of the turns before this one, from the store, newest first until it is enough."""
-        context = Context(cut=place_of(turn.replaces) if turn.replaces else None)
+        context = ContextWindow(replaced_from=seq_of(turn.replaces) if turn.replaces else None)
         before = turn.seq
         while True:
             page = await self._store.turns(owner.session, before=before, limit=50)
-            if not page or not context.older(page, budget=owner.state.window):
+            if not page or not context.add_older(page, budget=owner.state.context_bytes):
                 return context
             before = page[0].from_ + 1
 

@@ -13,7 +13,7 @@ from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import ContextTooLong, Forbidden, QuestionEmpty, QuestionTooLong, SessionNotFound, UpstreamStalled
 from askbot_ws.events import Options, Question, Token, Usage
 from askbot_ws.hub import Policy
-from askbot_ws.hub.answering import MAX_ANSWER
+from askbot_ws.hub.turn_runner import MAX_ANSWER
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Ending
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ..core.turn import State, Turn
+from ..core.turn import TurnMachine, TurnState
 from ..errors import Internal, LogMoved, StoreError
 from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
 from ..store import Store
 from ..upstream import Upstream
-from .answering import Answerer
-from .commits import Commits, Throttle
+from .group_commit import Commits, Throttle
 from .owner import Owner
 from .policy import Policy
+from .turn_runner import Answerer
 
 STOP_TIMEOUT = 10.0  # seconds that an upstream has to let go when the server ends
 
@@ -92,7 +92,7 @@ class Turns:
             return
         log.error("store_failed", session=owner.session, events=len(lost), exc_info=error)
         failure = Failure(code=error.code, message=error.message, retryable=True)
-        ends = owner.state.rewind(lost, now=self._clock(), model=self._upstream.model, error=failure)
+        ends = owner.state.roll_back(lost, now=self._clock(), model=self._upstream.model, error=failure)
         frames = [encode_event(end) for end in ends]
         for end in ends:
             owner.topic.log.append(end)
@@ -109,7 +109,7 @@ class Turns:
         """Begin the next turn, if there is one and none runs."""
         if owner.task is not None or self.draining:
             return
-        turn = owner.state.start(now=self._clock())
+        turn = owner.state.start_next(now=self._clock())
         if turn is None:
             self._on_idle(owner.session)
             return
@@ -126,7 +126,7 @@ class Turns:
         if not self._tasks:
             self._none_running.set()
         try:
-            if turn is not None and turn.state is not State.ENDED:  # it was cancelled, and not by us
+            if turn is not None and turn.state is not TurnState.ENDED:  # it was cancelled, and not by us
                 log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_error_of(task))
                 self._answerer.fail(owner, turn, Internal())
             self._start_next(owner)
@@ -140,7 +140,7 @@ class Turns:
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def cancelled(self, owner: Owner, turn: Turn, reason: Reason) -> list[Event]:
+    def cancelled(self, owner: Owner, turn: TurnMachine, reason: Reason) -> list[Event]:
         """End a turn before its time; the events are still to be appended."""
         return owner.state.cancel(turn, reason, now=self._clock(), model=self._upstream.model)
 

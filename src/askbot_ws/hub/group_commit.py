@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from ..core.log import PIECE, join
+from ..core.log_tail import MAX_TOKEN_CHARS, join_tokens
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, Token, encode_event
 from ..store import Entry, Failures, Store
@@ -77,7 +77,7 @@ class Commits:
             for event in events:
                 last = pending[-1] if pending else None
                 if type(event) is Token and type(last) is Token and _one_frame(last, event):
-                    pending[-1] = join(last, event)
+                    pending[-1] = join_tokens(last, event)
                 else:
                     pending.append(event)
         self._schedule()
@@ -210,7 +210,7 @@ class Commits:
                     owner.unstored.clear()
                     self._with_unstored.pop(owner, None)
                 if events:
-                    owner.state.stored(events[-1].seq)
+                    owner.state.mark_stored(events[-1].seq)
                     owner.topic.wake(events, frames)
                 if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it can't be idle now
                     self._on_stored(owner)
@@ -262,7 +262,7 @@ class Commits:
 
 
 def _one_frame(one: Token, other: Token) -> bool:
-    return one.turn == other.turn and len(one.text) + len(other.text) <= PIECE
+    return one.turn == other.turn and len(one.text) + len(other.text) <= MAX_TOKEN_CHARS
 
 
 def _failures(done: asyncio.Future[Failures], entries: Mapping[str, Entry]) -> Failures:

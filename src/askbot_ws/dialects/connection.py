@@ -16,8 +16,8 @@ import structlog
 from websockets.exceptions import ConnectionClosed
 
 from ..core.cursor import Cursor
-from ..core.limits import Bucket
-from ..core.log import SLICE
+from ..core.limits import TokenBucket
+from ..core.log_tail import SLICE_BYTES
 from ..core.principal import Principal
 from ..errors import AskbotError, SessionNotFound, StoreError
 from ..events import Event, encode_event
@@ -100,7 +100,7 @@ class SessionReader:
         if (
             self._catching_up is not None
             or not (single or _light(frames))
-            or not cursor.covers(events[0].start, events[-1].seq)
+            or not cursor.advance(events[0].start, events[-1].seq)
         ):
             self.pump()
         elif single:
@@ -127,7 +127,7 @@ class SessionReader:
         """What the memory no longer has comes from the store."""
         try:
             while self._socket.writable and cursor.seq < self.topic.log.start:
-                self._send(cursor, await self._hub.store.read(self.topic.session, after=cursor.seq, limit=SLICE))
+                self._send(cursor, await self._hub.store.read(self.topic.session, after=cursor.seq, limit=SLICE_BYTES))
         except SessionNotFound:
             return  # it is being forgotten: whoever does that closes us
         except StoreError:
@@ -153,23 +153,23 @@ class SessionReader:
 
 def _light(frames: Sequence[bytes]) -> bool:
     """Whether it can all be sent without a look at the socket in between; else `pump` does it."""
-    return sum(map(len, frames)) <= SLICE
+    return sum(map(len, frames)) <= SLICE_BYTES
 
 
 class ResumeLimit:
     """How often clients come back to a place and get no further (docs/protocol.md)."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[str, str, int], Bucket] = {}  # client, session, place; the oldest first
+        self._places: dict[tuple[str, str, int], TokenBucket] = {}  # client, session, place; the oldest first
 
     def take(self, client: str, session: str, after: int, *, now: float) -> bool:
         """A client resumes a session after a place; False where it did so too often."""
         place = (client, session, after)
-        bucket = self._places.pop(place, None) or Bucket(rate=RESUMES / 60, burst=RESUMES)
+        bucket = self._places.pop(place, None) or TokenBucket(rate=RESUMES / 60, burst=RESUMES)
         self._places[place] = bucket
         if len(self._places) > RESUMES_KNOWN:
             del self._places[next(iter(self._places))]
-        return not bucket.take(now=now)
+        return not bucket.acquire(now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +188,10 @@ class Connection(ABC):
         self.principal = principal
         self.hub = hub
         self.readers: dict[str, SessionReader] = {}
-        self._bad_frames = Bucket(rate=1.0, burst=200)
-        self._frames: Bucket | None = None
+        self._bad_frames = TokenBucket(rate=1.0, burst=200)
+        self._frames: TokenBucket | None = None
         if limits.frames_per_minute is not None:
-            self._frames = Bucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
+            self._frames = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
         self._resumes = limits.resumes
         self._room: asyncio.Event | None = None  # what a client that takes no answers has to wait for
         self._now: Callable[[], float] = asyncio.get_running_loop().time
@@ -242,10 +242,10 @@ class Connection(ABC):
         if not isinstance(data, str):
             await self._close(1003, "text frames only")
             return False
-        if self._frames is not None and self._frames.take(now=self._now()):
+        if self._frames is not None and self._frames.acquire(now=self._now()):
             await self._close(4429, "too many frames")
             return False
-        if not await self.take(data) and self._bad_frames.take(now=self._now()):
+        if not await self.take(data) and self._bad_frames.acquire(now=self._now()):
             await self._close(1008, "too many bad frames")
             return False
         if not self.socket.writable:  # a client that takes no answers gets to send no questions

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..events import Done, Event, Question, Token, TurnRecord
 
 
-def records(events: Iterable[Event]) -> list[TurnRecord]:
+def turn_records(events: Iterable[Event]) -> list[TurnRecord]:
     """The turns whose questions are among the events, in the order of their questions."""
     folds: dict[str, tuple[Question, list[Token], list[Done]]] = {}
     for event in events:
