@@ -55,7 +55,7 @@ async def completing(port: int, prompt: str = "Why?", *fields: str) -> AsyncGene
 async def sessions_of(server: Server) -> int:
     """How many there are in memory, once what is over has left."""
     await eventually(lambda: not server.acceptor.state.tasks)
-    return server.hub.sessions
+    return server.hub.session_count
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ async def test_a_server_that_has_enough_to_do_says_when_to_come_again() -> None:
             response = await complete(server)
             assert (response.status, response.headers["retry-after"]) == (503, "1")
             assert response.json["code"] == "overloaded"
-        server.hub.refuse()
+        server.hub.refuse_turns()
         response = await complete(server)
         assert (response.status, response.headers["retry-after"]) == (503, "1")
 

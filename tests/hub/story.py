@@ -194,7 +194,7 @@ async def hub_of(
     upstream = upstream or ScriptedUpstream(*scripts)
     wall = Clock()
     async with asyncio.timeout(20):
-        async with Hub(store or FragileStore(), upstream, policy or Policy(), clock=Clock(), wall=wall) as hub:
+        async with Hub(store or FragileStore(), upstream, policy or Policy(), clock=Clock(), wall_clock=wall) as hub:
             yield hub
 
 

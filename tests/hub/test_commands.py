@@ -51,7 +51,7 @@ async def test_a_question_sent_again_after_the_session_left_the_memory_is_not_as
             await ear.done(number + 1)
         hub.detach(ear.topic, ear)
         await rounds()
-        assert hub.sessions == 0
+        assert hub.session_count == 0
         again = listen(hub, await hub.open(ANONYMOUS, ear.session))
         await hub.command(ANONYMOUS, again.session, Ask(id="q0", text="why?"))
         await hub.command(ANONYMOUS, again.session, Ask(id="q59", text="why?"))
@@ -294,7 +294,7 @@ async def test_a_forgotten_session_is_gone_for_everybody() -> None:
         hub.detach(ear.topic, ear)
         hub.detach(ear.topic, other)
         assert not await exists(hub, ear.session)
-        assert hub.sessions == 0
+        assert hub.session_count == 0
 
 
 @pytest.mark.parametrize("slow", [False, True])

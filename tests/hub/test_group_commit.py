@@ -11,7 +11,7 @@ from askbot_ws.core.session import SessionMachine
 from askbot_ws.events import Event, Token
 from askbot_ws.hub import Topic
 from askbot_ws.hub import group_commit as module
-from askbot_ws.hub.group_commit import FEW, Commits, Throttle
+from askbot_ws.hub.group_commit import MIN_EVENTS_FOR_THROTTLE, GroupCommit, Throttle
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
@@ -19,7 +19,7 @@ from askbot_ws.store.memory import MemoryStore
 from .story import FragileStore, ask, assert_sound, hub_of, listen, rounds
 
 
-def commits_of(store: Store, throttle: Throttle | None = None) -> Commits:
+def commits_of(store: Store, throttle: Throttle | None = None) -> GroupCommit:
     """Commits of which none may fail."""
 
     def failed(owner: Owner, events: Sequence[Event], error: Exception) -> None:
@@ -28,7 +28,7 @@ def commits_of(store: Store, throttle: Throttle | None = None) -> Commits:
     def broken(owner: Owner, error: Exception) -> None:
         raise error
 
-    return Commits(store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle)
+    return GroupCommit(store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle)
 
 
 def owner_in(store: Store, session: str) -> Owner:
@@ -47,7 +47,7 @@ class Counting:
         self.pause = pause
         self.count = 0
 
-    def committed(self) -> None:
+    def after_commit(self) -> None:
         self.count += 1
 
 
@@ -68,7 +68,7 @@ async def test_few_events_are_no_reason_to_ask() -> None:
     store, throttle = MemoryStore(), Counting(pause=0.0)
     commits = commits_of(store, throttle)
     owner = owner_in(store, "s")
-    for _ in range(2 * FEW):
+    for _ in range(2 * MIN_EVENTS_FOR_THROTTLE):
         commits.add(owner, [token_of(owner)])
         await asyncio.sleep(0)
 
@@ -82,20 +82,20 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
     owner = owner_in(store, "s")
     for _ in range(5):
         commits.add(owner, [token_of(owner)])
-        await commits.stored(owner)
+        await commits.wait_stored(owner)
 
     assert (throttle.count, owner.topic.log.head) == (0, 5)
 
 
 async def test_nor_where_a_tick_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it waits for may be in a part: the end of that tick is no time to pause either."""
-    monkeypatch.setattr(module, "MANY", 2)
+    monkeypatch.setattr(module, "MAX_BATCH_SESSIONS", 2)
     store, throttle = MemoryStore(), Counting()
     commits = commits_of(store, throttle)
     one, two = (owner_in(store, name) for name in "ab")
     for _ in range(5):
         commits.add(one, [token_of(one)])
-        waiting = commits.stored(one)
+        waiting = commits.wait_stored(one)
         waiting.send(None)
         commits.add_text(two, [token_of(two)])
         with pytest.raises(StopIteration):
@@ -110,7 +110,7 @@ SESSIONS = 20  # that have text in the same tick
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MANY", 8)
+    monkeypatch.setattr(module, "MAX_BATCH_SESSIONS", 8)
 
 
 @pytest.mark.usefixtures("small_parts")

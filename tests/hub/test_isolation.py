@@ -156,7 +156,7 @@ async def test_a_session_in_which_a_fault_of_ours_comes_up_is_opened_anew(
             raise ZeroDivisionError
 
         monkeypatch.setattr(type(state), place, fault)
-        if place == "rewind":
+        if place == "roll_back":
             store.broken = lambda events: events[0].session == bad.session
         gate.set()
         while not bad.codes:  # noqa: ASYNC110 - what it waits for is not in the log
@@ -388,7 +388,7 @@ async def test_who_opens_a_session_while_it_is_deleted_does_not_get_it() -> None
             await asyncio.sleep(0)
         await forgetting
         assert all(each.codes == ["session_not_found"] for each in opened)
-        assert hub.sessions == 0
+        assert hub.session_count == 0
         await assert_answers(hub, listen(hub))
 
 

@@ -25,11 +25,11 @@ async def test_resting_sessions_leave_the_memory_and_come_back_unchanged() -> No
         for ear in ears:
             await ask(hub, ear, f"{ears.index(ear)}?")
             await ear.done()
-        assert hub.sessions == 8
+        assert hub.session_count == 8
         await rounds()
         for ear in ears:
             hub.detach(ear.topic, ear)
-        assert 0 < hub.sessions < 8
+        assert 0 < hub.session_count < 8
         back = listen(hub, await hub.open(ANONYMOUS, ears[0].session))
         assert back.topic is not ears[0].topic
         assert back.topic.log.read(after=0) == ears[0].events
@@ -48,13 +48,13 @@ async def test_a_session_that_is_read_or_runs_stays() -> None:
         await ask(hub, read)
         await read.done()
         hub.detach(running.topic, running)
-        assert hub.sessions == 2
+        assert hub.session_count == 2
         assert await hub.open(ANONYMOUS, running.session) is running.topic
         held.set()
         await rounds()
-        assert hub.sessions == 1
+        assert hub.session_count == 1
         hub.detach(read.topic, read)
-        assert hub.sessions == 0
+        assert hub.session_count == 0
 
 
 async def test_a_session_whose_end_is_not_stored_yet_stays() -> None:
@@ -74,7 +74,7 @@ async def test_a_session_whose_end_is_not_stored_yet_stays() -> None:
         assert await hub.open(ANONYMOUS, ear.session) is ear.topic
         store.gate.set()
         await rounds()
-        assert hub.sessions == 0
+        assert hub.session_count == 0
         back = listen(hub, await hub.open(ANONYMOUS, ear.session))
         await ask(hub, back)
         await back.done()
@@ -90,7 +90,7 @@ async def test_a_session_larger_than_the_budget_can_be_opened() -> None:
         await ear.done()
         hub.detach(ear.topic, ear)
         back = listen(hub, await hub.open(ANONYMOUS, ear.session))
-        assert hub.sessions == 1
+        assert hub.session_count == 1
         await ask(hub, back)
         await back.done()
 
@@ -216,7 +216,7 @@ async def test_sessions_that_rested_too_long_are_swept() -> None:
     wall = Clock()
     store = FragileStore(clock=wall)
     policy = Policy(session_ttl=60.0, memory=0)
-    async with Hub(store, ScriptedUpstream(), policy, clock=Clock(), wall=wall) as hub:
+    async with Hub(store, ScriptedUpstream(), policy, clock=Clock(), wall_clock=wall) as hub:
         gone, kept = listen(hub), listen(hub)
         for ear in (gone, kept):
             await ask(hub, ear)
@@ -225,7 +225,7 @@ async def test_sessions_that_rested_too_long_are_swept() -> None:
         await rounds()
         assert store.sweeps == 1
     wall.now += 61
-    async with Hub(store, ScriptedUpstream(), policy, clock=Clock(), wall=wall) as hub:
+    async with Hub(store, ScriptedUpstream(), policy, clock=Clock(), wall_clock=wall) as hub:
         await rounds()
         assert store.sweeps == 2
         assert not await exists(hub, gone.session)

@@ -48,7 +48,7 @@ class LookingUp(FragileStore):
 
 def reset(hub: Hub, ear: Ear) -> None:
     """A fault of ours comes up in the session."""
-    hub._reset(owner_of(hub, ear), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+    hub._reset_session(owner_of(hub, ear), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
 
 
 def texts(events: Sequence[Event]) -> list[str]:
@@ -70,7 +70,7 @@ async def test_an_owner_for_which_a_command_waits_does_not_leave(read: bool) -> 
         await ear.done()
         await rounds()
         hub.detach(ear.topic, ear)
-        assert hub.sessions == 0
+        assert hub.session_count == 0
         if read:
             ear = listen(hub, await hub.open(ANONYMOUS, ear.session), store)
         store.found.clear()
@@ -84,7 +84,7 @@ async def test_an_owner_for_which_a_command_waits_does_not_leave(read: bool) -> 
         await hub.command(ANONYMOUS, ear.session, Ask("three?"))
         held.set()
         await rounds(100)
-        assert hub.sessions == read
+        assert hub.session_count == read
         assert not ear.codes
 
     assert texts(store.stored) == ["one?", "two?", "three?"]
@@ -107,7 +107,7 @@ async def test_whoever_stops_waiting_for_its_turn_keeps_no_session_in_memory() -
         first.cancel()
         second.cancel()
         await rounds()
-        assert hub.sessions == 0
+        assert hub.session_count == 0
 
 
 @pytest.mark.parametrize("command", [Ask("old?", id="old"), Retry()])
@@ -158,7 +158,7 @@ async def test_a_reset_keeps_an_end_that_is_still_to_be_stored(tmp_path: Path, f
         await ask(hub, back, "next?")
         await back.done()
         await store.abandon()  # as a crash would
-        hub.refuse()
+        hub.refuse_turns()
         with suppress(StoreError):
             await hub.__aexit__()
     async with Hub(SQLiteStore(tmp_path / "a.db"), ScriptedUpstream(), Policy()) as hub:
@@ -216,7 +216,7 @@ async def test_whoever_stops_waiting_does_not_stop_a_deletion_half_way() -> None
 
 async def test_one_append_at_a_time_also_where_a_tick_had_nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for the tick after a slow one makes an append of nothing; what arrives meanwhile has to wait for it."""
-    monkeypatch.setattr(group_commit, "MANY", 2)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_SESSIONS", 2)
     store = FragileStore()
     store.slow = True
     held = asyncio.Event()
@@ -229,7 +229,7 @@ async def test_one_append_at_a_time_also_where_a_tick_had_nothing_to_write(monke
         store.gate.clear()
         asking = asyncio.create_task(ask(hub, ears[3]))
         await rounds()
-        waiting = asyncio.create_task(hub._turns.commits.stored(owner_of(hub, ears[0])))  # pyright: ignore[reportPrivateUsage]
+        waiting = asyncio.create_task(hub._scheduler.group_commit.wait_stored(owner_of(hub, ears[0])))  # pyright: ignore[reportPrivateUsage]
         await rounds()
         batches = store.batches
         store.gate.set()
@@ -270,7 +270,7 @@ class Endless:
 
 async def test_every_provider_stops_where_the_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also that of the session whose own text made the batch full, and had it written: its turn has ended."""
-    monkeypatch.setattr(group_commit, "MANY", 2)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_SESSIONS", 2)
     store, upstream = FragileStore(), Endless()
     async with hub_of(upstream=upstream, store=store) as hub:
         ears = [listen(hub) for _ in range(3)]

@@ -13,7 +13,7 @@ from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import ContextTooLong, Forbidden, QuestionEmpty, QuestionTooLong, SessionNotFound, UpstreamStalled
 from askbot_ws.events import Options, Question, Token, Usage
 from askbot_ws.hub import Policy
-from askbot_ws.hub.turn_runner import MAX_ANSWER
+from askbot_ws.hub.turn_runner import MAX_ANSWER_CHARS
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Ending
 
@@ -236,7 +236,7 @@ async def test_an_answer_that_never_ends_is_ended() -> None:
         await ask(hub, ear)
         done = await ear.done()
         await rounds()
-        assert (done.reason, done.check.chars > MAX_ANSWER, upstream.stopped) == ("length", True, 1)
+        assert (done.reason, done.check.chars > MAX_ANSWER_CHARS, upstream.stopped) == ("length", True, 1)
         assert owner_of(hub, ear).task is None
     assert_sound(ear.events)
 
@@ -304,7 +304,7 @@ async def test_unknown_sessions_are_not_found() -> None:
     async with hub_of() as hub:
         with pytest.raises(SessionNotFound):
             await hub.open(ANONYMOUS, "nobody")
-        assert hub.sessions == 0
+        assert hub.session_count == 0
 
 
 async def test_a_fresh_session_that_nobody_used_leaves_nothing() -> None:
@@ -312,4 +312,4 @@ async def test_a_fresh_session_that_nobody_used_leaves_nothing() -> None:
     async with hub_of() as hub:
         ear = listen(hub)
         hub.detach(ear.topic, ear)
-        assert hub.sessions == 0
+        assert hub.session_count == 0

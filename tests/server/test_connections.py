@@ -158,7 +158,7 @@ def test_leaving_is_noticed_though_another_request_waits(way: Way, leave: str) -
                 await eventually(lambda: any(each.pipeline for each in connections(server)))
                 getattr(writer if leave == "close" else writer.transport, leave)()
                 await eventually(lambda: upstream.stopped > number, 5)  # noqa: B023 - awaited at once
-                await eventually(lambda: not server.acceptor.state.tasks and server.hub.sessions == 0)
+                await eventually(lambda: not server.acceptor.state.tasks and server.hub.session_count == 0)
             assert server.acceptor.count.count == 0
 
     way.run(case)
@@ -391,7 +391,7 @@ def test_noise_of_all_kinds(way: Way, caplog: pytest.LogCaptureFixture) -> None:
             for _ in range(20):
                 await asyncio.gather(*[noise(way) for _ in range(20)])
             await eventually(lambda: server.acceptor.count.count == 0 and not server.acceptor.state.tasks)
-            await eventually(lambda: server.connections == server.hub.sessions == 0)
+            await eventually(lambda: server.connections == server.hub.session_count == 0)
             reader, writer = await way.open()
             writer.write(lines("GET", "/healthz", HOST))
             assert (await response_of(reader)).status == 200
@@ -688,7 +688,7 @@ def test_a_response_that_nobody_reads_is_given_up(way: Way) -> None:
             reader, writer = await way.open(limit=1)
             writer.write(asking("Much?"))
             await eventually(lambda: bool(upstream.stopped) and not server.acceptor.state.connections)
-            await eventually(lambda: server.hub.sessions == 0)
+            await eventually(lambda: server.hub.session_count == 0)
             writer.transport.abort()
             del reader
 

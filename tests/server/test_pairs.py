@@ -58,7 +58,7 @@ class Gate:
 def reset(hub: Hub, session: str | None) -> None:
     """A fault of ours comes up in a session."""
     assert session is not None
-    hub._reset(hub._registry.owners[session], ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+    hub._reset_session(hub._registry.owners[session], ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
 
 
 async def asked(url: str, *texts: str) -> str | None:
@@ -138,7 +138,7 @@ async def test_no_more_sessions_than_may_be_are_attached_at_once(monkeypatch: py
             gate.opened.set()
             answers = [await reader.until(lambda frame: frame.get("id") in others) for _ in others]
             assert [answer["type"] for answer in answers] == ["ready"] * 2 + ["error"] * 3
-            assert server.hub.sessions == 1 + len(others)
+            assert server.hub.session_count == 1 + len(others)
 
 
 # --- forget, reset, and what is under way ----------------------------------------------------------------------------

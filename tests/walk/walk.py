@@ -122,7 +122,7 @@ class Walk:
         abandon_after = self.rng.choice((None, None, 0.0, 0.01))
         memory = self.rng.choice((0, 20_000, 10**6))
         policy = Policy(memory=memory, max_waiting=3, abandon_after=abandon_after, log_content=True)
-        self._hub = Hub(self._store, self.upstream, policy, wall=lambda: self._wall)
+        self._hub = Hub(self._store, self.upstream, policy, wall_clock=lambda: self._wall)
         await self._hub.__aenter__()
         self._up.set()
 
@@ -133,7 +133,7 @@ class Walk:
             for session in self.witnesses:
                 self._leave(session)  # a process that is dead shows nothing more
             await self._store.abandon()  # what is in memory is gone; the hub's tasks find a store that takes nothing
-            self._hub.refuse()
+            self._hub.refuse_turns()
             with suppress(StoreError):
                 await self._hub.stop()
         await self._hub.__aexit__()
@@ -178,7 +178,7 @@ class Walk:
         """A fault of ours comes up in some session."""
         owners = [*self._hub._registry.owners.values()]  # pyright: ignore[reportPrivateUsage]
         if owners:
-            self._hub._reset(self.rng.choice(owners), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+            self._hub._reset_session(self.rng.choice(owners), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
             self.counts["resets"] += 1
 
     async def _neighbour(self, seconds: float) -> None:

@@ -27,7 +27,7 @@ from .policy import Policy
 from .recovery import Recovery
 from .registry import SessionRegistry
 from .topic import Reader, Topic
-from .turn_scheduler import STOP_TIMEOUT, Turns
+from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
 
 log = structlog.get_logger(__name__)
 
@@ -42,25 +42,27 @@ class Hub:
         policy: Policy,
         *,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
     ) -> None:
         """`throttle` may stop the loop for a moment, where it is ours to stop: docs/decisions/0006."""
         self.store = store
         self.upstream = upstream
         self.policy = policy
-        self._registry = SessionRegistry(store, policy, pending=self._is_pending)
-        self._turns = Turns(
+        self._registry = SessionRegistry(store, policy, is_pending=self._is_pending)
+        self._scheduler = TurnScheduler(
             store,
             upstream,
             policy,
-            on_idle=self._registry.note_idle,
-            on_broken=self._reset,
+            on_idle=self._registry.mark_idle,
+            on_broken=self._reset_session,
             throttle=throttle,
             clock=clock,
         )
-        self._commands = CommandHandler(self._registry, self._turns, store, upstream, policy, clock=clock, wall=wall)
-        self._recovery = Recovery(self._registry, self._turns, store, upstream, wall=wall)
+        self._commands = CommandHandler(
+            self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
+        )
+        self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -68,7 +70,7 @@ class Hub:
         sessions = await self.store.open()
         try:
             for session in sessions:
-                await self._recovery.close_turns(session)
+                await self._recovery.close_unfinished_turns(session)
         except StoreError as error:
             await self.store.close()
             raise ConfigError(
@@ -77,7 +79,7 @@ class Hub:
         except BaseException:
             await self.store.close()
             raise
-        self._spawn(self._sweep())
+        self._spawn(self._delete_expired_sessions())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,12 +87,12 @@ class Hub:
             task.cancel()
         try:
             await self.stop()
-            await self._commands.finish()
+            await self._commands.wait_deletions()
         finally:
             await self.store.close()
 
     def _is_pending(self, owner: Owner) -> bool:
-        return bool(owner.unstored) or self._turns.commits.pending(owner)
+        return bool(owner.unstored) or self._scheduler.group_commit.is_pending(owner)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -100,12 +102,12 @@ class Hub:
 
     async def open(self, principal: Principal, session: str) -> Topic:
         """A session that exists; attach a reader at once to keep it. Raises `SessionNotFound`, `StoreError`."""
-        return await self._registry.topic(principal, session)
+        return await self._registry.open_topic(principal, session)
 
     def attach(self, topic: Topic, reader: Reader) -> None:
         """Wake this reader from now on."""
         topic.add(reader)
-        self._registry.note_idle(topic.session)
+        self._registry.mark_idle(topic.session)
         owner = self._registry.owners.get(topic.session)
         if owner is not None and owner.abandon_timer is not None:
             owner.abandon_timer.cancel()
@@ -118,12 +120,12 @@ class Hub:
             return  # it was forgotten
         owner, after = self._registry.owners.get(topic.session), self.policy.abandon_after
         if owner and not topic.readers and after is not None and not owner.state.idle and owner.abandon_timer is None:
-            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._abandon, owner)
-        self._registry.note_idle(topic.session)
+            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._cancel_abandoned, owner)
+        self._registry.mark_idle(topic.session)
 
-    def _abandon(self, owner: Owner) -> None:
+    def _cancel_abandoned(self, owner: Owner) -> None:
         owner.abandon_timer = None
-        self._turns.end_all(owner, "cancelled")
+        self._scheduler.end_all(owner, "cancelled")
 
     async def turns(self, topic: Topic, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         """The newest turns whose question has a `seq` less than `before`, oldest first."""
@@ -135,7 +137,7 @@ class Hub:
         return owner is not None and not owner.state.idle
 
     @property
-    def sessions(self) -> int:
+    def session_count(self) -> int:
         """How many are in memory."""
         return len(self._registry)
 
@@ -147,18 +149,18 @@ class Hub:
         What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
         command may raise; then nothing has changed.
         """
-        return await self._commands.follow(principal, session, command)
+        return await self._commands.execute(principal, session, command)
 
     # --- when something is wrong -------------------------------------------------------------------------------------
 
-    def _reset(self, owner: Owner, error: Exception) -> None:
+    def _reset_session(self, owner: Owner, error: Exception) -> None:
         """Let go of a session in which a fault of ours came up: what the store has of it is the truth.
 
         Its readers are closed and come back; a turn that was running is closed as `interrupted`.
         """
         log.error("session_reset", session=owner.session, exc_info=error)
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
-        self._turns.commits.discard(owner)
+        self._scheduler.group_commit.discard(owner)
         if owner.closed is not None:
             return
         owner.closed = Internal()
@@ -166,16 +168,16 @@ class Hub:
         if unstored:  # they were shown, and are in the log: what the next owner appends comes after them
             self._registry.unstored[owner.session] = unstored
         owner.state.close()
-        owner.stop_task()
+        owner.cancel_task()
         owner.topic.close(owner.closed)
-        self._spawn(self._recovery.retry(owner.session))
+        self._spawn(self._recovery.close_with_retries(owner.session))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._on_task_done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background_task_failed", exc_info=error)
@@ -185,39 +187,39 @@ class Hub:
     @property
     def draining(self) -> bool:
         """Whether new turns are refused."""
-        return self._turns.draining
+        return self._scheduler.draining
 
-    async def drain(self, limit: float) -> None:
+    async def drain(self, max_seconds: float) -> None:
         """Take no new turns; let running ones end, for at most `limit` seconds."""
-        self.refuse()
+        self.refuse_turns()
         for owner in tuple(self._registry.owners.values()):
-            self._turns.end_waiting(owner, "interrupted")
-        await self._turns.ended(limit)
+            self._scheduler.end_waiting(owner, "interrupted")
+        await self._scheduler.wait_ended(max_seconds)
 
-    def refuse(self) -> None:
+    def refuse_turns(self) -> None:
         """Take no new turns from now on."""
-        self._turns.draining = True
+        self._scheduler.draining = True
 
     async def stop(self) -> None:
         """End every turn now, as interrupted."""
-        self.refuse()
+        self.refuse_turns()
         for owner in tuple(self._registry.owners.values()):
-            self._turns.end_all(owner, "interrupted")
+            self._scheduler.end_all(owner, "interrupted")
         try:
-            await self._turns.commits.all_stored()
+            await self._scheduler.group_commit.wait_all_stored()
         except StoreError:
             log.exception("stop_not_stored")
-        await self._turns.ended(STOP_TIMEOUT)
+        await self._scheduler.wait_ended(STOP_TIMEOUT_SECONDS)
 
-    async def _sweep(self) -> None:
+    async def _delete_expired_sessions(self) -> None:
         """Delete sessions that were idle for too long, now and then."""
         while True:
-            gone = await self._swept()
+            gone = await self._delete_expired_once()
             if gone:
                 log.info("sessions_swept", count=gone)
             await asyncio.sleep(min(3600.0, max(1.0, self.policy.session_ttl / 10)))
 
-    async def _swept(self) -> int:
+    async def _delete_expired_once(self) -> int:
         try:
             return await self.store.sweep(idle=self.policy.session_ttl)
         except StoreError:

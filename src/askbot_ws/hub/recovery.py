@@ -14,9 +14,9 @@ from ..events import Done, Timing, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
 from .registry import ExclusiveOwner, SessionRegistry
-from .turn_scheduler import Turns
+from .turn_scheduler import TurnScheduler
 
-RETRY = 30.0  # seconds between two attempts, at most
+MAX_RETRY_SECONDS = 30.0  # seconds between two attempts, at most
 
 log = structlog.get_logger(__name__)
 
@@ -27,23 +27,23 @@ class Recovery:
     def __init__(
         self,
         registry: SessionRegistry,
-        turns: Turns,
+        scheduler: TurnScheduler,
         store: Store,
         upstream: Upstream,
         *,
-        wall: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._registry = registry
-        self._turns = turns
+        self._scheduler = scheduler
         self._store = store
         self._upstream = upstream
-        self._wall = wall
+        self._wall_clock = wall_clock
 
-    async def close_turns(self, session: str) -> None:
+    async def close_unfinished_turns(self, session: str) -> None:
         """Close the turns that have no end and that nobody answers. Raises `StoreError`, `SessionNotFound`."""
-        owner = await self._registry.owner(ANONYMOUS, session)
+        owner = await self._registry.open_owner(ANONYMOUS, session)
         async with ExclusiveOwner(self._registry, owner):
-            turns = await _unfinished(self._store, session)
+            turns = await _unfinished_turns(self._store, session)
             if owner.closed is not None:
                 raise owner.closed
             for turn in turns:
@@ -51,28 +51,30 @@ class Recovery:
                     continue  # asked since then
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
-                self._turns.append(owner, [_interrupted(session, turn, seq=head, model=model, now=self._wall())])
+                self._scheduler.append(
+                    owner, [_interrupted_end(session, turn, seq=head, model=model, now=self._wall_clock())]
+                )
             if owner.unstored:
-                self._turns.commits.add(owner, ())  # they go with whatever is added
-            await self._turns.commits.stored(owner)
+                self._scheduler.group_commit.add(owner, ())  # they go with whatever is added
+            await self._scheduler.group_commit.wait_stored(owner)
 
-    async def retry(self, session: str) -> None:
+    async def close_with_retries(self, session: str) -> None:
         """Close the turns that a reset left open; where the store takes nothing just now, later."""
         wait = 0.0
-        while not self._turns.draining:
+        while not self._scheduler.draining:
             await asyncio.sleep(wait)
             try:
-                await self.close_turns(session)
+                await self.close_unfinished_turns(session)
             except SessionNotFound:
                 return
             except AskbotError:
-                wait = min(RETRY, max(1.0, 2 * wait))
+                wait = min(MAX_RETRY_SECONDS, max(1.0, 2 * wait))
                 log.warning("session_not_recovered", session=session, retry_in_s=wait)
             else:
                 return
 
 
-async def _unfinished(store: Store, session: str) -> list[TurnRecord]:
+async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
     """The turns of a session that have a question but no end, oldest first."""
     before: int | None = None
     found: list[TurnRecord] = []
@@ -84,7 +86,7 @@ async def _unfinished(store: Store, session: str) -> list[TurnRecord]:
     return found
 
 
-def _interrupted(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
+def _interrupted_end(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
     """The end of a turn whose server died; it is known by `now` (seconds since 1970) only."""
     return Done(
         session=session,

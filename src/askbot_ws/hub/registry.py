@@ -27,14 +27,14 @@ _session_id: TypeAdapter[str] = TypeAdapter(SessionId)
 class SessionRegistry:
     """By session: its topic, and where anybody writes it, its owner. An owner comes later and may leave earlier."""
 
-    def __init__(self, store: Store, policy: Policy, *, pending: Callable[[Owner], bool]) -> None:
+    def __init__(self, store: Store, policy: Policy, *, is_pending: Callable[[Owner], bool]) -> None:
         """`pending` says of an owner whether the store still has to take something of it."""
         self.topics: dict[str, Topic] = {}
         self.owners: dict[str, Owner] = {}  # each of these has its topic
         self.unstored: dict[str, list[Done]] = {}  # by session: what its next owner has to store before anything else
         self._store = store
         self._policy = policy
-        self._pending = pending
+        self._is_pending = is_pending
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._idle: dict[str, int] = {}  # session -> bytes of it that nobody needs, the longest idle first
         self._idle_bytes = 0
@@ -50,7 +50,7 @@ class SessionRegistry:
         topic = self.topics[session] = Topic(self._store.create(session), user=principal.user)
         return topic
 
-    async def topic(self, principal: Principal, session: str) -> Topic:
+    async def open_topic(self, principal: Principal, session: str) -> Topic:
         """The topic of a session; add a reader at once, or it may leave again.
 
         Raises `SessionNotFound`, for a session of somebody else's too, and `StoreError`.
@@ -61,22 +61,22 @@ class SessionRegistry:
                 _session_id.validate_python(session)
             except ValidationError:
                 raise SessionNotFound from None
-            topic = await self._locked(session, self._load_topic)
+            topic = await self._with_lock(session, self._load_topic)
         if not principal.may_use(session_user=topic.user):
             raise SessionNotFound
         return topic
 
-    async def owner(self, principal: Principal, session: str) -> Owner:
+    async def open_owner(self, principal: Principal, session: str) -> Owner:
         """The owner of a session; take its lock at once, or it may leave again. Raises like `topic`."""
         owner = self.owners.get(session)
         if owner is None:
-            await self.topic(principal, session)
-            return await self._locked(session, self._load_owner)
+            await self.open_topic(principal, session)
+            return await self._with_lock(session, self._load_owner)
         if not principal.may_use(session_user=owner.topic.user):
             raise SessionNotFound
         return owner
 
-    async def _locked(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
+    async def _with_lock(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
         """Two that come at once get the same; nobody gets what is just being deleted."""
         lock = self._locks.setdefault(session, asyncio.Lock())
         async with lock:
@@ -104,33 +104,33 @@ class SessionRegistry:
 
     # --- leaving -----------------------------------------------------------------------------------------------------
 
-    def needed(self, session: str) -> None:
+    def mark_in_use(self, session: str) -> None:
         """Somebody has come to need it: nothing of it may leave."""
         self._idle_bytes -= self._idle.pop(session, 0)
 
-    def note_idle(self, session: str) -> None:
+    def mark_idle(self, session: str) -> None:
         """Let go what nobody needs of a session, once there is no room: its owner, and its topic with the log."""
-        self.needed(session)
+        self.mark_in_use(session)
         topic, owner = self.topics.get(session), self.owners.get(session)
-        if topic is None or (owner is not None and (owner.busy or self._pending(owner))):
+        if topic is None or (owner is not None and (owner.busy or self._is_pending(owner))):
             return
         if not topic.readers and topic.log.head == 0:  # nobody can miss what has no event
             self.remove(session)
             return
-        weight = self._weigh(session)
+        weight = self._memory_bytes(session)
         if weight:
             self._idle[session] = weight
             self._idle_bytes += weight
-            self._make_room()
+            self._evict()
 
-    def _weigh(self, session: str) -> int:
+    def _memory_bytes(self, session: str) -> int:
         topic, owner = self.topics[session], self.owners.get(session)
-        return (owner.weight if owner else 0) + (0 if topic.readers else topic.weight)
+        return (owner.memory_bytes if owner else 0) + (0 if topic.readers else topic.memory_bytes)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         while self._idle_bytes > self._policy.memory:
             session, noted = next(iter(self._idle.items()))
-            weight = self._weigh(session)  # the store may have taken of its log since it was noted
+            weight = self._memory_bytes(session)  # the store may have taken of its log since it was noted
             if weight < noted:
                 self._idle[session] = weight
                 self._idle_bytes += weight - noted
@@ -146,7 +146,7 @@ class SessionRegistry:
             self._store.release(session)
 
     def _remove_owner(self, session: str) -> None:
-        self.needed(session)
+        self.mark_in_use(session)
         self.owners.pop(session, None)
 
     async def delete(self, session: str) -> None:
@@ -157,7 +157,7 @@ class SessionRegistry:
             self.unstored.pop(session, None)
             self.remove(session)
 
-        await self._locked(session, job)
+        await self._with_lock(session, job)
 
 
 class ExclusiveOwner:
@@ -176,8 +176,8 @@ class ExclusiveOwner:
 
     async def __aenter__(self) -> None:
         owner = self._owner
-        owner.commands += 1  # also while it waits: an owner that left now would write beside the next one
-        self._registry.needed(owner.session)
+        owner.pending_commands += 1  # also while it waits: an owner that left now would write beside the next one
+        self._registry.mark_in_use(owner.session)
         try:
             await owner.lock.acquire()
         except BaseException:
@@ -192,6 +192,6 @@ class ExclusiveOwner:
         self._leave()
 
     def _leave(self) -> None:
-        self._owner.commands -= 1
+        self._owner.pending_commands -= 1
         if self._owner.closed is None:
-            self._registry.note_idle(self._owner.session)
+            self._registry.mark_idle(self._owner.session)

@@ -63,6 +63,6 @@ class Topic:
                 log.exception("reader_failed", session=self.session)
 
     @property
-    def weight(self) -> int:
+    def memory_bytes(self) -> int:
         """About how many bytes of memory it takes, the log included."""
         return 1000 + sum([500 + wire_size(event) for event in self.log.events])

@@ -13,16 +13,16 @@ from ..errors import AskbotError, ContextTooLong, Internal, StoreError, Upstream
 from ..events import Event, Failure
 from ..store import Store
 from ..upstream import Ending, Upstream
-from .group_commit import Commits
+from .group_commit import GroupCommit
 from .owner import Owner
 from .policy import Policy
 
-MAX_ANSWER = 4 * 2**20  # code points: a provider that never ends is ended
+MAX_ANSWER_CHARS = 4 * 2**20  # code points: a provider that never ends is ended
 
 log = structlog.get_logger(__name__)
 
 
-class Answerer:
+class TurnRunner:
     """Asks the upstream and has its text logged."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Answerer:
         policy: Policy,
         *,
         clock: Callable[[], float],
-        commits: Commits,
+        group_commit: GroupCommit,
         append: Callable[[Owner, Sequence[Event]], None],
     ) -> None:
         """`commits` takes text, from which nothing follows; `append` logs other events, and sees to what does."""
@@ -40,29 +40,31 @@ class Answerer:
         self._upstream = upstream
         self._store = store
         self._system = Message("system", persona).encoded + b"," if persona else b""
-        self._window = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
+        self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
         self._log_content = policy.log_content
         self._clock = clock
-        self._commits = commits
+        self._group_commit = group_commit
         self._append = append
         self._estimate = TokenEstimate()
 
-    async def answer(self, owner: Owner, turn: TurnMachine) -> None:
+    async def run(self, owner: Owner, turn: TurnMachine) -> None:
         """Run a turn to its end. Cancelled by whoever has ended it already."""
         try:
-            await self._commits.stored(owner)  # the question: it would be asked twice if we died without having it
-            ending = await self._stream(owner, turn)
+            await self._group_commit.wait_stored(
+                owner
+            )  # the question: it would be asked twice if we died without having it
+            ending = await self._stream_answer(owner, turn)
         except StoreError as error:
             self.fail(owner, turn, error)  # foreseen, and logged by whoever had it
         except UpstreamError as error:
-            cause = _without(turn.question, error.__cause__)
+            cause = _redact(turn.question, error.__cause__)
             log.warning("upstream_failed", session=owner.session, turn=turn.id, code=error.code, cause=cause)
             self.fail(owner, turn, error)
         except Exception as error:  # one of the two edges: a fault in one turn is that turn's
             log.exception("turn_failed", session=owner.session, turn=turn.id)
             self.fail(owner, turn, error if isinstance(error, AskbotError) else Internal())
         else:
-            model = ending.model or self._model(turn)
+            model = ending.model or self._model_of(turn)
             end = owner.state.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage)
             self._append(owner, end)
         if self._log_content:
@@ -74,24 +76,24 @@ class Answerer:
         failure = Failure(
             code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
         )
-        end = owner.state.end(turn, "error", now=self._clock(), model=self._model(turn), error=failure)
+        end = owner.state.end(turn, "error", now=self._clock(), model=self._model_of(turn), error=failure)
         self._append(owner, end)
 
-    def _model(self, turn: TurnMachine) -> str:
+    def _model_of(self, turn: TurnMachine) -> str:
         return turn.options.model or self._upstream.model
 
-    async def _stream(self, owner: Owner, turn: TurnMachine) -> Ending:
+    async def _stream_answer(self, owner: Owner, turn: TurnMachine) -> Ending:
         """Ask, and where the model can't read as much, ask again with half of it."""
         context = owner.state.context
         if context is None:
-            context = owner.state.context = await self._context(owner, turn)
+            context = owner.state.context = await self._read_context(owner, turn)
         question = Message("user", turn.question).encoded
-        window = self._estimate.bytes_for(self._window)
+        window = self._estimate.bytes_for(self._context_tokens)
         while True:
             history = context.newest(window - len(self._system) - len(question))
             prompt = Prompt((self._system, history, question), turn.options)
             try:
-                ending = await self._upstream.stream(prompt, self._taker(owner, turn))
+                ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
             except ContextTooLong:
                 if turn.chars or not history:
                     raise
@@ -101,22 +103,22 @@ class Answerer:
                     self._estimate.update(prompt_bytes=prompt.size, prompt_tokens=ending.usage.input_tokens)
                 return ending
 
-    def _taker(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
+    def _text_handler(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
         """What takes the pieces. It is all that happens here for each token."""
-        state, clock, commit = owner.state, self._clock, self._commits.add_text
+        state, clock, commit = owner.state, self._clock, self._group_commit.add_text
 
         def take(piece: str) -> None:
             events = state.add_text(turn, piece, clock())
             if not events:
                 return
             commit(owner, events)
-            if turn.chars > MAX_ANSWER:
-                self._append(owner, state.end(turn, "length", now=clock(), model=self._model(turn)))
-                owner.stop_task()
+            if turn.chars > MAX_ANSWER_CHARS:
+                self._append(owner, state.end(turn, "length", now=clock(), model=self._model_of(turn)))
+                owner.cancel_task()
 
         return take
 
-    async def _context(self, owner: Owner, turn: TurnMachine) -> ContextWindow:
+    async def _read_context(self, owner: Owner, turn: TurnMachine) -> ContextWindow:
         """What the model is shown of the turns before this one, from the store, newest first until it is enough."""
         context = ContextWindow(replaced_from=seq_of(turn.replaces) if turn.replaces else None)
         before = turn.seq
@@ -127,6 +129,6 @@ class Answerer:
             before = page[0].from_ + 1
 
 
-def _without(question: str, cause: BaseException | None) -> str:
+def _redact(question: str, cause: BaseException | None) -> str:
     """What the provider said, for the log; some repeat what they were asked, and that is nobody's business."""
     return repr(cause)[:1000].replace(repr(question)[1:-1], "[question]")

@@ -13,17 +13,17 @@ from ..errors import Internal, LogMoved, StoreError
 from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
 from ..store import Store
 from ..upstream import Upstream
-from .group_commit import Commits, Throttle
+from .group_commit import GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
-from .turn_runner import Answerer
+from .turn_runner import TurnRunner
 
-STOP_TIMEOUT = 10.0  # seconds that an upstream has to let go when the server ends
+STOP_TIMEOUT_SECONDS = 10.0  # seconds that an upstream has to let go when the server ends
 
 log = structlog.get_logger(__name__)
 
 
-class Turns:
+class TurnScheduler:
     """One task for each running turn."""
 
     def __init__(
@@ -47,17 +47,19 @@ class Turns:
         self._none_running = asyncio.Event()
         self._none_running.set()
         self._tasks: dict[asyncio.Task[None], Owner] = {}
-        self.commits = Commits(
+        self.group_commit = GroupCommit(
             store,
-            on_failed=self._failed,
+            on_failed=self._on_store_failed,
             on_stored=lambda owner: on_idle(owner.session),
             on_broken=on_broken,
             throttle=throttle,
         )
-        self._answerer = Answerer(upstream, store, policy, clock=clock, commits=self.commits, append=self.append)
+        self._runner = TurnRunner(
+            upstream, store, policy, clock=clock, group_commit=self.group_commit, append=self.append
+        )
 
     @property
-    def running(self) -> int:
+    def running_count(self) -> int:
         """How many."""
         return len(self._tasks)
 
@@ -67,25 +69,25 @@ class Turns:
         """Have events stored, then shown; where they end a turn, let the next one begin."""
         if not events:
             return
-        self.commits.add(owner, events)
+        self.group_commit.add(owner, events)
         for event in events:
             if type(event) is not Token:
-                self._follow(owner, event)
+                self._after_append(owner, event)
 
-    async def store(self, owner: Owner, events: Sequence[Event]) -> None:
+    async def append_and_wait(self, owner: Owner, events: Sequence[Event]) -> None:
         """Append what a command did, and wait until it is stored. Raises `StoreError`: then it did nothing."""
         self.append(owner, events)
-        await self.commits.stored(owner)
+        await self.group_commit.wait_stored(owner)
 
-    def _follow(self, owner: Owner, event: Question | Token | Done) -> None:
+    def _after_append(self, owner: Owner, event: Question | Token | Done) -> None:
         if type(event) is Done:
-            _log_end(event)
-            self._stop_ended(owner)
+            _log_turn_ended(event)
+            self._cancel_ended_task(owner)
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
         self._start_next(owner)
 
-    def _failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
+    def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
         """The store did not take these events: turns that lose by it end, in memory at least."""
         if isinstance(error, LogMoved):
             self._on_broken(owner, error)
@@ -100,7 +102,7 @@ class Turns:
             owner.unstored += ends
             owner.topic.wake(ends, frames)
         if owner.state.running is None:
-            owner.stop_task()  # this one, too, where its own text made the batch full
+            owner.cancel_task()  # this one, too, where its own text made the batch full
         self._start_next(owner)  # one may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
@@ -115,11 +117,11 @@ class Turns:
             return
         self._none_running.clear()
         owner.turn = turn
-        owner.task = asyncio.create_task(self._answerer.answer(owner, turn))
-        owner.task.add_done_callback(self._task_done)
+        owner.task = asyncio.create_task(self._runner.run(owner, turn))
+        owner.task.add_done_callback(self._on_task_done)
         self._tasks[owner.task] = owner
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
         owner = self._tasks.pop(task)
         turn, owner.turn, owner.task = owner.turn, None, None
@@ -127,20 +129,20 @@ class Turns:
             self._none_running.set()
         try:
             if turn is not None and turn.state is not TurnState.ENDED:  # it was cancelled, and not by us
-                log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_error_of(task))
-                self._answerer.fail(owner, turn, Internal())
+                log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_task_error(task))
+                self._runner.fail(owner, turn, Internal())
             self._start_next(owner)
         except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
             self._on_broken(owner, error)
 
-    def _stop_ended(self, owner: Owner) -> None:
+    def _cancel_ended_task(self, owner: Owner) -> None:
         """Where a turn was ended from outside, the provider need not go on."""
         if owner.state.running is None and owner.task is not asyncio.current_task():
-            owner.stop_task()
+            owner.cancel_task()
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def cancelled(self, owner: Owner, turn: TurnMachine, reason: Reason) -> list[Event]:
+    def cancel_turn(self, owner: Owner, turn: TurnMachine, reason: Reason) -> list[Event]:
         """End a turn before its time; the events are still to be appended."""
         return owner.state.cancel(turn, reason, now=self._clock(), model=self._upstream.model)
 
@@ -148,28 +150,28 @@ class Turns:
         """End all turns of a session."""
         self.end_waiting(owner, reason)
         if owner.state.running is not None:
-            self.append(owner, self.cancelled(owner, owner.state.running, reason))
+            self.append(owner, self.cancel_turn(owner, owner.state.running, reason))
 
     def end_waiting(self, owner: Owner, reason: Reason) -> None:
         """End the turns that have not begun."""
         for turn in tuple(owner.state.waiting):
-            self.append(owner, self.cancelled(owner, turn, reason))
+            self.append(owner, self.cancel_turn(owner, turn, reason))
 
-    async def ended(self, limit: float) -> None:
+    async def wait_ended(self, max_seconds: float) -> None:
         """Wait until no turn runs, for at most `limit` seconds."""
         if not self._tasks:
             return
         try:
-            await asyncio.wait_for(self._none_running.wait(), limit)
+            await asyncio.wait_for(self._none_running.wait(), max_seconds)
         except TimeoutError:
-            log.warning("turns_still_running", turns=self.running)
+            log.warning("turns_still_running", turns=self.running_count)
 
 
-def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+def _task_error(task: asyncio.Task[None]) -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
-def _log_end(done: Done) -> None:
+def _log_turn_ended(done: Done) -> None:
     """The line that sums up a turn."""
     first = done.timing.first_token
     log.info(

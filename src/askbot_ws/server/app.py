@@ -164,7 +164,7 @@ class Server:
     async def drain(self) -> None:
         """Take nothing new, let running answers end, tell the clients, and close."""
         log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
-        self._hub.refuse()
+        self._hub.refuse_turns()
         self._listener.close(close_connections=False)
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
