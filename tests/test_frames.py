@@ -51,7 +51,7 @@ from askbot_ws.events import (
     TurnRecord,
     Usage,
     decode_event,
-    token,
+    make_token,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -280,7 +280,7 @@ def test_a_time_is_converted_here_and_nowhere_else() -> None:
 
 def test_the_short_way_to_a_slice_makes_the_same_slice() -> None:
     """Every field is there."""
-    assert token("s", "t1", 5, "abc") == Token(session="s", turn="t1", seq=5, text="abc")
+    assert make_token("s", "t1", 5, "abc") == Token(session="s", turn="t1", seq=5, text="abc")
 
 
 @pytest.mark.parametrize(

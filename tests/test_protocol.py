@@ -22,7 +22,7 @@ from .process import ROOT, Json, address, environment
 from .test_wire import Player
 
 PAGE = (ROOT / "docs/protocol.md").read_text("utf-8")
-PARTS = [ROOT / "src/askbot_ws" / name for name in ("server", "dialects/askbot")]
+PARTS = [ROOT / "src/askbot_ws" / name for name in ("server", "dialects", "dialects/askbot")]
 LEFT_OUT = "…"
 
 
@@ -87,7 +87,7 @@ def test_the_page_shows_every_close_code_that_the_server_sends() -> None:
     """Whoever writes a client decides for each whether to come back."""
     sent = set[str]()
     for path in [path for part in PARTS for path in part.glob("*.py")]:
-        sent |= set(re.findall(r"(?:close|shut)\([^)]*?\b(\d{4})\b", path.read_text()))
+        sent |= set(re.findall(r"close(?:_or_abort)?\([^)]*?\b(\d{4})\b", path.read_text()))
     told = set(re.findall(r"^\| (\d{4}) \|", PAGE, flags=re.MULTILINE))
 
     assert {"1012", "4404", "4408"} <= sent

@@ -20,30 +20,30 @@ MAX_SEQ = 2**53 - 1  # what a JavaScript number counts exactly
 # --- the types of fields ---------------------------------------------------------------------------------------------
 
 
-def _seconds(value: Any, info: ValidationInfo) -> Any:
+def _parse_seconds(value: Any, info: ValidationInfo) -> Any:
     return value / 1000 if info.mode == "json" and isinstance(value, int | float) else value
 
 
-def _moment(value: Any, info: ValidationInfo) -> Any:
+def _parse_timestamp(value: Any, info: ValidationInfo) -> Any:
     if info.mode == "json" and isinstance(value, str):
         return datetime.fromisoformat(value).timestamp()
     return value
 
 
-def _rfc3339(moment: float) -> str:
+def _format_timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Seconds = Annotated[
     float,
-    BeforeValidator(_seconds),
+    BeforeValidator(_parse_seconds),
     PlainSerializer(lambda seconds: round(seconds * 1000), return_type=int, when_used="json"),
     WithJsonSchema({"type": "integer", "minimum": 0, "description": "milliseconds"}),
 ]
-Moment = Annotated[
+Timestamp = Annotated[
     float,
-    BeforeValidator(_moment),
-    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+    BeforeValidator(_parse_timestamp),
+    PlainSerializer(_format_timestamp, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
@@ -59,11 +59,11 @@ AnyReason = Annotated[
 """How a turn ended: a `Reason`, or a word of a later version, which is read as an end like the others."""
 
 
-def _absent(value: object) -> bool:
+def _is_none(value: object) -> bool:
     return value is None
 
 
-Maybe: TypeAlias = Annotated[T | None, Field(exclude_if=_absent)]
+OmitNone: TypeAlias = Annotated[T | None, Field(exclude_if=_is_none)]
 """A field that is left out on the wire where it has no value."""
 
 _CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
@@ -107,9 +107,9 @@ class Logged(Record):
 class Options(Record):
     """How a question is to be answered, as far as its asker said; the rest is the server's choice."""
 
-    model: Maybe[str] = None
-    temperature: Maybe[float] = None
-    max_tokens: Maybe[int] = None
+    model: OmitNone[str] = None
+    temperature: OmitNone[float] = None
+    max_tokens: OmitNone[int] = None
 
 
 @record
@@ -117,11 +117,11 @@ class Question(Logged):
     """A turn begins. It is also the acknowledgement of an `ask`."""
 
     type: Literal["question"] = "question"
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
     text: str
-    created: Moment
-    replaces: Maybe[TurnId] = None
-    options: Maybe[Options] = None
+    created: Timestamp
+    replaces: OmitNone[TurnId] = None
+    options: OmitNone[Options] = None
 
 
 @record
@@ -140,7 +140,7 @@ class Token(Logged):
 _new = object.__new__
 
 
-def token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
+def make_token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
     """What `Token` makes, in half the time: each piece of each answer is one."""
     made: Any = _new(Token)  # read-only for all others
     made.session = session
@@ -196,7 +196,7 @@ class Done(Logged):
     usage: Usage | None
     timing: Timing
     check: Check
-    error: Maybe[Failure] = None
+    error: OmitNone[Failure] = None
 
 
 Event: TypeAlias = Question | Token | Done
@@ -212,7 +212,7 @@ class TurnRecord(Record):
     id: FrameId | None = None
     text: str
     replaces: TurnId | None = None
-    created: Moment
+    created: Timestamp
     options: Options | None = None
     answer: str
     reason: AnyReason | None = None

@@ -21,7 +21,7 @@ from askbot_ws.errors import (
     UpstreamStalled,
     UpstreamUnavailable,
 )
-from askbot_ws.http.ai_completion import STATUS
+from askbot_ws.http.ai_completion import STATUS_BY_CODE
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 from askbot_ws.upstream import Ending
@@ -504,4 +504,4 @@ async def test_the_command_of_the_docs_asks() -> None:
 
     assert answer.body == b"Paris."
     told = {int(status) for status in re.findall(r"^\| (\d{3}) \|", page, flags=re.MULTILINE)}
-    assert told - {415} <= {status.value for status in STATUS.values()}
+    assert told - {415} <= {status.value for status in STATUS_BY_CODE.values()}

@@ -11,8 +11,7 @@ import pytest
 
 from askbot_ws import errors
 from askbot_ws.events import Reason
-from askbot_ws.http.language import preferred
-from askbot_ws.http.pages import pages_of
+from askbot_ws.http.pages import preferred_language, render_pages
 from askbot_ws.testing import serving
 
 from .exchange import request
@@ -75,7 +74,7 @@ def test_all_reasons_states_and_errors_have_words() -> None:
 )  # fmt: skip
 def test_the_language_is_the_one_that_is_liked_best(accepted: str, language: str) -> None:
     """By the weights of Accept-Language; who likes none of ours, or says so in no way we know, gets the first."""
-    assert preferred(accepted, ("en", "ko")) == language
+    assert preferred_language(accepted, ("en", "ko")) == language
 
 
 async def test_the_page_is_served_in_the_readers_language() -> None:
@@ -100,7 +99,7 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "words.json").write_text(json.dumps({"en": {"title": hostile}}))
     (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{words}}</script>')
-    page = pages_of(tmp_path)["en"].decode()
+    page = render_pages(tmp_path)["en"].decode()
 
     shown, script = page.split("<script>")
     assert shown == ('<p lang="en" title="&lt;/script&gt;&lt;img src=x onerror=&quot;y&quot;&gt; &amp; {{title}}"></p>')

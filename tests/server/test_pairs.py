@@ -85,7 +85,7 @@ async def test_a_client_that_took_nothing_and_is_gone_leaves_nothing_behind(fram
             while await takes(reader):
                 pass
             reader.cut()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
         await eventually(lambda: not any(topic.readers for topic in server.hub._registry.topics.values()))  # pyright: ignore[reportPrivateUsage]
 
 
@@ -127,7 +127,7 @@ async def test_a_new_session_waits_for_no_other(monkeypatch: pytest.MonkeyPatch)
 
 async def test_no_more_sessions_than_may_be_are_attached_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many that wait for the store together are counted, too."""
-    monkeypatch.setattr(connection, "SESSIONS", 3)
+    monkeypatch.setattr(connection, "MAX_SESSIONS", 3)
     async with serving() as server:
         others = [await asked(address(server.port), "Other?") for _ in range(5)]
         async with reading(address(server.port)) as reader:
@@ -159,7 +159,7 @@ async def test_a_command_that_outlives_the_close_of_its_connection_ends_quietly(
         assert await reader.rest() == 1013
         await eventually(lambda: len(served._tasks) == 1)  # pyright: ignore[reportPrivateUsage]
         gate.opened.set()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
 
 
 async def test_a_reset_is_told_also_to_the_one_who_is_just_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ async def test_a_reset_is_told_also_to_the_one_who_is_just_forgetting(monkeypatc
         reset(server.hub, session)
         assert await reader.rest() == 1013
         gate.opened.set()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
 
 
 async def far_behind(server: Server, reader: Reader) -> str:
@@ -219,5 +219,5 @@ async def test_a_log_that_cannot_be_read_is_asked_for_once(monkeypatch: pytest.M
         calls = read.calls
         await asyncio.sleep(0.05)
         turns.opened.set()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
         assert calls == read.calls == 1

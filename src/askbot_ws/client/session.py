@@ -17,7 +17,6 @@ from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from ..dialects.askbot.frames import (
-    About,
     Ask,
     Attach,
     Cancel,
@@ -29,6 +28,7 @@ from ..dialects.askbot.frames import (
     History,
     Ready,
     Retry,
+    SessionCommand,
     UnknownEvent,
 )
 from ..errors import AskbotError, SessionNotFound
@@ -298,7 +298,7 @@ class Session:
         if self._line.open and request.sent != self._line.number and not known:
             request.sent = self._line.number
             frame = request.frame
-            self._line.send(replace(frame, session=self.view.session) if isinstance(frame, About) else frame)
+            self._line.send(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
 
     def abandon(self, asking: Asking) -> None:
         """Nobody wants the answer any more: stop it at the server, if it has not ended."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, token
+from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, make_token
 from .context import ContextWindow
 from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
@@ -140,7 +140,7 @@ class SessionMachine:
 
     def _append_token(self, turn: TurnMachine, text: str) -> Token:
         self.head += len(text)
-        return token(self.id, turn.id, self.head, text)
+        return make_token(self.id, turn.id, self.head, text)
 
     def cancel(self, turn: TurnMachine, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn before its time; `model` is the one that answers where the question named none."""

@@ -23,13 +23,15 @@ from ..errors import AskbotError, SessionNotFound, StoreError
 from ..events import Event, encode_event
 from ..hub import Hub, Topic
 
-RESUMES = 10  # from one place of one session by one client, a minute: a client that gets no further is told to stop
-RESUMES_KNOWN = 10_000  # such places
+MAX_RESUMES_PER_MINUTE = (
+    10  # from one place of one session by one client, a minute: a client that gets no further is told to stop
+)
+MAX_TRACKED_RESUMES = 10_000  # such places
 
 log = structlog.get_logger(__name__)
 
 
-class Socket(Protocol):
+class MessageSocket(Protocol):
     """A connection that is written to without waiting."""
 
     on_writable: Callable[[], None] | None  # called when it takes more again, and when it is gone
@@ -73,10 +75,10 @@ class Socket(Protocol):
 class SessionReader:
     """One session as one connection sees it. The log's own bytes are its frames: askbot.v1 says events as they are."""
 
-    __slots__ = ("_catching_up", "_hub", "_on_closed", "_socket", "cursor", "muted", "topic")
+    __slots__ = ("_hub", "_on_closed", "_socket", "_store_read", "cursor", "muted", "topic")
 
     def __init__(
-        self, topic: Topic, socket: Socket, hub: Hub, on_closed: Callable[[SessionReader, AskbotError], None]
+        self, topic: Topic, socket: MessageSocket, hub: Hub, on_closed: Callable[[SessionReader, AskbotError], None]
     ) -> None:
         self.topic = topic
         self.cursor: Cursor | None = None  # None: it has not begun, or has ended
@@ -84,12 +86,12 @@ class SessionReader:
         self._socket = socket
         self._hub = hub
         self._on_closed = on_closed
-        self._catching_up: asyncio.Task[None] | None = None
+        self._store_read: asyncio.Task[None] | None = None
 
-    def begin(self, after: int) -> None:
+    def start(self, after: int) -> None:
         """Send everything after this place."""
         self.cursor = Cursor(after)
-        self.pump()
+        self.send_pending()
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """The log has grown."""
@@ -98,11 +100,11 @@ class SessionReader:
             return
         single = len(frames) == 1
         if (
-            self._catching_up is not None
-            or not (single or _light(frames))
+            self._store_read is not None
+            or not (single or _fit_one_slice(frames))
             or not cursor.advance(events[0].start, events[-1].seq)
         ):
-            self.pump()
+            self.send_pending()
         elif single:
             socket.write(frames[0])
         else:
@@ -112,18 +114,18 @@ class SessionReader:
         """There is no more to read."""
         self._on_closed(self, error)
 
-    def pump(self) -> None:
+    def send_pending(self) -> None:
         """Send what lies between the cursor and the head, as long as the socket takes it."""
         cursor, log = self.cursor, self.topic.log
-        if cursor is None or self._catching_up is not None:
+        if cursor is None or self._store_read is not None:
             return
         while self._socket.writable and cursor.lag(log.head) > 0:
             if cursor.seq < log.start:
-                self._catching_up = asyncio.create_task(self._catch_up(cursor))
+                self._store_read = asyncio.create_task(self._read_from_store(cursor))
                 return
             self._send(cursor, log.read(after=cursor.seq))
 
-    async def _catch_up(self, cursor: Cursor) -> None:
+    async def _read_from_store(self, cursor: Cursor) -> None:
         """What the memory no longer has comes from the store."""
         try:
             while self._socket.writable and cursor.seq < self.topic.log.start:
@@ -135,23 +137,23 @@ class SessionReader:
             self.cursor = None  # or each event would have us try again while it closes
             await self._socket.close(1013, "the log cannot be read; resume later")
         finally:
-            self._catching_up = None
-        self.pump()
+            self._store_read = None
+        self.send_pending()
 
     def _send(self, cursor: Cursor, events: Sequence[Event]) -> None:
         for event in events:
             cursor.seq = event.seq
             self._socket.write(encode_event(event))
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Read no more."""
-        if self._catching_up is not None:
-            self._catching_up.cancel()
+        if self._store_read is not None:
+            self._store_read.cancel()
         self.cursor = None
         self._hub.detach(self.topic, self)
 
 
-def _light(frames: Sequence[bytes]) -> bool:
+def _fit_one_slice(frames: Sequence[bytes]) -> bool:
     """Whether it can all be sent without a look at the socket in between; else `pump` does it."""
     return sum(map(len, frames)) <= SLICE_BYTES
 
@@ -160,57 +162,59 @@ class ResumeLimit:
     """How often clients come back to a place and get no further (docs/protocol.md)."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[str, str, int], TokenBucket] = {}  # client, session, place; the oldest first
+        self._buckets: dict[tuple[str, str, int], TokenBucket] = {}  # client, session, place; the oldest first
 
-    def take(self, client: str, session: str, after: int, *, now: float) -> bool:
+    def allow(self, client: str, session: str, after: int, *, now: float) -> bool:
         """A client resumes a session after a place; False where it did so too often."""
         place = (client, session, after)
-        bucket = self._places.pop(place, None) or TokenBucket(rate=RESUMES / 60, burst=RESUMES)
-        self._places[place] = bucket
-        if len(self._places) > RESUMES_KNOWN:
-            del self._places[next(iter(self._places))]
+        bucket = self._buckets.pop(place, None) or TokenBucket(
+            rate=MAX_RESUMES_PER_MINUTE / 60, burst=MAX_RESUMES_PER_MINUTE
+        )
+        self._buckets[place] = bucket
+        if len(self._buckets) > MAX_TRACKED_RESUMES:
+            del self._buckets[next(iter(self._buckets))]
         return not bucket.acquire(now=now)
 
 
 @dataclass(frozen=True, slots=True)
-class FlowLimits:
+class RateLimits:
     """What a connection may do, of whatever protocol; None: no limit."""
 
     frames_per_minute: int | None = None
-    resumes: ResumeLimit | None = None
+    resume_limit: ResumeLimit | None = None
 
 
 class Connection(ABC):
     """One client, from its handshake to its close. It reads frames, and has a reader for each session."""
 
-    def __init__(self, socket: Socket, hub: Hub, principal: Principal, limits: FlowLimits) -> None:
+    def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: RateLimits) -> None:
         self.socket = socket
         self.principal = principal
         self.hub = hub
         self.readers: dict[str, SessionReader] = {}
-        self._bad_frames = TokenBucket(rate=1.0, burst=200)
-        self._frames: TokenBucket | None = None
+        self._bad_frame_bucket = TokenBucket(rate=1.0, burst=200)
+        self._frame_bucket: TokenBucket | None = None
         if limits.frames_per_minute is not None:
-            self._frames = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
-        self._resumes = limits.resumes
-        self._room: asyncio.Event | None = None  # what a client that takes no answers has to wait for
+            self._frame_bucket = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
+        self._resume_limit = limits.resume_limit
+        self._writable_event: asyncio.Event | None = None  # what a client that takes no answers has to wait for
         self._now: Callable[[], float] = asyncio.get_running_loop().time
-        socket.on_writable = self._writable
+        socket.on_writable = self._on_writable
 
     @abstractmethod
-    async def enter(self, query: str) -> None:
+    async def attach_first(self, query: str) -> None:
         """Begin to read what the address names."""
 
     @abstractmethod
-    async def take(self, text: str) -> bool:
+    async def handle_frame(self, text: str) -> bool:
         """Follow one frame; False where it can't be understood."""
 
     @abstractmethod
-    def going_away(self, *, limit: float) -> None:
+    def announce_drain(self, *, drain_seconds: float) -> None:
         """Tell the client that the server drains: running answers have `limit` seconds."""
 
     @abstractmethod
-    async def finish(self) -> None:
+    async def wait_commands(self) -> None:
         """The client is gone: let what it has begun come to an end."""
 
     async def run(self) -> None:
@@ -218,34 +222,34 @@ class Connection(ABC):
         begun = self._now()
         frames = 0
         try:
-            await self.enter(self.socket.query)
+            await self.attach_first(self.socket.query)
             going = True
             while going:  # `async for` would be one more generator in memory, and to go through
                 data = await self.socket.recv()
                 frames += 1
-                going = await self._take(data)
+                going = await self._handle_message(data)
         except ConnectionClosed:
             pass
         except Exception:  # one of the two edges: a fault in one connection is that connection's
             log.exception("connection_failed")
             await self.socket.close(1011)
         finally:
-            await self.finish()
+            await self.wait_commands()
             for reader in tuple(self.readers.values()):
                 self.detach(reader)
             log.info(
                 "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - begun, 3)
             )
 
-    async def _take(self, data: str | bytes) -> bool:
+    async def _handle_message(self, data: str | bytes) -> bool:
         """Take a message; False where the connection is to end."""
         if not isinstance(data, str):
             await self._close(1003, "text frames only")
             return False
-        if self._frames is not None and self._frames.acquire(now=self._now()):
+        if self._frame_bucket is not None and self._frame_bucket.acquire(now=self._now()):
             await self._close(4429, "too many frames")
             return False
-        if not await self.take(data) and self._bad_frames.acquire(now=self._now()):
+        if not await self.handle_frame(data) and self._bad_frame_bucket.acquire(now=self._now()):
             await self._close(1008, "too many bad frames")
             return False
         if not self.socket.writable:  # a client that takes no answers gets to send no questions
@@ -255,8 +259,8 @@ class Connection(ABC):
     async def wait_writable(self) -> None:
         """Wait until the socket, which takes nothing now, takes more, or is gone."""
         if self.socket.close_code is None:  # else it is gone already, and nobody will tell us
-            self._room = self._room or asyncio.Event()
-            await self._room.wait()
+            self._writable_event = self._writable_event or asyncio.Event()
+            await self._writable_event.wait()
 
     async def _close(self, code: int, reason: str) -> None:
         """Close it, and read what still arrives: behind all of that is the client's own close."""
@@ -271,17 +275,19 @@ class Connection(ABC):
 
     def may_resume(self, session: str, after: int) -> bool:
         """Whether this client may resume here: one that comes back to a place again and again gets no further."""
-        return self._resumes is None or self._resumes.take(self.socket.client, session, after, now=self._now())
+        return self._resume_limit is None or self._resume_limit.allow(
+            self.socket.client, session, after, now=self._now()
+        )
 
     def detach(self, reader: SessionReader) -> None:
         """Stop reading a session."""
-        reader.end()
+        reader.close()
         if self.readers.get(reader.topic.session) is reader:
             del self.readers[reader.topic.session]
 
-    def _writable(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+    def _on_writable(self) -> None:
+        if self._writable_event is not None:
+            self._writable_event.set()
+            self._writable_event = None
         for reader in tuple(self.readers.values()):
-            reader.pump()
+            reader.send_pending()

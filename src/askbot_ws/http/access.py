@@ -44,7 +44,7 @@ class Authority:
     @property
     def is_address(self) -> bool:
         """Whether it is an IP address: nobody can make that lead elsewhere."""
-        return _address(self.name)
+        return _is_ip_address(self.name)
 
     @property
     def is_loopback(self) -> bool:
@@ -54,7 +54,7 @@ class Authority:
         return self.name == "localhost" or self.name.endswith(".localhost")
 
 
-def _address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
@@ -92,41 +92,43 @@ class AccessPolicy:
         self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
         self._loopback = loopback
         self._now = now
-        self._lines = TokenBucket(rate=0.1, burst=5)
+        self._log_bucket = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
 
-    def refuses(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
+    def check(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
         """Why a request with these headers (names in lower case) is refused, or None.
 
         With `loopback_pages`, pages of every port of this machine may come, where only this machine can reach us.
         """
-        refusal = self._judge(_values(headers, b"host"), _values(headers, b"origin"), loopback_pages)
+        refusal = self._refusal(_header_values(headers, b"host"), _header_values(headers, b"origin"), loopback_pages)
         if refusal is not None:
             self._log(refusal)
         return refusal
 
-    def sharing(self, headers: Headers, *, loopback_pages: bool = False) -> Headers:
+    def cors_headers(self, headers: Headers, *, loopback_pages: bool = False) -> Headers:
         """The headers by which a browser lets the page that sent these read the response; none for who is refused."""
         origins = [value for name, value in headers if name == b"origin"]
-        if not origins or self._judge(_values(headers, b"host"), _values(headers, b"origin"), loopback_pages):
+        if not origins or self._refusal(
+            _header_values(headers, b"host"), _header_values(headers, b"origin"), loopback_pages
+        ):
             return []
         return [(b"access-control-allow-origin", origins[0]), (b"vary", b"Origin")]
 
-    def _judge(self, hosts: list[str], origins: list[str], loopback_pages: bool) -> Refusal | None:  # noqa: FBT001 - one call
+    def _refusal(self, hosts: list[str], origins: list[str], loopback_pages: bool) -> Refusal | None:  # noqa: FBT001 - one call
         host = Authority.parse(hosts[0]) if hosts and hosts[0] else None
-        if len(hosts) > 1 or (hosts and hosts[0] and not self._is_ours(host)):
+        if len(hosts) > 1 or (hosts and hosts[0] and not self._is_allowed_host(host)):
             return Refusal("Host", ", ".join(hosts), "ASKBOT_HOSTS")
-        if len(origins) > 1 or (origins and not self._admits(origins[0], host, loopback_pages)):
+        if len(origins) > 1 or (origins and not self._is_allowed_origin(origins[0], host, loopback_pages)):
             return Refusal("Origin", ", ".join(origins), "ASKBOT_ORIGINS")
         return None
 
-    def _is_ours(self, host: Authority | None) -> bool:
+    def _is_allowed_host(self, host: Authority | None) -> bool:
         if host is None:
             return False
         ports = (None, 80, 443) if host.port is None else (None, host.port)
         return host.is_address or host.is_loopback or any(Authority(host.name, port) in self._hosts for port in ports)
 
-    def _admits(self, text: str, host: Authority | None, loopback_pages: bool) -> bool:  # noqa: FBT001 - one call
+    def _is_allowed_origin(self, text: str, host: Authority | None, loopback_pages: bool) -> bool:  # noqa: FBT001 - one call
         if "*" in self._origins or _normalized(text) in self._origins:
             return True
         match = ORIGIN.fullmatch(text.lower())
@@ -145,7 +147,7 @@ class AccessPolicy:
 
     def _log(self, refusal: Refusal) -> None:
         """A line for who is refused, but not one for each of a flood."""
-        if self._lines.acquire(now=self._now()):
+        if self._log_bucket.acquire(now=self._now()):
             self._unlogged += 1
             return
         log.warning(
@@ -158,7 +160,7 @@ class AccessPolicy:
         self._unlogged = 0
 
 
-def _values(headers: Headers, wanted: bytes) -> list[str]:
+def _header_values(headers: Headers, wanted: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for name, value in headers if name == wanted]
 
 

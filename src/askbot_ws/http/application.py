@@ -20,8 +20,8 @@ from .completion import Completions
 from .readiness import Readiness
 from .responses import json_response
 
-UNCHECKED = frozenset({"/healthz", "/readyz"})  # whoever looks after us calls us as it likes
-LOOPBACK_PAGES = frozenset({COMPLETION_PATH})  # what the pages of every port of this machine may use
+UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # whoever looks after us calls us as it likes
+LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # what the pages of every port of this machine may use
 
 
 def application(completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str) -> Starlette:
@@ -50,14 +50,18 @@ def application(completions: Completions, *, access: AccessPolicy, readiness: Re
             Route("/v1/chat", chat),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
-        middleware=[Middleware(Access, policy=access)],
-        exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _internal_error},
+        middleware=[Middleware(AccessMiddleware, policy=access)],
+        exception_handlers={
+            HTTPException: _http_error,
+            ClientDisconnect: _client_disconnected,
+            Exception: _internal_error,
+        },
     )
     made.router.redirect_slashes = False
     return made
 
 
-class Access:
+class AccessMiddleware:
     """Refuses whom the policy refuses, and lets pages that are admitted read what they get."""
 
     def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
@@ -66,14 +70,14 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["path"] in UNCHECKED:
+        if scope["path"] in UNCHECKED_PATHS:
             await self._app(scope, receive, send)
             return
-        refusal = self._policy.refuses(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGES)
+        refusal = self._policy.check(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGE_PATHS)
         if refusal is not None:
             await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
             return
-        shared = sharing(self._policy, scope["headers"], scope["path"])
+        shared = cors_headers(self._policy, scope["headers"], scope["path"])
 
         async def send_shared(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -83,9 +87,9 @@ class Access:
         await self._app(scope, receive, send_shared if shared else send)
 
 
-def sharing(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
+def cors_headers(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
     """The headers by which a page may read the response to a request (its names in lower case) for this path."""
-    return policy.sharing(headers, loopback_pages=path in LOOPBACK_PAGES)
+    return policy.cors_headers(headers, loopback_pages=path in LOOPBACK_PAGE_PATHS)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -100,7 +104,7 @@ def _http_error(request: Request, error: Exception) -> Response:
     return json_response(HTTPStatus.NOT_FOUND, {"error": "there is nothing at this address"})
 
 
-def _gone(request: Request, error: Exception) -> Response:
+def _client_disconnected(request: Request, error: Exception) -> Response:
     """Nobody hears it: the client left while its request was read."""
     del request, error
     return json_response(HTTPStatus.BAD_REQUEST, {"error": "the request has no end"})

@@ -69,7 +69,7 @@ class Completion:
         self._seq = topic.log.head  # how far the log was read
         self._turn: str | None = None  # ours, until it has ended
         self._changed = asyncio.Event()
-        self._left = False
+        self._abandoned = False
         self._closed: AskbotError | None = None
 
     @property
@@ -96,9 +96,9 @@ class Completion:
         self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt))
         self._turn = turn_id_of(self._seq)
 
-    def leave(self) -> None:
+    def abandon(self) -> None:
         """Nobody waits for the answer any more."""
-        self._left = True
+        self._abandoned = True
         self._changed.set()
 
     async def pieces(self) -> AsyncGenerator[str]:
@@ -107,7 +107,7 @@ class Completion:
         Nothing is read ahead of whoever takes the pieces. Raises `AnswerFailedError`, `AskbotError`.
         """
         turn = self._turn
-        while not self._left:
+        while not self._abandoned:
             self._changed.clear()
             events = await self._read()
             for event in events:
@@ -118,7 +118,7 @@ class Completion:
                     yield event.text
                 elif isinstance(event, Done):
                     self._turn = None
-                    _check(event)
+                    _raise_unless_complete(event)
                     return
             if not events:
                 if self._closed is not None:
@@ -146,7 +146,7 @@ class Completion:
             self._hub.detach(self._topic, self)
 
 
-def _check(done: Done) -> None:
+def _raise_unless_complete(done: Done) -> None:
     """Raises `AnswerFailedError` where the text so far is not all of the answer."""
     match done.reason:
         case "stop" | "length":

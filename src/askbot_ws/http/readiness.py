@@ -10,13 +10,13 @@ import structlog
 
 from ..errors import AskbotError, Internal
 
-KEPT = 1.0  # seconds that an answer is kept, whichever it is
-LIMIT = 5.0  # seconds that a part has to answer
+RESULT_TTL_SECONDS = 1.0  # seconds that an answer is kept, whichever it is
+PING_TIMEOUT_SECONDS = 5.0  # seconds that a part has to answer
 
 log = structlog.get_logger(__name__)
 
 
-class Part(Protocol):
+class ReadinessCheck(Protocol):
     """What has to work for a question to be answered."""
 
     async def ping(self) -> None:
@@ -26,36 +26,38 @@ class Part(Protocol):
 class Readiness:
     """Asks the parts whether they work, however many want to know: one look at a time, and its answer is kept."""
 
-    def __init__(self, parts: Mapping[str, Part]) -> None:
-        self._parts = parts
-        self._look: asyncio.Task[str | None] | None = None
-        self._until = 0.0  # the loop's time up to which the last look counts
+    def __init__(self, parts: Mapping[str, ReadinessCheck]) -> None:
+        self._checks = parts
+        self._check_task: asyncio.Task[str | None] | None = None
+        self._expires_at = 0.0  # the loop's time up to which the last look counts
 
     async def fault(self) -> str | None:
         """Why no question would be answered, in words that are safe to show, or None."""
-        if self._look is None or (self._look.done() and asyncio.get_running_loop().time() >= self._until):
-            self._look = asyncio.create_task(self._find())
-        return await asyncio.shield(self._look)
+        if self._check_task is None or (
+            self._check_task.done() and asyncio.get_running_loop().time() >= self._expires_at
+        ):
+            self._check_task = asyncio.create_task(self._check_all())
+        return await asyncio.shield(self._check_task)
 
-    async def _find(self) -> str | None:
+    async def _check_all(self) -> str | None:
         try:
-            faults = await asyncio.gather(*map(_fault_of, self._parts.values()))
-            return next((f"{name}: {fault}" for name, fault in zip(self._parts, faults, strict=True) if fault), None)
+            faults = await asyncio.gather(*map(_check, self._checks.values()))
+            return next((f"{name}: {fault}" for name, fault in zip(self._checks, faults, strict=True) if fault), None)
         finally:
-            self._until = asyncio.get_running_loop().time() + KEPT
+            self._expires_at = asyncio.get_running_loop().time() + RESULT_TTL_SECONDS
 
     def close(self) -> None:
         """Look no more."""
-        if self._look is not None:
-            self._look.cancel()
+        if self._check_task is not None:
+            self._check_task.cancel()
 
 
-async def _fault_of(part: Part) -> str | None:
+async def _check(part: ReadinessCheck) -> str | None:
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(PING_TIMEOUT_SECONDS):
             await part.ping()
     except TimeoutError:
-        return f"no answer within {LIMIT:.0f} seconds."
+        return f"no answer within {PING_TIMEOUT_SECONDS:.0f} seconds."
     except AskbotError as error:
         return error.message
     except Exception:  # a fault of ours is told as one, and not to everybody who asks

@@ -8,27 +8,27 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-ALWAYS = {
+COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
-def encoded(value: object) -> bytes:
+def encode_json(value: object) -> bytes:
     """A value in JSON, as bodies have it."""
     return json.dumps(value).encode() + b"\n"
 
 
 def json_headers() -> dict[str, str]:
     """The headers of an answer in JSON, which no cache may keep."""
-    return {"Content-Type": "application/json", "Cache-Control": "no-store"} | ALWAYS
+    return {"Content-Type": "application/json", "Cache-Control": "no-store"} | COMMON_HEADERS
 
 
 def json_response(status: HTTPStatus, value: object, **headers: str) -> Response:
     """An answer in JSON; further headers are given with underscores in their names."""
     more = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Response(encoded(value), status.value, json_headers() | more)
+    return Response(encode_json(value), status.value, json_headers() | more)
 
 
 def retry_after(seconds: float) -> str:

@@ -15,16 +15,7 @@ class Owner:
     """A session's state, the task of its running turn, and what the store has not taken yet."""
 
     __slots__ = (
-        "abandon_timer",
-        "closed",
-        "lock",
-        "pending_commands",
-        "session",
-        "state",
-        "task",
-        "topic",
-        "turn",
-        "unstored",
+        "abandon_timer", "closed", "lock", "pending_commands", "session", "state", "task", "topic", "turn", "unstored",
     )  # fmt: skip
 
     def __init__(self, state: SessionMachine, topic: Topic) -> None:

@@ -17,18 +17,18 @@ from ..http.access import Headers
 from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
-from .websocket import Socket
+from .websocket import WebSocket
 
-LET_GO = 2.0  # seconds that requests of connections which are gone have to end
+REQUEST_END_TIMEOUT_SECONDS = 2.0  # seconds that requests of connections which are gone have to end
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
     """What a request may take. Times are in seconds."""
 
-    body: int  # bytes
+    body_bytes: int  # bytes
     reader_timeout: float  # that a client may take nothing of what is sent to it
-    head: int = 32 * 1024  # bytes
+    head_bytes: int = 32 * 1024  # bytes
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 15.0  # between two requests
@@ -42,9 +42,9 @@ class Acceptor:
         app: ASGIApp,
         *,
         server: str,
-        sharing: Callable[[Headers, str], Headers],
+        cors_headers: Callable[[Headers, str], Headers],
         limits: RequestLimits,
-        count: ConnectionLimits,
+        connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
     ) -> None:
         """`app` answers what is no WebSocket handshake; `server` is the header of that name.
@@ -70,30 +70,30 @@ class Acceptor:
         self.state = ServerState()
         self.limits = limits
         self.keepalive = keepalive
-        self.sharing = sharing
-        self.count = count
+        self.cors_headers = cors_headers
+        self.connection_limits = connection_limits
         self._server = server.encode()
         self._second = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._no_connections = asyncio.Event()
         self._no_connections.set()
 
-    def accept(self, socket: Socket, transport: asyncio.BaseTransport) -> None:
+    def accept(self, socket: WebSocket, transport: asyncio.BaseTransport) -> None:
         """A connection begins. Its first request decides whether it becomes this socket's."""
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
-        admission = self.count.admit(str(peer[0]) if isinstance(peer, tuple) else "")
+        admission = self.connection_limits.admit(str(peer[0]) if isinstance(peer, tuple) else "")
         connection = HttpConnection(self, socket, admission)
         self._no_connections.clear()
         transport.set_protocol(connection)
         connection.connection_made(transport)  # type: ignore[arg-type]  # every transport of a stream is one
 
-    def leave(self, connection: HttpConnection) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """It is gone, or speaks no HTTP any more."""
         self.state.connections.discard(connection)
         if not self.state.connections:
             self._no_connections.set()
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
         """Those of every response, as of now."""
         second = int(time.time())
         if second != self._second:
@@ -115,12 +115,12 @@ class Acceptor:
         for connection in tuple(self.state.connections):
             connection.shutdown()
 
-    async def close(self, *, within: float) -> None:
+    async def close(self, *, max_seconds: float) -> None:
         """End all HTTP connections; what is being answered has so many seconds, and to be taken by its client, too."""
         self.shutdown()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._no_connections.wait(), within)
+            await asyncio.wait_for(self._no_connections.wait(), max_seconds)
         for connection in tuple(self.state.connections):
             connection.transport.abort()
         if self.state.tasks:
-            await asyncio.wait(tuple(self.state.tasks), timeout=LET_GO)
+            await asyncio.wait(tuple(self.state.tasks), timeout=REQUEST_END_TIMEOUT_SECONDS)

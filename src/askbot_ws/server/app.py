@@ -23,12 +23,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import __version__
 from ..config import Settings
 from ..core.principal import ANONYMOUS
-from ..dialects.askbot.connection import AskbotConnection, Terms
+from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
-from ..dialects.connection import Connection, FlowLimits, ResumeLimit
+from ..dialects.connection import Connection, RateLimits, ResumeLimit
 from ..errors import ConfigError
 from ..http.access import AccessPolicy
-from ..http.application import application, sharing
+from ..http.application import application, cors_headers
 from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
@@ -38,16 +38,20 @@ from ..upstream.choose import Chosen, choose
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
-from .keepalive import LOOKS, KeepaliveMonitor
+from .keepalive import STALL_CHECKS, KeepaliveMonitor
 from .throttle import LoopThrottle, usable_cpus
-from .websocket import CLOSING, Socket
+from .websocket import STALLED_CLOSE_SECONDS, WebSocket
 
-SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
-BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
-BATCH = 50  # connections closed at once in a drain: their clients come back all together otherwise
-CLOSE_TIMEOUT = 2.0  # seconds that a connection has to close when the server ends
-KERNEL_TELLS = hasattr(socket, "TCP_USER_TIMEOUT")  # who is gone without a word; elsewhere it takes pings to know
-SERVER = f"askbot-ws/{__version__}"
+SEND_BUFFER_BYTES = (
+    64 * 1024
+)  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
+LISTEN_BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
+CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain: their clients come back all together otherwise
+CLOSE_TIMEOUT_SECONDS = 2.0  # seconds that a connection has to close when the server ends
+HAS_TCP_USER_TIMEOUT = hasattr(
+    socket, "TCP_USER_TIMEOUT"
+)  # who is gone without a word; elsewhere it takes pings to know
+SERVER_HEADER = f"askbot-ws/{__version__}"
 
 log = structlog.get_logger(__name__)
 
@@ -58,13 +62,13 @@ class Server:
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings = settings
         self._hub = hub
-        self._terms = Terms(
-            limits=Limits(
+        self._limits = AskbotLimits(
+            advertised=Limits(
                 frame_bytes=settings.max_frame,
                 question_chars=settings.max_question,
                 waiting_turns=settings.max_waiting,
             ),
-            flow=FlowLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else FlowLimits(),
+            rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
         )
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
@@ -72,21 +76,21 @@ class Server:
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
-        self._connections: dict[Connection, Socket] = {}
+        self._connections: dict[Connection, WebSocket] = {}
         self._listener: Listener
-        self._ended = False
+        self._closed = False
 
     def _make_acceptor(self) -> Acceptor:
         settings, most = self._settings, sys.maxsize
         app = application(Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__)
         return Acceptor(
             app,
-            server=SERVER,
-            sharing=partial(sharing, self._access),
-            limits=RequestLimits(body=settings.max_frame, reader_timeout=settings.reader_timeout),
-            count=ConnectionLimits(
-                most=settings.max_connections if settings.limits else most,
-                most_per_address=settings.max_connections_per_address if settings.limits else most,
+            server=SERVER_HEADER,
+            cors_headers=partial(cors_headers, self._access),
+            limits=RequestLimits(body_bytes=settings.max_frame, reader_timeout=settings.reader_timeout),
+            connection_limits=ConnectionLimits(
+                max_total=settings.max_connections if settings.limits else most,
+                max_per_address=settings.max_connections_per_address if settings.limits else most,
             ),
             keepalive=self.keepalive,
         )
@@ -113,7 +117,7 @@ class Server:
         return self._hub
 
     @property
-    def connections(self) -> int:
+    def connection_count(self) -> int:
         """How many are open."""
         return len(self._connections)
 
@@ -121,28 +125,28 @@ class Server:
         """Begin to take connections, of a TCP or a Unix socket."""
         handshake = Handshake(self._access, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
-        create: object = partial(Socket, acceptor=self.acceptor)
+        create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
             self._serve,
             sock=listening,
-            backlog=BACKLOG,  # asyncio listens once more, with 100
+            backlog=LISTEN_BACKLOG,  # asyncio listens once more, with 100
             process_request=handshake.process_request,
             process_response=process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
             write_limit=1,  # what the kernel does not take at once, makes a reader lag; 0 is always full with TLS
-            ping_interval=None if KERNEL_TELLS else self._settings.heartbeat,
+            ping_interval=None if HAS_TCP_USER_TIMEOUT else self._settings.heartbeat,
             max_size=self._settings.max_frame,
-            server_header=SERVER,
+            server_header=SERVER_HEADER,
             ssl=tls,
             **options,
         )
 
     async def _serve(self, socket: ServerConnection) -> None:
-        if not isinstance(socket, Socket):
+        if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as Socket, see `listen`")
-        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._terms)
+        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
         self._connections[connection] = socket
         self.keepalive.watch(socket)
         try:
@@ -155,7 +159,7 @@ class Server:
         finally:
             self._connections.pop(connection, None)
 
-    async def forever(self) -> None:
+    async def serve_forever(self) -> None:
         """Serve until the task is cancelled."""
         await asyncio.Event().wait()
 
@@ -168,31 +172,33 @@ class Server:
         self._listener.close(close_connections=False)
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
-            connection.going_away(limit=self._settings.drain)
+            connection.announce_drain(drain_seconds=self._settings.drain)
         until = time.monotonic() + self._settings.drain
         await self._hub.drain(self._settings.drain)
         await self._hub.stop()
-        await self.close(responses=max(CLOSE_TIMEOUT, until - time.monotonic()))
+        await self.close(response_seconds=max(CLOSE_TIMEOUT_SECONDS, until - time.monotonic()))
 
-    async def close(self, *, responses: float = CLOSE_TIMEOUT) -> None:
+    async def close(self, *, response_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
         """Close every connection, a few at a time, with the code that means: resume elsewhere.
 
         That there is not for a response over HTTP: whoever still takes one has this many seconds for it.
         """
-        if self._ended:
+        if self._closed:
             return
         self._listener.close(close_connections=False)
-        http = asyncio.create_task(self.acceptor.close(within=responses))
+        http = asyncio.create_task(self.acceptor.close(max_seconds=response_seconds))
         left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
-            some, left = left[:BATCH], left[BATCH:]
-            tasks += [asyncio.create_task(socket.shut(1012, within=CLOSE_TIMEOUT)) for socket in some]
+            some, left = left[:CLOSE_BATCH_SIZE], left[CLOSE_BATCH_SIZE:]
+            tasks += [
+                asyncio.create_task(socket.close_or_abort(1012, max_seconds=CLOSE_TIMEOUT_SECONDS)) for socket in some
+            ]
             await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # whoever is slow holds up nobody
         await asyncio.gather(http, *tasks)
-        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT)
+        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
-        self._ended = True
+        self._closed = True
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -203,12 +209,12 @@ def bind(settings: Settings) -> socket.socket:
         with ExitStack() as undo:
             bound = undo.enter_context(socket.socket(family, kind, protocol))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            if KERNEL_TELLS:  # a reader that is only slow is ours to close, before that
-                patience = settings.heartbeat + settings.reader_timeout * (1 + 2 / LOOKS) + CLOSING
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if HAS_TCP_USER_TIMEOUT:  # a reader that is only slow is ours to close, before that
+                patience = settings.heartbeat + settings.reader_timeout * (1 + 2 / STALL_CHECKS) + STALLED_CLOSE_SECONDS
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
             bound.bind(address)
-            bound.listen(BACKLOG)
+            bound.listen(LISTEN_BACKLOG)
             undo.pop_all()
     except OSError as error:
         raise ConfigError(
@@ -270,13 +276,13 @@ def run(settings: Settings) -> int:
     """Serve until a signal; returns the exit code. Raises `ConfigError`."""
     if sys.platform == "win32":
         return asyncio.run(_main(settings))
-    _allow_many_sockets()
+    _raise_file_limit()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     return uvloop.run(_main(settings))
 
 
-def _allow_many_sockets() -> None:
+def _raise_file_limit() -> None:
     """As many files as we are allowed at all: the usual 1,024 are a thousand connections."""
     import resource  # noqa: PLC0415 - not there on Windows
 
@@ -293,8 +299,8 @@ async def _main(settings: Settings) -> int:
     chosen = choose(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
     async with running(settings, chosen, throttle=throttle) as server:
-        _spare_the_collector()
-        _announce(settings, chosen, server)
+        _freeze_gc()
+        _print_banner(settings, chosen, server)
         await signals.get()
         draining = asyncio.create_task(server.drain())
         again = asyncio.create_task(signals.get())
@@ -307,14 +313,14 @@ async def _main(settings: Settings) -> int:
         return 1
 
 
-def _spare_the_collector() -> None:
+def _freeze_gc() -> None:
     """What is here now stays: no look at it again. What a token makes dies by its count, hardly ever in a cycle."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
-def _announce(settings: Settings, chosen: Chosen, server: Server) -> None:
+def _print_banner(settings: Settings, chosen: Chosen, server: Server) -> None:
     """What a person, or a script, that starts a server waits for."""
     lines = [
         f"askbot-ws {__version__}",

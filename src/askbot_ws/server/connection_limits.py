@@ -11,9 +11,9 @@ Excess: TypeAlias = Literal["server", "address"]
 class ConnectionLimits:
     """Counts connections of all kinds, from when they are accepted until they are gone."""
 
-    def __init__(self, *, most: int, most_per_address: int) -> None:
-        self._most = most
-        self._most_per_address = most_per_address
+    def __init__(self, *, max_total: int, max_per_address: int) -> None:
+        self._max_total = max_total
+        self._max_per_address = max_per_address
         self._addresses: dict[str, Admission] = {}
         self.count = 0  # of those that there are
 
@@ -22,13 +22,13 @@ class ConnectionLimits:
         admission = self._addresses.setdefault(address, Admission(self, address))
         admission.count += 1
         self.count += 1
-        if self.count > self._most:
+        if self.count > self._max_total:
             return Admission(self, address, "server")
-        if address and admission.count > self._most_per_address:
+        if address and admission.count > self._max_per_address:
             return Admission(self, address, "address")
         return admission
 
-    def leave(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Count one less."""
         self.count -= 1
         self._addresses[address].count -= 1
@@ -48,6 +48,6 @@ class Admission:
         self.excess: Excess | None = excess
         self.count = 0  # of those that share it
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """The connection is gone."""
-        self._limits.leave(self._address)
+        self._limits.release(self._address)

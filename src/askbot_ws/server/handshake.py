@@ -12,7 +12,7 @@ from websockets.typing import Subprotocol
 
 from ..dialects.askbot.frames import PROTOCOL
 from ..http.access import AccessPolicy
-from ..http.responses import encoded, json_headers, retry_after
+from ..http.responses import encode_json, json_headers, retry_after
 
 PATH = "/v1/chat"
 
@@ -29,7 +29,7 @@ class Handshake:
         """The response that refuses a handshake, or None (`websockets` calls it)."""
         del connection
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-        refusal = self._access.refuses(headers)
+        refusal = self._access.check(headers)
         if refusal is not None:
             return _error(HTTPStatus.FORBIDDEN, refusal.message)
         if request.path.partition("?")[0] != PATH:
@@ -57,6 +57,6 @@ def select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] 
 
 
 def _error(status: HTTPStatus, message: str, more: dict[str, str] | None = None) -> Response:
-    body = encoded({"error": message})
+    body = encode_json({"error": message})
     about = {"Content-Length": str(len(body)), "Connection": "close"}
     return Response(status.value, status.phrase, Headers(json_headers() | about | (more or {})), body)

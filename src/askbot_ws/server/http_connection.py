@@ -19,23 +19,23 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ..http.ai_completion import ResponseAbortedError
-from ..http.responses import encoded, json_headers
+from ..http.responses import encode_json, json_headers
 from .connection_limits import Admission
-from .websocket import Socket
+from .websocket import WebSocket
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
 
-PIPELINED = 16  # requests that may wait for the responses to those before them
-LINGER = 2.0  # seconds for which a refused client is heard out, or it may never see why
-EXCESS = {
+MAX_PIPELINED_REQUESTS = 16  # requests that may wait for the responses to those before them
+LINGER_SECONDS = 2.0  # seconds for which a refused client is heard out, or it may never see why
+EXCESS_RESPONSES = {
     "server": (HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections."),
     "address": (HTTPStatus.TOO_MANY_REQUESTS, "There are too many connections from this address."),
 }
-UNLIMITED = b"/healthz"  # an orchestrator must not end a server for being full
+UNLIMITED_PATH = b"/healthz"  # an orchestrator must not end a server for being full
 
 
-class Expecting(Enum):
+class ExpectedInput(Enum):
     """What comes next from the client."""
 
     REQUEST = auto()
@@ -48,7 +48,7 @@ class HttpConnection(HttpToolsProtocol):
 
     parser: httptools.HttpRequestParser
 
-    def __init__(self, acceptor: Acceptor, socket: Socket, admission: Admission) -> None:
+    def __init__(self, acceptor: Acceptor, socket: WebSocket, admission: Admission) -> None:
         """`socket` takes over at a handshake; `admission` is how the connection is counted."""
         super().__init__(acceptor.config, acceptor.state, {})
         self.logger = _logger
@@ -57,15 +57,15 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = acceptor.limits
         self._socket = socket
         self._admission = admission
-        self._expecting = Expecting.REQUEST
+        self._expecting = ExpectedInput.REQUEST
         self._timer: asyncio.TimerHandle | None = None  # for what is expected
-        self._requests = 0
+        self._request_count = 0
         self.url = b""
-        self._head = 0  # bytes of the head that is being received
-        self._body = 0  # of the body
-        self._beside = 0  # of what comes with it
+        self._head_bytes = 0  # bytes of the head that is being received
+        self._body_bytes = 0  # of the body
+        self._framing_bytes = 0  # of what comes with it
         self._refused = False  # what still comes is thrown away
-        self._answered: RequestResponseCycle | None = None  # the request that is; `cycle` is the newest
+        self._current_cycle: RequestResponseCycle | None = None  # the request that is; `cycle` is the newest
 
     # --- the connection's life (asyncio calls it) --------------------------------------------------------------------
 
@@ -76,17 +76,17 @@ class HttpConnection(HttpToolsProtocol):
         self.connections.add(self)
         self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         transport.set_write_buffer_limits(high=1)  # not 0: with TLS, asyncio would take that for always full
-        self._expect(Expecting.REQUEST, within=self._limits.head_timeout)
+        self._expect(ExpectedInput.REQUEST, max_seconds=self._limits.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
-        self._release()
-        self._admission.leave()
-        if self._answered is not None:  # uvicorn tells the newest request only, which may wait behind this one
-            self._answered.disconnected = True
-            self._answered.message_event.set()
+        self._stop_timers()
+        self._admission.release()
+        if self._current_cycle is not None:  # uvicorn tells the newest request only, which may wait behind this one
+            self._current_cycle.disconnected = True
+            self._current_cycle.message_event.set()
         super().connection_lost(exc)
-        self._acceptor.leave(self)
+        self._acceptor.remove(self)
 
     def pause_writing(self) -> None:
         """The transport takes no more."""
@@ -98,7 +98,7 @@ class HttpConnection(HttpToolsProtocol):
         super().resume_writing()
         self._acceptor.keepalive.resumed(self)
 
-    def give_up(self) -> None:
+    def abort_stalled(self) -> None:
         """End it: the client has taken nothing for too long."""
         self.transport.abort()
 
@@ -106,23 +106,25 @@ class HttpConnection(HttpToolsProtocol):
         """Something came."""
         if self._refused:
             return
-        before, requests, body = self._expecting, self._requests, self._body
+        before, requests, body = self._expecting, self._request_count, self._body_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
+            self._handle_upgrade(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
             return
-        if self._expecting is Expecting.HEAD:
-            if before is Expecting.HEAD or (before is Expecting.REQUEST and self._requests == requests + 1):
-                self._head += len(data)  # else most of it was another request
-            if self._head > self._limits.head:
+        if self._expecting is ExpectedInput.HEAD:
+            if before is ExpectedInput.HEAD or (
+                before is ExpectedInput.REQUEST and self._request_count == requests + 1
+            ):
+                self._head_bytes += len(data)  # else most of it was another request
+            if self._head_bytes > self._limits.head_bytes:
                 self._refuse_head()
-        elif self._expecting is Expecting.BODY and self._body == body:
-            self._beside += len(data)  # sizes of chunks, trailers
-            if self._beside > self._limits.head:
+        elif self._expecting is ExpectedInput.BODY and self._body_bytes == body:
+            self._framing_bytes += len(data)  # sizes of chunks, trailers
+            if self._framing_bytes > self._limits.head_bytes:
                 self._refuse_body()
 
     # --- requests (the parser calls it) ------------------------------------------------------------------------------
@@ -133,20 +135,20 @@ class HttpConnection(HttpToolsProtocol):
             return
         super().on_message_begin()
         self._unset_keepalive_if_required()
-        self._requests += 1
-        self._head = self._body = self._beside = 0
-        self._expect(Expecting.HEAD, within=self._limits.head_timeout)
+        self._request_count += 1
+        self._head_bytes = self._body_bytes = self._framing_bytes = 0
+        self._expect(ExpectedInput.HEAD, max_seconds=self._limits.head_timeout)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; one that follows the body is passed over."""
-        if self._expecting is Expecting.HEAD:
+        if self._expecting is ExpectedInput.HEAD:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Its head is whole."""
         if self._refused:
             return
-        if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > self._limits.head:
+        if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > self._limits.head_bytes:
             self._refuse_head()
             return
         self._read_target()
@@ -154,11 +156,11 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
         elif self.parser.should_upgrade():
             pass  # the parser stops after this head, see `data_received`
-        elif self._admission.excess is not None and self.url.partition(b"?")[0] != UNLIMITED:
-            self._refuse(*EXCESS[self._admission.excess], retry_after=True)
-        elif _length(self.headers) > self._limits.body:
+        elif self._admission.excess is not None and self.url.partition(b"?")[0] != UNLIMITED_PATH:
+            self._refuse(*EXCESS_RESPONSES[self._admission.excess], retry_after=True)
+        elif _content_length(self.headers) > self._limits.body_bytes:
             self._refuse_body()
-        elif len(self.pipeline) >= PIPELINED:
+        elif len(self.pipeline) >= MAX_PIPELINED_REQUESTS:
             self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests wait on this connection.")
         else:
             self._begin_response()
@@ -176,22 +178,22 @@ class HttpConnection(HttpToolsProtocol):
         self.url = (url.path or b"/") + (b"?%b" % url.query if url.query else b"")
 
     def _begin_response(self) -> None:
-        self._acceptor.headers()
+        self._acceptor.default_headers()
         super().on_headers_complete()
         if self.pipeline:
             self.flow.resume_reading()  # uvicorn waits, and would not see that the client leaves
         else:
-            self._answered = self.cycle
-        self._expect(Expecting.BODY, within=self._limits.body_timeout)
+            self._current_cycle = self.cycle
+        self._expect(ExpectedInput.BODY, max_seconds=self._limits.body_timeout)
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
         if self._refused or self.parser.should_upgrade():
             return
-        self._body += len(body)
-        if self._body > self._limits.body:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body_bytes:
             self._refuse_body()
-        elif sum([len(cycle.body) for cycle, _ in self.pipeline]) + len(body) > self._limits.body:
+        elif sum([len(cycle.body) for cycle, _ in self.pipeline]) + len(body) > self._limits.body_bytes:
             self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "Too much waits on this connection.")
         else:
             super().on_body(body)
@@ -203,36 +205,36 @@ class HttpConnection(HttpToolsProtocol):
         if self._refused or self.parser.should_upgrade():
             return
         # Where it was answered before it was whole, nobody but us waits for the next one.
-        self._expect(Expecting.REQUEST, within=None if self._answering() else self.timeout_keep_alive)
+        self._expect(ExpectedInput.REQUEST, max_seconds=None if self._newest_unanswered() else self.timeout_keep_alive)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """It is answered; uvicorn then begins with the next one, or waits for it, which may have begun."""
         if self.pipeline:
-            self._answered = self.pipeline[-1][0]
+            self._current_cycle = self.pipeline[-1][0]
         super().on_response_complete()
-        if self._expecting is not Expecting.REQUEST:
+        if self._expecting is not ExpectedInput.REQUEST:
             self._unset_keepalive_if_required()
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    def _expect(self, what: Expecting, *, within: float | None) -> None:
+    def _expect(self, what: ExpectedInput, *, max_seconds: float | None) -> None:
         """Wait for this, so many seconds, or (None) as long as it takes."""
         self._expecting = what
-        self._set_timer(within)
+        self._set_timer(max_seconds)
 
     def _set_timer(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self.loop.call_later(seconds, self._late)
+        self._timer = None if seconds is None else self.loop.call_later(seconds, self._on_timeout)
 
-    def _late(self) -> None:
-        if self._expecting is Expecting.REQUEST or self._refused:
+    def _on_timeout(self) -> None:
+        if self._expecting is ExpectedInput.REQUEST or self._refused:
             self.transport.close()
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to come.")
 
-    def _release(self) -> None:
+    def _stop_timers(self) -> None:
         """Let go of all that would call us."""
         self._set_timer(None)
         self._unset_keepalive_if_required()
@@ -241,11 +243,11 @@ class HttpConnection(HttpToolsProtocol):
     # --- refusing ----------------------------------------------------------------------------------------------------
 
     def _refuse_head(self) -> None:
-        message = f"The request's head may have {self._limits.head} bytes."
+        message = f"The request's head may have {self._limits.head_bytes} bytes."
         self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
     def _refuse_body(self) -> None:
-        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body may have {self._limits.body} bytes.")
+        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body may have {self._limits.body_bytes} bytes.")
 
     def _refuse(self, status: HTTPStatus, message: str, *, retry_after: bool = False) -> None:
         """Answer the request that is being received with an error, and close the connection."""
@@ -253,12 +255,12 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._refused = True
         self._unset_keepalive_if_required()
-        ours = self._expecting is Expecting.BODY  # the request has begun to be answered
+        ours = self._expecting is ExpectedInput.BODY  # the request has begun to be answered
         if ours and self.pipeline:  # or it waits, and never will be
             self.pipeline.popleft()
-            self.cycle = self.pipeline[0][0] if self.pipeline else cast(RequestResponseCycle, self._answered)
+            self.cycle = self.pipeline[0][0] if self.pipeline else cast(RequestResponseCycle, self._current_cycle)
             ours = False
-        cycle = self._answering()
+        cycle = self._newest_unanswered()
         if cycle is not None:
             if not ours:  # the requests before it are answered, it is not
                 cycle.keep_alive = False
@@ -275,41 +277,41 @@ class HttpConnection(HttpToolsProtocol):
         self._write_error(status, message, retry_after=retry_after)
 
     def _write_error(self, status: HTTPStatus, message: str, *, retry_after: bool) -> None:
-        body = encoded({"error": message})
-        head = [*self._acceptor.headers(), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        body = encode_json({"error": message})
+        head = [*self._acceptor.default_headers(), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         head += [(name.lower().encode(), value.encode()) for name, value in json_headers().items()]
         head += [(b"retry-after", b"1")] if retry_after else []
-        head += self._acceptor.sharing(self.headers or [], self.url.partition(b"?")[0].decode("latin-1"))
+        head += self._acceptor.cors_headers(self.headers or [], self.url.partition(b"?")[0].decode("latin-1"))
         lines = b"".join([b"%b: %b\r\n" % field for field in head])
         body = b"" if self.parser.get_method() == b"HEAD" else body
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
         if self.transport.can_write_eof():
             with suppress(OSError):  # it is gone
                 self.transport.write_eof()
-            self._set_timer(LINGER)
+            self._set_timer(LINGER_SECONDS)
         else:
             self.transport.close()
 
-    def _answering(self) -> RequestResponseCycle | None:
+    def _newest_unanswered(self) -> RequestResponseCycle | None:
         """The newest request that is not answered yet."""
         cycle = cast(RequestResponseCycle | None, self.cycle)
         return None if cycle is None or cycle.response_complete else cycle
 
     # --- upgrades ----------------------------------------------------------------------------------------------------
 
-    def _upgrade(self, rest: bytes) -> None:
+    def _handle_upgrade(self, rest: bytes) -> None:
         """A request offers to go on in another protocol; the parser has stopped after its head."""
         if self._refused:
             return
         if self.parser.get_method() == b"CONNECT":
             self._refuse(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
-        elif self._is_handshake() and self._answering() is None:
+        elif self._is_handshake() and self._newest_unanswered() is None:
             self.handle_websocket_upgrade(rest)
         else:  # as if it had not been offered
             headers = [field for field in self.headers if field[0] != b"upgrade"]
             head = self._request_head(headers)
             self.parser = httptools.HttpRequestParser(self)
-            self._expecting = Expecting.REQUEST
+            self._expecting = ExpectedInput.REQUEST
             self.data_received(head + rest)
 
     def _is_handshake(self) -> bool:
@@ -326,11 +328,11 @@ class HttpConnection(HttpToolsProtocol):
     def handle_websocket_upgrade(self, rest: bytes = b"") -> None:
         """Hand the transport over, with the request's head and the bytes that came after it."""
         head = self._request_head(self.headers)
-        self._release()
-        self._acceptor.leave(self)
+        self._stop_timers()
+        self._acceptor.remove(self)
         self.flow.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it holds us
-        self._socket.begin(self.transport, self._admission, head, rest, paused=self.flow.write_paused)
+        self._socket.start_handshake(self.transport, self._admission, head, rest, paused=self.flow.write_paused)
 
     def _request_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The head, as the parser understood it: nobody after it reads anything else into it."""
@@ -340,12 +342,12 @@ class HttpConnection(HttpToolsProtocol):
         return b"\r\n".join([*lines, b"", b""])
 
 
-def _length(headers: list[tuple[bytes, bytes]]) -> int:
+def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
     """The body's length as it was announced; the parser has seen to it that this is a number."""
     return next((int(value) for name, value in headers if name == b"content-length"), 0)
 
 
-class _OurWords(logging.Filter):
+class _UvicornLogFilter(logging.Filter):
     """What uvicorn says of a request that failed, in our words; and not where we broke it off on purpose."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -357,4 +359,4 @@ class _OurWords(logging.Filter):
 
 
 _logger = logging.getLogger(__name__)
-_logger.addFilter(_OurWords())
+_logger.addFilter(_UvicornLogFilter())

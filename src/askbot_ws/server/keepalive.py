@@ -11,12 +11,12 @@ from typing import Generic, Protocol, TypeVar
 from weakref import ref
 
 from ..dialects.askbot.frames import Alive, encode
-from .websocket import Socket
+from .websocket import WebSocket
 
-STEP = 0.1  # seconds: what is due together is sent together
-LOOKS = 8  # at a writer that waits, within the time that it may take nothing
-ACKNOWLEDGED = struct.Struct("=120xQ")  # Linux: `tcpi_bytes_acked` in `struct tcp_info`
-ALIVE = encode(Alive())
+WHEEL_STEP_SECONDS = 0.1  # seconds: what is due together is sent together
+STALL_CHECKS = 8  # at a writer that waits, within the time that it may take nothing
+TCP_BYTES_ACKED = struct.Struct("=120xQ")  # Linux: `tcpi_bytes_acked` in `struct tcp_info`
+ALIVE_FRAME = encode(Alive())
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Writer(Protocol):
 
     transport: asyncio.Transport
 
-    def give_up(self) -> None:
+    def abort_stalled(self) -> None:
         """End it: the other side has taken nothing for too long."""
 
 
@@ -36,37 +36,37 @@ class KeepaliveMonitor:
     def __init__(self, *, heartbeat: float, reader_timeout: float) -> None:
         """Seconds of silence before a sign of life, and that a reader may take nothing."""
         self._heartbeat = heartbeat
-        self._calm = min(heartbeat, reader_timeout)  # seconds in which a socket needs no look
+        self._check_interval = min(heartbeat, reader_timeout)  # seconds in which a socket needs no look
         self._loop = asyncio.get_running_loop()
-        self._wheel = TimerWheel[Socket](min(STEP, self._calm / 4), now=self._loop.time())
+        self._wheel = TimerWheel[WebSocket](min(WHEEL_STEP_SECONDS, self._check_interval / 4), now=self._loop.time())
         self._reader_timeout = reader_timeout
         self._stalls: dict[Writer, _Stall] = {}
         self._timer: asyncio.TimerHandle | None = None  # for the next look at them
 
     # --- signs of life -----------------------------------------------------------------------------------------------
 
-    def watch(self, socket: Socket) -> None:
+    def watch(self, socket: WebSocket) -> None:
         """Send it signs of life, until it closes."""
-        self._wheel.put(socket, self._loop.time() + self._calm)
+        self._wheel.schedule(socket, self._loop.time() + self._check_interval)
 
     async def run(self) -> None:
         """Look at each socket when it may be time."""
         while True:
-            await asyncio.sleep(self._wheel.wait(self._loop.time(), most=self._calm))
-            self._look(self._loop.time())
+            await asyncio.sleep(self._wheel.seconds_until_due(self._loop.time(), max_seconds=self._check_interval))
+            self._send_heartbeats(self._loop.time())
 
-    def _look(self, now: float) -> None:
-        heartbeat, next_look = self._heartbeat, now + self._calm
-        for watched in self._wheel.due(now):
+    def _send_heartbeats(self, now: float) -> None:
+        heartbeat, next_look = self._heartbeat, now + self._check_interval
+        for watched in self._wheel.pop_due(now):
             if not watched.open:
                 continue
             at = next_look
             if watched.sent_at and watched.paused_at is None:  # `ready` is first, however long the store takes for it
                 if now - watched.sent_at >= heartbeat:
-                    watched.write(ALIVE)
+                    watched.write(ALIVE_FRAME)
                 else:
                     at = min(at, watched.sent_at + heartbeat)
-            self._wheel.put(watched, at)
+            self._wheel.schedule(watched, at)
 
     # --- readers that take nothing -----------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class KeepaliveMonitor:
         """Its transport takes no more: watch whether its other side still reads."""
         self._stalls[writer] = _Stall(self._loop.time())
         if self._timer is None:
-            self._look_later()
+            self._schedule_stall_check()
 
     def resumed(self, writer: Writer) -> None:
         """Its transport takes more, or is gone."""
@@ -86,34 +86,34 @@ class KeepaliveMonitor:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look_later(self) -> None:
-        self._timer = self._loop.call_later(self._reader_timeout / LOOKS, self._look_at_stalls)
+    def _schedule_stall_check(self) -> None:
+        self._timer = self._loop.call_later(self._reader_timeout / STALL_CHECKS, self._check_stalls)
 
-    def _look_at_stalls(self) -> None:
+    def _check_stalls(self) -> None:
         self._timer, now = None, self._loop.time()
         for writer, stall in tuple(self._stalls.items()):
-            amount = taken(writer.transport)
-            if stall.taken is None or amount > stall.taken:
+            amount = read_progress(writer.transport)
+            if stall.progress is None or amount > stall.progress:
                 stall.since = now
             elif now - stall.since >= self._reader_timeout:
                 del self._stalls[writer]
-                writer.give_up()
-            stall.taken = amount
+                writer.abort_stalled()
+            stall.progress = amount
         if self._stalls:
-            self._look_later()
+            self._schedule_stall_check()
 
 
 class _Stall:
     """Since when a writer's other side has taken nothing."""
 
-    __slots__ = ("since", "taken")
+    __slots__ = ("progress", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.taken: int | None = None  # at the last look
+        self.progress: int | None = None  # at the last look
 
 
-def taken(transport: asyncio.Transport) -> int:
+def read_progress(transport: asyncio.Transport) -> int:
     """A number that is larger than before if the other side has taken something since.
 
     On Linux, the bytes that it has acknowledged. Elsewhere, and on Unix sockets, the bytes that wait here, negative:
@@ -125,12 +125,12 @@ def taken(transport: asyncio.Transport) -> int:
         return -waiting
     with suppress(OSError, struct.error):
         if connection.family != socket.AF_UNIX:
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.size)
-            return int(ACKNOWLEDGED.unpack(info)[0])
-    return -(waiting + _queued(connection.fileno()))
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_BYTES_ACKED.size)
+            return int(TCP_BYTES_ACKED.unpack(info)[0])
+    return -(waiting + _kernel_queue_bytes(connection.fileno()))
 
 
-def _queued(descriptor: int) -> int:
+def _kernel_queue_bytes(descriptor: int) -> int:
     """Bytes that the kernel keeps for the other side, roughly."""
     import fcntl  # noqa: PLC0415 - not there on Windows
     import termios  # noqa: PLC0415
@@ -150,22 +150,22 @@ class TimerWheel(Generic[T]):
         """A slot is `step` seconds long: by so much a look may be late."""
         self.step = step
         self._slots: dict[int, list[ref[T]]] = {}
-        self._turned = int(now / step)  # the slot that was emptied last
+        self._last_slot = int(now / step)  # the slot that was emptied last
 
-    def put(self, thing: T, at: float) -> None:
+    def schedule(self, thing: T, at: float) -> None:
         """Look at it at this time; what is past is as good as now."""
-        slot = max(int(at / self.step), self._turned) + 1
+        slot = max(int(at / self.step), self._last_slot) + 1
         self._slots.setdefault(slot, []).append(ref(thing))
 
-    def wait(self, now: float, *, most: float) -> float:
+    def seconds_until_due(self, now: float, *, max_seconds: float) -> float:
         """For how many seconds nobody's time can come."""
         first = min(self._slots, default=None)
-        return most if first is None else min(most, max(0.0, first * self.step - now))
+        return max_seconds if first is None else min(max_seconds, max(0.0, first * self.step - now))
 
-    def due(self, now: float) -> list[T]:
+    def pop_due(self, now: float) -> list[T]:
         """Those whose time has come, and who are still there. They are not on the wheel any more."""
         found: list[T] = []
-        last, self._turned = self._turned, max(self._turned, int(now / self.step))
-        for slot in range(last + 1, self._turned + 1):
+        last, self._last_slot = self._last_slot, max(self._last_slot, int(now / self.step))
+        for slot in range(last + 1, self._last_slot + 1):
             found += [thing for each in self._slots.pop(slot, ()) if (thing := each()) is not None]
         return found

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from ..client import Answer, Asked, Damaged, connect
-from ..dialects.askbot.frames import as_sent
+from ..dialects.askbot.frames import to_dict
 from ..errors import AskbotError
 from .words import Exit, leave_pipe, note, say, why
 
@@ -84,7 +84,7 @@ async def _hear(asked: Asked, told: _Told, *, show: bool) -> None:
 def _report(told: _Told, fault: tuple[str, str] | None) -> dict[str, object]:
     """One object, whatever happened; its fields are those of the wire, times in milliseconds."""
     answer = told.answer
-    error = as_sent(answer.error) if answer and answer.error else None
+    error = to_dict(answer.error) if answer and answer.error else None
     if fault and answer is None:
         error = {"code": fault[0], "message": fault[1]}
     return {
@@ -93,7 +93,7 @@ def _report(told: _Told, fault: tuple[str, str] | None) -> dict[str, object]:
         "turn": answer.turn if answer else None,
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,
-        "usage": as_sent(answer.usage) if answer and answer.usage else None,
-        "timing": as_sent(answer.timing) if answer and answer.timing else None,
+        "usage": to_dict(answer.usage) if answer and answer.usage else None,
+        "timing": to_dict(answer.timing) if answer and answer.timing else None,
         "error": error,
     }

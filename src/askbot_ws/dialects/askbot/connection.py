@@ -19,7 +19,7 @@ from ...core.principal import Principal
 from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
 from ...events import MAX_SEQ, Options, TurnRecord
 from ...hub import Hub, Topic
-from ..connection import Connection, FlowLimits, SessionReader, Socket
+from ..connection import Connection, MessageSocket, RateLimits, SessionReader
 from .frames import (
     PROTOCOL,
     Ask,
@@ -43,41 +43,41 @@ from .frames import (
     error_frame,
 )
 
-HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
-PAGE = 5  # turns read at once: an answer may have megabytes
-SESSIONS = 100  # on one connection
-IN_FLIGHT = 32  # frames of one connection that are followed at once
-RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
+MAX_HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
+HISTORY_PAGE_TURNS = 5  # turns read at once: an answer may have megabytes
+MAX_SESSIONS = 100  # on one connection
+MAX_FRAMES_IN_FLIGHT = 32  # frames of one connection that are followed at once
+RECONNECT_AFTER_SECONDS = 0.5  # seconds; clients spread themselves from there on
 
 log = structlog.get_logger(__name__)
 SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AskbotLimits:
     """What a connection may do."""
 
-    limits: Limits
-    flow: FlowLimits
+    advertised: Limits
+    rates: RateLimits
 
 
 class AskbotConnection(Connection):
     """Frames about one session are followed in their order; those about others do not wait for them."""
 
-    def __init__(self, socket: Socket, hub: Hub, principal: Principal, terms: Terms) -> None:
-        super().__init__(socket, hub, principal, terms.flow)
-        self._limits = terms.limits
+    def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: AskbotLimits) -> None:
+        super().__init__(socket, hub, principal, limits.rates)
+        self._limits = limits.advertised
         self._tasks: dict[asyncio.Task[None], str] = {}  # frames that are being followed, and their session
-        self._last: dict[str, asyncio.Task[None]] = {}  # the newest of them, by session
+        self._last_tasks: dict[str, asyncio.Task[None]] = {}  # the newest of them, by session
 
     # --- the handshake -----------------------------------------------------------------------------------------------
 
-    async def enter(self, query: str) -> None:
+    async def attach_first(self, query: str) -> None:
         """Attach the session that the address names, or a new one."""
         given = parse_qs(query)
         session, after, history = (given.get(name, [None])[-1] for name in ("session", "after", "log"))
         try:
-            place = None if after is None else _whole_number(after)
+            place = None if after is None else _parse_seq(after)
             if session is None:
                 await self._attach(self.hub.create(self.principal), place, history, resumed=False)
             elif place is not None and not self.may_resume(session, place):
@@ -85,13 +85,13 @@ class AskbotConnection(Connection):
             else:
                 await self._attach(await self.hub.open(self.principal, session), place, history, resumed=True)
         except FrameError as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             await self.socket.close(1008, error.message[:100])
         except SessionNotFound as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             await self.socket.close(4404, error.message)
         except AskbotError as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             await self.socket.close(1013, error.message[:100])
 
     async def _attach(
@@ -101,17 +101,17 @@ class AskbotConnection(Connection):
 
         Where it can't be read, whoever reads it on this connection already reads on.
         """
-        reader = SessionReader(topic, self.socket, self.hub, self._closed)
+        reader = SessionReader(topic, self.socket, self.hub, self._on_session_closed)
         self.hub.attach(topic, reader)
         try:
-            start = await self._start(topic, after, history)
-            self._check_room(topic.session)  # others may have been attached meanwhile
+            start = await self._replay_start(topic, after, history)
+            self._check_session_count(topic.session)  # others may have been attached meanwhile
         except BaseException:
-            reader.end()
+            reader.close()
             raise
         before = self.readers.get(topic.session)
         if before is not None:
-            before.end()
+            before.close()
         self.readers[topic.session] = reader
         self.send(
             Ready(
@@ -127,13 +127,13 @@ class AskbotConnection(Connection):
                 limits=self._limits,
             )
         )
-        reader.begin(start)
+        reader.start(start)
 
-    def _check_room(self, session: str | None) -> None:
-        if session not in self.readers and len(self.readers) >= SESSIONS:
-            raise InvalidFrame(f"session: {SESSIONS} are the most on one connection.")
+    def _check_session_count(self, session: str | None) -> None:
+        if session not in self.readers and len(self.readers) >= MAX_SESSIONS:
+            raise InvalidFrame(f"session: {MAX_SESSIONS} are the most on one connection.")
 
-    async def _start(self, topic: Topic, after: int | None, history: str | None) -> int:
+    async def _replay_start(self, topic: Topic, after: int | None, history: str | None) -> int:
         """The place from which to read: where the client says that it is, if it has this log in mind."""
         log = topic.log
         if after is not None and can_resume(after, head=log.head) and history in (None, log.history):
@@ -146,7 +146,7 @@ class AskbotConnection(Connection):
         """Send a frame that is not in the log."""
         self.socket.write(encode(frame))
 
-    def _closed(self, reader: SessionReader, error: AskbotError) -> None:
+    def _on_session_closed(self, reader: SessionReader, error: AskbotError) -> None:
         """There is no more to read of a session: it is gone, or has to be opened anew."""
         self.detach(reader)
         if reader.muted and isinstance(error, SessionNotFound):
@@ -155,27 +155,27 @@ class AskbotConnection(Connection):
         if error.retryable:
             self._spawn(self.socket.close(1013, error.message[:100]), reader.topic.session)
 
-    def _refuse(self, error: AskbotError, frame: ClientFrame | None, session: str = "") -> None:
+    def _send_error(self, error: AskbotError, frame: ClientFrame | None, session: str = "") -> None:
         """Tell the client why nothing has changed, and which session that is about where there is but one."""
         id = error.id if isinstance(error, FrameError) and error.id else frame.id if frame else None
         if not session and len(self.readers) == 1:
             session = next(iter(self.readers))
         self.send(error_frame(error, id=id, session=session or None))
 
-    def going_away(self, *, limit: float) -> None:
+    def announce_drain(self, *, drain_seconds: float) -> None:
         """Tell the client that the server drains. Whoever has a turn running here stays for it, `limit` at most."""
         if self.socket.sent_at > 0:  # `ready` is the first frame, however long the store takes for it
             busy = any(self.hub.is_busy(session) for session in self.readers)
-            self.send(GoingAway(reconnect_after=limit if busy else RECONNECT_AFTER))
+            self.send(GoingAway(reconnect_after=drain_seconds if busy else RECONNECT_AFTER_SECONDS))
 
     # --- taking frames -----------------------------------------------------------------------------------------------
 
-    async def take(self, text: str) -> bool:
+    async def handle_frame(self, text: str) -> bool:
         """Begin to follow a frame; False where it can't be understood."""
         try:
             frame = decode_client(text)
         except FrameError as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             return False
         if isinstance(frame, Ping):
             self.send(Pong(id=frame.id))
@@ -187,8 +187,8 @@ class AskbotConnection(Connection):
             if self._tasks:
                 await asyncio.wait(self._tasks)  # what it is about depends on what they do
             session = self._only_session() or ""
-        self._spawn(self._follow_after(self._last.get(session), frame, session), session)
-        if len(self._tasks) >= IN_FLIGHT:
+        self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
+        if len(self._tasks) >= MAX_FRAMES_IN_FLIGHT:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         return True
 
@@ -202,52 +202,52 @@ class AskbotConnection(Connection):
     def _spawn(self, work: Coroutine[None, None, None], session: str) -> None:
         task = asyncio.create_task(work)
         self._tasks[task] = session
-        self._last[session] = task
-        task.add_done_callback(self._followed)
+        self._last_tasks[session] = task
+        task.add_done_callback(self._on_task_done)
 
-    def _followed(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         session = self._tasks.pop(task)
-        if self._last.get(session) is task:
-            del self._last[session]
+        if self._last_tasks.get(session) is task:
+            del self._last_tasks[session]
 
-    async def finish(self) -> None:
+    async def wait_commands(self) -> None:
         """Let what was asked be done: the client can't know whether it was, and sends it again if it was not."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _follow_after(self, before: asyncio.Task[None] | None, frame: SessionFrame, session: str) -> None:
+    async def _execute_after(self, before: asyncio.Task[None] | None, frame: SessionFrame, session: str) -> None:
         if before is not None:
             await asyncio.wait([before])
         if not self.socket.writable:  # a client that takes no answers gets no more of them
             await self.wait_writable()
         try:
-            await self._follow(frame, session)
+            await self._execute(frame, session)
         except AskbotError as error:
             if isinstance(error, Internal | StoreError):
                 log.warning("command_failed", type=frame.type, exc_info=isinstance(error, Internal))
-            self._refuse(error, frame, session)
+            self._send_error(error, frame, session)
         except Exception:  # one of the two edges: a fault in one connection is that connection's
             log.exception("connection_failed")
             await self.socket.close(1011)
 
-    async def _follow(self, frame: SessionFrame, session: str) -> None:
+    async def _execute(self, frame: SessionFrame, session: str) -> None:
         """`session` is what it was about when it came, though it may not name it; empty: nothing that is attached."""
         match frame:
             case Ask() | Cancel() | Retry() | Edit():
-                self._about(session)
-                await self.hub.command(self.principal, session, _command(frame))
+                self._reader_of(session)
+                await self.hub.command(self.principal, session, _command_of(frame))
             case HistoryRequest():
-                await self._history(self._about(session).topic, frame)
+                await self._send_history(self._reader_of(session).topic, frame)
             case Attach():
-                await self._attach_further(frame)
+                await self._attach_another(frame)
             case Detach():
-                self.detach(self._about(session))
+                self.detach(self._reader_of(session))
             case Forget():
                 await self._forget(frame)
             case _:
                 assert_never(frame)
 
-    def _about(self, session: str) -> SessionReader:
+    def _reader_of(self, session: str) -> SessionReader:
         """The attached session that a frame is about. Raises `SessionNotFound`, `InvalidFrame`."""
         if session in self.readers:
             return self.readers[session]
@@ -257,8 +257,8 @@ class AskbotConnection(Connection):
             raise SessionNotFound("No session is attached.")
         raise InvalidFrame("session: more than one is attached, so say which.")
 
-    async def _attach_further(self, frame: Attach) -> None:
-        self._check_room(frame.session)
+    async def _attach_another(self, frame: Attach) -> None:
+        self._check_session_count(frame.session)
         if frame.session is None:
             topic = self.hub.create(self.principal)
         else:
@@ -275,23 +275,23 @@ class AskbotConnection(Connection):
         finally:
             if reader is not None:
                 reader.muted = False
-        self._refuse(SessionNotFound("The session was forgotten."), frame, frame.session)
+        self._send_error(SessionNotFound("The session was forgotten."), frame, frame.session)
 
-    async def _history(self, topic: Topic, frame: HistoryRequest) -> None:
+    async def _send_history(self, topic: Topic, frame: HistoryRequest) -> None:
         turns: list[TurnRecord] = []
         before = frame.before
-        while (missing := frame.limit - len(turns)) > 0 and len(turns) == len(_affordable(turns)):
-            page = await self.hub.turns(topic, before=before, limit=min(PAGE, missing))
+        while (missing := frame.limit - len(turns)) > 0 and len(turns) == len(_newest_that_fit(turns)):
+            page = await self.hub.turns(topic, before=before, limit=min(HISTORY_PAGE_TURNS, missing))
             if not page:
                 break
             turns[:0] = page
             before = page[0].from_ + 1
-        kept = _affordable(turns)
+        kept = _newest_that_fit(turns)
         more = bool(kept) and kept[0].from_ > 0  # every log begins with a question
         self.send(History(session=topic.session, id=frame.id, turns=kept, more=more))
 
 
-def _command(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
+def _command_of(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
     """What a frame asks of its session."""
     match frame:
         case Cancel():
@@ -307,9 +307,9 @@ def _command(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
             return commands.Edit(frame.turn, frame.text, id=frame.id, options=options)
 
 
-def _affordable(turns: list[TurnRecord]) -> list[TurnRecord]:
+def _newest_that_fit(turns: list[TurnRecord]) -> list[TurnRecord]:
     """The newest turns that make a frame of a bearable size, but at least one."""
-    room = HISTORY_BYTES
+    room = MAX_HISTORY_BYTES
     for index in range(len(turns) - 1, -1, -1):
         if room <= 0:
             return turns[index + 1 :]
@@ -317,7 +317,7 @@ def _affordable(turns: list[TurnRecord]) -> list[TurnRecord]:
     return turns
 
 
-def _whole_number(text: str) -> int:
+def _parse_seq(text: str) -> int:
     """A place in a log, from the address. Raises `InvalidFrame`."""
     if not re.fullmatch("[0-9]{1,16}", text) or int(text) > MAX_SEQ:
         raise InvalidFrame("after: it should be a whole number, 0 or more.")

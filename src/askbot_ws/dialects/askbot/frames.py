@@ -19,7 +19,7 @@ from ...events import (
     Done,
     Failure,
     FrameId,
-    Maybe,
+    OmitNone,
     Options,
     Question,
     Record,
@@ -74,7 +74,7 @@ class Ready(Frame):
     model: str
     limits: Limits
     log: str = ""  # as read from a server of an earlier version, which doesn't say; always said by this one
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
 
 
 @record
@@ -86,8 +86,8 @@ class Error(Frame):
     message: str
     retryable: bool
     retry_after: Seconds | None = None
-    id: Maybe[FrameId] = None
-    session: Maybe[SessionId] = None
+    id: OmitNone[FrameId] = None
+    session: OmitNone[SessionId] = None
 
 
 @record
@@ -96,7 +96,7 @@ class History(Frame):
 
     type: Literal["history"] = "history"
     session: SessionId
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
     turns: list[TurnRecord]
     more: bool
 
@@ -114,7 +114,7 @@ class Pong(Frame):
     """The answer to a `ping`."""
 
     type: Literal["pong"] = "pong"
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
 
 
 @record
@@ -133,14 +133,14 @@ ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | Goi
 class Command(Frame):
     """A client's frame. `id` is repeated by the answer or the error."""
 
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
 
 
 @record
-class About(Command):
+class SessionCommand(Command):
     """A command about an attached session; `session` may be left out where there is but one."""
 
-    session: Maybe[SessionId] = None
+    session: OmitNone[SessionId] = None
 
 
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -149,54 +149,54 @@ MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @record
-class Ask(About):
+class Ask(SessionCommand):
     """Ask a question."""
 
     type: Literal["ask"] = "ask"
     text: str
-    model: Maybe[Model] = None
-    temperature: Maybe[Temperature] = None
-    max_tokens: Maybe[MaxTokens] = None
+    model: OmitNone[Model] = None
+    temperature: OmitNone[Temperature] = None
+    max_tokens: OmitNone[MaxTokens] = None
     when_busy: WhenBusy = "queue"
 
 
 @record
-class Cancel(About):
+class Cancel(SessionCommand):
     """Stop a turn; without `turn`, the running one."""
 
     type: Literal["cancel"] = "cancel"
-    turn: Maybe[TurnId] = None
+    turn: OmitNone[TurnId] = None
 
 
 @record
-class Retry(About):
+class Retry(SessionCommand):
     """Ask a turn's question again; without `turn`, the last one's. Options that are not given are those it had."""
 
     type: Literal["retry"] = "retry"
-    turn: Maybe[TurnId] = None
-    model: Maybe[Model] = None
-    temperature: Maybe[Temperature] = None
-    max_tokens: Maybe[MaxTokens] = None
+    turn: OmitNone[TurnId] = None
+    model: OmitNone[Model] = None
+    temperature: OmitNone[Temperature] = None
+    max_tokens: OmitNone[MaxTokens] = None
 
 
 @record
-class Edit(About):
+class Edit(SessionCommand):
     """Ask this instead of that turn's question. Options that are not given are those it had."""
 
     type: Literal["edit"] = "edit"
     turn: TurnId
     text: str
-    model: Maybe[Model] = None
-    temperature: Maybe[Temperature] = None
-    max_tokens: Maybe[MaxTokens] = None
+    model: OmitNone[Model] = None
+    temperature: OmitNone[Temperature] = None
+    max_tokens: OmitNone[MaxTokens] = None
 
 
 @record
-class HistoryRequest(About):
+class HistoryRequest(SessionCommand):
     """Ask for the turns whose questions stand before the place `before`."""
 
     type: Literal["history"] = "history"
-    before: Maybe[Seq] = None
+    before: OmitNone[Seq] = None
     limit: Annotated[int, Field(ge=1, le=50)] = 50
 
 
@@ -208,13 +208,13 @@ class Attach(Command):
     """
 
     type: Literal["attach"] = "attach"
-    session: Maybe[SessionId] = None
-    after: Maybe[Seq] = None
-    log: Maybe[str] = None
+    session: OmitNone[SessionId] = None
+    after: OmitNone[Seq] = None
+    log: OmitNone[str] = None
 
 
 @record
-class Detach(About):
+class Detach(SessionCommand):
     """Stop reading a session."""
 
     type: Literal["detach"] = "detach"
@@ -280,7 +280,7 @@ def decode_server(data: str | bytes) -> ServerFrame | UnknownEvent | None:
 def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
     if fault["type"] == "json_invalid":
         return InvalidJSON(f"The frame is not JSON: {fault['msg'].removeprefix('Invalid JSON: ')}.")
-    id = _id_of(data)
+    id = _frame_id(data)
     match fault["type"]:
         case "union_tag_invalid":
             known = ", ".join(sorted(type_of(model) for model in ClientFrame.__args__))
@@ -294,7 +294,7 @@ def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
             return InvalidFrame(f"{name}: {fault['msg']}.", id=id)
 
 
-def _id_of(data: str | bytes) -> str | None:
+def _frame_id(data: str | bytes) -> str | None:
     """The frame's id, where the frame is wrong but its id is not."""
     frame: object = from_json(data)
     id = cast("dict[str, object]", frame).get("id") if isinstance(frame, dict) else None
@@ -332,7 +332,7 @@ def encode(frame: Record) -> bytes:
     return _serializers[type(frame)].to_json(frame, by_alias=True)
 
 
-def as_sent(frame: Record) -> dict[str, Any]:
+def to_dict(frame: Record) -> dict[str, Any]:
     """What it says on the wire."""
     said: dict[str, Any] = from_json(encode(frame))
     return said
@@ -350,7 +350,7 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
     )
 
 
-_PARTS: dict[str, type[Record]] = {
+_NESTED_RECORDS: dict[str, type[Record]] = {
     part.__name__: part for part in (Check, Failure, Limits, Options, Timing, TurnRecord, Usage)
 }
 
@@ -370,8 +370,8 @@ def schema() -> dict[str, Any]:
             mode: Literal["validation", "serialization"] = "validation" if side == "client" else "serialization"
             whole = TypeAdapter(model).json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
             for name, part in whole.pop("$defs", {}).items():
-                definitions[name] = _on_the_wire(_PARTS[name], part, always=side == "server")
-            definitions[model.__name__] = _on_the_wire(model, whole, always=side == "server")
+                definitions[name] = _wire_schema(_NESTED_RECORDS[name], part, always=side == "server")
+            definitions[model.__name__] = _wire_schema(model, whole, always=side == "server")
             sides[side].append({"$ref": f"#/$defs/{model.__name__}"})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -381,7 +381,7 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _on_the_wire(model: type[Record], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
+def _wire_schema(model: type[Record], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
     """Pydantic's schema says what it would take; `always`: a field that has a value by default is sent all the same."""
     properties: dict[str, Any] = {}
     required: list[str] = []
