@@ -157,11 +157,11 @@ def test_a_cancel_finds_the_running_or_any_waiting_turn() -> None:
     """And nothing else."""
     session = session_of(2)
 
-    assert session.open_turn(None) is session.open_turn("t1") is session.running
-    assert session.open_turn("t2") is session.waiting[0]
+    assert session.find_open_turn(None) is session.find_open_turn("t1") is session.running
+    assert session.find_open_turn("t2") is session.waiting[0]
     for turn in ("t3", "nonsense"):
         with pytest.raises(TurnNotFound):
-            session.open_turn(turn)
+            session.find_open_turn(turn)
 
 
 def test_old_ids_leave_the_memory_first() -> None:
@@ -179,7 +179,7 @@ ILLEGAL: list[tuple[str, type[AskbotError], Callable[[SessionMachine], object]]]
     ("full", QueueFull, lambda session: session.ask(asking(id="x"), when_busy="queue", model="m")),
     ("full, replace", QueueFull, lambda session: session.ask(asking(id="x"), when_busy="replace", model="m")),
     ("no such turn", TurnNotFound, lambda session: session.replace("nonsense", asking(id="x"), model="m")),
-    ("not running", TurnNotFound, lambda session: session.open_turn("t99")),
+    ("not running", TurnNotFound, lambda session: session.find_open_turn("t99")),
 ]
 
 
@@ -399,7 +399,9 @@ class AnySession(RuleBasedStateMachine):
 
     @rule(turn=st.none() | st.integers(0, 30).map(lambda seq: f"t{seq}"))
     def cancel(self, turn: str | None) -> None:
-        self.attempt(lambda: self.session.cancel(self.session.open_turn(turn), "cancelled", now=self.now, model="m"))
+        self.attempt(
+            lambda: self.session.cancel(self.session.find_open_turn(turn), "cancelled", now=self.now, model="m")
+        )
 
     @precondition(lambda self: self.pending)
     @rule()

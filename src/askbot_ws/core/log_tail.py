@@ -1,7 +1,7 @@
-"""Log: the newest part of a session's log, in memory.
+"""Log tail: the newest part of a session's log, in memory.
 
-Neighbouring slices of one answer are kept as one event, the newest as bare text until then, so a token costs its text
-and little more. What lies before `start` is in the store only.
+Adjacent slices of one answer are merged into one event; the newest are kept as plain strings until then, so a token
+costs little more than its text. What lies before `start` is in the store only.
 """
 
 from __future__ import annotations
@@ -11,46 +11,46 @@ from collections.abc import Sequence
 
 from ..events import Event, Token
 
-SLICE_BYTES = 32 * 1024  # bytes of text in one frame
-MAX_TOKEN_CHARS = SLICE_BYTES // 4  # code points that surely fit into one
-MAX_MERGED_CHARS = 2048  # code points up to which neighbours are kept as one: joining on costs a copy each time
-MAX_PENDING_TEXTS = 16  # texts that come before they are joined: one by one it would cost a fresh event each time
+SLICE_BYTES = 32 * 1024  # bytes of text in one frame, at most
+MAX_TOKEN_CHARS = SLICE_BYTES // 4  # code points that fit into a slice, whatever they are
+MAX_MERGED_CHARS = 2048  # code points up to which a kept slice is extended: each extension copies it
+MAX_PENDING_TEXTS = 16  # strings that are joined at once: one by one, each would make an event
 
 
 def utf8_size(text: str) -> int:
-    """Bytes in UTF-8."""
+    """Return the length of a text in bytes of UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 class LogTail:
-    """The events in (start, head], oldest first, and what is known of those before."""
+    """The events of one session in (start, head], oldest first."""
 
     __slots__ = ("_events", "_pending_texts", "_pending_turn", "head", "history", "session", "start")
 
     def __init__(self, session: str, *, start: int = 0, history: str = "") -> None:
-        """`history` names what the store has kept of this session; it is another one where that lost any of it."""
+        """`history` is `ready.log` on the wire: an id of the stored history, which changes where the store lost any."""
         self.session = session
         self.history = history
         self.start = start
         self.head = start
-        self._events: list[Event] = []  # all but the newest text
-        self._pending_texts: list[str] = []  # that text as it came, of one turn, up to the head
+        self._events: list[Event] = []  # all but the pending texts
+        self._pending_texts: list[str] = []  # the newest slices of one turn, up to the head
         self._pending_turn = ""
 
     @property
     def events(self) -> list[Event]:
-        """What is in memory, oldest first."""
+        """All events in memory, oldest first."""
         self._join_pending()
         return self._events
 
     def append(self, event: Event) -> None:
-        """Add the event that follows the head. Raises ValueError for any other: then a writer too many is about."""
+        """Append the event that follows the head. Raises `ValueError` for any other: there is a second writer."""
         if event.start != self.head:
             raise ValueError(f"the log is at {self.head}, the event begins at {event.start}")
         self.append_if_new(event)
 
     def append_if_new(self, event: Event) -> None:
-        """Add an event of which it is known that it follows the head, or stands here already."""
+        """Append the event that follows the head, unchecked; does nothing with one that is here already."""
         seq = event.seq
         if seq <= self.head:
             return
@@ -66,7 +66,7 @@ class LogTail:
         self.head = seq
 
     def _join_pending(self) -> None:
-        """Make the newest text one event, with that before it where they are neighbours and it is short."""
+        """Make the pending texts one event, merged with the slice before it where that is short."""
         if not self._pending_texts:
             return
         last = self._events[-1] if self._events else None
@@ -78,23 +78,23 @@ class LogTail:
         self._pending_texts.clear()
 
     def read(self, *, after: int, limit: int = SLICE_BYTES) -> list[Event]:
-        """What follows `after`, merged, up to about `limit` bytes of text; empty at the head.
+        """Return the events after `after`, merged, up to about `limit` bytes of text; empty at the head.
 
-        Raises ValueError where `after` is before `start`: that part is in the store.
+        Raises `ValueError` where `after` is before `start`: that part is in the store.
         """
         return merge(self.events_after(after), after=after, limit=limit)
 
     def events_after(self, after: int) -> list[Event]:
-        """The events, as they are kept, that reach beyond a place. Raises ValueError where it is before `start`."""
+        """Return the kept events whose `seq` is beyond `after`. Raises `ValueError` where that is before `start`."""
         if after < self.start:
             raise ValueError(f"the log in memory begins at {self.start}, after {after}")
         events = self.events
         return events[bisect_right(events, after, key=_seq_of) :]
 
     def read_slices(self, *, after: int, limit: int | None = None) -> list[Event]:
-        """What follows `after`, merged as `read` does it: all of it, or about `limit` bytes of text, at least a slice.
+        """Return the events after `after`, merged as by `read`, up to the head or to about `limit` bytes.
 
-        Raises ValueError where `after` is before `start`.
+        At least one slice is returned where there is any. Raises `ValueError` where `after` is before `start`.
         """
         found: list[Event] = []
         room = limit
@@ -107,7 +107,7 @@ class LogTail:
         return found
 
     def evict(self, *, keep: int, until: int) -> None:
-        """Forget the oldest events up to the place `until`, so that of those at most `keep` bytes remain."""
+        """Remove the oldest events, none beyond the `seq` `until`, so that at most `keep` bytes of those remain."""
         total = 0
         events = self.events
         for index in range(len(events) - 1, -1, -1):
@@ -124,7 +124,7 @@ def _seq_of(event: Event) -> int:
 
 
 def wire_size(event: Event) -> int:
-    """About how many bytes an event has on the wire."""
+    """Return about how many bytes an event has on the wire."""
     match event:
         case Token():
             return utf8_size(event.text)
@@ -133,7 +133,7 @@ def wire_size(event: Event) -> int:
 
 
 def join_tokens(one: Token, other: Token) -> Token:
-    """Two neighbouring slices of one answer as one."""
+    """Join two adjacent slices of one answer."""
     return Token(session=one.session, turn=one.turn, seq=other.seq, text=one.text + other.text)
 
 
@@ -143,12 +143,12 @@ def _joined(run: Sequence[Token]) -> Token:
 
 
 def suffix_after(token: Token, *, after: int) -> Token:
-    """What follows `after` of a slice that contains that place."""
+    """Return the part after `after` of a slice that contains this position."""
     return Token(session=token.session, turn=token.turn, seq=token.seq, text=token.text[after - token.start :])
 
 
 def truncate(token: Token, *, limit: int) -> Token:
-    """The first part of a slice, at most `limit` bytes of UTF-8, but at least one code point."""
+    """Return the first part of a slice: at most `limit` bytes of UTF-8, but at least one code point."""
     if utf8_size(token.text) <= limit:
         return token
     text = token.text.encode()[:limit].decode(errors="ignore") or token.text[0]
@@ -156,12 +156,12 @@ def truncate(token: Token, *, limit: int) -> Token:
 
 
 def merge(events: Sequence[Event], *, after: int, limit: int = SLICE_BYTES) -> list[Event]:
-    """The events after a place, as a reader gets them: the first one cut, neighbours joined, slices of `limit` bytes.
+    """Return the events after `after` for a reader: the first one cut there, adjacent slices of a turn joined.
 
-    Stops at about `limit` bytes in all; the reader comes again for the rest.
+    Stops at about `limit` bytes in all; reading on from the last `seq` gives the rest.
     """
     merged: list[Event] = []
-    run: list[Token] = []  # neighbours, to be joined at once: joining them one by one would copy quadratically
+    run: list[Token] = []  # adjacent slices, joined at once: one by one would copy quadratically
     room = limit
 
     def close_run() -> None:

@@ -1,7 +1,7 @@
-"""Session: what may be appended to one log, and in which order.
+"""Session: the state machine of one log, which decides what is appended and in which order.
 
-One turn is answered at a time, the others wait. Every method returns the events to log, in order; illegal input
-raises, and changes nothing.
+One turn is answered at a time, the others wait. Methods return the events to log, in order; illegal input raises and
+changes nothing.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
 from .turn import TurnMachine, TurnState, seq_of
 
-MAX_KNOWN_QUESTIONS = 256  # ids of questions kept in memory; older ones are found in the store
-KNOWN_QUESTION_BYTES = 350  # what such an id takes
-MAX_MODEL_NAME_CHARS = 200  # code points that a model's name may have
-MAX_ERROR_MESSAGE_CHARS = 1000  # and an error's message
+MAX_KNOWN_QUESTIONS = 256  # with an id, in memory; older ones are found in the store
+KNOWN_QUESTION_BYTES = 350  # of memory for each, about
+MAX_MODEL_NAME_CHARS = 200  # in `done.model`, in code points
+MAX_ERROR_MESSAGE_CHARS = 1000  # in `done.error.message`, in code points
 
 
 class KnownQuestion(NamedTuple):
-    """A question that was asked with an id."""
+    """A logged question that has an id."""
 
     seq: int
-    text_hash: int  # its hash: the text would cost its length again
+    text_hash: int  # in place of the text, which would be in memory twice
 
 
 @dataclass(frozen=True, slots=True)
 class NewQuestion:
-    """A question as it arrives."""
+    """A question that is not in the log yet."""
 
     text: str
-    asked_at: float  # seconds of the steady clock
+    asked_at: float  # seconds of the monotonic clock
     created_at: float  # seconds since 1970
     id: str | None = None
     options: Options = Options()
@@ -43,7 +43,7 @@ class NewQuestion:
 
 @dataclass(slots=True)
 class SessionMachine:
-    """The head of the log, the running turn, those that wait, and what the model is shown of those that ended."""
+    """The head of a log, its running and waiting turns, and what the model is shown of those that ended."""
 
     id: str
     head: int = 0
@@ -51,27 +51,25 @@ class SessionMachine:
     context_bytes: int = 32 * 1024  # bytes of ended turns that are kept for the model
     context: ContextWindow | None = None  # None: to be read from the store before the next turn
     running: TurnMachine | None = None
-    waiting: list[TurnMachine] = field(default_factory=list[TurnMachine])  # few: a deque would have room for sixty
-    unstored_ended: dict[int, TurnMachine] = field(
-        default_factory=dict[int, TurnMachine]
-    )  # by the place of their `done`, until it is stored
-    known_questions: dict[str, KnownQuestion] = field(
-        default_factory=dict[str, KnownQuestion]
-    )  # the newest questions that had an id
-    knows_all_questions: bool = False  # those are all that there are
+    waiting: list[TurnMachine] = field(default_factory=list[TurnMachine])  # few: a deque has room for 64
+    # Turns that have ended, by the `seq` of their `done`, until that is stored.
+    unstored_ended: dict[int, TurnMachine] = field(default_factory=dict[int, TurnMachine])
+    # By id: the newest questions that have one.
+    known_questions: dict[str, KnownQuestion] = field(default_factory=dict[str, KnownQuestion])
+    knows_all_questions: bool = False  # False: the store may have others
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
+        """Whether no turn runs or waits."""
         return self.running is None and not self.waiting
 
     @property
     def memory_bytes(self) -> int:
-        """About how many bytes of memory it takes."""
+        """Estimated bytes of memory, without the log and the running turns."""
         return 3 * (self.context.size if self.context else 0) + KNOWN_QUESTION_BYTES * len(self.known_questions)
 
     def ask(self, question: NewQuestion, *, when_busy: WhenBusy, model: str) -> list[Event]:
-        """Append a question. Raises `Busy`, `QueueFull`."""
+        """Append a question. Raises `Busy` where `when_busy` is `reject` and a turn runs or waits, or `QueueFull`."""
         if when_busy == "reject" and not self.idle:
             raise Busy
         if not self.idle and len(self.waiting) >= self.max_waiting:
@@ -82,14 +80,14 @@ class SessionMachine:
         return [*events, self._append_question(question)]
 
     def replace(self, turn: str, question: NewQuestion, *, model: str) -> list[Event]:
-        """Append a question in the place of `turn`: whatever runs or waits from there on is cancelled."""
-        place = seq_of(turn)
+        """Append a question in place of `turn`; cancels that turn and later ones, if they run or wait."""
+        seq = seq_of(turn)
         events: list[Event] = []
         for other in [*self.waiting, self.running]:
-            if other is not None and other.seq >= place:
+            if other is not None and other.seq >= seq:
                 events += self.cancel(other, "cancelled", now=question.asked_at, model=model)
         if self.context is not None:
-            self.context.remove_from(place)
+            self.context.remove_from(seq)
             if not self.context.complete:
                 self.context = None  # older turns may fit again
         return [*events, self._append_question(question, replaces=turn)]
@@ -114,14 +112,14 @@ class SessionMachine:
         )
 
     def add_known_question(self, id: str, seq: int, text: str) -> None:
-        """An id that was asked: it is not asked again."""
+        """Remember a logged question by its id, so that it is not appended again."""
         self.known_questions[id] = KnownQuestion(seq, hash(text))
         if len(self.known_questions) > MAX_KNOWN_QUESTIONS:
             del self.known_questions[next(iter(self.known_questions))]
             self.knows_all_questions = False
 
     def start_next(self, *, now: float) -> TurnMachine | None:
-        """The next turn may begin, if none runs and one waits."""
+        """Start the first waiting turn and return it; None where a turn runs or none waits."""
         if self.running is not None or not self.waiting:
             return None
         self.running = self.waiting.pop(0)
@@ -129,7 +127,7 @@ class SessionMachine:
         return self.running
 
     def add_text(self, turn: TurnMachine, piece: str, now: float) -> list[Event]:
-        """Take a piece of an answer."""
+        """Append a piece of an answer, in slices of at most `MAX_TOKEN_CHARS`; nothing once the turn has ended."""
         text = turn.add_text(piece, now)
         if len(text) > MAX_TOKEN_CHARS:
             return [
@@ -143,7 +141,7 @@ class SessionMachine:
         return make_token(self.id, turn.id, self.head, text)
 
     def cancel(self, turn: TurnMachine, reason: Reason, *, now: float, model: str) -> list[Event]:
-        """End a turn before its time; `model` is the one that answers where the question named none."""
+        """End a turn from outside; `model` is the upstream's, for a question that names none."""
         return self.end(turn, reason, now=now, model=turn.options.model or model)
 
     def end(
@@ -189,18 +187,18 @@ class SessionMachine:
         )
 
     def close(self) -> None:
-        """Let nothing more come of this: whatever its turns are told from now on, nothing is to be logged."""
+        """End all turns without logging anything; later input logs nothing either."""
         for turn in [*self.waiting, self.running]:
             if turn is not None:
                 turn.end()
         self.waiting, self.running = [], None
 
     def is_open(self, turn: str) -> bool:
-        """Whether this turn runs or waits."""
+        """Return whether the turn with this id runs or waits."""
         return any(other.id == turn for other in [*self.waiting, self.running] if other is not None)
 
-    def open_turn(self, turn: str | None) -> TurnMachine:
-        """The turn that a cancel is about. Raises `TurnNotFound` where it neither runs nor waits."""
+    def find_open_turn(self, turn: str | None) -> TurnMachine:
+        """Return the running or waiting turn with this id; None: the running one. Raises `TurnNotFound`."""
         if turn is None:
             if self.running is None:
                 raise TurnNotFound("No turn is running.")
@@ -211,33 +209,33 @@ class SessionMachine:
         raise TurnNotFound("This turn is neither running nor waiting.")
 
     def mark_stored(self, seq: int) -> None:
-        """All events up to this place are stored: none of them will be lost."""
+        """Note that all events up to `seq` are stored: `roll_back` will not be asked for them."""
         running = self.running
         if running is not None and len(running.answer) > self.context_bytes and seq == self.head:
             running.release_stored_text()
         if self.unstored_ended:
-            self.unstored_ended = {place: turn for place, turn in self.unstored_ended.items() if place > seq}
+            self.unstored_ended = {end: turn for end, turn in self.unstored_ended.items() if end > seq}
 
     def roll_back(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Done]:
-        """What is not stored yet could not be: undo it. Returns the ends to show in the place of the lost ones.
+        """Undo the newest events, which could not be stored; returns the ends to show in their place.
 
-        A question that was lost was never asked, text that was lost was never there, and a turn that had not begun
-        waits again. But a turn that was answered and has ended, or that has lost text and so must end, gets its
-        `done`, even if it can't be stored now: in the place where a server that finds it open would put it.
+        Lost questions and lost text are removed, and a turn that had not started waits again. A turn that was started
+        and has ended, or that has lost text and so must end, gets a `done` although it can't be stored now: at the
+        `seq` at which a server that finds the turn open would append it (docs/decisions/0004).
         """
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
-        gone = {event.turn for event in lost if isinstance(event, Question)}
-        self._roll_back_questions(lost, gone)
-        unsaid = self._roll_back_text(lost, gone)
-        ends = [event for event in lost if isinstance(event, Done) and event.turn not in gone]
+        lost_turns = {event.turn for event in lost if isinstance(event, Question)}
+        self._roll_back_questions(lost, lost_turns)
+        shortened = self._roll_back_text(lost, lost_turns)
+        ends = [event for event in lost if isinstance(event, Done) and event.turn not in lost_turns]
         unstored = [
-            self._append_end_again(done, unsaid.get(done.turn), error)
+            self._append_end_again(done, shortened.get(done.turn), error)
             for done in ends
             if not self._requeue_unstarted(done)
         ]
         turn = self.running
-        if turn is not None and turn.id in unsaid:
+        if turn is not None and turn.id in shortened:
             turn.end()
             self.running = None
             unstored.append(
@@ -256,26 +254,26 @@ class SessionMachine:
             self.running = None
 
     def _roll_back_text(self, lost: Sequence[Event], lost_turns: Collection[str]) -> dict[str, TurnMachine]:
-        """Take back the text that was lost; returns the turns that lost any."""
+        """Remove the lost text from its turns; returns these turns by id."""
         turns = {turn.id: turn for turn in [self.running, *self.unstored_ended.values()] if turn is not None}
-        unsaid: dict[str, TurnMachine] = {}
+        shortened: dict[str, TurnMachine] = {}
         for event in lost:
             if isinstance(event, Token) and event.turn not in lost_turns:
-                unsaid[event.turn] = turns[event.turn]
-                unsaid[event.turn].roll_back(chars=len(event.text))
-        return unsaid
+                shortened[event.turn] = turns[event.turn]
+                shortened[event.turn].roll_back(chars=len(event.text))
+        return shortened
 
     def _requeue_unstarted(self, done: Done) -> bool:
-        """Whether this was the end of a turn that had not begun: then the turn waits, as if nothing had been."""
+        """Let the turn of a lost `done` wait again if it had not started; returns whether it does."""
         turn = self.unstored_ended.get(done.seq)
-        if turn is None or turn.started_at is not None:  # None: it is a dead server's turn
+        if turn is None or turn.started_at is not None:  # None: the turn of a server that died
             return False
         turn.requeue()
         self.waiting = sorted([*self.waiting, turn], key=lambda one: one.seq)
         return True
 
     def _append_end_again(self, done: Done, shortened: TurnMachine | None, error: Failure) -> Done:
-        """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""
+        """Append a lost `done` at the present head; `shortened` is its turn where that has lost text."""
         self.head += 1
         if shortened is None:
             return replace(done, seq=self.head)

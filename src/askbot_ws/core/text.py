@@ -12,7 +12,7 @@ INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})  # not Cn: an e
 
 
 def check_question(text: str, *, max_chars: int) -> None:
-    """Raises `QuestionTooLong` above `max_chars` code points, `QuestionEmpty` where no character is visible."""
+    """Raise `QuestionTooLong` above `max_chars` code points, `QuestionEmpty` where no character is visible."""
     if len(text) > max_chars:
         raise QuestionTooLong(f"The question has {len(text)} characters; {max_chars} are the most.")
     if all(unicodedata.category(char) in INVISIBLE_CATEGORIES for char in text):

@@ -1,4 +1,4 @@
-"""CommandHandler: follows commands, the only way to change a session."""
+"""Command handler: executes commands, the only way to change a session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
 
 
 class CommandHandler:
-    """Commands of one session come one at a time, in the order of their coming."""
+    """Executes commands; those of one session one at a time, in the order of their arrival."""
 
     def __init__(
         self,
@@ -45,12 +45,12 @@ class CommandHandler:
         self._deletions: set[asyncio.Task[int]] = set()
 
     async def wait_deletions(self) -> None:
-        """Wait until the deletions that have begun are done."""
+        """Wait until the deletions that were started are done."""
         if self._deletions:
             await asyncio.wait(self._deletions)
 
     async def execute(self, principal: Principal, session: str, command: Command) -> int:
-        """Do it; returns the `seq` from which on the log shows it. See `Hub.command`."""
+        """Execute a command; returns the `seq` of its last event. See `Hub.command`."""
         match command:
             case Ask() | Edit():
                 check_question(command.text, max_chars=self._policy.max_question)
@@ -71,7 +71,7 @@ class CommandHandler:
                 case Retry() | Edit():
                     return await self._replace(owner, command)
                 case Cancel():
-                    turn = owner.state.open_turn(command.turn)
+                    turn = owner.state.find_open_turn(command.turn)
                     await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
                     return owner.state.head
 
@@ -86,7 +86,7 @@ class CommandHandler:
         return events[-1].seq
 
     async def _replace(self, owner: Owner, command: Retry | Edit) -> int:
-        """Ask in a turn's place: the same question again, or another one, with the options that it had."""
+        """Replace a turn by its own question again, or by another one; options that are not given stay."""
         text = command.text if isinstance(command, Edit) else None
         known = await self._find_duplicate(owner, command.id, text)
         if known is not None:
@@ -94,7 +94,7 @@ class CommandHandler:
         turn = command.turn or await self._last_turn(owner)
         question = await self._read_question(owner, turn)
         options = _merge_options(question.options or Options(), command.options)
-        self._check_options(options)  # what was allowed then may not be now
+        self._check_options(options)  # the policy may have changed since the turn
         self._check_capacity(owner)
         asking = self._new_question(text or question.text, command.id, options)
         events = owner.state.replace(turn, asking, model=self._upstream.model)
@@ -102,21 +102,19 @@ class CommandHandler:
         return events[-1].seq
 
     async def _forget(self, principal: Principal, session: str) -> int:
-        """Delete the session and all it holds, everywhere. Raises `StoreError`: then it is still there."""
+        """Delete a session. Raises `StoreError`; then it still exists."""
         owner = await self._registry.open_owner(principal, session)
         exclusive = ExclusiveOwner(self._registry, owner)
         await exclusive.__aenter__()
         deletion = asyncio.get_running_loop().create_task(self._delete(owner, exclusive))
         self._deletions.add(deletion)
         deletion.add_done_callback(self._deletions.discard)
-        return await asyncio.shield(deletion)  # whoever stops waiting does not stop it half-way
+        return await asyncio.shield(deletion)  # a cancelled caller must not cancel half of it
 
     async def _delete(self, owner: Owner, exclusive: ExclusiveOwner) -> int:
         try:
             self._scheduler.end_all(owner, "cancelled")
-            await self._scheduler.group_commit.wait_stored(
-                owner
-            )  # or a turn whose end is lost waits again, and would be asked
+            await self._scheduler.group_commit.wait_stored(owner)  # a turn whose end is lost would run again
             if owner.task is not None:
                 await asyncio.wait([owner.task], timeout=STOP_TIMEOUT_SECONDS)
             if owner.closed is not None:
@@ -139,7 +137,7 @@ class CommandHandler:
             raise Forbidden(f"max_tokens: {self._policy.max_tokens} are the most.")
 
     def _check_capacity(self, owner: Owner) -> None:
-        if owner.closed is not None:  # while something was looked up: another one writes the session now
+        if owner.closed is not None:  # since the last await: the session has another owner now
             raise owner.closed
         if self._scheduler.draining:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
@@ -149,9 +147,9 @@ class CommandHandler:
     # --- what is in the log ------------------------------------------------------------------------------------------
 
     async def _find_duplicate(self, owner: Owner, id: str | None, text: str | None) -> int | None:
-        """The place of the question that has this id already (docs/protocol.md, promise 3).
+        """Return the `seq` of the logged question with this id, or None (docs/protocol.md, promise 3).
 
-        Raises `InvalidFrame` where that one has another text.
+        Raises `InvalidFrame` where it has another text.
         """
         if id is None:
             return None
@@ -177,9 +175,9 @@ class CommandHandler:
         return newest[-1].turn
 
     async def _read_question(self, owner: Owner, turn: str) -> Question:
-        place, log = seq_of(turn), owner.topic.log
-        if place <= log.head:
-            after = place - 1
+        seq, log = seq_of(turn), owner.topic.log
+        if seq <= log.head:
+            after = seq - 1
             in_memory = after >= log.start
             found: Sequence[Event] = (
                 log.read(after=after, limit=1)
@@ -193,7 +191,7 @@ class CommandHandler:
 
 
 def _merge_options(had: Options, given: Options) -> Options:
-    """The options of a question that is asked again: what is given now over what it had."""
+    """Return the options of a question that is asked again: those given now, else those that it had."""
     return Options(
         model=had.model if given.model is None else given.model,
         temperature=had.temperature if given.temperature is None else given.temperature,

@@ -1,7 +1,7 @@
-"""Group commit: everything that arrives in one tick of the loop, for any session, goes to the store in one write.
+"""Group commit: writes the events of one tick of the event loop, of all sessions, to the store in one call.
 
-Where the store takes its time, what arrives meanwhile makes the next batch: batches grow with the load. What goes
-wrong with one session, in encoding, storing or showing, costs that session its events and no other anything.
+While the store is busy, events collect for the next batch: batches grow with the load. A fault in encoding, storing
+or showing events of one session makes that session lose events, and no other.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ..events import Done, Event, Token, encode_event
 from ..store import Entry, Failures, Store
 from .owner import Owner
 
-MIN_EVENTS_FOR_THROTTLE = 50  # events that are no reason to look at the clock
-UNSTORED_RETRY_SECONDS = 1.0  # seconds between two attempts to store the ends that the store did not take
-MAX_BATCH_SESSIONS = 128  # sessions with something to write: then their memory is in the processor's caches still
+MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
+UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not take
+MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +28,16 @@ Waiter: TypeAlias = tuple[Owner | None, asyncio.Future[None]]  # None: it waits 
 
 
 class Throttle(Protocol):
-    """Lets the loop pause after a commit, so that more is done at once."""
+    """Pauses the event loop after commits, so that later commits are larger."""
 
-    pause: float  # seconds; 0: there is no need
+    pause: float  # the current pause in seconds; 0: none
 
     def after_commit(self) -> None:
-        """Events were written, and nobody waits for what follows."""
+        """Called after events were written, unless someone waits for what comes next."""
 
 
 class GroupCommit:
-    """The way of all events into the store, and only then to the readers (docs/protocol.md, promise 2)."""
+    """Stores all events, and notifies readers once they are stored (docs/protocol.md, promise 2)."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class GroupCommit:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
     ) -> None:
-        """`on_failed` undoes what the store did not take; `on_stored` is told when an owner's batch is done with.
+        """`on_failed` undoes events that the store did not take; `on_stored` is called after each batch of an owner.
 
-        `on_broken` gets an owner in which a fault of ours came up: nobody knows any more what its state is.
+        `on_broken` is called with an owner whose state is unknown, as a callback raised.
         """
         self._store = store
         self._on_failed = on_failed
@@ -60,15 +60,13 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Owner, list[Event]] = {}
         self._in_flight: Mapping[Owner, Entry] = {}  # what the store is writing
-        self._unencodable: dict[Owner, StoreError] = {}  # of those
-        self._owners_with_unstored: dict[
-            Owner, None
-        ] = {}  # owners with ends that were shown and are still to be stored
-        self._retry_at = 0.0  # when those are tried again, though their sessions have nothing new
+        self._unencodable: dict[Owner, StoreError] = {}  # owners in flight whose events can't be encoded
+        self._unstored_owners: dict[Owner, None] = {}  # their ends were shown and are still to be stored
+        self._retry_at = 0.0  # when those are tried again without new events of their sessions
         self._waiters: list[Waiter] = []
-        self._scheduled = False  # a flush is scheduled or under way
-        self._events_since_throttle = 0  # events, since the throttle was told
-        self._skip_throttle = False  # whoever waited for this tick's commits has a turn to begin: no pause before that
+        self._scheduled = False  # a flush is scheduled or in progress
+        self._events_since_throttle = 0
+        self._skip_throttle = False  # a waiter of this tick has a turn to start: no pause before that
 
     def add(self, owner: Owner, events: Sequence[Event]) -> None:
         """Add events to the batch of this tick."""
@@ -85,26 +83,26 @@ class GroupCommit:
         self._schedule()
 
     def add_text(self, owner: Owner, events: list[Event]) -> None:
-        """Add events from which nothing follows; the list is ours now. Of many sessions, not for the tick's end."""
+        """Add text events, and keep the list. With `MAX_BATCH_SESSIONS` they are written before the tick's end."""
         if owner in self._batch:
             self.add(owner, events)
             return
         self._batch[owner] = events
-        if not self._scheduled:  # as in `_schedule`; each token passes here
+        if not self._scheduled:  # as in `_schedule`, without its call for each token
             self._scheduled = True
             self._loop.call_soon(self._flush)
         elif len(self._batch) >= MAX_BATCH_SESSIONS and not self._in_flight:
             self._write()
-            self._scheduled = True  # the flush that is scheduled is still to come
+            self._scheduled = True  # the scheduled flush is still to come
 
     def is_pending(self, owner: Owner) -> bool:
-        """Whether some of this session is not stored yet."""
-        return owner in self._batch or owner in self._in_flight or owner in self._owners_with_unstored
+        """Return whether events of this owner are not stored yet."""
+        return owner in self._batch or owner in self._in_flight or owner in self._unstored_owners
 
     def discard(self, owner: Owner) -> None:
-        """Nothing more of this owner is to be stored. Whoever waits for that gets a `StoreError`."""
+        """Drop the events of this owner. Its waiters get a `StoreError`."""
         self._batch.pop(owner, None)
-        self._owners_with_unstored.pop(owner, None)
+        self._unstored_owners.pop(owner, None)
         owner.unstored.clear()
         waiting = [waiter for other, waiter in self._waiters if other is owner and not waiter.done()]
         self._waiters = [each for each in self._waiters if each[0] is not owner]
@@ -112,13 +110,13 @@ class GroupCommit:
             waiter.set_exception(StoreError())
 
     async def wait_stored(self, owner: Owner) -> None:
-        """Wait until all that was added so far is stored. Raises `StoreError` where this session lost any of it."""
+        """Wait until all events added so far are stored. Raises `StoreError` where this owner lost any."""
         if self._scheduled:
             await self._add_waiter(owner)
 
     async def wait_all_stored(self) -> None:
-        """Wait until all there is, of all sessions, is stored, unstored ends too. Raises `StoreError`."""
-        for owner in self._owners_with_unstored:
+        """Wait until all events of all owners are stored, unstored ends too. Raises `StoreError`."""
+        for owner in self._unstored_owners:
             self._batch.setdefault(owner, [])
         if self._batch:
             self._schedule()
@@ -138,9 +136,9 @@ class GroupCommit:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """The end of a tick."""
+        """Write the batch at the end of a tick, then call the throttle."""
         if self._in_flight:
-            return  # a part of it is still being written; `_finish` comes back
+            return  # a write is in progress; `_finish` schedules the next
         self._write()
         throttle = self._throttle
         if (
@@ -159,11 +157,9 @@ class GroupCommit:
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             self._skip_throttle = True
-        if (
-            self._owners_with_unstored and self._loop.time() >= self._retry_at
-        ):  # a full disk is not to be asked at each token
+        if self._unstored_owners and self._loop.time() >= self._retry_at:  # not at each token while a disk is full
             self._retry_at = self._loop.time() + UNSTORED_RETRY_SECONDS
-            for owner in self._owners_with_unstored:
+            for owner in self._unstored_owners:
                 batch.setdefault(owner, [])
         in_flight: dict[Owner, Entry] = {}
         entries: dict[str, Entry] = {}
@@ -172,7 +168,7 @@ class GroupCommit:
             try:
                 for event in events:
                     frames.append(encode_event(event))  # noqa: PERF401  a comprehension is a call, and `map` is worse
-            except Exception as error:  # noqa: BLE001 - a fault in what we let in is that session's
+            except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
                 self._unencodable[owner] = _as_store_error(error)
             in_flight[owner] = entries[owner.session] = (events, frames)
             self._events_since_throttle += len(events)
@@ -180,8 +176,8 @@ class GroupCommit:
                 self._replace_entry(owner, entries)
         self._in_flight = in_flight
         try:
-            outcome = self._store.append(entries) if entries else {}  # of nothing, it would not be known as under way
-        except Exception as error:  # noqa: BLE001 - it does not; if it did, the next tick must come all the same
+            outcome = self._store.append(entries) if entries else {}
+        except Exception as error:  # noqa: BLE001 - a store does not raise; if one did, later ticks must come
             outcome = dict.fromkeys(entries, _as_store_error(error))
         if isinstance(outcome, dict):
             self._finish(waiters, outcome)
@@ -191,7 +187,7 @@ class GroupCommit:
             )
 
     def _replace_entry(self, owner: Owner, entries: dict[str, Entry]) -> None:
-        """What is written is not what is new: ends are still to be stored, or what is new can't be encoded."""
+        """Put unstored ends before an owner's new events, and leave out events that can't be encoded."""
         new = entries.pop(owner.session)
         events: list[Event] = [*owner.unstored]
         try:
@@ -207,22 +203,22 @@ class GroupCommit:
             entries[owner.session] = events, frames
 
     def _finish(self, waiters: Sequence[Waiter], failures: Failures) -> None:
-        """The store is done: show what it took, undo what it did not take, and go on."""
+        """Handle the store's outcome: show what it took, undo what it did not take, schedule the next batch."""
         in_flight, self._in_flight = self._in_flight, {}
         self._scheduled = False
         if failures or self._unencodable:
             in_flight, waiters = self._handle_failures(in_flight, failures, waiters)
         for owner, (events, frames) in in_flight.items():
             try:
-                if owner.unstored or owner in self._owners_with_unstored:
+                if owner.unstored or owner in self._unstored_owners:
                     owner.unstored.clear()
-                    self._owners_with_unstored.pop(owner, None)
+                    self._unstored_owners.pop(owner, None)
                 if events:
                     owner.state.mark_stored(events[-1].seq)
                     owner.topic.wake(events, frames)
-                if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it can't be idle now
+                if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it is not idle
                     self._on_stored(owner)
-            except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
+            except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
                 self._on_broken(owner, error)
         for _, waiter in waiters:
             if not waiter.done():
@@ -235,7 +231,7 @@ class GroupCommit:
     def _handle_failures(
         self, in_flight: Mapping[Owner, Entry], failures: Failures, waiters: Sequence[Waiter]
     ) -> tuple[Mapping[Owner, Entry], Sequence[Waiter]]:
-        """Undo what was lost, with what came after it; returns what was not, and who waits for something else."""
+        """Undo lost events and those after them; returns the entries that were stored, and their waiters."""
         unencodable, self._unencodable = self._unencodable, {}
         failures = failures | {owner.session: error for owner, error in unencodable.items()}
         failed = [
@@ -249,14 +245,14 @@ class GroupCommit:
             except Exception as fault:  # noqa: BLE001 - as in `_finish`
                 self._on_broken(owner, fault)
             if owner.unstored:
-                self._owners_with_unstored[owner] = None
+                self._unstored_owners[owner] = None
         waiters = self._notify_waiters(waiters, failures)
         for owner, _, _ in failed:
             self._on_stored(owner)
         return {owner: entry for owner, entry in in_flight.items() if owner.session not in failures}, waiters
 
     def _notify_waiters(self, waiters: Sequence[Waiter], failures: Failures) -> list[Waiter]:
-        """Tell those who wait for what was lost, or came after it; returns the others."""
+        """Fail the waiters of sessions that lost events; returns the other waiters."""
         later = [(owner, waiter) for owner, waiter in self._waiters if owner and owner.session in failures]
         self._waiters = [each for each in self._waiters if each not in later]
         others: list[Waiter] = []
@@ -274,7 +270,7 @@ def _fit_one_frame(one: Token, other: Token) -> bool:
 
 
 def _failures_of(done: asyncio.Future[Failures], entries: Mapping[str, Entry]) -> Failures:
-    """What an append that took its time has come to. It does not raise; if it did, all of it has failed."""
+    """Return the outcome of an asynchronous append. It does not raise; if it did, all entries have failed."""
     error = asyncio.CancelledError() if done.cancelled() else done.exception()
     return done.result() if error is None else dict.fromkeys(entries, _as_store_error(error))
 

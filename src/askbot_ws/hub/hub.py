@@ -1,4 +1,4 @@
-"""Hub: what can be done with sessions. It owns their turns; connections only read."""
+"""Hub: the interface to all sessions of this process. It runs their turns; connections read and send commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Hub:
-    """All sessions that are in this process. Use as a context: its tasks end with it."""
+    """All sessions of this process. It is an async context manager: its tasks end with the block."""
 
     def __init__(
         self,
@@ -45,7 +45,11 @@ class Hub:
         wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
     ) -> None:
-        """`throttle` may stop the loop for a moment, where it is ours to stop: docs/decisions/0006."""
+        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds.
+
+        `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
+        is blocked.
+        """
         self.store = store
         self.upstream = upstream
         self.policy = policy
@@ -66,7 +70,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Close what a dead server left open. Raises `ConfigError` where the store can't be used."""
+        """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
         sessions = await self.store.open()
         try:
             for session in sessions:
@@ -97,15 +101,18 @@ class Hub:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def create(self, principal: Principal) -> Topic:
-        """A new session. It costs the store nothing until its first question."""
+        """Make a new session. The store has nothing of it until its first question."""
         return self._registry.create(principal)
 
     async def open(self, principal: Principal, session: str) -> Topic:
-        """A session that exists; attach a reader at once to keep it. Raises `SessionNotFound`, `StoreError`."""
+        """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
+
+        Raises `SessionNotFound`, also for another user's session, and `StoreError`.
+        """
         return await self._registry.open_topic(principal, session)
 
     def attach(self, topic: Topic, reader: Reader) -> None:
-        """Wake this reader from now on."""
+        """Notify this reader of new events from now on."""
         topic.add(reader)
         self._registry.mark_idle(topic.session)
         owner = self._registry.owners.get(topic.session)
@@ -114,10 +121,10 @@ class Hub:
             owner.abandon_timer = None
 
     def detach(self, topic: Topic, reader: Reader) -> None:
-        """Wake it no more. The turn goes on, unless the policy says that nobody's answers are given up."""
+        """Stop notifying this reader. Turns go on; without readers, for `Policy.abandon_after` at most."""
         topic.remove(reader)
         if self._registry.topics.get(topic.session) is not topic:
-            return  # it was forgotten
+            return  # the session was deleted or reset
         owner, after = self._registry.owners.get(topic.session), self.policy.abandon_after
         if owner and not topic.readers and after is not None and not owner.state.idle and owner.abandon_timer is None:
             owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._cancel_abandoned, owner)
@@ -128,35 +135,35 @@ class Hub:
         self._scheduler.end_all(owner, "cancelled")
 
     async def turns(self, topic: Topic, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
-        """The newest turns whose question has a `seq` less than `before`, oldest first."""
+        """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
         return await self.store.turns(topic.session, before=before, limit=limit)
 
     def is_busy(self, session: str) -> bool:
-        """Whether a turn of this session runs or waits."""
+        """Return whether a turn of this session runs or waits."""
         owner = self._registry.owners.get(session)
         return owner is not None and not owner.state.idle
 
     @property
     def session_count(self) -> int:
-        """How many are in memory."""
+        """How many sessions are in memory."""
         return len(self._registry)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def command(self, principal: Principal, session: str, command: Command) -> int:
-        """Do what is asked of a session; returns the `seq` from which on the log shows it.
+        """Execute a command; returns the `seq` of its last event, once that is stored.
 
         What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
         command may raise; then nothing has changed.
         """
         return await self._commands.execute(principal, session, command)
 
-    # --- when something is wrong -------------------------------------------------------------------------------------
+    # --- faults ------------------------------------------------------------------------------------------------------
 
     def _reset_session(self, owner: Owner, error: Exception) -> None:
-        """Let go of a session in which a fault of ours came up: what the store has of it is the truth.
+        """Remove a session whose state is unknown from memory: it is opened again as the store has it.
 
-        Its readers are closed and come back; a turn that was running is closed as `interrupted`.
+        Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
         log.error("session_reset", session=owner.session, exc_info=error)
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
@@ -165,7 +172,7 @@ class Hub:
             return
         owner.closed = Internal()
         self._registry.remove(owner.session)
-        if unstored:  # they were shown, and are in the log: what the next owner appends comes after them
+        if unstored:  # they were shown, so they stay in the log before whatever the next owner appends
             self._registry.unstored[owner.session] = unstored
         owner.state.close()
         owner.cancel_task()
@@ -182,7 +189,7 @@ class Hub:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background_task_failed", exc_info=error)
 
-    # --- the beginning and the end -----------------------------------------------------------------------------------
+    # --- shutdown ----------------------------------------------------------------------------------------------------
 
     @property
     def draining(self) -> bool:
@@ -190,18 +197,18 @@ class Hub:
         return self._scheduler.draining
 
     async def drain(self, max_seconds: float) -> None:
-        """Take no new turns; let running ones end, for at most `limit` seconds."""
+        """Refuse new turns, end waiting ones as `interrupted`, and wait at most `max_seconds` for running ones."""
         self.refuse_turns()
         for owner in tuple(self._registry.owners.values()):
             self._scheduler.end_waiting(owner, "interrupted")
         await self._scheduler.wait_ended(max_seconds)
 
     def refuse_turns(self) -> None:
-        """Take no new turns from now on."""
+        """Refuse new turns from now on."""
         self._scheduler.draining = True
 
     async def stop(self) -> None:
-        """End every turn now, as interrupted."""
+        """End all turns now as `interrupted`, and wait until that is stored."""
         self.refuse_turns()
         for owner in tuple(self._registry.owners.values()):
             self._scheduler.end_all(owner, "interrupted")
@@ -212,11 +219,11 @@ class Hub:
         await self._scheduler.wait_ended(STOP_TIMEOUT_SECONDS)
 
     async def _delete_expired_sessions(self) -> None:
-        """Delete sessions that were idle for too long, now and then."""
+        """Delete sessions that were idle for longer than `Policy.session_ttl`, again and again."""
         while True:
-            gone = await self._delete_expired_once()
-            if gone:
-                log.info("sessions_swept", count=gone)
+            count = await self._delete_expired_once()
+            if count:
+                log.info("sessions_swept", count=count)
             await asyncio.sleep(min(3600.0, max(1.0, self.policy.session_ttl / 10)))
 
     async def _delete_expired_once(self) -> int:

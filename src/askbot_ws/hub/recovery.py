@@ -1,4 +1,4 @@
-"""Recovery: turns that a dead server, or a session that was reset, left open are closed, with the exact text."""
+"""Recovery: ends turns that a server which died, or a session that was reset, left without `done`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..upstream import Upstream
 from .registry import ExclusiveOwner, SessionRegistry
 from .turn_scheduler import TurnScheduler
 
-MAX_RETRY_SECONDS = 30.0  # seconds between two attempts, at most
+MAX_RETRY_SECONDS = 30.0  # between two attempts
 
 log = structlog.get_logger(__name__)
 
 
 class Recovery:
-    """Closes turns as `interrupted`."""
+    """Appends a `done` with reason `interrupted` to turns that have none."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Recovery:
         self._wall_clock = wall_clock
 
     async def close_unfinished_turns(self, session: str) -> None:
-        """Close the turns that have no end and that nobody answers. Raises `StoreError`, `SessionNotFound`."""
+        """End the turns that have no `done` and are not running. Raises `StoreError`, `SessionNotFound`."""
         owner = await self._registry.open_owner(ANONYMOUS, session)
         async with ExclusiveOwner(self._registry, owner):
             turns = await _unfinished_turns(self._store, session)
@@ -48,18 +48,18 @@ class Recovery:
                 raise owner.closed
             for turn in turns:
                 if owner.state.is_open(turn.turn):
-                    continue  # asked since then
+                    continue  # it was asked after the reset
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
                 self._scheduler.append(
                     owner, [_interrupted_end(session, turn, seq=head, model=model, now=self._wall_clock())]
                 )
             if owner.unstored:
-                self._scheduler.group_commit.add(owner, ())  # they go with whatever is added
+                self._scheduler.group_commit.add(owner, ())  # a commit of nothing stores them too
             await self._scheduler.group_commit.wait_stored(owner)
 
     async def close_with_retries(self, session: str) -> None:
-        """Close the turns that a reset left open; where the store takes nothing just now, later."""
+        """End the turns that a reset left open; retries while the store fails and the server is not draining."""
         wait = 0.0
         while not self._scheduler.draining:
             await asyncio.sleep(wait)
@@ -75,19 +75,19 @@ class Recovery:
 
 
 async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
-    """The turns of a session that have a question but no end, oldest first."""
+    """Return the turns of a session that have no `done`, oldest first."""
     before: int | None = None
     found: list[TurnRecord] = []
     while page := await store.turns(session, before=before, limit=100):
         found[:0] = [turn for turn in page if turn.reason is None]
         if any(turn.answer for turn in page):
-            break  # turns are answered one at a time: whatever stands before this one has ended
+            break  # turns are answered one at a time: all before this one have ended
         before = page[0].from_ + 1
     return found
 
 
 def _interrupted_end(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
-    """The end of a turn whose server died; it is known by `now` (seconds since 1970) only."""
+    """Return the `done` of a turn whose server died; its duration counts up to `now`, in seconds since 1970."""
     return Done(
         session=session,
         seq=seq,

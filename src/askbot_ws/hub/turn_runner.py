@@ -1,4 +1,4 @@
-"""Answering: one turn, from its prompt to its end."""
+"""Turn runner: runs one turn, from its prompt to its end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .group_commit import GroupCommit
 from .owner import Owner
 from .policy import Policy
 
-MAX_ANSWER_CHARS = 4 * 2**20  # code points: a provider that never ends is ended
+MAX_ANSWER_CHARS = 4 * 2**20  # code points, after which an answer ends with reason `length`
 
 log = structlog.get_logger(__name__)
 
 
 class TurnRunner:
-    """Asks the upstream and has its text logged."""
+    """Asks the upstream and appends the answer to the log."""
 
     def __init__(
         self,
@@ -48,19 +48,19 @@ class TurnRunner:
         self._estimate = TokenEstimate()
 
     async def run(self, owner: Owner, turn: TurnMachine) -> None:
-        """Run a turn to its end. Cancelled by whoever has ended it already."""
+        """Run a started turn to its end. Its task is cancelled only after the turn was ended by someone else."""
         try:
             await self._group_commit.wait_stored(
                 owner
             )  # the question: it would be asked twice if we died without having it
             ending = await self._stream_answer(owner, turn)
         except StoreError as error:
-            self.fail(owner, turn, error)  # foreseen, and logged by whoever had it
+            self.fail(owner, turn, error)  # it was logged where it was raised
         except UpstreamError as error:
             cause = _redact(turn.question, error.__cause__)
             log.warning("upstream_failed", session=owner.session, turn=turn.id, code=error.code, cause=cause)
             self.fail(owner, turn, error)
-        except Exception as error:  # one of the two edges: a fault in one turn is that turn's
+        except Exception as error:  # a fault in one turn must not end another
             log.exception("turn_failed", session=owner.session, turn=turn.id)
             self.fail(owner, turn, error if isinstance(error, AskbotError) else Internal())
         else:
@@ -68,11 +68,11 @@ class TurnRunner:
             end = owner.state.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage)
             self._append(owner, end)
         if self._log_content:
-            text = turn.answer.decode()  # of an answer that is longer than what the model can be shown, its end
+            text = turn.answer.decode()  # of an answer whose beginning is not kept, its end
             log.info("question_answered", session=owner.session, turn=turn.id, text=text)
 
     def fail(self, owner: Owner, turn: TurnMachine, error: AskbotError) -> None:
-        """End a turn by an error; nothing where it has ended."""
+        """End a turn with reason `error`; does nothing where it has ended."""
         failure = Failure(
             code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
         )
@@ -83,7 +83,7 @@ class TurnRunner:
         return turn.options.model or self._upstream.model
 
     async def _stream_answer(self, owner: Owner, turn: TurnMachine) -> Ending:
-        """Ask, and where the model can't read as much, ask again with half of it."""
+        """Ask the upstream; where the prompt is too long for the model, again with half as much history."""
         context = owner.state.context
         if context is None:
             context = owner.state.context = await self._read_context(owner, turn)
@@ -104,10 +104,10 @@ class TurnRunner:
                 return ending
 
     def _text_handler(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
-        """What takes the pieces. It is all that happens here for each token."""
+        """Return the function that is called with each piece of the answer."""
         state, clock, commit = owner.state, self._clock, self._group_commit.add_text
 
-        def take(piece: str) -> None:
+        def on_text(piece: str) -> None:
             events = state.add_text(turn, piece, clock())
             if not events:
                 return
@@ -116,10 +116,10 @@ class TurnRunner:
                 self._append(owner, state.end(turn, "length", now=clock(), model=self._model_of(turn)))
                 owner.cancel_task()
 
-        return take
+        return on_text
 
     async def _read_context(self, owner: Owner, turn: TurnMachine) -> ContextWindow:
-        """What the model is shown of the turns before this one, from the store, newest first until it is enough."""
+        """Read the turns before this one from the store, newest first, until the context window is full."""
         context = ContextWindow(replaced_from=seq_of(turn.replaces) if turn.replaces else None)
         before = turn.seq
         while True:
@@ -130,5 +130,5 @@ class TurnRunner:
 
 
 def _redact(question: str, cause: BaseException | None) -> str:
-    """What the provider said, for the log; some repeat what they were asked, and that is nobody's business."""
+    """Format a provider's error for the log, without the question, which some providers repeat."""
     return repr(cause)[:1000].replace(repr(question)[1:-1], "[question]")

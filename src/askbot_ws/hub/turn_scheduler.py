@@ -1,4 +1,4 @@
-"""Turns: runs the turns of all sessions, and has what happens in them logged."""
+"""Turn scheduler: runs the turns of all sessions, one at a time in each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .owner import Owner
 from .policy import Policy
 from .turn_runner import TurnRunner
 
-STOP_TIMEOUT_SECONDS = 10.0  # seconds that an upstream has to let go when the server ends
+STOP_TIMEOUT_SECONDS = 10.0  # for which a cancelled turn's task is waited for
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,10 @@ class TurnScheduler:
         throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_idle` is told of sessions in which nothing runs now, or has just been stored; others: see `Commits`."""
+        """`on_idle` is called with a session when none of its turns runs, or its events were stored.
+
+        `on_broken` and `throttle` are those of `GroupCommit`.
+        """
         self.draining = False
         self._upstream = upstream
         self._policy = policy
@@ -60,13 +63,13 @@ class TurnScheduler:
 
     @property
     def running_count(self) -> int:
-        """How many."""
+        """How many turns run."""
         return len(self._tasks)
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
     def append(self, owner: Owner, events: Sequence[Event]) -> None:
-        """Have events stored, then shown; where they end a turn, let the next one begin."""
+        """Add events to the next commit; where they end a turn, start the next one."""
         if not events:
             return
         self.group_commit.add(owner, events)
@@ -75,7 +78,7 @@ class TurnScheduler:
                 self._after_append(owner, event)
 
     async def append_and_wait(self, owner: Owner, events: Sequence[Event]) -> None:
-        """Append what a command did, and wait until it is stored. Raises `StoreError`: then it did nothing."""
+        """Append a command's events and wait until they are stored. Raises `StoreError`; then they are undone."""
         self.append(owner, events)
         await self.group_commit.wait_stored(owner)
 
@@ -88,7 +91,7 @@ class TurnScheduler:
         self._start_next(owner)
 
     def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
-        """The store did not take these events: turns that lose by it end, in memory at least."""
+        """Undo events that the store did not take; turns that lost text end."""
         if isinstance(error, LogMoved):
             self._on_broken(owner, error)
             return
@@ -102,13 +105,13 @@ class TurnScheduler:
             owner.unstored += ends
             owner.topic.wake(ends, frames)
         if owner.state.running is None:
-            owner.cancel_task()  # this one, too, where its own text made the batch full
-        self._start_next(owner)  # one may wait again
+            owner.cancel_task()  # also the current task, where its own text made the batch full
+        self._start_next(owner)  # a turn may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _start_next(self, owner: Owner) -> None:
-        """Begin the next turn, if there is one and none runs."""
+        """Start the next waiting turn, if none runs."""
         if owner.task is not None or self.draining:
             return
         turn = owner.state.start_next(now=self._clock())
@@ -122,43 +125,43 @@ class TurnScheduler:
         self._tasks[owner.task] = owner
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
+        """Handle the end of a turn's task. It is no `finally` there: a task cancelled before its start has none."""
         owner = self._tasks.pop(task)
         turn, owner.turn, owner.task = owner.turn, None, None
         if not self._tasks:
             self._none_running.set()
         try:
-            if turn is not None and turn.state is not TurnState.ENDED:  # it was cancelled, and not by us
+            if turn is not None and turn.state is not TurnState.ENDED:  # its task was cancelled by something else
                 log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_task_error(task))
                 self._runner.fail(owner, turn, Internal())
             self._start_next(owner)
-        except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
+        except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
             self._on_broken(owner, error)
 
     def _cancel_ended_task(self, owner: Owner) -> None:
-        """Where a turn was ended from outside, the provider need not go on."""
+        """Cancel the task of a turn that was ended from outside, so that the upstream request is closed."""
         if owner.state.running is None and owner.task is not asyncio.current_task():
             owner.cancel_task()
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
     def cancel_turn(self, owner: Owner, turn: TurnMachine, reason: Reason) -> list[Event]:
-        """End a turn before its time; the events are still to be appended."""
+        """End a turn from outside; returns the events, which the caller appends."""
         return owner.state.cancel(turn, reason, now=self._clock(), model=self._upstream.model)
 
     def end_all(self, owner: Owner, reason: Reason) -> None:
-        """End all turns of a session."""
+        """End all turns of a session, running and waiting."""
         self.end_waiting(owner, reason)
         if owner.state.running is not None:
             self.append(owner, self.cancel_turn(owner, owner.state.running, reason))
 
     def end_waiting(self, owner: Owner, reason: Reason) -> None:
-        """End the turns that have not begun."""
+        """End the waiting turns of a session."""
         for turn in tuple(owner.state.waiting):
             self.append(owner, self.cancel_turn(owner, turn, reason))
 
     async def wait_ended(self, max_seconds: float) -> None:
-        """Wait until no turn runs, for at most `limit` seconds."""
+        """Wait until no turn runs, for at most `max_seconds`."""
         if not self._tasks:
             return
         try:
@@ -172,7 +175,7 @@ def _task_error(task: asyncio.Task[None]) -> BaseException | None:
 
 
 def _log_turn_ended(done: Done) -> None:
-    """The line that sums up a turn."""
+    """Log the one line that sums up a turn."""
     first = done.timing.first_token
     log.info(
         "turn_ended",
