@@ -1,7 +1,7 @@
-"""What the connections of every protocol share: a cursor for each session, back-pressure, limits, identity, the drain.
+"""Connection: the part that all protocols share: cursors, back-pressure, rate limits and the drain.
 
-At the head, a reader passes on what was just committed. Behind it, it reads the log as fast as the socket takes it;
-what it has not sent yet is a number, not a buffer.
+A reader at the head of a log sends what was just committed. One that is behind reads the log as fast as its socket
+accepts data; what is still to be sent is a position in the log, not a buffer.
 """
 
 from __future__ import annotations
@@ -23,57 +23,54 @@ from ..errors import AskbotError, SessionNotFound, StoreError
 from ..events import Event, encode_event
 from ..hub import Hub, Topic
 
-MAX_RESUMES_PER_MINUTE = (
-    10  # from one place of one session by one client, a minute: a client that gets no further is told to stop
-)
-MAX_TRACKED_RESUMES = 10_000  # such places
+MAX_RESUMES_PER_MINUTE = 10  # of one session after one `seq` by one client address: it makes no progress
+MAX_TRACKED_RESUMES = 10_000  # triples of address, session and `seq` in memory
 
 log = structlog.get_logger(__name__)
 
 
 class MessageSocket(Protocol):
-    """A connection that is written to without waiting."""
+    """A socket that sends and receives messages; sending does not wait."""
 
-    on_writable: Callable[[], None] | None  # called when it takes more again, and when it is gone
-    paused_at: float | None  # since when it takes nothing; seconds of the loop's clock
-    sent_at: float  # when anything was last sent; 0: nothing was
+    on_writable: Callable[[], None] | None  # called when it becomes writable, and when it is lost
+    paused_at: float | None  # since when it is not writable, in seconds of the loop's clock; None: it is
+    sent_at: float  # when anything was last sent, in seconds of the loop's clock; 0: nothing was
 
     @property
     def writable(self) -> bool:
-        """Whether it takes more."""
+        """Whether its send buffer has room."""
         ...
 
     @property
     def close_code(self) -> int | None:
-        """With which code it was closed."""
+        """The code with which it was closed; None: it is open."""
         ...
 
     @property
-    def query(self) -> str:
-        """What stands behind the question mark of its address; once."""
+    def client_address(self) -> str:
+        """The IP address of the other side; empty where there is none."""
         ...
 
-    @property
-    def client(self) -> str:
-        """The address of the other side."""
+    def pop_query(self) -> str:
+        """Return the query string of the handshake, and free the memory of its headers: a second call returns ''."""
         ...
 
     def write(self, frame: bytes) -> None:
         """Send a text frame at once."""
 
     def write_all(self, frames: Sequence[bytes]) -> None:
-        """Send frames in one write."""
+        """Send text frames in one write."""
 
     async def recv(self) -> str | bytes:
-        """The next message. Raises `ConnectionClosed`."""
+        """Receive the next message. Raises `ConnectionClosed`."""
         ...
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it, and wait for the other side's close."""
+        """Close it, and wait for the other side's close frame."""
 
 
 class SessionReader:
-    """One session as one connection sees it. The log's own bytes are its frames: askbot.v1 says events as they are."""
+    """Sends the log of one session to one connection. The encoded events are the frames of askbot.v1, unchanged."""
 
     __slots__ = ("_hub", "_on_closed", "_socket", "_store_read", "cursor", "muted", "topic")
 
@@ -81,20 +78,20 @@ class SessionReader:
         self, topic: Topic, socket: MessageSocket, hub: Hub, on_closed: Callable[[SessionReader, AskbotError], None]
     ) -> None:
         self.topic = topic
-        self.cursor: Cursor | None = None  # None: it has not begun, or has ended
-        self.muted = False  # the client itself is ending the session, and gets that answer only
+        self.cursor: Cursor | None = None  # None: not started, or closed
+        self.muted = False  # this connection is deleting the session: it gets the answer to its frame only
         self._socket = socket
         self._hub = hub
         self._on_closed = on_closed
         self._store_read: asyncio.Task[None] | None = None
 
     def start(self, after: int) -> None:
-        """Send everything after this place."""
+        """Send all events after this `seq`, then new ones."""
         self.cursor = Cursor(after)
         self.send_pending()
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """The log has grown."""
+        """Send new events (`Reader.wake`): at once from the head, else through `send_pending`."""
         cursor, socket = self.cursor, self._socket
         if cursor is None or socket.paused_at is not None:
             return
@@ -111,11 +108,11 @@ class SessionReader:
             socket.write_all(frames)
 
     def closed(self, error: AskbotError) -> None:
-        """There is no more to read."""
+        """Report that the session can't be read any more (`Reader.closed`)."""
         self._on_closed(self, error)
 
     def send_pending(self) -> None:
-        """Send what lies between the cursor and the head, as long as the socket takes it."""
+        """Send the events between the cursor and the head while the socket is writable."""
         cursor, log = self.cursor, self.topic.log
         if cursor is None or self._store_read is not None:
             return
@@ -126,15 +123,15 @@ class SessionReader:
             self._send(cursor, log.read(after=cursor.seq))
 
     async def _read_from_store(self, cursor: Cursor) -> None:
-        """What the memory no longer has comes from the store."""
+        """Send the events that are no longer in memory, from the store."""
         try:
             while self._socket.writable and cursor.seq < self.topic.log.start:
                 self._send(cursor, await self._hub.store.read(self.topic.session, after=cursor.seq, limit=SLICE_BYTES))
         except SessionNotFound:
-            return  # it is being forgotten: whoever does that closes us
+            return  # it is being deleted, and `closed` will be called
         except StoreError:
             log.exception("read_failed", session=self.topic.session)
-            self.cursor = None  # or each event would have us try again while it closes
+            self.cursor = None  # or each event would start another attempt while it closes
             await self._socket.close(1013, "the log cannot be read; resume later")
         finally:
             self._store_read = None
@@ -146,7 +143,7 @@ class SessionReader:
             self._socket.write(encode_event(event))
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading and sending."""
         if self._store_read is not None:
             self._store_read.cancel()
         self.cursor = None
@@ -154,23 +151,23 @@ class SessionReader:
 
 
 def _fit_one_slice(frames: Sequence[bytes]) -> bool:
-    """Whether it can all be sent without a look at the socket in between; else `pump` does it."""
+    """Return whether frames can be sent in one write: above that, `send_pending` checks the socket in between."""
     return sum(map(len, frames)) <= SLICE_BYTES
 
 
 class ResumeLimit:
-    """How often clients come back to a place and get no further (docs/protocol.md)."""
+    """Limits how often a client may resume a session after the same `seq` (docs/protocol.md, close code 4429)."""
 
     def __init__(self) -> None:
-        self._buckets: dict[tuple[str, str, int], TokenBucket] = {}  # client, session, place; the oldest first
+        self._buckets: dict[tuple[str, str, int], TokenBucket] = {}  # by client, session, `seq`; least recent first
 
     def allow(self, client: str, session: str, after: int, *, now: float) -> bool:
-        """A client resumes a session after a place; False where it did so too often."""
-        place = (client, session, after)
-        bucket = self._buckets.pop(place, None) or TokenBucket(
-            rate=MAX_RESUMES_PER_MINUTE / 60, burst=MAX_RESUMES_PER_MINUTE
-        )
-        self._buckets[place] = bucket
+        """Count a resume; returns False where there were too many."""
+        key = (client, session, after)
+        bucket = self._buckets.pop(key, None)
+        if bucket is None:
+            bucket = TokenBucket(rate=MAX_RESUMES_PER_MINUTE / 60, burst=MAX_RESUMES_PER_MINUTE)
+        self._buckets[key] = bucket
         if len(self._buckets) > MAX_TRACKED_RESUMES:
             del self._buckets[next(iter(self._buckets))]
         return not bucket.acquire(now=now)
@@ -178,14 +175,14 @@ class ResumeLimit:
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a connection may do, of whatever protocol; None: no limit."""
+    """How often a connection may send frames and resume; None: as often as it likes."""
 
     frames_per_minute: int | None = None
     resume_limit: ResumeLimit | None = None
 
 
 class Connection(ABC):
-    """One client, from its handshake to its close. It reads frames, and has a reader for each session."""
+    """One client's connection, from its handshake to its close, with a reader for each attached session."""
 
     def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: RateLimits) -> None:
         self.socket = socket
@@ -197,40 +194,40 @@ class Connection(ABC):
         if limits.frames_per_minute is not None:
             self._frame_bucket = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
         self._resume_limit = limits.resume_limit
-        self._writable_event: asyncio.Event | None = None  # what a client that takes no answers has to wait for
+        self._writable_event: asyncio.Event | None = None  # None: nobody waits for it
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._on_writable
 
     @abstractmethod
     async def attach_first(self, query: str) -> None:
-        """Begin to read what the address names."""
+        """Attach the session that the handshake's query names."""
 
     @abstractmethod
     async def handle_frame(self, text: str) -> bool:
-        """Follow one frame; False where it can't be understood."""
+        """Handle one text frame; returns False where it is invalid."""
 
     @abstractmethod
     def announce_drain(self, *, drain_seconds: float) -> None:
-        """Tell the client that the server drains: running answers have `limit` seconds."""
+        """Notify the client that the server drains, in which running answers have `drain_seconds`."""
 
     @abstractmethod
     async def wait_commands(self) -> None:
-        """The client is gone: let what it has begun come to an end."""
+        """Wait for the commands that are being executed, after the client has left."""
 
     async def run(self) -> None:
-        """Serve it until it closes."""
-        begun = self._now()
+        """Handle messages until the connection closes."""
+        started = self._now()
         frames = 0
         try:
-            await self.attach_first(self.socket.query)
+            await self.attach_first(self.socket.pop_query())
             going = True
-            while going:  # `async for` would be one more generator in memory, and to go through
+            while going:  # not `async for`, which keeps a generator for each connection
                 data = await self.socket.recv()
                 frames += 1
                 going = await self._handle_message(data)
         except ConnectionClosed:
             pass
-        except Exception:  # one of the two edges: a fault in one connection is that connection's
+        except Exception:  # a fault in one connection must not end another
             log.exception("connection_failed")
             await self.socket.close(1011)
         finally:
@@ -238,11 +235,11 @@ class Connection(ABC):
             for reader in tuple(self.readers.values()):
                 self.detach(reader)
             log.info(
-                "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - begun, 3)
+                "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - started, 3)
             )
 
     async def _handle_message(self, data: str | bytes) -> bool:
-        """Take a message; False where the connection is to end."""
+        """Handle a message; returns False once the connection was closed for it."""
         if not isinstance(data, str):
             await self._close(1003, "text frames only")
             return False
@@ -252,18 +249,18 @@ class Connection(ABC):
         if not await self.handle_frame(data) and self._bad_frame_bucket.acquire(now=self._now()):
             await self._close(1008, "too many bad frames")
             return False
-        if not self.socket.writable:  # a client that takes no answers gets to send no questions
+        if not self.socket.writable:  # back-pressure: frames of a client that does not read are not read either
             await self.wait_writable()
         return True
 
     async def wait_writable(self) -> None:
-        """Wait until the socket, which takes nothing now, takes more, or is gone."""
-        if self.socket.close_code is None:  # else it is gone already, and nobody will tell us
+        """Wait until the socket, which is not writable, becomes so or is lost."""
+        if self.socket.close_code is None:  # else it is lost already, and no call will come
             self._writable_event = self._writable_event or asyncio.Event()
             await self._writable_event.wait()
 
     async def _close(self, code: int, reason: str) -> None:
-        """Close it, and read what still arrives: behind all of that is the client's own close."""
+        """Close the socket, and discard what still arrives before the client's close frame."""
         closing = asyncio.create_task(self.socket.close(code, reason))
         try:
             while True:
@@ -274,13 +271,12 @@ class Connection(ABC):
             await closing
 
     def may_resume(self, session: str, after: int) -> bool:
-        """Whether this client may resume here: one that comes back to a place again and again gets no further."""
-        return self._resume_limit is None or self._resume_limit.allow(
-            self.socket.client, session, after, now=self._now()
-        )
+        """Return whether this client may resume a session after this `seq`; see `ResumeLimit`."""
+        limit = self._resume_limit
+        return limit is None or limit.allow(self.socket.client_address, session, after, now=self._now())
 
     def detach(self, reader: SessionReader) -> None:
-        """Stop reading a session."""
+        """Stop sending a session."""
         reader.close()
         if self.readers.get(reader.topic.session) is reader:
             del self.readers[reader.topic.session]

@@ -173,9 +173,8 @@ class WebSocket(ServerConnection):
         within = min(STALLED_CLOSE_SECONDS, self._acceptor.limits.reader_timeout)
         self._acceptor.spawn(self.close_or_abort(4408, "the reader was too slow for too long", max_seconds=within))
 
-    @property
-    def query(self) -> str:
-        """What stands behind the question mark of its address, once: the kilobytes of the handshake are let go."""
+    def pop_query(self) -> str:
+        """Return the query string of the handshake, and free the kilobytes of its headers."""
         query = urlsplit(self.request.path).query if self.request else ""
         for head in (self.request, self.response):
             if head is not None:
@@ -183,8 +182,8 @@ class WebSocket(ServerConnection):
         return query
 
     @property
-    def client(self) -> str:
-        """The address of the other side."""
+    def client_address(self) -> str:
+        """The IP address of the other side; empty where there is none."""
         return str(self.remote_address[0]) if self.remote_address else ""
 
     @property

@@ -1,4 +1,4 @@
-"""Connection: a client that speaks askbot.v1."""
+"""askbot.v1 connection: executes a client's frames and sends their answers."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from .frames import (
     error_frame,
 )
 
-MAX_HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
-HISTORY_PAGE_TURNS = 5  # turns read at once: an answer may have megabytes
-MAX_SESSIONS = 100  # on one connection
-MAX_FRAMES_IN_FLIGHT = 32  # frames of one connection that are followed at once
-RECONNECT_AFTER_SECONDS = 0.5  # seconds; clients spread themselves from there on
+MAX_HISTORY_BYTES = 256 * 1024  # of text in a `history` frame, before its oldest turn
+HISTORY_PAGE_TURNS = 5  # read from the store at once: an answer may have megabytes
+MAX_SESSIONS = 100  # attached to one connection
+MAX_FRAMES_IN_FLIGHT = 32  # of one connection, executed at the same time
+RECONNECT_AFTER_SECONDS = 0.5  # in `going_away`; clients wait a random time beyond it
 
 log = structlog.get_logger(__name__)
 SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget
@@ -55,25 +55,25 @@ SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach 
 
 @dataclass(frozen=True, slots=True)
 class AskbotLimits:
-    """What a connection may do."""
+    """The limits of a connection: those that `ready` advertises, and its rates."""
 
     advertised: Limits
     rates: RateLimits
 
 
 class AskbotConnection(Connection):
-    """Frames about one session are followed in their order; those about others do not wait for them."""
+    """A client that speaks askbot.v1. Frames of one session are executed in order, those of others concurrently."""
 
     def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: AskbotLimits) -> None:
         super().__init__(socket, hub, principal, limits.rates)
         self._limits = limits.advertised
-        self._tasks: dict[asyncio.Task[None], str] = {}  # frames that are being followed, and their session
-        self._last_tasks: dict[str, asyncio.Task[None]] = {}  # the newest of them, by session
+        self._tasks: dict[asyncio.Task[None], str] = {}  # one for each frame in flight -> its session
+        self._last_tasks: dict[str, asyncio.Task[None]] = {}  # session -> the newest of them
 
     # --- the handshake -----------------------------------------------------------------------------------------------
 
     async def attach_first(self, query: str) -> None:
-        """Attach the session that the address names, or a new one."""
+        """Attach the session that the handshake's query names, or a new one; closes the connection on errors."""
         given = parse_qs(query)
         session, after, history = (given.get(name, [None])[-1] for name in ("session", "after", "log"))
         try:
@@ -97,9 +97,9 @@ class AskbotConnection(Connection):
     async def _attach(
         self, topic: Topic, after: int | None, history: str | None, *, resumed: bool, id: str | None = None
     ) -> None:
-        """Begin to read a session: `ready`, then what follows, with no gap and no overlap.
+        """Attach a session: send `ready`, then all events after it, with no gap and no overlap.
 
-        Where it can't be read, whoever reads it on this connection already reads on.
+        Where the store raises, an earlier reader of the session on this connection stays.
         """
         reader = SessionReader(topic, self.socket, self.hub, self._on_session_closed)
         self.hub.attach(topic, reader)
@@ -134,7 +134,7 @@ class AskbotConnection(Connection):
             raise InvalidFrame(f"session: {MAX_SESSIONS} are the most on one connection.")
 
     async def _replay_start(self, topic: Topic, after: int | None, history: str | None) -> int:
-        """The place from which to read: where the client says that it is, if it has this log in mind."""
+        """Return the `seq` after which to replay: the client's, where that is one of this history."""
         log = topic.log
         if after is not None and can_resume(after, head=log.head) and history in (None, log.history):
             return after
@@ -143,11 +143,11 @@ class AskbotConnection(Connection):
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def send(self, frame: Frame) -> None:
-        """Send a frame that is not in the log."""
+        """Send a frame that is no event of a log."""
         self.socket.write(encode(frame))
 
     def _on_session_closed(self, reader: SessionReader, error: AskbotError) -> None:
-        """There is no more to read of a session: it is gone, or has to be opened anew."""
+        """Report that a session was deleted, or close the connection where it must be opened again."""
         self.detach(reader)
         if reader.muted and isinstance(error, SessionNotFound):
             return
@@ -156,22 +156,22 @@ class AskbotConnection(Connection):
             self._spawn(self.socket.close(1013, error.message[:100]), reader.topic.session)
 
     def _send_error(self, error: AskbotError, frame: ClientFrame | None, session: str = "") -> None:
-        """Tell the client why nothing has changed, and which session that is about where there is but one."""
+        """Send an `error` that answers a frame; without a session, about the only one that is attached."""
         id = error.id if isinstance(error, FrameError) and error.id else frame.id if frame else None
         if not session and len(self.readers) == 1:
             session = next(iter(self.readers))
         self.send(error_frame(error, id=id, session=session or None))
 
     def announce_drain(self, *, drain_seconds: float) -> None:
-        """Tell the client that the server drains. Whoever has a turn running here stays for it, `limit` at most."""
-        if self.socket.sent_at > 0:  # `ready` is the first frame, however long the store takes for it
+        """Send `going_away`; a client that reads a running answer may stay for `drain_seconds`."""
+        if self.socket.sent_at > 0:  # not before `ready`, which is the first frame
             busy = any(self.hub.is_busy(session) for session in self.readers)
             self.send(GoingAway(reconnect_after=drain_seconds if busy else RECONNECT_AFTER_SECONDS))
 
-    # --- taking frames -----------------------------------------------------------------------------------------------
+    # --- executing frames --------------------------------------------------------------------------------------------
 
     async def handle_frame(self, text: str) -> bool:
-        """Begin to follow a frame; False where it can't be understood."""
+        """Start executing a frame; returns False where it is invalid."""
         try:
             frame = decode_client(text)
         except FrameError as error:
@@ -185,7 +185,7 @@ class AskbotConnection(Connection):
             session = frame.session
         elif session is None:
             if self._tasks:
-                await asyncio.wait(self._tasks)  # what it is about depends on what they do
+                await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
         self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
         if len(self._tasks) >= MAX_FRAMES_IN_FLIGHT:
@@ -193,7 +193,7 @@ class AskbotConnection(Connection):
         return True
 
     def _only_session(self) -> str | None:
-        """The session that a frame is about that names none, where nothing else can be meant."""
+        """Return the session of a frame that names none; None where frames in flight may still change it."""
         if len(self.readers) != 1:
             return None
         only = next(iter(self.readers))
@@ -211,14 +211,14 @@ class AskbotConnection(Connection):
             del self._last_tasks[session]
 
     async def wait_commands(self) -> None:
-        """Let what was asked be done: the client can't know whether it was, and sends it again if it was not."""
+        """Wait for the frames in flight: the client can't know whether they were executed, and sends them again."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _execute_after(self, before: asyncio.Task[None] | None, frame: SessionFrame, session: str) -> None:
         if before is not None:
             await asyncio.wait([before])
-        if not self.socket.writable:  # a client that takes no answers gets no more of them
+        if not self.socket.writable:  # back-pressure: no more answers for a client that does not read
             await self.wait_writable()
         try:
             await self._execute(frame, session)
@@ -226,12 +226,12 @@ class AskbotConnection(Connection):
             if isinstance(error, Internal | StoreError):
                 log.warning("command_failed", type=frame.type, exc_info=isinstance(error, Internal))
             self._send_error(error, frame, session)
-        except Exception:  # one of the two edges: a fault in one connection is that connection's
+        except Exception:  # a fault in one connection must not end another
             log.exception("connection_failed")
             await self.socket.close(1011)
 
     async def _execute(self, frame: SessionFrame, session: str) -> None:
-        """`session` is what it was about when it came, though it may not name it; empty: nothing that is attached."""
+        """Execute a frame about this session, which it may not name itself; empty: none is attached."""
         match frame:
             case Ask() | Cancel() | Retry() | Edit():
                 self._reader_of(session)
@@ -248,7 +248,7 @@ class AskbotConnection(Connection):
                 assert_never(frame)
 
     def _reader_of(self, session: str) -> SessionReader:
-        """The attached session that a frame is about. Raises `SessionNotFound`, `InvalidFrame`."""
+        """Return the reader of a session. Raises `SessionNotFound`, or `InvalidFrame` where several could be meant."""
         if session in self.readers:
             return self.readers[session]
         if session:
@@ -292,7 +292,7 @@ class AskbotConnection(Connection):
 
 
 def _command_of(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
-    """What a frame asks of its session."""
+    """Convert a frame to the hub's command."""
     match frame:
         case Cancel():
             return commands.Cancel(turn=frame.turn)
@@ -308,7 +308,7 @@ def _command_of(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
 
 
 def _newest_that_fit(turns: list[TurnRecord]) -> list[TurnRecord]:
-    """The newest turns that make a frame of a bearable size, but at least one."""
+    """Return the newest turns that fit a `history` frame, at least one."""
     room = MAX_HISTORY_BYTES
     for index in range(len(turns) - 1, -1, -1):
         if room <= 0:
@@ -318,7 +318,7 @@ def _newest_that_fit(turns: list[TurnRecord]) -> list[TurnRecord]:
 
 
 def _parse_seq(text: str) -> int:
-    """A place in a log, from the address. Raises `InvalidFrame`."""
+    """Parse the `after` of a query. Raises `InvalidFrame`."""
     if not re.fullmatch("[0-9]{1,16}", text) or int(text) > MAX_SEQ:
         raise InvalidFrame("after: it should be a whole number, 0 or more.")
     return int(text)
