@@ -1,8 +1,8 @@
-"""`POST /aiCompletion`: a question in JSON, answered by a stream of bare text.
+"""AI completion: the route `POST /aiCompletion`, a question in JSON answered by a stream of plain text.
 
-The interface of the smallest relays: `{"userPrompt": "…"}` in, the answer's text out, as it comes. Each question has a
-session of its own, which is deleted afterwards, unless the header `Askbot-Session` names one: `new`, or the id that an
-earlier answer came with.
+The request is `{"userPrompt": "…"}`, the response the answer's text as it is generated. Each question has a session of
+its own, which is deleted afterwards, unless the header `Askbot-Session` names one: `new`, or the id that an earlier
+response had.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PREFLIGHT_HEADERS = {
 TEXT_HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would collect it
+    "X-Accel-Buffering": "no",  # nginx would buffer it
 } | COMMON_HEADERS
 STATUS_BY_CODE = {
     "invalid_json": HTTPStatus.BAD_REQUEST,
@@ -58,18 +58,15 @@ STATUS_BY_CODE = {
     "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 JSON_OBJECT = TypeAdapter(dict[str, object])
-RETRY_AFTER_STATUSES = (
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)  # those that say when to come again
+RETRY_AFTER_STATUSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)  # sent with `Retry-After`
 
 
 class ResponseAbortedError(Exception):
-    """A response whose head was sent can't be completed: the connection is to end before the body does."""
+    """A response that has started can't be completed: the connection is aborted before the body's end."""
 
 
 class BadRequestError(Exception):
-    """A request that is not understood."""
+    """A request that is invalid; the message is safe to show."""
 
     def __init__(self, message: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
@@ -95,7 +92,7 @@ class AiCompletion:
             await response(scope, receive, send)
 
     async def _answer(self, request: Request, send: Send) -> Response | None:
-        """Stream the answer and return None; or return what is to be sent in its place."""
+        """Stream the answer and return None; or return the response to send instead."""
         headers: dict[str, str] = {}
         try:
             prompt = _parse_prompt(request, await request.body())
@@ -120,10 +117,10 @@ class _StreamedResponse:
         self._head_sent = False
 
     async def run(self, completion: Completion) -> Response | None:
-        """Send the answer's pieces as they come.
+        """Send the answer's pieces as they arrive, and return None.
 
-        To a client of HTTP/1.0, which knows no chunks, it is returned, once it is whole. Raises what the answer fails
-        by, as long as nothing was sent, and `ResponseAbortedError` afterwards.
+        For HTTP/1.0, which has no chunks, return the whole response instead. Raises the answer's error as long as
+        nothing was sent, then `ResponseAbortedError`.
         """
         watching = asyncio.create_task(self._watch_disconnect(completion))
         try:
@@ -145,21 +142,21 @@ class _StreamedResponse:
         return None
 
     async def _send_head(self) -> None:
-        """The head is sent with the first text: until then, an error has a status."""
+        """Send the head with the first text: until then, an error can have its own status."""
         if not self._head_sent:
             self._head_sent = True
             status = HTTPStatus.OK.value
             await self._send({"type": "http.response.start", "status": status, "headers": self._headers})
 
     async def _watch_disconnect(self, completion: Completion) -> None:
-        """Stop the answer when the client leaves."""
+        """Stop the answer when the client disconnects."""
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
         completion.abandon()
 
 
 def _parse_prompt(request: Request, body: bytes) -> str:
-    """The question. Raises `BadRequestError`."""
+    """Return the question of a request. Raises `BadRequestError`."""
     kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise BadRequestError("Content-Type: it should be application/json.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -176,7 +173,7 @@ def _parse_prompt(request: Request, body: bytes) -> str:
 
 
 def _parse_session(request: Request) -> tuple[str | None, bool]:
-    """Which session to ask in (None: a new one), and whether it is kept. Raises `BadRequestError`."""
+    """Return the session to ask in (None: a new one), and whether it is kept. Raises `BadRequestError`."""
     given = request.headers.getlist(SESSION_HEADER)
     if len(given) > 1:
         raise BadRequestError(f"{SESSION_HEADER}: there should be one.")

@@ -1,6 +1,6 @@
-"""Pages: the files that are served as they are, and the page in each of its languages.
+"""Pages: static files, and the page in each of its languages.
 
-`index.html` names its words, `page/words.json` has them.
+`index.html` is a template whose texts are in `page/words.json`.
 """
 
 from __future__ import annotations
@@ -40,22 +40,21 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
-LANGUAGE_RANGE = re.compile(
-    r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q=\s*([01](?:\.\d{0,3})?)\s*)?"
-)  # "ko-KR;q=0.8"
+# For instance "ko-KR;q=0.8": the language and its weight.
+LANGUAGE_RANGE = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q=\s*([01](?:\.\d{0,3})?)\s*)?")
 WORDS = TypeAdapter(dict[str, dict[str, str]])
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """Bytes that are served as they are."""
+    """A file in memory, with its response headers."""
 
     body: bytes
     headers: dict[str, str]
 
     @classmethod
     def with_headers(cls, body: bytes, content_type: str, **headers: str) -> StaticFile:
-        """With all its headers; further ones are given with underscores in their names."""
+        """Make a file with all its headers; further ones are given with underscores in their names."""
         about = {
             "Content-Type": content_type,
             "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
@@ -65,14 +64,14 @@ class StaticFile:
         return cls(body, about | COMMON_HEADERS | {name.replace("_", "-"): text for name, text in headers.items()})
 
     def respond(self, request: Request) -> Response:
-        """The file, or that the client has it already."""
+        """Return the file, or status 304 where the client has it already."""
         if _is_cached(request, self.headers["ETag"]):
             return Response(status_code=304, headers=self.headers)
         return Response(self.body, headers=self.headers)
 
 
 def routes() -> list[Route]:
-    """A route for each file that there is, all of them in memory."""
+    """Return a route for each file; all of them are read into memory."""
     client = _package_file("client_files", "client")
     asyncapi = _package_file("asyncapi.json", "docs/asyncapi.json").read_bytes()
     found = {
@@ -109,7 +108,7 @@ def _page_route(client: Traversable) -> Route:
 
 
 def render_pages(folder: Traversable) -> dict[str, bytes]:
-    """By language, the one for everybody else first. The words are in it as JSON too, for its scripts."""
+    """Return the page by language, the default one first; its texts are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
     words = WORDS.validate_json((folder / "page" / "words.json").read_bytes())
     return {language: _render(template, language, known) for language, known in words.items()}
@@ -124,32 +123,32 @@ def _render(template: str, language: str, words: dict[str, str]) -> bytes:
 
 
 def _is_cached(request: Request, tag: str) -> bool:
-    """Whether the client has this already (RFC 9110 §13.1.2: several tags, which proxies may have made weak)."""
+    """Return whether the client has this ETag (RFC 9110 §13.1.2: several may be named, also weak ones)."""
     known = ",".join(request.headers.getlist("If-None-Match")).split(",")
     return not {tag, "*"}.isdisjoint(one.strip().removeprefix("W/") for one in known)
 
 
 def _package_file(name: str, place: str) -> Traversable:
-    """What comes along: inside the package where it was installed, beside it in a checkout."""
+    """Return a file or folder: inside the package where that is installed, else at `place` in the checkout."""
     installed: Traversable = files("askbot_ws") / name
     return installed if installed.is_dir() or installed.is_file() else Path(__file__).parents[3] / place
 
 
 def _client_files(folder: Traversable) -> list[tuple[str, bytes]]:
-    """What a page or a program loads: the files of `client/` and `client/page/`, by their names."""
+    """Return the files of `client/` and `client/page/` that a browser loads, by path."""
     found = [(file.name, file) for file in folder.iterdir()]
     found += [(f"page/{file.name}", file) for file in (folder / "page").iterdir()]
     return [(name, file.read_bytes()) for name, file in found if Path(name).suffix in CONTENT_TYPES]
 
 
 def preferred_language(accepted: str, offered: Sequence[str]) -> str:
-    """Of the offered languages the best liked; the first of them for who likes none, or says it in no way we know."""
-    liking = {name: weight for weight, name in sorted(_parse_accept_language(accepted), key=lambda wish: wish[0])}
-    best = max(offered, key=lambda name: liking.get(name, 0.0))  # the first of equals
-    return best if liking.get(best) else offered[0]
+    """Return the offered language that an `Accept-Language` header prefers (RFC 9110 §12.5.4), or the first one."""
+    weights = {name: weight for weight, name in sorted(_parse_accept_language(accepted), key=lambda pair: pair[0])}
+    best = max(offered, key=lambda name: weights.get(name, 0.0))  # the first of equals
+    return best if weights.get(best) else offered[0]
 
 
 def _parse_accept_language(accepted: str) -> Iterator[tuple[float, str]]:
     for part in accepted.split(","):
-        if wish := LANGUAGE_RANGE.fullmatch(part):
-            yield float(wish[2] or 1), wish[1].lower()
+        if match := LANGUAGE_RANGE.fullmatch(part):
+            yield float(match[2] or 1), match[1].lower()

@@ -1,4 +1,4 @@
-"""Readiness: whether a question would be answered now, found out at most once a second."""
+"""Readiness: whether a question would be answered now, checked at most once a second."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ import structlog
 
 from ..errors import AskbotError, Internal
 
-RESULT_TTL_SECONDS = 1.0  # seconds that an answer is kept, whichever it is
-PING_TIMEOUT_SECONDS = 5.0  # seconds that a part has to answer
+RESULT_TTL_SECONDS = 1.0  # for which a result is kept
+PING_TIMEOUT_SECONDS = 5.0  # after which a check has failed
 
 log = structlog.get_logger(__name__)
 
 
 class ReadinessCheck(Protocol):
-    """What has to work for a question to be answered."""
+    """A part that must work for a question to be answered: the store, the upstream."""
 
     async def ping(self) -> None:
-        """Raises `AskbotError` where it does not."""
+        """Return where it works. Raises `AskbotError` where it does not."""
 
 
 class Readiness:
-    """Asks the parts whether they work, however many want to know: one look at a time, and its answer is kept."""
+    """Runs all checks; concurrent callers share one run, and its result is kept for a while."""
 
     def __init__(self, parts: Mapping[str, ReadinessCheck]) -> None:
         self._checks = parts
         self._check_task: asyncio.Task[str | None] | None = None
-        self._expires_at = 0.0  # the loop's time up to which the last look counts
+        self._expires_at = 0.0  # of the last result, in seconds of the loop's clock
 
     async def fault(self) -> str | None:
-        """Why no question would be answered, in words that are safe to show, or None."""
-        if self._check_task is None or (
-            self._check_task.done() and asyncio.get_running_loop().time() >= self._expires_at
-        ):
-            self._check_task = asyncio.create_task(self._check_all())
-        return await asyncio.shield(self._check_task)
+        """Return why no question would be answered, as a message that is safe to show, or None."""
+        task = self._check_task
+        if task is None or (task.done() and asyncio.get_running_loop().time() >= self._expires_at):
+            task = self._check_task = asyncio.create_task(self._check_all())
+        return await asyncio.shield(task)
 
     async def _check_all(self) -> str | None:
         try:
@@ -47,7 +46,7 @@ class Readiness:
             self._expires_at = asyncio.get_running_loop().time() + RESULT_TTL_SECONDS
 
     def close(self) -> None:
-        """Look no more."""
+        """Cancel a run of the checks."""
         if self._check_task is not None:
             self._check_task.cancel()
 
@@ -60,7 +59,7 @@ async def _check(part: ReadinessCheck) -> str | None:
         return f"no answer within {PING_TIMEOUT_SECONDS:.0f} seconds."
     except AskbotError as error:
         return error.message
-    except Exception:  # a fault of ours is told as one, and not to everybody who asks
+    except Exception:  # a fault of the server's own: logged, not shown
         log.exception("readiness_failed")
         return Internal.default
     return None

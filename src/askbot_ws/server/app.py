@@ -1,4 +1,4 @@
-"""The server: listens, lets in, drains."""
+"""Server: listens, serves connections and drains."""
 
 from __future__ import annotations
 
@@ -42,22 +42,24 @@ from .keepalive import STALL_CHECKS, KeepaliveMonitor
 from .throttle import LoopThrottle, usable_cpus
 from .websocket import STALLED_CLOSE_SECONDS, WebSocket
 
-SEND_BUFFER_BYTES = (
-    64 * 1024
-)  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
-LISTEN_BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
-CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain: their clients come back all together otherwise
-CLOSE_TIMEOUT_SECONDS = 2.0  # seconds that a connection has to close when the server ends
-HAS_TCP_USER_TIMEOUT = hasattr(
-    socket, "TCP_USER_TIMEOUT"
-)  # who is gone without a word; elsewhere it takes pings to know
+SEND_BUFFER_BYTES = 64 * 1024  # in the kernel, of each connection: a stalled reader is noticed before 4 MB
+LISTEN_BACKLOG = 1024  # connections that wait to be accepted: beyond it, each of a burst waits a second
+CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
+CLOSE_TIMEOUT_SECONDS = 2.0  # for the close handshake of a connection when the server ends
+HAS_TCP_USER_TIMEOUT = hasattr(socket, "TCP_USER_TIMEOUT")  # the kernel ends dead connections; else pings find them
 SERVER_HEADER = f"askbot-ws/{__version__}"
 
 log = structlog.get_logger(__name__)
 
 
 class Server:
-    """All connections of one listening socket."""
+    """A listening socket and all its connections. `askbot_ws.serve` yields one.
+
+    Example:
+        async with askbot_ws.serve(answer, port=0) as server:
+            print(server.url)
+            await server.serve_forever()
+    """
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings = settings
@@ -97,45 +99,45 @@ class Server:
 
     @property
     def port(self) -> int:
-        """Where it listens; useful with port 0."""
+        """The port on which it listens; with the setting `port=0`, the one that was chosen."""
         return int(next(iter(self._listener.sockets)).getsockname()[1])
 
     @property
     def address(self) -> str:
-        """Host and port, as URLs have them."""
+        """Host and port as in a URL, for instance `127.0.0.1:8765`."""
         host = self._settings.host
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The URL to which clients connect, for instance `ws://127.0.0.1:8765/v1/chat`."""
         return f"ws://{self.address}/v1/chat"
 
     @property
     def hub(self) -> Hub:
-        """Its sessions."""
+        """The hub with its sessions."""
         return self._hub
 
     @property
     def connection_count(self) -> int:
-        """How many are open."""
+        """How many WebSocket connections are open."""
         return len(self._connections)
 
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
-        """Begin to take connections, of a TCP or a Unix socket."""
+        """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
         handshake = Handshake(self._access, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
         create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
             self._serve,
             sock=listening,
-            backlog=LISTEN_BACKLOG,  # asyncio listens once more, with 100
+            backlog=LISTEN_BACKLOG,  # asyncio calls listen() again, by default with 100
             process_request=handshake.process_request,
             process_response=process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
-            write_limit=1,  # what the kernel does not take at once, makes a reader lag; 0 is always full with TLS
+            write_limit=1,  # a reader lags once the kernel's buffer is full; 0 would be always full with TLS
             ping_interval=None if HAS_TCP_USER_TIMEOUT else self._settings.heartbeat,
             max_size=self._settings.max_frame,
             server_header=SERVER_HEADER,
@@ -160,13 +162,18 @@ class Server:
             self._connections.pop(connection, None)
 
     async def serve_forever(self) -> None:
-        """Serve until the task is cancelled."""
+        """Wait until the calling task is cancelled."""
         await asyncio.Event().wait()
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    forever = serve_forever  # its name in earlier versions
+
+    # --- shutdown ----------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Take nothing new, let running answers end, tell the clients, and close."""
+        """Shut down: refuse connections and questions, send `going_away`, wait for running answers, close.
+
+        Running answers have as many seconds as the setting `drain` says; then they end as `interrupted`.
+        """
         log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
         self._hub.refuse_turns()
         self._listener.close(close_connections=False)
@@ -179,9 +186,9 @@ class Server:
         await self.close(response_seconds=max(CLOSE_TIMEOUT_SECONDS, until - time.monotonic()))
 
     async def close(self, *, response_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
-        """Close every connection, a few at a time, with the code that means: resume elsewhere.
+        """Close all connections: WebSockets with code 1012, `CLOSE_BATCH_SIZE` at a time.
 
-        That there is not for a response over HTTP: whoever still takes one has this many seconds for it.
+        HTTP responses that are being sent have `response_seconds`. A second call does nothing.
         """
         if self._closed:
             return
@@ -193,7 +200,7 @@ class Server:
             tasks += [
                 asyncio.create_task(socket.close_or_abort(1012, max_seconds=CLOSE_TIMEOUT_SECONDS)) for socket in some
             ]
-            await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # whoever is slow holds up nobody
+            await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # slow clients do not delay the next batch
         await asyncio.gather(http, *tasks)
         await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
@@ -202,7 +209,7 @@ class Server:
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A listening socket. Raises `ConfigError`."""
+    """Return a socket that listens on the host and port of the settings. Raises `ConfigError` where it can't."""
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -210,9 +217,9 @@ def bind(settings: Settings) -> socket.socket:
             bound = undo.enter_context(socket.socket(family, kind, protocol))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            if HAS_TCP_USER_TIMEOUT:  # a reader that is only slow is ours to close, before that
-                patience = settings.heartbeat + settings.reader_timeout * (1 + 2 / STALL_CHECKS) + STALLED_CLOSE_SECONDS
-                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
+            if HAS_TCP_USER_TIMEOUT:  # longer than it takes to close a stalled reader
+                seconds = settings.heartbeat + settings.reader_timeout * (1 + 2 / STALL_CHECKS) + STALLED_CLOSE_SECONDS
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
             bound.bind(address)
             bound.listen(LISTEN_BACKLOG)
             undo.pop_all()
@@ -232,9 +239,9 @@ def bind(settings: Settings) -> socket.socket:
 async def running(
     settings: Settings, chosen: Chosen | None = None, *, throttle: Throttle | None = None
 ) -> AsyncGenerator[Server]:
-    """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`.
+    """Run a server in the block; `chosen` overrides the upstream that the settings name. Raises `ConfigError`.
 
-    `throttle` may stop the event loop for a moment, where it is all ours.
+    `throttle` may block the event loop for some milliseconds, where that runs nothing else.
     """
     chosen = chosen or choose(settings)
     store = open_store(settings.store, fsync=settings.fsync)
@@ -273,7 +280,7 @@ def _policy(settings: Settings, chosen: Chosen) -> Policy:
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal; returns the exit code. Raises `ConfigError`."""
+    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`."""
     if sys.platform == "win32":
         return asyncio.run(_main(settings))
     _raise_file_limit()
@@ -283,7 +290,7 @@ def run(settings: Settings) -> int:
 
 
 def _raise_file_limit() -> None:
-    """As many files as we are allowed at all: the usual 1,024 are a thousand connections."""
+    """Raise the soft limit of open files to the hard one: the usual 1,024 allow a thousand connections."""
     import resource  # noqa: PLC0415 - not there on Windows
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -314,14 +321,14 @@ async def _main(settings: Settings) -> int:
 
 
 def _freeze_gc() -> None:
-    """What is here now stays: no look at it again. What a token makes dies by its count, hardly ever in a cycle."""
+    """Exempt present objects from garbage collection, and collect less often: tokens make hardly any cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def _print_banner(settings: Settings, chosen: Chosen, server: Server) -> None:
-    """What a person, or a script, that starts a server waits for."""
+    """Print the addresses, the model and the store, and log `server_started`."""
     lines = [
         f"askbot-ws {__version__}",
         f"  page    http://{server.address}/",
@@ -334,6 +341,6 @@ def _print_banner(settings: Settings, chosen: Chosen, server: Server) -> None:
     try:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
-    except OSError:  # its disk is full, or nobody is there: no reason not to serve, nor to fail at the end
+    except OSError:  # a full disk or a closed pipe: serve all the same, and do not fail at exit either
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
     log.info("listening", host=settings.host, port=server.port, model=chosen.upstream.model)
