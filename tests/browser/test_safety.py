@@ -170,7 +170,7 @@ KNOCK = """(address) => new Promise((resolve) => {
 
 
 async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
-    """With 403, before there is a socket; PROTOCOL 4."""
+    """With 403, before there is a socket; docs/protocol.md, "What can go wrong"."""
     async with serving() as server, elsewhere() as place:
         tab = await tabs.open(place.port)
         assert await tab.page.evaluate(KNOCK, f"ws://127.0.0.1:{server.port}/v1/chat") == 1006

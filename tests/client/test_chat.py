@@ -243,7 +243,7 @@ async def test_an_answer_comes_in_pieces_and_as_a_whole() -> None:
 
 @pytest.mark.parametrize("cut", range(1, 7))
 async def test_a_connection_lost_after_any_frame_costs_nothing(cut: int) -> None:
-    """PROTOCOL 1, promises 1 and 3: each piece once, and one question, wherever it breaks."""
+    """docs/protocol.md, promises 1 and 3: each piece once, and one question, wherever it breaks."""
     async with conversation(server := Server(cuts=[cut])) as chat:
         assert await text_of(chat) == ANSWER
         assert await text_of(chat, "And then?") == ANSWER
@@ -321,7 +321,7 @@ async def test_an_error_from_the_future_is_told_with_its_code() -> None:
 
 
 async def test_an_answer_that_fails_its_proof_is_fetched_whole() -> None:
-    """`check` is the proof (PROTOCOL 3); history has what was answered."""
+    """`check` is the proof (docs/protocol.md, promise 6); history has what was answered."""
     async with conversation(server := Server(wrong=True)) as chat:
         assert (await chat.ask("Why?")).text == ANSWER
 

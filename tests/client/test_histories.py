@@ -119,7 +119,7 @@ EVENTS: Sequence[str | Json] = ("One, ", unknown(9), "two.")
 
 
 async def test_an_answer_is_read_through_an_event_of_an_unknown_type() -> None:
-    """PROTOCOL 1: it shows nothing and moves on, on one connection."""
+    """docs/protocol.md, promise 8: it shows nothing and moves on, on one connection."""
     async with conversation() as (peer, chat):
         asked = chat.ask("Why?")
         await peer.tell(*answer(await peer.asked(), *EVENTS), unknown(17))
@@ -170,7 +170,7 @@ async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> Non
 
 @pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
 async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
-    """PROTOCOL 2, `log`: even where the replay begins at our place. The answer goes on after what was given."""
+    """docs/protocol.md, promise 5: even where the replay begins at our place. The answer goes on after what was given."""
     async with conversation() as (peer, chat):
         asked = chat.ask("Why?")
         pieces = aiter(asked)

@@ -70,7 +70,7 @@ SLICES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
 
 @given(slices=SLICES, data=st.data())
 def test_a_client_that_comes_back_anywhere_shows_each_code_point_once(slices: list[str], data: st.DataObject) -> None:
-    """PROTOCOL 1, promise 1: for every place to stop and, however the server cuts, for whatever comes twice."""
+    """docs/protocol.md, promise 1: for every place to stop and, however the server cuts, for whatever comes twice."""
     events = turn(*slices)
     log = LogTail("s")
     for event in events:
@@ -117,7 +117,7 @@ def test_events_beyond_a_gap_are_not_shown() -> None:
 
 
 def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
-    """PROTOCOL 2: where `ready.from` is not the `after` that was sent, what was shown is dropped."""
+    """docs/protocol.md, promise 5: where `ready.from` is not the `after` that was sent, what was shown is dropped."""
     view = folded([ready(after=0), *turn("lost")])
 
     folded([ready(after=40), *turn("new", at=40)], view)
@@ -143,7 +143,7 @@ def test_other_sessions_and_other_frames_change_nothing() -> None:
 
 
 def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
-    """PROTOCOL 1: a reader stands where the event says; one at or before its place is passed over."""
+    """docs/protocol.md, promise 8: a reader stands where the event says; one at or before its place is passed over."""
     question, first, *rest = turn("ab", "cd")
     shifted = [replace(event, seq=event.seq + 7) for event in rest]
     view = folded([ready(after=0), question, first])
@@ -160,7 +160,7 @@ def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
 
 
 def test_another_log_is_another_history() -> None:
-    """PROTOCOL 2: even where the replay begins at our place. Where one of the logs has no name, the place tells."""
+    """docs/protocol.md, promise 5: even where the replay begins at our place. Without a `log`, the place tells."""
     events = turn("kept")
     place = events[-1].seq
 
@@ -186,7 +186,7 @@ def test_a_turn_has_the_options_of_its_question() -> None:
 
 
 def test_what_is_replaced_is_hidden_with_all_that_followed() -> None:
-    """PROTOCOL 3: it stays in the log. A question that replaces one older than all we hold hides all we hold."""
+    """docs/protocol.md, "Ask again": it stays in the log. A question that replaces one older than all we hold hides all."""
     first, second = turn("one"), turn("two", at=5)
     third = turn("three", at=10, replaces="t6")
     fourth = turn("four", at=17, replaces="t1")

@@ -75,7 +75,7 @@ def test_a_question_is_one_event_and_tells_all_of_the_asking() -> None:
 
 
 def test_seq_counts_code_points_of_text_and_one_for_all_else() -> None:
-    """PROTOCOL 1: like a byte offset."""
+    """docs/protocol.md, promise 4: like a byte offset."""
     session = session_of(1)
     turn = running(session)
 
@@ -187,7 +187,7 @@ ILLEGAL: list[tuple[str, type[AskbotError], Callable[[SessionMachine], object]]]
 def test_illegal_input_raises_and_changes_nothing(
     name: str, error: type[AskbotError], act: Callable[[SessionMachine], object]
 ) -> None:
-    """PROTOCOL 4: a frame that is not followed changes nothing."""
+    """docs/protocol.md, promise 7: a frame that is refused changes nothing."""
     session = session_of(3, max_waiting=2)
     before = snapshot(session)
 

@@ -50,7 +50,7 @@ def test_words_that_are_said_are_there_and_all_are_said() -> None:
 
 
 def test_all_reasons_states_and_errors_have_words() -> None:
-    """PROTOCOL 3 and 4: what a reader of the page may be told. Faults of a client's own frames are not among it."""
+    """Reasons and codes that a reader of the page may be shown: all but the faults of a client's own frames."""
     codes = {
         value.code
         for value in vars(errors).values()
