@@ -170,7 +170,7 @@ async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> Non
 
 @pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
 async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
-    """docs/protocol.md, promise 5: even where the replay begins at our place. The answer goes on after what was given."""
+    """docs/protocol.md, promise 5: even where the replay begins at our place. The answer goes on."""
     async with conversation() as (peer, chat):
         asked = chat.ask("Why?")
         pieces = aiter(asked)

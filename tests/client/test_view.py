@@ -186,7 +186,7 @@ def test_a_turn_has_the_options_of_its_question() -> None:
 
 
 def test_what_is_replaced_is_hidden_with_all_that_followed() -> None:
-    """docs/protocol.md, "Ask again": it stays in the log. A question that replaces one older than all we hold hides all."""
+    """docs/protocol.md, "Ask again": it stays in the log. One that replaces a turn older than all we hold hides all."""
     first, second = turn("one"), turn("two", at=5)
     third = turn("three", at=10, replaces="t6")
     fourth = turn("four", at=17, replaces="t1")

@@ -81,4 +81,4 @@ async def test_a_part_that_does_not_answer_is_not_ready(monkeypatch: pytest.Monk
     assert "no answer" in (await Readiness({"upstream": silent}).fault() or "")
     with capture_logs() as logged:
         assert await Readiness({"store": broken}).fault() == "store: Something went wrong on our side."
-    assert [line["event"] for line in logged] == ["readiness_failed"]
+    assert [line["event"] for line in logged] == ["readiness_check_failed"]

@@ -284,7 +284,7 @@ async def test_a_failure_of_the_store_is_no_fault_of_the_turn() -> None:
 
     assert any(isinstance(outcome, StoreError) for outcome in outcomes)
     events = {str(line["event"]) for line in lines}
-    assert "store_failed" in events
+    assert "store_write_failed" in events
     assert "turn_failed" not in events
 
 

@@ -139,7 +139,7 @@ async def test_a_session_that_cannot_be_written_keeps_no_other_waiting(
             assert head_in_tables(path, "bad") == bad.head
             assert sum(segment.stat().st_size for segment in segments(path)) == 0
         await asyncio.sleep(0.3)  # it is tried again, and says nothing again
-    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session_not_flushed"]
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session_flush_failed"]
     await store.forget("bad")
     await add(store, *good.turn("last", "text"))
     await eventually(lambda: head_in_tables(path, "good") == good.head)

@@ -113,14 +113,14 @@ class SessionReader:
 
     def send_pending(self) -> None:
         """Send the events between the cursor and the head while the socket is writable."""
-        cursor, log = self.cursor, self.topic.log
+        cursor, tail = self.cursor, self.topic.log
         if cursor is None or self._store_read is not None:
             return
-        while self._socket.writable and cursor.lag(log.head) > 0:
-            if cursor.seq < log.start:
+        while self._socket.writable and cursor.lag(tail.head) > 0:
+            if cursor.seq < tail.start:
                 self._store_read = asyncio.create_task(self._read_from_store(cursor))
                 return
-            self._send(cursor, log.read(after=cursor.seq))
+            self._send(cursor, tail.read(after=cursor.seq))
 
     async def _read_from_store(self, cursor: Cursor) -> None:
         """Send the events that are no longer in memory, from the store."""
@@ -130,7 +130,7 @@ class SessionReader:
         except SessionNotFound:
             return  # it is being deleted, and `closed` will be called
         except StoreError:
-            log.exception("read_failed", session=self.topic.session)
+            log.exception("store_read_failed", session=self.topic.session)
             self.cursor = None  # or each event would start another attempt while it closes
             await self._socket.close(1013, "the log cannot be read; resume later")
         finally:

@@ -141,7 +141,7 @@ class Completion:
                 with suppress(TurnNotFound, SessionNotFound):  # it has ended meanwhile
                     await self._hub.command(ANONYMOUS, self.session, Cancel(self._turn))
         except AskbotError:
-            log.warning("completion_not_closed", session=self.session, forget=forget, exc_info=True)
+            log.warning("completion_close_failed", session=self.session, forget=forget, exc_info=True)
         finally:
             self._hub.detach(self._topic, self)
 

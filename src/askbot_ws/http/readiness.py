@@ -60,6 +60,6 @@ async def _check(part: ReadinessCheck) -> str | None:
     except AskbotError as error:
         return error.message
     except Exception:  # a fault of the server's own: logged, not shown
-        log.exception("readiness_failed")
+        log.exception("readiness_check_failed")
         return Internal.default
     return None

@@ -280,5 +280,5 @@ def _as_store_error(error: BaseException) -> StoreError:
         return error
     failure = StoreError()
     failure.__cause__ = error
-    log.error("append_failed", exc_info=error)
+    log.error("commit_failed", exc_info=error)
     return failure

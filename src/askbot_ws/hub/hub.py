@@ -215,7 +215,7 @@ class Hub:
         try:
             await self._scheduler.group_commit.wait_all_stored()
         except StoreError:
-            log.exception("stop_not_stored")
+            log.exception("shutdown_write_failed")
         await self._scheduler.wait_ended(STOP_TIMEOUT_SECONDS)
 
     async def _delete_expired_sessions(self) -> None:
@@ -223,12 +223,12 @@ class Hub:
         while True:
             count = await self._delete_expired_once()
             if count:
-                log.info("sessions_swept", count=count)
+                log.info("sessions_expired", count=count)
             await asyncio.sleep(min(3600.0, max(1.0, self.policy.session_ttl / 10)))
 
     async def _delete_expired_once(self) -> int:
         try:
             return await self.store.sweep(idle=self.policy.session_ttl)
         except StoreError:
-            log.exception("sweep_failed")
+            log.exception("session_expiry_failed")
             return 0

@@ -69,7 +69,7 @@ class Recovery:
                 return
             except AskbotError:
                 wait = min(MAX_RETRY_SECONDS, max(1.0, 2 * wait))
-                log.warning("session_not_recovered", session=session, retry_in_s=wait)
+                log.warning("session_recovery_delayed", session=session, retry_in_s=wait)
             else:
                 return
 

@@ -29,10 +29,10 @@ class Topic:
 
     __slots__ = ("log", "readers", "session", "user")
 
-    def __init__(self, log: LogTail, *, user: str | None = None) -> None:
+    def __init__(self, tail: LogTail, *, user: str | None = None) -> None:
         """`user` made the session; None: an anonymous client did."""
-        self.session = log.session
-        self.log = log
+        self.session = tail.session
+        self.log = tail
         self.user = user
         self.readers: tuple[Reader, ...] = ()  # replaced, never changed: a reader may leave while all are notified
 

@@ -95,7 +95,7 @@ class TurnScheduler:
         if isinstance(error, LogMoved):
             self._on_broken(owner, error)
             return
-        log.error("store_failed", session=owner.session, events=len(lost), exc_info=error)
+        log.error("store_write_failed", session=owner.session, events=len(lost), exc_info=error)
         failure = Failure(code=error.code, message=error.message, retryable=True)
         ends = owner.state.roll_back(lost, now=self._clock(), model=self._upstream.model, error=failure)
         frames = [encode_event(end) for end in ends]
@@ -167,7 +167,7 @@ class TurnScheduler:
         try:
             await asyncio.wait_for(self._none_running.wait(), max_seconds)
         except TimeoutError:
-            log.warning("turns_still_running", turns=self.running_count)
+            log.warning("turns_not_ended", turns=self.running_count)
 
 
 def _task_error(task: asyncio.Task[None]) -> BaseException | None:

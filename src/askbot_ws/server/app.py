@@ -174,7 +174,7 @@ class Server:
 
         Running answers have as many seconds as the setting `drain` says; then they end as `interrupted`.
         """
-        log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
+        log.info("drain_started", connections=len(self._connections), limit_s=self._settings.drain)
         self._hub.refuse_turns()
         self._listener.close(close_connections=False)
         self.acceptor.shutdown()
@@ -343,4 +343,4 @@ def _print_banner(settings: Settings, chosen: Chosen, server: Server) -> None:
         sys.stdout.flush()
     except OSError:  # a full disk or a closed pipe: serve all the same, and do not fail at exit either
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
-    log.info("listening", host=settings.host, port=server.port, model=chosen.upstream.model)
+    log.info("server_started", host=settings.host, port=server.port, model=chosen.upstream.model)

@@ -170,7 +170,7 @@ class EmbeddedUpstream:
                 death = "not started"
             lived = time.monotonic() - born
             pause = FIRST_PAUSE if lived >= LONG_LIFE else min(LONGEST_PAUSE, max(FIRST_PAUSE, pause * 2))
-            log.warning("model_process_died", death=death, lived_s=round(lived, 1), restart_in_s=pause)
+            log.warning("model_process_exited", death=death, lived_s=round(lived, 1), restart_in_s=pause)
             await asyncio.sleep(pause)
 
     async def _live(self, path: Path) -> str:

@@ -71,7 +71,7 @@ async def _end(task: asyncio.Task[Any]) -> None:
 
 def _abandon(task: asyncio.Task[Any]) -> None:
     """Leave it to itself: `asyncio.run` and uvloop, which wait for all tasks at their end, don't know it any more."""
-    log.warning("upstream_not_ended", limit_s=END_LIMIT)
+    log.warning("upstream_task_abandoned", limit_s=END_LIMIT)
     asyncio._unregister_task(task)  # noqa: SLF001  documented for those who extend asyncio
     _abandoned.add(task)
     task.add_done_callback(_see)

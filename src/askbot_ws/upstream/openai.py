@@ -260,7 +260,7 @@ class OpenAIUpstream:
             try:
                 self._model = _first_of((await self._models()).body)
             except (UpstreamError, LookupError, TypeError, ValueError) as error:
-                log.info("upstream_model_unknown", error=type(error).__name__)
+                log.info("model_lookup_failed", error=type(error).__name__)
 
     async def _default_model(self) -> str:
         await self._look_for_a_model()

@@ -135,10 +135,10 @@ class AskbotConnection(Connection):
 
     async def _replay_start(self, topic: Topic, after: int | None, history: str | None) -> int:
         """Return the `seq` after which to replay: the client's, where that is one of this history."""
-        log = topic.log
-        if after is not None and can_resume(after, head=log.head) and history in (None, log.history):
+        tail = topic.log
+        if after is not None and can_resume(after, head=tail.head) and history in (None, tail.history):
             return after
-        return await self.hub.store.replay_start(topic.session, turns=REPLAYED_TURNS) if log.head else 0
+        return await self.hub.store.replay_start(topic.session, turns=REPLAYED_TURNS) if tail.head else 0
 
     # --- sending -----------------------------------------------------------------------------------------------------
 

@@ -237,7 +237,7 @@ class Flusher:
         """Let no other session wait for this one, and try it again, alone, after a while."""
         session = opened.log.session
         if not opened.failed:
-            log.error("session_not_flushed", session=session, flushed=opened.flushed, exc_info=error)
+            log.error("session_flush_failed", session=session, flushed=opened.flushed, exc_info=error)
         opened.failed = True
         self._failing[session] = opened
         if self._retry is None and not self._stopped:
@@ -249,4 +249,4 @@ class Flusher:
         self.soon(session for session, opened in failing.items() if self._open.get(session) is opened)
 
     def _warn(self, cause: BaseException | None) -> None:
-        log.warning("flush_failed", cause=type(cause).__name__, reason=str(cause), sessions=len(self._due))
+        log.warning("flush_delayed", cause=type(cause).__name__, reason=str(cause), sessions=len(self._due))

@@ -66,7 +66,7 @@ def _begin(connection: sqlite3.Connection, *, lost: bool, boot: str | None) -> N
             state.begin_history(connection)
         state.set_boot(connection, boot)
     if lost:
-        log.warning("store_may_have_lost", reason="the machine ended while a server ran without ASKBOT_FSYNC")
+        log.warning("event_loss_suspected", reason="the machine ended while a server ran without ASKBOT_FSYNC")
 
 
 def end(connection: sqlite3.Connection, *, age: float) -> None:
