@@ -24,7 +24,9 @@ UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: 
 LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # which pages of any port of this machine may use
 
 
-def application(completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str) -> Starlette:
+def make_application(
+    completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str
+) -> Starlette:
     """Make the ASGI application that answers all requests but WebSocket handshakes."""
 
     async def healthz(request: Request) -> Response:

@@ -28,7 +28,7 @@ from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
 from ..errors import ConfigError
 from ..http.access import AccessPolicy
-from ..http.application import application, cors_headers
+from ..http.application import cors_headers, make_application
 from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
@@ -38,7 +38,7 @@ from ..upstream.choose import Chosen, choose
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
-from .keepalive import STALL_CHECKS, KeepaliveMonitor
+from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
 from .throttle import LoopThrottle, usable_cpus
 from .websocket import STALLED_CLOSE_SECONDS, WebSocket
 
@@ -84,7 +84,9 @@ class Server:
 
     def _make_acceptor(self) -> Acceptor:
         settings, most = self._settings, sys.maxsize
-        app = application(Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__)
+        app = make_application(
+            Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__
+        )
         return Acceptor(
             app,
             server=SERVER_HEADER,
@@ -147,7 +149,7 @@ class Server:
 
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, WebSocket):
-            raise TypeError("connections are made as Socket, see `listen`")
+            raise TypeError("connections are made as WebSocket, see `listen`")
         connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
         self._connections[connection] = socket
         self.keepalive.watch(socket)
@@ -218,7 +220,11 @@ def bind(settings: Settings) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             if HAS_TCP_USER_TIMEOUT:  # longer than it takes to close a stalled reader
-                seconds = settings.heartbeat + settings.reader_timeout * (1 + 2 / STALL_CHECKS) + STALLED_CLOSE_SECONDS
+                seconds = (
+                    settings.heartbeat
+                    + settings.reader_timeout * (1 + 2 / STALL_CHECKS_PER_TIMEOUT)
+                    + STALLED_CLOSE_SECONDS
+                )
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
             bound.bind(address)
             bound.listen(LISTEN_BACKLOG)

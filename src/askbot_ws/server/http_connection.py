@@ -98,7 +98,7 @@ class HttpConnection(HttpToolsProtocol):
         super().resume_writing()
         self._acceptor.keepalive.resumed(self)
 
-    def abort_stalled(self) -> None:
+    def close_stalled(self) -> None:
         """Abort the connection: the client has read nothing for too long."""
         self.transport.abort()
 

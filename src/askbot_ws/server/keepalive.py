@@ -14,7 +14,7 @@ from ..dialects.askbot.frames import Alive, encode
 from .websocket import WebSocket
 
 WHEEL_STEP_SECONDS = 0.1  # heartbeats that are due within it are sent together
-STALL_CHECKS = 8  # of a stalled connection, within the time after which it is ended
+STALL_CHECKS_PER_TIMEOUT = 8  # of a stalled connection, within the time after which it is ended
 TCP_BYTES_ACKED = struct.Struct("=120xQ")  # Linux: `tcpi_bytes_acked` in `struct tcp_info`
 ALIVE_FRAME = encode(Alive())
 
@@ -26,7 +26,7 @@ class Writer(Protocol):
 
     transport: asyncio.Transport
 
-    def abort_stalled(self) -> None:
+    def close_stalled(self) -> None:
         """End the connection: its other side has read nothing for too long."""
 
 
@@ -87,17 +87,17 @@ class KeepaliveMonitor:
             self._timer.cancel()
 
     def _schedule_stall_check(self) -> None:
-        self._timer = self._loop.call_later(self._reader_timeout / STALL_CHECKS, self._check_stalls)
+        self._timer = self._loop.call_later(self._reader_timeout / STALL_CHECKS_PER_TIMEOUT, self._check_stalls)
 
     def _check_stalls(self) -> None:
         self._timer, now = None, self._loop.time()
         for writer, stall in tuple(self._stalls.items()):
-            amount = read_progress(writer.transport)
+            amount = peer_progress(writer.transport)
             if stall.progress is None or amount > stall.progress:
                 stall.since = now
             elif now - stall.since >= self._reader_timeout:
                 del self._stalls[writer]
-                writer.abort_stalled()
+                writer.close_stalled()
             stall.progress = amount
         if self._stalls:
             self._schedule_stall_check()
@@ -113,7 +113,7 @@ class _Stall:
         self.progress: int | None = None  # at the last check
 
 
-def read_progress(transport: asyncio.Transport) -> int:
+def peer_progress(transport: asyncio.Transport) -> int:
     """Return a number that grows when the other side reads.
 
     On Linux, the bytes that it has acknowledged. Elsewhere, and on Unix sockets, the bytes that wait here, negated:

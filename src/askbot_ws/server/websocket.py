@@ -166,7 +166,7 @@ class WebSocket(ServerConnection):
         except TimeoutError:
             self.transport.abort()
 
-    def abort_stalled(self) -> None:
+    def close_stalled(self) -> None:
         """End a connection whose client has read nothing for too long; it has some seconds to read the close frame."""
         within = min(STALLED_CLOSE_SECONDS, self._acceptor.limits.reader_timeout)
         self._acceptor.spawn(self.close_or_abort(4408, "the reader was too slow for too long", max_seconds=within))
