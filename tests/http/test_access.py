@@ -14,7 +14,7 @@ from askbot_ws.http.access import AccessPolicy, Authority
 from askbot_ws.server.app import Server
 from askbot_ws.testing import serving
 
-from .exchange import Response, lines, request, response_of
+from .raw_requests import Response, lines, request, response_of
 
 UPGRADE = {
     "Connection": "Upgrade",

@@ -27,7 +27,7 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 from askbot_ws.upstream import Ending
 
 from ..process import ROOT, Askbot, ProviderProcess, Story, address, askbot, eventually, reading, resident
-from .exchange import BrokenOffError, Response, chunk_of, head_of, lines, request, response_of
+from .raw_requests import BrokenOffError, Response, chunk_of, head_of, lines, request, response_of
 
 PATH = "/aiCompletion"
 

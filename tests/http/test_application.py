@@ -18,7 +18,7 @@ from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import ROOT, address
-from .exchange import request
+from .raw_requests import request
 
 UPGRADE = {
     "Connection": "Upgrade",

@@ -14,7 +14,7 @@ from askbot_ws.events import Reason
 from askbot_ws.http.pages import preferred_language, render_pages
 from askbot_ws.testing import serving
 
-from .exchange import request
+from .raw_requests import request
 
 CLIENT = Path(__file__).parents[2] / "client"
 WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "words.json").read_text(encoding="utf-8"))

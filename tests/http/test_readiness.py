@@ -12,7 +12,7 @@ from askbot_ws.http import readiness
 from askbot_ws.http.readiness import Readiness
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .exchange import request
+from .raw_requests import request
 
 
 class Check:

@@ -16,7 +16,7 @@ from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 
-from .story import FragileStore, ask, assert_sound, hub_of, listen, rounds
+from .fakes import FragileStore, ask, assert_valid_log, attach_reader, hub_of, run_ticks
 
 
 def commits_of(store: Store, throttle: Throttle | None = None) -> GroupCommit:
@@ -121,21 +121,21 @@ async def test_many_sessions_at_once_are_written_in_parts(slow: bool) -> None:  
     script: Sequence[str | asyncio.Event] = [gates[0], "one ", gates[1], "two ", gates[2]]
     store = FragileStore()
     async with hub_of(*[script] * SESSIONS, store=store) as hub:
-        ears = [listen(hub, store=store) for _ in range(SESSIONS)]
-        for ear in ears:
-            await ask(hub, ear)
+        readers = [attach_reader(hub, store=store) for _ in range(SESSIONS)]
+        for reader in readers:
+            await ask(hub, reader)
         store.slow = slow
         for gate in gates:
             before = store.batches
             gate.set()
-            await rounds(40)
+            await run_ticks(40)
             if gate is not gates[2] and not slow:
                 assert store.batches - before == 3
-        for ear in ears:
-            await ear.done()
-            assert ear.answer("t1") == "one two "
-            assert_sound(ear.events)
-            assert_sound(store.durable(ear.session))
+        for reader in readers:
+            await reader.done()
+            assert reader.answer("t1") == "one two "
+            assert_valid_log(reader.events)
+            assert_valid_log(store.durable(reader.session))
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -146,20 +146,20 @@ async def test_many_sessions_lose_only_what_could_not_be_stored(slow: bool) -> N
     script: Sequence[str | asyncio.Event] = [gates[0], "one ", gates[1], "two "]
     store = FragileStore()
     async with hub_of(*[script] * SESSIONS, store=store) as hub:
-        ears = [listen(hub, store=store) for _ in range(SESSIONS)]
-        for ear in ears:
-            await ask(hub, ear)
+        readers = [attach_reader(hub, store=store) for _ in range(SESSIONS)]
+        for reader in readers:
+            await ask(hub, reader)
         store.slow = slow
         gates[0].set()
-        await rounds(40)
-        unlucky = {ear.session for ear in ears[9:12]}
+        await run_ticks(40)
+        unlucky = {reader.session for reader in readers[9:12]}
         store.broken = lambda events: any(type(event) is Token and event.session in unlucky for event in events)
         gates[1].set()
-        await rounds(40)
+        await run_ticks(40)
         store.mend()
-        for ear in ears:
-            done = await ear.done()
-            assert (done.reason, ear.answer("t1")) in {("stop", "one two "), ("error", "one ")}
-            assert_sound(ear.events)
-        assert {ear.session for ear in ears if ear.dones[0].reason == "error"} >= unlucky
-        assert slow or ears[-1].dones[0].reason == "stop"
+        for reader in readers:
+            done = await reader.done()
+            assert (done.reason, reader.answer("t1")) in {("stop", "one two "), ("error", "one ")}
+            assert_valid_log(reader.events)
+        assert {reader.session for reader in readers if reader.dones[0].reason == "error"} >= unlucky
+        assert slow or readers[-1].dones[0].reason == "stop"

@@ -19,9 +19,9 @@ from askbot_ws.server.app import Server
 from askbot_ws.server.http_connection import HttpConnection
 from askbot_ws.testing import ScriptedUpstream
 
-from ..http.exchange import BrokenOffError, chunk_of, head_of, lines, response_of
+from ..http.raw_requests import BrokenOffError, chunk_of, head_of, lines, response_of
 from ..process import eventually
-from .ways import Way, limited
+from .transports import Way, limited
 
 HOST = "Host: 127.0.0.1"
 JSON = "Content-Type: application/json"

@@ -17,10 +17,10 @@ from websockets.frames import Frame, Opcode
 
 from askbot_ws.testing import ScriptedUpstream
 
-from ..http.exchange import lines
+from ..http.raw_requests import lines
 from ..process import eventually
 from .test_connections import HANDSHAKE, HOST, asking
-from .ways import Way
+from .transports import Way
 
 READER_TIMEOUT = 1.2  # seconds
 STEADY = 3.6  # seconds: three times as long
