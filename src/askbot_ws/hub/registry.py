@@ -77,7 +77,7 @@ class SessionRegistry:
         return owner
 
     async def _with_lock(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
-        """Two that come at once get the same; nobody gets what is just being deleted."""
+        """Run a job while no other job of this session runs, so that it is loaded once, and not while it is deleted."""
         lock = self._locks.setdefault(session, asyncio.Lock())
         async with lock:
             return await job(session)

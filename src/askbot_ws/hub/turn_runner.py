@@ -35,7 +35,7 @@ class TurnRunner:
         group_commit: GroupCommit,
         append: Callable[[Owner, Sequence[Event]], None],
     ) -> None:
-        """`commits` takes text, from which nothing follows; `append` logs other events, and sees to what does."""
+        """`group_commit` stores text; `append` stores the other events and starts what follows them."""
         persona = policy.persona
         self._upstream = upstream
         self._store = store

@@ -77,13 +77,13 @@ class AskbotConnection(Connection):
         given = parse_qs(query)
         session, after, history = (given.get(name, [None])[-1] for name in ("session", "after", "log"))
         try:
-            place = None if after is None else _parse_seq(after)
+            seq = None if after is None else _parse_seq(after)
             if session is None:
-                await self._attach(self.hub.create(self.principal), place, history, resumed=False)
-            elif place is not None and not self.may_resume(session, place):
+                await self._attach(self.hub.create(self.principal), seq, history, resumed=False)
+            elif seq is not None and not self.may_resume(session, seq):
                 await self.socket.close(4429, "too many resumes from one place")
             else:
-                await self._attach(await self.hub.open(self.principal, session), place, history, resumed=True)
+                await self._attach(await self.hub.open(self.principal, session), seq, history, resumed=True)
         except FrameError as error:
             self._send_error(error, None)
             await self.socket.close(1008, error.message[:100])
