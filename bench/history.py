@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from askbot_ws.core.turn import proof, turn_at
+from askbot_ws.core.turn import answer_check, turn_id_of
 from askbot_ws.events import Done, Event, Question, Timing, Token, encode_event
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -36,7 +36,7 @@ async def _session(store: SQLiteStore, turns: int) -> str:
 
 
 def _turn(session: str, head: int, number: int) -> list[Event]:
-    turn, answer = turn_at(head + 1), f"This is answer {number}, and it is as long as a short answer is. " * 4
+    turn, answer = turn_id_of(head + 1), f"This is answer {number}, and it is as long as a short answer is. " * 4
     asked = Question(session=session, seq=head + 1, turn=turn, id=None, text=f"Question {number}?", created=time.time())
     said = Token(session=session, seq=asked.seq + len(answer), turn=turn, text=answer)
     done = Done(
@@ -47,6 +47,6 @@ def _turn(session: str, head: int, number: int) -> list[Event]:
         model="bench-model",
         usage=None,
         timing=Timing(queued=0.0, first_token=0.1, total=1.0),
-        check=proof(answer.encode(), chars=len(answer)),
+        check=answer_check(answer.encode(), chars=len(answer)),
     )
     return [asked, said, done]

@@ -34,14 +34,14 @@ export type ErrorCode =
   | "upstream_stalled"
   | "upstream_unavailable";
 
-/** What this server takes. */
+/** The largest frame in bytes, the longest question in code points, and how many questions may wait in a session. */
 export interface Limits {
   frame_bytes: number;
   question_chars: number;
   waiting_turns: number;
 }
 
-/** A session is attached; the events after `from` follow. `log` names the history that is told: places in another one mean something else. `id` is that of the `attach` that this answers. */
+/** A session is attached; the events after `from` follow. `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the `attach` that this answers. */
 export interface Ready {
   type: "ready";
   session: string;
@@ -56,7 +56,7 @@ export interface Ready {
   id?: string;
 }
 
-/** How a question is to be answered, as far as its asker said; the rest is the server's choice. */
+/** How a question is to be answered; what is not given, the server's settings decide. */
 export interface Options {
   model?: string;
   temperature?: number;
@@ -101,7 +101,7 @@ export interface Failure {
   retry_after: number | null;
 }
 
-/** How long it took, counted from the question's arrival. */
+/** How long a turn took, counted from the question's arrival. */
 export interface Timing {
   /** milliseconds */
   queued: number;
@@ -111,7 +111,7 @@ export interface Timing {
   total: number;
 }
 
-/** What the provider counted. */
+/** The tokens of a turn, as the provider counted them. */
 export interface Usage {
   input_tokens: number;
   output_tokens: number;
@@ -131,7 +131,7 @@ export interface Done {
   error?: Failure;
 }
 
-/** A frame was not followed, or the server has to say something is wrong. Nothing has changed. */
+/** A frame was refused and has changed nothing, or a session can't be read any more. */
 export interface ErrorFrame {
   type: "error";
   code: ErrorCode | (string & {});
@@ -143,7 +143,7 @@ export interface ErrorFrame {
   session?: string;
 }
 
-/** One turn as history tells it; what its `done` would say is null while it runs. */
+/** A whole turn, as in a `history` frame; the fields of its `done` are null until it has ended. */
 export interface Turn {
   turn: string;
   id: string | null;
@@ -185,7 +185,7 @@ export interface Pong {
   id?: string;
 }
 
-/** Nothing else was sent for a while, and the connection is well. */
+/** A heartbeat: nothing else was sent for a while. */
 export interface Alive {
   type: "alive";
 }
@@ -211,7 +211,7 @@ export interface Cancel {
   turn?: string;
 }
 
-/** Ask a turn's question again; without `turn`, the last one's. Options that are not given are those it had. */
+/** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were. */
 export interface Retry {
   type: "retry";
   id?: string;
@@ -222,7 +222,7 @@ export interface Retry {
   max_tokens?: number;
 }
 
-/** Ask this instead of that turn's question. Options that are not given are those it had. */
+/** Ask another question in place of that turn's. Options that are not given stay as they were. */
 export interface Edit {
   type: "edit";
   id?: string;
@@ -234,7 +234,7 @@ export interface Edit {
   max_tokens?: number;
 }
 
-/** Ask for the turns whose questions stand before the place `before`. */
+/** Ask for the newest turns, or those whose questions have a `seq` below `before`. */
 export interface HistoryRequest {
   type: "history";
   id?: string;
@@ -244,7 +244,7 @@ export interface HistoryRequest {
   limit?: number;
 }
 
-/** Read a further session on this connection; without `session`, a new one. `log` is what `ready` said of the history in which `after` is a place. */
+/** Read a further session on this connection; without `session`, a new one. `log` is that of the `ready` of the history in which `after` was seen. */
 export interface Attach {
   type: "attach";
   id?: string;

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-test-5f1d8e20b7"  # the API key: nobody but the provider may ever see it
-SLICE = 32 * 1024  # bytes of text in one frame (DESIGN §4)
+SLICE = 32 * 1024  # bytes of text in one frame, as in core/log_tail.py
 
 Json: TypeAlias = dict[str, Any]
 

@@ -134,7 +134,7 @@ async def listening(server: Process) -> int:
     assert server.stderr
     async for line in server.stderr:
         entry = json.loads(line)
-        if entry["event"] == "listening":
+        if entry["event"] == "server_started":
             return int(entry["port"])
     raise AssertionError("the server never listened")
 
@@ -168,7 +168,7 @@ async def test_a_changed_file_starts_the_server_again(tmp_path: Path) -> None:
         assert b"a setting is wrong" in await process.stderr.readline()
         (tmp_path / "mine.py").write_text("async def answer(*_):\n    yield 'Because.'\n")
         (tmp_path / ".env").write_text("ASKBOT_PORT=0\n")
-        while b"listening" not in await process.stderr.readline():
+        while b"server_started" not in await process.stderr.readline():
             pass
         os.killpg(process.pid, signal.SIGINT)
         await process.communicate()

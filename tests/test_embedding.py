@@ -154,7 +154,7 @@ async def test_a_program_that_is_cancelled_drains_too(tmp_path: Path) -> None:
             ScriptedUpstream(["One, ", asyncio.Event()]), port=0, store="memory:", drain=0
         ) as server:
             listening.set_result(server.url)
-            await server.forever()
+            await server.serve_forever()
 
     task = asyncio.create_task(program())
     async with reading(await listening) as reader:

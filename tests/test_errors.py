@@ -1,4 +1,4 @@
-"""Errors: one tree, whose codes are PROTOCOL 4's."""
+"""Errors: one tree, whose codes are those of docs/errors.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames: what goes over the wire is what PROTOCOL 3 says."""
+"""Frames: what goes over the wire is what docs/protocol.md says, "All frames"."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from askbot_ws.events import (
     TurnRecord,
     Usage,
     decode_event,
-    token,
+    make_token,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -174,7 +174,7 @@ DONE = Done(
 )
 RECORD = TurnRecord(turn="t1", text="why?", created=0.0, answer="", from_=0, seq=1)
 
-# PROTOCOL 3, server to client: a frame with everything, its fields always there, and those only where they have a value
+# From the server: a frame with everything, the fields that are always sent, and those that may be left out.
 SERVER: list[tuple[Record, str, str]] = [
     (
         Ready(
@@ -219,7 +219,7 @@ SERVER: list[tuple[Record, str, str]] = [
     (Alive(), "type", ""),
 ]
 
-# PROTOCOL 3, client to server: the least that each frame needs, and what else it may have
+# From clients: the least that each frame needs, and what else it may have.
 CLIENT: list[tuple[dict[str, object], str]] = [
     ({"type": "ask", "text": "why?"}, "model temperature max_tokens when_busy"),
     ({"type": "cancel"}, "turn"),
@@ -280,7 +280,7 @@ def test_a_time_is_converted_here_and_nowhere_else() -> None:
 
 def test_the_short_way_to_a_slice_makes_the_same_slice() -> None:
     """Every field is there."""
-    assert token("s", "t1", 5, "abc") == Token(session="s", turn="t1", seq=5, text="abc")
+    assert make_token("s", "t1", 5, "abc") == Token(session="s", turn="t1", seq=5, text="abc")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_client_frames_need_what_the_table_says_and_no_more(least: dict[str, obj
 
 
 def test_a_question_says_only_the_options_that_were_given() -> None:
-    """PROTOCOL 3: `options`, as far as they were given; what is left out is not null."""
+    """`options`, as far as they were given; what is left out is not null."""
     question = Question(session="s", seq=1, turn="t1", text="?", created=0.0, options=Options(temperature=0.5))
 
     assert wire(question)["options"] == {"temperature": 0.5}
@@ -455,14 +455,14 @@ def test_a_reader_skips_frames_from_the_future_but_not_broken_ones(place: str) -
 
 @given(session=sessions, seq=seqs, kind=texts, more=json_values)
 def test_an_event_from_the_future_has_a_place(session: str, seq: int, kind: str, more: object) -> None:
-    """PROTOCOL 1: a reader stands where the event says, whatever else it has."""
+    """docs/protocol.md, promise 8: a reader stands where the event says, whatever else it has."""
     event = {"type": f"future {kind}", "session": session, "seq": seq, "turn": more, "text": more, "id": more}
 
     assert decode_server(json.dumps(event)) == UnknownEvent(session=session, seq=seq)
 
 
 def test_a_word_from_the_future_is_no_decoding_error() -> None:
-    """PROTOCOL 1: an unknown `reason` or `code` is an end, or an error, like any other; in history and the log too."""
+    """docs/protocol.md, promise 8: it is an end, or an error, like any other; in history and the log too."""
     done = wire(DONE) | {"reason": "evaporated", "error": wire(DONE)["error"] | {"code": "evaporated"}}
     turn = wire(History(session="s", turns=[RECORD], more=False))["turns"][0] | {"reason": "evaporated"}
     error = {"type": "error", "code": "evaporated", "message": "m", "retryable": True}

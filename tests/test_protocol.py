@@ -1,4 +1,4 @@
-"""docs/protocol.md is true: its dialogues are played against the real server, and its program runs."""
+"""docs/protocol.md is true: its frames are the server's, its dialogues are played against it, and its program runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from askbot_ws.dialects.askbot.frames import ClientFrame, ServerFrame, fields_of, type_of
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
@@ -22,7 +23,7 @@ from .process import ROOT, Json, address, environment
 from .test_wire import Player
 
 PAGE = (ROOT / "docs/protocol.md").read_text("utf-8")
-PARTS = [ROOT / "src/askbot_ws" / name for name in ("server", "dialects/askbot")]
+PARTS = [ROOT / "src/askbot_ws" / name for name in ("server", "dialects", "dialects/askbot")]
 LEFT_OUT = "…"
 
 
@@ -83,11 +84,35 @@ async def test_a_dialogue_on_the_page_is_played_as_it_is_written(dialogue: list[
     assert not upstream.scripts, "every answer was asked for"
 
 
+def test_the_page_begins_with_the_promises() -> None:
+    """Numbered from 1, as code and tests refer to them."""
+    section = PAGE.split("\n## ")[1]
+    numbers = re.findall(r"^(\d+)\. \*\*", section, flags=re.MULTILINE)
+
+    assert section.startswith("The promises\n")
+    assert [*map(int, numbers)] == [*range(1, len(numbers) + 1)]
+    assert len(numbers) >= 3
+
+
+@pytest.mark.parametrize(("side", "union"), [(0, ServerFrame), (1, ClientFrame)], ids=["server", "client"])
+def test_the_page_lists_every_frame_with_all_its_fields(side: int, union: Any) -> None:
+    """And no other; which of them may be left out, tests/test_frames.py holds to the code."""
+    section = PAGE.split("\n## All frames\n")[1].split("\n## ")[0]
+    table = section.split("\nFrom clients;")[side]
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)\|$", table, flags=re.MULTILINE))
+
+    assert set(rows) == {type_of(model) for model in union.__args__}
+    for model in union.__args__:
+        common = {"type", "id"} if side else {"type"}
+        fields = {field.alias or name for name, field in fields_of(model).items()} - common
+        assert fields <= set(re.findall(r"`(\w+)`", rows[type_of(model)])), model
+
+
 def test_the_page_shows_every_close_code_that_the_server_sends() -> None:
     """Whoever writes a client decides for each whether to come back."""
     sent = set[str]()
     for path in [path for part in PARTS for path in part.glob("*.py")]:
-        sent |= set(re.findall(r"(?:close|shut)\([^)]*?\b(\d{4})\b", path.read_text()))
+        sent |= set(re.findall(r"close(?:_or_abort)?\([^)]*?\b(\d{4})\b", path.read_text()))
     told = set(re.findall(r"^\| (\d{4}) \|", PAGE, flags=re.MULTILINE))
 
     assert {"1012", "4404", "4408"} <= sent

@@ -14,7 +14,7 @@ SERVER: tuple[type[Frame], ...] = ServerFrame.__args__
 
 def summary(model: type[Frame]) -> str:
     """What a frame is, in one paragraph."""
-    return " ".join((model.__doc__ or "").split())
+    return " ".join((model.__doc__ or "").split()).partition(" Attributes")[0]  # which are in Python's units
 
 
 def definitions() -> dict[str, Schema]:

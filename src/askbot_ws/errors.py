@@ -1,7 +1,15 @@
-"""Every error that a client can be told of, as one tree.
+"""Errors: one class for each cause that a client is told of, all of them subclasses of `AskbotError`.
 
-A class is a cause and `code` is its name on the wire (PROTOCOL 4). The message is safe to show to a stranger:
-what a driver or a provider said stays in `__cause__`, for the log.
+`code` is the cause's name on the wire (docs/errors.md). The message is safe to show to anybody: what a driver or a
+provider said stays in `__cause__`, for the log. The server sends these errors, and the Python client raises them.
+
+Example:
+    try:
+        answer = await chat.ask("Why is the sky blue?")
+    except RateLimited as error:
+        print(error.message, error.retry_after)
+    except AskbotError as error:
+        print(error.code, error.message)
 """
 
 from __future__ import annotations
@@ -40,71 +48,97 @@ __all__ = [
 
 
 class AskbotError(Exception):
-    """The root: something that a client is told by its code."""
+    """The base class of all errors that a client is told of.
+
+    Attributes:
+        code: The cause's name on the wire.
+        default: The message where none is given.
+        message: A sentence that is safe to show to anybody.
+        retryable: Whether the same may succeed later.
+        retry_after: In how many seconds, or None where that is not known.
+    """
 
     code: ClassVar[str] = "internal"
     default: ClassVar[str] = "Something went wrong on our side."
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
-        """`retry_after` is in seconds."""
+        """Make an error.
+
+        Args:
+            message: A sentence that is safe to show to anybody; the class's `default` without it.
+            retry_after: In how many seconds the same may succeed, if that is known.
+        """
         super().__init__(message or self.default)
         self.message = message or self.default
         self.retry_after = retry_after
 
 
-# --- frames that cannot be taken -------------------------------------------------------------------------------------
+# --- invalid frames --------------------------------------------------------------------------------------------------
 
 
 class FrameError(AskbotError):
-    """A frame that changes nothing, because it cannot be understood."""
+    """A frame is invalid; it has changed nothing.
+
+    Attributes:
+        id: The frame's `id`, where it has a valid one.
+    """
 
     code = "invalid_frame"
     default = "The frame is not valid."
 
     def __init__(self, message: str | None = None, *, id: str | None = None) -> None:
-        """`id` is the frame's own, as far as it could be read."""
+        """Make an error about a frame.
+
+        Args:
+            message: What is wrong, safe to show to anybody.
+            id: The frame's `id`, where it has a valid one.
+        """
         super().__init__(message)
         self.id = id
 
 
 class InvalidJSON(FrameError):
-    """The text is not JSON."""
+    """The frame is not JSON."""
 
     code = "invalid_json"
     default = "The frame is not JSON."
 
 
 class InvalidFrame(FrameError):
-    """A field is missing or wrong; the message names it."""
+    """A field is missing or has a wrong value; the message names it.
+
+    Also raised where the `id` of a question belongs to another question of the session, and where a frame needs a
+    `session` because several are attached.
+    """
 
 
 class UnknownType(FrameError):
-    """There is no such frame."""
+    """The frame's `type` is none of the protocol's."""
 
     code = "unknown_type"
     default = "There is no frame of this type."
 
 
-# --- commands that cannot be followed --------------------------------------------------------------------------------
+# --- commands that are refused ---------------------------------------------------------------------------------------
 
 
 class SessionNotFound(AskbotError):
-    """No such session, or not this user's: the two are not told apart."""
+    """There is no such session, or it is another user's (the two are not told apart), or it was deleted."""
 
     code = "session_not_found"
     default = "There is no such session."
 
 
 class TurnNotFound(AskbotError):
-    """No such turn in this session, or none that the command could be about."""
+    """The session has no such turn, or it is in the wrong state, as a `cancel` of a turn that has ended."""
 
     code = "turn_not_found"
     default = "There is no such turn."
 
 
 class Busy(AskbotError):
-    """A turn is running, and the question did not want to wait."""
+    """A turn runs or waits, and the question's `when_busy` is `reject`."""
 
     code = "busy"
     default = "An answer is running."
@@ -112,7 +146,7 @@ class Busy(AskbotError):
 
 
 class QueueFull(AskbotError):
-    """Too many questions wait."""
+    """As many questions wait in the session as the server allows (`ready.limits.waiting_turns`)."""
 
     code = "queue_full"
     default = "Too many questions are waiting."
@@ -120,28 +154,28 @@ class QueueFull(AskbotError):
 
 
 class QuestionEmpty(AskbotError):
-    """Nothing was asked."""
+    """The question has no visible character."""
 
     code = "question_empty"
     default = "The question is empty."
 
 
 class QuestionTooLong(AskbotError):
-    """More was asked than may be."""
+    """The question has more code points than the server allows (`ready.limits.question_chars`)."""
 
     code = "question_too_long"
     default = "The question is too long."
 
 
 class Refused(AskbotError):
-    """The guard did not let the question pass."""
+    """The question is refused by its content, by the server or by the model's filter."""
 
     code = "refused"
     default = "This question is not answered here."
 
 
 class RateLimited(AskbotError):
-    """Too much at once; `retry_after` says when again."""
+    """There were too many requests in a short time; `retry_after` says when the next is accepted."""
 
     code = "rate_limited"
     default = "Too many requests."
@@ -149,31 +183,34 @@ class RateLimited(AskbotError):
 
 
 class QuotaExceeded(AskbotError):
-    """All that was granted for this period is used up."""
+    """What was granted for this period is used up."""
 
     code = "quota_exceeded"
     default = "The quota is used up."
 
 
 class Unauthorized(AskbotError):
-    """The credentials are missing or wrong."""
+    """The credentials are missing or invalid."""
 
     code = "unauthorized"
     default = "Credentials are needed."
 
 
 class Forbidden(AskbotError):
-    """A model or an option that the configuration does not allow."""
+    """The question names a model or an option that the server's settings do not allow."""
 
     code = "forbidden"
     default = "This is not allowed here."
 
 
-# --- the model's side ------------------------------------------------------------------------------------------------
+# --- the model -------------------------------------------------------------------------------------------------------
 
 
 class UpstreamError(AskbotError):
-    """The model's side failed; the text so far is kept."""
+    """The model, or the API that provides it, failed; the text so far is kept.
+
+    Functions and upstreams of one's own raise a subclass of it to end a turn with that code (docs/embedding.md).
+    """
 
     code = "upstream_unavailable"
     default = "The model cannot be reached."
@@ -181,18 +218,18 @@ class UpstreamError(AskbotError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """It cannot be reached, broke off, or answered with a server error."""
+    """The model's API can't be reached, broke off the answer, or sent a server error."""
 
 
 class UpstreamRateLimited(UpstreamError):
-    """The provider asked us to slow down."""
+    """The model's API limits the rate of requests."""
 
     code = "upstream_rate_limited"
     default = "The model is busy."
 
 
 class UpstreamRejected(UpstreamError):
-    """The provider will not take this request, however often it is made."""
+    """The model's API refuses the request, and will refuse it again: a wrong key or option, say."""
 
     code = "upstream_rejected"
     default = "The model rejected the request."
@@ -200,25 +237,25 @@ class UpstreamRejected(UpstreamError):
 
 
 class UpstreamStalled(UpstreamError):
-    """Nothing came for too long."""
+    """The model sent nothing for too long (the setting `stall_timeout`)."""
 
     code = "upstream_stalled"
     default = "The model stopped answering."
 
 
 class ContextTooLong(UpstreamError):
-    """The conversation is longer than the model can read."""
+    """The prompt has more tokens than the model can read, even without earlier turns."""
 
     code = "context_too_long"
     default = "The question is longer than the model can read."
     retryable = False
 
 
-# --- ours ------------------------------------------------------------------------------------------------------------
+# --- the server ------------------------------------------------------------------------------------------------------
 
 
 class Overloaded(AskbotError):
-    """The server has as much to do as it can take."""
+    """The server runs as many turns as it allows, or is about to restart."""
 
     code = "overloaded"
     default = "The server is busy."
@@ -226,24 +263,24 @@ class Overloaded(AskbotError):
 
 
 class Internal(AskbotError):
-    """A fault of ours."""
+    """An unexpected fault of the server, which its log describes."""
 
     retryable = True
 
 
 class StoreError(AskbotError):
-    """The log could not be written or read: a full disk, a read-only or a locked file."""
+    """The store can't be written or read: a full disk, a read-only or locked file."""
 
     default = "The conversation cannot be stored right now."
     retryable = True
 
 
 class LogMoved(StoreError):
-    """The log is not where its writer believes it to be: another one has written, or the session is gone."""
+    """A session's log has another head than its writer assumed: there was another writer, or it was deleted."""
 
 
-# --- the start -------------------------------------------------------------------------------------------------------
+# --- starting --------------------------------------------------------------------------------------------------------
 
 
 class ConfigError(Exception):
-    """The server can't start like this. The message lists every fault, each with the setting and the fix."""
+    """The server can't start. The message lists all faults, each with the setting and how to mend it."""

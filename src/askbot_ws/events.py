@@ -1,6 +1,7 @@
-"""What the log keeps: one dataclass for each type of event, and the codec of the journal and the tables.
+"""Events: one dataclass for each type of event of a log, and their encoding in the store and on the wire.
 
-Inside the program time is in seconds; encoded, durations are whole milliseconds and moments are RFC 3339 in UTC.
+In Python, durations are in seconds and timestamps in seconds since 1970; encoded, durations are whole milliseconds and
+timestamps RFC 3339 in UTC. What an event means is in docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -33,66 +34,71 @@ __all__ = [
 
 T = TypeVar("T")
 
-MAX_SEQ = 2**53 - 1  # what a JavaScript number counts exactly
+MAX_SEQ = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 
 # --- the types of fields ---------------------------------------------------------------------------------------------
 
 
-def _seconds(value: Any, info: ValidationInfo) -> Any:
+def _parse_seconds(value: Any, info: ValidationInfo) -> Any:
     return value / 1000 if info.mode == "json" and isinstance(value, int | float) else value
 
 
-def _moment(value: Any, info: ValidationInfo) -> Any:
+def _parse_timestamp(value: Any, info: ValidationInfo) -> Any:
     if info.mode == "json" and isinstance(value, str):
         return datetime.fromisoformat(value).timestamp()
     return value
 
 
-def _rfc3339(moment: float) -> str:
+def _format_timestamp(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Seconds = Annotated[
     float,
-    BeforeValidator(_seconds),
+    BeforeValidator(_parse_seconds),
     PlainSerializer(lambda seconds: round(seconds * 1000), return_type=int, when_used="json"),
     WithJsonSchema({"type": "integer", "minimum": 0, "description": "milliseconds"}),
 ]
-Moment = Annotated[
+Timestamp = Annotated[
     float,
-    BeforeValidator(_moment),
-    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+    BeforeValidator(_parse_timestamp),
+    PlainSerializer(_format_timestamp, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 TurnId = Annotated[str, Field(min_length=1, max_length=64)]
-WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]  # what a question does where an answer is running
+WhenBusy: TypeAlias = Literal["queue", "reject", "replace"]
+"""What happens to a question while a turn runs: it waits, is refused with `busy`, or cancels that turn first."""
 Reason: TypeAlias = Literal["stop", "length", "cancelled", "refused", "interrupted", "error"]
-"""How the turns of this version end."""
+"""How a turn ended.
+
+`stop`: the answer is complete. `length`: it has as many tokens as were allowed. `cancelled`: a client stopped it.
+`refused`: the model's content filter did. `interrupted`: the server ended. `error`: see `Done.error`.
+"""
 AnyReason = Annotated[
     str, WithJsonSchema({"anyOf": [{"type": "string", "enum": [*get_args(Reason)]}, {"type": "string"}]})
 ]
-"""How a turn ended: a `Reason`, or a word of a later version, which is read as an end like the others."""
+"""A `Reason`, or a value of a later version, which ends a turn like the others."""
 
 
-def _absent(value: object) -> bool:
+def _is_none(value: object) -> bool:
     return value is None
 
 
-Maybe: TypeAlias = Annotated[T | None, Field(exclude_if=_absent)]
-"""A field that is left out on the wire where it has no value."""
+OmitNone: TypeAlias = Annotated[T | None, Field(exclude_if=_is_none)]
+"""A field that is omitted from the JSON object where it is None."""
 
 _CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def record(cls: type[T]) -> type[T]:
-    """A dataclass with slots, as logs keep events in memory: a model would take five times that.
+    """Make a dataclass with slots: logs keep events in memory, and a pydantic model takes five times as much.
 
-    What comes from elsewhere is checked when it is decoded, what is made here by those who check this code. It is they,
-    too, who see to it that none is changed: a frozen dataclass takes more than twice as long to make.
+    Values are validated when they are decoded, not when they are made. The type checkers see to it that no record is
+    changed: a frozen dataclass takes more than twice as long to make.
     """
     made = dataclass(unsafe_hash=True, slots=True, kw_only=True)(cls)
     made.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]  # pydantic looks for it
@@ -101,7 +107,7 @@ def record(cls: type[T]) -> type[T]:
 
 @record
 class Record:
-    """A JSON object that nobody changes; fields that it does not know are ignored."""
+    """An immutable JSON object; unknown fields are ignored when it is decoded."""
 
 
 # --- the events ------------------------------------------------------------------------------------------------------
@@ -109,7 +115,13 @@ class Record:
 
 @record
 class Logged(Record):
-    """An event: a frame that the log keeps, at the place `start`..`seq`."""
+    """An event of a log, which takes the positions (`start`, `seq`].
+
+    Attributes:
+        session: The id of the session.
+        seq: The log's head after this event.
+        turn: The id of the turn.
+    """
 
     session: SessionId
     seq: Seq
@@ -123,28 +135,46 @@ class Logged(Record):
 
 @record
 class Options(Record):
-    """How a question is to be answered, as far as its asker said; the rest is the server's choice."""
+    """How a question is to be answered; what is not given, the server's settings decide.
 
-    model: Maybe[str] = None
-    temperature: Maybe[float] = None
-    max_tokens: Maybe[int] = None
+    Attributes:
+        model: The model's name.
+        temperature: The sampling temperature, 0 to 2.
+        max_tokens: Tokens of the answer, at most.
+    """
+
+    model: OmitNone[str] = None
+    temperature: OmitNone[float] = None
+    max_tokens: OmitNone[int] = None
 
 
 @record
 class Question(Logged):
-    """A turn begins. It is also the acknowledgement of an `ask`."""
+    """A turn begins. It is also the acknowledgement of an `ask`.
+
+    Attributes:
+        id: The id that the client gave the question.
+        text: The question.
+        created: When it was asked.
+        replaces: The id of the turn that this `retry` or `edit` replaces.
+        options: What the client chose.
+    """
 
     type: Literal["question"] = "question"
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
     text: str
-    created: Moment
-    replaces: Maybe[TurnId] = None
-    options: Maybe[Options] = None
+    created: Timestamp
+    replaces: OmitNone[TurnId] = None
+    options: OmitNone[Options] = None
 
 
 @record
 class Token(Logged):
-    """A slice of the answer: one or more of the model's tokens."""
+    """A slice of the answer: one or more of the model's tokens.
+
+    Attributes:
+        text: Never empty; each of its code points moves `seq` by 1.
+    """
 
     type: Literal["token"] = "token"
     text: Annotated[str, Field(min_length=1)]
@@ -158,9 +188,9 @@ class Token(Logged):
 _new = object.__new__
 
 
-def token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
-    """What `Token` makes, in half the time: each piece of each answer is one."""
-    made: Any = _new(Token)  # read-only for all others
+def make_token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
+    """Make a `Token` in half the time that its constructor takes: there is one for each piece of each answer."""
+    made: Any = _new(Token)  # read-only for everybody else
     made.session = session
     made.seq = seq
     made.turn = turn
@@ -171,7 +201,12 @@ def token(session: SessionId, turn: TurnId, seq: Seq, text: str) -> Token:
 
 @record
 class Usage(Record):
-    """What the provider counted."""
+    """The tokens of a turn, as the provider counted them.
+
+    Attributes:
+        input_tokens: Of the prompt.
+        output_tokens: Of the answer.
+    """
 
     input_tokens: Annotated[int, Field(ge=0)]
     output_tokens: Annotated[int, Field(ge=0)]
@@ -179,7 +214,13 @@ class Usage(Record):
 
 @record
 class Timing(Record):
-    """How long it took, counted from the question's arrival."""
+    """How long a turn took, counted from the question's arrival.
+
+    Attributes (in seconds; on the wire in milliseconds):
+        queued: Until the model was asked.
+        first_token: Until the first text; None: there was none.
+        total: Until the end.
+    """
 
     queued: Seconds
     first_token: Seconds | None
@@ -188,7 +229,12 @@ class Timing(Record):
 
 @record
 class Check(Record):
-    """The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes."""
+    """The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes.
+
+    Attributes:
+        chars: The length.
+        sha256: The hash, in hexadecimal.
+    """
 
     chars: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -196,7 +242,14 @@ class Check(Record):
 
 @record
 class Failure(Record):
-    """Why a turn ended with reason `error`."""
+    """Why a turn ended with reason `error`.
+
+    Attributes:
+        code: The code of an error (docs/errors.md).
+        message: A sentence that is safe to show to anybody.
+        retryable: Whether the same question may succeed later.
+        retry_after: In how many seconds, or None where that is not known.
+    """
 
     code: str
     message: str
@@ -206,7 +259,16 @@ class Failure(Record):
 
 @record
 class Done(Logged):
-    """A turn has ended."""
+    """A turn has ended.
+
+    Attributes:
+        reason: How, as in `Reason`.
+        model: The name of the model that answered.
+        usage: The tokens, or None where the provider did not count them.
+        timing: The durations.
+        check: The proof of the answer, whatever the reason.
+        error: With reason `error`: what went wrong.
+    """
 
     type: Literal["done"] = "done"
     reason: AnyReason
@@ -214,23 +276,37 @@ class Done(Logged):
     usage: Usage | None
     timing: Timing
     check: Check
-    error: Maybe[Failure] = None
+    error: OmitNone[Failure] = None
 
 
 Event: TypeAlias = Question | Token | Done
+"""Any event of a log."""
 
-# --- turns as history tells them -------------------------------------------------------------------------------------
+# --- whole turns -----------------------------------------------------------------------------------------------------
 
 
 @record
 class TurnRecord(Record):
-    """One turn as history tells it; what its `done` would say is null while it runs."""
+    """A whole turn, as in a `history` frame; the fields of its `done` are null until it has ended.
+
+    Attributes:
+        turn: The id of the turn.
+        id: The id that the client gave the question.
+        text: The question.
+        replaces: The id of the turn that it replaces.
+        created: When it was asked.
+        options: What the client chose.
+        answer: The text so far.
+        reason: As in `Done`, like `model`, `usage`, `timing`, `check` and `error`.
+        from_: The log's head before the question (`from` on the wire).
+        seq: The log's head after the turn's newest event.
+    """
 
     turn: TurnId
     id: FrameId | None = None
     text: str
     replaces: TurnId | None = None
-    created: Moment
+    created: Timestamp
     options: Options | None = None
     answer: str
     reason: AnyReason | None = None
@@ -243,7 +319,7 @@ class TurnRecord(Record):
     seq: Seq
 
 
-# --- the codec -------------------------------------------------------------------------------------------------------
+# --- encoding --------------------------------------------------------------------------------------------------------
 
 _event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 _serializers: dict[type[Event], SchemaSerializer] = {
@@ -252,7 +328,18 @@ _serializers: dict[type[Event], SchemaSerializer] = {
 
 
 def encode_event(event: Event) -> bytes:
-    """One JSON object in UTF-8. Raises whatever the serializer raises where a field holds what JSON can't say."""
+    """Encode an event as a JSON object in UTF-8.
+
+    Args:
+        event: Any event.
+
+    Returns:
+        The bytes that the store keeps and clients are sent.
+
+    Raises:
+        ValueError: A field has a value that JSON can't represent, such as a lone surrogate.
+        TypeError: The same, in a `Token`.
+    """
     if type(event) is Token:  # the most frequent by far
         return orjson.dumps(
             {"session": event.session, "seq": event.seq, "turn": event.turn, "type": "token", "text": event.text}
@@ -261,5 +348,15 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_event(data: str | bytes) -> Event:
-    """Read an event of the log. Raises pydantic's `ValidationError`."""
+    """Decode an event.
+
+    Args:
+        data: A JSON object.
+
+    Returns:
+        The event of the type that it names.
+
+    Raises:
+        pydantic.ValidationError: It is not JSON, of an unknown type, or a field is missing or wrong.
+    """
     return _event.validate_json(data)

@@ -49,7 +49,7 @@ async def test_the_answer_is_shown_as_it_comes(tabs: Tabs) -> None:
         await ask(tab, "Really?")
         await expect(answer).to_have_text("Yes.")
         await expect(tab.page.get_by_role("alert")).to_be_empty()
-        await eventually(lambda: server.hub.sessions == 0)
+        await eventually(lambda: server.hub.session_count == 0)
         assert tab.console == []
 
 
@@ -88,7 +88,7 @@ async def test_stopping_and_leaving_stop_the_model(tabs: Tabs) -> None:
         await expect(answer).to_have_text("So ")
         await tab.page.close()
         await eventually(lambda: upstream.stopped == 3)
-        await eventually(lambda: server.hub.sessions == 0)
+        await eventually(lambda: server.hub.session_count == 0)
 
 
 async def test_the_conversation_goes_on_where_the_page_names_a_session(tabs: Tabs) -> None:

@@ -126,7 +126,7 @@ async def test_a_question_that_is_typed_without_a_network_is_asked_later_and_onc
 
 
 async def test_a_socket_that_is_cut_twenty_times_gives_the_answer_to_the_letter(tabs: Tabs) -> None:
-    """In a real browser, over 21 sockets that are cut inside frames too, no letter is lost or comes twice."""
+    """docs/protocol.md, promise 1, in a real browser: over 21 sockets, cut inside frames too."""
     enough = asyncio.Event()
     pieces = [f"{place} 빛✨ " for place in range(1500)]
     script = [step for piece in pieces for step in (piece, 0.001)]

@@ -170,12 +170,12 @@ KNOCK = """(address) => new Promise((resolve) => {
 
 
 async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
-    """With 403, before there is a socket."""
+    """With 403, before there is a socket; docs/protocol.md, "What can go wrong"."""
     async with serving() as server, elsewhere() as place:
         tab = await tabs.open(place.port)
         assert await tab.page.evaluate(KNOCK, f"ws://127.0.0.1:{server.port}/v1/chat") == 1006
         assert any("Unexpected response code: 403" in line for line in tab.console)
-        assert server.connections == 0
+        assert server.connection_count == 0
 
 
 async def test_a_page_of_an_origin_that_is_named_is_let_in(tabs: Tabs) -> None:

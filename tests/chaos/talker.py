@@ -1,7 +1,7 @@
 """Talker: somebody who holds a conversation over a bad network, and notices everything.
 
 It does what a good client does (resumes with `after`, sends what was not acknowledged again under its id, follows
-`going_away`, gives up a connection that has fallen silent), and holds each frame to the promises of PROTOCOL §1.
+`going_away`, gives up a connection that has fallen silent), and holds each frame to the promises of docs/protocol.md.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ from .proxy import Kind, Proxy, proxied
 
 DISK = "192m"  # much more than is ever written
 STARTING = 10.0  # seconds that a process may take until it hears signals
-EXPECTED_ERRORS = {"store_failed", "stop_not_stored", "read_failed", "sweep_failed"}  # logged while the disk is full
+# Logged while the disk is full.
+EXPECTED_ERRORS = {"store_write_failed", "shutdown_write_failed", "store_read_failed", "session_expiry_failed"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.client import Chat, Closed, Damaged, State, connect
 from askbot_ws.client.reconnecting_socket import ResumePoint, reconnect_delay, resume_url
-from askbot_ws.core.log import Log, merge
-from askbot_ws.core.records import records
+from askbot_ws.core.log_tail import LogTail, merge
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import (
     Ask,
     Cancel,
@@ -57,7 +57,7 @@ class Cut(Exception):
 class Server:
     """One session, its log, and a script of accidents."""
 
-    log: Log = field(default_factory=lambda: Log("s"))
+    log: LogTail = field(default_factory=lambda: LogTail("s"))
     cuts: list[int] = field(default_factory=list[int])  # frames that each connection sends before it is lost
     closes: list[int] = field(default_factory=list[int])  # codes with which each connection is closed at once
     ignoring: int = 0  # how many connections ignore all frames
@@ -88,7 +88,7 @@ class Server:
         try:
             await self.serve_session(socket, left)
         except Cut:
-            self.log = Log("s") if self.loses_log else self.log
+            self.log = LogTail("s") if self.loses_log else self.log
             socket.transport.abort()
         except ConnectionClosed:
             pass
@@ -144,7 +144,7 @@ class Server:
                 await self.end(send, frame.turn or "", "cancelled")
             case HistoryRequest():
                 before = frame.before or 1_000_000
-                turns = [turn for turn in records(self.log.events) if turn.from_ + 1 < before][-frame.limit :]
+                turns = [turn for turn in turn_records(self.log.events) if turn.from_ + 1 < before][-frame.limit :]
                 await send(History(session="s", id=frame.id, turns=turns, more=False))
             case Forget():
                 gone = Error(code="session_not_found", message="Gone.", retryable=False, id=frame.id, session="s")
@@ -243,7 +243,7 @@ async def test_an_answer_comes_in_pieces_and_as_a_whole() -> None:
 
 @pytest.mark.parametrize("cut", range(1, 7))
 async def test_a_connection_lost_after_any_frame_costs_nothing(cut: int) -> None:
-    """docs/protocol.md, "Come back" and "Asked once": each piece once, and one question, wherever it breaks."""
+    """docs/protocol.md, promises 1 and 3: each piece once, and one question, wherever it breaks."""
     async with conversation(server := Server(cuts=[cut])) as chat:
         assert await text_of(chat) == ANSWER
         assert await text_of(chat, "And then?") == ANSWER
@@ -321,7 +321,7 @@ async def test_an_error_from_the_future_is_told_with_its_code() -> None:
 
 
 async def test_an_answer_that_fails_its_proof_is_fetched_whole() -> None:
-    """`check` is the proof (docs/protocol.md, "Connect and ask"); history has what was answered."""
+    """`check` is the proof (docs/protocol.md, promise 6); history has what was answered."""
     async with conversation(server := Server(wrong=True)) as chat:
         assert (await chat.ask("Why?")).text == ANSWER
 
@@ -343,7 +343,7 @@ async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost
     async with conversation(server := Server()) as chat:
         stream = chat.ask("Why?")
         await until(lambda: any(turn.end for turn in chat.view.turns))
-        server.log, server.cuts = Log("s"), [1]
+        server.log, server.cuts = LogTail("s"), [1]
         for socket in server.sockets:
             socket.transport.abort()
         await until(lambda: not chat.view.turns)

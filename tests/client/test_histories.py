@@ -119,7 +119,7 @@ EVENTS: Sequence[str | Json] = ("One, ", unknown(9), "two.")
 
 
 async def test_an_answer_is_read_through_an_event_of_an_unknown_type() -> None:
-    """It shows nothing, and the view moves past it on the same connection."""
+    """docs/protocol.md, promise 8: it shows nothing and moves on, on one connection."""
     async with conversation() as (peer, chat):
         stream = chat.ask("Why?")
         await peer.send(*answer(await peer.receive_question(), *EVENTS), unknown(17))
@@ -170,7 +170,7 @@ async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> Non
 
 @pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
 async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
-    """docs/protocol.md, "Begin anew where the places don't fit": the answer goes on after what was returned."""
+    """docs/protocol.md, promise 5: even where the replay begins at our place. The answer goes on."""
     async with conversation() as (peer, chat):
         stream = chat.ask("Why?")
         pieces = aiter(stream)

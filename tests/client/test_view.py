@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.client.view import Gap, TextBuffer, View
-from askbot_ws.core.log import Log
-from askbot_ws.core.records import records
+from askbot_ws.core.log_tail import LogTail
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
 from askbot_ws.events import Check, Done, Event, Options, Question, Timing, Token
 
@@ -71,9 +71,9 @@ SLICES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
 
 @given(slices=SLICES, data=st.data())
 def test_a_client_that_comes_back_anywhere_shows_each_code_point_once(slices: list[str], data: st.DataObject) -> None:
-    """README, promise 1: for every position to stop at, and whatever the server sends twice."""
+    """docs/protocol.md, promise 1: for every place to stop and, however the server cuts, for whatever comes twice."""
     events = turn(*slices)
-    log = Log("s")
+    log = LogTail("s")
     for event in events:
         log.append(event)
     stop = data.draw(st.integers(0, len(events)))
@@ -93,7 +93,7 @@ def test_history_and_events_tell_the_same(slices: list[str], data: st.DataObject
     events = turn(*slices)
     read = data.draw(st.integers(1, len(events)))
     known = data.draw(st.integers(1, len(events)))
-    history = History(session="s", id="h", turns=records(events[:known]), more=False)
+    history = History(session="s", id="h", turns=turn_records(events[:known]), more=False)
 
     view = folded([ready(after=0), *events[:read], history])
     longest = max(read, known)
@@ -118,7 +118,7 @@ def test_events_beyond_a_gap_are_not_shown() -> None:
 
 
 def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
-    """docs/protocol.md, "Come back": where `ready.from` is not the `after` that was sent, the turns are dropped."""
+    """docs/protocol.md, promise 5: where `ready.from` is not the `after` that was sent, what was shown is dropped."""
     view = folded([ready(after=0), *turn("lost")])
 
     folded([ready(after=40), *turn("new", at=40)], view)
@@ -144,7 +144,7 @@ def test_other_sessions_and_other_frames_change_nothing() -> None:
 
 
 def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
-    """The view moves to its position; one at or before that changes nothing."""
+    """docs/protocol.md, promise 8: a reader stands where the event says; one at or before its place is passed over."""
     question, first, *rest = turn("ab", "cd")
     shifted = [replace(event, seq=event.seq + 7) for event in rest]
     view = folded([ready(after=0), question, first])
@@ -161,7 +161,7 @@ def test_an_event_of_an_unknown_type_shows_nothing_and_moves_on() -> None:
 
 
 def test_another_log_is_another_history() -> None:
-    """Even where the replay begins at the same position. Where one history has no name, the position decides."""
+    """docs/protocol.md, promise 5: even where the replay begins at our place. Without a `log`, the place tells."""
     events = turn("kept")
     place = events[-1].seq
 
@@ -179,7 +179,7 @@ def test_a_turn_has_the_options_of_its_question() -> None:
     question, *rest = turn("ab")
     assert isinstance(question, Question)
     events = [replace(question, options=Options(max_tokens=5)), *rest]
-    history = History(session="s", id="h", turns=records(events), more=False)
+    history = History(session="s", id="h", turns=turn_records(events), more=False)
 
     for frames in (events, [history]):
         (shown,) = folded([ready(after=0), *frames]).turns
@@ -187,7 +187,7 @@ def test_a_turn_has_the_options_of_its_question() -> None:
 
 
 def test_what_is_replaced_is_hidden_with_all_that_followed() -> None:
-    """It stays in the log. A question that replaces one older than all that is held hides all that is held."""
+    """docs/protocol.md, "Ask again": it stays in the log. One that replaces a turn older than all we hold hides all."""
     first, second = turn("one"), turn("two", at=5)
     third = turn("three", at=10, replaces="t6")
     fourth = turn("four", at=17, replaces="t1")
@@ -206,7 +206,7 @@ def test_older_turns_stand_before_newer_ones() -> None:
     view = folded([ready(after=5), *new])
     assert view.has_earlier
 
-    view.fold(History(session="s", id="h", turns=records(old), more=False))
+    view.fold(History(session="s", id="h", turns=turn_records(old), more=False))
 
     assert answers(view) == [("t1", "old"), ("t6", "new")]
     assert not view.has_earlier
@@ -217,7 +217,7 @@ def test_history_repairs_an_answer_that_fails_its_proof() -> None:
     view = folded([ready(after=0), *turn("wrong", check="right")])
     assert not view.turns[0].proven
 
-    view.fold(History(session="s", id="h", turns=records(turn("right")), more=False))
+    view.fold(History(session="s", id="h", turns=turn_records(turn("right")), more=False))
 
     assert answers(view) == [("t1", "right")]
     assert view.turns[0].proven

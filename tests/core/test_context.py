@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.core.context import Context, Estimate, exchange
+from askbot_ws.core.context import ContextWindow, TokenEstimate, exchange_messages
 from askbot_ws.core.prompt import Message, Prompt
-from askbot_ws.core.records import records
-from askbot_ws.core.session import Asking, Session
-from askbot_ws.core.turn import place_of
+from askbot_ws.core.session import NewQuestion, SessionMachine
+from askbot_ws.core.turn import seq_of
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.events import Event, Options, Question, Reason, TurnRecord
 
 PLENTY = 10**9
@@ -32,19 +32,19 @@ def record(
     )
 
 
-def messages(context: Context, *, room: int = PLENTY, system: str | None = None) -> list[Message]:
+def messages(context: ContextWindow, *, room: int = PLENTY, system: str | None = None) -> list[Message]:
     persona = Message("system", system).encoded + b"," if system else b""
     return Prompt((persona, context.newest(room), QUESTION.encoded), Options()).messages
 
 
-def texts(context: Context, *, room: int = PLENTY, system: str | None = None) -> list[str]:
+def texts(context: ContextWindow, *, room: int = PLENTY, system: str | None = None) -> list[str]:
     return [message.text for message in messages(context, room=room, system=system)]
 
 
-def loaded(turns: list[TurnRecord], *, budget: int = PLENTY, page: int = 50, cut: int | None = None) -> Context:
+def loaded(turns: list[TurnRecord], *, budget: int = PLENTY, page: int = 50, cut: int | None = None) -> ContextWindow:
     """As the hub loads it: newest page first, until it is enough."""
-    context = Context(cut=cut)
-    while turns and context.older(turns[-page:], budget=budget):
+    context = ContextWindow(replaced_from=cut)
+    while turns and context.add_older(turns[-page:], budget=budget):
         turns = turns[:-page]
     return context
 
@@ -53,20 +53,20 @@ class Talk:
     """A session that is told what happens, and keeps the log."""
 
     def __init__(self, *, window: int = PLENTY) -> None:
-        self.session = Session("s", max_waiting=99, window=window, context=Context())
+        self.session = SessionMachine("s", max_waiting=99, context_bytes=window, context=ContextWindow())
         self.events: list[Event] = []
 
     def ask(self, *, replaces: str | None = None, model: str = "m") -> None:
-        asking = Asking(text=f"{self.session.head + 1}?", now=0.0, created=0.0)
+        asking = NewQuestion(text=f"{self.session.head + 1}?", asked_at=0.0, created_at=0.0)
         if replaces is None:
             self.events += self.session.ask(asking, when_busy="queue", model=model)
         else:
             self.events += self.session.replace(replaces, asking, model=model)
 
     def answer(self, text: str, reason: Reason | None) -> None:
-        turn = self.session.running or self.session.start(now=0.0)
+        turn = self.session.running or self.session.start_next(now=0.0)
         if turn is not None:
-            self.events += self.session.text(turn, text, now=0.0)
+            self.events += self.session.add_text(turn, text, now=0.0)
             if reason is not None:
                 self.events += self.session.end(turn, reason, now=0.0, model="m")
 
@@ -93,11 +93,11 @@ def test_forward_and_backward_are_the_same(data: st.DataObject, page: int, budge
     if forward is None:  # older turns may fit again: the hub reads it from the store
         return
 
-    backward = loaded(records(talk.events), page=page, budget=budget)
+    backward = loaded(turn_records(talk.events), page=page, budget=budget)
 
     assert texts(forward) == texts(backward)
     assert forward.turns == backward.turns
-    assert forward.weight == backward.weight == sum(size for _, size in forward.turns)
+    assert forward.size == backward.size == sum(size for _, size in forward.turns)
 
 
 def test_it_is_the_persona_then_the_turns_then_the_question() -> None:
@@ -112,7 +112,7 @@ def test_it_is_the_persona_then_the_turns_then_the_question() -> None:
 def test_the_newest_turns_that_fit_are_shown() -> None:
     """Whole turns only; the persona and the question always, even where they alone are too much."""
     context = loaded([record(1), record(5), record(9)])
-    one = len(exchange("9?", "so"))
+    one = len(exchange_messages("9?", "so"))
 
     assert texts(context, room=2 * one) == ["5?", "so", "9?", "so", "and now?"]
     assert texts(context, room=2 * one - 1) == ["9?", "so", "and now?"]
@@ -124,7 +124,7 @@ def test_an_old_turn_too_large_hides_what_is_before_it() -> None:
     context = loaded([record(1), record(5, answer="x" * 1000), record(1009)], budget=500)
 
     assert texts(context) == ["1009?", "so", "and now?"]
-    assert not context.whole
+    assert not context.complete
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_what_is_replaced_leaves_with_all_that_followed() -> None:
     turns = [record(1), record(5), record(9), record(13, replaces="t9"), record(17, replaces="t5")]
 
     assert texts(loaded(turns)) == ["1?", "so", "17?", "so", "and now?"]
-    assert texts(loaded(turns, cut=place_of("t17"))) == ["1?", "so", "and now?"]
-    assert texts(loaded(turns, cut=place_of("t1"))) == ["and now?"]
+    assert texts(loaded(turns, cut=seq_of("t17"))) == ["1?", "so", "and now?"]
+    assert texts(loaded(turns, cut=seq_of("t1"))) == ["and now?"]
 
 
 def test_when_a_turn_leaves_older_ones_may_fit_again() -> None:
@@ -160,7 +160,7 @@ def test_when_a_turn_leaves_older_ones_may_fit_again() -> None:
         talk.answer("x" * 50, "stop")
     context = talk.session.context
     assert context is not None
-    assert not context.whole
+    assert not context.complete
 
     talk.ask(replaces=talk.turns[-1])
 
@@ -176,16 +176,16 @@ def test_messages_are_encoded_as_the_provider_wants_them() -> None:
         b"".join(prompt.pieces) == '{"role":"user","content":"a\\"é"},{"role":"assistant","content":"🙂\\n"}'.encode()
     )
     assert prompt.messages == said
-    assert prompt.size == len(exchange('a"é', "🙂\n")) - 1
+    assert prompt.size == len(exchange_messages('a"é', "🙂\n")) - 1
 
 
 @given(sent=st.integers(0, 10**6), counted=st.integers(-1, 10**6))
 def test_an_estimate_stays_within_reason(sent: int, counted: int) -> None:
     """Whatever a provider reports, from anywhere it moves by a quarter at most, and small prompts teach nothing."""
-    estimate = Estimate()
+    estimate = TokenEstimate()
     before = estimate.bytes_per_token
     for _ in range(50):
-        estimate.learn(sent=sent, counted=counted)
+        estimate.update(prompt_bytes=sent, prompt_tokens=counted)
         assert 0.5 <= estimate.bytes_per_token <= 8.0
     if sent <= 1000 or counted <= 0:
         assert estimate.bytes_per_token == before
@@ -193,9 +193,9 @@ def test_an_estimate_stays_within_reason(sent: int, counted: int) -> None:
 
 def test_an_estimate_comes_to_what_is_counted() -> None:
     """With a tenth to be on the safe side."""
-    estimate = Estimate()
+    estimate = TokenEstimate()
     for _ in range(50):
-        estimate.learn(sent=4400, counted=1000)
+        estimate.update(prompt_bytes=4400, prompt_tokens=1000)
 
     assert estimate.bytes_per_token == pytest.approx(4.0)
-    assert estimate.bytes(100) == pytest.approx(400, abs=1)
+    assert estimate.bytes_for(100) == pytest.approx(400, abs=1)

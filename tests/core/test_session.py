@@ -11,30 +11,30 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from askbot_ws.core.context import Context
-from askbot_ws.core.log import Log
-from askbot_ws.core.session import REMEMBERED, Asking, Known, Session
-from askbot_ws.core.turn import State, Turn
+from askbot_ws.core.context import ContextWindow
+from askbot_ws.core.log_tail import LogTail
+from askbot_ws.core.session import MAX_KNOWN_QUESTIONS, KnownQuestion, NewQuestion, SessionMachine
+from askbot_ws.core.turn import TurnMachine, TurnState
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
 from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Token, WhenBusy
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 
 
-def asking(text: str = "why?", *, id: str | None = None, model: str | None = None, now: float = 1.0) -> Asking:
-    return Asking(text=text, now=now, created=1000.0 + now, id=id, options=Options(model=model))
+def asking(text: str = "why?", *, id: str | None = None, model: str | None = None, now: float = 1.0) -> NewQuestion:
+    return NewQuestion(text=text, asked_at=now, created_at=1000.0 + now, id=id, options=Options(model=model))
 
 
-def session_of(questions: int = 0, *, max_waiting: int = 8) -> Session:
+def session_of(questions: int = 0, *, max_waiting: int = 8) -> SessionMachine:
     """A session with so many questions, the first of them running."""
-    session = Session("s", max_waiting=max_waiting, context=Context())
+    session = SessionMachine("s", max_waiting=max_waiting, context=ContextWindow())
     for _ in range(questions):
         session.ask(asking(), when_busy="queue", model="m")
-        session.start(now=2.0)
+        session.start_next(now=2.0)
     return session
 
 
-def running(session: Session) -> Turn:
+def running(session: SessionMachine) -> TurnMachine:
     assert session.running is not None
     return session.running
 
@@ -57,8 +57,8 @@ def assert_proves(done: Event, answer: str) -> None:
     assert (done.check.chars, done.check.sha256) == (len(answer), sha256(answer.encode()).hexdigest())
 
 
-def rewind(session: Session, lost: list[Event]) -> Sequence[Event]:
-    return session.rewind(lost, now=9.0, model="m", error=FAILURE)
+def rewind(session: SessionMachine, lost: list[Event]) -> Sequence[Event]:
+    return session.roll_back(lost, now=9.0, model="m", error=FAILURE)
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
@@ -71,18 +71,18 @@ def test_a_question_is_one_event_and_tells_all_of_the_asking() -> None:
     (question,) = session.ask(asking("why?", id="q1"), when_busy="queue", model="m")
 
     assert question == Question(session="s", seq=1, turn="t1", id="q1", text="why?", created=1001.0)
-    assert (session.head, session.asked, session.idle) == (1, {"q1": Known(1, hash("why?"))}, False)
+    assert (session.head, session.known_questions, session.idle) == (1, {"q1": KnownQuestion(1, hash("why?"))}, False)
 
 
 def test_seq_counts_code_points_of_text_and_one_for_all_else() -> None:
-    """PROTOCOL 1: like a byte offset."""
+    """docs/protocol.md, promise 4: like a byte offset."""
     session = session_of(1)
     turn = running(session)
 
     events = [
-        *session.text(turn, "a🙂", now=3.0),
-        *session.text(turn, "", now=3.0),
-        *session.text(turn, "\ud83d", now=3.0),
+        *session.add_text(turn, "a🙂", now=3.0),
+        *session.add_text(turn, "", now=3.0),
+        *session.add_text(turn, "\ud83d", now=3.0),
         *session.end(turn, "stop", now=4.0, model="m"),
     ]
 
@@ -95,9 +95,9 @@ def test_questions_wait_in_order_and_one_is_answered_at_a_time() -> None:
     session = session_of(3)
     order = [running(session).id]
     while session.running is not None:
-        assert session.start(now=3.0) is None
+        assert session.start_next(now=3.0) is None
         session.end(session.running, "stop", now=3.0, model="m")
-        if (turn := session.start(now=3.0)) is not None:
+        if (turn := session.start_next(now=3.0)) is not None:
             order.append(turn.id)
 
     assert order == ["t1", "t2", "t3"]
@@ -138,14 +138,14 @@ def test_the_first_end_wins() -> None:
     turn = running(session)
     session.cancel(turn, "cancelled", now=3.0, model="m")
 
-    assert session.text(turn, "late", now=3.0) == []
+    assert session.add_text(turn, "late", now=3.0) == []
     assert session.end(turn, "stop", now=3.0, model="m") == []
     assert session.head == 2
 
 
 def test_a_cancel_names_the_model_that_was_asked() -> None:
     """The question's own, or the configured one."""
-    session = Session("s")
+    session = SessionMachine("s")
     for model in ("big", None):
         session.ask(asking(model=model), when_busy="queue", model="small")
     ends = [session.cancel(turn, "cancelled", now=2.0, model="small")[-1] for turn in list(session.waiting)]
@@ -157,37 +157,37 @@ def test_a_cancel_finds_the_running_or_any_waiting_turn() -> None:
     """And nothing else."""
     session = session_of(2)
 
-    assert session.find(None) is session.find("t1") is session.running
-    assert session.find("t2") is session.waiting[0]
+    assert session.find_open_turn(None) is session.find_open_turn("t1") is session.running
+    assert session.find_open_turn("t2") is session.waiting[0]
     for turn in ("t3", "nonsense"):
         with pytest.raises(TurnNotFound):
-            session.find(turn)
+            session.find_open_turn(turn)
 
 
 def test_old_ids_leave_the_memory_first() -> None:
     """The store knows them still."""
-    session = Session("s")
-    for number in range(REMEMBERED + 2):
-        session.remember(f"q{number}", number + 1, "why?")
+    session = SessionMachine("s")
+    for number in range(MAX_KNOWN_QUESTIONS + 2):
+        session.add_known_question(f"q{number}", number + 1, "why?")
 
-    assert len(session.asked) == REMEMBERED
-    assert next(iter(session.asked)) == "q2"
+    assert len(session.known_questions) == MAX_KNOWN_QUESTIONS
+    assert next(iter(session.known_questions)) == "q2"
 
 
-ILLEGAL: list[tuple[str, type[AskbotError], Callable[[Session], object]]] = [
+ILLEGAL: list[tuple[str, type[AskbotError], Callable[[SessionMachine], object]]] = [
     ("busy", Busy, lambda session: session.ask(asking(id="x"), when_busy="reject", model="m")),
     ("full", QueueFull, lambda session: session.ask(asking(id="x"), when_busy="queue", model="m")),
     ("full, replace", QueueFull, lambda session: session.ask(asking(id="x"), when_busy="replace", model="m")),
     ("no such turn", TurnNotFound, lambda session: session.replace("nonsense", asking(id="x"), model="m")),
-    ("not running", TurnNotFound, lambda session: session.find("t99")),
+    ("not running", TurnNotFound, lambda session: session.find_open_turn("t99")),
 ]
 
 
 @pytest.mark.parametrize(("name", "error", "act"), ILLEGAL, ids=[name for name, _, _ in ILLEGAL])
 def test_illegal_input_raises_and_changes_nothing(
-    name: str, error: type[AskbotError], act: Callable[[Session], object]
+    name: str, error: type[AskbotError], act: Callable[[SessionMachine], object]
 ) -> None:
-    """PROTOCOL 4: a frame that is not followed changes nothing."""
+    """docs/protocol.md, promise 7: a frame that is refused changes nothing."""
     session = session_of(3, max_waiting=2)
     before = snapshot(session)
 
@@ -197,12 +197,20 @@ def test_illegal_input_raises_and_changes_nothing(
     assert snapshot(session) == before
 
 
-def snapshot(session: Session) -> object:
+def snapshot(session: SessionMachine) -> object:
     """All that a session holds."""
 
-    def of(turn: Turn | None) -> object:
-        proven = turn and turn.beginning and turn.beginning.hexdigest()
-        return turn and (turn.seq, turn.state, turn.chars, bytes(turn.answer), proven, turn.half, turn.first_token)
+    def of(turn: TurnMachine | None) -> object:
+        proven = turn and turn.stored_hash and turn.stored_hash.hexdigest()
+        return turn and (
+            turn.seq,
+            turn.state,
+            turn.chars,
+            bytes(turn.answer),
+            proven,
+            turn.pending_surrogate,
+            turn.first_token_at,
+        )
 
     exchanges = session.context and list(session.context.turns)
     return copy.deepcopy(
@@ -210,10 +218,10 @@ def snapshot(session: Session) -> object:
             session.head,
             of(session.running),
             [of(turn) for turn in session.waiting],
-            session.asked,
-            sorted(session.ended),
+            session.known_questions,
+            sorted(session.unstored_ended),
             exchanges,
-            session.context and session.context.weight,
+            session.context and session.context.size,
         )
     )
 
@@ -227,27 +235,27 @@ def test_a_lost_question_was_never_asked() -> None:
     lost = session.ask(asking(id="q"), when_busy="queue", model="m")
 
     assert rewind(session, lost) == []
-    assert (session.head, len(session.waiting), session.asked, running(session).id) == (1, 0, {}, "t1")
+    assert (session.head, len(session.waiting), session.known_questions, running(session).id) == (1, 0, {}, "t1")
 
 
 def test_a_lost_question_that_had_begun_ends_without_a_word() -> None:
     """Nobody knows of it."""
     session = session_of()
     lost = session.ask(asking(), when_busy="queue", model="m")
-    turn = session.start(now=2.0)
+    turn = session.start_next(now=2.0)
 
     assert rewind(session, lost) == []
     assert turn is not None
-    assert (turn.state, session.idle, session.head) == (State.ENDED, True, 0)
-    assert session.text(turn, "late", now=3.0) == []
+    assert (turn.state, session.idle, session.head) == (TurnState.ENDED, True, 0)
+    assert session.add_text(turn, "late", now=3.0) == []
 
 
 def test_a_turn_that_lost_text_ends_with_what_is_left() -> None:
     """In the place of what was lost."""
     session = session_of(1)
     turn = running(session)
-    session.text(turn, "kept", now=3.0)
-    lost = [*session.text(turn, "lost", now=3.0), *session.text(turn, "too\ud83d", now=3.0)]
+    session.add_text(turn, "kept", now=3.0)
+    lost = [*session.add_text(turn, "lost", now=3.0), *session.add_text(turn, "too\ud83d", now=3.0)]
 
     (owed,) = rewind(session, lost)
 
@@ -262,7 +270,7 @@ def test_a_lost_end_is_owed_as_it_was() -> None:
     """No text was lost, so the turn ended as it did."""
     session = session_of(1)
     turn = running(session)
-    session.text(turn, "all", now=3.0)
+    session.add_text(turn, "all", now=3.0)
     lost = session.end(turn, "length", now=4.0, model="m")
 
     assert rewind(session, lost) == lost
@@ -272,9 +280,9 @@ def test_a_lost_end_with_lost_text_says_what_is_left() -> None:
     """Also where the next turn has begun already."""
     session = session_of(2)
     turn = running(session)
-    session.text(turn, "kept", now=3.0)
-    lost = [*session.text(turn, "lost", now=3.0), *session.end(turn, "stop", now=4.0, model="m")]
-    following = session.start(now=5.0)
+    session.add_text(turn, "kept", now=3.0)
+    lost = [*session.add_text(turn, "lost", now=3.0), *session.end(turn, "stop", now=4.0, model="m")]
+    following = session.start_next(now=5.0)
 
     (owed,) = rewind(session, lost)
 
@@ -290,18 +298,18 @@ def test_a_waiting_turn_whose_cancel_is_lost_waits_again() -> None:
 
     assert rewind(session, lost) == []
     assert (running(session).id, [turn.id for turn in session.waiting]) == ("t1", ["t2", "t3"])
-    assert [turn.state for turn in session.waiting] == [State.WAITING] * 2
+    assert [turn.state for turn in session.waiting] == [TurnState.WAITING] * 2
 
 
 def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
     """Text, ends, a cancelled waiting turn, and a question that replaced it all."""
     session = session_of(3)
     first = running(session)
-    session.text(first, "kept", now=3.0)
+    session.add_text(first, "kept", now=3.0)
     lost = [
-        *session.text(first, "lost", now=3.0),
+        *session.add_text(first, "lost", now=3.0),
         *session.cancel(session.waiting[1], "cancelled", now=3.0, model="m"),
-        *session.text(first, "lost", now=3.0),
+        *session.add_text(first, "lost", now=3.0),
         *session.replace("t1", asking(id="e"), model="m"),
     ]
 
@@ -310,7 +318,7 @@ def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
     assert summary(owed) == [("done", 8, "t1", "error")]
     assert_proves(owed[0], "kept")
     assert (session.running, [turn.id for turn in session.waiting]) == (None, ["t2", "t3"])
-    assert (session.asked, session.head) == ({}, 8)
+    assert (session.known_questions, session.head) == ({}, 8)
 
 
 def test_after_a_loss_the_context_is_read_anew() -> None:
@@ -325,10 +333,10 @@ def test_ends_that_are_stored_are_not_kept() -> None:
     """A turn's answer is in the log, not here."""
     session = session_of(2)
     (done,) = session.end(running(session), "stop", now=3.0, model="m")
-    session.stored(done.seq - 1)
-    assert list(session.ended) == [done.seq]
-    session.stored(done.seq)
-    assert not session.ended
+    session.mark_stored(done.seq - 1)
+    assert list(session.unstored_ended) == [done.seq]
+    session.mark_stored(done.seq)
+    assert not session.unstored_ended
 
 
 # --- anything at all -------------------------------------------------------------------------------------------------
@@ -342,7 +350,9 @@ class AnySession(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session("s", max_waiting=3, window=6, context=Context())  # longer answers are not kept
+        self.session = SessionMachine(
+            "s", max_waiting=3, context_bytes=6, context=ContextWindow()
+        )  # longer answers are not kept
         self.events: list[Event] = []  # stored, or shown as owed
         self.pending: list[Event] = []
         self.begun: list[int] = []
@@ -373,14 +383,14 @@ class AnySession(RuleBasedStateMachine):
     @precondition(lambda self: not self.pending)  # the hub waits until the question is stored
     @rule()
     def start(self) -> None:
-        turn = self.session.start(now=self.now)
+        turn = self.session.start_next(now=self.now)
         if turn is not None:
             self.begun.append(turn.seq)
 
     @rule(piece=st.text(st.sampled_from("aé🙂\ud83d\ude42"), max_size=4))
     def text(self, piece: str) -> None:
         if self.session.running is not None:
-            self.add(self.session.text(self.session.running, piece, now=self.now))
+            self.add(self.session.add_text(self.session.running, piece, now=self.now))
 
     @rule(reason=reasons)
     def end(self, reason: Reason) -> None:
@@ -389,21 +399,23 @@ class AnySession(RuleBasedStateMachine):
 
     @rule(turn=st.none() | st.integers(0, 30).map(lambda seq: f"t{seq}"))
     def cancel(self, turn: str | None) -> None:
-        self.attempt(lambda: self.session.cancel(self.session.find(turn), "cancelled", now=self.now, model="m"))
+        self.attempt(
+            lambda: self.session.cancel(self.session.find_open_turn(turn), "cancelled", now=self.now, model="m")
+        )
 
     @precondition(lambda self: self.pending)
     @rule()
     def store_takes(self) -> None:
         self.events += self.pending
         self.pending = []
-        self.session.stored(self.events[-1].seq)
+        self.session.mark_stored(self.events[-1].seq)
 
     @precondition(lambda self: self.pending)
     @rule()
     def store_fails(self) -> None:
-        self.events += self.session.rewind(self.pending, now=self.now, model="m", error=FAILURE)
+        self.events += self.session.roll_back(self.pending, now=self.now, model="m", error=FAILURE)
         self.pending = []
-        self.session.context = Context()
+        self.session.context = ContextWindow()
 
     @invariant()
     def positions_are_contiguous(self) -> None:
@@ -419,8 +431,8 @@ class AnySession(RuleBasedStateMachine):
         assert waiting == sorted(waiting)
         assert len(waiting) <= 3
         states = [turn.state for turn in self.session.waiting]
-        assert states == [State.WAITING] * len(states)
-        assert self.session.running is None or self.session.running.state is State.ANSWERING
+        assert states == [TurnState.WAITING] * len(states)
+        assert self.session.running is None or self.session.running.state is TurnState.ANSWERING
 
     @invariant()
     def turns_begin_in_the_order_of_their_questions(self) -> None:
@@ -445,11 +457,11 @@ class AnySession(RuleBasedStateMachine):
 
     @invariant()
     def the_log_can_be_read_from_anywhere(self) -> None:
-        log = Log("s")
+        log = LogTail("s")
         for event in self.events:
             log.append(event)
         after = log.head // 2
-        read = log.slices(after=after)
+        read = log.read_slices(after=after)
         assert (read[0].start if read else log.head) == after
 
     def teardown(self) -> None:

@@ -1,4 +1,4 @@
-"""Text from outside: what comes out can be encoded and is no longer than allowed."""
+"""Text from outside: which questions are accepted, and that all text can be encoded and is no longer than allowed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.text import well_formed
+from askbot_ws.core.text import check_question, well_formed
+from askbot_ws.errors import QuestionEmpty, QuestionTooLong
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates too
 
@@ -53,3 +54,31 @@ def test_making_it_well_formed_again_changes_nothing(text: str) -> None:
     once = well_formed(text, limit=30)
 
     assert well_formed(once, limit=30) == once
+
+
+# --- questions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\t ", "\u200b", "\u200d\u2060\ufeff", "\u00a0\u3000", "\u202e\x00", "\u2028"]
+)
+def test_a_question_in_which_nothing_can_be_seen_is_empty(text: str) -> None:
+    """Spaces, controls, and characters without width."""
+    with pytest.raises(QuestionEmpty):
+        check_question(text, max_chars=10)
+
+
+@pytest.mark.parametrize("text", ["?", " a ", "\u200b🙂", "é", "中", "👩\u200d🚀", "\U0001fae9", "\ue000"])
+def test_whatever_can_be_seen_is_a_question(text: str) -> None:
+    """Also a character that is newer than our tables, or a font's own."""
+    check_question(text, max_chars=10)
+
+
+@given(length=st.integers(1, 100), most=st.integers(0, 100))
+def test_the_length_is_counted_in_code_points(length: int, most: int) -> None:
+    """As everything on the wire; the message says both numbers."""
+    if length <= most:
+        check_question("🙂" * length, max_chars=most)
+    else:
+        with pytest.raises(QuestionTooLong, match=rf"{length} characters; {most} are"):
+            check_question("🙂" * length, max_chars=most)

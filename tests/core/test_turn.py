@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.turn import State, Turn, place_of, proof, turn_at
+from askbot_ws.core.turn import TurnMachine, TurnState, answer_check, seq_of, turn_id_of
 from askbot_ws.errors import TurnNotFound
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text("🙂é\ufeffa", max_size=8)
 
 
-def turn_in(state: State) -> Turn:
-    turn = Turn(1, "why?", asked=10.0)
-    if state is not State.WAITING:
+def turn_in(state: TurnState) -> TurnMachine:
+    turn = TurnMachine(1, "why?", asked_at=10.0)
+    if state is not TurnState.WAITING:
         turn.start(now=11.0)
-        turn.text("so", now=12.0)
-    if state is State.ENDED:
+        turn.add_text("so", now=12.0)
+    if state is TurnState.ENDED:
         turn.end()
     return turn
 
@@ -32,47 +32,47 @@ def halves(text: str) -> list[str]:
     return [data[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(data), 2)]
 
 
-def feed(pieces: list[str]) -> tuple[Turn, str]:
-    turn = Turn(1, "why?", asked=0.0)
+def feed(pieces: list[str]) -> tuple[TurnMachine, str]:
+    turn = TurnMachine(1, "why?", asked_at=0.0)
     turn.start(now=0.0)
-    logged = "".join([turn.text(piece, now=1.0) for piece in pieces]) + turn.flush(now=1.0)
+    logged = "".join([turn.add_text(piece, now=1.0) for piece in pieces]) + turn.flush_surrogate(now=1.0)
     return turn, logged
 
 
 @pytest.mark.parametrize(
     ("state", "act", "result", "then"),
     [
-        (State.WAITING, "start", None, State.ANSWERING),
-        (State.WAITING, "text", "", State.WAITING),
-        (State.WAITING, "flush", "", State.WAITING),
-        (State.WAITING, "end", True, State.ENDED),
-        (State.WAITING, "rewind", None, State.WAITING),
-        (State.WAITING, "wait again", None, State.WAITING),
-        (State.ANSWERING, "start", ValueError, State.ANSWERING),
-        (State.ANSWERING, "text", "more", State.ANSWERING),
-        (State.ANSWERING, "flush", "", State.ANSWERING),
-        (State.ANSWERING, "end", True, State.ENDED),
-        (State.ANSWERING, "rewind", None, State.ANSWERING),
-        (State.ANSWERING, "wait again", ValueError, State.ANSWERING),
-        (State.ENDED, "start", ValueError, State.ENDED),
-        (State.ENDED, "text", "", State.ENDED),
-        (State.ENDED, "flush", "", State.ENDED),
-        (State.ENDED, "end", False, State.ENDED),
-        (State.ENDED, "rewind", None, State.ENDED),
-        (State.ENDED, "wait again", ValueError, State.ENDED),
+        (TurnState.WAITING, "start", None, TurnState.ANSWERING),
+        (TurnState.WAITING, "text", "", TurnState.WAITING),
+        (TurnState.WAITING, "flush", "", TurnState.WAITING),
+        (TurnState.WAITING, "end", True, TurnState.ENDED),
+        (TurnState.WAITING, "rewind", None, TurnState.WAITING),
+        (TurnState.WAITING, "wait again", None, TurnState.WAITING),
+        (TurnState.ANSWERING, "start", ValueError, TurnState.ANSWERING),
+        (TurnState.ANSWERING, "text", "more", TurnState.ANSWERING),
+        (TurnState.ANSWERING, "flush", "", TurnState.ANSWERING),
+        (TurnState.ANSWERING, "end", True, TurnState.ENDED),
+        (TurnState.ANSWERING, "rewind", None, TurnState.ANSWERING),
+        (TurnState.ANSWERING, "wait again", ValueError, TurnState.ANSWERING),
+        (TurnState.ENDED, "start", ValueError, TurnState.ENDED),
+        (TurnState.ENDED, "text", "", TurnState.ENDED),
+        (TurnState.ENDED, "flush", "", TurnState.ENDED),
+        (TurnState.ENDED, "end", False, TurnState.ENDED),
+        (TurnState.ENDED, "rewind", None, TurnState.ENDED),
+        (TurnState.ENDED, "wait again", ValueError, TurnState.ENDED),
     ],
 )
-def test_every_state_knows_every_input(state: State, act: str, result: object, then: State) -> None:
+def test_every_state_knows_every_input(state: TurnState, act: str, result: object, then: TurnState) -> None:
     """Illegal input raises or does nothing; the first end wins."""
     turn = turn_in(state)
     before = bytes(turn.answer)
     acts: dict[str, Callable[[], object]] = {
         "start": lambda: turn.start(now=20.0),
-        "text": lambda: turn.text("more", now=20.0),
-        "flush": lambda: turn.flush(now=20.0),
+        "text": lambda: turn.add_text("more", now=20.0),
+        "flush": lambda: turn.flush_surrogate(now=20.0),
         "end": turn.end,
-        "rewind": lambda: turn.rewind(lost=0),
-        "wait again": turn.wait_again,
+        "rewind": lambda: turn.roll_back(chars=0),
+        "wait again": turn.requeue,
     }
 
     if result is ValueError:
@@ -111,57 +111,57 @@ def test_what_has_no_other_half_is_replaced(pieces: list[str]) -> None:
 
 def test_a_half_waits_for_the_other() -> None:
     """Nothing is logged for it until then."""
-    turn = turn_in(State.ANSWERING)
+    turn = turn_in(TurnState.ANSWERING)
 
-    assert [turn.text(piece, now=13.0) for piece in ("\ud83d", "", "\ude42")] == ["", "", "🙂"]
+    assert [turn.add_text(piece, now=13.0) for piece in ("\ud83d", "", "\ude42")] == ["", "", "🙂"]
 
 
 @pytest.mark.parametrize("piece", [b"bytes", b"\xff", bytearray(b"bytes"), 7, ["text"]])
 def test_what_is_no_text_changes_nothing(piece: Any) -> None:
     """An upstream of somebody's own may give anything: the proof stays that of the text."""
-    turn = Turn(1, "why?", asked=0.0)
+    turn = TurnMachine(1, "why?", asked_at=0.0)
     turn.start(now=1.0)
-    turn.text("so far", 2.0)
+    turn.add_text("so far", 2.0)
     with pytest.raises((AttributeError, TypeError)):
-        turn.text(piece, 3.0)
+        turn.add_text(piece, 3.0)
 
-    assert turn.check() == proof(b"so far", chars=6)
+    assert turn.check() == answer_check(b"so far", chars=6)
 
 
 @given(text=texts, data=st.data())
 def test_what_was_lost_was_never_there(text: str, data: st.DataObject) -> None:
     """The proof is of what is left; a half that waited is lost as well."""
     turn, _ = feed([text])
-    turn.text("\ud83d", now=1.0)
+    turn.add_text("\ud83d", now=1.0)
     lost = data.draw(st.integers(0, len(text)))
 
-    turn.rewind(lost=lost)
+    turn.roll_back(chars=lost)
 
     left = text[: len(text) - lost]
-    assert turn.flush(now=1.0) == ""
+    assert turn.flush_surrogate(now=1.0) == ""
     assert (turn.answer.decode(), turn.chars) == (left, len(left))
 
 
 @given(stored=st.lists(texts), text=texts, data=st.data())
 def test_what_is_not_kept_is_proven_all_the_same(stored: list[str], text: str, data: st.DataObject) -> None:
     """However often, and whatever is lost after it."""
-    turn = turn_in(State.ANSWERING)
+    turn = turn_in(TurnState.ANSWERING)
     said = turn.answer.decode()
     for part in stored:
-        turn.text(part, now=1.0)
-        turn.settle()
-    turn.text(text, now=1.0)
+        turn.add_text(part, now=1.0)
+        turn.release_stored_text()
+    turn.add_text(text, now=1.0)
     lost = data.draw(st.integers(0, len(text)))
-    turn.rewind(lost=lost)
+    turn.roll_back(chars=lost)
 
     left = said + "".join(stored) + text[: len(text) - lost]
-    assert turn.check() == proof(left.encode(), chars=len(left))
+    assert turn.check() == answer_check(left.encode(), chars=len(left))
     assert len(turn.answer) <= len((text if stored else said + text).encode())
 
 
 def test_times_count_from_the_question() -> None:
     """How long it waited, until its first text, and in all."""
-    turn = turn_in(State.ENDED)
+    turn = turn_in(TurnState.ENDED)
     timing = turn.timing(now=15.0)
 
     assert (timing.queued, timing.first_token, timing.total) == (1.0, 2.0, 5.0)
@@ -169,7 +169,7 @@ def test_times_count_from_the_question() -> None:
 
 def test_a_turn_that_never_began_was_waiting_all_the_time() -> None:
     """And has no first token."""
-    timing = turn_in(State.WAITING).timing(now=15.0)
+    timing = turn_in(TurnState.WAITING).timing(now=15.0)
 
     assert (timing.queued, timing.first_token, timing.total) == (5.0, None, 5.0)
 
@@ -177,11 +177,11 @@ def test_a_turn_that_never_began_was_waiting_all_the_time() -> None:
 @given(seq=st.integers(1, 2**53 - 1))
 def test_a_name_tells_the_place(seq: int) -> None:
     """A place in the log is never given twice."""
-    assert place_of(turn_at(seq)) == seq == place_of(Turn(seq, "", asked=0.0).id)
+    assert seq_of(turn_id_of(seq)) == seq == seq_of(TurnMachine(seq, "", asked_at=0.0).id)
 
 
 @pytest.mark.parametrize("name", ["", "t", "t0", "t01", "1", "t-1", "t1 ", "t1\n", "t٣", "t" + "9" * 17])
 def test_what_is_no_name_is_not_found(name: str) -> None:
     """Clients may send anything."""
     with pytest.raises(TurnNotFound):
-        place_of(name)
+        seq_of(name)

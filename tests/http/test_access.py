@@ -14,7 +14,7 @@ from askbot_ws.http.access import AccessPolicy, Authority
 from askbot_ws.server.app import Server
 from askbot_ws.testing import serving
 
-from .exchange import Response, lines, request, response_of
+from .raw_requests import Response, lines, request, response_of
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -225,9 +225,9 @@ async def test_a_refusal_is_logged_with_the_setting_but_a_flood_is_not() -> None
     policy = AccessPolicy(hosts=(), origins=(), loopback=True, now=lambda: now)
     with structlog.testing.capture_logs() as logged:
         for _ in range(1000):
-            assert policy.refuses([(b"host", b"evil.example\xff")])
+            assert policy.check([(b"host", b"evil.example\xff")])
         now = 60.0
-        assert policy.refuses([(b"host", b"127.0.0.1"), (b"origin", b"https://evil.example")])
+        assert policy.check([(b"host", b"127.0.0.1"), (b"origin", b"https://evil.example")])
 
     assert len(logged) == 6
     assert (logged[0]["event"], logged[0]["header"], logged[0]["setting"]) == (
@@ -247,7 +247,7 @@ HOSTILE = st.text(alphabet="abl.:@/[]127 \t-_%\\?#,0hostc", max_size=30)
 def judged(hosts: Sequence[str], origins: Sequence[str]) -> bool:
     policy = AccessPolicy(hosts=["chat.example"], origins=["https://page.example"], loopback=False, now=lambda: 0.0)
     named = [(b"host", host.encode()) for host in hosts] + [(b"origin", origin.encode()) for origin in origins]
-    return policy.refuses(named) is None
+    return policy.check(named) is None
 
 
 @given(text=HOSTILE)

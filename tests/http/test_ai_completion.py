@@ -21,13 +21,13 @@ from askbot_ws.errors import (
     UpstreamStalled,
     UpstreamUnavailable,
 )
-from askbot_ws.http.ai_completion import STATUS
+from askbot_ws.http.ai_completion import STATUS_BY_CODE
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 from askbot_ws.upstream import Ending
 
 from ..process import ROOT, Askbot, ProviderProcess, Story, address, askbot, eventually, reading, resident
-from .exchange import BrokenOffError, Response, chunk_of, head_of, lines, request, response_of
+from .raw_requests import BrokenOffError, Response, chunk_of, head_of, lines, request, response_of
 
 PATH = "/aiCompletion"
 
@@ -55,7 +55,7 @@ async def completing(port: int, prompt: str = "Why?", *fields: str) -> AsyncGene
 async def sessions_of(server: Server) -> int:
     """How many there are in memory, once what is over has left."""
     await eventually(lambda: not server.acceptor.state.tasks)
-    return server.hub.sessions
+    return server.hub.session_count
 
 
 # --- the answer ------------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ async def test_a_server_that_has_enough_to_do_says_when_to_come_again() -> None:
             response = await complete(server)
             assert (response.status, response.headers["retry-after"]) == (503, "1")
             assert response.json["code"] == "overloaded"
-        server.hub.refuse()
+        server.hub.refuse_turns()
         response = await complete(server)
         assert (response.status, response.headers["retry-after"]) == (503, "1")
 
@@ -504,4 +504,4 @@ async def test_the_command_of_the_docs_asks() -> None:
 
     assert answer.body == b"Paris."
     told = {int(status) for status in re.findall(r"^\| (\d{3}) \|", page, flags=re.MULTILINE)}
-    assert told - {415} <= {status.value for status in STATUS.values()}
+    assert told - {415} <= {status.value for status in STATUS_BY_CODE.values()}

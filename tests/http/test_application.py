@@ -18,7 +18,7 @@ from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import ROOT, address
-from .exchange import request
+from .raw_requests import request
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -73,7 +73,7 @@ async def test_a_store_that_fails_is_not_ready(server: Server, monkeypatch: pyte
 
 async def test_a_server_that_drains_is_alive_but_not_ready(server: Server) -> None:
     """The load balancer sends nobody, the orchestrator does not kill it."""
-    server.hub.refuse()
+    server.hub.refuse_turns()
 
     assert (await request(server.port, "/readyz")).status == 503
     assert (await request(server.port, "/healthz")).status == 200

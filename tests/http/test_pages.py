@@ -11,11 +11,10 @@ import pytest
 
 from askbot_ws import errors
 from askbot_ws.events import Reason
-from askbot_ws.http.language import preferred
-from askbot_ws.http.pages import pages_of
+from askbot_ws.http.pages import preferred_language, render_pages
 from askbot_ws.testing import serving
 
-from .exchange import request
+from .raw_requests import request
 
 CLIENT = Path(__file__).parents[2] / "client"
 WORDS: dict[str, dict[str, str]] = json.loads((CLIENT / "page" / "strings.json").read_text(encoding="utf-8"))
@@ -51,7 +50,7 @@ def test_words_that_are_said_are_there_and_all_are_said() -> None:
 
 
 def test_all_reasons_states_and_errors_have_words() -> None:
-    """PROTOCOL 3 and 4: what a reader of the page may be told. Faults of a client's own frames are not among it."""
+    """Reasons and codes that a reader of the page may be shown: all but the faults of a client's own frames."""
     codes = {
         value.code
         for value in vars(errors).values()
@@ -75,7 +74,7 @@ def test_all_reasons_states_and_errors_have_words() -> None:
 )  # fmt: skip
 def test_the_language_is_the_one_that_is_liked_best(accepted: str, language: str) -> None:
     """By the weights of Accept-Language; who likes none of ours, or says so in no way we know, gets the first."""
-    assert preferred(accepted, ("en", "ko")) == language
+    assert preferred_language(accepted, ("en", "ko")) == language
 
 
 async def test_the_page_is_served_in_the_readers_language() -> None:
@@ -100,7 +99,7 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "strings.json").write_text(json.dumps({"en": {"title": hostile}}))
     (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{strings}}</script>')
-    page = pages_of(tmp_path)["en"].decode()
+    page = render_pages(tmp_path)["en"].decode()
 
     shown, script = page.split("<script>")
     assert shown == ('<p lang="en" title="&lt;/script&gt;&lt;img src=x onerror=&quot;y&quot;&gt; &amp; {{title}}"></p>')

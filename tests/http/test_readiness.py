@@ -12,10 +12,10 @@ from askbot_ws.http import readiness
 from askbot_ws.http.readiness import Readiness
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .exchange import request
+from .raw_requests import request
 
 
-class Part:
+class Check:
     """Counts how often it is asked."""
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ async def test_a_flood_costs_the_store_one_look_a_second(monkeypatch: pytest.Mon
 
 async def test_those_who_ask_at_once_share_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that leaves does not end it for the others; and then it counts for a while, a fault too."""
-    monkeypatch.setattr(readiness, "KEPT", 0.2)
-    part = Part()
+    monkeypatch.setattr(readiness, "RESULT_TTL_SECONDS", 0.2)
+    part = Check()
     part.gate = asyncio.Event()
     part.fault = StoreError()
     looking = Readiness({"store": part})
@@ -73,12 +73,12 @@ async def test_those_who_ask_at_once_share_a_look(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_part_that_does_not_answer_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor is one that fails in a way that nobody foresaw: that is logged, and not told to everybody."""
-    monkeypatch.setattr(readiness, "LIMIT", 0.05)
-    silent, broken = Part(), Part()
+    monkeypatch.setattr(readiness, "PING_TIMEOUT_SECONDS", 0.05)
+    silent, broken = Check(), Check()
     silent.gate = asyncio.Event()
     broken.fault = RuntimeError("secret")
 
     assert "no answer" in (await Readiness({"upstream": silent}).fault() or "")
     with capture_logs() as logged:
         assert await Readiness({"store": broken}).fault() == "store: Something went wrong on our side."
-    assert [line["event"] for line in logged] == ["readiness_failed"]
+    assert [line["event"] for line in logged] == ["readiness_check_failed"]

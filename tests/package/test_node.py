@@ -100,7 +100,7 @@ async def hurt(proxy: Proxy, chance: random.Random, done: asyncio.Event) -> None
 
 @pytest.mark.timeout(180)
 async def test_two_hundred_questions_over_broken_lines_are_answered_exactly_once() -> None:
-    """Nothing is lost and nothing comes twice, over every fault that the proxy knows."""
+    """docs/protocol.md, promises 1 to 3, as a JavaScript program sees them: every fault that the proxy knows."""
     chats = [[f"Question {chat}.{place}" for place in range(20)] for chat in range(10)]
     faults = Counter[Kind]()
     upstream, done = Wordy(), asyncio.Event()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .ways import Way, made
+from .transports import Way, made
 
 
 @pytest.fixture(

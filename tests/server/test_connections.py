@@ -19,9 +19,9 @@ from askbot_ws.server.app import Server
 from askbot_ws.server.http_connection import HttpConnection
 from askbot_ws.testing import ScriptedUpstream
 
-from ..http.exchange import BrokenOffError, chunk_of, head_of, lines, response_of
+from ..http.raw_requests import BrokenOffError, chunk_of, head_of, lines, response_of
 from ..process import eventually
-from .ways import Way, limited
+from .transports import Way, limited
 
 HOST = "Host: 127.0.0.1"
 JSON = "Content-Type: application/json"
@@ -158,8 +158,8 @@ def test_leaving_is_noticed_though_another_request_waits(way: Way, leave: str) -
                 await eventually(lambda: any(each.pipeline for each in connections(server)))
                 getattr(writer if leave == "close" else writer.transport, leave)()
                 await eventually(lambda: upstream.stopped > number, 5)  # noqa: B023 - awaited at once
-                await eventually(lambda: not server.acceptor.state.tasks and server.hub.sessions == 0)
-            assert server.acceptor.count.count == 0
+                await eventually(lambda: not server.acceptor.state.tasks and server.hub.session_count == 0)
+            assert server.acceptor.connection_limits.count == 0
 
     way.run(case)
 
@@ -217,7 +217,7 @@ def test_a_handshake_on_a_kept_connection(way: Way) -> None:
             assert (response.status, response.headers["upgrade"]) == (101, "websocket")
             assert (await frame_of(reader))["type"] == "ready"
             assert await frame_of(reader) == {"type": "pong", "id": "p"}
-            assert server.connections == 1
+            assert server.connection_count == 1
             writer.close()
 
     way.run(case)
@@ -333,7 +333,7 @@ def test_a_connection_that_ends_anywhere_leaves_nothing_behind(way: Way) -> None
                     assert await chunk_of(reader) == b"So"
                 writer.transport.abort()
                 await eventually(lambda: not server.acceptor.state.connections and not server.acceptor.state.tasks)
-            assert server.acceptor.count.count == 0
+            assert server.acceptor.connection_limits.count == 0
             assert upstream.stopped == 1
             reader, writer = await way.open()
             writer.write(lines("GET", "/", HOST))
@@ -354,7 +354,7 @@ def test_a_handshake_that_websockets_does_not_understand_is_ended(way: Way) -> N
                 assert (await head_of(reader)).status == status
                 await reader.read()
                 writer.close()
-            await eventually(lambda: server.acceptor.count.count == 0)
+            await eventually(lambda: server.acceptor.connection_limits.count == 0)
 
     way.run(case)
 
@@ -390,8 +390,8 @@ def test_noise_of_all_kinds(way: Way, caplog: pytest.LogCaptureFixture) -> None:
         async with way.serving() as server:
             for _ in range(20):
                 await asyncio.gather(*[noise(way) for _ in range(20)])
-            await eventually(lambda: server.acceptor.count.count == 0 and not server.acceptor.state.tasks)
-            await eventually(lambda: server.connections == server.hub.sessions == 0)
+            await eventually(lambda: server.acceptor.connection_limits.count == 0 and not server.acceptor.state.tasks)
+            await eventually(lambda: server.connection_count == server.hub.session_count == 0)
             reader, writer = await way.open()
             writer.write(lines("GET", "/healthz", HOST))
             assert (await response_of(reader)).status == 200
@@ -674,7 +674,7 @@ def test_leaving_is_seen_behind_requests_that_wait(way: Way) -> None:
                 await eventually(lambda: len(upstream.prompts) == stopped)  # noqa: B023 - awaited at once
                 writer.close()
                 await eventually(lambda: upstream.stopped == stopped)  # noqa: B023
-            await eventually(lambda: not server.acceptor.state.tasks and server.acceptor.count.count == 0)
+            await eventually(lambda: not server.acceptor.state.tasks and server.acceptor.connection_limits.count == 0)
 
     way.run(case)
 
@@ -688,7 +688,7 @@ def test_a_response_that_nobody_reads_is_given_up(way: Way) -> None:
             reader, writer = await way.open(limit=1)
             writer.write(asking("Much?"))
             await eventually(lambda: bool(upstream.stopped) and not server.acceptor.state.connections)
-            await eventually(lambda: server.hub.sessions == 0)
+            await eventually(lambda: server.hub.session_count == 0)
             writer.transport.abort()
             del reader
 
@@ -723,7 +723,7 @@ def test_a_drain_lets_responses_end(way: Way) -> None:
 
 def test_a_drain_lets_who_reads_slowly_take_the_answer(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model has ended, the client is still reading: nobody can give it the rest but this server."""
-    monkeypatch.setattr(app, "CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr(app, "CLOSE_TIMEOUT_SECONDS", 0.2)
 
     async def case(way: Way) -> None:
         text = "0123456789" * 1000

@@ -319,7 +319,7 @@ async def test_an_after_that_is_no_place_is_refused(server: Server, after: str) 
     code, closed = await refused(server, f"after={quote(after, safe='%')}")
 
     assert (code, closed) == ("invalid_frame", 1008)
-    assert server.hub.sessions == 0
+    assert server.hub.session_count == 0
 
 
 @pytest.mark.parametrize("session", ["unknown", "x" * 100, "../etc", "a%0a", "%00", "%f0%9f%99%82", "$ne", "'--"])

@@ -1,7 +1,7 @@
 """What we lean on of other packages' insides: where a new version changes it, this says so before anything else does.
 
-`askbot_ws.server.http_connection` and `askbot_ws.server.socket` extend classes of uvicorn and websockets. Their ranges
-in pyproject.toml end at the versions for which this was seen to hold.
+`askbot_ws.server.http_connection` and `askbot_ws.server.websocket` extend classes of uvicorn and websockets. Their
+ranges in pyproject.toml end at the versions for which this was seen to hold.
 """
 
 from __future__ import annotations

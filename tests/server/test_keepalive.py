@@ -25,11 +25,11 @@ def test_each_is_due_once_and_at_most_a_step_late(
     wheel = TimerWheel[Thing](step, now=begun)
     left = {Thing(): begun + wait for wait in waits}
     for thing, at in left.items():
-        wheel.put(thing, at)
+        wheel.schedule(thing, at)
     now = begun
     for pause in [*pauses, 200.0]:
         now += pause
-        for thing in wheel.due(now):
+        for thing in wheel.pop_due(now):
             assert left.pop(thing) <= now
         late = [at for at in left.values() if max(at, begun) + 2 * step < now]
         assert not late
@@ -41,25 +41,25 @@ def test_a_wheel_keeps_nobody_alive() -> None:
     """Ten thousand that came and went a moment ago are gone."""
     wheel = TimerWheel[Thing](1.0, now=0.0)
     stays, goes = Thing(), Thing()
-    wheel.put(stays, 5.0)
-    wheel.put(goes, 5.0)
+    wheel.schedule(stays, 5.0)
+    wheel.schedule(goes, 5.0)
     del goes
 
-    assert wheel.due(10.0) == [stays]
-    assert wheel.due(20.0) == []
+    assert wheel.pop_due(10.0) == [stays]
+    assert wheel.pop_due(20.0) == []
 
 
 def test_nobody_looks_before_it_can_be_time() -> None:
     """So that a server with nothing to do sleeps."""
     wheel = TimerWheel[Thing](0.5, now=10.0)
-    assert wheel.wait(10.0, most=20.0) == 20.0
+    assert wheel.seconds_until_due(10.0, max_seconds=20.0) == 20.0
     near, far = Thing(), Thing()
-    wheel.put(far, 17.0)
-    assert wheel.wait(10.0, most=3.0) == 3.0
-    wheel.put(near, 12.0)
+    wheel.schedule(far, 17.0)
+    assert wheel.seconds_until_due(10.0, max_seconds=3.0) == 3.0
+    wheel.schedule(near, 12.0)
 
-    wait = wheel.wait(10.0, most=20.0)
+    wait = wheel.seconds_until_due(10.0, max_seconds=20.0)
     assert 2.0 <= wait <= 2.5
-    assert wheel.due(10.0 + wait) == [near]
-    assert wheel.wait(100.0, most=20.0) == 0.0
-    assert wheel.due(100.0) == [far]
+    assert wheel.pop_due(10.0 + wait) == [near]
+    assert wheel.seconds_until_due(100.0, max_seconds=20.0) == 0.0
+    assert wheel.pop_due(100.0) == [far]

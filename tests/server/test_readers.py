@@ -134,7 +134,7 @@ async def test_a_reader_that_is_gone_without_a_word_is_given_up() -> None:
     async with serving(upstream, reader_timeout=0.2) as server, reading(address(server.port)) as reader:
         reader.socket.transport.pause_reading()
         await reader.ask("Much?")
-        await eventually(lambda: not server.connections)
+        await eventually(lambda: not server.connection_count)
         reader.cut()
 
 
@@ -208,7 +208,7 @@ async def test_a_hundred_readers_of_one_answer_see_the_same() -> None:
             await asker.until("question")
             stories += [Story(session=asker.story.session) for _ in range(100)]
             reads = [asyncio.create_task(until_done(address(server.port), story)) for story in stories[1:]]
-            await eventually(lambda: server.connections > 100)
+            await eventually(lambda: server.connection_count > 100)
             gate.set()
             await asker.until("done")
             await asyncio.gather(*reads)
@@ -308,7 +308,7 @@ async def test_there_are_no_more_connections_than_there_may_be() -> None:
         async with reading(address(server.port)):
             assert await closed(address(server.port)) == 1013
             await first.answer("Still?")
-        await eventually(lambda: server.connections == 1)
+        await eventually(lambda: server.connection_count == 1)
         async with reading(address(server.port)) as next:
             await next.answer("Now?")
 

@@ -17,10 +17,10 @@ from websockets.frames import Frame, Opcode
 
 from askbot_ws.testing import ScriptedUpstream
 
-from ..http.exchange import lines
+from ..http.raw_requests import lines
 from ..process import eventually
 from .test_connections import HANDSHAKE, HOST, asking
-from .ways import Way
+from .transports import Way
 
 READER_TIMEOUT = 1.2  # seconds
 STEADY = 3.6  # seconds: three times as long
@@ -94,7 +94,7 @@ def test_who_reads_slowly_is_served_and_who_has_stopped_is_not(way: Way) -> None
         upstream = ScriptedUpstream([*MUCH, asyncio.Event()], [*MUCH, asyncio.Event()])
         async with way.serving(upstream, reader_timeout=READER_TIMEOUT) as server:
             await asyncio.gather(
-                served_as_long_as_it_reads(way, ASK, lambda: server.connections == 1),
+                served_as_long_as_it_reads(way, ASK, lambda: server.connection_count == 1),
                 served_as_long_as_it_reads(way, asking("Much?"), lambda: len(server.acceptor.state.tasks) == 1),
             )
             assert upstream.stopped == 1
@@ -111,8 +111,8 @@ def test_a_file_that_is_not_read(way: Way) -> None:
             client.stop()
             sent = lines("GET", "/asyncapi.json", HOST) * 15 + lines("GET", "/asyncapi.json", HOST, "Connection: close")
             reading = asyncio.create_task(asyncio.to_thread(client.talk, sent))
-            await eventually(lambda: server.acceptor.count.count == 1)
-            await eventually(lambda: server.acceptor.count.count == 0)
+            await eventually(lambda: server.acceptor.connection_limits.count == 1)
+            await eventually(lambda: server.acceptor.connection_limits.count == 0)
             client.stop()
             await reading
 

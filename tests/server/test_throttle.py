@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.server.throttle import MOST, LoopThrottle, usable_cpus
+from askbot_ws.server.throttle import MAX_PAUSE_SECONDS, LoopThrottle, usable_cpus
 
 
 class Machine:
@@ -42,7 +42,7 @@ def test_a_loop_with_time_to_spare_never_sleeps() -> None:
     throttle = machine.throttle(cpus=2)
     for _ in range(1000):
         machine.work(0.001, idle=0.002)
-        throttle.committed()
+        throttle.after_commit()
 
     assert (machine.slept, throttle.pause) == ([], 0.0)
 
@@ -53,10 +53,10 @@ def test_a_loop_that_is_out_of_cpu_sleeps_up_to_the_limit() -> None:
     throttle = machine.throttle(cpus=2)
     for _ in range(2000):
         machine.work(0.001)
-        throttle.committed()
+        throttle.after_commit()
 
     assert machine.slept
-    assert 0.001 < max(machine.slept) <= MOST
+    assert 0.001 < max(machine.slept) <= MAX_PAUSE_SECONDS
 
 
 def test_once_there_is_time_again_it_stops() -> None:
@@ -65,10 +65,10 @@ def test_once_there_is_time_again_it_stops() -> None:
     throttle = machine.throttle(cpus=2)
     for _ in range(500):
         machine.work(0.001)
-        throttle.committed()
+        throttle.after_commit()
     for _ in range(200):
         machine.work(0.0005, idle=0.01)
-        throttle.committed()
+        throttle.after_commit()
 
     assert throttle.pause == 0.0
 
@@ -84,7 +84,7 @@ def test_what_it_may_have_is_less_under_a_quota_and_beside_its_own_threads(
     throttle = machine.throttle(cpus=cpus)
     for _ in range(1000):
         machine.work(0.001, idle=0.001, others=others)
-        throttle.committed()
+        throttle.after_commit()
 
     assert bool(machine.slept) is pauses
 

@@ -189,10 +189,12 @@ async def test_a_name_and_a_usage_that_no_log_can_keep_cost_nobody_anything(
 
 
 @pytest.fixture
-def unruly(tmp_path: Path) -> Iterator[Askbot]:
+def faulty(tmp_path: Path) -> Iterator[Askbot]:
     """A server with a function that does what it must not."""
-    shutil.copy(Path(__file__).with_name("unruly.py"), tmp_path)
-    with askbot(tmp_path, "--upstream", "unruly:answer", "--drain", "1s", upstream="http://127.0.0.1:9/v1") as server:
+    shutil.copy(Path(__file__).with_name("faulty_function.py"), tmp_path)
+    with askbot(
+        tmp_path, "--upstream", "faulty_function:answer", "--drain", "1s", upstream="http://127.0.0.1:9/v1"
+    ) as server:
         yield server
 
 
@@ -210,27 +212,27 @@ def unruly(tmp_path: Path) -> Iterator[Askbot]:
     ],
 )
 async def test_whatever_a_function_does_its_turn_ends_and_the_session_goes_on(
-    unruly: Askbot, act: str, code: str
+    faulty: Askbot, act: str, code: str
 ) -> None:
     """With `done`, reason `error` and the text so far; other sessions, and the server, notice nothing."""
-    async with reading(unruly.url) as reader, reading(unruly.url) as other:
+    async with reading(faulty.url) as reader, reading(faulty.url) as other:
         turn = await reader.answer(act, limit=10)
         assert turn.done
         assert (turn.reason, turn.done["error"]["code"], turn.answer) == ("error", code, "Well, ")
         assert (await reader.answer("fine", limit=10)).answer == "Well, fine"
         assert (await other.answer("fine", limit=10)).answer == "Well, fine"
 
-    unruly.signal(signal.SIGTERM)
-    assert await unruly.ended() == 0
-    assert not [line for line in unruly.lines() if line["level"] == "error"]
+    faulty.signal(signal.SIGTERM)
+    assert await faulty.ended() == 0
+    assert not [line for line in faulty.lines() if line["level"] == "error"]
 
 
 @pytest.mark.parametrize("act", ["ignore it", "ignore it and talk", "stop badly"])
 async def test_a_function_that_a_cancel_does_not_end_holds_up_neither_its_session_nor_the_drain(
-    unruly: Askbot, act: str
+    faulty: Askbot, act: str
 ) -> None:
     """The turn ends at once; what is asked next is answered within the limit, and the server ends as ever."""
-    async with reading(unruly.url) as reader:
+    async with reading(faulty.url) as reader:
         await reader.ask(act)
         await reader.until("token")
         await reader.send(type="cancel")
@@ -238,8 +240,8 @@ async def test_a_function_that_a_cancel_does_not_end_holds_up_neither_its_sessio
         assert (await reader.answer("fine", limit=10)).answer == "Well, fine"
         await reader.ask(act)
         await reader.until("token")
-        unruly.signal(signal.SIGTERM)
-        assert await unruly.ended(15) == 0
+        faulty.signal(signal.SIGTERM)
+        assert await faulty.ended(15) == 0
 
 
 async def test_no_question_and_no_answer_is_in_the_log(server: Askbot) -> None:

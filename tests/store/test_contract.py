@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.core.cursor import newest
-from askbot_ws.core.records import records
+from askbot_ws.core.cursor import replay_start
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.errors import LogMoved, SessionNotFound
 from askbot_ws.events import Token
 from askbot_ws.store import Store
@@ -392,9 +392,9 @@ def test_a_replay_begins_where_the_turns_themselves_say(kind: str, steps: list[t
                     await append(store, factory.token(turn, "x" * (which + 1)) if what == "say" else factory.done(turn))
                     if what == "end":
                         running.remove(turn)
-            turns = records(factory.events)
+            turns = turn_records(factory.events)
             for count in range(1, 12):
-                assert await store.replay_start("s", turns=count) == newest(turns, count=count)
+                assert await store.replay_start("s", turns=count) == replay_start(turns, count=count)
             await store.close()
 
     asyncio.run(tell())

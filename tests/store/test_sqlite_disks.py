@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.core.log import Log
+from askbot_ws.core.log_tail import LogTail
 from askbot_ws.errors import ConfigError, SessionNotFound, StoreError
 from askbot_ws.events import Token
 from askbot_ws.store.sqlite import flusher
@@ -34,7 +34,7 @@ async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: 
     assert log.head == factory.head
     assert files_containing(path, b"forgotten") == []
     await append(store, factory.token("t", "kept"), factory.done("t"))
-    assert flatten(log.slices(after=0)) == flatten(factory.events)
+    assert flatten(log.read_slices(after=0)) == flatten(factory.events)
 
 
 async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monk
     await store.close()
 
 
-async def _ask_until_refused(store: SQLiteStore, log: Log) -> int:
+async def _ask_until_refused(store: SQLiteStore, log: LogTail) -> int:
     """How many turns fitted."""
     for number in range(2_000):
         head = log.head

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from askbot_ws.core.log import Log, weight
+from askbot_ws.core.log_tail import LogTail, wire_size
 from askbot_ws.errors import StoreError
 from askbot_ws.events import Done, Event, Token
 from askbot_ws.store.sqlite import flush_batch, flusher, tables
@@ -37,7 +37,7 @@ class Transactions:
             together(*arguments, **named)
 
         def counted_write(connection: Any, session: str, events: Any, **named: Any) -> None:
-            self.bytes[-1] += sum(weight(event) for event in events)
+            self.bytes[-1] += sum(wire_size(event) for event in events)
             self.sessions[-1] += 1
             write(connection, session, events, **named)
 
@@ -84,14 +84,14 @@ async def test_what_is_taken_from_a_long_log_at_once_is_bounded(
 ) -> None:
     """The loop never merges more of a log in one go than goes into one transaction."""
     taken: list[int] = []
-    slices = Log.slices
+    slices = LogTail.read_slices
 
-    def counted(self: Log, **named: Any) -> Any:
+    def counted(self: LogTail, **named: Any) -> Any:
         found = slices(self, **named)
-        taken.append(sum(weight(event) for event in found))
+        taken.append(sum(wire_size(event) for event in found))
         return found
 
-    monkeypatch.setattr(Log, "slices", counted)
+    monkeypatch.setattr(LogTail, "read_slices", counted)
     factory = EventFactory()
     store.create("s")
     await append(store, *factory.turn("t", *["y" * 100_000] * 50))
@@ -139,7 +139,7 @@ async def test_a_session_that_cannot_be_written_keeps_no_other_waiting(
             assert head_in_tables(path, "bad") == bad.head
             assert sum(segment.stat().st_size for segment in segments(path)) == 0
         await asyncio.sleep(0.3)  # it is tried again, and says nothing again
-    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session_not_flushed"]
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["session_flush_failed"]
     await store.forget("bad")
     await append(store, *good.turn("last", "text"))
     await wait_until(lambda: head_in_tables(path, "good") == good.head)

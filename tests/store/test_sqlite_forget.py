@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from askbot_ws.core.log import size
+from askbot_ws.core.log_tail import utf8_size
 from askbot_ws.errors import SessionNotFound, StoreError
 from askbot_ws.events import Event, Token
 from askbot_ws.store.sqlite import flusher, tables
@@ -336,7 +336,9 @@ async def test_a_long_read_and_a_deletion_stop_nobodys_flushing(path: Path, by: 
 
         assert head_in_tables(path, "other") == factory.head
         assert sum(segment.stat().st_size for segment in segments(path)) == 0
-        assert sum(size(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
+        assert (
+            sum(utf8_size(event.text) for event in log.events if isinstance(event, Token)) <= flusher.FLUSHED_TAIL_BYTES
+        )
         assert files_containing(path, SECRET.encode())  # the reader may still read it
 
     await wait_until(lambda: not files_containing(path, SECRET.encode()))

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.core.cursor import newest
-from askbot_ws.core.records import records
+from askbot_ws.core.cursor import replay_start
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.errors import SessionNotFound, StoreError
 from askbot_ws.events import Token
 from askbot_ws.store.sqlite.maintenance.backup import backup
@@ -179,13 +179,13 @@ class Life:
             factory = self.factories[name]
             assert flatten(await read_all(self.store, name, limit=1000)) == flatten(factory.events)
             turns = await self.store.turns(name, limit=3)
-            assert turns == records(factory.events)[-3:]
+            assert turns == turn_records(factory.events)[-3:]
             for turn in turns:
                 assert turn.id is not None
                 assert await self.store.find_turn(name, turn.id) == turn.turn
             for count in (1, 3):
                 place = await self.store.replay_start(name, turns=count)
-                assert place == newest(records(factory.events), count=count)
+                assert place == replay_start(turn_records(factory.events), count=count)
 
 
 @pytest.mark.parametrize("fsync", [False, True])

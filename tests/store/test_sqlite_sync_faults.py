@@ -188,7 +188,7 @@ async def test_a_sync_that_meets_something_else_decides_on_its_own_records_only(
     assert failures.keys() == ({"s"} if fails else set())
     if not fails:
         factory.token("t", "text")
-    assert flatten(log.slices(after=0)) == flatten(factory.events)
+    assert flatten(log.read_slices(after=0)) == flatten(factory.events)
     await append(store, factory.token("t", "and other text"))
 
     await after_a_crash(path, store, factory)
@@ -223,7 +223,7 @@ async def test_a_failed_sync_takes_back_its_own_records_only(path: Path, meanwhi
 
     if not refused:
         factory.token("t", "refused")
-    assert flatten(log.slices(after=0)) == flatten(factory.events)
+    assert flatten(log.read_slices(after=0)) == flatten(factory.events)
     await append(store, factory.token("t", "and other text, longer"))
 
     await after_a_crash(path, store, factory)

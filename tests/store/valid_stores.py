@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from askbot_ws.core.turn import proof
+from askbot_ws.core.turn import answer_check
 from askbot_ws.events import Done, Event, Reason, Token
 from askbot_ws.store.sqlite.schema import APPLICATION_ID
 from askbot_ws.store.sqlite.store import SQLiteStore
@@ -23,7 +23,7 @@ class ProvenEventFactory(EventFactory):
         answer = "".join(event.text for event in self.events if isinstance(event, Token) and event.turn == turn)
         done = super().done(turn, reason)
         assert isinstance(done, Done)
-        self.events[-1] = replace(done, check=proof(answer.encode(), chars=len(answer)))
+        self.events[-1] = replace(done, check=answer_check(answer.encode(), chars=len(answer)))
         return self.events[-1]
 
 

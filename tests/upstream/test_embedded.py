@@ -154,7 +154,7 @@ async def test_a_killed_child_breaks_its_answers_and_the_next_question_is_answer
 
     assert upstream.pid not in (None, first)
     died, started = logs
-    assert (died["event"], died["death"], died["restart_in_s"]) == ("model_process_died", "signal 9", 0.5)
+    assert (died["event"], died["death"], died["restart_in_s"]) == ("model_process_exited", "signal 9", 0.5)
     assert (started["event"], started["pid"]) == ("model_process_started", upstream.pid)
 
 

@@ -313,7 +313,7 @@ async def test_retry_after_is_heard(provider: Provider, opened: Opener) -> None:
 
 
 async def test_what_the_provider_says_is_for_the_log_and_the_key_for_nobody(opened: Opener) -> None:
-    """docs/protocol.md, "What can go wrong": the provider's own text is never shown, nor is the key."""
+    """docs/protocol.md, promise 9: the provider's own text is never shown, nor is the key."""
     async with Provider(key="another") as provider:
         upstream = await opened(base_url=provider.url, api_key="sk-very-secret")
         _, error = await failure(upstream, "say:a")

@@ -31,7 +31,7 @@ from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.upstream import Ending
 
 from .faults import Disk, Neighbour, on_disk
-from .witness import Witness
+from .recording_reader import RecordingReader
 
 USERS = 6
 REFUSALS = (Busy, QueueFull, Overloaded, TurnNotFound, StoreError, SessionNotFound, Internal)
@@ -87,7 +87,7 @@ class Walk:
         self.path = folder / "walk.db"
         self.disk = Disk(self.rng)
         self.upstream = Moody(self.rng)
-        self.witnesses: dict[str, Witness] = {}
+        self.readers: dict[str, RecordingReader] = {}
         self.forgotten: set[str] = set()
         self.uncertain: set[str] = set()  # whose deletion was asked of a process that died
         self.counts: Counter[str] = Counter()
@@ -122,7 +122,7 @@ class Walk:
         abandon_after = self.rng.choice((None, None, 0.0, 0.01))
         memory = self.rng.choice((0, 20_000, 10**6))
         policy = Policy(memory=memory, max_waiting=3, abandon_after=abandon_after, log_content=True)
-        self._hub = Hub(self._store, self.upstream, policy, wall=lambda: self._wall)
+        self._hub = Hub(self._store, self.upstream, policy, wall_clock=lambda: self._wall)
         await self._hub.__aenter__()
         self._up.set()
 
@@ -130,15 +130,15 @@ class Walk:
         self._up.clear()
         if crash:
             self._dead.add(self._hub)
-            for session in self.witnesses:
+            for session in self.readers:
                 self._leave(session)  # a process that is dead shows nothing more
             await self._store.close_without_flush()  # the memory is gone; the hub's tasks find a closed store
-            self._hub.refuse()
+            self._hub.refuse_turns()
             with suppress(StoreError):
                 await self._hub.stop()
         await self._hub.__aexit__()
-        for witness in self.witnesses.values():
-            witness.topic = None
+        for reader in self.readers.values():
+            reader.topic = None
 
     async def _restart(self, *, crash: bool) -> None:
         self.counts["crashes" if crash else "restarts"] += 1
@@ -178,7 +178,7 @@ class Walk:
         """A fault of ours comes up in some session."""
         owners = [*self._hub._registry.owners.values()]  # pyright: ignore[reportPrivateUsage]
         if owners:
-            self._hub._reset(self.rng.choice(owners), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+            self._hub._reset_session(self.rng.choice(owners), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
             self.counts["resets"] += 1
 
     async def _neighbour(self, seconds: float) -> None:
@@ -210,9 +210,9 @@ class Walk:
         rng = self.rng
         if not mine or (rng.random() < 0.05 and len(mine) < 10):
             topic = self._hub.create(ANONYMOUS)
-            witness = self.witnesses[topic.session] = Witness(topic.session)
-            witness.topic = topic
-            self._hub.attach(topic, witness)
+            reader = self.readers[topic.session] = RecordingReader(topic.session)
+            reader.topic = topic
+            self._hub.attach(topic, reader)
             await self._hub.command(ANONYMOUS, topic.session, Ask(self._text(), id="first"))
             mine.append(topic.session)
             return
@@ -252,7 +252,7 @@ class Walk:
         return f"question {next(self._numbers)}?"
 
     def _command(self, session: str) -> Command:
-        rng, turns = self.rng, [*self.witnesses[session].questions] or ["t1"]
+        rng, turns = self.rng, [*self.readers[session].questions] or ["t1"]
         busy: WhenBusy = rng.choice(("queue", "queue", "reject", "replace"))
         match rng.randrange(8):
             case 0:
@@ -265,27 +265,27 @@ class Walk:
                 return Ask(self._text(), id=f"q{next(self._numbers)}", when_busy=busy)
 
     def _leave(self, session: str) -> None:
-        witness = self.witnesses[session]
-        if witness.topic is not None:
-            self._hub.detach(witness.topic, witness)
-            witness.topic = None
+        reader = self.readers[session]
+        if reader.topic is not None:
+            self._hub.detach(reader.topic, reader)
+            reader.topic = None
 
     async def _read(self, session: str) -> None:
-        """Read on from where the witness is, or all of it again."""
-        witness, hub = self.witnesses[session], self._hub
+        """Read on from where the reader is, or all of it again."""
+        reader, hub = self.readers[session], self._hub
         self._leave(session)
         topic = await hub.open(ANONYMOUS, session)
-        await self._catch_up(witness, after=self.rng.choice((0, witness.seq)))
-        if witness.topic is None and hub is self._hub and self._up.is_set() and witness.seq == topic.log.head:
+        await self._catch_up(reader, after=self.rng.choice((0, reader.seq)))
+        if reader.topic is None and hub is self._hub and self._up.is_set() and reader.seq == topic.log.head:
             topic = await hub.open(ANONYMOUS, session)
-            if witness.seq == topic.log.head and hub is self._hub and witness.topic is None:
-                witness.topic = topic
-                hub.attach(topic, witness)
+            if reader.seq == topic.log.head and hub is self._hub and reader.topic is None:
+                reader.topic = topic
+                hub.attach(topic, reader)
 
-    async def _catch_up(self, witness: Witness, *, after: int) -> None:
-        while events := await self._store.read(witness.session, after=after, limit=1 << 14):
+    async def _catch_up(self, reader: RecordingReader, *, after: int) -> None:
+        while events := await self._store.read(reader.session, after=after, limit=1 << 14):
             after = events[-1].seq
-            witness.take(events)
+            reader.record(events)
 
     async def _forget(self, session: str) -> None:
         hub = self._hub
@@ -304,23 +304,23 @@ class Walk:
 
     async def _look_at_all(self) -> None:
         """Once nothing is broken any more: nothing hangs, nothing is lost, nothing was asked twice."""
-        for session, witness in self.witnesses.items():
+        for session, reader in self.readers.items():
             if session in self.forgotten:
                 await self._gone(session)
                 continue
             try:
                 topic = await self._hub.open(ANONYMOUS, session)
             except SessionNotFound:
-                known = witness.seq == 0 or session in self.uncertain
-                assert known, f"{session} is gone, and {witness.seq} was shown"
+                known = reader.seq == 0 or session in self.uncertain
+                assert known, f"{session} is gone, and {reader.seq} was shown"
                 continue
             async with asyncio.timeout(20):
                 while self._hub.is_busy(session):  # noqa: ASYNC110 - nothing tells us
                     await asyncio.sleep(0.01)
-            again = Witness(session)
+            again = RecordingReader(session)
             await self._catch_up(again, after=0)
-            assert again.seq == topic.log.head >= witness.seq, f"{session}: {witness.seq} was shown, of {again.seq}"
-            await self._catch_up(witness, after=0)
+            assert again.seq == topic.log.head >= reader.seq, f"{session}: {reader.seq} was shown, of {again.seq}"
+            await self._catch_up(reader, after=0)
             assert again.open_turns == set(), f"{session}: turns without an end: {again.open_turns}"
             ids = Counter(question.id for question in again.questions.values() if question.id)
             assert not ids or max(ids.values()) == 1, f"{session}: asked twice: {ids}"
@@ -336,10 +336,10 @@ class Walk:
     async def _answers(self) -> None:
         """It still answers, in a new session."""
         topic = self._hub.create(ANONYMOUS)
-        witness = Witness(topic.session)
-        self._hub.attach(topic, witness)
+        reader = RecordingReader(topic.session)
+        self._hub.attach(topic, reader)
         await self._hub.command(ANONYMOUS, topic.session, Ask("Still there?"))
         await self._hub.command(ANONYMOUS, topic.session, Ask("And now?", when_busy="replace"))
-        assert len(witness.questions) == 2
+        assert len(reader.questions) == 2
         with suppress(AskbotError):
             await self._hub.command(ANONYMOUS, topic.session, Cancel())

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from ..dialects.askbot.frames import (
-    About,
     Ask,
     Cancel,
     ClientFrame,
@@ -22,6 +21,7 @@ from ..dialects.askbot.frames import (
     History,
     Ready,
     Retry,
+    SessionCommand,
     UnknownEvent,
 )
 from ..errors import AskbotError, SessionNotFound
@@ -275,7 +275,7 @@ class ClientSession:
         if self._socket.open and request.sent_on != self._socket.connection_number and not acknowledged:
             request.sent_on = self._socket.connection_number
             frame = request.frame
-            self._socket.send(replace(frame, session=self.view.session) if isinstance(frame, About) else frame)
+            self._socket.send(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
 
     def cancel_question(self, question: PendingQuestion) -> None:
         """Stop the answer at the server, unless it has ended; one that is not acknowledged yet, once it is."""

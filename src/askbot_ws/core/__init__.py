@@ -1,1 +1,1 @@
-"""The decisions: plain machines without I/O, clock, task or log line."""
+"""Core: the state machines that decide what is logged; no I/O, clock, task or log line."""

@@ -1,4 +1,4 @@
-"""Commands: what may be asked of a session, whatever protocol a client speaks."""
+"""Commands: requests to change a session, independent of the protocol that a client speaks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..events import Options, WhenBusy
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Append a question; it is answered when its turn comes."""
+    """Append a question; it is answered after those that wait already."""
 
     text: str
-    id: str | None = None  # a question with the same id is not asked twice
+    id: str | None = None  # a question with the same id is not appended twice (docs/protocol.md, promise 3)
     options: Options = Options()
     when_busy: WhenBusy = "queue"
 
@@ -22,14 +22,14 @@ class Ask:
 class Retry:
     """Ask a turn's question again, with the options that it had unless others are given."""
 
-    turn: str | None = None  # None: the last
+    turn: str | None = None  # None: the last one
     id: str | None = None
     options: Options = Options()
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Ask something else in the place of a turn."""
+    """Replace a turn, and all turns after it, by another question."""
 
     turn: str
     text: str
@@ -39,14 +39,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End a turn now; the provider stops generating."""
+    """End a turn now, running or waiting; the upstream request of a running one is closed."""
 
     turn: str | None = None  # None: the running one
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Delete the session and all it holds, everywhere."""
+    """Delete the session from memory and from the store."""
 
 
 Command: TypeAlias = Ask | Retry | Edit | Cancel | Forget

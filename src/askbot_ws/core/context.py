@@ -1,4 +1,4 @@
-"""Context: which turns the model is shown, within its budget."""
+"""Context window: the ended turns that are sent to the model with the next question, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -7,98 +7,98 @@ from dataclasses import dataclass, field
 
 from ..events import TurnRecord
 from .prompt import Message
-from .turn import Turn, place_of
+from .turn import TurnMachine, seq_of
 
 
-def exchange(question: str, answer: str) -> bytes:
-    """A question and its answer as the model is shown them; more messages follow."""
+def exchange_messages(question: str, answer: str) -> bytes:
+    """Encode a question and its answer as two messages, each followed by a comma."""
     return b"%b,%b," % (Message("user", question).encoded, Message("assistant", answer).encoded)
 
 
 @dataclass(slots=True)
-class Estimate:
-    """How many bytes a token has: a guess that is on the safe side, corrected by what the provider counts."""
+class TokenEstimate:
+    """Estimated bytes per token: low at first, so that prompts fit, then corrected by the provider's counts."""
 
     bytes_per_token: float = 4 / 1.4
 
-    def learn(self, *, sent: int, counted: int) -> None:
-        """A prompt of `sent` bytes was `counted` tokens. Small prompts are mostly template and teach nothing."""
-        if sent > 1000 and counted > 0:
-            seen = min(8.0, max(0.5, sent / counted / 1.1))
-            self.bytes_per_token += (seen - self.bytes_per_token) / 4
+    def update(self, *, prompt_bytes: int, prompt_tokens: int) -> None:
+        """Correct the estimate by one prompt. Those of up to 1000 bytes are mostly template and are ignored."""
+        if prompt_bytes > 1000 and prompt_tokens > 0:
+            measured = min(8.0, max(0.5, prompt_bytes / prompt_tokens / 1.1))
+            self.bytes_per_token += (measured - self.bytes_per_token) / 4
 
-    def bytes(self, tokens: int) -> int:
-        """How many bytes fit into so many tokens."""
+    def bytes_for(self, tokens: int) -> int:
+        """Return how many bytes fit into this many tokens."""
         return int(tokens * self.bytes_per_token)
 
 
 @dataclass(slots=True)
-class Context:
-    """The newest turns that count: not replaced, not refused, with an answer. Oldest first."""
+class ContextWindow:
+    """The newest turns that are neither replaced nor refused and have an answer; oldest first."""
 
-    encoded: bytes = b""  # all of them, one `exchange` after the other
-    turns: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # a question's place, and its bytes
-    whole: bool = True  # False where the store has older ones that could fit
-    cut: int | None = None  # while it is read from the store: turns from this place on were replaced
+    encoded: bytes = b""  # all turns, by `exchange_messages`
+    turns: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # of each: `seq`, bytes
+    complete: bool = True  # False where the store has older turns, which could fit
+    replaced_from: int | None = None  # while it is read from the store: turns from this `seq` on were replaced
 
     @property
-    def weight(self) -> int:
-        """In bytes."""
+    def size(self) -> int:
+        """Bytes of all turns."""
         return len(self.encoded)
 
-    def add(self, turn: Turn, *, budget: int) -> None:
-        """A turn has ended. One without an answer would only confuse the model."""
-        if turn.beginning is not None or len(turn.answer) > budget:
+    def add(self, turn: TurnMachine, *, budget: int) -> None:
+        """Add an ended turn unless it has no answer; remove the oldest until all fit `budget` bytes."""
+        if turn.stored_hash is not None or len(turn.answer) > budget:
             self.turns.clear()
-            self.encoded, self.whole = b"", False  # it does not fit, and what was before it would be out of place
+            self.encoded, self.complete = b"", False  # it does not fit; older turns without it would mislead the model
         elif turn.answer:
-            encoded = exchange(turn.question, turn.answer.decode())
+            encoded = exchange_messages(turn.question, turn.answer.decode())
             self.turns.append((turn.seq, len(encoded)))
             self.encoded += encoded
-            count, size = self._surplus(budget)
+            count, size = self._excess(budget)
             if count:
                 del self.turns[:count]
-                self.encoded, self.whole = self.encoded[size:], False
+                self.encoded, self.complete = self.encoded[size:], False
 
-    def replace(self, place: int) -> None:
-        """The turn whose question is at `place` leaves, and every turn after it."""
+    def remove_from(self, seq: int) -> None:
+        """Remove the turn whose question has this `seq`, and every turn after it."""
         size = 0
-        while self.turns and self.turns[-1][0] >= place:
+        while self.turns and self.turns[-1][0] >= seq:
             size += self.turns.pop()[1]
-        self.encoded = self.encoded[: self.weight - size]
+        self.encoded = self.encoded[: self.size - size]
 
-    def older(self, turns: Sequence[TurnRecord], *, budget: int) -> bool:
-        """Take the turns before those known, from the store, oldest first; says whether more are wanted."""
+    def add_older(self, turns: Sequence[TurnRecord], *, budget: int) -> bool:
+        """Add a page of older turns from the store, oldest first; returns whether more would fit `budget` bytes."""
         found: list[tuple[int, bytes]] = []  # newest first
-        room = budget - self.weight
+        room = budget - self.size
         for turn in reversed(turns):
-            place = place_of(turn.turn)
-            replaced = self.cut is not None and place >= self.cut
+            seq = seq_of(turn.turn)
+            replaced = self.replaced_from is not None and seq >= self.replaced_from
             if turn.replaces is not None:
-                cut = place_of(turn.replaces)
-                self.cut = cut if self.cut is None else min(self.cut, cut)
+                first = seq_of(turn.replaces)
+                self.replaced_from = first if self.replaced_from is None else min(self.replaced_from, first)
             if replaced or not turn.answer or turn.reason in (None, "refused"):
                 continue
-            encoded = exchange(turn.text, turn.answer)
+            encoded = exchange_messages(turn.text, turn.answer)
             room -= len(encoded)
             if room < 0:
-                self.whole = False
+                self.complete = False
                 break
-            found.append((place, encoded))
+            found.append((seq, encoded))
         found.reverse()
-        self.turns[:0] = [(place, len(encoded)) for place, encoded in found]
+        self.turns[:0] = [(seq, len(encoded)) for seq, encoded in found]
         self.encoded = b"".join([*(encoded for _, encoded in found), self.encoded])
         return room >= 0
 
-    def newest(self, room: int) -> bytes:
-        """Those that fit, mostly all of them, as they are sent."""
-        _, size = self._surplus(room)
+    def newest(self, limit: int) -> bytes:
+        """Return the newest turns that fit `limit` bytes, encoded."""
+        _, size = self._excess(limit)
         return self.encoded[size:]
 
-    def _surplus(self, room: int) -> tuple[int, int]:
-        """How many of the oldest do not fit, and their bytes."""
+    def _excess(self, limit: int) -> tuple[int, int]:
+        """Return how many of the oldest turns do not fit `limit` bytes, and their size."""
         count = size = 0
-        while self.weight - size > room and count < len(self.turns):
+        while self.size - size > limit and count < len(self.turns):
             size += self.turns[count][1]
             count += 1
         return count, size

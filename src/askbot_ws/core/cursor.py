@@ -1,4 +1,4 @@
-"""Cursor: a reader's place in one log."""
+"""Cursor: the position of a reader in one log."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from dataclasses import dataclass
 
 from ..events import TurnRecord
 
-REPLAYED = 50  # turns that a reader gets who doesn't say where it is
+REPLAYED_TURNS = 50  # turns that are replayed to a reader which gives no position
 
 
 @dataclass(slots=True)
 class Cursor:
-    """How far a reader has been sent."""
+    """The `seq` up to which a reader has been sent the log."""
 
     seq: int
 
     def lag(self, head: int) -> int:
-        """Head minus cursor."""
+        """Return by how much the log is ahead of the cursor."""
         return head - self.seq
 
-    def covers(self, start: int, seq: int) -> bool:
-        """Whether the events in (start, seq] are just what comes next; then the cursor moves past them."""
+    def advance(self, start: int, seq: int) -> bool:
+        """Move past the events in (start, seq] and return True; False where they are not what comes next."""
         if self.seq != start:
             return False
         self.seq = seq
         return True
 
 
-def resumes(after: int | None, *, head: int) -> bool:
-    """Whether a reader can go on from where it says it is. One from beyond the head has another log in mind."""
+def can_resume(after: int | None, *, head: int) -> bool:
+    """Return whether a reader can resume after this `seq`; one beyond the head belongs to another history."""
     return after is not None and after <= head
 
 
-def newest(turns: Sequence[TurnRecord], *, count: int) -> int:
-    """The place from which the newest `count` of these turns can be replayed.
+def replay_start(turns: Sequence[TurnRecord], *, count: int) -> int:
+    """Return the `seq` after which the newest `count` of these turns are replayed.
 
-    A turn whose answer reaches into the first of them is replayed too: slices without their question say nothing.
+    An older turn whose answer overlaps them is replayed too: a slice needs its question.
     """
     if not turns:
         return 0

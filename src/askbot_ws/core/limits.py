@@ -1,4 +1,4 @@
-"""Limits as arithmetic on a given time."""
+"""Limits: a token bucket and a pause controller, as arithmetic on a time that is given."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Bucket:
-    """A token bucket: `rate` a second in the long run, `burst` at once."""
+class TokenBucket:
+    """A rate limit: `burst` acquisitions at once, `rate` a second in the long run."""
 
     rate: float
     burst: float
-    level: float = 0.0  # how full: each taking adds one, time drains it
-    at: float = 0.0
+    level: float = 0.0  # each acquisition adds 1, time subtracts
+    updated_at: float = 0.0
 
-    def take(self, *, now: float) -> float:
-        """Take one. Returns 0, or for how many seconds to wait; then nothing was taken."""
-        level = max(0.0, self.level - (now - self.at) * self.rate)
-        self.at = now
+    def acquire(self, *, now: float) -> float:
+        """Acquire one and return 0.0; or acquire nothing and return how many seconds to wait."""
+        level = max(0.0, self.level - (now - self.updated_at) * self.rate)
+        self.updated_at = now
         if level + 1 > self.burst:
             self.level = level
             return (level + 1 - self.burst) / self.rate
@@ -26,20 +26,20 @@ class Bucket:
 
 
 @dataclass(slots=True)
-class Pause:
-    """How long a loop that is nearly out of CPU may pause, so that more is done at once and costs less together.
+class PauseController:
+    """How long an event loop pauses after a commit, by its use of the CPU: later commits are larger and cost less.
 
-    Where it uses more than `target` of what it may have, the pause grows with what is missing, up to `most` seconds;
-    where it uses less, it shrinks again. So a loop that has time never pauses.
+    Above `target` (a share of the available CPU) the pause grows with the difference, up to `max_seconds`; below, it
+    shrinks to 0.
     """
 
-    most: float
+    max_seconds: float
     target: float = 0.85
-    gain: float = 0.02  # seconds for each whole share of the CPU that is missing, at each look
-    seconds: float = 0.0
+    gain: float = 0.02  # seconds by which the pause changes for a difference of one whole CPU, at each update
+    seconds: float = 0.0  # the current pause
 
-    def look(self, *, used: float, available: float) -> float:
-        """The loop has used so many seconds of CPU since the last look, of so many that it might have had."""
-        share = used / available if available > 0 else 1.0
-        self.seconds = min(self.most, max(0.0, self.seconds + (share - self.target) * self.gain))
+    def update(self, *, used_seconds: float, available_seconds: float) -> float:
+        """Return the new pause in seconds, from the CPU time used and available since the last update."""
+        share = used_seconds / available_seconds if available_seconds > 0 else 1.0
+        self.seconds = min(self.max_seconds, max(0.0, self.seconds + (share - self.target) * self.gain))
         return self.seconds

@@ -1,4 +1,4 @@
-"""Principal: who asks."""
+"""Principal: the user on whose behalf a command is executed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A user, or nobody: it is made in the handshake and goes with every command."""
+    """A user or an anonymous client; made in the handshake, passed with every command."""
 
-    user: str | None = None  # None: nobody, an anonymous client
+    user: str | None = None  # None: anonymous
 
-    def may_use(self, *, session_of: str | None) -> bool:
-        """Whether a session that this user made is open to us; one that nobody owns is, to whoever knows its id."""
-        return session_of is None or session_of == self.user
+    def may_use(self, *, session_user: str | None) -> bool:
+        """Return whether a session of this user may be used; one that nobody owns may be, by whoever knows its id."""
+        return session_user is None or session_user == self.user
 
 
 ANONYMOUS = Principal()

@@ -1,4 +1,4 @@
-"""What the model is shown."""
+"""Prompt: the messages and options that are sent to an upstream."""
 
 from __future__ import annotations
 
@@ -15,36 +15,46 @@ Role: TypeAlias = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message."""
+    """One message of a prompt.
+
+    Attributes:
+        role: Who wrote it: `system`, `user` or `assistant`.
+        text: What it says.
+    """
 
     role: Role
     text: str
 
     @property
     def encoded(self) -> bytes:
-        """As the provider wants it, and as it is kept: a long history costs nothing to send again."""
+        """The message as JSON, in the form of OpenAI's API: kept so, a long history is not encoded again."""
         return b'{"role":"%b","content":%b}' % (self.role.encode(), orjson.dumps(self.text))
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The messages, oldest first, and the options."""
+    """What an upstream is asked: messages, oldest first, and options.
 
-    pieces: Sequence[bytes]  # put together they are the messages as JSON, with commas between
+    Attributes:
+        pieces: Concatenated, the messages as JSON, separated by commas.
+        options: The model, temperature and length of the answer, as far as the question gave them.
+    """
+
+    pieces: Sequence[bytes]
     options: Options
 
     @classmethod
     def of(cls, messages: Iterable[Message], options: Options = Options()) -> Self:
-        """A prompt of messages that are not encoded yet."""
+        """Encode messages, oldest first."""
         return cls([b",".join([message.encoded for message in messages])], options)
 
     @property
     def size(self) -> int:
-        """In bytes: what JSON adds to a message is about what the provider's template adds."""
+        """Bytes of JSON: what that adds to a message is about what the provider's template adds."""
         return sum([len(piece) for piece in self.pieces])
 
     @property
     def messages(self) -> list[Message]:
-        """The messages, decoded anew each time."""
+        """The messages, decoded at each access."""
         found: list[dict[str, str]] = orjson.loads(b"[%b]" % b"".join(self.pieces))
         return [Message(cast(Role, message["role"]), message["content"]) for message in found]

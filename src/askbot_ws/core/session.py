@@ -1,7 +1,7 @@
-"""Session: what may be appended to one log, and in which order.
+"""Session: the state machine of one log, which decides what is appended and in which order.
 
-One turn is answered at a time, the others wait. Every method returns the events to log, in order; illegal input
-raises, and changes nothing.
+One turn is answered at a time, the others wait. Methods return the events to log, in order; illegal input raises and
+changes nothing.
 """
 
 from __future__ import annotations
@@ -11,135 +11,142 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, token
-from .context import Context
-from .log import PIECE
+from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, make_token
+from .context import ContextWindow
+from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
-from .turn import State, Turn, place_of
+from .turn import TurnMachine, TurnState, seq_of
 
-REMEMBERED = 256  # ids of questions kept in memory; older ones are found in the store
-KNOWN_BYTES = 350  # what such an id takes
-NAME = 200  # code points that a model's name may have
-MESSAGE = 1000  # and an error's message
+MAX_KNOWN_QUESTIONS = 256  # with an id, in memory; older ones are found in the store
+KNOWN_QUESTION_BYTES = 350  # of memory for each, about
+MAX_MODEL_NAME_CHARS = 200  # in `done.model`, in code points
+MAX_ERROR_MESSAGE_CHARS = 1000  # in `done.error.message`, in code points
 
 
-class Known(NamedTuple):
-    """A question that was asked with an id."""
+class KnownQuestion(NamedTuple):
+    """A logged question that has an id."""
 
     seq: int
-    text: int  # its hash: the text would cost its length again
+    text_hash: int  # in place of the text, which would be in memory twice
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A question as it arrives."""
+class NewQuestion:
+    """A question that is not in the log yet."""
 
     text: str
-    now: float  # seconds of the steady clock
-    created: float  # seconds since 1970
+    asked_at: float  # seconds of the monotonic clock
+    created_at: float  # seconds since 1970
     id: str | None = None
     options: Options = Options()
 
 
 @dataclass(slots=True)
-class Session:
-    """The head of the log, the running turn, those that wait, and what the model is shown of those that ended."""
+class SessionMachine:
+    """The head of a log, its running and waiting turns, and what the model is shown of those that ended."""
 
     id: str
     head: int = 0
     max_waiting: int = 8
-    window: int = 32 * 1024  # bytes of ended turns that are kept for the model
-    context: Context | None = None  # None: to be read from the store before the next turn
-    running: Turn | None = None
-    waiting: list[Turn] = field(default_factory=list[Turn])  # few: a deque would have room for sixty
-    ended: dict[int, Turn] = field(default_factory=dict[int, Turn])  # by the place of their `done`, until it is stored
-    asked: dict[str, Known] = field(default_factory=dict[str, Known])  # the newest questions that had an id
-    all_asked: bool = False  # those are all that there are
+    context_bytes: int = 32 * 1024  # bytes of ended turns that are kept for the model
+    context: ContextWindow | None = None  # None: to be read from the store before the next turn
+    running: TurnMachine | None = None
+    waiting: list[TurnMachine] = field(default_factory=list[TurnMachine])  # few: a deque has room for 64
+    # Turns that have ended, by the `seq` of their `done`, until that is stored.
+    unstored_ended: dict[int, TurnMachine] = field(default_factory=dict[int, TurnMachine])
+    # By id: the newest questions that have one.
+    known_questions: dict[str, KnownQuestion] = field(default_factory=dict[str, KnownQuestion])
+    knows_all_questions: bool = False  # False: the store may have others
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
+        """Whether no turn runs or waits."""
         return self.running is None and not self.waiting
 
     @property
-    def weight(self) -> int:
-        """About how many bytes of memory it takes."""
-        return 3 * (self.context.weight if self.context else 0) + KNOWN_BYTES * len(self.asked)
+    def memory_bytes(self) -> int:
+        """Estimated bytes of memory, without the log and the running turns."""
+        return 3 * (self.context.size if self.context else 0) + KNOWN_QUESTION_BYTES * len(self.known_questions)
 
-    def ask(self, asking: Asking, *, when_busy: WhenBusy, model: str) -> list[Event]:
-        """Append a question. Raises `Busy`, `QueueFull`."""
+    def ask(self, question: NewQuestion, *, when_busy: WhenBusy, model: str) -> list[Event]:
+        """Append a question. Raises `Busy` where `when_busy` is `reject` and a turn runs or waits, or `QueueFull`."""
         if when_busy == "reject" and not self.idle:
             raise Busy
         if not self.idle and len(self.waiting) >= self.max_waiting:
             raise QueueFull
         events: list[Event] = []
         if when_busy == "replace" and self.running is not None:
-            events += self.cancel(self.running, "cancelled", now=asking.now, model=model)
-        return [*events, self._question(asking)]
+            events += self.cancel(self.running, "cancelled", now=question.asked_at, model=model)
+        return [*events, self._append_question(question)]
 
-    def replace(self, turn: str, asking: Asking, *, model: str) -> list[Event]:
-        """Append a question in the place of `turn`: whatever runs or waits from there on is cancelled."""
-        place = place_of(turn)
+    def replace(self, turn: str, question: NewQuestion, *, model: str) -> list[Event]:
+        """Append a question in place of `turn`; cancels that turn and later ones, if they run or wait."""
+        seq = seq_of(turn)
         events: list[Event] = []
         for other in [*self.waiting, self.running]:
-            if other is not None and other.seq >= place:
-                events += self.cancel(other, "cancelled", now=asking.now, model=model)
+            if other is not None and other.seq >= seq:
+                events += self.cancel(other, "cancelled", now=question.asked_at, model=model)
         if self.context is not None:
-            self.context.replace(place)
-            if not self.context.whole:
+            self.context.remove_from(seq)
+            if not self.context.complete:
                 self.context = None  # older turns may fit again
-        return [*events, self._question(asking, replaces=turn)]
+        return [*events, self._append_question(question, replaces=turn)]
 
-    def _question(self, asking: Asking, *, replaces: str | None = None) -> Question:
+    def _append_question(self, question: NewQuestion, *, replaces: str | None = None) -> Question:
         self.head += 1
-        turn = Turn(self.head, asking.text, asked=asking.now, options=asking.options, replaces=replaces)
+        turn = TurnMachine(
+            self.head, question.text, asked_at=question.asked_at, options=question.options, replaces=replaces
+        )
         self.waiting.append(turn)
-        if asking.id is not None:
-            self.remember(asking.id, turn.seq, asking.text)
+        if question.id is not None:
+            self.add_known_question(question.id, turn.seq, question.text)
         return Question(
             session=self.id,
             seq=self.head,
             turn=turn.id,
-            id=asking.id,
-            text=asking.text,
-            created=asking.created,
+            id=question.id,
+            text=question.text,
+            created=question.created_at,
             replaces=replaces,
-            options=None if asking.options == Options() else asking.options,
+            options=None if question.options == Options() else question.options,
         )
 
-    def remember(self, id: str, seq: int, text: str) -> None:
-        """An id that was asked: it is not asked again."""
-        self.asked[id] = Known(seq, hash(text))
-        if len(self.asked) > REMEMBERED:
-            del self.asked[next(iter(self.asked))]
-            self.all_asked = False
+    def add_known_question(self, id: str, seq: int, text: str) -> None:
+        """Remember a logged question by its id, so that it is not appended again."""
+        self.known_questions[id] = KnownQuestion(seq, hash(text))
+        if len(self.known_questions) > MAX_KNOWN_QUESTIONS:
+            del self.known_questions[next(iter(self.known_questions))]
+            self.knows_all_questions = False
 
-    def start(self, *, now: float) -> Turn | None:
-        """The next turn may begin, if none runs and one waits."""
+    def start_next(self, *, now: float) -> TurnMachine | None:
+        """Start the first waiting turn and return it; None where a turn runs or none waits."""
         if self.running is not None or not self.waiting:
             return None
         self.running = self.waiting.pop(0)
         self.running.start(now=now)
         return self.running
 
-    def text(self, turn: Turn, piece: str, now: float) -> list[Event]:
-        """Take a piece of an answer."""
-        text = turn.text(piece, now)
-        if len(text) > PIECE:
-            return [self._token(turn, text[start : start + PIECE]) for start in range(0, len(text), PIECE)]
-        return [self._token(turn, text)] if text else []
+    def add_text(self, turn: TurnMachine, piece: str, now: float) -> list[Event]:
+        """Append a piece of an answer, in slices of at most `MAX_TOKEN_CHARS`; nothing once the turn has ended."""
+        text = turn.add_text(piece, now)
+        if len(text) > MAX_TOKEN_CHARS:
+            return [
+                self._append_token(turn, text[start : start + MAX_TOKEN_CHARS])
+                for start in range(0, len(text), MAX_TOKEN_CHARS)
+            ]
+        return [self._append_token(turn, text)] if text else []
 
-    def _token(self, turn: Turn, text: str) -> Token:
+    def _append_token(self, turn: TurnMachine, text: str) -> Token:
         self.head += len(text)
-        return token(self.id, turn.id, self.head, text)
+        return make_token(self.id, turn.id, self.head, text)
 
-    def cancel(self, turn: Turn, reason: Reason, *, now: float, model: str) -> list[Event]:
-        """End a turn before its time; `model` is the one that answers where the question named none."""
+    def cancel(self, turn: TurnMachine, reason: Reason, *, now: float, model: str) -> list[Event]:
+        """End a turn from outside; `model` is the upstream's, for a question that names none."""
         return self.end(turn, reason, now=now, model=turn.options.model or model)
 
     def end(
         self,
-        turn: Turn,
+        turn: TurnMachine,
         reason: Reason,
         *,
         now: float,
@@ -148,23 +155,23 @@ class Session:
         error: Failure | None = None,
     ) -> list[Event]:
         """End a turn, running or waiting; nothing where it has ended. `model` is the one that answered."""
-        if turn.state is State.ENDED:
+        if turn.state is TurnState.ENDED:
             return []
-        rest = turn.flush(now=now)
-        events: list[Event] = [self._token(turn, rest)] if rest else []
+        rest = turn.flush_surrogate(now=now)
+        events: list[Event] = [self._append_token(turn, rest)] if rest else []
         turn.end()
         if turn is self.running:
             self.running = None
             if self.context is not None and reason != "refused":
-                self.context.add(turn, budget=self.window)
+                self.context.add(turn, budget=self.context_bytes)
         else:
             self.waiting.remove(turn)
-        done = self._done(turn, reason, now=now, model=model, usage=usage, error=error)
-        self.ended[done.seq] = turn
+        done = self._append_done(turn, reason, now=now, model=model, usage=usage, error=error)
+        self.unstored_ended[done.seq] = turn
         return [*events, done]
 
-    def _done(
-        self, turn: Turn, reason: Reason, *, now: float, model: str, usage: Usage | None, error: Failure | None
+    def _append_done(
+        self, turn: TurnMachine, reason: Reason, *, now: float, model: str, usage: Usage | None, error: Failure | None
     ) -> Done:
         self.head += 1
         return Done(
@@ -172,26 +179,26 @@ class Session:
             seq=self.head,
             turn=turn.id,
             reason=reason,
-            model=well_formed(model, limit=NAME),
+            model=well_formed(model, limit=MAX_MODEL_NAME_CHARS),
             usage=usage,
             timing=turn.timing(now=now),
             check=turn.check(),
-            error=error and replace(error, message=well_formed(error.message, limit=MESSAGE)),
+            error=error and replace(error, message=well_formed(error.message, limit=MAX_ERROR_MESSAGE_CHARS)),
         )
 
     def close(self) -> None:
-        """Let nothing more come of this: whatever its turns are told from now on, nothing is to be logged."""
+        """End all turns without logging anything; later input logs nothing either."""
         for turn in [*self.waiting, self.running]:
             if turn is not None:
                 turn.end()
         self.waiting, self.running = [], None
 
-    def has(self, turn: str) -> bool:
-        """Whether this turn runs or waits."""
+    def is_open(self, turn: str) -> bool:
+        """Return whether the turn with this id runs or waits."""
         return any(other.id == turn for other in [*self.waiting, self.running] if other is not None)
 
-    def find(self, turn: str | None) -> Turn:
-        """The turn that a cancel is about. Raises `TurnNotFound` where it neither runs nor waits."""
+    def find_open_turn(self, turn: str | None) -> TurnMachine:
+        """Return the running or waiting turn with this id; None: the running one. Raises `TurnNotFound`."""
         if turn is None:
             if self.running is None:
                 raise TurnNotFound("No turn is running.")
@@ -201,69 +208,73 @@ class Session:
                 return other
         raise TurnNotFound("This turn is neither running nor waiting.")
 
-    def stored(self, seq: int) -> None:
-        """All events up to this place are stored: none of them will be lost."""
+    def mark_stored(self, seq: int) -> None:
+        """Note that all events up to `seq` are stored: `roll_back` will not be asked for them."""
         running = self.running
-        if running is not None and len(running.answer) > self.window and seq == self.head:
-            running.settle()
-        if self.ended:
-            self.ended = {place: turn for place, turn in self.ended.items() if place > seq}
+        if running is not None and len(running.answer) > self.context_bytes and seq == self.head:
+            running.release_stored_text()
+        if self.unstored_ended:
+            self.unstored_ended = {end: turn for end, turn in self.unstored_ended.items() if end > seq}
 
-    def rewind(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Done]:
-        """What is not stored yet could not be: undo it. Returns the ends to show in the place of the lost ones.
+    def roll_back(self, lost: Sequence[Event], *, now: float, model: str, error: Failure) -> list[Done]:
+        """Undo the newest events, which could not be stored; returns the ends to show in their place.
 
-        A question that was lost was never asked, text that was lost was never there, and a turn that had not begun
-        waits again. But a turn that was answered and has ended, or that has lost text and so must end, gets its
-        `done`, even if it can't be stored now: in the place where a server that finds it open would put it.
+        Lost questions and lost text are removed, and a turn that had not started waits again. A turn that was started
+        and has ended, or that has lost text and so must end, gets a `done` although it can't be stored now: at the
+        `seq` at which a server that finds the turn open would append it (docs/decisions/0004).
         """
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
-        gone = {event.turn for event in lost if isinstance(event, Question)}
-        self._unask(lost, gone)
-        unsaid = self._unsay(lost, gone)
-        ends = [event for event in lost if isinstance(event, Done) and event.turn not in gone]
-        unstored = [self._moved(done, unsaid.get(done.turn), error) for done in ends if not self._waits_again(done)]
+        lost_turns = {event.turn for event in lost if isinstance(event, Question)}
+        self._roll_back_questions(lost, lost_turns)
+        shortened = self._roll_back_text(lost, lost_turns)
+        ends = [event for event in lost if isinstance(event, Done) and event.turn not in lost_turns]
+        unstored = [
+            self._append_end_again(done, shortened.get(done.turn), error)
+            for done in ends
+            if not self._requeue_unstarted(done)
+        ]
         turn = self.running
-        if turn is not None and turn.id in unsaid:
+        if turn is not None and turn.id in shortened:
             turn.end()
             self.running = None
             unstored.append(
-                self._done(turn, "error", now=now, model=turn.options.model or model, usage=None, error=error)
+                self._append_done(turn, "error", now=now, model=turn.options.model or model, usage=None, error=error)
             )
-        self.ended.clear()
+        self.unstored_ended.clear()
         return unstored
 
-    def _unask(self, lost: Sequence[Event], gone: set[str]) -> None:
+    def _roll_back_questions(self, lost: Sequence[Event], lost_turns: set[str]) -> None:
         for event in lost:
             if isinstance(event, Question) and event.id is not None:
-                self.asked.pop(event.id, None)
-        self.waiting = [turn for turn in self.waiting if turn.id not in gone]
-        if self.running is not None and self.running.id in gone:
+                self.known_questions.pop(event.id, None)
+        self.waiting = [turn for turn in self.waiting if turn.id not in lost_turns]
+        if self.running is not None and self.running.id in lost_turns:
             self.running.end()
             self.running = None
 
-    def _unsay(self, lost: Sequence[Event], gone: Collection[str]) -> dict[str, Turn]:
-        """Take back the text that was lost; returns the turns that lost any."""
-        turns = {turn.id: turn for turn in [self.running, *self.ended.values()] if turn is not None}
-        unsaid: dict[str, Turn] = {}
+    def _roll_back_text(self, lost: Sequence[Event], lost_turns: Collection[str]) -> dict[str, TurnMachine]:
+        """Remove the lost text from its turns; returns these turns by id."""
+        turns = {turn.id: turn for turn in [self.running, *self.unstored_ended.values()] if turn is not None}
+        shortened: dict[str, TurnMachine] = {}
         for event in lost:
-            if isinstance(event, Token) and event.turn not in gone:
-                unsaid[event.turn] = turns[event.turn]
-                unsaid[event.turn].rewind(lost=len(event.text))
-        return unsaid
+            if isinstance(event, Token) and event.turn not in lost_turns:
+                shortened[event.turn] = turns[event.turn]
+                shortened[event.turn].roll_back(chars=len(event.text))
+        return shortened
 
-    def _waits_again(self, done: Done) -> bool:
-        """Whether this was the end of a turn that had not begun: then the turn waits, as if nothing had been."""
-        turn = self.ended.get(done.seq)
-        if turn is None or turn.started is not None:  # None: it is a dead server's turn
+    def _requeue_unstarted(self, done: Done) -> bool:
+        """Let the turn of a lost `done` wait again if it had not started; returns whether it does."""
+        turn = self.unstored_ended.get(done.seq)
+        if turn is None or turn.started_at is not None:  # None: the turn of a server that died
             return False
-        turn.wait_again()
+        turn.requeue()
         self.waiting = sorted([*self.waiting, turn], key=lambda one: one.seq)
         return True
 
-    def _moved(self, done: Done, unsaid: Turn | None, error: Failure) -> Done:
-        """An end in the place where it now belongs; with what became of the answer, where some of that was lost."""
+    def _append_end_again(self, done: Done, shortened: TurnMachine | None, error: Failure) -> Done:
+        """Append a lost `done` at the present head; `shortened` is its turn where that has lost text."""
         self.head += 1
-        if unsaid is None:
+        if shortened is None:
             return replace(done, seq=self.head)
-        return replace(done, seq=self.head, reason="error", error=error, check=unsaid.check())
+        return replace(done, seq=self.head, reason="error", error=error, check=shortened.check())

@@ -1,16 +1,28 @@
-"""Text from outside, made fit for the log: what is well-formed can be encoded, what is capped can be sent."""
+"""Text: checks and repairs of text that comes from outside."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
-HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: UTF-8 can't say it
+from ..errors import QuestionEmpty, QuestionTooLong
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: UTF-8 can't encode it
+INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})  # not Cn: an emoji newer than our tables is visible
+
+
+def check_question(text: str, *, max_chars: int) -> None:
+    """Raise `QuestionTooLong` above `max_chars` code points, `QuestionEmpty` where no character is visible."""
+    if len(text) > max_chars:
+        raise QuestionTooLong(f"The question has {len(text)} characters; {max_chars} are the most.")
+    if all(unicodedata.category(char) in INVISIBLE_CATEGORIES for char in text):
+        raise QuestionEmpty
 
 
 def well_formed(text: str, *, limit: int) -> str:
-    """At most `limit` code points of a text, as Unicode that UTF-8 can say; nothing else is left out.
+    """Return at most `limit` code points of a text, without surrogates. Never raises.
 
-    A lone surrogate becomes U+FFFD, the two halves of a pair the code point that they stand for. Never raises.
+    A lone surrogate becomes U+FFFD, the two halves of a pair the code point that they stand for.
     """
     text = text[: 2 * limit]  # two halves are one code point
     if not text.isascii():

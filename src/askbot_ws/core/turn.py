@@ -1,12 +1,12 @@
-"""Turn: one question being answered.
+"""Turn: the state machine of one question and its answer.
 
-A machine without I/O: it is told what happened and when (seconds of any steady clock).
+It does no I/O: times are given to it, in seconds of any monotonic clock.
 
     WAITING --start--> ANSWERING --end--> ENDED      (end is legal from WAITING too: a cancel)
-    WAITING <--its end could not be logged-- ENDED   (where it had not begun)
+    WAITING <--requeue-- ENDED                       (where it had not started, and its end could not be logged)
 
-It keeps the answer as UTF-8: the proof of the answer is made of that, and a byte a letter is the least it can cost.
-What is too long to be shown to the model again is not kept: the proof goes on without it.
+The answer is kept as UTF-8, of which its hash is made. An answer that is too long to be sent to the model again is
+not kept once it is stored: only its hash is.
 """
 
 from __future__ import annotations
@@ -19,154 +19,155 @@ from typing import Protocol
 
 from ..errors import TurnNotFound
 from ..events import Check, Options, Timing
-from .text import HALF
+from .text import SURROGATE
 
 
 class Hash(Protocol):
-    """What `hashlib` makes."""
+    """A hash object of `hashlib`."""
 
     def update(self, data: bytes | bytearray, /) -> None:
-        """Take more."""
+        """Hash more bytes."""
 
     def copy(self) -> Hash:
-        """Another one that has taken the same."""
+        """Return an independent copy."""
         ...
 
     def hexdigest(self) -> str:
-        """The hash of all that was taken."""
+        """Return the hash so far, in hexadecimal."""
         ...
 
 
-class State(Enum):
-    """Where a turn stands."""
+class TurnState(Enum):
+    """The states of a turn."""
 
     WAITING = auto()
     ANSWERING = auto()
     ENDED = auto()
 
 
-ANSWERING = State.ANSWERING  # looked at for each token, and an attribute of an Enum costs ten times as much
+ANSWERING = TurnState.ANSWERING  # read for each token, and an attribute of an Enum costs ten times as much
 
 
-def turn_at(seq: int) -> str:
-    """The name of the turn whose question has this `seq`: a place in the log is a name that is never given twice."""
+def turn_id_of(seq: int) -> str:
+    """Return the id of the turn whose question has this `seq`."""
     return f"t{seq}"
 
 
-def place_of(turn: str) -> int:
-    """The `seq` of a turn's question. Raises `TurnNotFound` for what can't be a turn's name."""
+def seq_of(turn: str) -> int:
+    """Return the `seq` of a turn's question, from its id. Raises `TurnNotFound` for what is no turn's id."""
     if not re.fullmatch("t[1-9][0-9]{0,15}", turn):
         raise TurnNotFound
     return int(turn[1:])
 
 
-def proof(answer: bytes | bytearray, *, chars: int) -> Check:
-    """The proof of an answer, given in UTF-8 and with its length in code points."""
+def answer_check(answer: bytes | bytearray, *, chars: int) -> Check:
+    """Return the `check` of an answer, given in UTF-8 and with its length in code points."""
     return Check(chars=chars, sha256=hashlib.sha256(answer).hexdigest())
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
-    """A question, and what there is of its answer."""
+class TurnMachine:
+    """A question, and its answer so far."""
 
-    seq: int  # the question's place
+    seq: int  # of the question
     question: str
-    asked: float
+    asked_at: float
     options: Options = Options()
     replaces: str | None = None
-    state: State = State.WAITING
-    started: float | None = None
-    first_token: float | None = None
+    state: TurnState = TurnState.WAITING
+    started_at: float | None = None
+    first_token_at: float | None = None
     chars: int = 0
-    answer: bytearray = field(default_factory=bytearray)  # the rest of it, where there is a `beginning`
-    beginning: Hash | None = None  # the proof of what was stored and not kept
-    half: str = ""  # the first half of a surrogate pair, until the other comes
-    id: str = field(init=False)  # its name on the wire
+    answer: bytearray = field(default_factory=bytearray)  # UTF-8; without what is in `stored_hash`
+    stored_hash: Hash | None = None  # of the text that was stored and is not kept
+    pending_surrogate: str = ""  # the first half of a surrogate pair, until the second half arrives
+    id: str = field(init=False)  # on the wire
 
     def __post_init__(self) -> None:
-        self.id = turn_at(self.seq)
+        self.id = turn_id_of(self.seq)
 
     def start(self, *, now: float) -> None:
-        """The model is being asked."""
-        if self.state is not State.WAITING:
+        """Start answering. Raises `ValueError` unless the turn waits."""
+        if self.state is not TurnState.WAITING:
             raise ValueError(f"a turn that is {self.state.name} can't start")
-        self.state = State.ANSWERING
-        self.started = now
+        self.state = TurnState.ANSWERING
+        self.started_at = now
 
-    def text(self, piece: str, now: float) -> str:
-        """Take a piece from the upstream; returns what is to be logged of it.
+    def add_text(self, piece: str, now: float) -> str:
+        """Add a piece of the answer; returns the text to log.
 
-        Empty where there is nothing, or where the turn has ended: a cancel and the upstream's text may cross.
+        It is empty where nothing is to be logged, also once the turn has ended: a cancel and the upstream's text may
+        cross.
         """
         if self.state is not ANSWERING or not piece:
             return ""
-        if self.half or not piece.isascii():
-            piece = self._whole(piece)
+        if self.pending_surrogate or not piece.isascii():
+            piece = self._join_surrogates(piece)
             if not piece:
                 return ""
-        self.answer += piece.encode()  # first, or bytes in the place of a text would count in the proof
+        self.answer += piece.encode()  # first: it raises for what is no text, which then is not counted
         self.chars += len(piece)
-        if self.first_token is None:
-            self.first_token = now
+        if self.first_token_at is None:
+            self.first_token_at = now
         return piece
 
-    def flush(self, *, now: float) -> str:
-        """The upstream has said all: a half surrogate that still waits becomes U+FFFD, to be logged."""
-        if not self.half:
+    def flush_surrogate(self, *, now: float) -> str:
+        """Return U+FFFD, to be logged, where half of a surrogate pair still waits for the other; else nothing."""
+        if not self.pending_surrogate:
             return ""
-        self.half = ""
-        return self.text("\ufffd", now)
+        self.pending_surrogate = ""
+        return self.add_text("\ufffd", now)
 
-    def _whole(self, piece: str) -> str:
-        """Join the halves of surrogate pairs, also over two pieces; what has no other half becomes U+FFFD."""
-        if not self.half and not HALF.search(piece):
+    def _join_surrogates(self, piece: str) -> str:
+        """Join surrogate pairs, also across two pieces; a lone surrogate becomes U+FFFD."""
+        if not self.pending_surrogate and not SURROGATE.search(piece):
             return piece
-        piece = self.half + piece
-        self.half = ""
+        piece = self.pending_surrogate + piece
+        self.pending_surrogate = ""
         if "\ud800" <= piece[-1] <= "\udbff":
-            self.half, piece = piece[-1], piece[:-1]
+            self.pending_surrogate, piece = piece[-1], piece[:-1]
         joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return HALF.sub("\ufffd", joined)
+        return SURROGATE.sub("\ufffd", joined)
 
-    def settle(self) -> None:
-        """All of the text so far is stored, and need not be kept."""
-        self.beginning = self.beginning or hashlib.sha256()
-        self.beginning.update(self.answer)
+    def release_stored_text(self) -> None:
+        """Keep only the hash of the text so far, all of which is stored."""
+        self.stored_hash = self.stored_hash or hashlib.sha256()
+        self.stored_hash.update(self.answer)
         self.answer = bytearray()
 
-    def rewind(self, *, lost: int) -> None:
-        """The last `lost` code points could not be logged: they were never there."""
-        self.half = ""
-        if lost:
+    def roll_back(self, *, chars: int) -> None:
+        """Remove the last `chars` code points, which could not be logged."""
+        self.pending_surrogate = ""
+        if chars:
             text = self.answer.decode()
-            self.answer = bytearray(text[: len(text) - lost].encode())
-            self.chars -= lost
+            self.answer = bytearray(text[: len(text) - chars].encode())
+            self.chars -= chars
 
     def end(self) -> bool:
-        """End it. False where it had ended: a cancel and the upstream's own end may cross, the first one wins."""
-        if self.state is State.ENDED:
+        """End the turn; False where it had ended. A cancel and the upstream's end may cross: the first one counts."""
+        if self.state is TurnState.ENDED:
             return False
-        self.state = State.ENDED
+        self.state = TurnState.ENDED
         return True
 
-    def wait_again(self) -> None:
-        """Its end could not be logged, and it had not begun: it has not ended."""
-        if self.started is not None:
-            raise ValueError("a turn that has begun can't wait again")
-        self.state = State.WAITING
+    def requeue(self) -> None:
+        """Undo the end of a turn that had not started. Raises `ValueError` where it had."""
+        if self.started_at is not None:
+            raise ValueError("a turn that has started can't wait again")
+        self.state = TurnState.WAITING
 
     def check(self) -> Check:
-        """The proof of the answer so far."""
-        if self.beginning is None:
-            return proof(self.answer, chars=self.chars)
-        whole = self.beginning.copy()
+        """Return the `check` of the answer so far."""
+        if self.stored_hash is None:
+            return answer_check(self.answer, chars=self.chars)
+        whole = self.stored_hash.copy()
         whole.update(self.answer)
         return Check(chars=self.chars, sha256=whole.hexdigest())
 
     def timing(self, *, now: float) -> Timing:
-        """How long it took, from the question's arrival."""
+        """Return the durations since the question's arrival, in seconds."""
         return Timing(
-            queued=(now if self.started is None else self.started) - self.asked,
-            first_token=None if self.first_token is None else self.first_token - self.asked,
-            total=now - self.asked,
+            queued=(now if self.started_at is None else self.started_at) - self.asked_at,
+            first_token=None if self.first_token_at is None else self.first_token_at - self.asked_at,
+            total=now - self.asked_at,
         )

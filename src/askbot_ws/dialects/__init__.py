@@ -1,1 +1,1 @@
-"""Dialects: what the clients of each protocol hear and say."""
+"""Dialects: the protocols that clients speak, and what their connections have in common."""

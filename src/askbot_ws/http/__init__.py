@@ -1,1 +1,1 @@
-"""HTTP: the Starlette application that answers every request which is no WebSocket handshake."""
+"""HTTP: the Starlette application that answers all requests but WebSocket handshakes."""

@@ -1,8 +1,8 @@
-"""Access: whose requests are answered, judged by the `Host` and the `Origin` that they name.
+"""Access policy: accepts or refuses requests by their `Host` and `Origin` headers.
 
-A page of another site may ask a browser to connect to us, under our name or (DNS rebinding) under one of its own that
-leads to our address. So a request has to call us by a name that is ours, and a page has to come from an origin that is
-ours or listed. Programs that send no `Origin` are let through.
+A page of another site can make a browser connect to this server, by its name or (DNS rebinding) by a name of the
+site's own that resolves to its address. So `Host` must be a name of this server, and `Origin`, where there is one, the
+server's own or a listed one. Programs that send no `Origin` are accepted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from ..core.limits import Bucket
+from ..core.limits import TokenBucket
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\%,]+?)\.?(?::(\d{0,5}))?")
@@ -28,14 +28,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A host and its port, as URLs and `Host` have them."""
+    """A host and its port, as in a URL or a `Host` header."""
 
-    name: str  # in lower case, without brackets and without the dot that may end a name
+    name: str  # in lower case, without brackets and without a final dot
     port: int | None
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Of a text; None where it is none: with a user, a path, a blank or two names in it."""
+        """Parse a host with an optional port; returns None for anything else, also with a user, a path or a blank."""
         match = AUTHORITY.fullmatch(text.lower())
         if match is None or int(match[2] or 0) > 65535:
             return None
@@ -43,18 +43,18 @@ class Authority:
 
     @property
     def is_address(self) -> bool:
-        """Whether it is an IP address: nobody can make that lead elsewhere."""
-        return _address(self.name)
+        """Whether it is an IP address, which no name server can redirect."""
+        return _is_ip_address(self.name)
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it names the machine that it is said on."""
+        """Whether it names the machine itself."""
         if self.is_address:
             return ip_address(self.name).is_loopback
         return self.name == "localhost" or self.name.endswith(".localhost")
 
 
-def _address(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:
@@ -64,7 +64,7 @@ def _address(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is not answered: a header, what it said, and the setting that would allow it."""
+    """Why a request is refused: a header, its value, and the setting that would allow it."""
 
     header: str
     value: str
@@ -72,61 +72,63 @@ class Refusal:
 
     @property
     def message(self) -> str:
-        """For whoever sent it."""
+        """The message for the client."""
         what = "This host name is not ours" if self.header == "Host" else "This origin may not connect"
         return f"{what}; the operator can allow it with {self.setting}."
 
 
 class AccessPolicy:
-    """Which hosts we are called by, and which origins may use us."""
+    """The names of this server, and the origins whose pages may use it."""
 
     def __init__(
         self, *, hosts: Sequence[str], origins: Sequence[str], loopback: bool, now: Callable[[], float]
     ) -> None:
-        """`hosts` and `origins` as in the settings; `loopback`: we can be reached from this machine only.
+        """`hosts` and `origins` are those of the settings; `loopback`: only this machine can reach the server.
 
-        `now` is a clock in seconds, for the rate of log lines.
+        `now` is a monotonic clock in seconds, which limits the rate of log lines.
         """
-        ours = [Authority.parse(host) for host in hosts]
-        self._hosts = frozenset(host for host in ours if host is not None)
+        parsed = [Authority.parse(host) for host in hosts]
+        self._hosts = frozenset(host for host in parsed if host is not None)
         self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
         self._loopback = loopback
         self._now = now
-        self._lines = Bucket(rate=0.1, burst=5)
+        self._log_bucket = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
 
-    def refuses(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
-        """Why a request with these headers (names in lower case) is refused, or None.
+    def check(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
+        """Return why a request with these headers (names in lower case) is refused, or None; logs refusals.
 
-        With `loopback_pages`, pages of every port of this machine may come, where only this machine can reach us.
+        With `loopback_pages`, pages of any port of this machine are accepted where only this machine can connect.
         """
-        refusal = self._judge(_values(headers, b"host"), _values(headers, b"origin"), loopback_pages)
+        refusal = self._refusal(_header_values(headers, b"host"), _header_values(headers, b"origin"), loopback_pages)
         if refusal is not None:
             self._log(refusal)
         return refusal
 
-    def sharing(self, headers: Headers, *, loopback_pages: bool = False) -> Headers:
-        """The headers by which a browser lets the page that sent these read the response; none for who is refused."""
+    def cors_headers(self, headers: Headers, *, loopback_pages: bool = False) -> Headers:
+        """Return the headers that let the page which sent these read the response; none where it is refused."""
         origins = [value for name, value in headers if name == b"origin"]
-        if not origins or self._judge(_values(headers, b"host"), _values(headers, b"origin"), loopback_pages):
+        if not origins or self._refusal(
+            _header_values(headers, b"host"), _header_values(headers, b"origin"), loopback_pages
+        ):
             return []
         return [(b"access-control-allow-origin", origins[0]), (b"vary", b"Origin")]
 
-    def _judge(self, hosts: list[str], origins: list[str], loopback_pages: bool) -> Refusal | None:  # noqa: FBT001 - one call
+    def _refusal(self, hosts: list[str], origins: list[str], loopback_pages: bool) -> Refusal | None:  # noqa: FBT001 - one call
         host = Authority.parse(hosts[0]) if hosts and hosts[0] else None
-        if len(hosts) > 1 or (hosts and hosts[0] and not self._is_ours(host)):
+        if len(hosts) > 1 or (hosts and hosts[0] and not self._is_allowed_host(host)):
             return Refusal("Host", ", ".join(hosts), "ASKBOT_HOSTS")
-        if len(origins) > 1 or (origins and not self._admits(origins[0], host, loopback_pages)):
+        if len(origins) > 1 or (origins and not self._is_allowed_origin(origins[0], host, loopback_pages)):
             return Refusal("Origin", ", ".join(origins), "ASKBOT_ORIGINS")
         return None
 
-    def _is_ours(self, host: Authority | None) -> bool:
+    def _is_allowed_host(self, host: Authority | None) -> bool:
         if host is None:
             return False
         ports = (None, 80, 443) if host.port is None else (None, host.port)
         return host.is_address or host.is_loopback or any(Authority(host.name, port) in self._hosts for port in ports)
 
-    def _admits(self, text: str, host: Authority | None, loopback_pages: bool) -> bool:  # noqa: FBT001 - one call
+    def _is_allowed_origin(self, text: str, host: Authority | None, loopback_pages: bool) -> bool:  # noqa: FBT001 - one call
         if "*" in self._origins or _normalized(text) in self._origins:
             return True
         match = ORIGIN.fullmatch(text.lower())
@@ -144,8 +146,8 @@ class AccessPolicy:
         return origin.name == host.name or (self._loopback and origin.is_loopback and host.is_loopback)
 
     def _log(self, refusal: Refusal) -> None:
-        """A line for who is refused, but not one for each of a flood."""
-        if self._lines.take(now=self._now()):
+        """Log a refusal, at a limited rate."""
+        if self._log_bucket.acquire(now=self._now()):
             self._unlogged += 1
             return
         log.warning(
@@ -158,12 +160,12 @@ class AccessPolicy:
         self._unlogged = 0
 
 
-def _values(headers: Headers, wanted: bytes) -> list[str]:
+def _header_values(headers: Headers, wanted: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for name, value in headers if name == wanted]
 
 
 def _normalized(origin: str) -> str:
-    """As browsers send it: in lower case, without the scheme's own port."""
+    """Return an origin as browsers send it: in lower case, without the scheme's default port."""
     origin = origin.lower()
     scheme, _, rest = origin.partition("://")
     return f"{scheme}://{rest.removesuffix(f':{DEFAULT_PORTS[scheme]}')}" if scheme in DEFAULT_PORTS else origin

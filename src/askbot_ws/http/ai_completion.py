@@ -1,8 +1,8 @@
-"""`POST /aiCompletion`: a question in JSON, answered by a stream of bare text.
+"""AI completion: the route `POST /aiCompletion`, a question in JSON answered by a stream of plain text.
 
-The interface of the smallest relays: `{"userPrompt": "…"}` in, the answer's text out, as it comes. Each question has a
-session of its own, which is deleted afterwards, unless the header `Askbot-Session` names one: `new`, or the id that an
-earlier answer came with.
+The request is `{"userPrompt": "…"}`, the response the answer's text as it is generated. Each question has a session of
+its own, which is deleted afterwards, unless the header `Askbot-Session` names one: `new`, or the id that an earlier
+response had.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import AskbotError
 from .completion import AnswerFailedError, Completion, Completions
-from .responses import ALWAYS, json_response, retry_after
+from .responses import COMMON_HEADERS, json_response, retry_after
 
 PATH = "/aiCompletion"
-SESSION = "Askbot-Session"
-NEW = "new"
-PREFLIGHT = {
+SESSION_HEADER = "Askbot-Session"
+NEW_SESSION = "new"
+PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "POST",
-    "Access-Control-Allow-Headers": f"Content-Type, {SESSION}",
+    "Access-Control-Allow-Headers": f"Content-Type, {SESSION_HEADER}",
     "Access-Control-Max-Age": "600",
     "Allow": "OPTIONS, POST",
 }
-TEXT = {
+TEXT_HEADERS = {
     "Content-Type": "text/plain; charset=utf-8",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx would collect it
-} | ALWAYS
-STATUS = {
+    "X-Accel-Buffering": "no",  # nginx would buffer it
+} | COMMON_HEADERS
+STATUS_BY_CODE = {
     "invalid_json": HTTPStatus.BAD_REQUEST,
     "invalid_frame": HTTPStatus.BAD_REQUEST,
     "question_empty": HTTPStatus.BAD_REQUEST,
@@ -57,16 +57,16 @@ STATUS = {
     "interrupted": HTTPStatus.SERVICE_UNAVAILABLE,
     "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-OBJECT = TypeAdapter(dict[str, object])
-PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)  # those that say when to come again
+JSON_OBJECT = TypeAdapter(dict[str, object])
+RETRY_AFTER_STATUSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)  # sent with `Retry-After`
 
 
 class ResponseAbortedError(Exception):
-    """A response whose head was sent can't be completed: the connection is to end before the body does."""
+    """A response that has started can't be completed: the connection is aborted before the body's end."""
 
 
 class BadRequestError(Exception):
-    """A request that is not understood."""
+    """A request that is invalid; the message is safe to show."""
 
     def __init__(self, message: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(message)
@@ -85,83 +85,83 @@ class AiCompletion:
         request = Request(scope, receive)
         response: Response | None
         if request.method == "OPTIONS":
-            response = Response(status_code=HTTPStatus.NO_CONTENT.value, headers=PREFLIGHT | ALWAYS)
+            response = Response(status_code=HTTPStatus.NO_CONTENT.value, headers=PREFLIGHT_HEADERS | COMMON_HEADERS)
         else:
             response = await self._answer(request, send)
         if response is not None:
             await response(scope, receive, send)
 
     async def _answer(self, request: Request, send: Send) -> Response | None:
-        """Stream the answer and return None; or return what is to be sent in its place."""
+        """Stream the answer and return None; or return the response to send instead."""
         headers: dict[str, str] = {}
         try:
-            prompt = _prompt(request, await request.body())
-            session, keep = _session(request)
+            prompt = _parse_prompt(request, await request.body())
+            session, keep = _parse_session(request)
             async with self._completions.ask(prompt, session=session, keep=keep) as completion:
                 if keep:
-                    headers = {SESSION: completion.session, "Access-Control-Expose-Headers": SESSION}
-                return await _Stream(request, send, TEXT | headers).run(completion)
+                    headers = {SESSION_HEADER: completion.session, "Access-Control-Expose-Headers": SESSION_HEADER}
+                return await _StreamedResponse(request, send, TEXT_HEADERS | headers).run(completion)
         except BadRequestError as error:
             return json_response(error.status, {"error": error.message})
         except (AskbotError, AnswerFailedError) as error:
-            return _failure(error, headers)
+            return _error_response(error, headers)
 
 
-class _Stream:
+class _StreamedResponse:
     """The response to one request."""
 
     def __init__(self, request: Request, send: Send, headers: dict[str, str]) -> None:
         self._request = request
         self._send = send
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        self._begun = False
+        self._head_sent = False
 
     async def run(self, completion: Completion) -> Response | None:
-        """Send the answer's pieces as they come.
+        """Send the answer's pieces as they arrive, and return None.
 
-        To a client of HTTP/1.0, which knows no chunks, it is returned, once it is whole. Raises what the answer fails
-        by, as long as nothing was sent, and `ResponseAbortedError` afterwards.
+        For HTTP/1.0, which has no chunks, return the whole response instead. Raises the answer's error as long as
+        nothing was sent, then `ResponseAbortedError`.
         """
-        watching = asyncio.create_task(self._watch(completion))
+        watching = asyncio.create_task(self._watch_disconnect(completion))
         try:
             async with aclosing(completion.pieces()) as pieces:
                 if self._request.scope["http_version"] == "1.0":
                     text = "".join([piece async for piece in pieces])
                     return Response(text, headers={name.decode(): value.decode() for name, value in self._headers})
                 async for piece in pieces:
-                    await self._begin()
+                    await self._send_head()
                     await self._send({"type": "http.response.body", "body": piece.encode(), "more_body": True})
-            await self._begin()
+            await self._send_head()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         except (AskbotError, AnswerFailedError) as error:
-            if self._begun:
+            if self._head_sent:
                 raise ResponseAbortedError from error
             raise
         finally:
             watching.cancel()
         return None
 
-    async def _begin(self) -> None:
-        """The head is sent with the first text: until then, an error has a status."""
-        if not self._begun:
-            self._begun = True
+    async def _send_head(self) -> None:
+        """Send the head with the first text: until then, an error can have its own status."""
+        if not self._head_sent:
+            self._head_sent = True
             status = HTTPStatus.OK.value
             await self._send({"type": "http.response.start", "status": status, "headers": self._headers})
 
-    async def _watch(self, completion: Completion) -> None:
-        """Stop the answer when the client leaves."""
+    async def _watch_disconnect(self, completion: Completion) -> None:
+        """Stop the answer when the client disconnects."""
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
-        completion.leave()
+        completion.abandon()
 
 
-def _prompt(request: Request, body: bytes) -> str:
-    """The question. Raises `BadRequestError`."""
+def _parse_prompt(request: Request, body: bytes) -> str:
+    """Return the question of a request. Raises `BadRequestError`."""
     kind = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise BadRequestError("Content-Type: it should be application/json.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
-        value = OBJECT.validate_python(orjson.loads(body))
+        value = JSON_OBJECT.validate_python(orjson.loads(body))
     except orjson.JSONDecodeError:
         raise BadRequestError('The body is not JSON; it should be like {"userPrompt": "…"}.') from None
     except ValidationError:
@@ -172,17 +172,17 @@ def _prompt(request: Request, body: bytes) -> str:
     return prompt
 
 
-def _session(request: Request) -> tuple[str | None, bool]:
-    """Which session to ask in (None: a new one), and whether it is kept. Raises `BadRequestError`."""
-    given = request.headers.getlist(SESSION)
+def _parse_session(request: Request) -> tuple[str | None, bool]:
+    """Return the session to ask in (None: a new one), and whether it is kept. Raises `BadRequestError`."""
+    given = request.headers.getlist(SESSION_HEADER)
     if len(given) > 1:
-        raise BadRequestError(f"{SESSION}: there should be one.")
+        raise BadRequestError(f"{SESSION_HEADER}: there should be one.")
     if not given:
         return None, False
-    return (None if given[0].lower() == NEW else given[0]), True
+    return (None if given[0].lower() == NEW_SESSION else given[0]), True
 
 
-def _failure(error: AskbotError | AnswerFailedError, headers: dict[str, str]) -> Response:
-    status = STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
-    more = {"Retry-After": retry_after(error.retry_after or 1.0)} if status in PASSING else {}
+def _error_response(error: AskbotError | AnswerFailedError, headers: dict[str, str]) -> Response:
+    status = STATUS_BY_CODE.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    more = {"Retry-After": retry_after(error.retry_after or 1.0)} if status in RETRY_AFTER_STATUSES else {}
     return json_response(status, {"error": error.message, "code": error.code}, **more, **headers)

@@ -1,4 +1,4 @@
-"""Application: all routes of plain HTTP, and what holds for each of them."""
+"""Application: the routes of plain HTTP, with access control and error responses for all of them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from .completion import Completions
 from .readiness import Readiness
 from .responses import json_response
 
-UNCHECKED = frozenset({"/healthz", "/readyz"})  # whoever looks after us calls us as it likes
-LOOPBACK_PAGES = frozenset({COMPLETION_PATH})  # what the pages of every port of this machine may use
+UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
+LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # which pages of any port of this machine may use
 
 
-def application(completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str) -> Starlette:
-    """The application that answers every request which is no WebSocket handshake."""
+def make_application(
+    completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str
+) -> Starlette:
+    """Make the ASGI application that answers all requests but WebSocket handshakes."""
 
     async def healthz(request: Request) -> Response:
         del request
@@ -50,15 +52,19 @@ def application(completions: Completions, *, access: AccessPolicy, readiness: Re
             Route("/v1/chat", chat),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
-        middleware=[Middleware(Access, policy=access)],
-        exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _internal_error},
+        middleware=[Middleware(AccessMiddleware, policy=access)],
+        exception_handlers={
+            HTTPException: _http_error,
+            ClientDisconnect: _client_disconnected,
+            Exception: _internal_error,
+        },
     )
     made.router.redirect_slashes = False
     return made
 
 
-class Access:
-    """Refuses whom the policy refuses, and lets pages that are admitted read what they get."""
+class AccessMiddleware:
+    """ASGI middleware that refuses requests by the access policy, and adds CORS headers to the others' responses."""
 
     def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
         self._app = app
@@ -66,30 +72,30 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["path"] in UNCHECKED:
+        if scope["path"] in UNCHECKED_PATHS:
             await self._app(scope, receive, send)
             return
-        refusal = self._policy.refuses(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGES)
+        refusal = self._policy.check(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGE_PATHS)
         if refusal is not None:
             await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
             return
-        shared = sharing(self._policy, scope["headers"], scope["path"])
+        added = cors_headers(self._policy, scope["headers"], scope["path"])
 
-        async def send_shared(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *shared]
+                message["headers"] = [*message["headers"], *added]
             await send(message)
 
-        await self._app(scope, receive, send_shared if shared else send)
+        await self._app(scope, receive, send_with_headers if added else send)
 
 
-def sharing(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
-    """The headers by which a page may read the response to a request (its names in lower case) for this path."""
-    return policy.sharing(headers, loopback_pages=path in LOOPBACK_PAGES)
+def cors_headers(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
+    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case)."""
+    return policy.cors_headers(headers, loopback_pages=path in LOOPBACK_PAGE_PATHS)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
-    """What the router says of addresses and methods that there are not."""
+    """Answer requests for an unknown path (404) or by an unknown method (405)."""
     del request
     if not isinstance(error, HTTPException):
         raise error
@@ -100,13 +106,13 @@ def _http_error(request: Request, error: Exception) -> Response:
     return json_response(HTTPStatus.NOT_FOUND, {"error": "there is nothing at this address"})
 
 
-def _gone(request: Request, error: Exception) -> Response:
-    """Nobody hears it: the client left while its request was read."""
+def _client_disconnected(request: Request, error: Exception) -> Response:
+    """Answer a client that disconnected while its request was read, which nobody receives."""
     del request, error
     return json_response(HTTPStatus.BAD_REQUEST, {"error": "the request has no end"})
 
 
 def _internal_error(request: Request, error: Exception) -> Response:
-    """A fault of ours; the server logs it."""
+    """Answer after an unexpected exception, which uvicorn logs."""
     del request, error
     return json_response(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": "Something went wrong on our side."})

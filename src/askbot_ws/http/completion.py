@@ -1,6 +1,6 @@
-"""Completion: one question and its answer, for clients that hold no connection to a session.
+"""Completion: one question and its answer, for clients without a WebSocket connection.
 
-All that HTTP asks of the hub is asked here.
+It is the only part of HTTP that uses the hub.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from ..core.commands import Ask, Cancel, Forget
-from ..core.log import SLICE
+from ..core.log_tail import SLICE_BYTES
 from ..core.principal import ANONYMOUS
-from ..core.turn import turn_at
+from ..core.turn import turn_id_of
 from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
 from ..events import Done, Event, Token
 from ..hub import Hub, Topic
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 
 
 class AnswerFailedError(Exception):
-    """An answer did not come to its end."""
+    """An answer that ended before it was complete."""
 
     def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
-        """`code` is a reason or an error's code, `message` is safe to show, `retry_after` is in seconds."""
+        """`code` is a `Reason` or the code of an error, `message` is safe to show, `retry_after` is in seconds."""
         super().__init__(message)
         self.code = code
         self.message = message
@@ -46,9 +46,9 @@ class Completions:
 
     @asynccontextmanager
     async def ask(self, prompt: str, *, session: str | None, keep: bool) -> AsyncGenerator[Completion]:
-        """Ask in this session, or in a new one (None). Leaving the block stops the answer, if it still runs.
+        """Ask in this session, or in a new one (None). Leaving the block cancels the answer, if it still runs.
 
-        Without `keep` the session is deleted then. Raises `AskbotError` where the question is not taken.
+        Without `keep` the session is then deleted. Raises `AskbotError` where the question is refused.
         """
         topic = self._hub.create(ANONYMOUS) if session is None else await self._hub.open(ANONYMOUS, session)
         completion = Completion(self._hub, topic)
@@ -61,15 +61,15 @@ class Completions:
 
 
 class Completion:
-    """A question that was asked, and its answer as it comes. To the hub it is a reader of the session."""
+    """A question and its answer; a `Reader` of its session."""
 
     def __init__(self, hub: Hub, topic: Topic) -> None:
         self._hub = hub
         self._topic = topic
-        self._seq = topic.log.head  # how far the log was read
-        self._turn: str | None = None  # ours, until it has ended
+        self._seq = topic.log.head  # up to which the log was read
+        self._turn: str | None = None  # the question's, until it has ended
         self._changed = asyncio.Event()
-        self._left = False
+        self._abandoned = False
         self._closed: AskbotError | None = None
 
     @property
@@ -77,37 +77,37 @@ class Completion:
         """The session's id."""
         return self._topic.session
 
-    # --- what the hub calls ------------------------------------------------------------------------------------------
+    # --- a reader (the hub calls these) ------------------------------------------------------------------------------
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """The log has grown."""
+        """Continue reading (`Reader.wake`)."""
         del events, frames
         self._changed.set()
 
     def closed(self, error: AskbotError) -> None:
-        """The session is gone."""
+        """Fail the answer with this error (`Reader.closed`)."""
         self._closed = error
         self._changed.set()
 
     # --- the question and its answer ---------------------------------------------------------------------------------
 
     async def ask(self, prompt: str) -> None:
-        """Have the question logged. Raises `AskbotError`."""
+        """Append the question to the log. Raises `AskbotError`."""
         self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt))
-        self._turn = turn_at(self._seq)
+        self._turn = turn_id_of(self._seq)
 
-    def leave(self) -> None:
-        """Nobody waits for the answer any more."""
-        self._left = True
+    def abandon(self) -> None:
+        """End `pieces` early: nobody waits for the answer any more."""
+        self._abandoned = True
         self._changed.set()
 
     async def pieces(self) -> AsyncGenerator[str]:
-        """The answer's text as it comes, at most some 32 KiB at once; it ends early once somebody called `leave`.
+        """Yield the answer's text as it arrives, up to about 32 KiB at once, until its end or `abandon`.
 
-        Nothing is read ahead of whoever takes the pieces. Raises `AnswerFailedError`, `AskbotError`.
+        Nothing is read ahead of the caller. Raises `AnswerFailedError`, `AskbotError`.
         """
         turn = self._turn
-        while not self._left:
+        while not self._abandoned:
             self._changed.clear()
             events = await self._read()
             for event in events:
@@ -118,7 +118,7 @@ class Completion:
                     yield event.text
                 elif isinstance(event, Done):
                     self._turn = None
-                    _check(event)
+                    _raise_unless_complete(event)
                     return
             if not events:
                 if self._closed is not None:
@@ -126,28 +126,28 @@ class Completion:
                 await self._changed.wait()
 
     async def _read(self) -> Sequence[Event]:
-        """What follows in the log: from memory, or from the store what memory no longer has."""
+        """Return the next events, from memory or else from the store."""
         if self._seq >= self._topic.log.start:
             return self._topic.log.read(after=self._seq)
-        return await self._hub.store.read(self.session, after=self._seq, limit=SLICE)
+        return await self._hub.store.read(self.session, after=self._seq, limit=SLICE_BYTES)
 
     async def close(self, *, forget: bool) -> None:
-        """Stop the answer, if it runs; then `forget` the session, or leave it as it is."""
+        """Cancel the answer, if it still runs; with `forget`, delete the session too."""
         try:
             if forget and self._topic.log.head:
-                with suppress(SessionNotFound):  # somebody else was faster
+                with suppress(SessionNotFound):  # it was deleted meanwhile
                     await self._hub.command(ANONYMOUS, self.session, Forget())
             elif self._turn is not None:
                 with suppress(TurnNotFound, SessionNotFound):  # it has ended meanwhile
                     await self._hub.command(ANONYMOUS, self.session, Cancel(self._turn))
         except AskbotError:
-            log.warning("completion_not_closed", session=self.session, forget=forget, exc_info=True)
+            log.warning("completion_close_failed", session=self.session, forget=forget, exc_info=True)
         finally:
             self._hub.detach(self._topic, self)
 
 
-def _check(done: Done) -> None:
-    """Raises `AnswerFailedError` where the text so far is not all of the answer."""
+def _raise_unless_complete(done: Done) -> None:
+    """Raise `AnswerFailedError` unless the answer ended with `stop` or `length`."""
     match done.reason:
         case "stop" | "length":
             return

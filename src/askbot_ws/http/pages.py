@@ -1,4 +1,4 @@
-"""Pages: the files that are served as they are, and the page in each of its languages.
+"""Pages: static files, and the page in each of its languages.
 
 `index.html` names its strings, `page/strings.json` has them.
 """
@@ -9,6 +9,7 @@ import hashlib
 import html
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -20,15 +21,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..dialects.askbot.frames import schema
-from .language import preferred
-from .responses import ALWAYS
+from .responses import COMMON_HEADERS
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -40,45 +40,52 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
+# For instance "ko-KR;q=0.8": the language and its weight.
+LANGUAGE_RANGE = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q=\s*([01](?:\.\d{0,3})?)\s*)?")
 STRINGS = TypeAdapter(dict[str, dict[str, str]])
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """Bytes that are served as they are."""
+class StaticFile:
+    """A file in memory, with its response headers."""
 
     body: bytes
     headers: dict[str, str]
 
     @classmethod
-    def of(cls, body: bytes, content_type: str, **headers: str) -> File:
-        """With all its headers; further ones are given with underscores in their names."""
+    def with_headers(cls, body: bytes, content_type: str, **headers: str) -> StaticFile:
+        """Make a file with all its headers; further ones are given with underscores in their names."""
         about = {
             "Content-Type": content_type,
             "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',
             "Cache-Control": "no-cache",
-            "Content-Security-Policy": POLICY,
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         }
-        return cls(body, about | ALWAYS | {name.replace("_", "-"): text for name, text in headers.items()})
+        return cls(body, about | COMMON_HEADERS | {name.replace("_", "-"): text for name, text in headers.items()})
 
     def respond(self, request: Request) -> Response:
-        """The file, or that the client has it already."""
-        if _knows(request, self.headers["ETag"]):
+        """Return the file, or status 304 where the client has it already."""
+        if _is_cached(request, self.headers["ETag"]):
             return Response(status_code=304, headers=self.headers)
         return Response(self.body, headers=self.headers)
 
 
 def routes() -> list[Route]:
-    """A route for each file that there is, all of them in memory."""
-    client = _shipped("client_files", "client")
-    asyncapi = _shipped("asyncapi.json", "docs/asyncapi.json").read_bytes()
-    found = {f"/{name}": File.of(body, CONTENT_TYPES[Path(name).suffix]) for name, body in _client_files(client)}
-    found["/schema.json"] = File.of(json.dumps(schema(), indent=2).encode() + b"\n", "application/schema+json")
-    found["/asyncapi.json"] = File.of(asyncapi, "application/json")
+    """Return a route for each file; all of them are read into memory."""
+    client = _package_file("client_files", "client")
+    asyncapi = _package_file("asyncapi.json", "docs/asyncapi.json").read_bytes()
+    found = {
+        f"/{name}": StaticFile.with_headers(body, CONTENT_TYPES[Path(name).suffix])
+        for name, body in _client_files(client)
+    }
+    found["/schema.json"] = StaticFile.with_headers(
+        json.dumps(schema(), indent=2).encode() + b"\n", "application/schema+json"
+    )
+    found["/asyncapi.json"] = StaticFile.with_headers(asyncapi, "application/json")
     return [_page_route(client), *(_file_route(path, file) for path, file in found.items())]
 
 
-def _file_route(path: str, file: File) -> Route:
+def _file_route(path: str, file: StaticFile) -> Route:
     async def serve(request: Request) -> Response:
         return file.respond(request)
 
@@ -87,25 +94,27 @@ def _file_route(path: str, file: File) -> Route:
 
 def _page_route(client: Traversable) -> Route:
     pages = {
-        language: File.of(body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language")
-        for language, body in pages_of(client).items()
+        language: StaticFile.with_headers(
+            body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language"
+        )
+        for language, body in render_pages(client).items()
     }
 
     async def serve(request: Request) -> Response:
         accepted = ",".join(request.headers.getlist("Accept-Language"))
-        return pages[preferred(accepted, tuple(pages))].respond(request)
+        return pages[preferred_language(accepted, tuple(pages))].respond(request)
 
     return Route("/", serve)
 
 
-def pages_of(folder: Traversable) -> dict[str, bytes]:
-    """By language, the one for everybody else first. The words are in it as JSON too, for its scripts."""
+def render_pages(folder: Traversable) -> dict[str, bytes]:
+    """Return the page by language, the default one first; its texts are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
     strings = STRINGS.validate_json((folder / "page" / "strings.json").read_bytes())
-    return {language: _rendered(template, language, known) for language, known in strings.items()}
+    return {language: _render(template, language, known) for language, known in strings.items()}
 
 
-def _rendered(template: str, language: str, words: dict[str, str]) -> bytes:
+def _render(template: str, language: str, words: dict[str, str]) -> bytes:
     script = json.dumps(words, ensure_ascii=False, separators=(",", ":")).replace(
         "<", "\\u003c"
     )  # nothing ends it early
@@ -113,20 +122,33 @@ def _rendered(template: str, language: str, words: dict[str, str]) -> bytes:
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template).encode()
 
 
-def _knows(request: Request, tag: str) -> bool:
-    """Whether the client has this already (RFC 9110 §13.1.2: several tags, which proxies may have made weak)."""
+def _is_cached(request: Request, tag: str) -> bool:
+    """Return whether the client has this ETag (RFC 9110 §13.1.2: several may be named, also weak ones)."""
     known = ",".join(request.headers.getlist("If-None-Match")).split(",")
     return not {tag, "*"}.isdisjoint(one.strip().removeprefix("W/") for one in known)
 
 
-def _shipped(name: str, place: str) -> Traversable:
-    """What comes along: inside the package where it was installed, beside it in a checkout."""
+def _package_file(name: str, place: str) -> Traversable:
+    """Return a file or folder: inside the package where that is installed, else at `place` in the checkout."""
     installed: Traversable = files("askbot_ws") / name
     return installed if installed.is_dir() or installed.is_file() else Path(__file__).parents[3] / place
 
 
 def _client_files(folder: Traversable) -> list[tuple[str, bytes]]:
-    """What a page or a program loads: the files of `client/` and `client/page/`, by their names."""
+    """Return the files of `client/` and `client/page/` that a browser loads, by path."""
     found = [(file.name, file) for file in folder.iterdir()]
     found += [(f"page/{file.name}", file) for file in (folder / "page").iterdir()]
     return [(name, file.read_bytes()) for name, file in found if Path(name).suffix in CONTENT_TYPES]
+
+
+def preferred_language(accepted: str, offered: Sequence[str]) -> str:
+    """Return the offered language that an `Accept-Language` header prefers (RFC 9110 §12.5.4), or the first one."""
+    weights = {name: weight for weight, name in sorted(_parse_accept_language(accepted), key=lambda pair: pair[0])}
+    best = max(offered, key=lambda name: weights.get(name, 0.0))  # the first of equals
+    return best if weights.get(best) else offered[0]
+
+
+def _parse_accept_language(accepted: str) -> Iterator[tuple[float, str]]:
+    for part in accepted.split(","):
+        if match := LANGUAGE_RANGE.fullmatch(part):
+            yield float(match[2] or 1), match[1].lower()

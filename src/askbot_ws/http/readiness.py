@@ -1,4 +1,4 @@
-"""Readiness: whether a question would be answered now, found out at most once a second."""
+"""Readiness: whether a question would be answered now, checked at most once a second."""
 
 from __future__ import annotations
 
@@ -10,55 +10,56 @@ import structlog
 
 from ..errors import AskbotError, Internal
 
-KEPT = 1.0  # seconds that an answer is kept, whichever it is
-LIMIT = 5.0  # seconds that a part has to answer
+RESULT_TTL_SECONDS = 1.0  # for which a result is kept
+PING_TIMEOUT_SECONDS = 5.0  # after which a check has failed
 
 log = structlog.get_logger(__name__)
 
 
-class Part(Protocol):
-    """What has to work for a question to be answered."""
+class ReadinessCheck(Protocol):
+    """A part that must work for a question to be answered: the store, the upstream."""
 
     async def ping(self) -> None:
-        """Raises `AskbotError` where it does not."""
+        """Return where it works. Raises `AskbotError` where it does not."""
 
 
 class Readiness:
-    """Asks the parts whether they work, however many want to know: one look at a time, and its answer is kept."""
+    """Runs all checks; concurrent callers share one run, and its result is kept for a while."""
 
-    def __init__(self, parts: Mapping[str, Part]) -> None:
-        self._parts = parts
-        self._look: asyncio.Task[str | None] | None = None
-        self._until = 0.0  # the loop's time up to which the last look counts
+    def __init__(self, parts: Mapping[str, ReadinessCheck]) -> None:
+        self._checks = parts
+        self._check_task: asyncio.Task[str | None] | None = None
+        self._expires_at = 0.0  # of the last result, in seconds of the loop's clock
 
     async def fault(self) -> str | None:
-        """Why no question would be answered, in words that are safe to show, or None."""
-        if self._look is None or (self._look.done() and asyncio.get_running_loop().time() >= self._until):
-            self._look = asyncio.create_task(self._find())
-        return await asyncio.shield(self._look)
+        """Return why no question would be answered, as a message that is safe to show, or None."""
+        task = self._check_task
+        if task is None or (task.done() and asyncio.get_running_loop().time() >= self._expires_at):
+            task = self._check_task = asyncio.create_task(self._check_all())
+        return await asyncio.shield(task)
 
-    async def _find(self) -> str | None:
+    async def _check_all(self) -> str | None:
         try:
-            faults = await asyncio.gather(*map(_fault_of, self._parts.values()))
-            return next((f"{name}: {fault}" for name, fault in zip(self._parts, faults, strict=True) if fault), None)
+            faults = await asyncio.gather(*map(_check, self._checks.values()))
+            return next((f"{name}: {fault}" for name, fault in zip(self._checks, faults, strict=True) if fault), None)
         finally:
-            self._until = asyncio.get_running_loop().time() + KEPT
+            self._expires_at = asyncio.get_running_loop().time() + RESULT_TTL_SECONDS
 
     def close(self) -> None:
-        """Look no more."""
-        if self._look is not None:
-            self._look.cancel()
+        """Cancel a run of the checks."""
+        if self._check_task is not None:
+            self._check_task.cancel()
 
 
-async def _fault_of(part: Part) -> str | None:
+async def _check(part: ReadinessCheck) -> str | None:
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(PING_TIMEOUT_SECONDS):
             await part.ping()
     except TimeoutError:
-        return f"no answer within {LIMIT:.0f} seconds."
+        return f"no answer within {PING_TIMEOUT_SECONDS:.0f} seconds."
     except AskbotError as error:
         return error.message
-    except Exception:  # a fault of ours is told as one, and not to everybody who asks
-        log.exception("readiness_failed")
+    except Exception:  # a fault of the server's own: logged, not shown
+        log.exception("readiness_check_failed")
         return Internal.default
     return None

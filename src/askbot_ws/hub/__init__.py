@@ -1,4 +1,4 @@
-"""The sessions of this process: who reads them, who writes them, and the turns that run in them."""
+"""Hub: the sessions of this process, with their readers, their writers and their running turns."""
 
 from .hub import Hub
 from .policy import Policy

@@ -1,4 +1,4 @@
-"""CommandHandler: follows commands, the only way to change a session."""
+"""Command handler: executes commands, the only way to change a session."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from ..core import guard
 from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry
 from ..core.principal import Principal
-from ..core.session import Asking
-from ..core.turn import place_of
+from ..core.session import NewQuestion
+from ..core.text import check_question
+from ..core.turn import seq_of
 from ..errors import Forbidden, InvalidFrame, Overloaded, SessionNotFound, TurnNotFound
 from ..events import Event, Options, Question
 from ..store import Store
@@ -18,42 +18,42 @@ from ..upstream import Upstream
 from .owner import Owner
 from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
-from .turns import STOP_TIMEOUT, Turns
+from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
 
 
 class CommandHandler:
-    """Commands of one session come one at a time, in the order of their coming."""
+    """Executes commands; those of one session one at a time, in the order of their arrival."""
 
     def __init__(
         self,
         registry: SessionRegistry,
-        turns: Turns,
+        scheduler: TurnScheduler,
         store: Store,
         upstream: Upstream,
         policy: Policy,
         *,
         clock: Callable[[], float],
-        wall: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._registry = registry
-        self._turns = turns
+        self._scheduler = scheduler
         self._store = store
         self._upstream = upstream
         self._policy = policy
         self._clock = clock
-        self._wall = wall
+        self._wall_clock = wall_clock
         self._deletions: set[asyncio.Task[int]] = set()
 
-    async def finish(self) -> None:
-        """Wait until the deletions that have begun are done."""
+    async def wait_deletions(self) -> None:
+        """Wait until the deletions that were started are done."""
         if self._deletions:
             await asyncio.wait(self._deletions)
 
-    async def follow(self, principal: Principal, session: str, command: Command) -> int:
-        """Do it; returns the `seq` from which on the log shows it. See `Hub.command`."""
+    async def execute(self, principal: Principal, session: str, command: Command) -> int:
+        """Execute a command; returns the `seq` of its last event. See `Hub.command`."""
         match command:
             case Ask() | Edit():
-                guard.check(command.text, max_chars=self._policy.max_question)
+                check_question(command.text, max_chars=self._policy.max_question)
                 self._check_options(command.options)
             case Retry():
                 self._check_options(command.options)
@@ -63,7 +63,7 @@ class CommandHandler:
                 return await self._forget(principal, session)
             case _:
                 assert_never(command)
-        owner = await self._registry.owner(principal, session)
+        owner = await self._registry.open_owner(principal, session)
         async with ExclusiveOwner(self._registry, owner):
             match command:
                 case Ask():
@@ -71,64 +71,64 @@ class CommandHandler:
                 case Retry() | Edit():
                     return await self._replace(owner, command)
                 case Cancel():
-                    turn = owner.state.find(command.turn)
-                    await self._turns.store(owner, self._turns.cancelled(owner, turn, "cancelled"))
+                    turn = owner.state.find_open_turn(command.turn)
+                    await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
                     return owner.state.head
 
     async def _ask(self, owner: Owner, command: Ask) -> int:
-        known = await self._asked(owner, command.id, command.text)
+        known = await self._find_duplicate(owner, command.id, command.text)
         if known is not None:
             return known
-        self._admit(owner)
-        asking = self._asking(command.text, command.id, command.options)
+        self._check_capacity(owner)
+        asking = self._new_question(command.text, command.id, command.options)
         events = owner.state.ask(asking, when_busy=command.when_busy, model=self._upstream.model)
-        await self._turns.store(owner, events)
+        await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
     async def _replace(self, owner: Owner, command: Retry | Edit) -> int:
-        """Ask in a turn's place: the same question again, or another one, with the options that it had."""
+        """Replace a turn by its own question again, or by another one; options that are not given stay."""
         text = command.text if isinstance(command, Edit) else None
-        known = await self._asked(owner, command.id, text)
+        known = await self._find_duplicate(owner, command.id, text)
         if known is not None:
             return known
-        turn = command.turn or await self._last(owner)
-        question = await self._question(owner, turn)
-        options = _merged(question.options or Options(), command.options)
-        self._check_options(options)  # what was allowed then may not be now
-        self._admit(owner)
-        asking = self._asking(text or question.text, command.id, options)
+        turn = command.turn or await self._last_turn(owner)
+        question = await self._read_question(owner, turn)
+        options = _merge_options(question.options or Options(), command.options)
+        self._check_options(options)  # the policy may have changed since the turn
+        self._check_capacity(owner)
+        asking = self._new_question(text or question.text, command.id, options)
         events = owner.state.replace(turn, asking, model=self._upstream.model)
-        await self._turns.store(owner, events)
+        await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
     async def _forget(self, principal: Principal, session: str) -> int:
-        """Delete the session and all it holds, everywhere. Raises `StoreError`: then it is still there."""
-        owner = await self._registry.owner(principal, session)
+        """Delete a session. Raises `StoreError`; then it still exists."""
+        owner = await self._registry.open_owner(principal, session)
         exclusive = ExclusiveOwner(self._registry, owner)
         await exclusive.__aenter__()
         deletion = asyncio.get_running_loop().create_task(self._delete(owner, exclusive))
         self._deletions.add(deletion)
         deletion.add_done_callback(self._deletions.discard)
-        return await asyncio.shield(deletion)  # whoever stops waiting does not stop it half-way
+        return await asyncio.shield(deletion)  # a cancelled caller must not cancel half of it
 
     async def _delete(self, owner: Owner, exclusive: ExclusiveOwner) -> int:
         try:
-            self._turns.end_all(owner, "cancelled")
-            await self._turns.commits.stored(owner)  # or a turn whose end is lost waits again, and would be asked
+            self._scheduler.end_all(owner, "cancelled")
+            await self._scheduler.group_commit.wait_stored(owner)  # a turn whose end is lost would run again
             if owner.task is not None:
-                await asyncio.wait([owner.task], timeout=STOP_TIMEOUT)
+                await asyncio.wait([owner.task], timeout=STOP_TIMEOUT_SECONDS)
             if owner.closed is not None:
                 raise owner.closed
             await self._registry.delete(owner.session)
-            self._turns.commits.discard(owner)
+            self._scheduler.group_commit.discard(owner)
             owner.closed = SessionNotFound("The session was forgotten.")
             owner.topic.close(owner.closed)
             return owner.state.head
         finally:
             await exclusive.__aexit__()
 
-    def _asking(self, text: str, id: str | None, options: Options) -> Asking:
-        return Asking(text=text, now=self._clock(), created=self._wall(), id=id, options=options)
+    def _new_question(self, text: str, id: str | None, options: Options) -> NewQuestion:
+        return NewQuestion(text=text, asked_at=self._clock(), created_at=self._wall_clock(), id=id, options=options)
 
     def _check_options(self, options: Options) -> None:
         if options.model is not None and options.model not in self._policy.models | {self._upstream.model}:
@@ -136,48 +136,48 @@ class CommandHandler:
         if options.max_tokens is not None and options.max_tokens > self._policy.max_tokens:
             raise Forbidden(f"max_tokens: {self._policy.max_tokens} are the most.")
 
-    def _admit(self, owner: Owner) -> None:
-        if owner.closed is not None:  # while something was looked up: another one writes the session now
+    def _check_capacity(self, owner: Owner) -> None:
+        if owner.closed is not None:  # since the last await: the session has another owner now
             raise owner.closed
-        if self._turns.draining:
+        if self._scheduler.draining:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
-        if owner.state.idle and self._turns.running >= self._policy.max_turns:
+        if owner.state.idle and self._scheduler.running_count >= self._policy.max_turns:
             raise Overloaded("As many answers are running as the server can take.", retry_after=1.0)
 
     # --- what is in the log ------------------------------------------------------------------------------------------
 
-    async def _asked(self, owner: Owner, id: str | None, text: str | None) -> int | None:
-        """The place of the question that has this id already (docs/protocol.md, promise 3).
+    async def _find_duplicate(self, owner: Owner, id: str | None, text: str | None) -> int | None:
+        """Return the `seq` of the logged question with this id, or None (docs/protocol.md, promise 3).
 
-        Raises `InvalidFrame` where that one has another text.
+        Raises `InvalidFrame` where it has another text.
         """
         if id is None:
             return None
-        known = owner.state.asked.get(id)
+        known = owner.state.known_questions.get(id)
         if known is not None:
-            same, seq = text is None or known.text == hash(text), known.seq
-        elif owner.state.all_asked:
+            same, seq = text is None or known.text_hash == hash(text), known.seq
+        elif owner.state.knows_all_questions:
             return None
         else:
             turn = await self._store.find_turn(owner.session, id)
             if turn is None:
                 return None
-            question = await self._question(owner, turn)
+            question = await self._read_question(owner, turn)
             same, seq = text is None or question.text == text, question.seq
         if not same:
             raise InvalidFrame("id: another question of this session has it; each needs its own.")
         return seq
 
-    async def _last(self, owner: Owner) -> str:
+    async def _last_turn(self, owner: Owner) -> str:
         newest = await self._store.turns(owner.session, limit=1)
         if not newest:
             raise TurnNotFound("There is no turn yet.")
         return newest[-1].turn
 
-    async def _question(self, owner: Owner, turn: str) -> Question:
-        place, log = place_of(turn), owner.topic.log
-        if place <= log.head:
-            after = place - 1
+    async def _read_question(self, owner: Owner, turn: str) -> Question:
+        seq, log = seq_of(turn), owner.topic.log
+        if seq <= log.head:
+            after = seq - 1
             in_memory = after >= log.start
             found: Sequence[Event] = (
                 log.read(after=after, limit=1)
@@ -190,8 +190,8 @@ class CommandHandler:
         raise TurnNotFound
 
 
-def _merged(had: Options, given: Options) -> Options:
-    """The options of a question that is asked again: what is given now over what it had."""
+def _merge_options(had: Options, given: Options) -> Options:
+    """Return the options of a question that is asked again: those given now, else those that it had."""
     return Options(
         model=had.model if given.model is None else given.model,
         temperature=had.temperature if given.temperature is None else given.temperature,

@@ -1,4 +1,4 @@
-"""Hub: what can be done with sessions. It owns their turns; connections only read."""
+"""Hub: the interface to all sessions of this process. It runs their turns; connections read and send commands."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ..events import TurnRecord
 from ..store import Store
 from ..upstream import Upstream
 from .command_handler import CommandHandler
-from .commits import Throttle
+from .group_commit import Throttle
 from .owner import Owner
 from .policy import Policy
 from .recovery import Recovery
 from .registry import SessionRegistry
 from .topic import Reader, Topic
-from .turns import STOP_TIMEOUT, Turns
+from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
 
 log = structlog.get_logger(__name__)
 
 
 class Hub:
-    """All sessions that are in this process. Use as a context: its tasks end with it."""
+    """All sessions of this process. It is an async context manager: its tasks end with the block."""
 
     def __init__(
         self,
@@ -42,33 +42,39 @@ class Hub:
         policy: Policy,
         *,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
     ) -> None:
-        """`throttle` may stop the loop for a moment, where it is ours to stop: docs/decisions/0006."""
+        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds.
+
+        `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
+        is blocked.
+        """
         self.store = store
         self.upstream = upstream
         self.policy = policy
-        self._registry = SessionRegistry(store, policy, pending=self._is_pending)
-        self._turns = Turns(
+        self._registry = SessionRegistry(store, policy, is_pending=self._is_pending)
+        self._scheduler = TurnScheduler(
             store,
             upstream,
             policy,
-            on_idle=self._registry.note_idle,
-            on_broken=self._reset,
+            on_idle=self._registry.mark_idle,
+            on_broken=self._reset_session,
             throttle=throttle,
             clock=clock,
         )
-        self._commands = CommandHandler(self._registry, self._turns, store, upstream, policy, clock=clock, wall=wall)
-        self._recovery = Recovery(self._registry, self._turns, store, upstream, wall=wall)
+        self._commands = CommandHandler(
+            self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
+        )
+        self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        """Close what a dead server left open. Raises `ConfigError` where the store can't be used."""
+        """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
         sessions = await self.store.open()
         try:
             for session in sessions:
-                await self._recovery.close_turns(session)
+                await self._recovery.close_unfinished_turns(session)
         except StoreError as error:
             await self.store.close()
             raise ConfigError(
@@ -77,7 +83,7 @@ class Hub:
         except BaseException:
             await self.store.close()
             raise
-        self._spawn(self._sweep())
+        self._spawn(self._delete_expired_sessions())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,141 +91,144 @@ class Hub:
             task.cancel()
         try:
             await self.stop()
-            await self._commands.finish()
+            await self._commands.wait_deletions()
         finally:
             await self.store.close()
 
     def _is_pending(self, owner: Owner) -> bool:
-        return bool(owner.unstored) or self._turns.commits.pending(owner)
+        return bool(owner.unstored) or self._scheduler.group_commit.is_pending(owner)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def create(self, principal: Principal) -> Topic:
-        """A new session. It costs the store nothing until its first question."""
+        """Make a new session. The store has nothing of it until its first question."""
         return self._registry.create(principal)
 
     async def open(self, principal: Principal, session: str) -> Topic:
-        """A session that exists; attach a reader at once to keep it. Raises `SessionNotFound`, `StoreError`."""
-        return await self._registry.topic(principal, session)
+        """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
+
+        Raises `SessionNotFound`, also for another user's session, and `StoreError`.
+        """
+        return await self._registry.open_topic(principal, session)
 
     def attach(self, topic: Topic, reader: Reader) -> None:
-        """Wake this reader from now on."""
+        """Notify this reader of new events from now on."""
         topic.add(reader)
-        self._registry.note_idle(topic.session)
+        self._registry.mark_idle(topic.session)
         owner = self._registry.owners.get(topic.session)
         if owner is not None and owner.abandon_timer is not None:
             owner.abandon_timer.cancel()
             owner.abandon_timer = None
 
     def detach(self, topic: Topic, reader: Reader) -> None:
-        """Wake it no more. The turn goes on, unless the policy says that nobody's answers are given up."""
+        """Stop notifying this reader. Turns go on; without readers, for `Policy.abandon_after` at most."""
         topic.remove(reader)
         if self._registry.topics.get(topic.session) is not topic:
-            return  # it was forgotten
+            return  # the session was deleted or reset
         owner, after = self._registry.owners.get(topic.session), self.policy.abandon_after
         if owner and not topic.readers and after is not None and not owner.state.idle and owner.abandon_timer is None:
-            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._abandon, owner)
-        self._registry.note_idle(topic.session)
+            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._cancel_abandoned, owner)
+        self._registry.mark_idle(topic.session)
 
-    def _abandon(self, owner: Owner) -> None:
+    def _cancel_abandoned(self, owner: Owner) -> None:
         owner.abandon_timer = None
-        self._turns.end_all(owner, "cancelled")
+        self._scheduler.end_all(owner, "cancelled")
 
     async def turns(self, topic: Topic, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
-        """The newest turns whose question has a `seq` less than `before`, oldest first."""
+        """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
         return await self.store.turns(topic.session, before=before, limit=limit)
 
     def is_busy(self, session: str) -> bool:
-        """Whether a turn of this session runs or waits."""
+        """Return whether a turn of this session runs or waits."""
         owner = self._registry.owners.get(session)
         return owner is not None and not owner.state.idle
 
     @property
-    def sessions(self) -> int:
-        """How many are in memory."""
+    def session_count(self) -> int:
+        """How many sessions are in memory."""
         return len(self._registry)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def command(self, principal: Principal, session: str, command: Command) -> int:
-        """Do what is asked of a session; returns the `seq` from which on the log shows it.
+        """Execute a command; returns the `seq` of its last event, once that is stored.
 
         What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
         command may raise; then nothing has changed.
         """
-        return await self._commands.follow(principal, session, command)
+        return await self._commands.execute(principal, session, command)
 
-    # --- when something is wrong -------------------------------------------------------------------------------------
+    # --- faults ------------------------------------------------------------------------------------------------------
 
-    def _reset(self, owner: Owner, error: Exception) -> None:
-        """Let go of a session in which a fault of ours came up: what the store has of it is the truth.
+    def _reset_session(self, owner: Owner, error: Exception) -> None:
+        """Remove a session whose state is unknown from memory: it is opened again as the store has it.
 
-        Its readers are closed and come back; a turn that was running is closed as `interrupted`.
+        Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
         log.error("session_reset", session=owner.session, exc_info=error)
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
-        self._turns.commits.discard(owner)
+        self._scheduler.group_commit.discard(owner)
         if owner.closed is not None:
             return
         owner.closed = Internal()
         self._registry.remove(owner.session)
-        if unstored:  # they were shown, and are in the log: what the next owner appends comes after them
+        if unstored:  # they were shown, so they stay in the log before whatever the next owner appends
             self._registry.unstored[owner.session] = unstored
         owner.state.close()
-        owner.stop_task()
+        owner.cancel_task()
         owner.topic.close(owner.closed)
-        self._spawn(self._recovery.retry(owner.session))
+        self._spawn(self._recovery.close_with_retries(owner.session))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._on_task_done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background_task_failed", exc_info=error)
 
-    # --- the beginning and the end -----------------------------------------------------------------------------------
+    # --- shutdown ----------------------------------------------------------------------------------------------------
 
     @property
     def draining(self) -> bool:
         """Whether new turns are refused."""
-        return self._turns.draining
+        return self._scheduler.draining
 
-    async def drain(self, limit: float) -> None:
-        """Take no new turns; let running ones end, for at most `limit` seconds."""
-        self.refuse()
+    async def drain(self, max_seconds: float) -> None:
+        """Refuse new turns, end waiting ones as `interrupted`, and wait at most `max_seconds` for running ones."""
+        self.refuse_turns()
         for owner in tuple(self._registry.owners.values()):
-            self._turns.end_waiting(owner, "interrupted")
-        await self._turns.ended(limit)
+            self._scheduler.end_waiting(owner, "interrupted")
+        await self._scheduler.wait_ended(max_seconds)
 
-    def refuse(self) -> None:
-        """Take no new turns from now on."""
-        self._turns.draining = True
+    def refuse_turns(self) -> None:
+        """Refuse new turns from now on."""
+        self._scheduler.draining = True
 
     async def stop(self) -> None:
-        """End every turn now, as interrupted."""
-        self.refuse()
+        """End all turns now as `interrupted`, and wait until that is stored."""
+        self.refuse_turns()
         for owner in tuple(self._registry.owners.values()):
-            self._turns.end_all(owner, "interrupted")
+            self._scheduler.end_all(owner, "interrupted")
         try:
-            await self._turns.commits.all_stored()
+            await self._scheduler.group_commit.wait_all_stored()
         except StoreError:
-            log.exception("stop_not_stored")
-        await self._turns.ended(STOP_TIMEOUT)
+            log.exception("shutdown_write_failed")
+        await self._scheduler.wait_ended(STOP_TIMEOUT_SECONDS)
 
-    async def _sweep(self) -> None:
-        """Delete sessions that were idle for too long, now and then."""
+    async def _delete_expired_sessions(self) -> None:
+        """Delete sessions that were idle for longer than `Policy.session_ttl`, again and again."""
         while True:
-            gone = await self._swept()
-            if gone:
-                log.info("sessions_swept", count=gone)
+            count = await self._delete_expired_once()
+            if count:
+                log.info("sessions_expired", count=count)
             await asyncio.sleep(min(3600.0, max(1.0, self.policy.session_ttl / 10)))
 
-    async def _swept(self) -> int:
+    async def _delete_expired_once(self) -> int:
         try:
             return await self.store.sweep(idle=self.policy.session_ttl)
         except StoreError:
-            log.exception("sweep_failed")
+            log.exception("session_expiry_failed")
             return 0

@@ -1,4 +1,4 @@
-"""Policy: what the operator allows."""
+"""Policy: the operator's limits for questions, turns and sessions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Times are in seconds, sizes in bytes."""
+    """What a hub allows; the settings of the same names (docs/settings.md) choose it.
+
+    Attributes:
+        persona: The system prompt; None: none is sent.
+        models: Names that a question may choose, besides the upstream's own.
+        max_tokens: Tokens of an answer, at most.
+        context_tokens: Tokens of a prompt and its answer together, at most.
+        max_question: Code points of a question, at most.
+        max_waiting: Questions that wait in one session, at most.
+        max_turns: Turns that run at the same time in this process, at most.
+        memory: Bytes of memory for sessions that nobody uses at the moment.
+        session_ttl: Seconds without a question after which a session is deleted.
+        abandon_after: Seconds without a reader after which a session's turns are cancelled; None: never.
+        log_content: Whether questions and answers are logged.
+    """
 
     persona: str | None = None
-    models: frozenset[str] = frozenset()  # that a question may choose, besides the configured one
+    models: frozenset[str] = frozenset()
     max_tokens: int = 1024
     context_tokens: int = 8192
-    max_question: int = 8000  # code points
+    max_question: int = 8000
     max_waiting: int = 8
     max_turns: int = 1000
     memory: int = 64 * 2**20

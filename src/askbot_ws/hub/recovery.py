@@ -1,4 +1,4 @@
-"""Recovery: turns that a dead server, or a session that was reset, left open are closed, with the exact text."""
+"""Recovery: ends turns that a server which died, or a session that was reset, left without `done`."""
 
 from __future__ import annotations
 
@@ -8,84 +8,86 @@ from collections.abc import Callable
 import structlog
 
 from ..core.principal import ANONYMOUS
-from ..core.turn import proof
+from ..core.turn import answer_check
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
 from .registry import ExclusiveOwner, SessionRegistry
-from .turns import Turns
+from .turn_scheduler import TurnScheduler
 
-RETRY = 30.0  # seconds between two attempts, at most
+MAX_RETRY_SECONDS = 30.0  # between two attempts
 
 log = structlog.get_logger(__name__)
 
 
 class Recovery:
-    """Closes turns as `interrupted`."""
+    """Appends a `done` with reason `interrupted` to turns that have none."""
 
     def __init__(
         self,
         registry: SessionRegistry,
-        turns: Turns,
+        scheduler: TurnScheduler,
         store: Store,
         upstream: Upstream,
         *,
-        wall: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._registry = registry
-        self._turns = turns
+        self._scheduler = scheduler
         self._store = store
         self._upstream = upstream
-        self._wall = wall
+        self._wall_clock = wall_clock
 
-    async def close_turns(self, session: str) -> None:
-        """Close the turns that have no end and that nobody answers. Raises `StoreError`, `SessionNotFound`."""
-        owner = await self._registry.owner(ANONYMOUS, session)
+    async def close_unfinished_turns(self, session: str) -> None:
+        """End the turns that have no `done` and are not running. Raises `StoreError`, `SessionNotFound`."""
+        owner = await self._registry.open_owner(ANONYMOUS, session)
         async with ExclusiveOwner(self._registry, owner):
-            turns = await _unfinished(self._store, session)
+            turns = await _unfinished_turns(self._store, session)
             if owner.closed is not None:
                 raise owner.closed
             for turn in turns:
-                if owner.state.has(turn.turn):
-                    continue  # asked since then
+                if owner.state.is_open(turn.turn):
+                    continue  # it was asked after the reset
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
-                self._turns.append(owner, [_interrupted(session, turn, seq=head, model=model, now=self._wall())])
+                self._scheduler.append(
+                    owner, [_interrupted_end(session, turn, seq=head, model=model, now=self._wall_clock())]
+                )
             if owner.unstored:
-                self._turns.commits.add(owner, ())  # they go with whatever is added
-            await self._turns.commits.stored(owner)
+                self._scheduler.group_commit.add(owner, ())  # a commit of nothing stores them too
+            await self._scheduler.group_commit.wait_stored(owner)
 
-    async def retry(self, session: str) -> None:
-        """Close the turns that a reset left open; where the store takes nothing just now, later."""
+    async def close_with_retries(self, session: str) -> None:
+        """End the turns that a reset left open; retries while the store fails and the server is not draining."""
         wait = 0.0
-        while not self._turns.draining:
+        while not self._scheduler.draining:
             await asyncio.sleep(wait)
             try:
-                await self.close_turns(session)
+                await self.close_unfinished_turns(session)
             except SessionNotFound:
                 return
             except AskbotError:
-                wait = min(RETRY, max(1.0, 2 * wait))
-                log.warning("session_not_recovered", session=session, retry_in_s=wait)
+                wait = min(MAX_RETRY_SECONDS, max(1.0, 2 * wait))
+                log.warning("session_recovery_delayed", session=session, retry_in_s=wait)
             else:
                 return
 
 
-async def _unfinished(store: Store, session: str) -> list[TurnRecord]:
-    """The turns of a session that have a question but no end, oldest first."""
+async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
+    """Return the turns of a session that have no `done`, oldest first."""
     before: int | None = None
     found: list[TurnRecord] = []
     while page := await store.turns(session, before=before, limit=100):
         found[:0] = [turn for turn in page if turn.reason is None]
         if any(turn.answer for turn in page):
-            break  # turns are answered one at a time: whatever stands before this one has ended
+            break  # turns are answered one at a time: all before this one have ended
         before = page[0].from_ + 1
     return found
 
 
-def _interrupted(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
-    """The end of a turn whose server died; it is known by `now` (seconds since 1970) only."""
+def _interrupted_end(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
+    """Return the `done` of a turn whose server died; its duration counts up to `now`, in seconds since 1970."""
     return Done(
         session=session,
         seq=seq,
@@ -94,5 +96,5 @@ def _interrupted(session: str, turn: TurnRecord, *, seq: int, model: str, now: f
         model=model,
         usage=None,
         timing=Timing(queued=0, first_token=None, total=max(0.0, now - turn.created)),
-        check=proof(turn.answer.encode(), chars=len(turn.answer)),
+        check=answer_check(turn.answer.encode(), chars=len(turn.answer)),
     )

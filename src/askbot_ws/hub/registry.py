@@ -1,4 +1,4 @@
-"""SessionRegistry: the topics and owners of this process. Those that nobody needs stay as long as there is room."""
+"""Session registry: the topics and owners in memory; those that are not in use are evicted when memory is short."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..core.context import Context
+from ..core.context import ContextWindow
 from ..core.principal import Principal
-from ..core.session import Session
+from ..core.session import SessionMachine
 from ..errors import SessionNotFound
 from ..events import Done, SessionId
 from ..store import Store
@@ -25,18 +25,18 @@ _session_id: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
 class SessionRegistry:
-    """By session: its topic, and where anybody writes it, its owner. An owner comes later and may leave earlier."""
+    """Topics and owners by session id. A session has an owner only once it is written to."""
 
-    def __init__(self, store: Store, policy: Policy, *, pending: Callable[[Owner], bool]) -> None:
-        """`pending` says of an owner whether the store still has to take something of it."""
+    def __init__(self, store: Store, policy: Policy, *, is_pending: Callable[[Owner], bool]) -> None:
+        """`is_pending` returns whether an owner has events that are still to be stored."""
         self.topics: dict[str, Topic] = {}
         self.owners: dict[str, Owner] = {}  # each of these has its topic
-        self.unstored: dict[str, list[Done]] = {}  # by session: what its next owner has to store before anything else
+        self.unstored: dict[str, list[Done]] = {}  # by session: ends that its next owner stores before anything else
         self._store = store
         self._policy = policy
-        self._pending = pending
+        self._is_pending = is_pending
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._idle: dict[str, int] = {}  # session -> bytes of it that nobody needs, the longest idle first
+        self._idle: dict[str, int] = {}  # session -> bytes that could be evicted, the longest idle first
         self._idle_bytes = 0
 
     def __len__(self) -> int:
@@ -45,15 +45,15 @@ class SessionRegistry:
     # --- opening -----------------------------------------------------------------------------------------------------
 
     def create(self, principal: Principal) -> Topic:
-        """A new session. It costs the store nothing until its first question."""
+        """Make a new session. The store has nothing of it until its first question."""
         session = secrets.token_urlsafe(16)
         topic = self.topics[session] = Topic(self._store.create(session), user=principal.user)
         return topic
 
-    async def topic(self, principal: Principal, session: str) -> Topic:
-        """The topic of a session; add a reader at once, or it may leave again.
+    async def open_topic(self, principal: Principal, session: str) -> Topic:
+        """Return the topic of a session; it may be evicted unless a reader is added before the next await.
 
-        Raises `SessionNotFound`, for a session of somebody else's too, and `StoreError`.
+        Raises `SessionNotFound`, also for another user's session, and `StoreError`.
         """
         topic = self.topics.get(session)
         if topic is None:
@@ -61,23 +61,23 @@ class SessionRegistry:
                 _session_id.validate_python(session)
             except ValidationError:
                 raise SessionNotFound from None
-            topic = await self._locked(session, self._load_topic)
-        if not principal.may_use(session_of=topic.user):
+            topic = await self._with_lock(session, self._load_topic)
+        if not principal.may_use(session_user=topic.user):
             raise SessionNotFound
         return topic
 
-    async def owner(self, principal: Principal, session: str) -> Owner:
-        """The owner of a session; take its lock at once, or it may leave again. Raises like `topic`."""
+    async def open_owner(self, principal: Principal, session: str) -> Owner:
+        """Return the owner of a session; enter `ExclusiveOwner` before the next await. Raises like `open_topic`."""
         owner = self.owners.get(session)
         if owner is None:
-            await self.topic(principal, session)
-            return await self._locked(session, self._load_owner)
-        if not principal.may_use(session_of=owner.topic.user):
+            await self.open_topic(principal, session)
+            return await self._with_lock(session, self._load_owner)
+        if not principal.may_use(session_user=owner.topic.user):
             raise SessionNotFound
         return owner
 
-    async def _locked(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
-        """Two that come at once get the same; nobody gets what is just being deleted."""
+    async def _with_lock(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
+        """Run a job while no other job of this session runs, so that it is loaded once, and not while it is deleted."""
         lock = self._locks.setdefault(session, asyncio.Lock())
         async with lock:
             return await job(session)
@@ -93,77 +93,78 @@ class SessionRegistry:
         if owner is None:
             topic = await self._load_topic(session)
             head, policy = topic.log.head, self._policy
-            state = Session(session, head, max_waiting=policy.max_waiting, window=4 * policy.context_tokens)
+            state = SessionMachine(
+                session, head, max_waiting=policy.max_waiting, context_bytes=4 * policy.context_tokens
+            )
             if head == 0:
-                state.context, state.all_asked = Context(), True
+                state.context, state.knows_all_questions = ContextWindow(), True
             owner = self.owners[session] = Owner(state, topic)
             owner.unstored = self.unstored.pop(session, [])
         return owner
 
-    # --- leaving -----------------------------------------------------------------------------------------------------
+    # --- eviction ----------------------------------------------------------------------------------------------------
 
-    def needed(self, session: str) -> None:
-        """Somebody has come to need it: nothing of it may leave."""
+    def mark_in_use(self, session: str) -> None:
+        """Protect a session from eviction until `mark_idle`."""
         self._idle_bytes -= self._idle.pop(session, 0)
 
-    def note_idle(self, session: str) -> None:
-        """Let go what nobody needs of a session, once there is no room: its owner, and its topic with the log."""
-        self.needed(session)
+    def mark_idle(self, session: str) -> None:
+        """Allow eviction of what is not in use of a session: its owner, and without readers its topic."""
+        self.mark_in_use(session)
         topic, owner = self.topics.get(session), self.owners.get(session)
-        if topic is None or (owner is not None and (owner.busy or self._pending(owner))):
+        if topic is None or (owner is not None and (owner.busy or self._is_pending(owner))):
             return
-        if not topic.readers and topic.log.head == 0:  # nobody can miss what has no event
+        if not topic.readers and topic.log.head == 0:  # it has no event, so nothing is lost
             self.remove(session)
             return
-        weight = self._weigh(session)
-        if weight:
-            self._idle[session] = weight
-            self._idle_bytes += weight
-            self._make_room()
+        size = self._memory_bytes(session)
+        if size:
+            self._idle[session] = size
+            self._idle_bytes += size
+            self._evict()
 
-    def _weigh(self, session: str) -> int:
+    def _memory_bytes(self, session: str) -> int:
         topic, owner = self.topics[session], self.owners.get(session)
-        return (owner.weight if owner else 0) + (0 if topic.readers else topic.weight)
+        return (owner.memory_bytes if owner else 0) + (0 if topic.readers else topic.memory_bytes)
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         while self._idle_bytes > self._policy.memory:
-            session, noted = next(iter(self._idle.items()))
-            weight = self._weigh(session)  # the store may have taken of its log since it was noted
-            if weight < noted:
-                self._idle[session] = weight
-                self._idle_bytes += weight - noted
+            session, noted_size = next(iter(self._idle.items()))
+            size = self._memory_bytes(session)  # its log may have become shorter since
+            if size < noted_size:
+                self._idle[session] = size
+                self._idle_bytes += size - noted_size
             elif self.topics[session].readers:
                 self._remove_owner(session)
             else:
                 self.remove(session)
 
     def remove(self, session: str) -> None:
-        """Let go of all there is of a session; the store has it still, or has deleted it."""
+        """Remove a session from memory, not from the store."""
         self._remove_owner(session)
         if self.topics.pop(session, None) is not None:
             self._store.release(session)
 
     def _remove_owner(self, session: str) -> None:
-        self.needed(session)
+        self.mark_in_use(session)
         self.owners.pop(session, None)
 
     async def delete(self, session: str) -> None:
-        """Delete a session from the store too. Raises `StoreError`: then it is still there."""
+        """Delete a session from memory and from the store. Raises `StoreError`; then it still exists."""
 
         async def job(session: str) -> None:
             await self._store.forget(session)
             self.unstored.pop(session, None)
             self.remove(session)
 
-        await self._locked(session, job)
+        await self._with_lock(session, job)
 
 
 class ExclusiveOwner:
-    """Commands of one session come one at a time, in the order of their coming.
+    """Context manager that holds an owner's lock: commands of one session are executed one at a time, in order.
 
-    Entering raises `SessionNotFound` where the session was forgotten meanwhile, `Internal` where it is to be opened
-    anew. A class, as a generator would cost
-    each question as much as its journal does.
+    Entering raises `SessionNotFound` where the session was deleted meanwhile, `Internal` where it was reset. It is no
+    generator, which would cost each question as much as writing its journal does.
     """
 
     __slots__ = ("_owner", "_registry")
@@ -174,8 +175,8 @@ class ExclusiveOwner:
 
     async def __aenter__(self) -> None:
         owner = self._owner
-        owner.commands += 1  # also while it waits: an owner that left now would write beside the next one
-        self._registry.needed(owner.session)
+        owner.pending_commands += 1  # before the lock is held: an owner that is evicted now would be a second writer
+        self._registry.mark_in_use(owner.session)
         try:
             await owner.lock.acquire()
         except BaseException:
@@ -190,6 +191,6 @@ class ExclusiveOwner:
         self._leave()
 
     def _leave(self) -> None:
-        self._owner.commands -= 1
+        self._owner.pending_commands -= 1
         if self._owner.closed is None:
-            self._registry.note_idle(self._owner.session)
+            self._registry.mark_idle(self._owner.session)

@@ -1,4 +1,4 @@
-"""Topic: a session as those who read it share it."""
+"""Topic: the newest part of a session's log, shared by its readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 import structlog
 
-from ..core.log import Log, weight
+from ..core.log_tail import LogTail, wire_size
 from ..errors import AskbotError, Internal
 from ..events import Event
 
@@ -15,54 +15,54 @@ log = structlog.get_logger(__name__)
 
 
 class Reader(Protocol):
-    """Whoever reads a session's log."""
+    """What is notified of a session's new events."""
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """The log has grown by these events; `frames` has them encoded, in the same order."""
+        """Called after these events were stored; `frames` has them encoded, in the same order."""
 
     def closed(self, error: AskbotError) -> None:
-        """There is no more to read here, and why: the session was forgotten, or its log has to be read anew."""
+        """Called once the session can't be read here any more: it was deleted, or must be opened again."""
 
 
 class Topic:
-    """The newest part of a session's log, and its readers."""
+    """A session's log tail and its readers."""
 
     __slots__ = ("log", "readers", "session", "user")
 
-    def __init__(self, log: Log, *, user: str | None = None) -> None:
-        """`user` owns the session; None: nobody does."""
-        self.session = log.session
-        self.log = log
+    def __init__(self, tail: LogTail, *, user: str | None = None) -> None:
+        """`user` made the session; None: an anonymous client did."""
+        self.session = tail.session
+        self.log = tail
         self.user = user
-        self.readers: tuple[Reader, ...] = ()  # never changed in place: a reader that is woken may leave
+        self.readers: tuple[Reader, ...] = ()  # replaced, never changed: a reader may leave while all are notified
 
     def add(self, reader: Reader) -> None:
-        """Wake this reader from now on."""
+        """Notify this reader from now on."""
         self.readers += (reader,)
 
     def remove(self, reader: Reader) -> None:
-        """Wake it no more."""
+        """Stop notifying this reader."""
         self.readers = tuple([other for other in self.readers if other is not reader])
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """Tell every reader of new events. One that fails is closed, and costs no other anything."""
+        """Notify all readers of new events. A reader that raises is closed; the others are notified all the same."""
         for reader in self.readers:
             try:
                 reader.wake(events, frames)
-            except Exception:  # the edge of a connection
+            except Exception:  # a fault in one connection must not end another
                 log.exception("reader_failed", session=self.session)
                 self.close(Internal(), readers=(reader,))
 
     def close(self, error: AskbotError, *, readers: Sequence[Reader] | None = None) -> None:
-        """Tell these readers, or all, that there is no more to read here."""
+        """Remove these readers, or all, and call their `closed`."""
         for reader in self.readers if readers is None else readers:
             self.remove(reader)
             try:
                 reader.closed(error)
-            except Exception:  # the edge of a connection
+            except Exception:  # as in `wake`
                 log.exception("reader_failed", session=self.session)
 
     @property
-    def weight(self) -> int:
-        """About how many bytes of memory it takes, the log included."""
-        return 1000 + sum([500 + weight(event) for event in self.log.events])
+    def memory_bytes(self) -> int:
+        """Estimated bytes of memory, the log included."""
+        return 1000 + sum([500 + wire_size(event) for event in self.log.events])

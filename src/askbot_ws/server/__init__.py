@@ -1,1 +1,1 @@
-"""The sockets: what shows the log."""
+"""Server: listens, accepts connections and drains."""

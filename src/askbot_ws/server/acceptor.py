@@ -1,4 +1,4 @@
-"""Acceptor: what all connections of one server share, and the beginning of each."""
+"""Acceptor: accepts connections, and holds what all of one server share."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from ..http.access import Headers
 from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
-from .socket import Socket
+from .websocket import WebSocket
 
-LET_GO = 2.0  # seconds that requests of connections which are gone have to end
+REQUEST_END_TIMEOUT_SECONDS = 2.0  # for which requests of closed connections are waited for
 
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What a request may take. Times are in seconds."""
+    """Limits of an HTTP request. Times are in seconds."""
 
-    body: int  # bytes
-    reader_timeout: float  # that a client may take nothing of what is sent to it
-    head: int = 32 * 1024  # bytes
+    body_bytes: int
+    reader_timeout: float  # for which a client may accept none of the response
+    head_bytes: int = 32 * 1024
     head_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 15.0  # between two requests
 
 
 class Acceptor:
-    """Begins every connection as HTTP, the only thing that is known of it."""
+    """Starts every connection as HTTP (docs/decisions/0009)."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         server: str,
-        sharing: Callable[[Headers, str], Headers],
+        cors_headers: Callable[[Headers, str], Headers],
         limits: RequestLimits,
-        count: ConnectionLimits,
+        connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
     ) -> None:
-        """`app` answers what is no WebSocket handshake; `server` is the header of that name.
+        """`app` answers what is no WebSocket handshake; `server` is the value of the `Server` header.
 
-        `sharing` gives the headers by which a page may read our answer to a request with these headers and this path.
+        `cors_headers` returns the CORS headers of the response to a request with these headers, for this path.
         """
-        # Not its defaults: they set up logging, print addresses with their queries, trust X-Forwarded-For, and read
-        # the environment. `access_log` stays, as False would take away the handlers that a host program has for it.
+        # uvicorn's defaults set up logging, print URLs with their queries, trust X-Forwarded-For and read the
+        # environment. `access_log` stays, as False would remove the handlers that a host program has for it.
         self.config = Config(
             app,
             loop="none",
@@ -70,31 +70,31 @@ class Acceptor:
         self.state = ServerState()
         self.limits = limits
         self.keepalive = keepalive
-        self.sharing = sharing
-        self.count = count
+        self.cors_headers = cors_headers
+        self.connection_limits = connection_limits
         self._server = server.encode()
         self._second = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._no_connections = asyncio.Event()
         self._no_connections.set()
 
-    def accept(self, socket: Socket, transport: asyncio.BaseTransport) -> None:
-        """A connection begins. Its first request decides whether it becomes this socket's."""
+    def accept(self, socket: WebSocket, transport: asyncio.BaseTransport) -> None:
+        """Start a connection as HTTP; `socket` takes it over if its first request is a WebSocket handshake."""
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
-        admission = self.count.admit(str(peer[0]) if isinstance(peer, tuple) else "")
+        admission = self.connection_limits.admit(str(peer[0]) if isinstance(peer, tuple) else "")
         connection = HttpConnection(self, socket, admission)
         self._no_connections.clear()
         transport.set_protocol(connection)
         connection.connection_made(transport)  # type: ignore[arg-type]  # every transport of a stream is one
 
-    def leave(self, connection: HttpConnection) -> None:
-        """It is gone, or speaks no HTTP any more."""
+    def remove(self, connection: HttpConnection) -> None:
+        """Remove an HTTP connection that was lost or became a WebSocket."""
         self.state.connections.discard(connection)
         if not self.state.connections:
             self._no_connections.set()
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Those of every response, as of now."""
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers of every response, with the current date."""
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -103,24 +103,24 @@ class Acceptor:
         return self.state.default_headers
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run something for a connection, beside it."""
+        """Run a coroutine in a task of its own."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- shutdown ----------------------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
-        """Close HTTP connections on which nothing is asked, the others after the responses that are being made."""
+        """Close HTTP connections without a request at once, the others after their responses."""
         for connection in tuple(self.state.connections):
             connection.shutdown()
 
-    async def close(self, *, within: float) -> None:
-        """End all HTTP connections; what is being answered has so many seconds, and to be taken by its client, too."""
+    async def close(self, *, max_seconds: float) -> None:
+        """Close all HTTP connections; running responses have `max_seconds`, for their transmission too."""
         self.shutdown()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._no_connections.wait(), within)
+            await asyncio.wait_for(self._no_connections.wait(), max_seconds)
         for connection in tuple(self.state.connections):
             connection.transport.abort()
         if self.state.tasks:
-            await asyncio.wait(tuple(self.state.tasks), timeout=LET_GO)
+            await asyncio.wait(tuple(self.state.tasks), timeout=REQUEST_END_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""The server: listens, lets in, drains."""
+"""Server: listens, serves connections and drains."""
 
 from __future__ import annotations
 
@@ -23,48 +23,54 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import __version__
 from ..config import Settings
 from ..core.principal import ANONYMOUS
-from ..dialects.askbot.connection import AskbotConnection, Terms
+from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
-from ..dialects.flow import Connection, FlowLimits, ResumeLimit
+from ..dialects.connection import Connection, RateLimits, ResumeLimit
 from ..errors import ConfigError
 from ..http.access import AccessPolicy
-from ..http.application import application, sharing
+from ..http.application import cors_headers, make_application
 from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
-from ..hub.commits import Throttle
+from ..hub.group_commit import Throttle
 from ..store.url import open_store
 from ..upstream.choose import UpstreamChoice, choose_upstream
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
-from .keepalive import LOOKS, KeepaliveMonitor
-from .socket import CLOSING, Socket
+from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
 from .throttle import LoopThrottle, usable_cpus
+from .websocket import STALLED_CLOSE_SECONDS, WebSocket
 
-SEND_BUFFER = 64 * 1024  # the kernel's for each connection: a reader that stops is felt after this, not after 4 MB
-BACKLOG = 1024  # connections that wait to be accepted: with too few, a burst of them waits a second each
-BATCH = 50  # connections closed at once in a drain: their clients come back all together otherwise
-CLOSE_TIMEOUT = 2.0  # seconds that a connection has to close when the server ends
-KERNEL_TELLS = hasattr(socket, "TCP_USER_TIMEOUT")  # who is gone without a word; elsewhere it takes pings to know
-SERVER = f"askbot-ws/{__version__}"
+SEND_BUFFER_BYTES = 64 * 1024  # in the kernel, of each connection: a stalled reader is noticed before 4 MB
+LISTEN_BACKLOG = 1024  # connections that wait to be accepted: beyond it, each of a burst waits a second
+CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
+CLOSE_TIMEOUT_SECONDS = 2.0  # for the close handshake of a connection when the server ends
+HAS_TCP_USER_TIMEOUT = hasattr(socket, "TCP_USER_TIMEOUT")  # the kernel ends dead connections; else pings find them
+SERVER_HEADER = f"askbot-ws/{__version__}"
 
 log = structlog.get_logger(__name__)
 
 
 class Server:
-    """All connections of one listening socket."""
+    """A listening socket and all its connections. `askbot_ws.serve` yields one.
+
+    Example:
+        async with askbot_ws.serve(answer, port=0) as server:
+            print(server.url)
+            await server.serve_forever()
+    """
 
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings = settings
         self._hub = hub
-        self._terms = Terms(
-            limits=Limits(
+        self._limits = AskbotLimits(
+            advertised=Limits(
                 frame_bytes=settings.max_frame,
                 question_chars=settings.max_question,
                 waiting_turns=settings.max_waiting,
             ),
-            flow=FlowLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else FlowLimits(),
+            rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
         )
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
@@ -72,77 +78,79 @@ class Server:
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
-        self._connections: dict[Connection, Socket] = {}
+        self._connections: dict[Connection, WebSocket] = {}
         self._listener: Listener
-        self._ended = False
+        self._closed = False
 
     def _make_acceptor(self) -> Acceptor:
         settings, most = self._settings, sys.maxsize
-        app = application(Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__)
+        app = make_application(
+            Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__
+        )
         return Acceptor(
             app,
-            server=SERVER,
-            sharing=partial(sharing, self._access),
-            limits=RequestLimits(body=settings.max_frame, reader_timeout=settings.reader_timeout),
-            count=ConnectionLimits(
-                most=settings.max_connections if settings.limits else most,
-                most_per_address=settings.max_connections_per_address if settings.limits else most,
+            server=SERVER_HEADER,
+            cors_headers=partial(cors_headers, self._access),
+            limits=RequestLimits(body_bytes=settings.max_frame, reader_timeout=settings.reader_timeout),
+            connection_limits=ConnectionLimits(
+                max_total=settings.max_connections if settings.limits else most,
+                max_per_address=settings.max_connections_per_address if settings.limits else most,
             ),
             keepalive=self.keepalive,
         )
 
     @property
     def port(self) -> int:
-        """Where it listens; useful with port 0."""
+        """The port on which it listens; with the setting `port=0`, the one that was chosen."""
         return int(next(iter(self._listener.sockets)).getsockname()[1])
 
     @property
     def address(self) -> str:
-        """Host and port, as URLs have them."""
+        """Host and port as in a URL, for instance `127.0.0.1:8765`."""
         host = self._settings.host
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Where clients connect."""
+        """The URL to which clients connect, for instance `ws://127.0.0.1:8765/v1/chat`."""
         return f"ws://{self.address}/v1/chat"
 
     @property
     def hub(self) -> Hub:
-        """Its sessions."""
+        """The hub with its sessions."""
         return self._hub
 
     @property
-    def connections(self) -> int:
-        """How many are open."""
+    def connection_count(self) -> int:
+        """How many WebSocket connections are open."""
         return len(self._connections)
 
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
-        """Begin to take connections, of a TCP or a Unix socket."""
+        """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
         handshake = Handshake(self._access, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
-        create: object = partial(Socket, acceptor=self.acceptor)
+        create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
             self._serve,
             sock=listening,
-            backlog=BACKLOG,  # asyncio listens once more, with 100
+            backlog=LISTEN_BACKLOG,  # asyncio calls listen() again, by default with 100
             process_request=handshake.process_request,
             process_response=process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
-            write_limit=1,  # what the kernel does not take at once, makes a reader lag; 0 is always full with TLS
-            ping_interval=None if KERNEL_TELLS else self._settings.heartbeat,
+            write_limit=1,  # a reader lags once the kernel's buffer is full; 0 would be always full with TLS
+            ping_interval=None if HAS_TCP_USER_TIMEOUT else self._settings.heartbeat,
             max_size=self._settings.max_frame,
-            server_header=SERVER,
+            server_header=SERVER_HEADER,
             ssl=tls,
             **options,
         )
 
     async def _serve(self, socket: ServerConnection) -> None:
-        if not isinstance(socket, Socket):
-            raise TypeError("connections are made as Socket, see `listen`")
-        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._terms)
+        if not isinstance(socket, WebSocket):
+            raise TypeError("connections are made as WebSocket, see `listen`")
+        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
         self._connections[connection] = socket
         self.keepalive.watch(socket)
         try:
@@ -155,60 +163,71 @@ class Server:
         finally:
             self._connections.pop(connection, None)
 
-    async def forever(self) -> None:
-        """Serve until the task is cancelled."""
+    async def serve_forever(self) -> None:
+        """Wait until the calling task is cancelled."""
         await asyncio.Event().wait()
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    forever = serve_forever  # its name in earlier versions
+
+    # --- shutdown ----------------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Take nothing new, let running answers end, tell the clients, and close."""
-        log.info("draining", connections=len(self._connections), limit_s=self._settings.drain)
-        self._hub.refuse()
+        """Shut down: refuse connections and questions, send `going_away`, wait for running answers, close.
+
+        Running answers have as many seconds as the setting `drain` says; then they end as `interrupted`.
+        """
+        log.info("drain_started", connections=len(self._connections), limit_s=self._settings.drain)
+        self._hub.refuse_turns()
         self._listener.close(close_connections=False)
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
-            connection.going_away(limit=self._settings.drain)
+            connection.announce_drain(drain_seconds=self._settings.drain)
         until = time.monotonic() + self._settings.drain
         await self._hub.drain(self._settings.drain)
         await self._hub.stop()
-        await self.close(responses=max(CLOSE_TIMEOUT, until - time.monotonic()))
+        await self.close(response_seconds=max(CLOSE_TIMEOUT_SECONDS, until - time.monotonic()))
 
-    async def close(self, *, responses: float = CLOSE_TIMEOUT) -> None:
-        """Close every connection, a few at a time, with the code that means: resume elsewhere.
+    async def close(self, *, response_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
+        """Close all connections: WebSockets with code 1012, `CLOSE_BATCH_SIZE` at a time.
 
-        That there is not for a response over HTTP: whoever still takes one has this many seconds for it.
+        HTTP responses that are being sent have `response_seconds`. A second call does nothing.
         """
-        if self._ended:
+        if self._closed:
             return
         self._listener.close(close_connections=False)
-        http = asyncio.create_task(self.acceptor.close(within=responses))
+        http = asyncio.create_task(self.acceptor.close(max_seconds=response_seconds))
         left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
-            some, left = left[:BATCH], left[BATCH:]
-            tasks += [asyncio.create_task(socket.shut(1012, within=CLOSE_TIMEOUT)) for socket in some]
-            await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # whoever is slow holds up nobody
+            some, left = left[:CLOSE_BATCH_SIZE], left[CLOSE_BATCH_SIZE:]
+            tasks += [
+                asyncio.create_task(socket.close_or_abort(1012, max_seconds=CLOSE_TIMEOUT_SECONDS)) for socket in some
+            ]
+            await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # slow clients do not delay the next batch
         await asyncio.gather(http, *tasks)
-        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT)
+        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
-        self._ended = True
+        self._closed = True
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A listening socket. Raises `ConfigError`."""
+    """Return a socket that listens on the host and port of the settings. Raises `ConfigError` where it can't."""
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
             bound = undo.enter_context(socket.socket(family, kind, protocol))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            if KERNEL_TELLS:  # a reader that is only slow is ours to close, before that
-                patience = settings.heartbeat + settings.reader_timeout * (1 + 2 / LOOKS) + CLOSING
-                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience * 1000))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            if HAS_TCP_USER_TIMEOUT:  # longer than it takes to close a stalled reader
+                seconds = (
+                    settings.heartbeat
+                    + settings.reader_timeout * (1 + 2 / STALL_CHECKS_PER_TIMEOUT)
+                    + STALLED_CLOSE_SECONDS
+                )
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
             bound.bind(address)
-            bound.listen(BACKLOG)
+            bound.listen(LISTEN_BACKLOG)
             undo.pop_all()
     except OSError as error:
         raise ConfigError(
@@ -226,9 +245,9 @@ def bind(settings: Settings) -> socket.socket:
 async def running(
     settings: Settings, chosen: UpstreamChoice | None = None, *, throttle: Throttle | None = None
 ) -> AsyncGenerator[Server]:
-    """A server that listens; `chosen` overrides the upstream that the settings choose. Raises `ConfigError`.
+    """Run a server in the block; `chosen` overrides the upstream that the settings name. Raises `ConfigError`.
 
-    `throttle` may stop the event loop for a moment, where it is all ours.
+    `throttle` may block the event loop for some milliseconds, where that runs nothing else.
     """
     chosen = chosen or choose_upstream(settings)
     store = open_store(settings.store, fsync=settings.fsync)
@@ -267,17 +286,17 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal; returns the exit code. Raises `ConfigError`."""
+    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`."""
     if sys.platform == "win32":
         return asyncio.run(_main(settings))
-    _allow_many_sockets()
+    _raise_file_limit()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     return uvloop.run(_main(settings))
 
 
-def _allow_many_sockets() -> None:
-    """As many files as we are allowed at all: the usual 1,024 are a thousand connections."""
+def _raise_file_limit() -> None:
+    """Raise the soft limit of open files to the hard one: the usual 1,024 allow a thousand connections."""
     import resource  # noqa: PLC0415 - not there on Windows
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -293,8 +312,8 @@ async def _main(settings: Settings) -> int:
     chosen = choose_upstream(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
     async with running(settings, chosen, throttle=throttle) as server:
-        _spare_the_collector()
-        _announce(settings, chosen, server)
+        _freeze_gc()
+        _print_banner(settings, chosen, server)
         await signals.get()
         draining = asyncio.create_task(server.drain())
         again = asyncio.create_task(signals.get())
@@ -307,15 +326,15 @@ async def _main(settings: Settings) -> int:
         return 1
 
 
-def _spare_the_collector() -> None:
-    """What is here now stays: no look at it again. What a token makes dies by its count, hardly ever in a cycle."""
+def _freeze_gc() -> None:
+    """Exempt present objects from garbage collection, and collect less often: tokens make hardly any cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
-def _announce(settings: Settings, chosen: UpstreamChoice, server: Server) -> None:
-    """What a person, or a script, that starts a server waits for."""
+def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) -> None:
+    """Print the addresses, the model and the store, and log `server_started`."""
     lines = [
         f"askbot-ws {__version__}",
         f"  page    http://{server.address}/",
@@ -328,6 +347,6 @@ def _announce(settings: Settings, chosen: UpstreamChoice, server: Server) -> Non
     try:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
-    except OSError:  # its disk is full, or nobody is there: no reason not to serve, nor to fail at the end
+    except OSError:  # a full disk or a closed pipe: serve all the same, and do not fail at exit either
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
-    log.info("listening", host=settings.host, port=server.port, model=chosen.upstream.model)
+    log.info("server_started", host=settings.host, port=server.port, model=chosen.upstream.model)

@@ -1,35 +1,35 @@
-"""Connection limits: how many connections there are, in all and from each address."""
+"""Connection limits: how many connections may be open, in total and from each address."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
 Excess: TypeAlias = Literal["server", "address"]
-"""Whose limit is exceeded: the server's, or that of the connection's address."""
+"""Which limit a connection exceeds: the server's, or that of its address."""
 
 
 class ConnectionLimits:
-    """Counts connections of all kinds, from when they are accepted until they are gone."""
+    """Counts HTTP and WebSocket connections, from when they are accepted until they are lost."""
 
-    def __init__(self, *, most: int, most_per_address: int) -> None:
-        self._most = most
-        self._most_per_address = most_per_address
+    def __init__(self, *, max_total: int, max_per_address: int) -> None:
+        self._max_total = max_total
+        self._max_per_address = max_per_address
         self._addresses: dict[str, Admission] = {}
-        self.count = 0  # of those that there are
+        self.count = 0  # open connections
 
     def admit(self, address: str) -> Admission:
-        """Count one more. `address` is the IP address it comes from, or empty where there is none (Unix sockets)."""
+        """Count a connection. `address` is its IP address, or empty where there is none (Unix sockets)."""
         admission = self._addresses.setdefault(address, Admission(self, address))
         admission.count += 1
         self.count += 1
-        if self.count > self._most:
+        if self.count > self._max_total:
             return Admission(self, address, "server")
-        if address and admission.count > self._most_per_address:
+        if address and admission.count > self._max_per_address:
             return Admission(self, address, "address")
         return admission
 
-    def leave(self, address: str) -> None:
-        """Count one less."""
+    def release(self, address: str) -> None:
+        """Count a connection as lost."""
         self.count -= 1
         self._addresses[address].count -= 1
         if not self._addresses[address].count:
@@ -37,17 +37,17 @@ class ConnectionLimits:
 
 
 class Admission:
-    """How a connection is counted: one object for all of an address, but for those that are too many."""
+    """A counted connection. Connections of an address share one object; one that exceeds a limit has its own."""
 
     __slots__ = ("_address", "_limits", "count", "excess")
 
     def __init__(self, limits: ConnectionLimits, address: str, excess: Excess | None = None) -> None:
-        """With `excess` it is one too many: it is told so, and closed."""
+        """`excess` names the limit that the connection exceeds; it is to be refused and closed."""
         self._limits = limits
         self._address = address
         self.excess: Excess | None = excess
-        self.count = 0  # of those that share it
+        self.count = 0  # connections that share it
 
-    def leave(self) -> None:
-        """The connection is gone."""
-        self._limits.leave(self._address)
+    def release(self) -> None:
+        """Count the connection as lost."""
+        self._limits.release(self._address)

@@ -1,4 +1,4 @@
-"""Handshake: which WebSocket connections begin."""
+"""Handshake: accepts or refuses WebSocket handshakes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from websockets.typing import Subprotocol
 
 from ..dialects.askbot.frames import PROTOCOL
 from ..http.access import AccessPolicy
-from ..http.responses import encoded, json_headers, retry_after
+from ..http.responses import encode_json, json_headers, retry_after
 
 PATH = "/v1/chat"
 
 
 class Handshake:
-    """Judges requests for a WebSocket."""
+    """Checks the origin and the path of a handshake, and whether the server drains."""
 
     def __init__(self, access: AccessPolicy, *, draining: Callable[[], bool]) -> None:
-        """`draining` tells whether nothing new may begin."""
+        """`draining` returns whether new connections are refused."""
         self._access = access
         self._draining = draining
 
     def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """The response that refuses a handshake, or None (`websockets` calls it)."""
+        """Return the response that refuses a handshake, or None (`websockets` calls it)."""
         del connection
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-        refusal = self._access.refuses(headers)
+        refusal = self._access.check(headers)
         if refusal is not None:
             return _error(HTTPStatus.FORBIDDEN, refusal.message)
         if request.path.partition("?")[0] != PATH:
@@ -41,9 +41,9 @@ class Handshake:
 
 
 def process_response(connection: ServerConnection, request: Request, response: Response) -> Response | None:
-    """Our words for what `websockets` refuses (it calls this): its own repeat headers, a credential among them."""
+    """Replace the responses by which `websockets` refuses (it calls this): they repeat headers, credentials too."""
     del connection, request
-    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS or "Cache-Control" in response.headers:  # that is ours
+    if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS or "Cache-Control" in response.headers:  # made by us
         return None
     upgrade = response.headers.get("Upgrade")
     more = {"Upgrade": upgrade} if upgrade else {}
@@ -51,12 +51,12 @@ def process_response(connection: ServerConnection, request: Request, response: R
 
 
 def select_subprotocol(connection: ServerConnection, offered: list[Subprotocol] | object) -> Subprotocol | None:
-    """Ours where it is offered. A credential that is offered beside it is never echoed."""
+    """Select `askbot.v1` where it is offered; a credential that is offered beside it is never echoed."""
     del connection
     return Subprotocol(PROTOCOL) if isinstance(offered, list | tuple) and PROTOCOL in offered else None
 
 
 def _error(status: HTTPStatus, message: str, more: dict[str, str] | None = None) -> Response:
-    body = encoded({"error": message})
+    body = encode_json({"error": message})
     about = {"Content-Length": str(len(body)), "Connection": "close"}
     return Response(status.value, status.phrase, Headers(json_headers() | about | (more or {})), body)

@@ -1,4 +1,4 @@
-"""Keepalive: tells everybody who listens that the server is well, and ends connections that take nothing."""
+"""Keepalive: sends heartbeats on quiet connections, and ends those whose client has stopped reading."""
 
 from __future__ import annotations
 
@@ -11,113 +11,113 @@ from typing import Generic, Protocol, TypeVar
 from weakref import ref
 
 from ..dialects.askbot.frames import Alive, encode
-from .socket import Socket
+from .websocket import WebSocket
 
-STEP = 0.1  # seconds: what is due together is sent together
-LOOKS = 8  # at a writer that waits, within the time that it may take nothing
-ACKNOWLEDGED = struct.Struct("=120xQ")  # Linux: `tcpi_bytes_acked` in `struct tcp_info`
-ALIVE = encode(Alive())
+WHEEL_STEP_SECONDS = 0.1  # heartbeats that are due within it are sent together
+STALL_CHECKS_PER_TIMEOUT = 8  # of a stalled connection, within the time after which it is ended
+TCP_BYTES_ACKED = struct.Struct("=120xQ")  # Linux: `tcpi_bytes_acked` in `struct tcp_info`
+ALIVE_FRAME = encode(Alive())
 
 T = TypeVar("T")
 
 
 class Writer(Protocol):
-    """A connection that may be written to faster than its other side reads."""
+    """A connection whose send buffer may be full."""
 
     transport: asyncio.Transport
 
-    def give_up(self) -> None:
-        """End it: the other side has taken nothing for too long."""
+    def close_stalled(self) -> None:
+        """End the connection: its other side has read nothing for too long."""
 
 
 class KeepaliveMonitor:
-    """One timer for the heartbeats of all sockets, and one for all writers that wait for their readers."""
+    """One timer for the heartbeats of all WebSockets, and one for all stalled connections."""
 
     def __init__(self, *, heartbeat: float, reader_timeout: float) -> None:
-        """Seconds of silence before a sign of life, and that a reader may take nothing."""
+        """`heartbeat` is the silence before an `alive`, `reader_timeout` how long a stall may last; in seconds."""
         self._heartbeat = heartbeat
-        self._calm = min(heartbeat, reader_timeout)  # seconds in which a socket needs no look
+        self._check_interval = min(heartbeat, reader_timeout)  # between two checks of a WebSocket
         self._loop = asyncio.get_running_loop()
-        self._wheel = TimerWheel[Socket](min(STEP, self._calm / 4), now=self._loop.time())
+        self._wheel = TimerWheel[WebSocket](min(WHEEL_STEP_SECONDS, self._check_interval / 4), now=self._loop.time())
         self._reader_timeout = reader_timeout
         self._stalls: dict[Writer, _Stall] = {}
-        self._timer: asyncio.TimerHandle | None = None  # for the next look at them
+        self._timer: asyncio.TimerHandle | None = None  # of the next check for stalls
 
-    # --- signs of life -----------------------------------------------------------------------------------------------
+    # --- heartbeats --------------------------------------------------------------------------------------------------
 
-    def watch(self, socket: Socket) -> None:
-        """Send it signs of life, until it closes."""
-        self._wheel.put(socket, self._loop.time() + self._calm)
+    def watch(self, socket: WebSocket) -> None:
+        """Send heartbeats to a WebSocket until it closes."""
+        self._wheel.schedule(socket, self._loop.time() + self._check_interval)
 
     async def run(self) -> None:
-        """Look at each socket when it may be time."""
+        """Send heartbeats until cancelled."""
         while True:
-            await asyncio.sleep(self._wheel.wait(self._loop.time(), most=self._calm))
-            self._look(self._loop.time())
+            await asyncio.sleep(self._wheel.seconds_until_due(self._loop.time(), max_seconds=self._check_interval))
+            self._send_heartbeats(self._loop.time())
 
-    def _look(self, now: float) -> None:
-        heartbeat, next_look = self._heartbeat, now + self._calm
-        for watched in self._wheel.due(now):
+    def _send_heartbeats(self, now: float) -> None:
+        heartbeat, next_check = self._heartbeat, now + self._check_interval
+        for watched in self._wheel.pop_due(now):
             if not watched.open:
                 continue
-            at = next_look
-            if watched.sent_at and watched.paused_at is None:  # `ready` is first, however long the store takes for it
+            at = next_check
+            if watched.sent_at and watched.paused_at is None:  # not before `ready`, which is the first frame
                 if now - watched.sent_at >= heartbeat:
-                    watched.write(ALIVE)
+                    watched.write(ALIVE_FRAME)
                 else:
                     at = min(at, watched.sent_at + heartbeat)
-            self._wheel.put(watched, at)
+            self._wheel.schedule(watched, at)
 
-    # --- readers that take nothing -----------------------------------------------------------------------------------
+    # --- stalled connections -----------------------------------------------------------------------------------------
 
     def paused(self, writer: Writer) -> None:
-        """Its transport takes no more: watch whether its other side still reads."""
+        """Watch a connection whose send buffer is full: does its other side still read?"""
         self._stalls[writer] = _Stall(self._loop.time())
         if self._timer is None:
-            self._look_later()
+            self._schedule_stall_check()
 
     def resumed(self, writer: Writer) -> None:
-        """Its transport takes more, or is gone."""
+        """Stop watching a connection, whose send buffer has room or which is lost."""
         self._stalls.pop(writer, None)
 
     def close(self) -> None:
-        """Watch nobody any more."""
+        """Stop watching all connections."""
         self._stalls.clear()
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look_later(self) -> None:
-        self._timer = self._loop.call_later(self._reader_timeout / LOOKS, self._look_at_stalls)
+    def _schedule_stall_check(self) -> None:
+        self._timer = self._loop.call_later(self._reader_timeout / STALL_CHECKS_PER_TIMEOUT, self._check_stalls)
 
-    def _look_at_stalls(self) -> None:
+    def _check_stalls(self) -> None:
         self._timer, now = None, self._loop.time()
         for writer, stall in tuple(self._stalls.items()):
-            amount = taken(writer.transport)
-            if stall.taken is None or amount > stall.taken:
+            amount = peer_progress(writer.transport)
+            if stall.progress is None or amount > stall.progress:
                 stall.since = now
             elif now - stall.since >= self._reader_timeout:
                 del self._stalls[writer]
-                writer.give_up()
-            stall.taken = amount
+                writer.close_stalled()
+            stall.progress = amount
         if self._stalls:
-            self._look_later()
+            self._schedule_stall_check()
 
 
 class _Stall:
-    """Since when a writer's other side has taken nothing."""
+    """Since when the other side of a connection has read nothing."""
 
-    __slots__ = ("since", "taken")
+    __slots__ = ("progress", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.taken: int | None = None  # at the last look
+        self.progress: int | None = None  # at the last check
 
 
-def taken(transport: asyncio.Transport) -> int:
-    """A number that is larger than before if the other side has taken something since.
+def peer_progress(transport: asyncio.Transport) -> int:
+    """Return a number that grows when the other side reads.
 
-    On Linux, the bytes that it has acknowledged. Elsewhere, and on Unix sockets, the bytes that wait here, negative:
-    what was written meanwhile may then hide what was taken, until the next look.
+    On Linux, the bytes that it has acknowledged. Elsewhere, and on Unix sockets, the bytes that wait here, negated:
+    what was written meanwhile may hide what was read, until the next check.
     """
     connection: socket.socket | None = transport.get_extra_info("socket")
     waiting = transport.get_write_buffer_size()
@@ -125,13 +125,13 @@ def taken(transport: asyncio.Transport) -> int:
         return -waiting
     with suppress(OSError, struct.error):
         if connection.family != socket.AF_UNIX:
-            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKNOWLEDGED.size)
-            return int(ACKNOWLEDGED.unpack(info)[0])
-    return -(waiting + _queued(connection.fileno()))
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_BYTES_ACKED.size)
+            return int(TCP_BYTES_ACKED.unpack(info)[0])
+    return -(waiting + _kernel_queue_bytes(connection.fileno()))
 
 
-def _queued(descriptor: int) -> int:
-    """Bytes that the kernel keeps for the other side, roughly."""
+def _kernel_queue_bytes(descriptor: int) -> int:
+    """Return about how many bytes wait in the kernel's send buffer."""
     import fcntl  # noqa: PLC0415 - not there on Windows
     import termios  # noqa: PLC0415
 
@@ -144,28 +144,28 @@ def _queued(descriptor: int) -> int:
 
 
 class TimerWheel(Generic[T]):
-    """Slots of time, each with the things to be looked at in it: one timer serves them all. It keeps nobody alive."""
+    """A timer wheel: items by the slot of time in which they are due. It holds weak references to them."""
 
     def __init__(self, step: float, *, now: float) -> None:
-        """A slot is `step` seconds long: by so much a look may be late."""
+        """A slot is `step` seconds long: an item may be late by as much."""
         self.step = step
         self._slots: dict[int, list[ref[T]]] = {}
-        self._turned = int(now / step)  # the slot that was emptied last
+        self._last_slot = int(now / step)  # the slot that was emptied last
 
-    def put(self, thing: T, at: float) -> None:
-        """Look at it at this time; what is past is as good as now."""
-        slot = max(int(at / self.step), self._turned) + 1
-        self._slots.setdefault(slot, []).append(ref(thing))
+    def schedule(self, item: T, at: float) -> None:
+        """Make an item due at this time; one in the past is due now."""
+        slot = max(int(at / self.step), self._last_slot) + 1
+        self._slots.setdefault(slot, []).append(ref(item))
 
-    def wait(self, now: float, *, most: float) -> float:
-        """For how many seconds nobody's time can come."""
+    def seconds_until_due(self, now: float, *, max_seconds: float) -> float:
+        """Return for how many seconds no item is due, at most `max_seconds`."""
         first = min(self._slots, default=None)
-        return most if first is None else min(most, max(0.0, first * self.step - now))
+        return max_seconds if first is None else min(max_seconds, max(0.0, first * self.step - now))
 
-    def due(self, now: float) -> list[T]:
-        """Those whose time has come, and who are still there. They are not on the wheel any more."""
+    def pop_due(self, now: float) -> list[T]:
+        """Remove and return the items that are due and still exist."""
         found: list[T] = []
-        last, self._turned = self._turned, max(self._turned, int(now / self.step))
-        for slot in range(last + 1, self._turned + 1):
-            found += [thing for each in self._slots.pop(slot, ()) if (thing := each()) is not None]
+        last, self._last_slot = self._last_slot, max(self._last_slot, int(now / self.step))
+        for slot in range(last + 1, self._last_slot + 1):
+            found += [item for each in self._slots.pop(slot, ()) if (item := each()) is not None]
         return found

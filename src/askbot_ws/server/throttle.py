@@ -1,4 +1,4 @@
-"""LoopThrottle: pauses the event loop where its thread is nearly out of CPU (docs/decisions/0006)."""
+"""Loop throttle: pauses the event loop while its thread uses nearly all of its CPU (docs/decisions/0006)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.limits import Pause
+from ..core.limits import PauseController
 
-MOST = 0.02  # seconds that a pause may have
-WINDOW = 0.1  # seconds between two looks at the clocks of the CPU
-CGROUP = Path("/sys/fs/cgroup")
+MAX_PAUSE_SECONDS = 0.02
+UPDATE_INTERVAL_SECONDS = 0.1  # between two readings of the CPU clocks
+CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 class LoopThrottle:
-    """Stops the whole thread for a moment after a commit. Only where the loop is all ours."""
+    """Blocks the thread for some milliseconds after a commit; only for an event loop that runs nothing else."""
 
     def __init__(
         self,
@@ -26,46 +26,46 @@ class LoopThrottle:
         process_cpu: Callable[[], float] = time.process_time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`cpus`: how many cores this process may use, at most; less than 1 under a quota."""
+        """`cpus` is how many cores this process may use; less than 1 under a quota."""
         self.pause = 0.0
-        self._policy = Pause(most=MOST)
+        self._controller = PauseController(max_seconds=MAX_PAUSE_SECONDS)
         self._cpus = cpus
         self._clock = clock
         self._thread_cpu = thread_cpu
         self._process_cpu = process_cpu
         self._sleep = sleep
-        self._woke = self._looked = clock()
-        self._thread, self._process = thread_cpu(), process_cpu()
+        self._resumed_at = self._updated_at = clock()
+        self._thread_used, self._process_used = thread_cpu(), process_cpu()
 
-    def committed(self) -> None:
-        """A commit is done: pause, where the last pause is not that long ago, and look at the clocks now and then."""
+    def after_commit(self) -> None:
+        """Sleep until `pause` seconds after the end of the last sleep; from time to time, update `pause`."""
         now = self._clock()
-        rest = self._woke + self.pause - now
-        if rest > 0:
-            self._sleep(rest)
+        remaining = self._resumed_at + self.pause - now
+        if remaining > 0:
+            self._sleep(remaining)
             now = self._clock()
-        self._woke = now
-        if now - self._looked >= WINDOW:
-            self._look(now)
+        self._resumed_at = now
+        if now - self._updated_at >= UPDATE_INTERVAL_SECONDS:
+            self._update(now)
 
-    def _look(self, now: float) -> None:
+    def _update(self, now: float) -> None:
         thread, process = self._thread_cpu(), self._process_cpu()
-        passed, used = now - self._looked, thread - self._thread
-        others = max(0.0, process - self._process - used)  # our other threads, which may need the same cores
+        passed, used = now - self._updated_at, thread - self._thread_used
+        others = max(0.0, process - self._process_used - used)  # by other threads, which may need the same cores
         available = min(passed, max(0.1 * passed, self._cpus * passed - others))
-        self.pause = self._policy.look(used=used, available=available)
-        self._looked, self._thread, self._process = now, thread, process
+        self.pause = self._controller.update(used_seconds=used, available_seconds=available)
+        self._updated_at, self._thread_used, self._process_used = now, thread, process
 
 
-def usable_cpus(cgroup: Path = CGROUP) -> float:
-    """How many cores this process may use: its affinity, and the quota of its control group where it has one."""
+def usable_cpus(cgroup: Path = CGROUP_ROOT) -> float:
+    """Return how many cores this process may use, by its affinity and the quota of its control group."""
     affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(float(cores), _quota(cgroup))
+    return min(float(cores), _cpu_quota(cgroup))
 
 
-def _quota(cgroup: Path) -> float:
-    """In cores; cgroup v2's `cpu.max`, or v1's two files."""
+def _cpu_quota(cgroup: Path) -> float:
+    """Return the quota of a control group in cores, from `cpu.max` of cgroup v2 or the two files of v1."""
     try:
         v2 = cgroup / "cpu.max"
         if v2.exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from ..core.log import Log
+from ..core.log_tail import LogTail
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 
@@ -40,7 +40,7 @@ class Store(Protocol):
         """
         ...
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         """Create a new, empty log, in memory only: the store has nothing of it before its first event.
 
         Args:
@@ -54,7 +54,7 @@ class Store(Protocol):
         """
         ...
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         """Load a session's log, and keep it in memory until it is released.
 
         Args:
@@ -213,7 +213,7 @@ class Store(Protocol):
 class HoldsLog(Protocol):
     """What an implementation keeps of a session in memory."""
 
-    log: Log
+    log: LogTail
 
 
 def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HoldsLog], failures: Failures) -> dict[str, int]:
@@ -237,13 +237,13 @@ def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HoldsLog], fa
     return heads
 
 
-def _is_in_log(log: Log, event: Event) -> bool:
+def _is_in_log(log: LogTail, event: Event) -> bool:
     """Whether this is a `done` that is in its log already, as it was shown although it could not be stored."""
     if type(event) is not Done:
         return False
     if event.start < log.start:
         return True  # only the store can have it
-    there = log.reaching(event.start)[0]
+    there = log.events_after(event.start)[0]
     return type(there) is Done and (there.seq, there.turn) == (event.seq, event.turn)
 
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..core.cursor import newest
-from ..core.log import Log
-from ..core.records import records
+from ..core.cursor import replay_start
+from ..core.log_tail import LogTail
+from ..core.turn_records import turn_records
 from ..errors import SessionNotFound
 from ..events import Event, Question, TurnRecord
 from . import Entry, Failures, heads_after
@@ -19,7 +19,7 @@ from . import Entry, Failures, heads_after
 class StoredSession:
     """A session with its whole log."""
 
-    log: Log
+    log: LogTail
     last_append: float  # seconds, by the monotonic clock
     in_use: bool = True
     turn_by_ask_id: dict[str, str] = field(default_factory=dict[str, str])  # the turn of each `ask` that had an id
@@ -37,15 +37,15 @@ class MemoryStore:
         """Returns no sessions: there are none yet."""
         return []
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         """Create a new, empty log. Raises ValueError where the session exists."""
         if session in self._sessions:
             raise ValueError(f"session {session} exists")
-        log = Log(session, history=self._history)
+        log = LogTail(session, history=self._history)
         self._sessions[session] = StoredSession(log, self._clock())
         return log
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         """The session's log. Raises `SessionNotFound`."""
         stored = self._stored(session)
         stored.in_use = True
@@ -67,7 +67,7 @@ class MemoryStore:
             stored = self._sessions[session]
             stored.last_append = now
             for event in batch[session][0]:
-                stored.log.add(event)
+                stored.log.append_if_new(event)
                 if type(event) is Question and event.id is not None:
                     stored.turn_by_ask_id.setdefault(event.id, event.turn)
         return failures
@@ -78,7 +78,7 @@ class MemoryStore:
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         """Read the newest turns before a position, oldest first."""
-        turns = records(self._stored(session).log.events)
+        turns = turn_records(self._stored(session).log.events)
         older = [turn for turn in turns if before is None or turn.from_ + 1 < before]
         return older[-limit:] if limit > 0 else []
 
@@ -92,7 +92,7 @@ class MemoryStore:
 
     async def replay_start(self, session: str, *, turns: int) -> int:
         """The position after which the newest turns can be replayed."""
-        return newest(records(self._stored(session).log.events), count=turns)
+        return replay_start(turn_records(self._stored(session).log.events), count=turns)
 
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to for `idle` seconds; returns how many."""

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from ..client import Answer, AnswerStream, Damaged, connect
-from ..dialects.askbot.frames import as_sent
+from ..dialects.askbot.frames import to_dict
 from ..errors import AskbotError
 from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer
 
@@ -87,7 +87,7 @@ def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str
     `error` is a code and a message.
     """
     answer = progress.answer
-    reported = as_sent(answer.error) if answer and answer.error else None
+    reported = to_dict(answer.error) if answer and answer.error else None
     if error and answer is None:
         reported = {"code": error[0], "message": error[1]}
     return {
@@ -96,7 +96,7 @@ def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str
         "turn": answer.turn if answer else None,
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,
-        "usage": as_sent(answer.usage) if answer and answer.usage else None,
-        "timing": as_sent(answer.timing) if answer and answer.timing else None,
+        "usage": to_dict(answer.usage) if answer and answer.usage else None,
+        "timing": to_dict(answer.timing) if answer and answer.timing else None,
         "error": reported,
     }

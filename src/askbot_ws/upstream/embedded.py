@@ -174,7 +174,7 @@ class EmbeddedUpstream:
             uptime = time.monotonic() - started_at
             delay = 0.0 if uptime >= STABLE_UPTIME_SECONDS else delay * 2
             delay = min(MAX_RESTART_DELAY_SECONDS, max(MIN_RESTART_DELAY_SECONDS, delay))
-            log.warning("model_process_died", death=exit_status, lived_s=round(uptime, 1), restart_in_s=delay)
+            log.warning("model_process_exited", death=exit_status, lived_s=round(uptime, 1), restart_in_s=delay)
             await asyncio.sleep(delay)
 
     async def _run_model_process(self, weights_path: Path) -> str:

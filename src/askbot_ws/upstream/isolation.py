@@ -75,7 +75,7 @@ async def _cancel(task: asyncio.Task[Any]) -> None:
 
 def _abandon(task: asyncio.Task[Any]) -> None:
     """Stop waiting for a task: also `asyncio.run` and uvloop, which wait for all tasks that they know at their end."""
-    log.warning("upstream_not_ended", limit_s=CANCEL_TIMEOUT_SECONDS)
+    log.warning("upstream_task_abandoned", limit_s=CANCEL_TIMEOUT_SECONDS)
     asyncio._unregister_task(task)  # noqa: SLF001  documented for those who extend asyncio
     _abandoned.add(task)
     task.add_done_callback(_discard_outcome)

@@ -225,7 +225,7 @@ class OpenAIUpstream:
             try:
                 self._model = _first_model_name((await self._fetch_models()).body)
             except (UpstreamError, LookupError, TypeError, ValueError) as error:
-                log.info("upstream_model_unknown", error=type(error).__name__)
+                log.info("model_lookup_failed", error=type(error).__name__)
 
     async def _default_model(self) -> str:
         await self._detect_model()

@@ -1,4 +1,4 @@
-"""Connection: a client that speaks askbot.v1."""
+"""askbot.v1 connection: executes a client's frames and sends their answers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import structlog
 
 from ... import __version__
 from ...core import commands
-from ...core.cursor import REPLAYED, resumes
-from ...core.log import size
+from ...core.cursor import REPLAYED_TURNS, can_resume
+from ...core.log_tail import utf8_size
 from ...core.principal import Principal
 from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
 from ...events import MAX_SEQ, Options, TurnRecord
 from ...hub import Hub, Topic
-from ..flow import Connection, FlowLimits, SessionReader, Socket
+from ..connection import Connection, MessageSocket, RateLimits, SessionReader
 from .frames import (
     PROTOCOL,
     Ask,
@@ -43,75 +43,75 @@ from .frames import (
     error_frame,
 )
 
-HISTORY_BYTES = 256 * 1024  # a history frame may have so much text, and one turn more
-PAGE = 5  # turns read at once: an answer may have megabytes
-SESSIONS = 100  # on one connection
-IN_FLIGHT = 32  # frames of one connection that are followed at once
-RECONNECT_AFTER = 0.5  # seconds; clients spread themselves from there on
+MAX_HISTORY_BYTES = 256 * 1024  # of text in a `history` frame, before its oldest turn
+HISTORY_PAGE_TURNS = 5  # read from the store at once: an answer may have megabytes
+MAX_SESSIONS = 100  # attached to one connection
+MAX_FRAMES_IN_FLIGHT = 32  # of one connection, executed at the same time
+RECONNECT_AFTER_SECONDS = 0.5  # in `going_away`; clients wait a random time beyond it
 
 log = structlog.get_logger(__name__)
 SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """What a connection may do."""
+class AskbotLimits:
+    """The limits of a connection: those that `ready` advertises, and its rates."""
 
-    limits: Limits
-    flow: FlowLimits
+    advertised: Limits
+    rates: RateLimits
 
 
 class AskbotConnection(Connection):
-    """Frames about one session are followed in their order; those about others do not wait for them."""
+    """A client that speaks askbot.v1. Frames of one session are executed in order, those of others concurrently."""
 
-    def __init__(self, socket: Socket, hub: Hub, principal: Principal, terms: Terms) -> None:
-        super().__init__(socket, hub, principal, terms.flow)
-        self._limits = terms.limits
-        self._tasks: dict[asyncio.Task[None], str] = {}  # frames that are being followed, and their session
-        self._last: dict[str, asyncio.Task[None]] = {}  # the newest of them, by session
+    def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: AskbotLimits) -> None:
+        super().__init__(socket, hub, principal, limits.rates)
+        self._limits = limits.advertised
+        self._tasks: dict[asyncio.Task[None], str] = {}  # one for each frame in flight -> its session
+        self._last_tasks: dict[str, asyncio.Task[None]] = {}  # session -> the newest of them
 
     # --- the handshake -----------------------------------------------------------------------------------------------
 
-    async def enter(self, query: str) -> None:
-        """Attach the session that the address names, or a new one."""
+    async def attach_first(self, query: str) -> None:
+        """Attach the session that the handshake's query names, or a new one; closes the connection on errors."""
         given = parse_qs(query)
         session, after, history = (given.get(name, [None])[-1] for name in ("session", "after", "log"))
         try:
-            place = None if after is None else _whole_number(after)
+            seq = None if after is None else _parse_seq(after)
             if session is None:
-                await self._attach(self.hub.create(self.principal), place, history, resumed=False)
-            elif place is not None and not self.may_resume(session, place):
+                await self._attach(self.hub.create(self.principal), seq, history, resumed=False)
+            elif seq is not None and not self.may_resume(session, seq):
                 await self.socket.close(4429, "too many resumes from one place")
             else:
-                await self._attach(await self.hub.open(self.principal, session), place, history, resumed=True)
+                await self._attach(await self.hub.open(self.principal, session), seq, history, resumed=True)
         except FrameError as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             await self.socket.close(1008, error.message[:100])
         except SessionNotFound as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             await self.socket.close(4404, error.message)
         except AskbotError as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             await self.socket.close(1013, error.message[:100])
 
     async def _attach(
         self, topic: Topic, after: int | None, history: str | None, *, resumed: bool, id: str | None = None
     ) -> None:
-        """Begin to read a session: `ready`, then what follows, with no gap and no overlap.
+        """Attach a session: send `ready`, then all events after it, with no gap and no overlap.
 
-        Where it can't be read, whoever reads it on this connection already reads on.
+        Where the store raises, an earlier reader of the session on this connection stays.
         """
-        reader = SessionReader(topic, self.socket, self.hub, self._closed)
+        reader = SessionReader(topic, self.socket, self.hub, self._on_session_closed)
         self.hub.attach(topic, reader)
         try:
-            start = await self._start(topic, after, history)
-            self._check_room(topic.session)  # others may have been attached meanwhile
+            start = await self._replay_start(topic, after, history)
+            self._check_session_count(topic.session)  # others may have been attached meanwhile
         except BaseException:
-            reader.end()
+            reader.close()
             raise
         before = self.readers.get(topic.session)
         if before is not None:
-            before.end()
+            before.close()
         self.readers[topic.session] = reader
         self.send(
             Ready(
@@ -127,27 +127,27 @@ class AskbotConnection(Connection):
                 limits=self._limits,
             )
         )
-        reader.begin(start)
+        reader.start(start)
 
-    def _check_room(self, session: str | None) -> None:
-        if session not in self.readers and len(self.readers) >= SESSIONS:
-            raise InvalidFrame(f"session: {SESSIONS} are the most on one connection.")
+    def _check_session_count(self, session: str | None) -> None:
+        if session not in self.readers and len(self.readers) >= MAX_SESSIONS:
+            raise InvalidFrame(f"session: {MAX_SESSIONS} are the most on one connection.")
 
-    async def _start(self, topic: Topic, after: int | None, history: str | None) -> int:
-        """The place from which to read: where the client says that it is, if it has this log in mind."""
-        log = topic.log
-        if after is not None and resumes(after, head=log.head) and history in (None, log.history):
+    async def _replay_start(self, topic: Topic, after: int | None, history: str | None) -> int:
+        """Return the `seq` after which to replay: the client's, where that is one of this history."""
+        tail = topic.log
+        if after is not None and can_resume(after, head=tail.head) and history in (None, tail.history):
             return after
-        return await self.hub.store.replay_start(topic.session, turns=REPLAYED) if log.head else 0
+        return await self.hub.store.replay_start(topic.session, turns=REPLAYED_TURNS) if tail.head else 0
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def send(self, frame: Frame) -> None:
-        """Send a frame that is not in the log."""
+        """Send a frame that is no event of a log."""
         self.socket.write(encode(frame))
 
-    def _closed(self, reader: SessionReader, error: AskbotError) -> None:
-        """There is no more to read of a session: it is gone, or has to be opened anew."""
+    def _on_session_closed(self, reader: SessionReader, error: AskbotError) -> None:
+        """Report that a session was deleted, or close the connection where it must be opened again."""
         self.detach(reader)
         if reader.muted and isinstance(error, SessionNotFound):
             return
@@ -155,27 +155,27 @@ class AskbotConnection(Connection):
         if error.retryable:
             self._spawn(self.socket.close(1013, error.message[:100]), reader.topic.session)
 
-    def _refuse(self, error: AskbotError, frame: ClientFrame | None, session: str = "") -> None:
-        """Tell the client why nothing has changed, and which session that is about where there is but one."""
+    def _send_error(self, error: AskbotError, frame: ClientFrame | None, session: str = "") -> None:
+        """Send an `error` that answers a frame; without a session, about the only one that is attached."""
         id = error.id if isinstance(error, FrameError) and error.id else frame.id if frame else None
         if not session and len(self.readers) == 1:
             session = next(iter(self.readers))
         self.send(error_frame(error, id=id, session=session or None))
 
-    def going_away(self, *, limit: float) -> None:
-        """Tell the client that the server drains. Whoever has a turn running here stays for it, `limit` at most."""
-        if self.socket.sent_at > 0:  # `ready` is the first frame, however long the store takes for it
+    def announce_drain(self, *, drain_seconds: float) -> None:
+        """Send `going_away`; a client that reads a running answer may stay for `drain_seconds`."""
+        if self.socket.sent_at > 0:  # not before `ready`, which is the first frame
             busy = any(self.hub.is_busy(session) for session in self.readers)
-            self.send(GoingAway(reconnect_after=limit if busy else RECONNECT_AFTER))
+            self.send(GoingAway(reconnect_after=drain_seconds if busy else RECONNECT_AFTER_SECONDS))
 
-    # --- taking frames -----------------------------------------------------------------------------------------------
+    # --- executing frames --------------------------------------------------------------------------------------------
 
-    async def take(self, text: str) -> bool:
-        """Begin to follow a frame; False where it can't be understood."""
+    async def handle_frame(self, text: str) -> bool:
+        """Start executing a frame; returns False where it is invalid."""
         try:
             frame = decode_client(text)
         except FrameError as error:
-            self._refuse(error, None)
+            self._send_error(error, None)
             return False
         if isinstance(frame, Ping):
             self.send(Pong(id=frame.id))
@@ -185,15 +185,15 @@ class AskbotConnection(Connection):
             session = frame.session
         elif session is None:
             if self._tasks:
-                await asyncio.wait(self._tasks)  # what it is about depends on what they do
+                await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
-        self._spawn(self._follow_after(self._last.get(session), frame, session), session)
-        if len(self._tasks) >= IN_FLIGHT:
+        self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
+        if len(self._tasks) >= MAX_FRAMES_IN_FLIGHT:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         return True
 
     def _only_session(self) -> str | None:
-        """The session that a frame is about that names none, where nothing else can be meant."""
+        """Return the session of a frame that names none; None where frames in flight may still change it."""
         if len(self.readers) != 1:
             return None
         only = next(iter(self.readers))
@@ -202,53 +202,53 @@ class AskbotConnection(Connection):
     def _spawn(self, work: Coroutine[None, None, None], session: str) -> None:
         task = asyncio.create_task(work)
         self._tasks[task] = session
-        self._last[session] = task
-        task.add_done_callback(self._followed)
+        self._last_tasks[session] = task
+        task.add_done_callback(self._on_task_done)
 
-    def _followed(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         session = self._tasks.pop(task)
-        if self._last.get(session) is task:
-            del self._last[session]
+        if self._last_tasks.get(session) is task:
+            del self._last_tasks[session]
 
-    async def finish(self) -> None:
-        """Let what was asked be done: the client can't know whether it was, and sends it again if it was not."""
+    async def wait_commands(self) -> None:
+        """Wait for the frames in flight: the client can't know whether they were executed, and sends them again."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _follow_after(self, before: asyncio.Task[None] | None, frame: SessionFrame, session: str) -> None:
+    async def _execute_after(self, before: asyncio.Task[None] | None, frame: SessionFrame, session: str) -> None:
         if before is not None:
             await asyncio.wait([before])
-        if not self.socket.writable:  # a client that takes no answers gets no more of them
+        if not self.socket.writable:  # back-pressure: no more answers for a client that does not read
             await self.wait_writable()
         try:
-            await self._follow(frame, session)
+            await self._execute(frame, session)
         except AskbotError as error:
             if isinstance(error, Internal | StoreError):
                 log.warning("command_failed", type=frame.type, exc_info=isinstance(error, Internal))
-            self._refuse(error, frame, session)
-        except Exception:  # one of the two edges: a fault in one connection is that connection's
+            self._send_error(error, frame, session)
+        except Exception:  # a fault in one connection must not end another
             log.exception("connection_failed")
             await self.socket.close(1011)
 
-    async def _follow(self, frame: SessionFrame, session: str) -> None:
-        """`session` is what it was about when it came, though it may not name it; empty: nothing that is attached."""
+    async def _execute(self, frame: SessionFrame, session: str) -> None:
+        """Execute a frame about this session, which it may not name itself; empty: none is attached."""
         match frame:
             case Ask() | Cancel() | Retry() | Edit():
-                self._about(session)
-                await self.hub.command(self.principal, session, _command(frame))
+                self._reader_of(session)
+                await self.hub.command(self.principal, session, _command_of(frame))
             case HistoryRequest():
-                await self._history(self._about(session).topic, frame)
+                await self._send_history(self._reader_of(session).topic, frame)
             case Attach():
-                await self._attach_further(frame)
+                await self._attach_another(frame)
             case Detach():
-                self.detach(self._about(session))
+                self.detach(self._reader_of(session))
             case Forget():
                 await self._forget(frame)
             case _:
                 assert_never(frame)
 
-    def _about(self, session: str) -> SessionReader:
-        """The attached session that a frame is about. Raises `SessionNotFound`, `InvalidFrame`."""
+    def _reader_of(self, session: str) -> SessionReader:
+        """Return the reader of a session. Raises `SessionNotFound`, or `InvalidFrame` where several could be meant."""
         if session in self.readers:
             return self.readers[session]
         if session:
@@ -257,8 +257,8 @@ class AskbotConnection(Connection):
             raise SessionNotFound("No session is attached.")
         raise InvalidFrame("session: more than one is attached, so say which.")
 
-    async def _attach_further(self, frame: Attach) -> None:
-        self._check_room(frame.session)
+    async def _attach_another(self, frame: Attach) -> None:
+        self._check_session_count(frame.session)
         if frame.session is None:
             topic = self.hub.create(self.principal)
         else:
@@ -275,24 +275,24 @@ class AskbotConnection(Connection):
         finally:
             if reader is not None:
                 reader.muted = False
-        self._refuse(SessionNotFound("The session was forgotten."), frame, frame.session)
+        self._send_error(SessionNotFound("The session was forgotten."), frame, frame.session)
 
-    async def _history(self, topic: Topic, frame: HistoryRequest) -> None:
+    async def _send_history(self, topic: Topic, frame: HistoryRequest) -> None:
         turns: list[TurnRecord] = []
         before = frame.before
-        while (missing := frame.limit - len(turns)) > 0 and len(turns) == len(_affordable(turns)):
-            page = await self.hub.turns(topic, before=before, limit=min(PAGE, missing))
+        while (missing := frame.limit - len(turns)) > 0 and len(turns) == len(_newest_that_fit(turns)):
+            page = await self.hub.turns(topic, before=before, limit=min(HISTORY_PAGE_TURNS, missing))
             if not page:
                 break
             turns[:0] = page
             before = page[0].from_ + 1
-        kept = _affordable(turns)
+        kept = _newest_that_fit(turns)
         more = bool(kept) and kept[0].from_ > 0  # every log begins with a question
         self.send(History(session=topic.session, id=frame.id, turns=kept, more=more))
 
 
-def _command(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
-    """What a frame asks of its session."""
+def _command_of(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
+    """Convert a frame to the hub's command."""
     match frame:
         case Cancel():
             return commands.Cancel(turn=frame.turn)
@@ -307,18 +307,18 @@ def _command(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
             return commands.Edit(frame.turn, frame.text, id=frame.id, options=options)
 
 
-def _affordable(turns: list[TurnRecord]) -> list[TurnRecord]:
-    """The newest turns that make a frame of a bearable size, but at least one."""
-    room = HISTORY_BYTES
+def _newest_that_fit(turns: list[TurnRecord]) -> list[TurnRecord]:
+    """Return the newest turns that fit a `history` frame, at least one."""
+    room = MAX_HISTORY_BYTES
     for index in range(len(turns) - 1, -1, -1):
         if room <= 0:
             return turns[index + 1 :]
-        room -= size(turns[index].text) + size(turns[index].answer)
+        room -= utf8_size(turns[index].text) + utf8_size(turns[index].answer)
     return turns
 
 
-def _whole_number(text: str) -> int:
-    """A place in a log, from the address. Raises `InvalidFrame`."""
+def _parse_seq(text: str) -> int:
+    """Parse the `after` of a query. Raises `InvalidFrame`."""
     if not re.fullmatch("[0-9]{1,16}", text) or int(text) > MAX_SEQ:
         raise InvalidFrame("after: it should be a whole number, 0 or more.")
     return int(text)

@@ -1,6 +1,6 @@
-"""Every frame of askbot.v1: one dataclass each, from which decoding, encoding and the schema follow.
+"""Frames of askbot.v1: one dataclass each, from which decoding, encoding and the schema are made.
 
-The events of the log (`events.py`) are frames as they are: their bytes on the wire are those in the journal.
+The events of a log (`events.py`) are frames too, with the same bytes on the wire as in the journal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...events import (
     Done,
     Failure,
     FrameId,
-    Maybe,
+    OmitNone,
     Options,
     Question,
     Record,
@@ -41,15 +41,15 @@ PROTOCOL = "askbot.v1"
 
 @record
 class Frame(Record):
-    """One JSON object on the wire that is no event of the log."""
+    """One JSON object on the wire that is no event of a log."""
 
 
-# --- what only passes by ---------------------------------------------------------------------------------------------
+# --- from the server, not logged -------------------------------------------------------------------------------------
 
 
 @record
 class Limits(Frame):
-    """What this server takes."""
+    """The largest frame in bytes, the longest question in code points, and how many questions may wait in a session."""
 
     frame_bytes: int
     question_chars: int
@@ -60,8 +60,8 @@ class Limits(Frame):
 class Ready(Frame):
     """A session is attached; the events after `from` follow.
 
-    `log` names the history that is told: places in another one mean something else. `id` is that of the `attach` that
-    this answers.
+    `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the
+    `attach` that this answers.
     """
 
     type: Literal["ready"] = "ready"
@@ -73,21 +73,21 @@ class Ready(Frame):
     server: str
     model: str
     limits: Limits
-    log: str = ""  # as read from a server of an earlier version, which doesn't say; always said by this one
-    id: Maybe[FrameId] = None
+    log: str = ""  # empty: from a server of an earlier version, which does not send it
+    id: OmitNone[FrameId] = None
 
 
 @record
 class Error(Frame):
-    """A frame was not followed, or the server has to say something is wrong. Nothing has changed."""
+    """A frame was refused and has changed nothing, or a session can't be read any more."""
 
     type: Literal["error"] = "error"
     code: str
     message: str
     retryable: bool
     retry_after: Seconds | None = None
-    id: Maybe[FrameId] = None
-    session: Maybe[SessionId] = None
+    id: OmitNone[FrameId] = None
+    session: OmitNone[SessionId] = None
 
 
 @record
@@ -96,7 +96,7 @@ class History(Frame):
 
     type: Literal["history"] = "history"
     session: SessionId
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
     turns: list[TurnRecord]
     more: bool
 
@@ -114,33 +114,33 @@ class Pong(Frame):
     """The answer to a `ping`."""
 
     type: Literal["pong"] = "pong"
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
 
 
 @record
 class Alive(Frame):
-    """Nothing else was sent for a while, and the connection is well."""
+    """A heartbeat: nothing else was sent for a while."""
 
     type: Literal["alive"] = "alive"
 
 
 ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | GoingAway | Pong | Alive
 
-# --- what clients send -----------------------------------------------------------------------------------------------
+# --- from clients ----------------------------------------------------------------------------------------------------
 
 
 @record
 class Command(Frame):
-    """A client's frame. `id` is repeated by the answer or the error."""
+    """A client's frame. `id` is repeated in the answer or the error."""
 
-    id: Maybe[FrameId] = None
+    id: OmitNone[FrameId] = None
 
 
 @record
-class About(Command):
-    """A command about an attached session; `session` may be left out where there is but one."""
+class SessionCommand(Command):
+    """A command about an attached session; `session` may be omitted where only one is attached."""
 
-    session: Maybe[SessionId] = None
+    session: OmitNone[SessionId] = None
 
 
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -149,54 +149,54 @@ MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 @record
-class Ask(About):
+class Ask(SessionCommand):
     """Ask a question."""
 
     type: Literal["ask"] = "ask"
     text: str
-    model: Maybe[Model] = None
-    temperature: Maybe[Temperature] = None
-    max_tokens: Maybe[MaxTokens] = None
+    model: OmitNone[Model] = None
+    temperature: OmitNone[Temperature] = None
+    max_tokens: OmitNone[MaxTokens] = None
     when_busy: WhenBusy = "queue"
 
 
 @record
-class Cancel(About):
+class Cancel(SessionCommand):
     """Stop a turn; without `turn`, the running one."""
 
     type: Literal["cancel"] = "cancel"
-    turn: Maybe[TurnId] = None
+    turn: OmitNone[TurnId] = None
 
 
 @record
-class Retry(About):
-    """Ask a turn's question again; without `turn`, the last one's. Options that are not given are those it had."""
+class Retry(SessionCommand):
+    """Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were."""
 
     type: Literal["retry"] = "retry"
-    turn: Maybe[TurnId] = None
-    model: Maybe[Model] = None
-    temperature: Maybe[Temperature] = None
-    max_tokens: Maybe[MaxTokens] = None
+    turn: OmitNone[TurnId] = None
+    model: OmitNone[Model] = None
+    temperature: OmitNone[Temperature] = None
+    max_tokens: OmitNone[MaxTokens] = None
 
 
 @record
-class Edit(About):
-    """Ask this instead of that turn's question. Options that are not given are those it had."""
+class Edit(SessionCommand):
+    """Ask another question in place of that turn's. Options that are not given stay as they were."""
 
     type: Literal["edit"] = "edit"
     turn: TurnId
     text: str
-    model: Maybe[Model] = None
-    temperature: Maybe[Temperature] = None
-    max_tokens: Maybe[MaxTokens] = None
+    model: OmitNone[Model] = None
+    temperature: OmitNone[Temperature] = None
+    max_tokens: OmitNone[MaxTokens] = None
 
 
 @record
-class HistoryRequest(About):
-    """Ask for the turns whose questions stand before the place `before`."""
+class HistoryRequest(SessionCommand):
+    """Ask for the newest turns, or those whose questions have a `seq` below `before`."""
 
     type: Literal["history"] = "history"
-    before: Maybe[Seq] = None
+    before: OmitNone[Seq] = None
     limit: Annotated[int, Field(ge=1, le=50)] = 50
 
 
@@ -204,17 +204,17 @@ class HistoryRequest(About):
 class Attach(Command):
     """Read a further session on this connection; without `session`, a new one.
 
-    `log` is what `ready` said of the history in which `after` is a place.
+    `log` is that of the `ready` of the history in which `after` was seen.
     """
 
     type: Literal["attach"] = "attach"
-    session: Maybe[SessionId] = None
-    after: Maybe[Seq] = None
-    log: Maybe[str] = None
+    session: OmitNone[SessionId] = None
+    after: OmitNone[Seq] = None
+    log: OmitNone[str] = None
 
 
 @record
-class Detach(About):
+class Detach(SessionCommand):
     """Stop reading a session."""
 
     type: Literal["detach"] = "detach"
@@ -242,7 +242,7 @@ ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach |
 
 @record
 class UnknownEvent(Record):
-    """An event of a type that this version doesn't know. It shows nothing; whoever reads it stands at `seq` then."""
+    """An event of a type that this version does not know: a reader ignores it and continues after its `seq`."""
 
     session: SessionId
     seq: Seq
@@ -254,7 +254,7 @@ _unknown: TypeAdapter[UnknownEvent] = TypeAdapter(UnknownEvent)
 
 
 def decode_client(data: str | bytes) -> ClientFrame:
-    """Read a client's frame. Raises a `FrameError` that names what is wrong, with the frame's id if it has one."""
+    """Decode a client's frame. Raises a `FrameError` that names what is wrong, with the frame's id if it has one."""
     try:
         return cast("ClientFrame", _client.validator.validate_json(data))
     except ValidationError as error:
@@ -262,9 +262,9 @@ def decode_client(data: str | bytes) -> ClientFrame:
 
 
 def decode_server(data: str | bytes) -> ServerFrame | UnknownEvent | None:
-    """Read a server's frame. Raises `FrameError`.
+    """Decode a server's frame. Raises `FrameError`.
 
-    Of a type that is not known: an `UnknownEvent` where it is logged, that is, has `session` and `seq`; else None.
+    For an unknown type, returns an `UnknownEvent` where the frame has `session` and `seq`, else None.
     """
     try:
         return _server.validate_json(data)
@@ -280,7 +280,7 @@ def decode_server(data: str | bytes) -> ServerFrame | UnknownEvent | None:
 def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
     if fault["type"] == "json_invalid":
         return InvalidJSON(f"The frame is not JSON: {fault['msg'].removeprefix('Invalid JSON: ')}.")
-    id = _id_of(data)
+    id = _frame_id(data)
     match fault["type"]:
         case "union_tag_invalid":
             known = ", ".join(sorted(type_of(model) for model in ClientFrame.__args__))
@@ -294,20 +294,20 @@ def _frame_error(data: str | bytes, fault: ErrorDetails) -> FrameError:
             return InvalidFrame(f"{name}: {fault['msg']}.", id=id)
 
 
-def _id_of(data: str | bytes) -> str | None:
-    """The frame's id, where the frame is wrong but its id is not."""
+def _frame_id(data: str | bytes) -> str | None:
+    """Return the id of an invalid frame, if that is valid."""
     frame: object = from_json(data)
     id = cast("dict[str, object]", frame).get("id") if isinstance(frame, dict) else None
     return id if isinstance(id, str) and 1 <= len(id) <= 64 else None
 
 
 def type_of(model: type[Record]) -> str:
-    """What a frame's `type` is."""
+    """Return the `type` of a frame's class."""
     return str(next(field.default for field in fields(model) if field.name == "type"))
 
 
 def fields_of(model: type[Record]) -> dict[str, FieldInfo]:
-    """A frame's fields, by the names that they have here."""
+    """Return the fields of a frame's class by their names in Python."""
     hints = get_type_hints(model, include_extras=True)
     return {
         field.name: FieldInfo.from_annotation(hints[field.name])
@@ -326,20 +326,20 @@ _serializers: dict[type[Record], SchemaSerializer] = {
 
 
 def encode(frame: Record) -> bytes:
-    """One JSON object in UTF-8."""
+    """Encode a frame as a JSON object in UTF-8."""
     if isinstance(frame, Question | Token | Done):
         return encode_event(frame)
     return _serializers[type(frame)].to_json(frame, by_alias=True)
 
 
-def as_sent(frame: Record) -> dict[str, Any]:
-    """What it says on the wire."""
-    said: dict[str, Any] = from_json(encode(frame))
-    return said
+def to_dict(frame: Record) -> dict[str, Any]:
+    """Return the JSON object that a frame is on the wire."""
+    decoded: dict[str, Any] = from_json(encode(frame))
+    return decoded
 
 
 def error_frame(error: AskbotError, *, id: str | None = None, session: str | None = None) -> Error:
-    """What a client is told of an error."""
+    """Make the `error` frame of an error."""
     return Error(
         code=error.code,
         message=error.message,
@@ -350,7 +350,7 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
     )
 
 
-_PARTS: dict[str, type[Record]] = {
+_NESTED_RECORDS: dict[str, type[Record]] = {
     part.__name__: part for part in (Check, Failure, Limits, Options, Timing, TurnRecord, Usage)
 }
 
@@ -358,9 +358,9 @@ _PARTS: dict[str, type[Record]] = {
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of all frames: `$defs` has one definition a frame, `client` and `server` say who sends it.
+    """Return the JSON Schema of all frames: a definition of each, and the unions `client` and `server` by sender.
 
-    It is that of the wire: what is always sent is required, `type` too, and what is left out is never null.
+    Fields that are always sent are required, `type` too; fields that may be omitted are never null.
     """
     definitions: dict[str, Any] = {}
     sides: dict[str, list[dict[str, str]]] = {}
@@ -370,8 +370,8 @@ def schema() -> dict[str, Any]:
             mode: Literal["validation", "serialization"] = "validation" if side == "client" else "serialization"
             whole = TypeAdapter(model).json_schema(mode=mode, by_alias=True, ref_template="#/$defs/{model}")
             for name, part in whole.pop("$defs", {}).items():
-                definitions[name] = _on_the_wire(_PARTS[name], part, always=side == "server")
-            definitions[model.__name__] = _on_the_wire(model, whole, always=side == "server")
+                definitions[name] = _wire_schema(_NESTED_RECORDS[name], part, always=side == "server")
+            definitions[model.__name__] = _wire_schema(model, whole, always=side == "server")
             sides[side].append({"$ref": f"#/$defs/{model.__name__}"})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -381,8 +381,8 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _on_the_wire(model: type[Record], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
-    """Pydantic's schema says what it would take; `always`: a field that has a value by default is sent all the same."""
+def _wire_schema(model: type[Record], schema: dict[str, Any], *, always: bool) -> dict[str, Any]:
+    """Change pydantic's schema, of what it accepts, to one of what is sent; `always`: defaults are sent too."""
     properties: dict[str, Any] = {}
     required: list[str] = []
     fields = {field.alias or name: field for name, field in fields_of(model).items()}
@@ -392,7 +392,8 @@ def _on_the_wire(model: type[Record], schema: dict[str, Any], *, always: bool) -
         if name == "type" or field.is_required() or (always and not left_out):
             required.append(name)
             properties[name].pop("default", None)
-    return {**schema, "properties": properties, "required": required}
+    description = schema["description"].partition("\n\nAttributes")[0]  # which are in Python's units
+    return {**schema, "description": description, "properties": properties, "required": required}
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

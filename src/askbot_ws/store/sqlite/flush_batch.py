@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from ...core.log import Log
+from ...core.log_tail import LogTail
 from ...events import Event
 from . import state, tables
 from .schema import transaction
@@ -29,7 +29,7 @@ STORE_WIDE_ERROR_CODES = {  # SQLite's error codes whose cause is not a single s
 class OpenLog:
     """A session whose log is in memory."""
 
-    log: Log
+    log: LogTail
     flushed_head: int  # the position up to which SQLite has it
     released: bool = False  # nobody uses it
     appending: bool = False  # events of it are being written to the journal

@@ -15,7 +15,7 @@ from itertools import count
 
 import structlog
 
-from ...core.log import weight
+from ...core.log_tail import wire_size
 from ...errors import StoreError
 from .database_thread import DatabaseThread
 from .flush_batch import OpenLog, SessionFlush, is_store_wide, write_in_one_transaction, write_separately
@@ -192,8 +192,8 @@ class Flusher:
             if self._open_logs.get(session) is not open_log:
                 continue  # it was deleted, or all of it is flushed
             try:
-                events = open_log.log.slices(after=open_log.flushed_head, limit=room)
-                room -= sum(weight(event) for event in events)
+                events = open_log.log.read_slices(after=open_log.flushed_head, limit=room)
+                room -= sum(wire_size(event) for event in events)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this session's
                 self._mark_failed(open_log, error)
                 continue
@@ -235,7 +235,7 @@ class Flusher:
         if self._open_logs.get(session) is not open_log:
             return  # deleted meanwhile
         open_log.flushed_head = head
-        open_log.log.drop(keep=FLUSHED_TAIL_BYTES, until=head)
+        open_log.log.evict(keep=FLUSHED_TAIL_BYTES, until=head)
         self._journal.mark_flushed(session, head)
         if open_log.is_evictable:
             del self._open_logs[session]
@@ -244,7 +244,7 @@ class Flusher:
         """Keep a session out of the others' transactions, and try it again after `MAX_RETRY_SECONDS`."""
         session = open_log.log.session
         if not open_log.failed:
-            log.error("session_not_flushed", session=session, flushed=open_log.flushed_head, exc_info=error)
+            log.error("session_flush_failed", session=session, flushed=open_log.flushed_head, exc_info=error)
         open_log.failed = True
         self._failing[session] = open_log
         if self._retry is None and not self._stopped:
@@ -256,4 +256,4 @@ class Flusher:
         self.schedule(session for session, open_log in failing.items() if self._open_logs.get(session) is open_log)
 
     def _log_failure(self, cause: BaseException | None) -> None:
-        log.warning("flush_failed", cause=type(cause).__name__, reason=str(cause), sessions=len(self._due))
+        log.warning("flush_delayed", cause=type(cause).__name__, reason=str(cause), sessions=len(self._due))

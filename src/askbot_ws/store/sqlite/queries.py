@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ...core.log import merge
-from ...core.records import records
+from ...core.log_tail import merge
+from ...core.turn_records import turn_records
 from ...errors import SessionNotFound
 from ...events import MAX_SEQ, Event, Question, TurnRecord
 from . import tables
@@ -46,12 +46,12 @@ class StoreQueries:
         flushed, events = MAX_SEQ, list[Event]()
         if open_log is not None:
             flushed = open_log.flushed_head
-            events = open_log.log.slices(after=flushed)
+            events = open_log.log.read_slices(after=flushed)
         missing = limit - sum(type(event) is Question and event.seq < before for event in events)
         if missing > 0:
             job = partial(tables.read_turns, before=before, until=flushed, limit=missing)
             events = await self._query(session, open_log, job) + events
-        older = [turn for turn in records(events) if turn.from_ + 1 < before]
+        older = [turn for turn in turn_records(events) if turn.from_ + 1 < before]
         return older[-limit:] if limit > 0 else []
 
     async def replay_start(self, session: str, *, turns: int) -> int:
@@ -60,14 +60,14 @@ class StoreQueries:
         flushed, events = MAX_SEQ, list[Event]()
         if open_log is not None:
             flushed = open_log.flushed_head
-            events = open_log.log.reaching(flushed)
+            events = open_log.log.events_after(flushed)
         job = partial(tables.find_replay_start, until=flushed, unflushed=events, turns=turns)
         return await self._query(session, open_log, job)
 
     async def find_turn(self, session: str, ask_id: str) -> str | None:
         """As `Store.find_turn`."""
         open_log = self._open_logs.get(session)
-        for event in open_log.log.reaching(open_log.flushed_head) if open_log else ():
+        for event in open_log.log.events_after(open_log.flushed_head) if open_log else ():
             if type(event) is Question and event.id == ask_id:
                 return event.turn
         return await self._query(session, open_log, partial(tables.find_turn, ask_id=ask_id))

@@ -10,7 +10,7 @@ from sqlite3 import Connection
 
 import structlog
 
-from ...core.log import Log, cut
+from ...core.log_tail import LogTail, suffix_after
 from ...events import Event, Token
 from . import segments, state, tables
 from .files import set_aside_segment
@@ -67,7 +67,7 @@ def replay_records(
         replayed.apply(payload)
     age = state.read_state(connection).age
     for session, unflushed in replayed.logs.items():
-        tables.append_events(connection, session, unflushed.slices(after=unflushed.start), age=age)
+        tables.append_events(connection, session, unflushed.read_slices(after=unflushed.start), age=age)
     return replayed
 
 
@@ -78,7 +78,7 @@ class SegmentReplay:
     connection: Connection
     truncated: set[str]  # sessions of which a record was lost: the events after it are skipped
     deletions: Counter[str]  # by session, in the records that follow
-    logs: dict[str, Log] = field(default_factory=dict[str, Log])
+    logs: dict[str, LogTail] = field(default_factory=dict[str, LogTail])
     events: int = 0
     skipped_events: int = 0
 
@@ -113,11 +113,11 @@ class SegmentReplay:
             self.truncated.add(event.session)
             self.skipped_events += 1
             return
-        session_log.append(cut(event, after=session_log.head) if type(event) is Token else event)
+        session_log.append(suffix_after(event, after=session_log.head) if type(event) is Token else event)
         self.events += 1
 
-    def _session_log(self, session: str) -> Log:
+    def _session_log(self, session: str) -> LogTail:
         if session not in self.logs:
             found = tables.find_session(self.connection, session)
-            self.logs[session] = Log(session, start=found[1] if found else 0)
+            self.logs[session] = LogTail(session, start=found[1] if found else 0)
         return self.logs[session]

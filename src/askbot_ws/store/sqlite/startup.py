@@ -76,7 +76,7 @@ def _record_boot(connection: sqlite3.Connection, *, may_have_lost: bool, boot: s
             state.start_new_history(connection)
         state.set_boot(connection, boot)
     if may_have_lost:
-        log.warning("store_may_have_lost", reason="the machine ended while a server ran without ASKBOT_FSYNC")
+        log.warning("event_loss_suspected", reason="the machine ended while a server ran without ASKBOT_FSYNC")
 
 
 def mark_clean_shutdown(connection: sqlite3.Connection, *, age: float) -> None:

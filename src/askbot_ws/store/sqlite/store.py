@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from ...core.log import Log
+from ...core.log_tail import LogTail
 from ...errors import SessionNotFound, StoreError
 from ...events import Done, Event, TurnRecord
 from .. import Entry, Failures, failures_of, heads_after
@@ -156,15 +156,15 @@ class SQLiteStore:
 
     # --- the logs in memory ------------------------------------------------------------------------------------------
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         """Create a new, empty log. Raises ValueError where the session exists in memory."""
         if session in self._open_logs:
             raise ValueError(f"session {session} exists")
         self._note_use(session)
-        open_log = self._open_logs[session] = OpenLog(Log(session, history=self._history), flushed_head=0)
+        open_log = self._open_logs[session] = OpenLog(LogTail(session, history=self._history), flushed_head=0)
         return open_log.log
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         """Load a session's log, with its newest events. Raises `SessionNotFound`, also if it is deleted meanwhile."""
         self._note_use(session)
         await self._wait_for_deletion(session)
@@ -179,10 +179,10 @@ class SQLiteStore:
         if self._used_during_sweep is not None:
             self._used_during_sweep.add(session)
 
-    async def _load(self, session: str) -> Log:
+    async def _load(self, session: str) -> LogTail:
         load = object()
         self._loading.setdefault(session, set()).add(load)
-        found: Log | None = None
+        found: LogTail | None = None
         try:
             if session not in self.flusher.pending_deletions:
                 job = partial(tables.read_newest, session=session, max_bytes=FLUSHED_TAIL_BYTES, history=self._history)
@@ -256,7 +256,7 @@ class SQLiteStore:
             open_log = all_open[session]
             log = open_log.log
             for event in batch[session][0]:
-                log.add(event)
+                log.append_if_new(event)
                 if type(event) is Done or event.seq - open_log.flushed_head > MAX_UNFLUSHED_CHARS:
                     self.flusher.schedule((session,))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sqlite3 import Connection, Row
 from typing import Any
 
-from ...core.log import Log, cut, weight
+from ...core.log_tail import LogTail, suffix_after, wire_size
 from ...events import MAX_SEQ, Event, Question, Token, decode_event, encode_event
 
 NO_SESSION_KEY = -1
@@ -48,7 +48,7 @@ def _find_or_create_session(connection: Connection, session: str, age: float) ->
 
 
 def _part_after(event: Event, head: int) -> Event:
-    return cut(event, after=head) if type(event) is Token and event.start < head else event
+    return suffix_after(event, after=head) if type(event) is Token and event.start < head else event
 
 
 def _event_row(event: Event) -> tuple[int, str, str, str | None, str]:
@@ -101,7 +101,7 @@ def idle_sessions(
     return connection.execute(query, (before, *after, limit)).fetchall()
 
 
-def read_newest(connection: Connection, session: str, *, max_bytes: int, history: str) -> Log | None:
+def read_newest(connection: Connection, session: str, *, max_bytes: int, history: str) -> LogTail | None:
     """The session's log with its newest events, about `max_bytes` of them; None where the tables do not have it."""
     found = find_session(connection, session)
     if found is None:
@@ -109,7 +109,7 @@ def read_newest(connection: Connection, session: str, *, max_bytes: int, history
     key, head = found
     rows = connection.execute("SELECT seq, turn, type, body FROM events WHERE session = ? ORDER BY seq DESC", (key,))
     events = _read_up_to(max_bytes, session, rows)
-    log = Log(session, start=events[-1].start if events else head, history=history)
+    log = LogTail(session, start=events[-1].start if events else head, history=history)
     for event in reversed(events):
         log.append(event)
     return log
@@ -210,7 +210,7 @@ def _read_up_to(limit: int, session: str, rows: Iterable[Row], *, after: int = 0
     for row in rows:
         event = _decode_event(session, row)
         events.append(event)
-        limit -= weight(_part_after(event, after))
+        limit -= wire_size(_part_after(event, after))
         if limit <= 0:
             break
     return events

@@ -54,7 +54,7 @@ class WalScrubber:
         try:
             await self._writer.run(_scrub)
         except StoreError as error:
-            log.warning("scrub_delayed", reason=str(error.__cause__))
+            log.warning("erasure_delayed", reason=str(error.__cause__))
             return False
         return True
 

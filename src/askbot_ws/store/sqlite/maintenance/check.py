@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ....core.log import cut
+from ....core.log_tail import suffix_after
 from ....errors import ConfigError
 from ....events import Event, Token
 from .. import segments
@@ -241,7 +241,7 @@ class JournalCheck:
         log = self._logs.setdefault(event.session, Audit())
         if event.seq <= log.head or event.session in self._broken:
             return
-        rest = cut(event, after=log.head) if type(event) is Token and event.start < log.head else event
+        rest = suffix_after(event, after=log.head) if type(event) is Token and event.start < log.head else event
         for fault in _find_faults(log, [(event.seq, rest)]):
             self._report.faults.append(f"session {event.session}, in the journal: {fault}")
             if log.head < event.seq:

@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 
 from askbot_ws.config import from_keywords
 from askbot_ws.server.app import bind
-from askbot_ws.server.socket import text_header
+from askbot_ws.server.websocket import text_header
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 100_000])

@@ -13,11 +13,11 @@ from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import ContextTooLong, Forbidden, QuestionEmpty, QuestionTooLong, SessionNotFound, UpstreamStalled
 from askbot_ws.events import Options, Question, Token, Usage
 from askbot_ws.hub import Policy
-from askbot_ws.hub.answering import MAX_ANSWER
+from askbot_ws.hub.turn_runner import MAX_ANSWER_CHARS
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Ending
 
-from .story import FragileStore, ask, assert_proven, assert_sound, hub_of, listen, owner_of, rounds
+from .fakes import FragileStore, ask, assert_proven, assert_valid_log, attach_reader, hub_of, owner_of, run_ticks
 
 
 class Asserting(ScriptedUpstream):
@@ -59,15 +59,15 @@ async def test_a_question_is_answered(slow: bool) -> None:  # noqa: FBT001
     store = FragileStore()
     store.slow = slow
     async with hub_of(["Be", "", "cause."], store=store) as hub:
-        ear = listen(hub, store=store)
-        turn = await ask(hub, ear, id="q1")
-        done = await ear.done()
+        reader = attach_reader(hub, store=store)
+        turn = await ask(hub, reader, id="q1")
+        done = await reader.done()
 
-    assert (done.reason, done.turn, done.model, ear.answer(turn)) == ("stop", turn, "scripted", "Because.")
-    assert ear.questions[0].id == "q1"
+    assert (done.reason, done.turn, done.model, reader.answer(turn)) == ("stop", turn, "scripted", "Because.")
+    assert reader.questions[0].id == "q1"
     assert_proven(done, "Because.")
-    assert_sound(ear.events)
-    assert_sound(store.stored)
+    assert_valid_log(reader.events)
+    assert_valid_log(store.stored)
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -77,10 +77,10 @@ async def test_the_question_is_stored_before_the_upstream_is_asked(slow: bool) -
     store.slow = slow
     upstream = Asserting(store)
     async with hub_of(store=store, upstream=upstream) as hub:
-        ear = listen(hub)
-        await ask(hub, ear, "one")
-        await ask(hub, ear, "two")
-        done = await ear.done(2)
+        reader = attach_reader(hub)
+        await ask(hub, reader, "one")
+        await ask(hub, reader, "two")
+        done = await reader.done(2)
 
     assert (done.reason, len(upstream.prompts)) == ("stop", 2)
 
@@ -90,40 +90,40 @@ async def test_nothing_is_shown_while_the_disk_is_busy() -> None:
     store = FragileStore()
     store.slow = True
     async with hub_of(["text"], store=store) as hub:
-        ear = listen(hub, store=store)
+        reader = attach_reader(hub, store=store)
         store.gate.clear()
-        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask(text="why?")))
-        await rounds()
-        assert (ear.events, asking.done()) == ([], False)
+        asking = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask(text="why?")))
+        await run_ticks()
+        assert (reader.events, asking.done()) == ([], False)
         store.gate.set()
         await asking
-        await ear.done()
+        await reader.done()
 
 
 async def test_one_turn_runs_at_a_time_and_the_others_wait_in_order() -> None:
     """They are in the log at once; that is their acknowledgement."""
     held = asyncio.Event()
     async with hub_of([held, "1"], ["2"], ["3"]) as hub:
-        ear = listen(hub)
-        turns = [await ask(hub, ear, text) for text in ("one", "two", "three")]
-        assert [question.turn for question in ear.questions] == turns
+        reader = attach_reader(hub)
+        turns = [await ask(hub, reader, text) for text in ("one", "two", "three")]
+        assert [question.turn for question in reader.questions] == turns
         held.set()
-        await ear.done(3)
+        await reader.done(3)
 
-    assert [done.turn for done in ear.dones] == turns
-    assert [ear.answer(turn) for turn in turns] == ["1", "2", "3"]
-    assert_sound(ear.events)
+    assert [done.turn for done in reader.dones] == turns
+    assert [reader.answer(turn) for turn in turns] == ["1", "2", "3"]
+    assert_valid_log(reader.events)
 
 
 async def test_a_second_question_is_shown_the_first_answer() -> None:
     """A conversation, with the persona first."""
     upstream = ScriptedUpstream(["one"], ["two"])
     async with hub_of(upstream=upstream, policy=Policy(persona="be kind")) as hub:
-        ear = listen(hub)
-        await ask(hub, ear, "1?")
-        await ear.done()
-        await ask(hub, ear, "2?")
-        await ear.done(2)
+        reader = attach_reader(hub)
+        await ask(hub, reader, "1?")
+        await reader.done()
+        await ask(hub, reader, "2?")
+        await reader.done(2)
 
     assert shown(upstream) == ["be kind", "1?", "one", "2?"]
 
@@ -132,16 +132,16 @@ async def test_generation_goes_on_when_nobody_reads() -> None:
     """Who comes back finds the whole answer."""
     held = asyncio.Event()
     async with hub_of(["a", held, "b"]) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("a")
-        hub.detach(ear.topic, ear)
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("a")
+        hub.detach(reader.topic, reader)
         held.set()
-        await rounds()
-        live = await hub.open(ANONYMOUS, ear.session)
+        await run_ticks()
+        live = await hub.open(ANONYMOUS, reader.session)
         events = live.log.read(after=0)
 
-    assert_sound(events)
+    assert_valid_log(events)
     assert [event.text for event in events if isinstance(event, Token)] == ["ab"]
 
 
@@ -149,12 +149,12 @@ async def test_an_answer_for_nobody_is_given_up_where_the_policy_says_so() -> No
     """`abandon_after`: running and waiting turns end, the provider stops."""
     upstream = ScriptedUpstream(["a", asyncio.Event()])
     async with hub_of(upstream=upstream, policy=Policy(abandon_after=0.0)) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ask(hub, ear, "waits")
-        await ear.heard("a")
-        hub.detach(ear.topic, ear)
-        other = await hub.open(ANONYMOUS, ear.session)
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await ask(hub, reader, "waits")
+        await reader.heard("a")
+        hub.detach(reader.topic, reader)
+        other = await hub.open(ANONYMOUS, reader.session)
         later = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.02, later.set_result, None)
         await later
@@ -168,17 +168,17 @@ async def test_a_reader_that_comes_back_in_time_saves_the_answer() -> None:
     """Also where it left twice."""
     held = asyncio.Event()
     async with hub_of(["a", held], policy=Policy(abandon_after=0.01)) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        hub.detach(ear.topic, ear)
-        hub.detach(ear.topic, ear)
-        hub.attach(ear.topic, ear)
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        hub.detach(reader.topic, reader)
+        hub.detach(reader.topic, reader)
+        hub.attach(reader.topic, reader)
         loop = asyncio.get_running_loop()
         later = loop.create_future()
         loop.call_later(0.03, later.set_result, None)
         await later
         held.set()
-        done = await ear.done()
+        done = await reader.done()
 
     assert done.reason == "stop"
 
@@ -186,31 +186,31 @@ async def test_a_reader_that_comes_back_in_time_saves_the_answer() -> None:
 async def test_what_the_upstream_reports_ends_the_turn_and_only_that() -> None:
     """The text so far is kept, the code says what happened, the next question is answered."""
     async with hub_of(["half", UpstreamStalled()], ["whole"]) as hub:
-        ear = listen(hub)
-        first = await ask(hub, ear)
-        done = await ear.done()
-        second = await ask(hub, ear)
-        await ear.done(2)
+        reader = attach_reader(hub)
+        first = await ask(hub, reader)
+        done = await reader.done()
+        second = await ask(hub, reader)
+        await reader.done(2)
 
     assert done.error is not None
     assert (done.reason, done.error.code, done.error.retryable) == ("error", "upstream_stalled", True)
-    assert (ear.answer(first), ear.answer(second)) == ("half", "whole")
-    assert_sound(ear.events)
+    assert (reader.answer(first), reader.answer(second)) == ("half", "whole")
+    assert_valid_log(reader.events)
 
 
 async def test_a_bug_in_the_upstream_ends_that_turn_and_only_that() -> None:
     """Its words stay in the log; other sessions don't notice."""
     held = asyncio.Event()
     async with hub_of(["a", held, "b"], [RuntimeError("secret")], ["fine"]) as hub:
-        other, ear = listen(hub), listen(hub)
+        other, reader = attach_reader(hub), attach_reader(hub)
         turn = await ask(hub, other)
         await other.heard("a")
-        await ask(hub, ear)
-        done = await ear.done()
+        await ask(hub, reader)
+        done = await reader.done()
         held.set()
         await other.done()
-        await ask(hub, ear)
-        again = await ear.done(2)
+        await ask(hub, reader)
+        again = await reader.done(2)
 
     assert done.error is not None
     assert (done.reason, done.error.code, "secret" in done.error.message) == ("error", "internal", False)
@@ -220,39 +220,39 @@ async def test_a_bug_in_the_upstream_ends_that_turn_and_only_that() -> None:
 async def test_half_surrogates_from_the_upstream_become_whole_characters() -> None:
     """And what never finds its other half is shown as such."""
     async with hub_of(["\ud83d", "\ude42!", "\ud83d"]) as hub:
-        ear = listen(hub)
-        turn = await ask(hub, ear)
-        await ear.done()
+        reader = attach_reader(hub)
+        turn = await ask(hub, reader)
+        await reader.done()
 
-    assert ear.answer(turn) == "🙂!\ufffd"
-    assert_sound(ear.events)
+    assert reader.answer(turn) == "🙂!\ufffd"
+    assert_valid_log(reader.events)
 
 
 async def test_an_answer_that_never_ends_is_ended() -> None:
     """With `length`, and the provider is stopped, so that the next question has its turn."""
     upstream = Endless()
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        done = await ear.done()
-        await rounds()
-        assert (done.reason, done.check.chars > MAX_ANSWER, upstream.stopped) == ("length", True, 1)
-        assert owner_of(hub, ear).task is None
-    assert_sound(ear.events)
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        done = await reader.done()
+        await run_ticks()
+        assert (done.reason, done.check.chars > MAX_ANSWER_CHARS, upstream.stopped) == ("length", True, 1)
+        assert owner_of(hub, reader).task is None
+    assert_valid_log(reader.events)
 
 
 async def test_a_conversation_that_is_too_long_is_asked_with_less_of_it() -> None:
     """Older turns are left out until the provider takes it; the reader sees one answer."""
     upstream = ScriptedUpstream(*[["x" * 100]] * 8, [ContextTooLong()], [ContextTooLong()], ["short"])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         for number in range(8):
-            await ask(hub, ear, f"{number}?")
-            await ear.done(number + 1)
-        turn = await ask(hub, ear, "and?")
-        done = await ear.done(9)
+            await ask(hub, reader, f"{number}?")
+            await reader.done(number + 1)
+        turn = await ask(hub, reader, "and?")
+        done = await reader.done(9)
 
-    assert (done.reason, ear.answer(turn)) == ("stop", "short")
+    assert (done.reason, reader.answer(turn)) == ("stop", "short")
     assert [len(prompt.messages) for prompt in upstream.prompts[-3:]] == [17, 7, 3]
     assert shown(upstream) == ["7?", "x" * 100, "and?"]
 
@@ -260,9 +260,9 @@ async def test_a_conversation_that_is_too_long_is_asked_with_less_of_it() -> Non
 async def test_a_question_too_long_by_itself_ends_with_that() -> None:
     """There is nothing more to leave out."""
     async with hub_of([ContextTooLong()], policy=Policy(persona="kind")) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        done = await ear.done()
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        done = await reader.done()
 
     assert done.error is not None
     assert done.error.code == "context_too_long"
@@ -272,9 +272,9 @@ async def test_what_the_provider_counts_is_shown() -> None:
     """`usage`, `model` and the reason are the provider's."""
     ending = Ending("length", model="big-1", usage=Usage(input_tokens=3, output_tokens=4))
     async with hub_of(upstream=ScriptedUpstream(["text", ending])) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        done = await ear.done()
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        done = await reader.done()
 
     assert (done.reason, done.model, done.usage) == ("length", "big-1", Usage(input_tokens=3, output_tokens=4))
 
@@ -282,7 +282,7 @@ async def test_what_the_provider_counts_is_shown() -> None:
 async def test_the_guard_and_the_options_come_before_the_log() -> None:
     """What is not allowed changes nothing."""
     async with hub_of(policy=Policy(max_question=5, models=frozenset({"m"}), max_tokens=10)) as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         for frame, error in (
             (Ask(text=" \u200b"), QuestionEmpty),
             (Ask(text="123456"), QuestionTooLong),
@@ -290,11 +290,11 @@ async def test_the_guard_and_the_options_come_before_the_log() -> None:
             (Ask(text="a?", options=Options(max_tokens=11)), Forbidden),
         ):
             with pytest.raises(error):
-                await hub.command(ANONYMOUS, ear.session, frame)
-        await rounds()
-        assert ear.events == []
-        await ask(hub, ear, "a?", options=Options(model="m", max_tokens=10, temperature=0.5))
-        done = await ear.done()
+                await hub.command(ANONYMOUS, reader.session, frame)
+        await run_ticks()
+        assert reader.events == []
+        await ask(hub, reader, "a?", options=Options(model="m", max_tokens=10, temperature=0.5))
+        done = await reader.done()
 
     assert done.model == "m"
 
@@ -304,12 +304,12 @@ async def test_unknown_sessions_are_not_found() -> None:
     async with hub_of() as hub:
         with pytest.raises(SessionNotFound):
             await hub.open(ANONYMOUS, "nobody")
-        assert hub.sessions == 0
+        assert hub.session_count == 0
 
 
 async def test_a_fresh_session_that_nobody_used_leaves_nothing() -> None:
     """Connecting and going costs nothing."""
     async with hub_of() as hub:
-        ear = listen(hub)
-        hub.detach(ear.topic, ear)
-        assert hub.sessions == 0
+        reader = attach_reader(hub)
+        hub.detach(reader.topic, reader)
+        assert hub.session_count == 0

@@ -1,4 +1,4 @@
-"""Turns as history tells them, folded from the events of a log."""
+"""Turn records: whole turns, built from the events of a log."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from ..events import Done, Event, Question, Token, TurnRecord
 
 
-def records(events: Iterable[Event]) -> list[TurnRecord]:
-    """The turns whose questions are among the events, in the order of their questions."""
+def turn_records(events: Iterable[Event]) -> list[TurnRecord]:
+    """Return a record of each turn whose question is among the events, in the order of the questions."""
     folds: dict[str, tuple[Question, list[Token], list[Done]]] = {}
     for event in events:
         match event:
@@ -19,7 +19,7 @@ def records(events: Iterable[Event]) -> list[TurnRecord]:
             case Done() if event.turn in folds:
                 folds[event.turn][2].append(event)
             case _:
-                pass  # a turn that began before these events
+                pass  # of a turn whose question is not among the events
     return [_record(*fold) for fold in folds.values()]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.records import records
+from askbot_ws.core.turn_records import turn_records
 from askbot_ws.events import Check, Done, Event, Failure, Options, Question, Timing, Token, Usage
 
 OPTIONS = Options(model="m2", max_tokens=5)
@@ -42,7 +42,7 @@ def test_a_turn_tells_all_of_its_question_and_its_end() -> None:
     """Whoever reads the history needs no other frame."""
     done = _done("t1", 4)
 
-    (turn,) = records([_question("t1", 1), Token(session="s", seq=3, turn="t1", text="hi"), done])
+    (turn,) = turn_records([_question("t1", 1), Token(session="s", seq=3, turn="t1", text="hi"), done])
 
     assert (turn.turn, turn.id, turn.text, turn.created, turn.replaces) == ("t1", "ask t1", "text t1", 1.5, "t0")
     assert (turn.options, turn.answer, turn.from_, turn.seq) == (OPTIONS, "hi", 0, 4)
@@ -52,7 +52,7 @@ def test_a_turn_tells_all_of_its_question_and_its_end() -> None:
 
 def test_what_has_not_ended_has_no_end() -> None:
     """Null while it runs; its place is that of its last event."""
-    running, waiting = records(
+    running, waiting = turn_records(
         [_question("t1", 5), Token(session="s", seq=7, turn="t1", text="hi"), _question("t2", 8)]
     )
 
@@ -64,7 +64,7 @@ def test_what_began_before_is_left_out() -> None:
     """The rest of a turn is no turn."""
     events: list[Event] = [Token(session="s", seq=7, turn="t1", text="hi"), _done("t1", 8), _question("t2", 9)]
 
-    assert [turn.turn for turn in records(events)] == ["t2"]
+    assert [turn.turn for turn in turn_records(events)] == ["t2"]
 
 
 @given(order=st.lists(st.sampled_from("abc"), max_size=20))
@@ -74,7 +74,7 @@ def test_answers_do_not_mix_however_the_turns_interleave(order: list[str]) -> No
     for number, turn in enumerate(order):
         events.append(Token(session="s", seq=4 + number, turn=turn, text=turn))
 
-    turns = records(events)
+    turns = turn_records(events)
 
     assert [turn.turn for turn in turns] == ["a", "b", "c"]
     assert [turn.answer for turn in turns] == [turn * order.count(turn) for turn in "abc"]

@@ -22,8 +22,8 @@ from askbot_ws.events import WhenBusy
 from askbot_ws.hub import Policy
 from askbot_ws.testing import ScriptedUpstream
 
-from .story import FragileStore, ask, assert_sound, exists, hub_of, listen, owner_of, rounds
-from .test_answering import shown
+from .fakes import FragileStore, ask, assert_valid_log, attach_reader, exists, hub_of, owner_of, run_ticks
+from .test_turn_runner import shown
 
 
 async def test_a_question_sent_again_is_not_asked_again() -> None:
@@ -32,30 +32,30 @@ async def test_a_question_sent_again_is_not_asked_again() -> None:
     store = FragileStore()
     store.slow = True
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        await asyncio.gather(*(hub.command(ANONYMOUS, ear.session, Ask(id="q", text="why?")) for _ in range(3)))
-        await ear.done()
-        await hub.command(ANONYMOUS, ear.session, Ask(id="q", text="why?"))
-        await rounds()
+        reader = attach_reader(hub)
+        await asyncio.gather(*(hub.command(ANONYMOUS, reader.session, Ask(id="q", text="why?")) for _ in range(3)))
+        await reader.done()
+        await hub.command(ANONYMOUS, reader.session, Ask(id="q", text="why?"))
+        await run_ticks()
 
-    assert (len(upstream.prompts), len(ear.questions)) == (1, 1)
+    assert (len(upstream.prompts), len(reader.questions)) == (1, 1)
 
 
 async def test_a_question_sent_again_after_the_session_left_the_memory_is_not_asked_again() -> None:
     """Promise 3: the store remembers, however long ago that was."""
     upstream = ScriptedUpstream()
     async with hub_of(upstream=upstream, policy=Policy(memory=0)) as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         for number in range(60):
-            await ask(hub, ear, "why?", id=f"q{number}")
-            await ear.done(number + 1)
-        hub.detach(ear.topic, ear)
-        await rounds()
-        assert hub.sessions == 0
-        again = listen(hub, await hub.open(ANONYMOUS, ear.session))
+            await ask(hub, reader, "why?", id=f"q{number}")
+            await reader.done(number + 1)
+        hub.detach(reader.topic, reader)
+        await run_ticks()
+        assert hub.session_count == 0
+        again = attach_reader(hub, await hub.open(ANONYMOUS, reader.session))
         await hub.command(ANONYMOUS, again.session, Ask(id="q0", text="why?"))
         await hub.command(ANONYMOUS, again.session, Ask(id="q59", text="why?"))
-        await rounds()
+        await run_ticks()
 
     assert (len(upstream.prompts), again.events) == (60, [])
 
@@ -65,20 +65,20 @@ async def test_the_store_is_asked_only_for_ids_that_may_have_been_forgotten(turn
     """Of a session that this process has made and not let go, only beyond 256; a repeated id is known either way."""
     store, upstream = FragileStore(), ScriptedUpstream()
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         for number in range(turns):
-            await ask(hub, ear, "why?", id=f"q{number}")
-            await ear.done(number + 1)
+            await ask(hub, reader, "why?", id=f"q{number}")
+            await reader.done(number + 1)
         assert (store.lookups > 0) == (turns > 256)
     async with hub_of(upstream=upstream, store=store) as hub:
-        again = listen(hub, await hub.open(ANONYMOUS, ear.session))
+        again = attach_reader(hub, await hub.open(ANONYMOUS, reader.session))
         before = store.lookups
         await ask(hub, again, "why?", id="new")
         await again.done()
         assert store.lookups == before + 1
         for number in (0, turns - 1):
             await hub.command(ANONYMOUS, again.session, Ask(id=f"q{number}", text="why?"))
-        await rounds()
+        await run_ticks()
 
     assert len(upstream.prompts) == turns + 1
 
@@ -86,63 +86,63 @@ async def test_the_store_is_asked_only_for_ids_that_may_have_been_forgotten(turn
 async def test_one_id_is_one_question() -> None:
     """The same id with another text is a client's mistake, and named as one."""
     async with hub_of() as hub:
-        ear = listen(hub)
-        await ask(hub, ear, "why?", id="q")
+        reader = attach_reader(hub)
+        await ask(hub, reader, "why?", id="q")
         with pytest.raises(InvalidFrame, match=r"^id: "):
-            await hub.command(ANONYMOUS, ear.session, Ask(id="q", text="what?"))
-        await ear.done()
+            await hub.command(ANONYMOUS, reader.session, Ask(id="q", text="what?"))
+        await reader.done()
 
-    assert len(ear.questions) == 1
+    assert len(reader.questions) == 1
 
 
 async def test_retry_and_edit_sent_again_are_not_done_again() -> None:
     """Promise 3 is about them as well."""
     async with hub_of() as hub:
-        ear = listen(hub)
-        turn = await ask(hub, ear)
-        await ear.done()
+        reader = attach_reader(hub)
+        turn = await ask(hub, reader)
+        await reader.done()
         for _ in range(2):
-            await hub.command(ANONYMOUS, ear.session, Retry(id="r", turn=turn))
-            await hub.command(ANONYMOUS, ear.session, Edit(id="e", turn=turn, text="what?"))
-        await ear.done(3)
-        await rounds()
+            await hub.command(ANONYMOUS, reader.session, Retry(id="r", turn=turn))
+            await hub.command(ANONYMOUS, reader.session, Edit(id="e", turn=turn, text="what?"))
+        await reader.done(3)
+        await run_ticks()
 
-    assert [question.id for question in ear.questions] == [None, "r", "e"]
+    assert [question.id for question in reader.questions] == [None, "r", "e"]
 
 
 async def test_cancel_stops_the_provider_and_keeps_the_text() -> None:
     """Whoever cancels still has what was said, and a proof of it."""
     upstream = ScriptedUpstream(["half", asyncio.Event()], ["next"])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        turn = await ask(hub, ear)
-        await ear.heard("half")
-        await hub.command(ANONYMOUS, ear.session, Cancel())
-        await rounds()
+        reader = attach_reader(hub)
+        turn = await ask(hub, reader)
+        await reader.heard("half")
+        await hub.command(ANONYMOUS, reader.session, Cancel())
+        await run_ticks()
         assert upstream.stopped == 1
-        second = await ask(hub, ear, "next?")
-        await ear.done(2)
+        second = await ask(hub, reader, "next?")
+        await reader.done(2)
 
-    assert (ear.dones[0].reason, ear.answer(turn), ear.answer(second)) == ("cancelled", "half", "next")
+    assert (reader.dones[0].reason, reader.answer(turn), reader.answer(second)) == ("cancelled", "half", "next")
     assert shown(upstream) == ["why?", "half", "next?"]
-    assert_sound(ear.events)
+    assert_valid_log(reader.events)
 
 
 async def test_a_turn_cancelled_before_it_began_does_not_block_the_next() -> None:
     """The running turn ends, the next one's task exists but has not had its first step: it is cancelled right then."""
     upstream = ScriptedUpstream(["1"], ["3"])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        turns = [await ask(hub, ear, text) for text in ("1?", "2?", "3?")]
-        state = owner_of(hub, ear).state
+        reader = attach_reader(hub)
+        turns = [await ask(hub, reader, text) for text in ("1?", "2?", "3?")]
+        state = owner_of(hub, reader).state
         while state.running is None or state.running.id != turns[1]:
-            await rounds(1)
-        await hub.command(ANONYMOUS, ear.session, Cancel(turn=turns[1]))
-        await ear.done(3)
-        await rounds()
-        assert owner_of(hub, ear).task is None
+            await run_ticks(1)
+        await hub.command(ANONYMOUS, reader.session, Cancel(turn=turns[1]))
+        await reader.done(3)
+        await run_ticks()
+        assert owner_of(hub, reader).task is None
 
-    assert {done.turn: done.reason for done in ear.dones} == {
+    assert {done.turn: done.reason for done in reader.dones} == {
         turns[0]: "stop",
         turns[1]: "cancelled",
         turns[2]: "stop",
@@ -154,120 +154,120 @@ async def test_cancel_of_a_waiting_question_leaves_the_running_one() -> None:
     held = asyncio.Event()
     upstream = ScriptedUpstream(["a", held, "b"])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        first = await ask(hub, ear)
-        second = await ask(hub, ear, "waits")
-        await ear.heard("a")
-        await hub.command(ANONYMOUS, ear.session, Cancel(turn=second))
+        reader = attach_reader(hub)
+        first = await ask(hub, reader)
+        second = await ask(hub, reader, "waits")
+        await reader.heard("a")
+        await hub.command(ANONYMOUS, reader.session, Cancel(turn=second))
         held.set()
-        await ear.done(2)
+        await reader.done(2)
 
-    assert [(done.turn, done.reason) for done in ear.dones] == [(second, "cancelled"), (first, "stop")]
-    assert (ear.answer(first), len(upstream.prompts), upstream.stopped) == ("ab", 1, 0)
-    assert_sound(ear.events)
+    assert [(done.turn, done.reason) for done in reader.dones] == [(second, "cancelled"), (first, "stop")]
+    assert (reader.answer(first), len(upstream.prompts), upstream.stopped) == ("ab", 1, 0)
+    assert_valid_log(reader.events)
 
 
 @pytest.mark.parametrize("turn", [None, "t1", "t99", "nonsense"])
 async def test_there_is_nothing_to_cancel_retry_or_edit_in_an_empty_session(turn: str | None) -> None:
     """Said so, and nothing changed."""
     async with hub_of() as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         with pytest.raises(TurnNotFound):
-            await hub.command(ANONYMOUS, ear.session, Cancel(turn=turn))
+            await hub.command(ANONYMOUS, reader.session, Cancel(turn=turn))
         with pytest.raises(TurnNotFound):
-            await hub.command(ANONYMOUS, ear.session, Retry(turn=turn))
+            await hub.command(ANONYMOUS, reader.session, Retry(turn=turn))
         with pytest.raises(TurnNotFound):
-            await hub.command(ANONYMOUS, ear.session, Edit(turn=turn or "t1", text="x"))
-        assert (ear.events, ear.topic.log.head) == ([], 0)
+            await hub.command(ANONYMOUS, reader.session, Edit(turn=turn or "t1", text="x"))
+        assert (reader.events, reader.topic.log.head) == ([], 0)
 
 
 @pytest.mark.parametrize(("when_busy", "error"), [("reject", Busy), ("queue", QueueFull), ("replace", QueueFull)])
 async def test_no_more_wait_than_may(when_busy: WhenBusy, error: type[AskbotError]) -> None:
     """A question that is not taken changes nothing."""
     async with hub_of([asyncio.Event()], policy=Policy(max_waiting=1)) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ask(hub, ear)
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await ask(hub, reader)
         with pytest.raises(error):
-            await ask(hub, ear, when_busy=when_busy)
-        await rounds()
-        assert (len(ear.questions), ear.dones) == (2, [])
+            await ask(hub, reader, when_busy=when_busy)
+        await run_ticks()
+        assert (len(reader.questions), reader.dones) == (2, [])
 
 
 async def test_replace_cancels_the_running_turn_first() -> None:
     """`when_busy: replace`."""
     upstream = ScriptedUpstream(["old", asyncio.Event()], ["new"])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        first = await ask(hub, ear)
-        await ear.heard("old")
-        second = await ask(hub, ear, "other?", when_busy="replace")
-        await ear.done(2)
+        reader = attach_reader(hub)
+        first = await ask(hub, reader)
+        await reader.heard("old")
+        second = await ask(hub, reader, "other?", when_busy="replace")
+        await reader.done(2)
 
-    assert [(done.turn, done.reason) for done in ear.dones] == [(first, "cancelled"), (second, "stop")]
-    assert (ear.answer(second), upstream.stopped) == ("new", 1)
-    assert_sound(ear.events)
+    assert [(done.turn, done.reason) for done in reader.dones] == [(first, "cancelled"), (second, "stop")]
+    assert (reader.answer(second), upstream.stopped) == ("new", 1)
+    assert_valid_log(reader.events)
 
 
 async def test_edit_while_it_runs_cancels_it_and_asks_the_other() -> None:
     """And whatever waited behind it; the model sees none of them."""
     upstream = ScriptedUpstream(["one"], ["two", asyncio.Event()], ["edited"])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        first = await ask(hub, ear, "1?")
-        await ear.done()
-        second = await ask(hub, ear, "2?")
-        third = await ask(hub, ear, "3?")
-        await ear.heard("two")
-        await hub.command(ANONYMOUS, ear.session, Edit(turn=second, text="2!"))
-        await ear.done(4)
+        reader = attach_reader(hub)
+        first = await ask(hub, reader, "1?")
+        await reader.done()
+        second = await ask(hub, reader, "2?")
+        third = await ask(hub, reader, "3?")
+        await reader.heard("two")
+        await hub.command(ANONYMOUS, reader.session, Edit(turn=second, text="2!"))
+        await reader.done(4)
 
-    assert {done.turn: done.reason for done in ear.dones[:3]} == {
+    assert {done.turn: done.reason for done in reader.dones[:3]} == {
         first: "stop",
         second: "cancelled",
         third: "cancelled",
     }
-    assert (ear.questions[-1].replaces, ear.questions[-1].text) == (second, "2!")
+    assert (reader.questions[-1].replaces, reader.questions[-1].text) == (second, "2!")
     assert shown(upstream) == ["1?", "one", "2!"]
-    assert_sound(ear.events)
+    assert_valid_log(reader.events)
 
 
 async def test_retry_asks_the_last_question_again_without_its_answer() -> None:
     """Without `turn` it is the last one, also after a restart of the session."""
     upstream = ScriptedUpstream(["one"], ["two"], ["two again"], ["and again"])
     async with hub_of(upstream=upstream, policy=Policy(memory=0)) as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         for number, text in enumerate(("1?", "2?"), 1):
-            await ask(hub, ear, text)
-            await ear.done(number)
-        await hub.command(ANONYMOUS, ear.session, Retry())
-        await ear.done(3)
-        hub.detach(ear.topic, ear)
-        again = listen(hub, await hub.open(ANONYMOUS, ear.session))
+            await ask(hub, reader, text)
+            await reader.done(number)
+        await hub.command(ANONYMOUS, reader.session, Retry())
+        await reader.done(3)
+        hub.detach(reader.topic, reader)
+        again = attach_reader(hub, await hub.open(ANONYMOUS, reader.session))
         await hub.command(ANONYMOUS, again.session, Retry())
         await again.done()
 
-    assert (ear.questions[-1].replaces, ear.questions[-1].text) == (ear.questions[1].turn, "2?")
-    assert (again.questions[-1].replaces, again.questions[-1].text) == (ear.questions[2].turn, "2?")
+    assert (reader.questions[-1].replaces, reader.questions[-1].text) == (reader.questions[1].turn, "2?")
+    assert (again.questions[-1].replaces, again.questions[-1].text) == (reader.questions[2].turn, "2?")
     assert shown(upstream, 2) == shown(upstream, 3) == ["1?", "one", "2?"]
 
 
 async def test_a_question_goes_through_the_guard_when_edited_too() -> None:
     """And the session stays as it was."""
     async with hub_of() as hub:
-        ear = listen(hub)
-        turn = await ask(hub, ear)
-        await ear.done()
+        reader = attach_reader(hub)
+        turn = await ask(hub, reader)
+        await reader.done()
         with pytest.raises(QuestionEmpty):
-            await hub.command(ANONYMOUS, ear.session, Edit(turn=turn, text="\u2060"))
-        assert len(ear.questions) == 1
+            await hub.command(ANONYMOUS, reader.session, Edit(turn=turn, text="\u2060"))
+        assert len(reader.questions) == 1
 
 
 async def test_more_answers_than_the_server_can_give_are_refused_with_a_hint() -> None:
     """`max_turns`; what is running is not touched, and there is room again after it."""
     held = asyncio.Event()
     async with hub_of([held, "a"], policy=Policy(max_turns=1)) as hub:
-        one, two = listen(hub), listen(hub)
+        one, two = attach_reader(hub), attach_reader(hub)
         await ask(hub, one)
         with pytest.raises(Overloaded) as caught:
             await ask(hub, two)
@@ -275,7 +275,7 @@ async def test_more_answers_than_the_server_can_give_are_refused_with_a_hint() -
         await ask(hub, one, "waits behind its own")
         held.set()
         await one.done(2)
-        await rounds()
+        await run_ticks()
         await ask(hub, two)
         await two.done()
 
@@ -284,17 +284,17 @@ async def test_a_forgotten_session_is_gone_for_everybody() -> None:
     """Its turns end, the provider stops, all readers are told, and nothing is kept."""
     upstream = ScriptedUpstream(["a", asyncio.Event()])
     async with hub_of(upstream=upstream) as hub:
-        ear = listen(hub)
-        other = listen(hub, ear.topic)
-        await ask(hub, ear)
-        await ask(hub, ear, "waits")
-        await ear.heard("a")
-        await hub.command(ANONYMOUS, ear.session, Forget())
-        assert (ear.codes, other.codes, upstream.stopped) == (["session_not_found"], ["session_not_found"], 1)
-        hub.detach(ear.topic, ear)
-        hub.detach(ear.topic, other)
-        assert not await exists(hub, ear.session)
-        assert hub.sessions == 0
+        reader = attach_reader(hub)
+        other = attach_reader(hub, reader.topic)
+        await ask(hub, reader)
+        await ask(hub, reader, "waits")
+        await reader.heard("a")
+        await hub.command(ANONYMOUS, reader.session, Forget())
+        assert (reader.codes, other.codes, upstream.stopped) == (["session_not_found"], ["session_not_found"], 1)
+        hub.detach(reader.topic, reader)
+        hub.detach(reader.topic, other)
+        assert not await exists(hub, reader.session)
+        assert hub.session_count == 0
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -303,15 +303,15 @@ async def test_a_command_that_waited_while_the_session_was_forgotten_finds_none(
     store = FragileStore()
     store.slow = slow
     async with hub_of(store=store) as hub:
-        ear, other = listen(hub), listen(hub)
-        turn = await ask(hub, ear)
-        await ear.done()
+        reader, other = attach_reader(hub), attach_reader(hub)
+        turn = await ask(hub, reader)
+        await reader.done()
         outcomes = await asyncio.gather(
-            hub.command(ANONYMOUS, ear.session, Forget()),
-            hub.command(ANONYMOUS, ear.session, Ask(text="still there?")),
-            hub.command(ANONYMOUS, ear.session, Retry()),
-            hub.command(ANONYMOUS, ear.session, Edit(turn=turn, text="x")),
-            hub.command(ANONYMOUS, ear.session, Cancel()),
+            hub.command(ANONYMOUS, reader.session, Forget()),
+            hub.command(ANONYMOUS, reader.session, Ask(text="still there?")),
+            hub.command(ANONYMOUS, reader.session, Retry()),
+            hub.command(ANONYMOUS, reader.session, Edit(turn=turn, text="x")),
+            hub.command(ANONYMOUS, reader.session, Cancel()),
             return_exceptions=True,
         )
         assert [type(outcome) for outcome in outcomes[1:]] == [SessionNotFound] * 4
@@ -324,14 +324,14 @@ async def test_whoever_stops_waiting_does_not_stop_the_question() -> None:
     store = FragileStore()
     store.slow = True
     async with hub_of(store=store) as hub:
-        ear = listen(hub)
+        reader = attach_reader(hub)
         store.gate.clear()
-        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask(id="q", text="why?")))
-        await rounds()
+        asking = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask(id="q", text="why?")))
+        await run_ticks()
         asking.cancel()
-        await rounds()
+        await run_ticks()
         store.gate.set()
-        await hub.command(ANONYMOUS, ear.session, Ask(id="q", text="why?"))
-        await ear.done()
+        await hub.command(ANONYMOUS, reader.session, Ask(id="q", text="why?"))
+        await reader.done()
 
-    assert len(ear.questions) == 1
+    assert len(reader.questions) == 1

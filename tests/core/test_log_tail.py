@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.log import MERGED, Log, cut, join, merge, shorten, size, weight
+from askbot_ws.core.log_tail import (
+    MAX_MERGED_CHARS,
+    LogTail,
+    join_tokens,
+    merge,
+    suffix_after,
+    truncate,
+    utf8_size,
+    wire_size,
+)
 from askbot_ws.events import Check, Done, Event, Question, Timing, Token
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(["🙂", "é", "ab"])
@@ -41,8 +50,8 @@ def _done(turn: str, seq: int) -> Done:
     return Done(session="s", seq=seq, turn=turn, reason="stop", model="m", usage=None, timing=timing, check=check)
 
 
-def _log(events: list[Event]) -> Log:
-    log = Log("s")
+def _log(events: list[Event]) -> LogTail:
+    log = LogTail("s")
     for event in events:
         log.append(event)
     return log
@@ -89,8 +98,8 @@ def test_merging_leaves_no_gap_and_keeps_to_the_limit(events: list[Event], data:
     assert all(one.seq == other.start for one, other in pairwise(merged))
     for one, other in pairwise(merged):
         assert not (isinstance(one, Token) and isinstance(other, Token) and one.turn == other.turn)
-    assert sum(weight(event) for event in merged[:-1]) < limit
-    assert all(size(event.text) <= max(limit, 4) for event in merged if isinstance(event, Token))
+    assert sum(wire_size(event) for event in merged[:-1]) < limit
+    assert all(utf8_size(event.text) <= max(limit, 4) for event in merged if isinstance(event, Token))
     assert bool(merged) == (after < head)
 
 
@@ -100,7 +109,7 @@ def test_slices_are_the_whole_rest(events: list[Event], data: st.DataObject) -> 
     log = _log(events)
     after = data.draw(st.integers(0, log.head))
 
-    assert _flat(log.slices(after=after)) == _flat(events)[after:]
+    assert _flat(log.read_slices(after=after)) == _flat(events)[after:]
 
 
 @given(events=logs(), keep=st.integers(0, 1500), data=st.data())
@@ -109,19 +118,19 @@ def test_dropping_never_loses_what_is_not_settled(events: list[Event], keep: int
     log = _log(events)
     until = data.draw(st.integers(0, log.head))
 
-    log.drop(keep=keep, until=until)
+    log.evict(keep=keep, until=until)
 
     assert log.start <= until
     assert log.head == (events[-1].seq if events else 0)
-    assert _flat(log.slices(after=log.start)) == _flat(events)[log.start :]
+    assert _flat(log.read_slices(after=log.start)) == _flat(events)[log.start :]
     settled = [event for event in log.events if event.seq <= until]
-    assert sum(weight(event) for event in settled) <= keep
+    assert sum(wire_size(event) for event in settled) <= keep
 
 
 def test_what_was_dropped_is_not_silently_missing() -> None:
     """A reader that is further back has to ask the store."""
     log = _log([Token(session="s", seq=2000, turn="t", text="x" * 2000), _done("t", 2001)])
-    log.drop(keep=500, until=2001)
+    log.evict(keep=500, until=2001)
 
     assert (log.start, log.head) == (2000, 2001)
     with pytest.raises(ValueError, match="begins at 2000"):
@@ -140,11 +149,11 @@ def test_a_log_takes_only_what_follows() -> None:
 
 def test_small_neighbours_are_kept_as_one() -> None:
     """A token costs its text, up to a size at which joining on would cost more."""
-    log = Log("s")
-    for number in range(3 * MERGED):
+    log = LogTail("s")
+    for number in range(3 * MAX_MERGED_CHARS):
         log.append(Token(session="s", seq=number + 1, turn="t", text="x"))
 
-    assert [size(event.text) for event in log.events if isinstance(event, Token)] == [MERGED] * 3
+    assert [utf8_size(event.text) for event in log.events if isinstance(event, Token)] == [MAX_MERGED_CHARS] * 3
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=40), data=st.data())
@@ -152,8 +161,8 @@ def test_a_slice_cut_anywhere_and_joined_is_the_slice(text: str, data: st.DataOb
     """No renumbering: the place after the frame is all that a reader needs."""
     start = data.draw(st.integers(0, 1000))
     whole = Token(session="s", seq=start + len(text), turn="t", text=text)
-    first = shorten(whole, limit=data.draw(st.integers(1, 200)))
+    first = truncate(whole, limit=data.draw(st.integers(1, 200)))
 
     assert first.start == whole.start
     if first.seq < whole.seq:
-        assert join(first, cut(whole, after=first.seq)) == whole
+        assert join_tokens(first, suffix_after(whole, after=first.seq)) == whole

@@ -1,4 +1,4 @@
-"""Turns: runs the turns of all sessions, and has what happens in them logged."""
+"""Turn scheduler: runs the turns of all sessions, one at a time in each."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from ..core.turn import State, Turn
+from ..core.turn import TurnMachine, TurnState
 from ..errors import Internal, LogMoved, StoreError
 from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
 from ..store import Store
 from ..upstream import Upstream
-from .answering import Answerer
-from .commits import Commits, Throttle
+from .group_commit import GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
+from .turn_runner import TurnRunner
 
-STOP_TIMEOUT = 10.0  # seconds that an upstream has to let go when the server ends
+STOP_TIMEOUT_SECONDS = 10.0  # for which a cancelled turn's task is waited for
 
 log = structlog.get_logger(__name__)
 
 
-class Turns:
+class TurnScheduler:
     """One task for each running turn."""
 
     def __init__(
@@ -37,7 +37,10 @@ class Turns:
         throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_idle` is told of sessions in which nothing runs now, or has just been stored; others: see `Commits`."""
+        """`on_idle` is called with a session when none of its turns runs, or its events were stored.
+
+        `on_broken` and `throttle` are those of `GroupCommit`.
+        """
         self.draining = False
         self._upstream = upstream
         self._policy = policy
@@ -47,52 +50,54 @@ class Turns:
         self._none_running = asyncio.Event()
         self._none_running.set()
         self._tasks: dict[asyncio.Task[None], Owner] = {}
-        self.commits = Commits(
+        self.group_commit = GroupCommit(
             store,
-            on_failed=self._failed,
+            on_failed=self._on_store_failed,
             on_stored=lambda owner: on_idle(owner.session),
             on_broken=on_broken,
             throttle=throttle,
         )
-        self._answerer = Answerer(upstream, store, policy, clock=clock, commits=self.commits, append=self.append)
+        self._runner = TurnRunner(
+            upstream, store, policy, clock=clock, group_commit=self.group_commit, append=self.append
+        )
 
     @property
-    def running(self) -> int:
-        """How many."""
+    def running_count(self) -> int:
+        """How many turns run."""
         return len(self._tasks)
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
     def append(self, owner: Owner, events: Sequence[Event]) -> None:
-        """Have events stored, then shown; where they end a turn, let the next one begin."""
+        """Add events to the next commit; where they end a turn, start the next one."""
         if not events:
             return
-        self.commits.add(owner, events)
+        self.group_commit.add(owner, events)
         for event in events:
             if type(event) is not Token:
-                self._follow(owner, event)
+                self._after_append(owner, event)
 
-    async def store(self, owner: Owner, events: Sequence[Event]) -> None:
-        """Append what a command did, and wait until it is stored. Raises `StoreError`: then it did nothing."""
+    async def append_and_wait(self, owner: Owner, events: Sequence[Event]) -> None:
+        """Append a command's events and wait until they are stored. Raises `StoreError`; then they are undone."""
         self.append(owner, events)
-        await self.commits.stored(owner)
+        await self.group_commit.wait_stored(owner)
 
-    def _follow(self, owner: Owner, event: Question | Token | Done) -> None:
+    def _after_append(self, owner: Owner, event: Question | Token | Done) -> None:
         if type(event) is Done:
-            _log_end(event)
-            self._stop_ended(owner)
+            _log_turn_ended(event)
+            self._cancel_ended_task(owner)
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
         self._start_next(owner)
 
-    def _failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
-        """The store did not take these events: turns that lose by it end, in memory at least."""
+    def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
+        """Undo events that the store did not take; turns that lost text end."""
         if isinstance(error, LogMoved):
             self._on_broken(owner, error)
             return
-        log.error("store_failed", session=owner.session, events=len(lost), exc_info=error)
+        log.error("store_write_failed", session=owner.session, events=len(lost), exc_info=error)
         failure = Failure(code=error.code, message=error.message, retryable=True)
-        ends = owner.state.rewind(lost, now=self._clock(), model=self._upstream.model, error=failure)
+        ends = owner.state.roll_back(lost, now=self._clock(), model=self._upstream.model, error=failure)
         frames = [encode_event(end) for end in ends]
         for end in ends:
             owner.topic.log.append(end)
@@ -100,77 +105,77 @@ class Turns:
             owner.unstored += ends
             owner.topic.wake(ends, frames)
         if owner.state.running is None:
-            owner.stop_task()  # this one, too, where its own text made the batch full
-        self._start_next(owner)  # one may wait again
+            owner.cancel_task()  # also the current task, where its own text made the batch full
+        self._start_next(owner)  # a turn may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _start_next(self, owner: Owner) -> None:
-        """Begin the next turn, if there is one and none runs."""
+        """Start the next waiting turn, if none runs."""
         if owner.task is not None or self.draining:
             return
-        turn = owner.state.start(now=self._clock())
+        turn = owner.state.start_next(now=self._clock())
         if turn is None:
             self._on_idle(owner.session)
             return
         self._none_running.clear()
         owner.turn = turn
-        owner.task = asyncio.create_task(self._answerer.answer(owner, turn))
-        owner.task.add_done_callback(self._task_done)
+        owner.task = asyncio.create_task(self._runner.run(owner, turn))
+        owner.task.add_done_callback(self._on_task_done)
         self._tasks[owner.task] = owner
 
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        """A turn's task is done. Not its `finally`: a task that is cancelled before its first step never gets there."""
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """Handle the end of a turn's task. It is no `finally` there: a task cancelled before its start has none."""
         owner = self._tasks.pop(task)
         turn, owner.turn, owner.task = owner.turn, None, None
         if not self._tasks:
             self._none_running.set()
         try:
-            if turn is not None and turn.state is not State.ENDED:  # it was cancelled, and not by us
-                log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_error_of(task))
-                self._answerer.fail(owner, turn, Internal())
+            if turn is not None and turn.state is not TurnState.ENDED:  # its task was cancelled by something else
+                log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_task_error(task))
+                self._runner.fail(owner, turn, Internal())
             self._start_next(owner)
-        except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
+        except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
             self._on_broken(owner, error)
 
-    def _stop_ended(self, owner: Owner) -> None:
-        """Where a turn was ended from outside, the provider need not go on."""
+    def _cancel_ended_task(self, owner: Owner) -> None:
+        """Cancel the task of a turn that was ended from outside, so that the upstream request is closed."""
         if owner.state.running is None and owner.task is not asyncio.current_task():
-            owner.stop_task()
+            owner.cancel_task()
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def cancelled(self, owner: Owner, turn: Turn, reason: Reason) -> list[Event]:
-        """End a turn before its time; the events are still to be appended."""
+    def cancel_turn(self, owner: Owner, turn: TurnMachine, reason: Reason) -> list[Event]:
+        """End a turn from outside; returns the events, which the caller appends."""
         return owner.state.cancel(turn, reason, now=self._clock(), model=self._upstream.model)
 
     def end_all(self, owner: Owner, reason: Reason) -> None:
-        """End all turns of a session."""
+        """End all turns of a session, running and waiting."""
         self.end_waiting(owner, reason)
         if owner.state.running is not None:
-            self.append(owner, self.cancelled(owner, owner.state.running, reason))
+            self.append(owner, self.cancel_turn(owner, owner.state.running, reason))
 
     def end_waiting(self, owner: Owner, reason: Reason) -> None:
-        """End the turns that have not begun."""
+        """End the waiting turns of a session."""
         for turn in tuple(owner.state.waiting):
-            self.append(owner, self.cancelled(owner, turn, reason))
+            self.append(owner, self.cancel_turn(owner, turn, reason))
 
-    async def ended(self, limit: float) -> None:
-        """Wait until no turn runs, for at most `limit` seconds."""
+    async def wait_ended(self, max_seconds: float) -> None:
+        """Wait until no turn runs, for at most `max_seconds`."""
         if not self._tasks:
             return
         try:
-            await asyncio.wait_for(self._none_running.wait(), limit)
+            await asyncio.wait_for(self._none_running.wait(), max_seconds)
         except TimeoutError:
-            log.warning("turns_still_running", turns=self.running)
+            log.warning("turns_not_ended", turns=self.running_count)
 
 
-def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+def _task_error(task: asyncio.Task[None]) -> BaseException | None:
     return None if task.cancelled() else task.exception()
 
 
-def _log_end(done: Done) -> None:
-    """The line that sums up a turn."""
+def _log_turn_ended(done: Done) -> None:
+    """Log the one line that sums up a turn."""
     first = done.timing.first_token
     log.info(
         "turn_ended",

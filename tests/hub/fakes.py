@@ -1,4 +1,4 @@
-"""What the tests of the hub have in common: stores that fail and wait, a reader, a hub around them."""
+"""Fakes for the tests of the hub: a clock, a store that fails and waits, a reader that checks what it is shown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from askbot_ws.core.commands import Ask
-from askbot_ws.core.log import Log
+from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
 from askbot_ws.events import Done, Event, Question, Token, TurnRecord, encode_event
@@ -93,10 +93,10 @@ class FragileStore:
     async def open(self) -> Sequence[str]:
         return self.unfinished
 
-    def create(self, session: str) -> Log:
+    def create(self, session: str) -> LogTail:
         return self.inner.create(session)
 
-    async def load(self, session: str) -> Log:
+    async def load(self, session: str) -> LogTail:
         await asyncio.sleep(0)
         return await self.inner.load(session)
 
@@ -133,7 +133,7 @@ class FragileStore:
         self.closed = True
 
 
-class Ear:
+class CheckedReader:
     """A reader that keeps what it is woken for, and holds the hub to promise 2: what it is shown is stored."""
 
     def __init__(self, topic: Topic, store: FragileStore | None = None) -> None:
@@ -194,29 +194,29 @@ async def hub_of(
     upstream = upstream or ScriptedUpstream(*scripts)
     wall = Clock()
     async with asyncio.timeout(20):
-        async with Hub(store or FragileStore(), upstream, policy or Policy(), clock=Clock(), wall=wall) as hub:
+        async with Hub(store or FragileStore(), upstream, policy or Policy(), clock=Clock(), wall_clock=wall) as hub:
             yield hub
 
 
-def listen(hub: Hub, topic: Topic | None = None, store: FragileStore | None = None) -> Ear:
+def attach_reader(hub: Hub, topic: Topic | None = None, store: FragileStore | None = None) -> CheckedReader:
     """Attach a reader to a session, or to a new one."""
-    ear = Ear(topic or hub.create(ANONYMOUS), store)
-    hub.attach(ear.topic, ear)
-    return ear
+    reader = CheckedReader(topic or hub.create(ANONYMOUS), store)
+    hub.attach(reader.topic, reader)
+    return reader
 
 
-async def ask(hub: Hub, ear: Ear, text: str = "why?", **fields: Any) -> str:
+async def ask(hub: Hub, reader: CheckedReader, text: str = "why?", **fields: Any) -> str:
     """Ask; returns the newest turn."""
-    await hub.command(ANONYMOUS, ear.session, Ask(text=text, **fields))
-    return ear.questions[-1].turn
+    await hub.command(ANONYMOUS, reader.session, Ask(text=text, **fields))
+    return reader.questions[-1].turn
 
 
-def owner_of(hub: Hub, ear: Ear) -> Owner:
+def owner_of(hub: Hub, reader: CheckedReader) -> Owner:
     """The machine that writes the session."""
-    return hub._registry.owners[ear.session]  # pyright: ignore[reportPrivateUsage]
+    return hub._registry.owners[reader.session]  # pyright: ignore[reportPrivateUsage]
 
 
-async def rounds(count: int = 20) -> None:
+async def run_ticks(count: int = 20) -> None:
     """Let everything that can happen by now happen."""
     for _ in range(count):
         await asyncio.sleep(0)
@@ -227,7 +227,7 @@ def assert_proven(done: Done, answer: str) -> None:
     assert (done.check.chars, done.check.sha256) == (len(answer), sha256(answer.encode()).hexdigest())
 
 
-def assert_sound(events: Sequence[Event]) -> None:
+def assert_valid_log(events: Sequence[Event]) -> None:
     """A log has no gap, and each of its turns is a question, then text, then exactly one end, which proves the text."""
     place = 0
     text: dict[str, str] = {}

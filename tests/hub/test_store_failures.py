@@ -13,8 +13,18 @@ from askbot_ws.errors import StoreError, TurnNotFound
 from askbot_ws.events import Done, Event, Token, encode_event
 from askbot_ws.testing import ScriptedUpstream
 
-from .story import FragileStore, ask, assert_proven, assert_sound, exists, hub_of, listen, owner_of, rounds
-from .test_answering import shown
+from .fakes import (
+    FragileStore,
+    ask,
+    assert_proven,
+    assert_valid_log,
+    attach_reader,
+    exists,
+    hub_of,
+    owner_of,
+    run_ticks,
+)
+from .test_turn_runner import shown
 
 both = pytest.mark.parametrize("slow", [False, True], ids=["at once", "after a while"])
 
@@ -31,18 +41,18 @@ async def test_a_question_that_cannot_be_stored_was_never_asked(slow: bool) -> N
     store = fragile(slow=slow)
     upstream = ScriptedUpstream()
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub, store=store)
+        reader = attach_reader(hub, store=store)
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Ask(id="q", text="why?"))
-        await rounds()
-        assert (ear.events, upstream.prompts, ear.topic.log.head, owner_of(hub, ear).task) == ([], [], 0, None)
+            await hub.command(ANONYMOUS, reader.session, Ask(id="q", text="why?"))
+        await run_ticks()
+        assert (reader.events, upstream.prompts, reader.topic.log.head, owner_of(hub, reader).task) == ([], [], 0, None)
         store.mend()
-        await ask(hub, ear, id="q")
-        done = await ear.done()
+        await ask(hub, reader, id="q")
+        done = await reader.done()
 
     assert (done.reason, len(upstream.prompts)) == ("stop", 1)
-    assert_sound(store.stored)
+    assert_valid_log(store.stored)
 
 
 @both
@@ -52,18 +62,18 @@ async def test_a_waiting_question_that_cannot_be_stored_leaves_the_running_one(s
     held = asyncio.Event()
     upstream = ScriptedUpstream(["a", held, "b"])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub, store=store)
-        turn = await ask(hub, ear)
-        await ear.heard("a")
+        reader = attach_reader(hub, store=store)
+        turn = await ask(hub, reader)
+        await reader.heard("a")
         store.break_down()
         with pytest.raises(StoreError):
-            await ask(hub, ear, "waits")
+            await ask(hub, reader, "waits")
         store.mend()
         held.set()
-        done = await ear.done()
+        done = await reader.done()
 
-    assert (done.reason, done.turn, ear.answer(turn), len(upstream.prompts)) == ("stop", turn, "ab", 1)
-    assert_sound(store.stored)
+    assert (done.reason, done.turn, reader.answer(turn), len(upstream.prompts)) == ("stop", turn, "ab", 1)
+    assert_valid_log(store.stored)
 
 
 @both
@@ -73,27 +83,32 @@ async def test_an_answer_that_cannot_be_stored_ends_with_what_could(slow: bool) 
     held = asyncio.Event()
     upstream = ScriptedUpstream(["kept", held, "lost", asyncio.Event()], ["next"])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub, store=store)
-        turn = await ask(hub, ear)
-        await ear.heard("kept")
+        reader = attach_reader(hub, store=store)
+        turn = await ask(hub, reader)
+        await reader.heard("kept")
         store.break_down()
         held.set()
-        done = await ear.done()
-        await rounds()
+        done = await reader.done()
+        await run_ticks()
         assert upstream.stopped == 1
         with pytest.raises(StoreError):
-            await ask(hub, ear, "still broken?")
+            await ask(hub, reader, "still broken?")
         store.mend()
-        await ask(hub, ear, "next?")
-        again = await ear.done(2)
+        await ask(hub, reader, "next?")
+        again = await reader.done(2)
 
     assert done.error is not None
-    assert (done.reason, done.error.code, done.error.retryable, ear.answer(turn)) == ("error", "internal", True, "kept")
+    assert (done.reason, done.error.code, done.error.retryable, reader.answer(turn)) == (
+        "error",
+        "internal",
+        True,
+        "kept",
+    )
     assert_proven(done, "kept")
     assert again.reason == "stop"
     assert shown(upstream) == ["why?", "kept", "next?"]
-    assert_sound(ear.events)
-    assert_sound(store.stored)
+    assert_valid_log(reader.events)
+    assert_valid_log(store.stored)
 
 
 @both
@@ -102,18 +117,18 @@ async def test_the_end_that_is_owed_is_stored_with_whatever_is_stored_next(slow:
     store = fragile(slow=slow)
     held = asyncio.Event()
     async with hub_of(["kept", held, "lost"], store=store) as hub:
-        ear, other = listen(hub), listen(hub)
-        await ask(hub, ear)
-        await ear.heard("kept")
+        reader, other = attach_reader(hub), attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("kept")
         store.break_down()
         held.set()
-        await ear.done()
-        hub.detach(ear.topic, ear)
+        await reader.done()
+        hub.detach(reader.topic, reader)
         store.mend()
         await ask(hub, other)
         await other.done()
-        assert_sound(store.durable(ear.session))
-        assert not owner_of(hub, ear).unstored
+        assert_valid_log(store.durable(reader.session))
+        assert not owner_of(hub, reader).unstored
 
 
 async def test_the_end_that_is_owed_is_stored_at_the_end_at_the_latest() -> None:
@@ -121,15 +136,15 @@ async def test_the_end_that_is_owed_is_stored_at_the_end_at_the_latest() -> None
     store = FragileStore()
     held = asyncio.Event()
     async with hub_of(["kept", held, "lost"], store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("kept")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("kept")
         store.break_down()
         held.set()
-        await ear.done()
+        await reader.done()
         store.mend()
 
-    assert_sound(store.stored)
+    assert_valid_log(store.stored)
 
 
 @both
@@ -139,22 +154,22 @@ async def test_the_last_text_and_the_end_are_lost_with_a_question_waiting(slow: 
     held = asyncio.Event()
     upstream = ScriptedUpstream(["kept", held, "lost"])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        first = await ask(hub, ear)
-        second = await ask(hub, ear, "2?")
-        await ear.heard("kept")
+        reader = attach_reader(hub)
+        first = await ask(hub, reader)
+        second = await ask(hub, reader, "2?")
+        await reader.heard("kept")
         store.broken = lambda events: any(isinstance(e, Done) or "lost" in e.text for e in events)
         held.set()
-        await ear.done(2)
+        await reader.done(2)
         store.mend()
-        third = await ask(hub, ear, "3?")
-        done = await ear.done(3)
+        third = await ask(hub, reader, "3?")
+        done = await reader.done(3)
 
-    assert [(end.turn, end.reason) for end in ear.dones] == [(first, "error"), (second, "error"), (third, "stop")]
-    assert ear.answer(first) == "kept"
+    assert [(end.turn, end.reason) for end in reader.dones] == [(first, "error"), (second, "error"), (third, "stop")]
+    assert reader.answer(first) == "kept"
     assert done.reason == "stop"
-    assert_sound(ear.events)
-    assert_sound(store.stored)
+    assert_valid_log(reader.events)
+    assert_valid_log(store.stored)
 
 
 async def test_what_was_added_while_the_store_failed_is_told_to_whoever_waits_for_it() -> None:
@@ -163,33 +178,33 @@ async def test_what_was_added_while_the_store_failed_is_told_to_whoever_waits_fo
     held = asyncio.Event()
     upstream = ScriptedUpstream(["a", held, "b", asyncio.Event()])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("a")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("a")
         store.gate.clear()
         store.break_down()
         held.set()
-        await rounds()  # "b" is with the store now
-        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask(text="2?")))
-        await rounds()
+        await run_ticks()  # "b" is with the store now
+        asking = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask(text="2?")))
+        await run_ticks()
         store.gate.set()
         with pytest.raises(StoreError):
             await asking
-        done = await ear.done()
+        done = await reader.done()
         store.mend()
-        await ask(hub, ear, "3?")
-        await ear.done(2)
+        await ask(hub, reader, "3?")
+        await reader.done(2)
 
     assert_proven(done, "a")
-    assert [question.text for question in ear.questions] == ["why?", "3?"]
-    assert_sound(store.stored)
+    assert [question.text for question in reader.questions] == ["why?", "3?"]
+    assert_valid_log(store.stored)
 
 
 async def test_one_session_s_loss_is_not_another_s() -> None:
     """They share a batch: both are told, and both go on."""
     store = FragileStore()
     async with hub_of(store=store) as hub:
-        one, two = listen(hub), listen(hub)
+        one, two = attach_reader(hub), attach_reader(hub)
         store.break_down()
         outcomes = await asyncio.gather(
             hub.command(ANONYMOUS, one.session, Ask(text="1?")),
@@ -198,10 +213,10 @@ async def test_one_session_s_loss_is_not_another_s() -> None:
         )
         store.mend()
         assert [type(outcome) for outcome in outcomes] == [StoreError, StoreError]
-        for ear in (one, two):
-            await ask(hub, ear)
-            assert (await ear.done()).reason == "stop"
-    assert_sound(store.durable(one.session))
+        for reader in (one, two):
+            await ask(hub, reader)
+            assert (await reader.done()).reason == "stop"
+    assert_valid_log(store.durable(one.session))
 
 
 @both
@@ -210,18 +225,18 @@ async def test_a_cancel_that_cannot_be_stored_still_stops_the_provider(slow: boo
     store = fragile(slow=slow)
     upstream = ScriptedUpstream(["a", asyncio.Event()])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("a")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("a")
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Cancel())
-        done = await ear.done()
-        await rounds()
+            await hub.command(ANONYMOUS, reader.session, Cancel())
+        done = await reader.done()
+        await run_ticks()
         store.mend()
 
     assert (done.reason, upstream.stopped) == ("cancelled", 1)
-    assert_sound(store.stored)
+    assert_valid_log(store.stored)
 
 
 @both
@@ -233,26 +248,26 @@ async def test_a_crash_finds_the_ends_where_readers_saw_them(slow: bool) -> None
     store, left = fragile(slow=slow), FragileStore()
     held = asyncio.Event()
     async with hub_of(["kept", held, "lost"], ["lost too"], store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("kept")
-        waits = await ask(hub, ear, "waits")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("kept")
+        waits = await ask(hub, reader, "waits")
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Cancel(turn=waits))
-        await rounds()
-        assert not ear.dones
+            await hub.command(ANONYMOUS, reader.session, Cancel(turn=waits))
+        await run_ticks()
+        assert not reader.dones
         held.set()
-        await ear.done(2)
-        left.create(ear.session)
+        await reader.done(2)
+        left.create(reader.session)
         frames = [encode_event(event) for event in store.stored]
-        assert left.append({ear.session: (store.stored, frames)}) == {}
-        left.release(ear.session)
-        left.unfinished = [ear.session]
+        assert left.append({reader.session: (store.stored, frames)}) == {}
+        left.release(reader.session)
+        left.unfinished = [reader.session]
 
     async with hub_of(store=left):
         ends = [event for event in left.stored if isinstance(event, Done)]
-    assert [(end.turn, end.seq) for end in ends] == [(end.turn, end.seq) for end in ear.dones]
+    assert [(end.turn, end.seq) for end in ends] == [(end.turn, end.seq) for end in reader.dones]
     assert [end.reason for end in ends] == ["interrupted"] * 2
 
 
@@ -263,20 +278,20 @@ async def test_a_cancel_that_cannot_be_stored_leaves_the_question_in_its_place(s
     held = asyncio.Event()
     upstream = ScriptedUpstream(["a", held])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear, "first")
-        await ear.heard("a")
-        turns = [await ask(hub, ear, text) for text in ("second", "third")]
+        reader = attach_reader(hub)
+        await ask(hub, reader, "first")
+        await reader.heard("a")
+        turns = [await ask(hub, reader, text) for text in ("second", "third")]
         store.break_down()
         held.set()
         for turn in turns:
             with suppress(StoreError, TurnNotFound):
-                await hub.command(ANONYMOUS, ear.session, Cancel(turn=turn))
+                await hub.command(ANONYMOUS, reader.session, Cancel(turn=turn))
         store.mend()
-        await ear.done(3)
+        await reader.done(3)
 
-    assert sorted(end.turn for end in ear.dones) == sorted(question.turn for question in ear.questions)
-    assert_sound(store.stored)
+    assert sorted(end.turn for end in reader.dones) == sorted(question.turn for question in reader.questions)
+    assert_valid_log(store.stored)
 
 
 @both
@@ -284,18 +299,18 @@ async def test_a_session_that_cannot_be_forgotten_goes_on(slow: bool) -> None:  
     """Whoever wanted it gone is told so, what was shown stands, and no answer is waited for."""
     store = fragile(slow=slow)
     async with hub_of(["a", asyncio.Event()], ["b"], store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("a")
-        await ask(hub, ear, "waits")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("a")
+        await ask(hub, reader, "waits")
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Forget())
+            await hub.command(ANONYMOUS, reader.session, Forget())
         store.mend()
-        await ear.done(2)
-        assert [end.turn for end in ear.dones] == [question.turn for question in ear.questions]
-        await hub.command(ANONYMOUS, ear.session, Forget())
-        assert not await exists(hub, ear.session)
+        await reader.done(2)
+        assert [end.turn for end in reader.dones] == [question.turn for question in reader.questions]
+        await hub.command(ANONYMOUS, reader.session, Forget())
+        assert not await exists(hub, reader.session)
 
 
 @both
@@ -304,24 +319,24 @@ async def test_an_edit_that_cannot_be_stored_leaves_the_context_as_it_was(slow: 
     store = fragile(slow=slow)
     upstream = ScriptedUpstream(["one"], ["two"])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        turn = await ask(hub, ear, "1?")
-        await ear.done()
+        reader = attach_reader(hub)
+        turn = await ask(hub, reader, "1?")
+        await reader.done()
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Ask(text="never?", when_busy="replace"))
+            await hub.command(ANONYMOUS, reader.session, Ask(text="never?", when_busy="replace"))
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Edit(turn=turn, text="1!"))
+            await hub.command(ANONYMOUS, reader.session, Edit(turn=turn, text="1!"))
         store.mend()
-        await hub.command(ANONYMOUS, ear.session, Retry())
-        await ear.done(2)
-        assert ear.questions[-1].replaces == turn
+        await hub.command(ANONYMOUS, reader.session, Retry())
+        await reader.done(2)
+        assert reader.questions[-1].replaces == turn
         store.break_down()
         with pytest.raises(StoreError):
-            await hub.command(ANONYMOUS, ear.session, Edit(turn=ear.questions[-1].turn, text="1!"))
+            await hub.command(ANONYMOUS, reader.session, Edit(turn=reader.questions[-1].turn, text="1!"))
         store.mend()
-        await ask(hub, ear, "2?")
-        await ear.done(3)
+        await ask(hub, reader, "2?")
+        await reader.done(3)
 
     assert shown(upstream) == ["1?", "two", "2?"]
 
@@ -338,30 +353,30 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
         return count % 3 == 0
 
     async with hub_of(*[["a", "b", "c"]] * 200, store=store) as hub:
-        ears = [listen(hub, store=None) for _ in range(3)]
+        readers = [attach_reader(hub, store=None) for _ in range(3)]
         store.broken = broken
 
         async def talk(number: int) -> int:
-            ear, stored = ears[number], 0
+            reader, stored = readers[number], 0
             for question in range(15):
                 try:
-                    await hub.command(ANONYMOUS, ear.session, Ask(id=f"{question}", text=f"{question}?"))
+                    await hub.command(ANONYMOUS, reader.session, Ask(id=f"{question}", text=f"{question}?"))
                 except StoreError:
                     continue
                 stored += 1
-            await ear.done(stored)
+            await reader.done(stored)
             return stored
 
         counts = await asyncio.gather(*(talk(number) for number in range(3)))
         store.mend()
-        await rounds()
-        for ear, asked in zip(ears, counts, strict=True):
-            assert_sound(ear.events)
-            assert len(ear.questions) == asked
-            assert not hub.is_busy(ear.session)
-    for ear in ears:
-        assert_sound(store.durable(ear.session))
-        assert _flat(store.durable(ear.session)) == _flat(ear.events)
+        await run_ticks()
+        for reader, asked in zip(readers, counts, strict=True):
+            assert_valid_log(reader.events)
+            assert len(reader.questions) == asked
+            assert not hub.is_busy(reader.session)
+    for reader in readers:
+        assert_valid_log(store.durable(reader.session))
+        assert _flat(store.durable(reader.session)) == _flat(reader.events)
 
 
 def _flat(events: list[Event]) -> list[object]:

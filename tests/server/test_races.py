@@ -58,7 +58,7 @@ class Gate:
 def reset(hub: Hub, session: str | None) -> None:
     """A fault of ours comes up in a session."""
     assert session is not None
-    hub._reset(hub._registry.owners[session], ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+    hub._reset_session(hub._registry.owners[session], ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
 
 
 async def asked(url: str, *texts: str) -> str | None:
@@ -85,7 +85,7 @@ async def test_a_client_that_took_nothing_and_is_gone_leaves_nothing_behind(fram
             while await takes(reader):
                 pass
             reader.cut()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
         await eventually(lambda: not any(topic.readers for topic in server.hub._registry.topics.values()))  # pyright: ignore[reportPrivateUsage]
 
 
@@ -127,7 +127,7 @@ async def test_a_new_session_waits_for_no_other(monkeypatch: pytest.MonkeyPatch)
 
 async def test_no_more_sessions_than_may_be_are_attached_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many that wait for the store together are counted, too."""
-    monkeypatch.setattr(connection, "SESSIONS", 3)
+    monkeypatch.setattr(connection, "MAX_SESSIONS", 3)
     async with serving() as server:
         others = [await asked(address(server.port), "Other?") for _ in range(5)]
         async with reading(address(server.port)) as reader:
@@ -138,7 +138,7 @@ async def test_no_more_sessions_than_may_be_are_attached_at_once(monkeypatch: py
             gate.opened.set()
             answers = [await reader.until(lambda frame: frame.get("id") in others) for _ in others]
             assert [answer["type"] for answer in answers] == ["ready"] * 2 + ["error"] * 3
-            assert server.hub.sessions == 1 + len(others)
+            assert server.hub.session_count == 1 + len(others)
 
 
 # --- forget, reset, and what is under way ----------------------------------------------------------------------------
@@ -159,7 +159,7 @@ async def test_a_command_that_outlives_the_close_of_its_connection_ends_quietly(
         assert await reader.rest() == 1013
         await eventually(lambda: len(served._tasks) == 1)  # pyright: ignore[reportPrivateUsage]
         gate.opened.set()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
 
 
 async def test_a_reset_is_told_also_to_the_one_who_is_just_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ async def test_a_reset_is_told_also_to_the_one_who_is_just_forgetting(monkeypatc
         reset(server.hub, session)
         assert await reader.rest() == 1013
         gate.opened.set()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
 
 
 async def far_behind(server: Server, reader: Reader) -> str:
@@ -183,7 +183,7 @@ async def far_behind(server: Server, reader: Reader) -> str:
     session = reader.story.session
     assert session is not None
     topic = await server.hub.open(ANONYMOUS, session)
-    topic.log.drop(keep=0, until=50_000)
+    topic.log.evict(keep=0, until=50_000)
     assert topic.log.start > 0
     reader.story = Story(session=session)
     return session
@@ -219,5 +219,5 @@ async def test_a_log_that_cannot_be_read_is_asked_for_once(monkeypatch: pytest.M
         calls = read.calls
         await asyncio.sleep(0.05)
         turns.opened.set()
-        await eventually(lambda: server.connections == 0)
+        await eventually(lambda: server.connection_count == 0)
         assert calls == read.calls == 1

@@ -1,7 +1,7 @@
-"""Group commit: everything that arrives in one tick of the loop, for any session, goes to the store in one write.
+"""Group commit: writes the events of one tick of the event loop, of all sessions, to the store in one call.
 
-Where the store takes its time, what arrives meanwhile makes the next batch: batches grow with the load. What goes
-wrong with one session, in encoding, storing or showing, costs that session its events and no other anything.
+While the store is busy, events collect for the next batch: batches grow with the load. A fault in encoding, storing
+or showing events of one session makes that session lose events, and no other.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from ..core.log import PIECE, join
+from ..core.log_tail import MAX_TOKEN_CHARS, join_tokens
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, Token, encode_event
 from ..store import Entry, Failures, Store
 from .owner import Owner
 
-FEW = 50  # events that are no reason to look at the clock
-UNSTORED_RETRY = 1.0  # seconds between two attempts to store the ends that the store did not take
-MANY = 128  # sessions with something to write: then their memory is in the processor's caches still
+MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
+UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not take
+MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +28,16 @@ Waiter: TypeAlias = tuple[Owner | None, asyncio.Future[None]]  # None: it waits 
 
 
 class Throttle(Protocol):
-    """Lets the loop pause after a commit, so that more is done at once."""
+    """Pauses the event loop after commits, so that later commits are larger."""
 
-    pause: float  # seconds; 0: there is no need
+    pause: float  # the current pause in seconds; 0: none
 
-    def committed(self) -> None:
-        """Events were written, and nobody waits for what follows."""
+    def after_commit(self) -> None:
+        """Called after events were written, unless someone waits for what comes next."""
 
 
-class Commits:
-    """The way of all events into the store, and only then to the readers (docs/protocol.md, promise 2)."""
+class GroupCommit:
+    """Stores all events, and notifies readers once they are stored (docs/protocol.md, promise 2)."""
 
     def __init__(
         self,
@@ -48,9 +48,9 @@ class Commits:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
     ) -> None:
-        """`on_failed` undoes what the store did not take; `on_stored` is told when an owner's batch is done with.
+        """`on_failed` undoes events that the store did not take; `on_stored` is called after each batch of an owner.
 
-        `on_broken` gets an owner in which a fault of ours came up: nobody knows any more what its state is.
+        `on_broken` is called with an owner whose state is unknown, as a callback raised.
         """
         self._store = store
         self._on_failed = on_failed
@@ -60,13 +60,13 @@ class Commits:
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Owner, list[Event]] = {}
         self._in_flight: Mapping[Owner, Entry] = {}  # what the store is writing
-        self._unencodable: dict[Owner, StoreError] = {}  # of those
-        self._with_unstored: dict[Owner, None] = {}  # owners with ends that were shown and are still to be stored
-        self._retry_at = 0.0  # when those are tried again, though their sessions have nothing new
+        self._unencodable: dict[Owner, StoreError] = {}  # owners in flight whose events can't be encoded
+        self._unstored_owners: dict[Owner, None] = {}  # their ends were shown and are still to be stored
+        self._retry_at = 0.0  # when those are tried again without new events of their sessions
         self._waiters: list[Waiter] = []
-        self._scheduled = False  # a flush is scheduled or under way
-        self._written = 0  # events, since the throttle was told
-        self._urgent = False  # whoever waited for this tick's commits has a turn to begin: no pause before that
+        self._scheduled = False  # a flush is scheduled or in progress
+        self._events_since_throttle = 0
+        self._skip_throttle = False  # a waiter of this tick has a turn to start: no pause before that
 
     def add(self, owner: Owner, events: Sequence[Event]) -> None:
         """Add events to the batch of this tick."""
@@ -76,54 +76,54 @@ class Commits:
         else:
             for event in events:
                 last = pending[-1] if pending else None
-                if type(event) is Token and type(last) is Token and _one_frame(last, event):
-                    pending[-1] = join(last, event)
+                if type(event) is Token and type(last) is Token and _fit_one_frame(last, event):
+                    pending[-1] = join_tokens(last, event)
                 else:
                     pending.append(event)
         self._schedule()
 
     def add_text(self, owner: Owner, events: list[Event]) -> None:
-        """Add events from which nothing follows; the list is ours now. Of many sessions, not for the tick's end."""
+        """Add text events, and keep the list. With `MAX_BATCH_SESSIONS` they are written before the tick's end."""
         if owner in self._batch:
             self.add(owner, events)
             return
         self._batch[owner] = events
-        if not self._scheduled:  # as in `_schedule`; each token passes here
+        if not self._scheduled:  # as in `_schedule`, without its call for each token
             self._scheduled = True
             self._loop.call_soon(self._flush)
-        elif len(self._batch) >= MANY and not self._in_flight:
+        elif len(self._batch) >= MAX_BATCH_SESSIONS and not self._in_flight:
             self._write()
-            self._scheduled = True  # the flush that is scheduled is still to come
+            self._scheduled = True  # the scheduled flush is still to come
 
-    def pending(self, owner: Owner) -> bool:
-        """Whether some of this session is not stored yet."""
-        return owner in self._batch or owner in self._in_flight or owner in self._with_unstored
+    def is_pending(self, owner: Owner) -> bool:
+        """Return whether events of this owner are not stored yet."""
+        return owner in self._batch or owner in self._in_flight or owner in self._unstored_owners
 
     def discard(self, owner: Owner) -> None:
-        """Nothing more of this owner is to be stored. Whoever waits for that gets a `StoreError`."""
+        """Drop the events of this owner. Its waiters get a `StoreError`."""
         self._batch.pop(owner, None)
-        self._with_unstored.pop(owner, None)
+        self._unstored_owners.pop(owner, None)
         owner.unstored.clear()
         waiting = [waiter for other, waiter in self._waiters if other is owner and not waiter.done()]
         self._waiters = [each for each in self._waiters if each[0] is not owner]
         for waiter in waiting:
             waiter.set_exception(StoreError())
 
-    async def stored(self, owner: Owner) -> None:
-        """Wait until all that was added so far is stored. Raises `StoreError` where this session lost any of it."""
+    async def wait_stored(self, owner: Owner) -> None:
+        """Wait until all events added so far are stored. Raises `StoreError` where this owner lost any."""
         if self._scheduled:
-            await self._wait(owner)
+            await self._add_waiter(owner)
 
-    async def all_stored(self) -> None:
-        """Wait until all there is, of all sessions, is stored, unstored ends too. Raises `StoreError`."""
-        for owner in self._with_unstored:
+    async def wait_all_stored(self) -> None:
+        """Wait until all events of all owners are stored, unstored ends too. Raises `StoreError`."""
+        for owner in self._unstored_owners:
             self._batch.setdefault(owner, [])
         if self._batch:
             self._schedule()
         if self._scheduled:
-            await self._wait(None)
+            await self._add_waiter(None)
 
-    def _wait(self, owner: Owner | None) -> asyncio.Future[None]:
+    def _add_waiter(self, owner: Owner | None) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append((owner, waiter))
         return waiter
@@ -136,15 +136,19 @@ class Commits:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        """The end of a tick."""
+        """Write the batch at the end of a tick, then call the throttle."""
         if self._in_flight:
-            return  # a part of it is still being written; `_finish` comes back
+            return  # a write is in progress; `_finish` schedules the next
         self._write()
         throttle = self._throttle
-        if throttle is not None and (self._written >= FEW or throttle.pause) and not (self._urgent or self._in_flight):
-            throttle.committed()
-            self._written = 0
-        self._urgent = False
+        if (
+            throttle is not None
+            and (self._events_since_throttle >= MIN_EVENTS_FOR_THROTTLE or throttle.pause)
+            and not (self._skip_throttle or self._in_flight)
+        ):
+            throttle.after_commit()
+            self._events_since_throttle = 0
+        self._skip_throttle = False
 
     def _write(self) -> None:
         """Give the batch to the store, with the ends that it did not take before."""
@@ -152,10 +156,10 @@ class Commits:
         waiters: Sequence[Waiter] = ()
         if self._waiters:
             waiters, self._waiters = self._waiters, []
-            self._urgent = True
-        if self._with_unstored and self._loop.time() >= self._retry_at:  # a full disk is not to be asked at each token
-            self._retry_at = self._loop.time() + UNSTORED_RETRY
-            for owner in self._with_unstored:
+            self._skip_throttle = True
+        if self._unstored_owners and self._loop.time() >= self._retry_at:  # not at each token while a disk is full
+            self._retry_at = self._loop.time() + UNSTORED_RETRY_SECONDS
+            for owner in self._unstored_owners:
                 batch.setdefault(owner, [])
         in_flight: dict[Owner, Entry] = {}
         entries: dict[str, Entry] = {}
@@ -164,32 +168,32 @@ class Commits:
             try:
                 for event in events:
                     frames.append(encode_event(event))  # noqa: PERF401  a comprehension is a call, and `map` is worse
-            except Exception as error:  # noqa: BLE001 - a fault in what we let in is that session's
-                self._unencodable[owner] = _store_error(error)
+            except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
+                self._unencodable[owner] = _as_store_error(error)
             in_flight[owner] = entries[owner.session] = (events, frames)
-            self._written += len(events)
+            self._events_since_throttle += len(events)
             if owner.unstored or not events or owner in self._unencodable:
-                self._amend(owner, entries)
+                self._replace_entry(owner, entries)
         self._in_flight = in_flight
         try:
-            outcome = self._store.append(entries) if entries else {}  # of nothing, it would not be known as under way
-        except Exception as error:  # noqa: BLE001 - it does not; if it did, the next tick must come all the same
-            outcome = dict.fromkeys(entries, _store_error(error))
+            outcome = self._store.append(entries) if entries else {}
+        except Exception as error:  # noqa: BLE001 - a store does not raise; if one did, later ticks must come
+            outcome = dict.fromkeys(entries, _as_store_error(error))
         if isinstance(outcome, dict):
             self._finish(waiters, outcome)
         else:
             asyncio.ensure_future(outcome).add_done_callback(
-                lambda done: self._finish(waiters, _failures(done, entries))
+                lambda done: self._finish(waiters, _failures_of(done, entries))
             )
 
-    def _amend(self, owner: Owner, entries: dict[str, Entry]) -> None:
-        """What is written is not what is new: ends are still to be stored, or what is new can't be encoded."""
+    def _replace_entry(self, owner: Owner, entries: dict[str, Entry]) -> None:
+        """Put unstored ends before an owner's new events, and leave out events that can't be encoded."""
         new = entries.pop(owner.session)
         events: list[Event] = [*owner.unstored]
         try:
             frames = [*map(encode_event, owner.unstored)]
         except Exception as error:  # noqa: BLE001 - as in `_write`
-            self._unencodable[owner] = _store_error(error)
+            self._unencodable[owner] = _as_store_error(error)
             owner.unstored.clear()
             return
         if owner not in self._unencodable:
@@ -199,22 +203,22 @@ class Commits:
             entries[owner.session] = events, frames
 
     def _finish(self, waiters: Sequence[Waiter], failures: Failures) -> None:
-        """The store is done: show what it took, undo what it did not take, and go on."""
+        """Handle the store's outcome: show what it took, undo what it did not take, schedule the next batch."""
         in_flight, self._in_flight = self._in_flight, {}
         self._scheduled = False
         if failures or self._unencodable:
-            in_flight, waiters = self._fail(in_flight, failures, waiters)
+            in_flight, waiters = self._handle_failures(in_flight, failures, waiters)
         for owner, (events, frames) in in_flight.items():
             try:
-                if owner.unstored or owner in self._with_unstored:
+                if owner.unstored or owner in self._unstored_owners:
                     owner.unstored.clear()
-                    self._with_unstored.pop(owner, None)
+                    self._unstored_owners.pop(owner, None)
                 if events:
-                    owner.state.stored(events[-1].seq)
+                    owner.state.mark_stored(events[-1].seq)
                     owner.topic.wake(events, frames)
-                if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it can't be idle now
+                if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it is not idle
                     self._on_stored(owner)
-            except Exception as error:  # noqa: BLE001 - a fault in one session is that session's
+            except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
                 self._on_broken(owner, error)
         for _, waiter in waiters:
             if not waiter.done():
@@ -224,10 +228,10 @@ class Commits:
 
     # --- failing -----------------------------------------------------------------------------------------------------
 
-    def _fail(
+    def _handle_failures(
         self, in_flight: Mapping[Owner, Entry], failures: Failures, waiters: Sequence[Waiter]
     ) -> tuple[Mapping[Owner, Entry], Sequence[Waiter]]:
-        """Undo what was lost, with what came after it; returns what was not, and who waits for something else."""
+        """Undo lost events and those after them; returns the entries that were stored, and their waiters."""
         unencodable, self._unencodable = self._unencodable, {}
         failures = failures | {owner.session: error for owner, error in unencodable.items()}
         failed = [
@@ -241,14 +245,14 @@ class Commits:
             except Exception as fault:  # noqa: BLE001 - as in `_finish`
                 self._on_broken(owner, fault)
             if owner.unstored:
-                self._with_unstored[owner] = None
-        waiters = self._tell(waiters, failures)
+                self._unstored_owners[owner] = None
+        waiters = self._notify_waiters(waiters, failures)
         for owner, _, _ in failed:
             self._on_stored(owner)
         return {owner: entry for owner, entry in in_flight.items() if owner.session not in failures}, waiters
 
-    def _tell(self, waiters: Sequence[Waiter], failures: Failures) -> list[Waiter]:
-        """Tell those who wait for what was lost, or came after it; returns the others."""
+    def _notify_waiters(self, waiters: Sequence[Waiter], failures: Failures) -> list[Waiter]:
+        """Fail the waiters of sessions that lost events; returns the other waiters."""
         later = [(owner, waiter) for owner, waiter in self._waiters if owner and owner.session in failures]
         self._waiters = [each for each in self._waiters if each not in later]
         others: list[Waiter] = []
@@ -261,20 +265,20 @@ class Commits:
         return others
 
 
-def _one_frame(one: Token, other: Token) -> bool:
-    return one.turn == other.turn and len(one.text) + len(other.text) <= PIECE
+def _fit_one_frame(one: Token, other: Token) -> bool:
+    return one.turn == other.turn and len(one.text) + len(other.text) <= MAX_TOKEN_CHARS
 
 
-def _failures(done: asyncio.Future[Failures], entries: Mapping[str, Entry]) -> Failures:
-    """What an append that took its time has come to. It does not raise; if it did, all of it has failed."""
+def _failures_of(done: asyncio.Future[Failures], entries: Mapping[str, Entry]) -> Failures:
+    """Return the outcome of an asynchronous append. It does not raise; if it did, all entries have failed."""
     error = asyncio.CancelledError() if done.cancelled() else done.exception()
-    return done.result() if error is None else dict.fromkeys(entries, _store_error(error))
+    return done.result() if error is None else dict.fromkeys(entries, _as_store_error(error))
 
 
-def _store_error(error: BaseException) -> StoreError:
+def _as_store_error(error: BaseException) -> StoreError:
     if isinstance(error, StoreError):
         return error
     failure = StoreError()
     failure.__cause__ = error
-    log.error("append_failed", exc_info=error)
+    log.error("commit_failed", exc_info=error)
     return failure

@@ -15,14 +15,24 @@ from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import AskbotError, Internal, LogMoved, StoreError
 from askbot_ws.events import Done, Event, Question, Token, TurnRecord
-from askbot_ws.hub import Hub, Policy, commits
+from askbot_ws.hub import Hub, Policy, group_commit
 from askbot_ws.store import Entry, Failures
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Ending
 
 from ..walk.faults import Disk, on_disk
-from .story import Ear, FragileStore, ask, assert_sound, exists, hub_of, listen, owner_of, rounds
+from .fakes import (
+    CheckedReader,
+    FragileStore,
+    ask,
+    assert_valid_log,
+    attach_reader,
+    exists,
+    hub_of,
+    owner_of,
+    run_ticks,
+)
 
 
 class LookingUp(FragileStore):
@@ -46,9 +56,9 @@ class LookingUp(FragileStore):
         await super().forget(session)
 
 
-def reset(hub: Hub, ear: Ear) -> None:
+def reset(hub: Hub, reader: CheckedReader) -> None:
     """A fault of ours comes up in the session."""
-    hub._reset(owner_of(hub, ear), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
+    hub._reset_session(owner_of(hub, reader), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
 
 
 def texts(events: Sequence[Event]) -> list[str]:
@@ -65,49 +75,49 @@ async def test_an_owner_for_which_a_command_waits_does_not_leave(read: bool) -> 
     store = LookingUp()
     held = asyncio.Event()
     async with hub_of(["one"], ["two", held], store=store, policy=Policy(memory=0)) as hub:
-        ear = listen(hub)
-        await ask(hub, ear, "one?", id="1")
-        await ear.done()
-        await rounds()
-        hub.detach(ear.topic, ear)
-        assert hub.sessions == 0
+        reader = attach_reader(hub)
+        await ask(hub, reader, "one?", id="1")
+        await reader.done()
+        await run_ticks()
+        hub.detach(reader.topic, reader)
+        assert hub.session_count == 0
         if read:
-            ear = listen(hub, await hub.open(ANONYMOUS, ear.session), store)
+            reader = attach_reader(hub, await hub.open(ANONYMOUS, reader.session), store)
         store.found.clear()
-        again = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("one?", id="1")))
-        await rounds()
-        waits = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("two?", id="2")))
-        await rounds()
+        again = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask("one?", id="1")))
+        await run_ticks()
+        waits = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask("two?", id="2")))
+        await run_ticks()
         store.found.set()
         await asyncio.gather(again, waits)
-        await rounds()
-        await hub.command(ANONYMOUS, ear.session, Ask("three?"))
+        await run_ticks()
+        await hub.command(ANONYMOUS, reader.session, Ask("three?"))
         held.set()
-        await rounds(100)
-        assert hub.sessions == read
-        assert not ear.codes
+        await run_ticks(100)
+        assert hub.session_count == read
+        assert not reader.codes
 
     assert texts(store.stored) == ["one?", "two?", "three?"]
-    assert_sound(store.stored)
+    assert_valid_log(store.stored)
 
 
 async def test_whoever_stops_waiting_for_its_turn_keeps_no_session_in_memory() -> None:
     """It counts as a command no more."""
     store = LookingUp()
     async with hub_of(store=store, policy=Policy(memory=0)) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.done()
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.done()
         store.found.clear()
-        first = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Retry()))
-        await rounds()
-        second = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Retry()))
-        await rounds()
-        hub.detach(ear.topic, ear)
+        first = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Retry()))
+        await run_ticks()
+        second = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Retry()))
+        await run_ticks()
+        hub.detach(reader.topic, reader)
         first.cancel()
         second.cancel()
-        await rounds()
-        assert hub.sessions == 0
+        await run_ticks()
+        assert hub.session_count == 0
 
 
 @pytest.mark.parametrize("command", [Ask("old?", id="old"), Retry()])
@@ -116,18 +126,18 @@ async def test_a_command_that_looks_something_up_while_its_session_is_reset_does
     store = LookingUp()
     upstream = ScriptedUpstream(["one"], ["new"])
     async with hub_of(upstream=upstream, store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear, "one?")
-        await ear.done()
-        await rounds()
-        owner_of(hub, ear).state.all_asked = False
+        reader = attach_reader(hub)
+        await ask(hub, reader, "one?")
+        await reader.done()
+        await run_ticks()
+        owner_of(hub, reader).state.knows_all_questions = False
         store.found.clear()
-        old = asyncio.create_task(hub.command(ANONYMOUS, ear.session, command))
-        await rounds()
-        reset(hub, ear)
-        back = listen(hub, await hub.open(ANONYMOUS, ear.session), store)
-        new = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("new?")))
-        await rounds()
+        old = asyncio.create_task(hub.command(ANONYMOUS, reader.session, command))
+        await run_ticks()
+        reset(hub, reader)
+        back = attach_reader(hub, await hub.open(ANONYMOUS, reader.session), store)
+        new = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask("new?")))
+        await run_ticks()
         store.found.set()
         assert type((await asyncio.gather(old, new, return_exceptions=True))[0]) is Internal
         await back.done()
@@ -135,7 +145,7 @@ async def test_a_command_that_looks_something_up_while_its_session_is_reset_does
 
     assert texts(store.stored) == ["one?", "new?"]
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["one?", "new?"]
-    assert_sound(store.stored)
+    assert_valid_log(store.stored)
 
 
 @pytest.mark.parametrize("fsync", [False, True])
@@ -146,25 +156,25 @@ async def test_a_reset_keeps_an_end_that_is_still_to_be_stored(tmp_path: Path, f
         store = SQLiteStore(tmp_path / "a.db", fsync=fsync)
         hub = Hub(store, ScriptedUpstream(["one", held, "two"]), Policy())
         await hub.__aenter__()
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("one")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("one")
         disk.chances = {"write": 1.0}
         held.set()
-        assert (await ear.done()).reason == "error"
-        reset(hub, ear)
+        assert (await reader.done()).reason == "error"
+        reset(hub, reader)
         disk.chances = {}
-        back = listen(hub, await hub.open(ANONYMOUS, ear.session))
+        back = attach_reader(hub, await hub.open(ANONYMOUS, reader.session))
         await ask(hub, back, "next?")
         await back.done()
         await store.close_without_flush()  # as a crash would
-        hub.refuse()
+        hub.refuse_turns()
         with suppress(StoreError):
             await hub.__aexit__()
     async with Hub(SQLiteStore(tmp_path / "a.db"), ScriptedUpstream(), Policy()) as hub:
-        kept = (await hub.open(ANONYMOUS, ear.session)).log.read(after=0)
+        kept = (await hub.open(ANONYMOUS, reader.session)).log.read(after=0)
 
-    assert_sound(kept)
+    assert_valid_log(kept)
     assert [type(event) for event in kept] == [Question, Token, Done] * 2
     assert kept[-1].seq == back.events[-1].seq
 
@@ -173,17 +183,17 @@ async def test_a_reset_session_s_end_is_stored_though_nothing_follows_it() -> No
     """The recovery sees to it."""
     store, held = FragileStore(), asyncio.Event()
     async with hub_of(["one", held, "two"], store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.heard("one")
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("one")
         store.break_down()
         held.set()
-        await ear.done()
-        reset(hub, ear)
+        await reader.done()
+        reset(hub, reader)
         store.mend()
-        await rounds(50)
-        assert_sound(store.durable(ear.session))
-        assert (await hub.open(ANONYMOUS, ear.session)).log.read(after=0) == store.durable(ear.session)
+        await run_ticks(50)
+        assert_valid_log(store.durable(reader.session))
+        assert (await hub.open(ANONYMOUS, reader.session)).log.read(after=0) == store.durable(reader.session)
 
 
 # --- forgetting ------------------------------------------------------------------------------------------------------
@@ -193,22 +203,22 @@ async def test_whoever_stops_waiting_does_not_stop_a_deletion_half_way() -> None
     """The store goes on: its readers would never hear of it, and its owner would write into a log that is gone."""
     store = LookingUp()
     async with hub_of(store=store) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.done()
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.done()
         store.found.clear()
-        forgetting = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Forget()))
-        await rounds()
-        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("still there?")))
-        await rounds()
+        forgetting = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Forget()))
+        await run_ticks()
+        asking = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask("still there?")))
+        await run_ticks()
         forgetting.cancel()
-        await rounds()
+        await run_ticks()
         assert not asking.done()
         store.found.set()
         with pytest.raises(AskbotError) as raised:
             await asking
-        assert (raised.value.code, ear.codes) == ("session_not_found", ["session_not_found"])
-        assert not await exists(hub, ear.session)
+        assert (raised.value.code, reader.codes) == ("session_not_found", ["session_not_found"])
+        assert not await exists(hub, reader.session)
 
 
 # --- commits ---------------------------------------------------------------------------------------------------------
@@ -216,29 +226,29 @@ async def test_whoever_stops_waiting_does_not_stop_a_deletion_half_way() -> None
 
 async def test_one_append_at_a_time_also_where_a_tick_had_nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for the tick after a slow one makes an append of nothing; what arrives meanwhile has to wait for it."""
-    monkeypatch.setattr(commits, "MANY", 2)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_SESSIONS", 2)
     store = FragileStore()
     store.slow = True
     held = asyncio.Event()
     async with hub_of(["a", held, "b"], ["a", held, "b"], ["a", held, "b"], store=store) as hub:
-        ears = [listen(hub, store=store) for _ in range(4)]
-        for ear in ears[:3]:
-            await ask(hub, ear)
-            await ear.heard("a")
-        await rounds()
+        readers = [attach_reader(hub, store=store) for _ in range(4)]
+        for reader in readers[:3]:
+            await ask(hub, reader)
+            await reader.heard("a")
+        await run_ticks()
         store.gate.clear()
-        asking = asyncio.create_task(ask(hub, ears[3]))
-        await rounds()
-        waiting = asyncio.create_task(hub._turns.commits.stored(owner_of(hub, ears[0])))  # pyright: ignore[reportPrivateUsage]
-        await rounds()
+        asking = asyncio.create_task(ask(hub, readers[3]))
+        await run_ticks()
+        waiting = asyncio.create_task(hub._scheduler.group_commit.wait_stored(owner_of(hub, readers[0])))  # pyright: ignore[reportPrivateUsage]
+        await run_ticks()
         batches = store.batches
         store.gate.set()
         while store.batches == batches and not waiting.done():  # noqa: ASYNC110 - the moment is one round long
             await asyncio.sleep(0)
         held.set()
-        await asyncio.gather(asking, waiting, *[ear.done() for ear in ears])
+        await asyncio.gather(asking, waiting, *[reader.done() for reader in readers])
 
-    assert {done.reason for ear in ears for done in ear.dones} == {"stop"}
+    assert {done.reason for reader in readers for done in reader.dones} == {"stop"}
 
 
 class Endless:
@@ -270,18 +280,18 @@ class Endless:
 
 async def test_every_provider_stops_where_the_text_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also that of the session whose own text made the batch full, and had it written: its turn has ended."""
-    monkeypatch.setattr(commits, "MANY", 2)
+    monkeypatch.setattr(group_commit, "MAX_BATCH_SESSIONS", 2)
     store, upstream = FragileStore(), Endless()
     async with hub_of(upstream=upstream, store=store) as hub:
-        ears = [listen(hub) for _ in range(3)]
-        for ear in ears:
-            await ask(hub, ear)
-        await rounds()
+        readers = [attach_reader(hub) for _ in range(3)]
+        for reader in readers:
+            await ask(hub, reader)
+        await run_ticks()
         store.break_down()
-        for ear in ears:
-            await ear.done()
+        for reader in readers:
+            await reader.done()
         store.mend()
-        await rounds()
+        await run_ticks()
         assert upstream.running == 0
 
 
@@ -290,16 +300,16 @@ async def test_what_is_dropped_with_a_reset_is_told_to_whoever_waits_for_it() ->
     store = FragileStore()
     store.slow = True
     async with hub_of(store=store) as hub:
-        ear, other = listen(hub), listen(hub)
-        await ask(hub, ear)
-        await ear.done()
-        await rounds()
+        reader, other = attach_reader(hub), attach_reader(hub)
+        await ask(hub, reader)
+        await reader.done()
+        await run_ticks()
         store.gate.clear()
         busy = asyncio.create_task(ask(hub, other))
-        await rounds()
-        asking = asyncio.create_task(hub.command(ANONYMOUS, ear.session, Ask("lost?")))
-        await rounds()
-        reset(hub, ear)
+        await run_ticks()
+        asking = asyncio.create_task(hub.command(ANONYMOUS, reader.session, Ask("lost?")))
+        await run_ticks()
+        reset(hub, reader)
         store.gate.set()
         with pytest.raises(AskbotError):
             await asking
@@ -313,12 +323,12 @@ async def test_the_owner_of_a_session_that_is_read_leaves_too_where_the_store_is
     store = FragileStore()
     store.slow = True
     async with hub_of(store=store, policy=Policy(memory=0)) as hub:
-        ear = listen(hub)
-        await ask(hub, ear)
-        await ear.done()
-        await rounds()
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.done()
+        await run_ticks()
         with pytest.raises(KeyError):
-            owner_of(hub, ear)
+            owner_of(hub, reader)
 
 
 class Fenced(FragileStore):
@@ -338,15 +348,15 @@ async def test_an_end_that_can_no_longer_be_stored_is_not_tried_for_ever() -> No
     """Where another one writes the session, ours is let go of."""
     store, held = Fenced(), asyncio.Event()
     async with hub_of(["one", held, "two"], store=store) as hub:
-        ear, other = listen(hub), listen(hub)
-        await ask(hub, ear)
-        await ear.heard("one")
+        reader, other = attach_reader(hub), attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("one")
         store.break_down()
         held.set()
-        await ear.done()
+        await reader.done()
         store.mend()
         store.fenced = True
         with suppress(StoreError):
             await ask(hub, other)
-        assert ear.codes == ["internal"]
+        assert reader.codes == ["internal"]
         store.fenced = False

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from askbot_ws.core.session import Session
+from askbot_ws.core.session import SessionMachine
 from askbot_ws.events import Event, Token
 from askbot_ws.hub import Topic
-from askbot_ws.hub import commits as module
-from askbot_ws.hub.commits import FEW, Commits, Throttle
+from askbot_ws.hub import group_commit as module
+from askbot_ws.hub.group_commit import MIN_EVENTS_FOR_THROTTLE, GroupCommit, Throttle
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 
-from .story import FragileStore, ask, assert_sound, hub_of, listen, rounds
+from .fakes import FragileStore, ask, assert_valid_log, attach_reader, hub_of, run_ticks
 
 
-def commits_of(store: Store, throttle: Throttle | None = None) -> Commits:
+def commits_of(store: Store, throttle: Throttle | None = None) -> GroupCommit:
     """Commits of which none may fail."""
 
     def failed(owner: Owner, events: Sequence[Event], error: Exception) -> None:
@@ -28,11 +28,11 @@ def commits_of(store: Store, throttle: Throttle | None = None) -> Commits:
     def broken(owner: Owner, error: Exception) -> None:
         raise error
 
-    return Commits(store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle)
+    return GroupCommit(store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle)
 
 
 def owner_in(store: Store, session: str) -> Owner:
-    return Owner(Session(session), Topic(store.create(session)))
+    return Owner(SessionMachine(session), Topic(store.create(session)))
 
 
 def token_of(owner: Owner) -> Token:
@@ -47,7 +47,7 @@ class Counting:
         self.pause = pause
         self.count = 0
 
-    def committed(self) -> None:
+    def after_commit(self) -> None:
         self.count += 1
 
 
@@ -68,7 +68,7 @@ async def test_few_events_are_no_reason_to_ask() -> None:
     store, throttle = MemoryStore(), Counting(pause=0.0)
     commits = commits_of(store, throttle)
     owner = owner_in(store, "s")
-    for _ in range(2 * FEW):
+    for _ in range(2 * MIN_EVENTS_FOR_THROTTLE):
         commits.add(owner, [token_of(owner)])
         await asyncio.sleep(0)
 
@@ -82,20 +82,20 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
     owner = owner_in(store, "s")
     for _ in range(5):
         commits.add(owner, [token_of(owner)])
-        await commits.stored(owner)
+        await commits.wait_stored(owner)
 
     assert (throttle.count, owner.topic.log.head) == (0, 5)
 
 
 async def test_nor_where_a_tick_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it waits for may be in a part: the end of that tick is no time to pause either."""
-    monkeypatch.setattr(module, "MANY", 2)
+    monkeypatch.setattr(module, "MAX_BATCH_SESSIONS", 2)
     store, throttle = MemoryStore(), Counting()
     commits = commits_of(store, throttle)
     one, two = (owner_in(store, name) for name in "ab")
     for _ in range(5):
         commits.add(one, [token_of(one)])
-        waiting = commits.stored(one)
+        waiting = commits.wait_stored(one)
         waiting.send(None)
         commits.add_text(two, [token_of(two)])
         with pytest.raises(StopIteration):
@@ -110,7 +110,7 @@ SESSIONS = 20  # that have text in the same tick
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MANY", 8)
+    monkeypatch.setattr(module, "MAX_BATCH_SESSIONS", 8)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -121,21 +121,21 @@ async def test_many_sessions_at_once_are_written_in_parts(slow: bool) -> None:  
     script: Sequence[str | asyncio.Event] = [gates[0], "one ", gates[1], "two ", gates[2]]
     store = FragileStore()
     async with hub_of(*[script] * SESSIONS, store=store) as hub:
-        ears = [listen(hub, store=store) for _ in range(SESSIONS)]
-        for ear in ears:
-            await ask(hub, ear)
+        readers = [attach_reader(hub, store=store) for _ in range(SESSIONS)]
+        for reader in readers:
+            await ask(hub, reader)
         store.slow = slow
         for gate in gates:
             before = store.batches
             gate.set()
-            await rounds(40)
+            await run_ticks(40)
             if gate is not gates[2] and not slow:
                 assert store.batches - before == 3
-        for ear in ears:
-            await ear.done()
-            assert ear.answer("t1") == "one two "
-            assert_sound(ear.events)
-            assert_sound(store.durable(ear.session))
+        for reader in readers:
+            await reader.done()
+            assert reader.answer("t1") == "one two "
+            assert_valid_log(reader.events)
+            assert_valid_log(store.durable(reader.session))
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -146,20 +146,20 @@ async def test_many_sessions_lose_only_what_could_not_be_stored(slow: bool) -> N
     script: Sequence[str | asyncio.Event] = [gates[0], "one ", gates[1], "two "]
     store = FragileStore()
     async with hub_of(*[script] * SESSIONS, store=store) as hub:
-        ears = [listen(hub, store=store) for _ in range(SESSIONS)]
-        for ear in ears:
-            await ask(hub, ear)
+        readers = [attach_reader(hub, store=store) for _ in range(SESSIONS)]
+        for reader in readers:
+            await ask(hub, reader)
         store.slow = slow
         gates[0].set()
-        await rounds(40)
-        unlucky = {ear.session for ear in ears[9:12]}
+        await run_ticks(40)
+        unlucky = {reader.session for reader in readers[9:12]}
         store.broken = lambda events: any(type(event) is Token and event.session in unlucky for event in events)
         gates[1].set()
-        await rounds(40)
+        await run_ticks(40)
         store.mend()
-        for ear in ears:
-            done = await ear.done()
-            assert (done.reason, ear.answer("t1")) in {("stop", "one two "), ("error", "one ")}
-            assert_sound(ear.events)
-        assert {ear.session for ear in ears if ear.dones[0].reason == "error"} >= unlucky
-        assert slow or ears[-1].dones[0].reason == "stop"
+        for reader in readers:
+            done = await reader.done()
+            assert (done.reason, reader.answer("t1")) in {("stop", "one two "), ("error", "one ")}
+            assert_valid_log(reader.events)
+        assert {reader.session for reader in readers if reader.dones[0].reason == "error"} >= unlucky
+        assert slow or readers[-1].dones[0].reason == "stop"

@@ -1,4 +1,4 @@
-"""Witness: what the readers of one session were shown, over all their readings, and whether it keeps the promises."""
+"""Recording reader: records what one session showed over many readings, and checks the promises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from askbot_ws.core.log import cut
+from askbot_ws.core.log_tail import suffix_after
 from askbot_ws.errors import AskbotError
 from askbot_ws.events import Done, Event, Question, Token
 from askbot_ws.hub import Topic
@@ -17,7 +17,7 @@ def shorten(token: Token, seq: int) -> Token:
     return replace(token, seq=seq, text=token.text[: seq - token.start])
 
 
-class Witness:
+class RecordingReader:
     """A reader that never forgets. It is a cursor too: it may leave, and reads on from where it was."""
 
     def __init__(self, session: str) -> None:
@@ -34,12 +34,12 @@ class Witness:
 
     def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         assert len(events) == len(frames)
-        self.take(events)
+        self.record(events)
 
     def closed(self, error: AskbotError) -> None:
         self.gone, self.topic = error.code, None
 
-    def take(self, events: Iterable[Event]) -> None:
+    def record(self, events: Iterable[Event]) -> None:
         """Be shown events; those that were shown before are held against what was shown then."""
         for event in events:
             assert event.start <= self.seq, f"{self.session}: a gap: at {self.seq}, shown {event}"
@@ -47,7 +47,7 @@ class Witness:
                 self.same(event)
             elif isinstance(event, Token) and event.start < self.seq:
                 self.same(shorten(event, self.seq))
-                self._new(cut(event, after=self.seq))
+                self._new(suffix_after(event, after=self.seq))
             else:
                 self._new(event)
 

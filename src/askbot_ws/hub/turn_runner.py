@@ -1,0 +1,134 @@
+"""Turn runner: runs one turn, from its prompt to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ..core.context import ContextWindow, TokenEstimate
+from ..core.prompt import Message, Prompt
+from ..core.turn import TurnMachine, seq_of
+from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
+from ..events import Event, Failure
+from ..store import Store
+from ..upstream import Ending, Upstream
+from .group_commit import GroupCommit
+from .owner import Owner
+from .policy import Policy
+
+MAX_ANSWER_CHARS = 4 * 2**20  # code points, after which an answer ends with reason `length`
+
+log = structlog.get_logger(__name__)
+
+
+class TurnRunner:
+    """Asks the upstream and appends the answer to the log."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        store: Store,
+        policy: Policy,
+        *,
+        clock: Callable[[], float],
+        group_commit: GroupCommit,
+        append: Callable[[Owner, Sequence[Event]], None],
+    ) -> None:
+        """`group_commit` stores text; `append` stores the other events and starts what follows them."""
+        persona = policy.persona
+        self._upstream = upstream
+        self._store = store
+        self._system = Message("system", persona).encoded + b"," if persona else b""
+        self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
+        self._log_content = policy.log_content
+        self._clock = clock
+        self._group_commit = group_commit
+        self._append = append
+        self._estimate = TokenEstimate()
+
+    async def run(self, owner: Owner, turn: TurnMachine) -> None:
+        """Run a started turn to its end. Its task is cancelled only after the turn was ended by someone else."""
+        try:
+            await self._group_commit.wait_stored(
+                owner
+            )  # the question: it would be asked twice if we died without having it
+            ending = await self._stream_answer(owner, turn)
+        except StoreError as error:
+            self.fail(owner, turn, error)  # it was logged where it was raised
+        except UpstreamError as error:
+            cause = _redact(turn.question, error.__cause__)
+            log.warning("upstream_failed", session=owner.session, turn=turn.id, code=error.code, cause=cause)
+            self.fail(owner, turn, error)
+        except Exception as error:  # a fault in one turn must not end another
+            log.exception("turn_failed", session=owner.session, turn=turn.id)
+            self.fail(owner, turn, error if isinstance(error, AskbotError) else Internal())
+        else:
+            model = ending.model or self._model_of(turn)
+            end = owner.state.end(turn, ending.reason, now=self._clock(), model=model, usage=ending.usage)
+            self._append(owner, end)
+        if self._log_content:
+            text = turn.answer.decode()  # of an answer whose beginning is not kept, its end
+            log.info("question_answered", session=owner.session, turn=turn.id, text=text)
+
+    def fail(self, owner: Owner, turn: TurnMachine, error: AskbotError) -> None:
+        """End a turn with reason `error`; does nothing where it has ended."""
+        failure = Failure(
+            code=error.code, message=error.message, retryable=error.retryable, retry_after=error.retry_after
+        )
+        end = owner.state.end(turn, "error", now=self._clock(), model=self._model_of(turn), error=failure)
+        self._append(owner, end)
+
+    def _model_of(self, turn: TurnMachine) -> str:
+        return turn.options.model or self._upstream.model
+
+    async def _stream_answer(self, owner: Owner, turn: TurnMachine) -> Ending:
+        """Ask the upstream; where the prompt is too long for the model, again with half as much history."""
+        context = owner.state.context
+        if context is None:
+            context = owner.state.context = await self._read_context(owner, turn)
+        question = Message("user", turn.question).encoded
+        window = self._estimate.bytes_for(self._context_tokens)
+        while True:
+            history = context.newest(window - len(self._system) - len(question))
+            prompt = Prompt((self._system, history, question), turn.options)
+            try:
+                ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
+            except ContextTooLong:
+                if turn.chars or not history:
+                    raise
+                window = prompt.size // 2
+            else:
+                if ending.usage is not None:
+                    self._estimate.update(prompt_bytes=prompt.size, prompt_tokens=ending.usage.input_tokens)
+                return ending
+
+    def _text_handler(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
+        """Return the function that is called with each piece of the answer."""
+        state, clock, commit = owner.state, self._clock, self._group_commit.add_text
+
+        def on_text(piece: str) -> None:
+            events = state.add_text(turn, piece, clock())
+            if not events:
+                return
+            commit(owner, events)
+            if turn.chars > MAX_ANSWER_CHARS:
+                self._append(owner, state.end(turn, "length", now=clock(), model=self._model_of(turn)))
+                owner.cancel_task()
+
+        return on_text
+
+    async def _read_context(self, owner: Owner, turn: TurnMachine) -> ContextWindow:
+        """Read the turns before this one from the store, newest first, until the context window is full."""
+        context = ContextWindow(replaced_from=seq_of(turn.replaces) if turn.replaces else None)
+        before = turn.seq
+        while True:
+            page = await self._store.turns(owner.session, before=before, limit=50)
+            if not page or not context.add_older(page, budget=owner.state.context_bytes):
+                return context
+            before = page[0].from_ + 1
+
+
+def _redact(question: str, cause: BaseException | None) -> str:
+    """Format a provider's error for the log, without the question, which some providers repeat."""
+    return repr(cause)[:1000].replace(repr(question)[1:-1], "[question]")
