@@ -34,12 +34,13 @@ test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 test-fast: .venv/.serve.stamp .venv/.dev.stamp  ## The tests in Python that take half a minute together, without coverage
 	$(BIN)/python -m pytest -m 'not slow'
 
-check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, generated files
+check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, docstrings, generated files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
+	$(BIN)/python tools/docstrings.py
 	$(BIN)/python tools/generate.py --check
 
 docs: .venv/.serve.stamp .venv/.dev.stamp  ## The pages of docs/ as a site in site/
