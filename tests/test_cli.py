@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
@@ -30,14 +29,20 @@ def plain_environment() -> dict[str, str]:
 
 
 def test_help_is_there_at_once() -> None:
-    """Whoever asks for help waits for no import of a server."""
+    """Whoever asks for help waits for no import of a server. It is processor time that is counted, not the clock."""
     times = list[float]()
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = children_worked()
         subprocess.run([sys.executable, "-c", QUIET_HELP], check=True)
-        times.append(time.perf_counter() - begun)
+        times.append(children_worked() - begun)
 
     assert min(times) < 0.4
+
+
+def children_worked() -> float:
+    """Seconds of processor time that processes had which have ended."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 QUIET_HELP = """
