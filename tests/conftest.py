@@ -64,6 +64,14 @@ def pytest_report_header() -> str:
     return "seeds: fixed" if CHOSEN is None else f"seed: {CHOSEN} (again: ASKBOT_TEST_SEED={CHOSEN})"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def uncovered() -> Iterator[None]:
+    """Measure no coverage in the processes that tests start, except for those of tests/command.py: it slows them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage sets it, for the workers of pytest-xdist
+        yield
+
+
 @pytest.fixture(scope="session")
 def provider() -> Iterator[ProviderProcess]:
     """One scripted provider, as a process of its own; questions that count are told apart by their text."""
