@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from .process import ProviderProcess, provider_process
@@ -15,6 +16,9 @@ from .seeds import CHOSEN
 settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples each time
 settings.register_profile("nightly", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("fixed" if CHOSEN is None else "nightly")
+
+# A program that has not configured structlog gets tracebacks with all local variables: slow, and thousands of lines.
+structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let programs in the background ignore Ctrl-C
 

@@ -111,8 +111,8 @@ async def test_ten_thousand_tokens_at_two_hundred_a_second_keep_no_frame_longer_
         await tab.connected()
         await tab.page.evaluate("frames.length = 0")
         await browser.start_tracing(page=tab.page, categories=["toplevel"])
-        await tab.ask("All of it!")
         start = time.monotonic()
+        await tab.ask("All of it!")
         await ended(tab)
         took = time.monotonic() - start
         tasks = busy(await browser.stop_tracing())
@@ -131,7 +131,7 @@ async def test_ten_thousand_tokens_at_two_hundred_a_second_keep_no_frame_longer_
     }
     ARTEFACTS.mkdir(exist_ok=True)
     (ARTEFACTS / "long-answer.json").write_text(json.dumps(report, indent=2) + "\n")
-    assert took + 1 >= TOKENS / RATE
+    assert took >= (TOKENS - 1) / RATE, "it did not come at that pace"
     assert shown > len("".join(said)) * 0.8
     assert len(tasks) > TOKENS / 10, "the trace is empty"
     assert tasks[-1] < FRAME, report

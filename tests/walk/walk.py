@@ -33,6 +33,7 @@ from askbot_ws.upstream import Ending
 from .faults import Disk, Neighbour, on_disk
 from .recording_reader import RecordingReader
 
+MIN_COMMANDS = 25  # on a busy machine few are executed in a short walk
 USERS = 6
 REFUSALS = (Busy, QueueFull, Overloaded, TurnNotFound, StoreError, SessionNotFound, Internal)
 WORDS = ("so ", "far", "é", "\U0001f600 ", "x" * 300, "\n", "\ud83d", "\ude00", "")
@@ -102,7 +103,7 @@ class Walk:
     # --- the course --------------------------------------------------------------------------------------------------
 
     async def run(self, seconds: float) -> None:
-        """Walk, at least until the disk has failed; then let everything come to rest and look at all of it."""
+        """Walk, at least until enough has happened; then let everything come to rest and look at all of it."""
         until = time.monotonic() + seconds
         with on_disk(self.disk):
             await self._start()
@@ -119,7 +120,7 @@ class Walk:
 
     def _goes_on(self, until: float) -> bool:
         """On a busy machine little may have happened when the time is over."""
-        return time.monotonic() < until or not self.disk.failed
+        return time.monotonic() < until or not self.disk.failed or self.counts["commands"] < MIN_COMMANDS
 
     async def _start(self) -> None:
         self._store = SQLiteStore(self.path, fsync=self._fsync, segment_bytes=20_000, busy_timeout=0.05)
