@@ -27,7 +27,7 @@ AnswerFunction: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[s
 HOST_SETTINGS = ("log_level", "log_format")  # that the host program decides
 
 
-class _FunctionObjectUpstream(FunctionUpstream):
+class _CallableUpstream(FunctionUpstream):
     """An upstream for a function object, which need not be imported by its name."""
 
     def __init__(self, function: AnswerFunction, settings: Settings) -> None:
@@ -87,4 +87,4 @@ def _make_upstream(answer: AnswerFunction | Upstream, settings: Settings) -> Ups
         return CheckedUpstream(answer)
     if not inspect.isasyncgenfunction(answer):
         raise ConfigError(f"askbot can't start: {answer!r} is not an async generator function (async def with yield).")
-    return _FunctionObjectUpstream(answer, settings)
+    return _CallableUpstream(answer, settings)

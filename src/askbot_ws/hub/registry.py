@@ -30,7 +30,7 @@ class SessionRegistry:
     def __init__(self, store: Store, policy: Policy, *, is_pending: Callable[[Owner], bool]) -> None:
         """`is_pending` returns whether an owner has events that are still to be stored."""
         self.topics: dict[str, Topic] = {}
-        self.owners: dict[str, Owner] = {}  # each of these has its topic
+        self.owners: dict[str, Owner] = {}  # the topic of each is in `topics`
         self.unstored: dict[str, list[Done]] = {}  # by session: ends that its next owner stores before anything else
         self._store = store
         self._policy = policy

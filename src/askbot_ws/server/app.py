@@ -300,7 +300,7 @@ def _raise_file_limit() -> None:
     import resource  # noqa: PLC0415 - not there on Windows
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS has a lower limit than it says
+    with suppress(ValueError, OSError):  # macOS has a lower limit than it reports
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 

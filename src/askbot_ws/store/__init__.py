@@ -167,13 +167,13 @@ class Store(Protocol):
 # --- what implementations share --------------------------------------------------------------------------------------
 
 
-class HoldsLog(Protocol):
-    """What an implementation keeps of a session in memory."""
+class HasLog(Protocol):
+    """A session in memory, of any implementation, by its log."""
 
     log: LogTail
 
 
-def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HoldsLog], failures: Failures) -> dict[str, int]:
+def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: Failures) -> dict[str, int]:
     """The head of each session once its events are appended; sessions where that is illegal are added to `failures`."""
     heads: dict[str, int] = {}
     for session, (events, _) in batch.items():

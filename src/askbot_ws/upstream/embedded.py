@@ -201,7 +201,7 @@ class EmbeddedUpstream:
             max_tokens=MAX_TOKENS,
             stall_timeout=self._stall_timeout,
             retries=0,  # a child that failed is gone, and its port with it
-            transport="direct",  # whatever proxy the environment names
+            transport="direct",  # not through a proxy that the environment names
             body=SAMPLING,
         )
 
