@@ -62,9 +62,9 @@ export interface Chat extends EventTarget {
   readonly state: State;
   /** Ask a question, as soon as there is a connection. Rejects with an `AskbotError`, as all requests do. */
   ask(text: string, options?: AskOptions): Asked;
-  /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
+  /** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were for that turn. */
   retry(turn?: string, options?: ModelOptions): Asked;
-  /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
+  /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
   edit(turn: string, text: string, options?: ModelOptions): Asked;
   /** Stop a turn, or a question that is not in the log yet, by its id; without `turn`, the turn that runs. */
   cancel(turn?: string): Promise<unknown> | undefined;

@@ -16,7 +16,7 @@ export class AskBot extends HTMLElement {
   ask(text: string, options?: AskOptions): Asked;
   /** Ask the last question again. */
   retry(): Asked;
-  /** Stop the answer that is being written, or take back the question that is not sent yet. */
+  /** Stop the answer that is being written, or withdraw the question that is not sent yet. */
   stop(): void;
   /** Begin another conversation; this one is kept. */
   fresh(): void;

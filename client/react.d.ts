@@ -23,11 +23,11 @@ export interface Askbot {
   readonly error: AskbotError | null;
   /** Ask a question, as soon as there is a connection. */
   ask(text: string, options?: AskOptions): Asked;
-  /** Stop the answer that is being written, or take back the question that is not sent yet. */
+  /** Stop the answer that is being written, or withdraw the question that is not sent yet. */
   stop(): Promise<unknown>;
-  /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
+  /** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were for that turn. */
   retry(turn?: string, options?: ModelOptions): Asked;
-  /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
+  /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
   edit(turn: string, text: string, options?: ModelOptions): Asked;
   /** Fetch up to `limit` (20) older turns. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
