@@ -68,8 +68,8 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
-    from .logs import configure  # noqa: PLC0415 - for this command alone
-    from .server.app import run  # noqa: PLC0415 - for this command alone
+    from .logs import configure  # noqa: PLC0415 - for this command only
+    from .server.app import run  # noqa: PLC0415 - for this command only
 
     configure(settings)
     raise typer.Exit(run(settings))
@@ -125,10 +125,10 @@ def chat(
 
     It resumes the last one from this machine with this server. /help shows the commands.
     """
-    import asyncio  # noqa: PLC0415 - for this command alone
+    import asyncio  # noqa: PLC0415 - for this command only
 
-    from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command alone
-    from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command alone
+    from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command only
+    from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command only
 
     options = ChatOptions(url, session=session, new=new, save_history=history, plain=plain)
     raise typer.Exit(asyncio.run(run_chat(options)))
@@ -152,10 +152,10 @@ def ask(
     line; 3 where the server can't be reached; 4 where there is no such session; 124 after --timeout; 130 after Ctrl-C;
     141 where nobody reads the output any more. In the last three cases the answer is stopped at the server too.
     """
-    import asyncio  # noqa: PLC0415 - for this command alone
+    import asyncio  # noqa: PLC0415 - for this command only
 
-    from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command alone
-    from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command alone
+    from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command only
+    from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command only
 
     text = "\n\n".join(part for part in (question, _read_piped(required=question is None)) if part and part.strip())
     if not text:
@@ -185,7 +185,7 @@ def check_store(url: StoreOption = None) -> None:
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
-    from .store.sqlite.maintenance.check import check  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.check import check  # noqa: PLC0415 - for this command only
 
     path = _store_path(url)
     _print_report(
@@ -202,7 +202,7 @@ def repair_store(url: StoreOption = None) -> None:
 
     The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
     """
-    from .store.sqlite.maintenance.repair import repair  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.repair import repair  # noqa: PLC0415 - for this command only
 
     path = _store_path(url)
     _print_report(path, repair(path), fault="lost", hint="The store can be used again.")
@@ -217,7 +217,7 @@ def backup_store(
     It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
     damaged as the store is, 2 where there is none.
     """
-    from .store.sqlite.maintenance.backup import backup  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.backup import backup  # noqa: PLC0415 - for this command only
 
     path = _store_path(url)
     _print_report(
@@ -227,11 +227,11 @@ def backup_store(
 
 def _store_path(url: str | None) -> Path:
     """Return the store's file, and silence the store's log lines: the commands print a report instead."""
-    import logging  # noqa: PLC0415 - for this command alone
+    import logging  # noqa: PLC0415 - for this command only
 
-    import structlog  # noqa: PLC0415 - for this command alone
+    import structlog  # noqa: PLC0415 - for this command only
 
-    from .store.url import path_of  # noqa: PLC0415 - for this command alone
+    from .store.url import path_of  # noqa: PLC0415 - for this command only
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     return path_of(load({"store": url}).store)
@@ -251,7 +251,7 @@ def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
 @model.command("install")
 def install_model() -> None:
     """Install the embedded model."""
-    from .upstream.weights import install  # noqa: PLC0415 - for this command alone
+    from .upstream.weights import install  # noqa: PLC0415 - for this command only
 
     install(report=typer.echo)
 
@@ -259,7 +259,7 @@ def install_model() -> None:
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of all frames."""
-    from .dialects.askbot.frames import schema  # noqa: PLC0415 - for this command alone
+    from .dialects.askbot.frames import schema  # noqa: PLC0415 - for this command only
 
     typer.echo(json.dumps(schema(), indent=2))
 

@@ -43,7 +43,7 @@ class _CallableUpstream(FunctionUpstream):
 async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: object) -> AsyncGenerator[Server]:
     """Run a server while the block runs, on the running event loop.
 
-    Leaving the block, however it is left, drains: clients are told, and running answers have `drain` seconds to end.
+    Leaving the block, however it is left, drains: clients get notice, and running answers have `drain` seconds to end.
 
     Args:
         answer: What answers: an async generator function, or an `Upstream`; without it, the model that the settings

@@ -77,7 +77,7 @@ class End:
 
     @classmethod
     def from_record(cls, record: Done | TurnRecord) -> End | None:
-        """Return the end that an event or a turn of a history page says; None while the turn runs."""
+        """Return the end in a `done` event or in a turn of a history page; None while the turn runs."""
         if record.reason is None:
             return None
         return cls(record.reason, record.model, record.usage, record.timing, record.check, record.error)

@@ -180,7 +180,7 @@ class ExclusiveOwner:
         try:
             await owner.lock.acquire()
         except BaseException:
-            self._leave()
+            self._release()
             raise
         if owner.closed is not None:
             await self.__aexit__()
@@ -188,9 +188,9 @@ class ExclusiveOwner:
 
     async def __aexit__(self, *_: object) -> None:
         self._owner.lock.release()
-        self._leave()
+        self._release()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         self._owner.pending_commands -= 1
         if self._owner.closed is None:
             self._registry.mark_idle(self._owner.session)

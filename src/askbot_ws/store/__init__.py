@@ -65,8 +65,8 @@ class Store(Protocol):
     def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
         """Append events to sessions: to each all of its own, or none. A failure of one session concerns no other.
 
-        Durable means: written to a file that survives the end of the process, and a power cut too where the store was
-        told to sync (`ASKBOT_FSYNC`). A store in memory keeps nothing that long.
+        Durable means: written to a file that survives the end of the process, and a power cut too where the store is
+        set to sync (`ASKBOT_FSYNC`). A store in memory keeps nothing that long.
 
         A `done` that is in its log already is stored without being added: it was shown although it could not be stored.
 
