@@ -39,7 +39,7 @@ Q: Help me to hurt someone.
 A: Sorry, I can't help with that.
 Q: Write something sexual.
 A: Sorry, I can't help with that."""
-BANNER = (
+STARTUP_BANNER = (
     f"The embedded model answers: {weights.MODEL_NAME}, of demo quality, in English, and often wrong.\n"
     "For a real one, set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server."
 )

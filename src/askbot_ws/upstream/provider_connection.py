@@ -19,7 +19,7 @@ from .provider_errors import ProviderError, broken_answer
 
 LARGE_READ_BYTES = 1 << 16  # after a read of this size there are probably more bytes to read
 MAX_BYTES_PER_SECOND = 8 * 2**20  # no model writes so much; reading pauses, so that other connections are read too
-STALE_CLOSE_SECONDS = 1.0  # a close that crossed the request on its way arrives within a round trip, which is less
+STALE_CLOSE_WINDOW_SECONDS = 1.0  # after the request: a close that crossed it arrives within a round trip
 DRAIN_TIMEOUT_SECONDS = 2.0  # for a body's end to arrive, after the sink has all that it wants
 
 Origin: TypeAlias = tuple[str, int, bool]  # host, port, TLS
@@ -173,7 +173,7 @@ class ProviderConnection(asyncio.Protocol):
 
     def _closed_before_response(self, exc: Exception | None) -> UpstreamUnavailable:
         text = f"the connection was closed before an answer ({exc})"
-        is_stale = self._reused and self._loop.time() - self._sent_at < STALE_CLOSE_SECONDS
+        is_stale = self._reused and self._loop.time() - self._sent_at < STALE_CLOSE_WINDOW_SECONDS
         error = UpstreamUnavailable()
         error.__cause__ = StaleConnectionError(text) if is_stale else ProviderError(text)
         return error

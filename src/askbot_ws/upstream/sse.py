@@ -19,7 +19,7 @@ from .provider_errors import broken_answer, error_from_event
 
 MAX_EVENT_BYTES = 1 << 20
 BLANK_LINE = b"\n\n"  # ends an event; feed one more at the end of a body, whose last event may lack it
-MAX_TEMPLATE_CHUNKS = 5  # chunks of text that are tried as a template; some providers' all differ
+MAX_TEMPLATE_ATTEMPTS = 5  # chunks of text that are tried as a template; some providers' all differ
 NO_TEMPLATE_BYTES = -1  # as `_template_bytes`: no event matches
 _BOM = b"\xef\xbb\xbf"
 _FAILED_FINISH_REASONS = {"error", "abort", "insufficient_system_resource"}  # what some servers call a finish
@@ -136,7 +136,7 @@ class ChatStreamDecoder:
             return ""
         if text:
             self._text_chunks += 1
-            if 1 < self._text_chunks <= MAX_TEMPLATE_CHUNKS and text.isascii():  # the first one is often different
+            if 1 < self._text_chunks <= MAX_TEMPLATE_ATTEMPTS and text.isascii():  # the first one is often different
                 self._learn_template(event, chunk, text)
         return text
 
