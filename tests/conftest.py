@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .seeds import CHOSEN
 settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples each time
 settings.register_profile("nightly", derandomize=False, deadline=None, print_blob=True)
 settings.load_profile("fixed" if CHOSEN is None else "nightly")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let programs in the background ignore Ctrl-C
 
 SLOW = (
     "browser/",
@@ -45,11 +48,28 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(specname="pytest_collection_modifyitems")
+def mark_slow(items: list[pytest.Item]) -> None:
     """Mark what is slow."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+FIRST = ("test_soak.py", "test_long.py", "test_chaos.py", "test_slow_readers.py")  # what takes longest
+
+
+@pytest.hookimpl(specname="pytest_collection_modifyitems")
+def mix(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mix the folders' files for workers: those of one folder want the same of the machine, such as a browser each."""
+    if not hasattr(config, "workerinput"):
+        return
+    files = [*dict.fromkeys(item.path for item in items)]
+    places: dict[Path, float] = {}
+    for folder in {file.parent for file in files}:
+        mine = [file for file in files if file.parent == folder]
+        places |= {file: -1 if file.name in FIRST else place / len(mine) for place, file in enumerate(mine)}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,6 +82,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str:
     """With which seeds it runs."""
     return "seeds: fixed" if CHOSEN is None else f"seed: {CHOSEN} (again: ASKBOT_TEST_SEED={CHOSEN})"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncovered() -> Iterator[None]:
+    """Measure no coverage in the processes that tests start, except for those of tests/command.py: it slows them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage sets it, for the workers of pytest-xdist
+        yield
 
 
 @pytest.fixture(scope="session")

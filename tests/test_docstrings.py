@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from .process import ROOT
 
@@ -97,3 +99,80 @@ def f(self) -> int:
 ''')
         == []
     )
+
+
+MODULE = '''
+from __future__ import annotations
+
+from typing import TypeAlias
+
+__all__ = ["Alias", "Described", "Former", "Reader", "add", "undocumented"]
+
+Alias: TypeAlias = int | str
+Described: TypeAlias = int | str
+"""A number, or its name."""
+
+
+class Reader:
+    """Reads."""
+
+    def read(self, limit: int) -> None:
+        """Read.
+
+        Args:
+            limit: In bytes.
+        """
+
+
+Former = Reader
+
+
+def add(first: int, second: int) -> int:
+    """Add.
+
+    Args:
+        first: A number.
+    """
+    return first + second
+
+
+def undocumented() -> None:
+    pass
+'''
+
+
+def check(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
+    """Run the check, as `make check` does, on a module of this source."""
+    (folder / "sample_api.py").write_text(module, "utf-8")
+    return subprocess.run(
+        [sys.executable, ROOT / "tools/docstrings.py", "sample_api"],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_check_fails_where_a_public_docstring_is_incomplete(tmp_path: Path) -> None:
+    """Those of aliases too, also where what they stand for has one."""
+    checked = check(tmp_path, MODULE)
+
+    assert checked.returncode == 1
+    assert checked.stdout.splitlines() == [
+        "sample_api.Alias: has no docstring",
+        "sample_api.Former: has no docstring",
+        "sample_api.add: Args lacks second",
+        "sample_api.add: has no Returns",
+        "sample_api.undocumented: has no docstring",
+    ]
+
+
+def test_the_check_passes_where_all_are_complete(tmp_path: Path) -> None:
+    """With nothing printed."""
+    whole = MODULE.replace(
+        '["Alias", "Described", "Former", "Reader", "add", "undocumented"]', '["Described", "Reader"]'
+    )
+
+    checked = check(tmp_path, whole)
+
+    assert (checked.returncode, checked.stdout) == (0, "")

@@ -21,7 +21,7 @@ def pages() -> dict[str, Callable[[], str]]:
 
 
 def _page(module: str, found: list[Public]) -> str:
-    parts = [f"# {module}", cleandoc(import_module(module).__doc__ or "")]
+    parts = [f"# {module}", *_prose(cleandoc(import_module(module).__doc__ or ""))]
     for public in found:
         parts += _described(public) if public.module == module else [_elsewhere(public)]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from textwrap import dedent
@@ -40,17 +40,25 @@ class Public:
 
     @property
     def node(self) -> ast.stmt | None:
-        """Its definition, parsed."""
-        if inspect.isclass(self.value) or inspect.isfunction(self.value):
+        """Its definition or its assignment, parsed."""
+        assigned = _assignment(import_module(self.module), self.name)[0]
+        if assigned is None and (inspect.isclass(self.value) or inspect.isfunction(self.value)):
             return ast.parse(source(self.value)).body[0]
-        return _assignment(import_module(self.module), self.name)[0]
+        return assigned
 
     @property
     def doc(self) -> str:
-        """Its docstring, or the one below an assignment."""
-        if inspect.isclass(self.value) or inspect.isfunction(self.value):
+        """Its docstring, or the one below its assignment: an alias of a class has its own."""
+        assigned, below = _assignment(import_module(self.module), self.name)
+        if assigned is None and (inspect.isclass(self.value) or inspect.isfunction(self.value)):
             return inspect.cleandoc(self.value.__doc__ or "")
-        return _assignment(import_module(self.module), self.name)[1]
+        return below
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """The same for a definition under all its names; an alias has another."""
+        assigned = _assignment(import_module(self.module), self.name)[0]
+        return id(self.value), self.name if assigned else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,10 @@ class Docstring:
         return {name: " ".join(text.split()) for name, text in found.items()}
 
 
-def names() -> Iterator[tuple[str, list[Public]]]:
-    """Each public module with its names; one that an earlier module offers too is there as that module's."""
-    known: dict[int, Public] = {}
-    for module_name in MODULES:
+def names(modules: Iterable[str] = MODULES) -> Iterator[tuple[str, list[Public]]]:
+    """Each module with its public names; one that an earlier module offers too is there as that module's."""
+    known: dict[tuple[int, str], Public] = {}
+    for module_name in modules:
         module = import_module(module_name)
         found: list[Public] = []
         for name in module.__all__:
@@ -102,7 +110,8 @@ def names() -> Iterator[tuple[str, list[Public]]]:
                 value: object = getattr(module, name)
                 if inspect.isfunction(value):
                     value = inspect.unwrap(value)
-                found.append(known.setdefault(id(value), Public(module_name, name, value)))
+                public = Public(module_name, name, value)
+                found.append(known.setdefault(public.key, public))
         yield module_name, found
 
 

@@ -54,15 +54,15 @@ class Settings(BaseModel):
     """All settings of a server, checked and immutable.
 
     Durations are in seconds, sizes in bytes. Strings are parsed as people write them: "20s", "5m", "2h", "30d",
-    "64KiB", "on", "a, b". Each field's description is its help text. `load` reads all sources, `from_keywords` takes
-    keywords.
+    "64KiB", "on", "a, b". Each field's description is its help text. `load` reads all sources; `askbot_ws.serve` takes
+    settings as keywords.
 
     Raises:
         pydantic.ValidationError: A value is wrong, or there is no setting of that name.
 
     Example:
-        >>> load({"port": 0, "store": "memory:", "session_ttl": "7d"}).session_ttl
-        604800.0
+        settings = load({"port": 0, "store": "memory:", "session_ttl": "7d"})
+        assert settings.session_ttl == 604800.0
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
@@ -264,10 +264,14 @@ def load(
     Args:
         flags: Settings by field name, as the command line has them; None counts as not set.
         environ: Environment variables, by default the process's; an empty one counts as not set.
-        cwd: The folder of `.env` and `askbot.toml`, by default the current one.
+        cwd: The folder of `.env` and `askbot.toml`, by default the current one. `ASKBOT_CONFIG` names another TOML
+            file, relative to it.
+
+    Returns:
+        The settings, validated.
 
     Raises:
-        ConfigError: With every error, one a line.
+        ConfigError: Settings are wrong, or a file can't be read. The message has every error, one a line.
     """
     cwd, errors = cwd or Path.cwd(), list[str]()
     values = _collect_values(flags or {}, os.environ if environ is None else environ, cwd, errors)

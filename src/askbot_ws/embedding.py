@@ -23,7 +23,11 @@ from .upstream.function import Function, FunctionUpstream, Messages
 __all__ = ["AnswerFunction", "serve"]
 
 AnswerFunction: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[str]]
-"""An async generator function that takes the messages and the question's options, and yields the answer in pieces."""
+"""An async generator function that takes the messages and the question's options, and yields the answer in pieces.
+
+The messages are oldest first, each `{"role": "system" | "user" | "assistant", "content": str}`; the last one is the
+question. The options have those of `model`, `temperature` and `max_tokens` that the question gives. Pieces are `str`.
+"""
 HOST_SETTINGS = ("log_level", "log_format")  # that the host program decides
 
 

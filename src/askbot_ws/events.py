@@ -155,7 +155,7 @@ class Question(Logged):
     Attributes:
         id: The id that the client gave the question.
         text: The question.
-        created: When it was asked.
+        created: When it was asked, in seconds since 1970.
         replaces: The id of the turn that this `retry` or `edit` replaces.
         options: What the client chose.
     """
@@ -216,10 +216,10 @@ class Usage(Record):
 class Timing(Record):
     """How long a turn took, counted from the question's arrival.
 
-    Attributes (in seconds; on the wire in milliseconds):
-        queued: Until the model was asked.
-        first_token: Until the first text; None: there was none.
-        total: Until the end.
+    Attributes:
+        queued: Seconds until the model was asked.
+        first_token: Seconds until the first text; None where there was none.
+        total: Seconds until the end.
     """
 
     queued: Seconds
@@ -294,7 +294,7 @@ class TurnRecord(Record):
         id: The id that the client gave the question.
         text: The question.
         replaces: The id of the turn that it replaces.
-        created: When it was asked.
+        created: When it was asked, in seconds since 1970.
         options: What the client chose.
         answer: The text so far.
         reason: As in `Done`, like `model`, `usage`, `timing`, `check` and `error`.

@@ -17,7 +17,7 @@ from .upstream.choose import UpstreamChoice
 __all__ = ["ScriptedUpstream", "Step", "serving"]
 
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
-"""One step of an answer: what `ScriptedUpstream` does with each type is listed there."""
+"""One step of a script: text, seconds to wait, an event to wait for, an error, or the end; see `ScriptedUpstream`."""
 
 
 class ScriptedUpstream:
@@ -33,7 +33,7 @@ class ScriptedUpstream:
 
     Attributes:
         scripts: The scripts that are not played yet.
-        prompts: What was asked, oldest first.
+        prompts: What was asked, oldest first; each has `messages` (with `role` and `text`) and `options`.
         stopped: How many answers were cancelled.
         ping_error: What `ping` raises, so that the server counts as not ready; None at first.
 
@@ -74,7 +74,18 @@ class ScriptedUpstream:
             raise self.ping_error
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
-        """Play the next script. Returns its `Ending`; raises its exception."""
+        """Play the next script, and append the prompt to `prompts`.
+
+        Args:
+            prompt: What is asked; without a script left, its last message is repeated in the answer.
+            on_text: Called with each `str` of the script.
+
+        Returns:
+            The script's `Ending`, or one with the reason "stop".
+
+        Raises:
+            Exception: The script's own, if it has one.
+        """
         self.prompts.append(prompt)
         script = self.scripts.pop(0) if self.scripts else ["You asked: ", prompt.messages[-1].text]
         try:

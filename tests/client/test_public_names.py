@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import askbot_ws
@@ -23,6 +24,18 @@ def test_an_answer_stream_has_its_former_name_too() -> None:
     """Programs that import `Asked` go on working."""
     assert client.Asked is client.AnswerStream
     assert sync.Asked is sync.AnswerStream
+
+
+def test_both_clients_connect_with_the_same_arguments() -> None:
+    """Their names, types and defaults; that of `on_state` is a function that does nothing."""
+    asynchronous, blocking = (
+        [
+            each.replace(default=None) if each.name == "on_state" else each
+            for each in signature(function).parameters.values()
+        ]
+        for function in (connect, connect_sync)
+    )
+    assert blocking == asynchronous
 
 
 def test_importing_the_package_imports_no_client() -> None:

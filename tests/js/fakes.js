@@ -7,6 +7,12 @@ export const flushPromises = async () => {
   for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
 };
 
+/** Milliseconds of processor time that this thread has had: what else the machine does is not in them. */
+export const worked = () => {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+};
+
 export class Timers {
   now = 0;
   #due = new Map();

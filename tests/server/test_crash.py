@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from ..process import (
     KEY,
@@ -42,7 +42,7 @@ async def watch(url: str, story: Story, question: str) -> None:
         async with reading(url, story) as reader:
             await reader.ask(question, id="the question")
             await reader.rest(30)
-    except (OSError, EOFError, ConnectionClosed):
+    except (OSError, EOFError, InvalidMessage, ConnectionClosed):
         pass  # it died during the handshake, or in the middle of a frame
 
 

@@ -210,7 +210,7 @@ async def test_a_hundred_readers_of_one_answer_see_the_same() -> None:
             reads = [asyncio.create_task(until_done(address(server.port), story)) for story in stories[1:]]
             await eventually(lambda: server.connection_count > 100)
             gate.set()
-            await asker.until("done")
+            await asker.until("done", 20)
             await asyncio.gather(*reads)
 
     assert all(story.turns == stories[0].turns for story in stories)

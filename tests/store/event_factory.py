@@ -119,7 +119,7 @@ def flatten(events: Iterable[Event]) -> list[object]:
         part
         for event in events
         for part in (
-            [(event.start + n, event.turn, point) for n, point in enumerate(event.text)]
+            [(place, event.turn, point) for place, point in enumerate(event.text, event.start)]
             if isinstance(event, Token)
             else [event]
         )

@@ -5,7 +5,7 @@
             print(text, end="")
 
 A connection is a cursor over the session's log: reconnecting is connecting with `after` = the last `seq` that was
-received. Programs without asyncio have the same in `sync`.
+received. Programs without asyncio have the same in `askbot_ws.client.sync`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def connect(
 
     Args:
         url: The server's: `ws://` or `wss://`, or `http(s)://` for the same; without a path, it is `/v1/chat`.
-        session: The name of the session to continue, `chat.id` of an earlier conversation; by default a new one.
+        session: The id of the session to continue, `chat.id` of an earlier conversation; by default a new one.
         after: The position in the session's log to read on from, `chat.view.seq` of that conversation; by default the
             view begins with the newest turns.
         log: The history in which `after` is a position, `chat.view.log` of that conversation. Where the server has
@@ -72,7 +72,7 @@ def connect(
             frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
         delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
             failed. By default 0 for the first, then random pauses of up to 30 seconds.
-        on_state: Called with `connecting`, `open`, `waiting` (to reconnect) and, at last, `closed`.
+        on_state: Called with each new `State`.
 
     Returns:
         A `Chat`, to be entered with `async with`, or awaited and closed.

@@ -20,8 +20,9 @@ class Answer:
     """An answer that has ended, whatever the `reason`.
 
     Attributes:
-        text: The text, whole and proven; what there is of it where `reason` is not `stop`.
-        turn: The turn's name: what `retry` and `edit` take.
+        text: The text, which has the length and the SHA-256 that the server gave for it; with a `reason` other than
+            `stop`, the text up to where the answer ended.
+        turn: The turn's id: what `retry` and `edit` take.
         reason: One of `askbot_ws.events.Reason` (`stop`, `length`, `cancelled`, `refused`, `interrupted`, `error`), or
             a word that a later version of the server uses.
         model: The model that was asked; None where the server did not say.
@@ -51,16 +52,17 @@ class AnswerStream:
     """The answer to a question that was asked: iterate over it for its text, await it for the `Answer`, or both.
 
     Iterating gives each piece of text once, as a `str` of one code point or more; a caller that is slow gets longer
-    ones. A second iteration reads the answer from the server's log again. Leaving either before the end stops the
-    answer at the server: `break` or an exception in the loop, the cancellation of the task, a time limit. A question
-    that nobody reads is answered all the same. `chat.ask`, `chat.retry` and `chat.edit` return it; it can be entered
-    with `async with` as well, whose end stops what has not ended.
+    ones. A second iteration reads the answer from the server's log again. Leaving the loop or the `await` before the
+    end stops the answer at the server: `break` or an exception in the loop, the cancellation of the task, a time limit.
+    A question that nobody reads is answered all the same. `chat.ask`, `chat.retry` and `chat.edit` return it; it can be
+    entered with `async with` as well, whose end stops what has not ended.
 
     Raises:
         AskbotError: The question was refused (`QuestionEmpty`, `Busy`, …), by iterating and by awaiting. Where the
             answer failed on its way (`UpstreamStalled`, …), iterating gives the text so far and raises then; awaiting
             returns the `Answer`, with `error`.
-        Damaged: By iterating: the text fails the answer's proof. By awaiting: the server has no answer that passes.
+        Damaged: By iterating: the text has not the length and the SHA-256 that the server gave for it. By awaiting: nor
+            has the text in the server's history.
         Closed: The conversation was closed, or ended by the server.
 
     Example:
@@ -85,15 +87,15 @@ class AnswerStream:
 
     @property
     def turn(self) -> str | None:
-        """The turn's name; None until the server has acknowledged the question."""
+        """The turn's id; None until the server has acknowledged the question."""
         return self._question.turn
 
     def __aiter__(self) -> TextStream:
-        """Return an iterator over the text, from its beginning; `aclose` it where you hold it yourself."""
+        """Return an iterator over the text, from its beginning. Its `aclose` stops the answer before its end."""
         return self._pop_first_stream() or self._source.open_stream(self._question, cache=False)
 
     def __await__(self) -> Generator[Any, None, Answer]:
-        """Wait for the end, and return the `Answer`, also where it is partial. Raises where it could not be asked."""
+        """Wait for the end, and return the `Answer`, also where it is partial. Raises if the question was refused."""
         return self._answer().__await__()
 
     async def cancel(self) -> None:

@@ -24,8 +24,9 @@ class Chat:
     event loop that it was entered in; all its methods may be called by several tasks of that loop at the same time.
 
     Raises:
-        Closed: By every method, where it was not entered, was closed, or the server has ended the conversation.
-        SessionNotFound: By every method, once the session was deleted.
+        Closed: By every method but `close` and `session`, where it was not entered, was closed, or the server has ended
+            the conversation.
+        SessionNotFound: By every method but `close` and `session`, once the session was deleted.
 
     Example:
         ```python
@@ -46,7 +47,7 @@ class Chat:
 
     @property
     def id(self) -> str | None:
-        """The session's name, with which `connect(url, session=…)` continues it; None before a new one is entered."""
+        """The session's id, with which `connect(url, session=…)` continues it; None before a new one is entered."""
         return self.view.session
 
     @property
@@ -73,10 +74,11 @@ class Chat:
         Args:
             text: The question; how long it may be, in code points, is `view.ready.limits.question_chars`.
             model: The model to ask; by default the server's.
-            temperature: From 0 to 2; by default the model's own.
+            temperature: The sampling temperature, from 0 to 2; by default the server's `temperature`, else the model's
+                own.
             max_tokens: How long the answer may be, in the model's tokens; by default the server's limit.
-            when_busy: What to do where an answer is running: `queue` asks after it, `reject` raises `Busy`, `replace`
-                stops it.
+            when_busy: What to do where an answer is running: `queue` asks after it, `reject` has the `AnswerStream`
+                raise `Busy`, `replace` stops it.
 
         Returns:
             The answer: iterate over it for its text, or await it. Where the question was refused, that raises.
@@ -103,7 +105,7 @@ class Chat:
         """Ask a turn's question again; the new turn replaces that one, and all that came after it.
 
         Args:
-            turn: The turn's name; by default the last turn.
+            turn: The turn's id; by default the last turn.
             model: As for `ask`; by default what that turn had.
             temperature: As for `ask`; by default what that turn had.
             max_tokens: As for `ask`; by default what that turn had.
@@ -127,7 +129,7 @@ class Chat:
         """Ask another question in place of a turn's; the new turn replaces that one, and all that came after it.
 
         Args:
-            turn: The turn's name.
+            turn: The turn's id.
             text: The question to ask instead.
             model: As for `ask`; by default what that turn had.
             temperature: As for `ask`; by default what that turn had.
@@ -144,7 +146,7 @@ class Chat:
         """Stop a turn. Returns once it has ended; one that has ended already is no error.
 
         Args:
-            turn: The turn's name; by default the one that runs. Where none is in the log yet, questions that the server
+            turn: The turn's id; by default the one that runs. Where none is in the log yet, questions that the server
                 has not acknowledged are cancelled once they get there, and this doesn't wait.
         """
         session = self._session
@@ -163,7 +165,8 @@ class Chat:
             limit: How many turns at most, from 1 to 50.
 
         Returns:
-            A page: `turns`, oldest first, replaced ones too, and `more`, whether the log has older ones.
+            A page: `turns` (of `askbot_ws.events.TurnRecord`), oldest first, replaced ones too, and `more`, whether the
+            log has older ones.
         """
         oldest = next(iter(self.view.all_turns.values()), None)
         position = (oldest.from_ if oldest else self.view.seq or 0) + 1
@@ -182,7 +185,7 @@ class Chat:
         Closing it detaches it; closing the `Chat` that `connect` returned closes all of them.
 
         Args:
-            id: The session's name; by default a new session.
+            id: The session's id; by default a new session.
             after: The position in its log to read on from, the `view.seq` of an earlier conversation.
             log: The history in which `after` is a position, the `view.log` of that conversation.
 

@@ -41,10 +41,11 @@ class Closed(AskbotError):
 
 
 class Damaged(AskbotError):
-    """The text that was iterated over is not the answer that was given. It has the `code` `damaged`.
+    """The text that was read is not the answer that the server logged. It has the `code` `damaged`.
 
-    Raised at the end of an iteration, where the text fails the answer's proof (its length and its SHA-256) or the
-    server has lost the answer; and by awaiting the question, where the server's history has no answer that passes.
+    Raised at the end of an iteration, where the text has not the length and the SHA-256 that the server gave for it, or
+    the server has lost the answer; and by awaiting an `AnswerStream`, where the text in the server's history has not
+    either.
 
     Example:
         ```python

@@ -28,7 +28,7 @@ class PendingRequest:
 class PendingQuestion(PendingRequest):
     """A question; its outcome is the `End` of its turn."""
 
-    turn: str | None = None  # the turn's name, once the question is in the log
+    turn: str | None = None  # the turn's id, once the question is in the log
     start: int = 0  # the log's position before the question
     history_number: int = 0  # which of the histories that the session has read has it there
     end: End | None = None

@@ -40,6 +40,11 @@ MAX_FRAME_BYTES = 64 * 1024**2  # a page of history with long answers
 _CONNECTION_ERRORS = (ConnectionClosed, InvalidHandshake, InvalidURI, InvalidProxy, OSError, Gap)
 
 State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
+"""What a conversation's connection does, as `connect` tells `on_state`.
+
+`connecting`: it is being opened. `open`: the server has answered, and events arrive. `waiting`: it was lost, or
+an attempt to open it failed, and the next one follows after a pause. `closed`: there will be no further attempt.
+"""
 
 
 def reconnect_delay(attempt: int) -> float:

@@ -1,4 +1,4 @@
-"""The same client without asyncio: for scripts, threads and notebooks.
+"""The Python client without asyncio, for scripts, threads and notebooks: `connect` and `Chat` with methods that wait.
 
     with connect("ws://127.0.0.1:8765/v1/chat") as chat:
         for text in chat.ask("Why is the sky blue?"):
@@ -14,22 +14,24 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
+from ssl import SSLContext
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from ..dialects.askbot.frames import History
 from ..events import WhenBusy
+from . import DEFAULT_KEEP_CODE_POINTS, DEFAULT_URL, reconnecting_socket
 from . import connect as connect_async
 from .answer import Answer
 from .answer import AnswerStream as AsyncAnswerStream
 from .chat import Chat as AsyncChat
 from .errors import Closed
+from .reconnecting_socket import State
 from .text_stream import TextStream
 from .view import Turn
 
 __all__ = ["Answer", "AnswerStream", "Asked", "Chat", "connect"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 # --- the event loop --------------------------------------------------------------------------------------------------
@@ -104,51 +106,89 @@ def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> Non
 # --- the client ------------------------------------------------------------------------------------------------------
 
 
-def _blocking(connect_to: Callable[P, AsyncChat]) -> Callable[P, Chat]:
-    def connect(*args: P.args, **kwargs: P.kwargs) -> Chat:
-        """Connect to a server, and return the conversation. A connection that is lost is opened again by itself.
+def connect(
+    url: str = DEFAULT_URL,
+    *,
+    session: str | None = None,
+    after: int | None = None,
+    log: str | None = None,
+    token: str | None = None,
+    ssl: SSLContext | None = None,
+    proxy: str | Literal[True] | None = True,
+    keep: int | None = DEFAULT_KEEP_CODE_POINTS,
+    silence: float = reconnecting_socket.MAX_SILENCE_SECONDS,
+    delay: Callable[[int], float] = reconnecting_socket.reconnect_delay,
+    on_state: Callable[[State], None] = lambda _: None,
+) -> Chat:
+    """Connect to a server, and return the conversation. A connection that is lost is opened again by itself.
 
-        Args:
-            *args: As for `askbot_ws.connect`: the URL.
-            **kwargs: As for `askbot_ws.connect`. `on_state` is called in the conversation's own thread, and must not
-                call the conversation's methods.
+    Args:
+        url: The server's: `ws://` or `wss://`, or `http(s)://` for the same; without a path, it is `/v1/chat`.
+        session: The id of the session to continue, `chat.id` of an earlier conversation; by default a new one.
+        after: The position (`seq`) in the session's log to read on from; by default `chat.turns` begins with the newest
+            turns.
+        log: The history in which `after` is a position, `view.log` of an `askbot_ws.View`. Where the server has another
+            history, or a shorter one, `chat.turns` begins elsewhere than at `after`.
+        token: Sent as `Authorization: Bearer …`.
+        ssl: What to trust with `wss://`; by default what Python trusts.
+        proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
+            but none for this machine.
+        keep: How many code points of questions and answers `chat.turns` holds; None for all.
+        silence: After how many seconds without a frame a connection is given up. By default 45; the server sends a
+            frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
+        delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
+            failed. By default 0 for the first, then random pauses of up to 30 seconds. Called in the conversation's
+            own thread.
+        on_state: Called with each new `askbot_ws.client.State`, in the conversation's own thread. It must not call the
+            conversation's methods.
 
-        Returns:
-            A `Chat` that is connected: use it with `with`, or `close` it.
+    Returns:
+        An `askbot_ws.client.sync.Chat` that is connected: use it with `with`, or `close` it.
 
-        Raises:
-            Closed: The server can't be reached.
-            SessionNotFound: The server has no such session, or it is another user's.
-            Unauthorized: The server wants another `token`.
-            Forbidden: The server doesn't serve this caller.
+    Raises:
+        Closed: The server can't be reached.
+        SessionNotFound: The server has no such session, or it is another user's.
+        Unauthorized: The server wants another `token`.
+        Forbidden: The server doesn't serve this caller.
 
-        Example:
-            ```python
-            from askbot_ws import connect_sync
+    Example:
+        ```python
+        from askbot_ws import connect_sync
 
-            with connect_sync("ws://127.0.0.1:8765/v1/chat") as chat:
-                for text in chat.ask("Why is the sky blue?"):
-                    print(text, end="", flush=True)
-            ```
-        """
-        loop = EventLoopThread()
-        try:
-            return Chat(loop, loop.run_coroutine(connect_to(*args, **kwargs).__aenter__), owns_loop=True)
-        except BaseException:
-            loop.stop()
-            raise
-
-    return connect
-
-
-connect = _blocking(connect_async)
+        with connect_sync("ws://127.0.0.1:8765/v1/chat") as chat:
+            for text in chat.ask("Why is the sky blue?"):
+                print(text, end="", flush=True)
+        ```
+    """
+    chat = connect_async(
+        url,
+        session=session,
+        after=after,
+        log=log,
+        token=token,
+        ssl=ssl,
+        proxy=proxy,
+        keep=keep,
+        silence=silence,
+        delay=delay,
+        on_state=on_state,
+    )
+    loop = EventLoopThread()
+    try:
+        return Chat(loop, loop.run_coroutine(chat.__aenter__), owns_loop=True)
+    except BaseException:
+        loop.stop()
+        raise
 
 
 class Chat:
     """One session, over as many connections as it takes. All its methods may be called in any thread.
 
-    They raise `Closed` where it was closed, or the server has ended the conversation, and `SessionNotFound` once the
-    session was deleted.
+    `connect` and `Chat.session` return it. Use it with `with`, or `close` it.
+
+    Raises:
+        Closed: By every method but `close`, where it was closed, or the server has ended the conversation.
+        SessionNotFound: By every method but `close` and `session`, once the session was deleted.
 
     Example:
         ```python
@@ -166,7 +206,7 @@ class Chat:
 
     @property
     def id(self) -> str | None:
-        """The session's name, with which `connect(url, session=…)` continues it."""
+        """The session's id, with which `connect(url, session=…)` continues it."""
         return self._chat.id
 
     @property
@@ -183,7 +223,20 @@ class Chat:
         max_tokens: int | None = None,
         when_busy: WhenBusy = "queue",
     ) -> AnswerStream:
-        """Ask a question, without waiting for the answer. Arguments as for `askbot_ws.Chat.ask`."""
+        """Ask a question. It is sent at once, or on the next connection; this doesn't wait for the answer.
+
+        Args:
+            text: The question, in as many code points as the server allows (its `max_question`, by default 8000).
+            model: The model to ask; by default the server's.
+            temperature: The sampling temperature, from 0 to 2; by default the server's `temperature`, else the model's
+                own.
+            max_tokens: How long the answer may be, in the model's tokens; by default the server's limit.
+            when_busy: What to do where an answer is running: `queue` asks after it, `reject` has the `AnswerStream`
+                raise `Busy`, `replace` stops it.
+
+        Returns:
+            The answer: iterate over it for its text, or call its `answer`. Where the question was refused, that raises.
+        """
         return self._stream(
             lambda: self._chat.ask(
                 text, model=model, temperature=temperature, max_tokens=max_tokens, when_busy=when_busy
@@ -198,7 +251,17 @@ class Chat:
         temperature: float | None = None,
         max_tokens: int | None = None,
     ) -> AnswerStream:
-        """Ask a turn's question again; by default the last one's. Arguments as for `askbot_ws.Chat.retry`."""
+        """Ask a turn's question again; the new turn replaces that one, and all that came after it.
+
+        Args:
+            turn: The turn's id; by default the last turn.
+            model: As for `ask`; by default what that turn had.
+            temperature: As for `ask`; by default what that turn had.
+            max_tokens: As for `ask`; by default what that turn had.
+
+        Returns:
+            The answer, as `ask` returns it. Reading it raises `TurnNotFound` where there is no such turn.
+        """
         return self._stream(lambda: self._chat.retry(turn, model=model, temperature=temperature, max_tokens=max_tokens))
 
     def edit(
@@ -210,17 +273,43 @@ class Chat:
         temperature: float | None = None,
         max_tokens: int | None = None,
     ) -> AnswerStream:
-        """Ask another question in place of a turn's. Arguments as for `askbot_ws.Chat.edit`."""
+        """Ask another question in place of a turn's; the new turn replaces that one, and all that came after it.
+
+        Args:
+            turn: The turn's id.
+            text: The question to ask instead.
+            model: As for `ask`; by default what that turn had.
+            temperature: As for `ask`; by default what that turn had.
+            max_tokens: As for `ask`; by default what that turn had.
+
+        Returns:
+            The answer, as `ask` returns it. Reading it raises `TurnNotFound` where there is no such turn.
+        """
         return self._stream(
             lambda: self._chat.edit(turn, text, model=model, temperature=temperature, max_tokens=max_tokens)
         )
 
     def cancel(self, turn: str | None = None) -> None:
-        """Stop a turn; by default the one that runs. Returns once it has ended; what has ended is no error."""
+        """Stop a turn. Returns once it has ended; one that has ended already is no error.
+
+        Args:
+            turn: The turn's id; by default the one that runs. Where none is in the log yet, questions that the server
+                has not acknowledged are cancelled once they get there, and this doesn't wait.
+        """
         self._loop.run_coroutine(lambda: self._chat.cancel(turn))
 
     def history(self, *, before: int | None = None, limit: int = 50) -> History:
-        """Fetch older turns, which are added to `turns`. Arguments and result as for `askbot_ws.Chat.history`."""
+        """Fetch older turns. They are added to `turns`, too.
+
+        Args:
+            before: A position in the log: turns are fetched whose questions are before it. By default those before the
+                oldest turn that was received; for the page before another one, `page.turns[0].from_ + 1`.
+            limit: How many turns at most, from 1 to 50.
+
+        Returns:
+            A page: `turns` (of `askbot_ws.events.TurnRecord`), oldest first, replaced ones too, and `more`, whether the
+            log has older ones.
+        """
         return self._loop.run_coroutine(lambda: self._chat.history(before=before, limit=limit))
 
     def forget(self) -> None:
@@ -228,10 +317,21 @@ class Chat:
         self._loop.run_coroutine(self._chat.forget)
 
     def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
-        """Return another session on the same connection, entered already; by default a new one.
+        """Read another session on the same connection.
 
-        Arguments as for `askbot_ws.Chat.session`. Closing it detaches it; closing the `Chat` that `connect` returned
-        closes all of them. Raises `SessionNotFound` where the server has no such session.
+        Closing it detaches it; closing the `Chat` that `connect` returned closes all of them.
+
+        Args:
+            id: The session's id; by default a new session.
+            after: The position in its log to read on from.
+            log: The history in which `after` is a position.
+
+        Returns:
+            A `Chat` that is entered already.
+
+        Raises:
+            SessionNotFound: The server has no such session, or it is another user's.
+            ValueError: The session is read on this connection already.
         """
         entering = self._chat.session(id, after=after, log=log)
         return Chat(self._loop, self._loop.run_coroutine(entering.__aenter__), owns_loop=False)
@@ -248,7 +348,10 @@ class Chat:
         self.close()
 
     def close(self) -> None:
-        """Close it here. Turns that run go on at the server, except answers that were cancelled or left."""
+        """Close it here. Turns that run go on at the server, except answers that were cancelled or left.
+
+        Waits for up to a second until the server has been sent those cancels.
+        """
         if self._loop.stopped:
             return
         try:
@@ -263,7 +366,16 @@ class AnswerStream:
 
     Iterating gives each piece of text once, as a `str` of one code point or more; a caller that is slow gets longer
     ones. A second iteration reads the answer from the server's log again. Leaving the loop before the end, or
-    interrupting `answer` with Ctrl-C, stops the answer at the server. It raises what `askbot_ws.AnswerStream` raises.
+    interrupting `answer` with Ctrl-C, stops the answer at the server. A question that nobody reads is answered all the
+    same. `chat.ask`, `chat.retry` and `chat.edit` return it.
+
+    Raises:
+        AskbotError: The question was refused (`QuestionEmpty`, `Busy`, …), by iterating and by `answer`. Where the
+            answer failed on its way (`UpstreamStalled`, …), iterating gives the text so far and raises then; `answer`
+            returns the `Answer`, with `error`.
+        Damaged: By iterating: the text has not the length and the SHA-256 that the server gave for it. By `answer`: nor
+            has the text in the server's history.
+        Closed: The conversation was closed, or ended by the server.
 
     Example:
         ```python
@@ -280,11 +392,11 @@ class AnswerStream:
 
     @property
     def turn(self) -> str | None:
-        """The turn's name; None until the server has acknowledged the question."""
+        """The turn's id; None until the server has acknowledged the question."""
         return self._stream.turn
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the text from its beginning. Raises at the end where the answer failed."""
+        """Yield the text from its beginning. Raises at the end where the question was refused or the answer failed."""
         stream = self._loop.run_function(self._stream.__aiter__)
         try:
             while (text := self._loop.run_coroutine(lambda: _next(stream))) is not None:
@@ -293,7 +405,16 @@ class AnswerStream:
             self._loop.call_soon(stream.close)
 
     def answer(self) -> Answer:
-        """Wait for the end, and return the `Answer`, also where it is partial. Raises where it could not be asked."""
+        """Wait for the end of the answer.
+
+        Returns:
+            The `Answer`, also where it is partial: `reason` says how it ended.
+
+        Raises:
+            AskbotError: The question was refused; see `AnswerStream`.
+            Damaged: The server has no text with the answer's length and SHA-256.
+            Closed: The conversation was closed, or ended by the server.
+        """
         return self._loop.run_coroutine(lambda: _wait_for(self._stream))
 
     def cancel(self) -> None:

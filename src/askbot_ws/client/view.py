@@ -64,7 +64,8 @@ class End:
         usage: The provider's count, `input_tokens` and `output_tokens`; None where it gave none.
         timing: `queued`, `first_token` and `total`, in seconds since the question arrived; `first_token` is None where
             no text came.
-        check: The proof of the answer: its length in code points (`chars`) and the SHA-256 of its UTF-8 bytes.
+        check: The proof of the answer: its length in code points (`chars`) and the SHA-256 of its UTF-8 bytes
+            (`sha256`, in hexadecimal). None where the server gave none.
         error: Where `reason` is `error`: `code`, `message`, `retryable` and `retry_after` (seconds, or None).
     """
 
@@ -77,13 +78,27 @@ class End:
 
     @classmethod
     def from_record(cls, record: Done | TurnRecord) -> End | None:
-        """Return the end in a `done` event or in a turn of a history page; None while the turn runs."""
+        """Return the end in an event, or from a turn of a history page.
+
+        Args:
+            record: A turn's `done` event, or a turn as `Chat.history` returns it.
+
+        Returns:
+            How the turn ended; None where it still runs.
+        """
         if record.reason is None:
             return None
         return cls(record.reason, record.model, record.usage, record.timing, record.check, record.error)
 
     def proves(self, answer: str) -> bool:
-        """Return whether `answer` has the length and the SHA-256 of `check`; True where there is no check."""
+        """Compare an answer's text with its proof.
+
+        Args:
+            answer: The whole text.
+
+        Returns:
+            Whether it has the length and the SHA-256 of `check`; True where there is no `check`.
+        """
         if self.check is None:
             return True
         return (self.check.chars, self.check.sha256) == (len(answer), hashlib.sha256(answer.encode()).hexdigest())
@@ -94,10 +109,10 @@ class Turn:
     """One question, and its answer as far as it was received.
 
     Attributes:
-        turn: The turn's name, unique in its session: what `retry`, `edit` and `cancel` take.
+        turn: The turn's id, unique in its session: what `retry`, `edit` and `cancel` take.
         id: The id of the frame that asked the question; None where it had none.
         text: The question.
-        replaces: The name of the turn that this one retries or edits; None where it is a further question.
+        replaces: The id of the turn that this one retries or edits; None where it is a further question.
         created: When the question was logged, in seconds since 1970.
         options: The `model`, `temperature` and `max_tokens` that were asked for; None where none were.
         from_: The log's position before the question.
@@ -122,7 +137,14 @@ class Turn:
 
     @classmethod
     def from_record(cls, record: Question | TurnRecord) -> Turn:
-        """Return the turn that a question begins, or that a history page holds."""
+        """Make a turn from a question, or from a turn of a history page.
+
+        Args:
+            record: A `question` event, or a turn as `Chat.history` returns it.
+
+        Returns:
+            The turn: without an answer for a question, otherwise with what the page has of it.
+        """
         fields = (record.turn, record.id, record.text, record.replaces, record.created, record.options)
         if isinstance(record, Question):
             return cls(*fields, from_=record.start, seq=record.seq)
@@ -158,14 +180,14 @@ class View:
     of one view to `connect(…, after=, log=)`, and the next one goes on from there.
 
     Attributes:
-        session: The session's name; None before the first connection of a new session.
+        session: The session's id; None before the first connection of a new session.
         seq: The log's position up to which it was read; None before anything was.
         log: The history in which `seq` is a position; None where it is not known.
         keep: How many code points to hold: beyond it the oldest turns are dropped, but none that runs. None: no limit.
         ready: The server's last `ready` frame: among others the default `model`, the `limits`, and the position `from_`
             that events follow from. None before the first connection.
         has_earlier: Whether the log has turns before the oldest one here; `Chat.history` fetches them.
-        all_turns: The turns by their names, in the log's order, replaced ones too. `turns` leaves those out.
+        all_turns: The turns by their ids, in the log's order, replaced ones too. `turns` leaves those out.
         size: What all turns count for, in code points.
     """
 
@@ -190,7 +212,15 @@ class View:
         return shown
 
     def continues(self, ready: Ready) -> bool:
-        """Return whether the server has the history that was read so far. Servers of early versions don't name it."""
+        """Compare the history that the server has with the one that was read so far.
+
+        Args:
+            ready: A `ready` frame, as the server sends it when a session is attached.
+
+        Returns:
+            Whether `ready` is about this session and the same history, so that `seq` is a position in it. A history
+            without a name counts as the same: servers of early versions give none.
+        """
         return ready.session == self.session and (not (ready.log and self.log) or ready.log == self.log)
 
     def fold(self, frame: ServerFrame | UnknownEvent) -> None:
@@ -200,10 +230,10 @@ class View:
         shows nothing, but `seq` moves past it.
 
         Args:
-            frame: A frame as `decode_server` returns it.
+            frame: A frame as `askbot_ws.dialects.askbot.frames.decode_server` returns it.
 
         Raises:
-            Gap: Events between `seq` and this one are missing. Nothing has changed.
+            askbot_ws.client.view.Gap: Events between `seq` and this one are missing. Nothing has changed.
         """
         match frame:
             case Ready():

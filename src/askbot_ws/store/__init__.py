@@ -12,17 +12,18 @@ from ..events import Done, Event, TurnRecord
 __all__ = ["Entry", "Failures", "Store"]
 
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
-"""Events of one session, at least one, in order; and the same events encoded, as `events.encode_event` does it."""
+"""Events of one session, at least one, in order; and the same events encoded, each a JSON object in UTF-8."""
 Failures: TypeAlias = dict[str, StoreError]
-"""By session, why nothing was appended to it."""
+"""The error of each session to which nothing was appended, by the session's id; empty where all was appended."""
 
 
 class Store(Protocol):
     """Keeps the logs of all sessions.
 
-    The newest part of each loaded log is in memory, as the `Log` that `create` and `load` return: one object for each
-    session, to which `append` adds events once they are durable. Positions (`after`, `before`, heads) are the `seq` of
-    events, in code points. Whatever a driver raises arrives as `StoreError`.
+    The newest part of each loaded log is in memory, as the object that `create` and `load` return: one for each
+    session, to which `append` adds events once they are durable. Positions (`after`, `before`) are values of `seq`,
+    which grows by 1 for each code point of an answer and for each other event; a log's head is the `seq` of its last
+    event, 0 while it is empty. Whatever a driver raises arrives as `StoreError`.
 
     One process uses a store at a time, from one event loop. Methods may run concurrently but for `append`, of which one
     runs at a time: the next is called once the one before is done.
@@ -42,13 +43,25 @@ class Store(Protocol):
     def create(self, session: str) -> LogTail:
         """Create a new, empty log, in memory only: the store has nothing of it before its first event.
 
+        Args:
+            session: The session's id: 1 to 64 of `A-Z a-z 0-9 _ -`.
+
+        Returns:
+            The log.
+
         Raises:
             ValueError: The session exists in memory.
         """
         ...
 
     async def load(self, session: str) -> LogTail:
-        """Load a session's log, and keep it in memory until it is released. Returns the log in memory if it is there.
+        """Load a session's log, and keep it in memory until it is released.
+
+        Args:
+            session: The session's id.
+
+        Returns:
+            The log; the same object as before where it is in memory already.
 
         Raises:
             SessionNotFound: The store has no such session, or it is deleted meanwhile.
@@ -59,7 +72,10 @@ class Store(Protocol):
     def release(self, session: str) -> None:
         """Allow the store to drop a log from memory: nobody reads or writes it now. `load` brings it back.
 
-        A session without events is gone then. Unknown sessions are ignored.
+        A session without events is gone then.
+
+        Args:
+            session: The session's id; unknown ones are ignored.
         """
 
     def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
@@ -71,7 +87,7 @@ class Store(Protocol):
         A `done` that is in its log already is stored without being added: it was shown although it could not be stored.
 
         Args:
-            batch: The events by session. They follow the head of the log, which must be created or loaded.
+            batch: The events by the session's id. They follow the head of the log, which must be created or loaded.
 
         Returns:
             The failures, if all other events are durable and in their logs on return; otherwise an awaitable of the
@@ -86,10 +102,11 @@ class Store(Protocol):
         Args:
             session: The session's id.
             after: The position after which to read.
-            limit: About how many bytes of text to return.
+            limit: About how many bytes of text to return, in UTF-8.
 
         Returns:
-            The events, merged as by `core.log.merge`, in order and without gaps. Empty only at the head.
+            The events in order and without gaps; successive slices of an answer are joined, and the first one is cut
+            where `after` is inside it. Empty only at the head.
 
         Raises:
             SessionNotFound: The store has no such session.
@@ -105,6 +122,9 @@ class Store(Protocol):
             before: Only turns whose question has a `seq` less than this; None: all.
             limit: How many turns to return at most.
 
+        Returns:
+            The turns, of those that match the newest `limit`; empty where there are none.
+
         Raises:
             SessionNotFound: The store has no such session.
             StoreError: It can't be read.
@@ -112,10 +132,15 @@ class Store(Protocol):
         ...
 
     async def replay_start(self, session: str, *, turns: int) -> int:
-        """The position after which the newest `turns` turns can be replayed. Needs no `load`.
+        """Find the position from which to replay the newest turns. Needs no `load`.
 
-        It is before the question of the first of them, and of each turn whose answer reaches into what is replayed:
-        readers can't use slices without their question.
+        Args:
+            session: The session's id.
+            turns: How many of the newest turns to replay.
+
+        Returns:
+            The position, for `after` of `read`. It is before the question of the first of those turns, and of each turn
+            whose answer reaches into what is replayed: readers can't use slices without their question.
 
         Raises:
             SessionNotFound: The store has no such session.
@@ -124,7 +149,16 @@ class Store(Protocol):
         ...
 
     async def find_turn(self, session: str, ask_id: str) -> str | None:
-        """The first turn whose question was asked with this id, or None. Needs no `load`.
+        """Find the turn that a client's question began, so that one that is sent again is not asked twice.
+
+        Needs no `load`.
+
+        Args:
+            session: The session's id.
+            ask_id: The `id` of the client's `ask` frame.
+
+        Returns:
+            The id of the first turn whose question has this `id`; None where there is none.
 
         Raises:
             SessionNotFound: The store has no such session.
@@ -133,20 +167,29 @@ class Store(Protocol):
         ...
 
     async def forget(self, session: str) -> None:
-        """Delete a session and all it holds, everywhere. Unknown sessions are ignored.
+        """Delete a session and all it holds, everywhere.
 
         Once it returns, the session is deleted for good, also for the next process; what is left of it in files that
         are in use just now is removed as soon as that is possible.
+
+        Args:
+            session: The session's id; unknown ones are ignored.
 
         Raises:
             StoreError: It can't be written. The session is as it was then.
         """
 
     async def sweep(self, *, idle: float) -> int:
-        """Delete the sessions to which nothing was appended in the last `idle` seconds; returns how many.
+        """Delete the sessions to which nothing was appended for a time.
 
         Only time in which a process had the store open counts, by a monotonic clock: a wrong clock deletes nothing.
         Sessions whose log is in use (loaded and not released) stay.
+
+        Args:
+            idle: For how many seconds nothing was appended to the sessions to delete.
+
+        Returns:
+            How many were deleted.
 
         Raises:
             StoreError: The store can't be read or written. Some of the sessions may be deleted then.

@@ -16,6 +16,7 @@ __all__ = ["Ending", "FinishReason", "Upstream"]
 MAX_MODEL_NAME_CHARS = 200  # code points
 
 FinishReason: TypeAlias = Literal["stop", "length", "refused"]
+"""Why a model ended its answer: it is complete, it reached a limit of tokens, or the content was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Ending:
     """How an answer ended without an error.
 
     Providers and users' code make it, so it is validated. The model's name is made well-formed and cut at 200 code
-    points; an empty name, and a usage that is not two integers from 0 to 2**53 - 1, become None.
+    points; an empty name, and a usage that is not two integers from 0 to 2^53 - 1, become None.
 
     Attributes:
         reason: "stop" where the model had no more to say, "length" where a token limit cut it, "refused" where the
@@ -89,7 +90,9 @@ class Upstream(Protocol):
         the log.
 
         Args:
-            prompt: The messages, and the options of the question.
+            prompt: What is asked: `prompt.messages`, oldest first, each with a `role` ("system", "user" or "assistant")
+                and a `text`; and `prompt.options`, whose `model`, `temperature` and `max_tokens` are None where the
+                question gives none.
             on_text: Called with each piece of text as it arrives. Pieces may be empty and may hold half surrogates.
 
         Returns:
