@@ -21,9 +21,12 @@ export interface AskbotError extends Error {
 }
 
 /** A question that was asked: await it for the ended turn, iterate over it for the answer's text as it comes, or both. */
-export interface Asked extends Promise<Turn>, AsyncIterable<string> {
+export interface AnswerStream extends Promise<Turn>, AsyncIterable<string> {
   readonly id: string;
 }
+
+/** The former name of `AnswerStream`. */
+export type Asked = AnswerStream;
 
 /** A request that was made. */
 export interface Requested<Result> extends Promise<Result> {
@@ -61,11 +64,11 @@ export interface Chat extends EventTarget {
   readonly session: string | null | undefined;
   readonly state: State;
   /** Ask a question, as soon as there is a connection. Rejects with an `AskbotError`, as all requests do. */
-  ask(text: string, options?: AskOptions): Asked;
-  /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
-  retry(turn?: string, options?: ModelOptions): Asked;
-  /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
-  edit(turn: string, text: string, options?: ModelOptions): Asked;
+  ask(text: string, options?: AskOptions): AnswerStream;
+  /** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were for that turn. */
+  retry(turn?: string, options?: ModelOptions): AnswerStream;
+  /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
+  edit(turn: string, text: string, options?: ModelOptions): AnswerStream;
   /** Stop a turn, or a question that is not in the log yet, by its id; without `turn`, the turn that runs. */
   cancel(turn?: string): Promise<unknown> | undefined;
   /** Fetch up to `limit` (20) older turns into the view, from before a position of the log: by default, of its oldest turn. */

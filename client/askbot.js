@@ -3,8 +3,8 @@
  *
  * A session is an append-only log, and a connection is a cursor over it. This module resumes after the last `seq` that
  * was read, and sends requests, again where a connection was lost before the server acknowledged them. view.js folds
- * the frames into what there is to see, connection.js has the WebSocket, requests.js the requests that have no answer
- * yet. The types of what is public are in askbot.d.ts.
+ * the frames into the view that is shown, connection.js has the WebSocket, requests.js the requests without an answer.
+ * The types of what is public are in askbot.d.ts.
  */
 import { Connection, delay } from "./connection.js";
 import { PendingRequests, requestError, toHex } from "./requests.js";
@@ -138,7 +138,7 @@ class Chat extends EventTarget {
     for (const { id } of this.#requests.frames().filter(isChosen)) this.#rejectRequest(id, requestError({ code }));
   }
 
-  /** Cancels a question that is not in the log yet. It may be on its way: then its turn is cancelled when it begins. */
+  /** Cancels a question that is not in the log yet. Where it was sent already, its turn is cancelled when it begins. */
   #cancelPending(id) {
     this.#cancelled.add(id);
     this.#rejectRequest(id, requestError({ code: "cancelled" }));
@@ -169,14 +169,14 @@ class Chat extends EventTarget {
     this.#emit("state", state);
   }
 
-  /** Calls a method of the storage. That may be missing, full or forbidden, which costs the memory only. */
+  /** Calls a method of the storage. Errors are ignored: it may be missing, full or forbidden. */
   #callStorage(method, value) {
     try {
       return (this.#storage ?? localStorage)[method](STORAGE_KEY, value);
     } catch {}
   }
 
-  /** The next connection begins a new session. Questions that this one never got are asked in that. */
+  /** Makes the next connection begin a new session, in which questions that were not acknowledged are asked. */
   #startNewSession() {
     this.#rejectPending("session_not_found", ({ type, id }) => type !== "ask" || this.#findTurn("id", id));
     if (this.#callStorage("getItem") === this.session) this.#callStorage("removeItem"); // or it is another tab's
@@ -226,7 +226,7 @@ class Chat extends EventTarget {
 
   // --- frames --------------------------------------------------------------------------------------------------------
 
-  /** Does what a frame asks for besides being shown. */
+  /** Handles a frame, beyond its effect on the view. */
   #handle(frame) {
     switch (frame.type) {
       case "ready":
@@ -238,7 +238,7 @@ class Chat extends EventTarget {
       case "history":
         return this.#resolveRequest(frame.id, frame);
       case "going_away":
-        return this.#connection.leaveAfter(frame.reconnect_after);
+        return this.#connection.reconnectAfter(frame.reconnect_after);
       case "error":
         return this.#onError(frame);
     }
@@ -247,7 +247,7 @@ class Chat extends EventTarget {
   #onReady({ session }) {
     this.session = session;
     this.#callStorage("setItem", session);
-    this.#connection.ready(this.#unacknowledged());
+    this.#connection.onReady(this.#unacknowledged());
   }
 
   #onQuestion({ id, turn }) {
@@ -269,7 +269,7 @@ class Chat extends EventTarget {
 
   #onError(frame) {
     const type = this.#requests.typeOf(frame.id);
-    if (type === "cancel" || type === "forget") this.#resolveRequest(frame.id); // what was to end is gone already
+    if (type === "cancel" || type === "forget") this.#resolveRequest(frame.id); // what was to end does not exist any more
     if (frame.code === "session_not_found" && frame.session === this.session) return this.#connection.reconnect(SESSION_NOT_FOUND);
     if (type === "cancel") return;
     const error = requestError(frame);

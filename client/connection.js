@@ -1,7 +1,7 @@
 /**
- * Connection: one WebSocket at a time, opened again whenever it is lost. What is said over it is its owner's concern.
+ * Connection: one WebSocket at a time, opened again whenever it is lost. Its owner interprets the frames.
  *
- *     connecting --ready()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
+ *     connecting --onReady()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
  *     (any) --close()--> closed
  */
 
@@ -25,7 +25,7 @@ export function delay(tries, random = Math.random) {
 }
 
 export class Connection {
-  /** Whether frames may be sent: from `ready()` on, until the server goes away or the socket is lost. */
+  /** Whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
   acceptsRequests = false;
 
   #state;
@@ -39,8 +39,8 @@ export class Connection {
    * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`
    * @param {object} owner what it is called back for:
    *   `address()` returns the URL to connect to, `receive(frame)` takes a frame,
-   *   `lost(code)` is told that a connection is lost, with the close code where there is one, and may close this,
-   *   `stateChanged(state)` is told the new state
+   *   `lost(code)` is called when a connection is lost, with the close code where there is one, and may close this,
+   *   `stateChanged(state)` is called with the new state
    */
   constructor(options, owner) {
     this.#options = options;
@@ -48,7 +48,7 @@ export class Connection {
     for (const name of WAKE_EVENTS) options.page.addEventListener?.(name, this.#onWake);
   }
 
-  /** Opens a socket, in the place of the one that there is. Throws where the address is none. */
+  /** Opens a socket in place of the present one. Throws where the address is not valid. */
   open = () => {
     this.disconnect();
     const { token, WebSocket } = this.#options;
@@ -65,32 +65,32 @@ export class Connection {
     this.#socket.send(JSON.stringify(frame));
   }
 
-  /** The server has sent `ready`: sends the frames that it lacks, before any other. */
-  ready(frames) {
+  /** Handles `ready`: sends the frames that the server lacks, before any other. */
+  onReady(frames) {
     this.acceptsRequests = true;
     for (const frame of frames) this.send(frame);
     this.#setState("open");
   }
 
-  /** The server is about to stop: reads on, sends nothing more, and reconnects after `milliseconds` at the earliest. */
-  leaveAfter(milliseconds) {
+  /** Sends nothing more, still reads, and reconnects after `milliseconds` at the earliest: the server is about to stop. */
+  reconnectAfter(milliseconds) {
     this.acceptsRequests = false;
     this.#scheduleReconnect(milliseconds);
   }
 
-  /** The connection has worked: the next attempt to connect is the first one again. */
+  /** Counts attempts to connect from zero again, as the connection has worked. */
   resetAttempts() {
     this.#attempts = 0;
   }
 
-  /** Something has come: the silence begins anew. */
+  /** Restarts the timer that detects silence, as a frame has arrived. */
   restartSilenceTimer() {
     if (this.acceptsRequests) this.#startTimer(SILENCE_TIMEOUT_MS, this.#onSilence);
   }
 
   /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
   reconnect(code) {
-    const isScheduled = this.#state === "open" && !this.acceptsRequests; // by `leaveAfter`
+    const isScheduled = this.#state === "open" && !this.acceptsRequests; // by `reconnectAfter`
     this.disconnect();
     this.#owner.lost(code);
     if (this.#state === "closed") return;
@@ -98,7 +98,7 @@ export class Connection {
     this.#setState("waiting");
   }
 
-  /** Lets go of the socket at once: a dead one may take minutes to close. */
+  /** Drops the socket without waiting for its close, which may take minutes for a dead one. */
   disconnect() {
     const socket = this.#socket;
     this.#socket = null;
@@ -133,7 +133,7 @@ export class Connection {
 
   #onSilence = () => this.reconnect();
 
-  /** The network is back, or the page is visible again: what happened to the socket meanwhile is found out at once. */
+  /** Checks the socket by a `ping`, or reconnects, when the network is back or the page is visible again. */
   #onWake = () => {
     if (this.#options.page.document?.hidden) return;
     if (this.#state === "waiting") this.open();

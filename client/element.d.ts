@@ -1,4 +1,4 @@
-import type { AskOptions, Asked, AskbotError, Chat, Turn } from "./askbot.js";
+import type { AnswerStream, AskOptions, AskbotError, Chat, Turn } from "./askbot.js";
 
 export interface AskBotEvents {
   /** The turn of a question that was asked here has ended. */
@@ -13,10 +13,10 @@ export class AskBot extends HTMLElement {
   /** The connection; null while the element is in no document. */
   readonly chat: Chat | null;
   /** Ask a question, and scroll to it. */
-  ask(text: string, options?: AskOptions): Asked;
+  ask(text: string, options?: AskOptions): AnswerStream;
   /** Ask the last question again. */
-  retry(): Asked;
-  /** Stop the answer that is being written, or take back the question that is not sent yet. */
+  retry(): AnswerStream;
+  /** Stop the answer that is being written, or withdraw the question that is not sent yet. */
   stop(): void;
   /** Begin another conversation; this one is kept. */
   fresh(): void;

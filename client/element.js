@@ -3,7 +3,7 @@ import { connect } from "./askbot.js";
 import { update } from "./markdown.js";
 import { rows, running } from "./rows.js";
 
-/** Texts by name: of parts, and of what the status line and a turn's badge may say. */
+/** Texts by name: of parts, of the status line and of a turn's badge. */
 const ENGLISH = {
   log: "Conversation",
   field: "Ask a question",
@@ -71,7 +71,7 @@ textarea { flex: 1; min-inline-size: 0; resize: none; field-sizing: content; max
 `;
 
 const NEAR_END_PX = 64; // a reader within this of the log's end is kept at its end
-const COMPOSING_KEY_CODE = 229; // Safari reports the Enter that ends the composing of a syllable by this alone
+const COMPOSING_KEY_CODE = 229; // Safari reports the Enter that ends the composing of a syllable only by this
 const BUTTON_METHODS = ["fresh", "earlier", "stop", "retry"]; // each button calls the method of its name
 
 function createSlot(name) {
@@ -210,7 +210,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#chat = null;
   }
 
-  /** Shows a request from its beginning, and tells the page of its end. Returns it. */
+  /** Scrolls to a new request, and dispatches `askbot-done` at its end. Returns it. */
   #follow(request) {
     this.#error = "";
     this.#log.scrollTop = this.#log.scrollHeight;
@@ -235,7 +235,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     return language.startsWith("ko");
   }
 
-  /** Stays English where the texts cannot be fetched, or are wanted no more when they come. */
+  /** Loads the Korean texts; does nothing where that fails, or where the language has changed meanwhile. */
   async #loadKorean() {
     const { KOREAN } = await import("./element-ko.js").catch(() => ({}));
     if (KOREAN && this.#isKorean()) this.#setTexts(KOREAN);
@@ -344,7 +344,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     );
   }
 
-  /** Returns what is said of a turn without a whole answer; of a later server's reason, its name. */
+  /** Returns why a turn has no whole answer, or empty; for a reason that is not known here, its name. */
   #badgeOf({ status, reason, error }) {
     if (error) return error.message;
     if (status === "sending") return this.#texts.sending;

@@ -216,13 +216,13 @@ export function writeHighlighted(code, text, language) {
   const openBefore = (before?.openBefore ?? [NONE_OPEN]).slice(0, kept + 1);
   for (const line of lines.slice(kept)) {
     const { tokens, open } = tokenizeLine(line, language, openBefore.at(-1));
-    code.append(lineOf(tokens, code.ownerDocument));
+    code.append(createLine(tokens, code.ownerDocument));
     openBefore.push(open);
   }
   writtenIn.set(code, { language, lines, openBefore });
 }
 
-function lineOf(tokens, document) {
+function createLine(tokens, document) {
   const line = document.createElement("span");
   line.setAttribute("class", "line");
   for (const [text, kind] of tokens) {

@@ -1,9 +1,9 @@
-/** Inline parts: what is in a block's text, as emphasis, links and code. */
+/** Inline parts: emphasis, links and code in a block's text. */
 
 const MAX_OPEN_MARKS = 48; // brackets and emphasis that are open at once, so also how deep elements nest
 
 /**
- * Returns an element to be: a block or an inline part.
+ * Returns the description of an element: a block or an inline part.
  *
  * @param {string} name the element's
  * @param {string | Array} [text] Markdown, or inline parts and strings
@@ -48,7 +48,7 @@ class InlineParser {
   }
 
   parse() {
-    for (let found; (found = this.find(TOKEN)); ) {
+    for (let found; (found = this.findNext(TOKEN)); ) {
       const [kind, token] = Object.entries(found.groups).find(([, matched]) => matched);
       this.add(this.text.slice(this.position, found.index));
       this.position = found.index + token.length;
@@ -59,7 +59,7 @@ class InlineParser {
     return this.stack[0].parts;
   }
 
-  find(pattern) {
+  findNext(pattern) {
     pattern.lastIndex = this.position;
     return pattern.exec(this.text);
   }
@@ -93,7 +93,7 @@ class InlineParser {
     if (!isClosed) return this.add(ticks);
     let end;
     do {
-      end = this.find(TICKS);
+      end = this.findNext(TICKS);
       this.position = end.index + end[0].length;
     } while (end[0].length !== ticks.length);
     const code = this.text.slice(start, end.index).replaceAll("\n", " ");
@@ -115,7 +115,7 @@ class InlineParser {
   close(token) {
     const place = this.stack.findLastIndex(isBracket);
     if (place < 0) return this.add(token);
-    const target = this.stack[place].hasLink ? null : this.find(LINK_TARGET); // no link in a link
+    const target = this.stack[place].hasLink ? null : this.findNext(LINK_TARGET); // no link in a link
     const [whole, url] = target ?? [];
     if (!SAFE_URL.test(url)) {
       this.flatten(place, 1); // emphasis reaches over brackets without a target

@@ -27,7 +27,7 @@ function build({ name, text, attributes }, document) {
   return element;
 }
 
-function looksLike(part, other) {
+function hasSameAppearance(part, other) {
   const appearance = ({ name, text, attributes }) => JSON.stringify([name, text, attributes]);
   return appearance(part) === appearance(other);
 }
@@ -37,7 +37,7 @@ function draw(container, parts, before, write) {
   parts.forEach((part, place) => {
     const old = before[place];
     if (part === old) return;
-    const isKept = old && looksLike(part, old);
+    const isKept = old && hasSameAppearance(part, old);
     part.node = isKept ? old.node : build(part, container.ownerDocument);
     if (!isKept) {
       container.insertBefore(part.node, old?.node ?? null);

@@ -1,4 +1,4 @@
-import type { Asked, AskbotError, AskOptions, ConnectOptions, ModelOptions, Requested, State } from "./askbot.js";
+import type { AnswerStream, AskbotError, AskOptions, ConnectOptions, ModelOptions, Requested, State } from "./askbot.js";
 import type { History, Limits, ServerFrame } from "./frames.js";
 import type { Row } from "./rows.js";
 
@@ -22,13 +22,13 @@ export interface Askbot {
   /** The last refusal; null again once something is asked. */
   readonly error: AskbotError | null;
   /** Ask a question, as soon as there is a connection. */
-  ask(text: string, options?: AskOptions): Asked;
-  /** Stop the answer that is being written, or take back the question that is not sent yet. */
+  ask(text: string, options?: AskOptions): AnswerStream;
+  /** Stop the answer that is being written, or withdraw the question that is not sent yet. */
   stop(): Promise<unknown>;
-  /** Ask a turn's question again; without `turn`, the last one's. What no option says is as it was for that turn. */
-  retry(turn?: string, options?: ModelOptions): Asked;
-  /** Ask this instead of that turn's question. What no option says is as it was for that turn. */
-  edit(turn: string, text: string, options?: ModelOptions): Asked;
+  /** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were for that turn. */
+  retry(turn?: string, options?: ModelOptions): AnswerStream;
+  /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
+  edit(turn: string, text: string, options?: ModelOptions): AnswerStream;
   /** Fetch up to `limit` (20) older turns. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
   /** Delete this conversation on the server, and begin another. */

@@ -3,7 +3,7 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { connect } from "./askbot.js";
 import { rows, running } from "./rows.js";
 
-/** What a component sees before there is a connection, and where a server renders it. */
+/** The snapshot before there is a connection, and where a server renders the component. */
 const INITIAL_SNAPSHOT = Object.freeze({
   turns: [],
   state: "connecting",

@@ -26,7 +26,7 @@ export class PendingRequests {
    * Adds a request under a new random id, by which the server recognises it when it is sent again.
    *
    * @param {object} frame without an id
-   * @returns {{ frame: object, result: Promise<unknown> }} the frame to send, and what the request will come to;
+   * @returns {{ frame: object, result: Promise<unknown> }} the frame to send, and the request's outcome;
    *   a rejection that nobody handles is not reported, as the client has an `error` event
    */
   add(frame) {

@@ -1,4 +1,4 @@
-/** Rows: what an interface draws of a conversation. */
+/** Rows: the turns and unsent questions that an interface draws. */
 import { shown } from "./view.js";
 
 /**

@@ -18,7 +18,7 @@ from askbot_ws.dialects.askbot.frames import ClientFrame, ServerFrame, fields_of
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .browser.cable import Cable
+from .browser.breakable_proxy import BreakableProxy
 from .process import ROOT, Json, address, environment
 from .test_wire import Player
 
@@ -155,14 +155,14 @@ async def test_the_program_prints_an_answer_over_several_connections(tmp_path: P
     upstream = ScriptedUpstream(["Because of ", first, "Ray", second, "leigh scattering."])
     async with (
         serving(upstream) as server,
-        Cable.laid(server.port) as cable,
-        program(tmp_path, cable.port) as process,
+        BreakableProxy.start(server.port) as proxy,
+        program(tmp_path, proxy.port) as process,
     ):
         await read(process, "Because of ")
-        cable.cut()
+        proxy.cut()
         first.set()
         await read(process, "Ray")
-        cable.cut()
+        proxy.cut()
         second.set()
         await read(process, "leigh scattering.")
         assert await asyncio.wait_for(process.wait(), 20) == 0

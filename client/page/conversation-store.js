@@ -2,7 +2,7 @@
  * The conversations that this browser knows, in its storage: a list, and of each its draft and the text to search in.
  *
  *   askbot.list             [{ session, title, named, used }]   `named` by the reader; `used`: when it was last asked, in ms
- *   askbot.draft[.session]  what is typed and not sent yet; without a session, in a conversation that is still empty
+ *   askbot.draft[.session]  text that is typed and not sent yet; without a session, in a conversation that is still empty
  *   askbot.text.session     its questions and answers, as far as they were on this page, to search in
  *   askbot.gone             sessions that were deleted here and have still to be deleted on the server
  *   askbot.session          the session that was last on the page
@@ -54,7 +54,7 @@ function excerptOf(text, word) {
  */
 export class ConversationStore {
   #storage;
-  #unsaved = new Map(); // by key: what the storage did not take
+  #unsaved = new Map(); // by key: values that the storage did not accept
 
   /** @param {() => Storage} storage returns the storage, or throws where that is forbidden */
   constructor(storage) {
@@ -135,7 +135,7 @@ export class ConversationStore {
   // --- searching -----------------------------------------------------------------------------------------------------
 
   /** Keeps the text of a conversation that is in the list, to search in. */
-  saveText(session, text) {
+  saveSearchText(session, text) {
     if (this.find(session)) this.#write(textKey(session), text.slice(-MAX_TEXT_CHARACTERS).normalize("NFC"));
   }
 

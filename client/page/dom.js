@@ -1,7 +1,7 @@
-/** What several modules do with the document. */
+/** Document functions that several modules use. */
 import { translate } from "./strings.js";
 
-const COPIED_NOTICE_MS = 1500; // for which a button says that it has copied
+const COPIED_NOTICE_MS = 1500; // for which a button shows that it has copied
 
 export function byId(id) {
   return document.getElementById(id);
@@ -27,7 +27,7 @@ export function createElement(name, attributes = {}, ...content) {
  *
  * @param {string} action its `data-do`
  * @param {string} text
- * @param {string} [label] for who does not see what the button belongs to
+ * @param {string} [label] for screen readers, which do not show what the button belongs to
  * @returns {HTMLElement}
  */
 export function createButton(action, text, label = text) {
@@ -64,7 +64,7 @@ export function setChildren(parent, children) {
 }
 
 /**
- * Copies a text to the clipboard, and says so.
+ * Copies a text to the clipboard, and shows a notice on the button.
  *
  * @param {string} text
  * @param {Element} button which the reader has used

@@ -40,7 +40,7 @@ export function jsonOf(session, title, turns) {
 }
 
 /**
- * Returns a name for the file that every system takes.
+ * Returns a name for the file that is valid on every system.
  *
  * @param {string} title
  * @param {string} extension without the dot

@@ -87,7 +87,7 @@ function navigate(session) {
   open(session);
 }
 
-/** Makes the address name what is on the page. */
+/** Sets the address to the conversation on the page. */
 function updateAddress(session) {
   if (address.session() !== session) history.replaceState(null, "", address.addressOf(session));
 }
@@ -108,7 +108,7 @@ function recordConversation(used) {
     saveDraft();
     store.saveDraft(null, "");
   }
-  store.saveText(chat.session, turns.map((turn) => `${turn.question}\n${turn.answer}`).join("\n"));
+  store.saveSearchText(chat.session, turns.map((turn) => `${turn.question}\n${turn.answer}`).join("\n"));
   updateAddress(chat.session);
   drawList(chat.session);
 }

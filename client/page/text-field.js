@@ -1,6 +1,6 @@
 /** Fields to write in: they grow with their text, and Enter submits. */
 
-const COMPOSING_KEY_CODE = 229; // Safari reports the Enter that ends the composing of a syllable by this alone
+const COMPOSING_KEY_CODE = 229; // Safari reports the Enter that ends the composing of a syllable only by this
 
 /** Makes a text area as high as its text, where the browser does not do so itself. */
 export function fitHeight(area) {

@@ -1,4 +1,4 @@
-/** Turn text: what is said about a turn besides its question and answer. Pure: the texts are given (strings.js). */
+/** Turn text: what is shown of a turn besides question and answer. Pure: translations are passed in (strings.js). */
 import { countCodePoints } from "../view.js";
 
 const TWO_DECIMALS_BELOW_MS = 9950;

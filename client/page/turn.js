@@ -1,4 +1,4 @@
-/** One turn on the page: an article with its question, its answer, and the buttons for what can be done with them. */
+/** One turn on the page: an article with its question, its answer, and the buttons of their actions. */
 import { writeHighlighted } from "../highlight.js";
 import { update } from "../markdown.js";
 import { byId, copyText, createButton, createElement, setText } from "./dom.js";
@@ -59,7 +59,7 @@ function writeCode(code, text, language) {
 }
 
 /**
- * Does what a button in an article is for.
+ * Runs the action of a button in an article.
  *
  * @param {HTMLElement} button
  * @param {import("../askbot.js").Chat} chat

@@ -68,8 +68,8 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
-    from .logs import configure  # noqa: PLC0415 - for this command alone
-    from .server.app import run  # noqa: PLC0415 - for this command alone
+    from .logs import configure  # noqa: PLC0415 - for this command only
+    from .server.app import run  # noqa: PLC0415 - for this command only
 
     configure(settings)
     raise typer.Exit(run(settings))
@@ -125,10 +125,10 @@ def chat(
 
     It resumes the last one from this machine with this server. /help shows the commands.
     """
-    import asyncio  # noqa: PLC0415 - for this command alone
+    import asyncio  # noqa: PLC0415 - for this command only
 
-    from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command alone
-    from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command alone
+    from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command only
+    from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command only
 
     options = ChatOptions(url, session=session, new=new, save_history=history, plain=plain)
     raise typer.Exit(asyncio.run(run_chat(options)))
@@ -152,10 +152,10 @@ def ask(
     line; 3 where the server can't be reached; 4 where there is no such session; 124 after --timeout; 130 after Ctrl-C;
     141 where nobody reads the output any more. In the last three cases the answer is stopped at the server too.
     """
-    import asyncio  # noqa: PLC0415 - for this command alone
+    import asyncio  # noqa: PLC0415 - for this command only
 
-    from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command alone
-    from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command alone
+    from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command only
+    from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command only
 
     text = "\n\n".join(part for part in (question, _read_piped(required=question is None)) if part and part.strip())
     if not text:
@@ -165,7 +165,7 @@ def ask(
 
 
 def _read_piped(*, required: bool) -> str | None:
-    """Return what stdin holds; where it is not required, only that of a pipe or a file, which is surely meant."""
+    """Return the text of stdin, None for a terminal; unless it is required, only that of a pipe or a file."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
     kind = 0 if required else os.fstat(sys.stdin.fileno()).st_mode
@@ -179,59 +179,59 @@ StoreOption = Annotated[
 ]
 
 
-@store.command()
-def check(where: StoreOption = None) -> None:
+@store.command("check")
+def check_store(url: StoreOption = None) -> None:
     """Check whether the store is sound; a server may run meanwhile.
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
-    from .store.sqlite.maintenance.check import check as check_store  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.check import check  # noqa: PLC0415 - for this command only
 
-    path = _store_path(where)
+    path = _store_path(url)
     _print_report(
         path,
-        check_store(path),
+        check(path),
         fault="wrong",
         hint="`askbot store repair` keeps what can be kept; stop the server first.",
     )
 
 
-@store.command()
-def repair(where: StoreOption = None) -> None:
+@store.command("repair")
+def repair_store(url: StoreOption = None) -> None:
     """Keep what can be kept of a damaged store; no server may run meanwhile. The old files are kept beside it.
 
     The exit code is 0 where nothing is lost, 1 where something is, 2 where it can't be repaired.
     """
-    from .store.sqlite.maintenance.repair import repair as repair_store  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.repair import repair  # noqa: PLC0415 - for this command only
 
-    path = _store_path(where)
-    _print_report(path, repair_store(path), fault="lost", hint="The store can be used again.")
+    path = _store_path(url)
+    _print_report(path, repair(path), fault="lost", hint="The store can be used again.")
 
 
-@store.command()
-def backup(
-    file: Annotated[Path, typer.Argument(help="The copy; it must not exist.")], where: StoreOption = None
+@store.command("backup")
+def backup_store(
+    file: Annotated[Path, typer.Argument(help="The copy; it must not exist.")], url: StoreOption = None
 ) -> None:
     """Copy the store into one file, while a server uses it or not. The copy can be used as a store.
 
     It has everything that anybody had been shown when the command began. The exit code is 1 where the copy is as
     damaged as the store is, 2 where there is none.
     """
-    from .store.sqlite.maintenance.backup import backup as backup_store  # noqa: PLC0415 - for this command alone
+    from .store.sqlite.maintenance.backup import backup  # noqa: PLC0415 - for this command only
 
-    path = _store_path(where)
+    path = _store_path(url)
     _print_report(
-        file, backup_store(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`."
+        file, backup(path, file), fault="wrong", hint="The store is damaged like this: see `askbot store check`."
     )
 
 
 def _store_path(url: str | None) -> Path:
     """Return the store's file, and silence the store's log lines: the commands print a report instead."""
-    import logging  # noqa: PLC0415 - for this command alone
+    import logging  # noqa: PLC0415 - for this command only
 
-    import structlog  # noqa: PLC0415 - for this command alone
+    import structlog  # noqa: PLC0415 - for this command only
 
-    from .store.url import path_of  # noqa: PLC0415 - for this command alone
+    from .store.url import path_of  # noqa: PLC0415 - for this command only
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     return path_of(load({"store": url}).store)
@@ -248,20 +248,20 @@ def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
 # --- others -----------------------------------------------------------------------------------------------------------
 
 
-@model.command()
-def install() -> None:
+@model.command("install")
+def install_model() -> None:
     """Install the embedded model."""
-    from .upstream.weights import install as install_model  # noqa: PLC0415 - for this command alone
+    from .upstream.weights import install  # noqa: PLC0415 - for this command only
 
-    install_model(report=typer.echo)
+    install(report=typer.echo)
 
 
-@app.command()
-def schema() -> None:
+@app.command("schema")
+def print_schema() -> None:
     """Print the JSON Schema of all frames."""
-    from .dialects.askbot.frames import schema as frame_schema  # noqa: PLC0415 - for this command alone
+    from .dialects.askbot.frames import schema  # noqa: PLC0415 - for this command only
 
-    typer.echo(json.dumps(frame_schema(), indent=2))
+    typer.echo(json.dumps(schema(), indent=2))
 
 
 def main() -> None:

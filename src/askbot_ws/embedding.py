@@ -31,7 +31,7 @@ question. The options have those of `model`, `temperature` and `max_tokens` that
 HOST_SETTINGS = ("log_level", "log_format")  # that the host program decides
 
 
-class _FunctionObjectUpstream(FunctionUpstream):
+class _CallableUpstream(FunctionUpstream):
     """An upstream for a function object, which need not be imported by its name."""
 
     def __init__(self, function: AnswerFunction, settings: Settings) -> None:
@@ -47,7 +47,7 @@ class _FunctionObjectUpstream(FunctionUpstream):
 async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: object) -> AsyncGenerator[Server]:
     """Run a server while the block runs, on the running event loop.
 
-    Leaving the block, however it is left, drains: clients are told, and running answers have `drain` seconds to end.
+    Leaving the block, however it is left, drains: clients get notice, and running answers have `drain` seconds to end.
 
     Args:
         answer: What answers: an async generator function, or an `Upstream`; without it, the model that the settings
@@ -91,4 +91,4 @@ def _make_upstream(answer: AnswerFunction | Upstream, settings: Settings) -> Ups
         return CheckedUpstream(answer)
     if not inspect.isasyncgenfunction(answer):
         raise ConfigError(f"askbot can't start: {answer!r} is not an async generator function (async def with yield).")
-    return _FunctionObjectUpstream(answer, settings)
+    return _CallableUpstream(answer, settings)

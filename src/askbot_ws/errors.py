@@ -1,7 +1,7 @@
-"""Errors: one class for each cause that a client is told of, all of them subclasses of `AskbotError`.
+"""Errors: one class for each cause that is reported to clients, all of them subclasses of `AskbotError`.
 
-`code` is the cause's name on the wire (docs/errors.md). The message is safe to show to anybody: what a driver or a
-provider said stays in `__cause__`, for the log. The server sends these errors, and the Python client raises them.
+`code` is the cause's name on the wire (docs/errors.md). The message is safe to show to anybody: the message of a driver
+or a provider stays in `__cause__`, for the log. The server sends these errors, and the Python client raises them.
 
 Example:
     try:
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class AskbotError(Exception):
-    """The base class of all errors that a client is told of.
+    """The base class of all errors that are reported to clients.
 
     Attributes:
         code: The cause's name on the wire.
@@ -124,7 +124,7 @@ class UnknownType(FrameError):
 
 
 class SessionNotFound(AskbotError):
-    """There is no such session, or it is another user's (the two are not told apart), or it was deleted."""
+    """There is no such session, or it is another user's (the two are not distinguished), or it was deleted."""
 
     code = "session_not_found"
     default = "There is no such session."
@@ -229,7 +229,7 @@ class UpstreamRateLimited(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The model's API refuses the request, and will refuse it again: a wrong key or option, say."""
+    """The model's API refuses the request, and will refuse it again: a wrong key or option, for instance."""
 
     code = "upstream_rejected"
     default = "The model rejected the request."

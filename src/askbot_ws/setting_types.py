@@ -91,7 +91,7 @@ def default_store() -> str:
 
 
 def check_host(value: str) -> str:
-    """Accept a name or an address alone. Raises ValueError."""
+    """Accept what can be a host name or an IP address. Raises ValueError."""
     if not re.fullmatch(r"[\w.:%\[\]-]+", value):
         raise ValueError("it should be a name or an address alone, like 127.0.0.1")
     return value

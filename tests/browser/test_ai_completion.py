@@ -14,7 +14,7 @@ from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import ROOT, eventually
-from .elsewhere import elsewhere
+from .other_origin import other_origin
 from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -25,7 +25,7 @@ PAGE = ROOT / "examples/aicompletion.html"
 @asynccontextmanager
 async def page(tabs: Tabs, upstream: ScriptedUpstream, **settings: object) -> AsyncGenerator[tuple[Tab, Server]]:
     """The page as it stands, but for the port; served by another server of this machine, which nobody has listed."""
-    async with elsewhere() as place, serving(upstream, **settings) as server:
+    async with other_origin() as place, serving(upstream, **settings) as server:
         place.pages["/"] = PAGE.read_text().replace(":8765", f":{server.port}")
         yield await tabs.open(place.port), server
 

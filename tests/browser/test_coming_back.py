@@ -14,7 +14,7 @@ from playwright.async_api import expect
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import ProviderProcess, askbot
-from .cable import Cable
+from .breakable_proxy import BreakableProxy
 from .tab import IMPATIENT, SOON, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -84,17 +84,17 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
     """The page says so, and once it is back, the answer goes on from the letter where it was."""
     gates = [asyncio.Event(), asyncio.Event()]
     upstream = ScriptedUpstream(["하나 ", gates[0], "둘 ", gates[1], "셋."])
-    async with serving(upstream) as server, Cable.laid(server.port) as cable:
-        tab = await tabs.open(cable.port)
+    async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
+        tab = await tabs.open(proxy.port)
         await tab.ask("Count!")
         await tab.shows("하나")
         await tab.page.context.set_offline(offline=True)
-        cable.pulled = True
-        cable.cut()
+        proxy.is_down = True
+        proxy.cut()
         await tab.connected("waiting")
         await expect(tab.announce).to_have_text("Connection lost, reconnecting")
         gates[0].set()
-        cable.pulled = False
+        proxy.is_down = False
         await tab.page.context.set_offline(offline=False)
         await tab.connected()
         await tab.shows("하나 둘")
@@ -108,17 +108,17 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
 async def test_a_question_that_is_typed_without_a_network_is_asked_later_and_once(tabs: Tabs) -> None:
     """It says that it waits; what was asked is not asked again."""
     upstream = ScriptedUpstream()
-    async with serving(upstream) as server, Cable.laid(server.port) as cable:
-        tab = await tabs.open(cable.port, script=IMPATIENT)
+    async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
+        tab = await tabs.open(proxy.port, script=IMPATIENT)
         await tab.connected()
-        cable.pulled = True
-        cable.cut()
+        proxy.is_down = True
+        proxy.cut()
         await tab.connected("waiting")
         await tab.ask("Anybody there?")
         await expect(tab.last.locator(".badge")).to_have_text("Will be sent when the connection is back")
-        cable.pulled = False
+        proxy.is_down = False
         await tab.answered("You asked: Anybody there?")
-        cable.cut()
+        proxy.cut()
         await tab.connected("waiting")
         await tab.connected()
         await expect(tab.turns).to_have_count(1)
@@ -132,12 +132,12 @@ async def test_a_socket_that_is_cut_twenty_times_gives_the_answer_to_the_letter(
     script = [step for piece in pieces for step in (piece, 0.001)]
     upstream = ScriptedUpstream([*script, enough, "End."])
     answer = "".join(pieces) + "End."
-    async with serving(upstream) as server, Cable.laid(server.port) as cable:
+    async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
         tab = await tabs.open(server.port, "/healthz")  # no page, only the program
-        await tab.page.goto(f"http://127.0.0.1:{cable.port}/healthz")
-        cable.cut_after(random.Random(20).randrange(600, 4000) for _ in range(20))
+        await tab.page.goto(f"http://127.0.0.1:{proxy.port}/healthz")
+        proxy.cut_after(random.Random(20).randrange(600, 4000) for _ in range(20))
         program = asyncio.create_task(tab.page.evaluate(PROGRAM, "Count!"))
-        await cable.was_cut(20)
+        await proxy.was_cut(20)
         enough.set()
         seen = await asyncio.wait_for(program, 30)
 
@@ -156,14 +156,17 @@ async def test_the_page_shows_an_answer_to_the_letter_over_a_bad_line(tabs: Tabs
     enough = asyncio.Event()
     pieces = [f"{place} 빛✨ " for place in range(300)]
     script = [step for piece in pieces for step in (piece, 0.002)]
-    async with serving(ScriptedUpstream([*script, enough, "End."])) as server, Cable.laid(server.port) as cable:
-        tab = await tabs.open(cable.port, script=IMPATIENT)
+    async with (
+        serving(ScriptedUpstream([*script, enough, "End."])) as server,
+        BreakableProxy.start(server.port) as proxy,
+    ):
+        tab = await tabs.open(proxy.port, script=IMPATIENT)
         await tab.connected()
-        cable.cut_after([1500, 900, 3000, 1200, 700])
+        proxy.cut_after([1500, 900, 3000, 1200, 700])
         await tab.ask("Count!")
         await tab.shows("0 빛✨")
-        cable.cut()
-        await cable.was_cut(5)
+        proxy.cut()
+        await proxy.was_cut(5)
         enough.set()
         await tab.answered("".join(pieces) + "End.")
         assert tab.asked() == ["Count!"]

@@ -16,9 +16,9 @@ from playwright.async_api import Locator, expect
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .cable import Cable
+from .breakable_proxy import BreakableProxy
 from .conversation import Sky
-from .elsewhere import Elsewhere, elsewhere
+from .other_origin import OtherOrigin, other_origin
 from .tab import IMPATIENT, Json, Tab, Tabs
 from .test_access import PHONE
 from .test_axe import ANSWER as MARKDOWN
@@ -82,8 +82,8 @@ class Shop:
     """Somebody's page, from another origin than the server's."""
 
     tabs: Tabs
-    place: Elsewhere
-    port: int  # the server's, or that of the cable to it
+    place: OtherOrigin
+    port: int  # the server's, or that of the proxy to it
 
     async def open(self, body: str = BOT, *, style: str = "", script: str = "", **options: Any) -> Bot:
         """The page, as somebody sees it who was never there."""
@@ -100,7 +100,7 @@ def bot(tab: Tab, place: int = 0) -> Bot:
 @asynccontextmanager
 async def shop(tabs: Tabs, upstream: ScriptedUpstream | None = None) -> AsyncGenerator[Shop]:
     """The page's origin is listed."""
-    async with elsewhere() as place, serving(upstream, origins=place.origin) as server:
+    async with other_origin() as place, serving(upstream, origins=place.origin) as server:
         yield Shop(tabs, place, server.port)
 
 
@@ -200,19 +200,19 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
     """It says so, keeps what is asked meanwhile, and goes on from the letter where it was."""
     gates = [asyncio.Event(), asyncio.Event()]
     upstream = ScriptedUpstream(["하나 ", gates[0], "둘 ", gates[1], "셋."])
-    async with shop(tabs, upstream) as place, Cable.laid(place.port) as cable:
-        place.port = cable.port
+    async with shop(tabs, upstream) as place, BreakableProxy.start(place.port) as proxy:
+        place.port = proxy.port
         bot = await place.open(script=IMPATIENT)
         await bot.ask("Count!")
         await bot.shows("하나")
         await bot.tab.page.context.set_offline(offline=True)
-        cable.pulled = True
-        cable.cut()
+        proxy.is_down = True
+        proxy.cut()
         await expect(bot.part("status")).to_have_text("Connecting")
         await bot.ask("And then?")
         await expect(bot.part("badge").last).to_have_text("Not sent yet")
         gates[0].set()
-        cable.pulled = False
+        proxy.is_down = False
         await bot.tab.page.context.set_offline(offline=False)
         await expect(bot.answer).to_have_count(1)
         first = bot.part("turn").first.locator("[part=answer]")

@@ -10,7 +10,7 @@ from playwright.async_api import Locator, expect
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import address, reading
-from .cable import Cable
+from .breakable_proxy import BreakableProxy
 from .tab import IMPATIENT, Tab, Tabs
 from .test_access import PHONE
 
@@ -241,20 +241,20 @@ async def test_a_deleted_conversation_is_gone_here_and_on_the_server(tabs: Tabs)
 
 async def test_what_is_deleted_without_a_network_is_deleted_when_it_is_back(tabs: Tabs) -> None:
     """Here it is gone at once; the server is told later, by a page that was opened later, too."""
-    async with serving() as server, Cable.laid(server.port) as cable:
-        tab = await tabs.open(cable.port, script=IMPATIENT)
+    async with serving() as server, BreakableProxy.start(server.port) as proxy:
+        tab = await tabs.open(proxy.port, script=IMPATIENT)
         await begin(tab, "One?")
         session = tab.page.url.partition("session=")[2]
         await begin(tab, "Two?")
-        cable.pulled = True
-        cable.cut()
+        proxy.is_down = True
+        proxy.cut()
         await tab.connected("waiting")
         await do(tab, "One?", "Delete")
         await tab.page.locator("#confirm-yes").click()
         await expect(entries(tab)).to_have_count(1)
         await tab.page.close()
-        cable.pulled = False
-        again = await tabs.beside(tab.page.context, cable.port)
+        proxy.is_down = False
+        again = await tabs.beside(tab.page.context, proxy.port)
         await told(again)
         assert await titles(again) == ["Two?"]
         other = await tabs.open(server.port, f"/?session={session}")
@@ -302,17 +302,17 @@ async def test_each_conversation_keeps_its_draft(tabs: Tabs) -> None:
 
 async def test_a_question_that_waits_for_the_network_becomes_a_draft_when_one_leaves(tabs: Tabs) -> None:
     """It is not lost, and not asked behind one's back."""
-    async with serving() as server, Cable.laid(server.port) as cable:
-        tab = await tabs.open(cable.port, script=IMPATIENT)
+    async with serving() as server, BreakableProxy.start(server.port) as proxy:
+        tab = await tabs.open(proxy.port, script=IMPATIENT)
         await begin(tab, "One?")
         await begin(tab, "Two?")
-        cable.pulled = True
-        cable.cut()
+        proxy.is_down = True
+        proxy.cut()
         await tab.connected("waiting")
         await tab.ask("Three?")
         await expect(tab.turns).to_have_count(2)
         await entry(tab, "One?").get_by_role("link").click()
-        cable.pulled = False
+        proxy.is_down = False
         await tab.answered("You asked: One?")
         await entry(tab, "Two?").get_by_role("link").click()
         await tab.answered("You asked: Two?")

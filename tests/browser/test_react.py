@@ -17,8 +17,8 @@ from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..package.npm import EXAMPLE, Pages, built, needs, started
 from ..process import ROOT, address
-from .cable import Cable
-from .elsewhere import Elsewhere, elsewhere
+from .breakable_proxy import BreakableProxy
+from .other_origin import OtherOrigin, other_origin
 from .tab import IMPATIENT, Tab, Tabs
 from .test_access import PHONE
 from .test_axe import faults
@@ -86,18 +86,18 @@ class App:
 
 @asynccontextmanager
 async def running(
-    pages: Pages, upstream: ScriptedUpstream, *, cabled: bool = False
-) -> AsyncGenerator[tuple[Elsewhere, Cable]]:
-    """The example on a web server of its own, askbot beside it, and the cable between them."""
+    pages: Pages, upstream: ScriptedUpstream, *, proxied: bool = False
+) -> AsyncGenerator[tuple[OtherOrigin, BreakableProxy]]:
+    """The example on a web server of its own, askbot beside it, and the proxy between them."""
     async with (
-        elsewhere() as place,
+        other_origin() as place,
         serving(upstream, origins=place.origin) as server,
-        Cable.laid(server.port) as cable,
+        BreakableProxy.start(server.port) as proxy,
     ):
-        port = cable.port if cabled else server.port
+        port = proxy.port if proxied else server.port
         assert sum(page.count(SERVER) for page in pages.values()) == 1
         place.pages = {path: page.replace(SERVER, f"127.0.0.1:{port}") for path, page in pages.items()}
-        yield place, cable
+        yield place, proxy
 
 
 # --- the example -----------------------------------------------------------------------------------------------------
@@ -181,18 +181,18 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs, example: Build) -> None:
     """What is asked meanwhile is asked later, and the answer goes on from the letter where it was."""
     gate = asyncio.Event()
     upstream = ScriptedUpstream(["하나 ", gate, "둘."])
-    async with running(await example(), upstream, cabled=True) as (place, cable):
+    async with running(await example(), upstream, proxied=True) as (place, proxy):
         app = App(await tabs.open(place.port, script=IMPATIENT))
         await app.ask("Count!")
         await app.shows("하나 ")
         await app.tab.page.context.set_offline(offline=True)
-        cable.pulled = True
-        cable.cut()
+        proxy.is_down = True
+        proxy.cut()
         await app.state("waiting")
         await app.ask("And then?")
         await expect(app.turns.last).to_have_attribute("data-status", "sending")
         gate.set()
-        cable.pulled = False
+        proxy.is_down = False
         await app.tab.page.context.set_offline(offline=False)
         await app.shows("You asked: And then?")
         answers = app.turns.first.locator("li span")
@@ -250,7 +250,7 @@ async def test_the_commands_of_its_readme_serve_it_for_development(tabs: Tabs) -
         "npm install",
         "npm run dev",
     ]
-    async with elsewhere() as free:
+    async with other_origin() as free:
         port = free.port
     async with (
         serving(ScriptedUpstream(["Paris."]), origins=f"http://127.0.0.1:{port}") as server,
@@ -309,7 +309,7 @@ async def hooked(
 ) -> AsyncGenerator[Hooked]:
     """The page, before anything is mounted."""
     pages = await built(HOOK, folder, mode="development")
-    async with elsewhere() as place, serving(upstream, origins=place.origin) as server:
+    async with other_origin() as place, serving(upstream, origins=place.origin) as server:
         place.pages = pages
         tab = await tabs.open(place.port, **options)
         sockets: list[WebSocket] = []

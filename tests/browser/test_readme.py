@@ -1,4 +1,4 @@
-"""README's JavaScript and HTML, as they stand, in a page from the server and in one from elsewhere."""
+"""README's JavaScript and HTML, as they stand, in a page from the server and in one of another origin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..test_readme import PORT, blocks
-from .elsewhere import elsewhere
+from .other_origin import other_origin
 from .tab import Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,7 +47,7 @@ async def test_the_program_writes_the_answer_into_a_page_of_the_server(tabs: Tab
 
 async def test_the_program_works_in_a_page_of_an_origin_that_is_named(tabs: Tabs) -> None:
     """ASKBOT_ORIGINS lets it import the client, and connect."""
-    async with elsewhere() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
+    async with other_origin() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
         place.pages = {"/": PAGE, "/program.js": program(server.port)}
         tab = await tabs.open(place.port)
         await expect(tab.page.locator("body")).to_have_text(ANSWER, timeout=5000)
@@ -58,7 +58,7 @@ async def test_the_line_of_html_is_a_chat(tabs: Tabs) -> None:
     (line,) = blocks("html")
     assert len(line.splitlines()) == 1
     assert len(blocks("js")[0].splitlines()) <= 10
-    async with elsewhere() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
+    async with other_origin() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
         place.pages["/"] = f"<!doctype html><title>A page</title>{line.replace(PORT, f':{server.port}')}"
         tab = await tabs.open(place.port)
         field = tab.page.get_by_role("textbox", name="Ask a question")

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 
-from .elsewhere import elsewhere
+from .other_origin import other_origin
 from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -171,7 +171,7 @@ KNOCK = """(address) => new Promise((resolve) => {
 
 async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
     """With 403, before there is a socket; docs/protocol.md, "What can go wrong"."""
-    async with serving() as server, elsewhere() as place:
+    async with serving() as server, other_origin() as place:
         tab = await tabs.open(place.port)
         assert await tab.page.evaluate(KNOCK, f"ws://127.0.0.1:{server.port}/v1/chat") == 1006
         assert any("Unexpected response code: 403" in line for line in tab.console)
@@ -180,6 +180,6 @@ async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
 
 async def test_a_page_of_an_origin_that_is_named_is_let_in(tabs: Tabs) -> None:
     """ASKBOT_ORIGINS."""
-    async with elsewhere() as place, serving(origins=place.origin) as server:
+    async with other_origin() as place, serving(origins=place.origin) as server:
         tab = await tabs.open(place.port)
         assert await tab.page.evaluate(KNOCK, f"ws://127.0.0.1:{server.port}/v1/chat") == "ready"

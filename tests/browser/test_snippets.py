@@ -12,7 +12,7 @@ from askbot_ws.testing import ScriptedUpstream, serving
 from ..package.npm import EXAMPLE, built, needs
 from ..package.test_programs import GUIDE, README, programs
 from ..process import ROOT
-from .elsewhere import elsewhere
+from .other_origin import other_origin
 from .tab import Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -26,7 +26,7 @@ async def test_the_plain_page_holds_a_conversation_in_fifteen_lines(tabs: Tabs) 
     """Over a reload too."""
     page = PLAIN.read_text()
     assert len(page.splitlines()) == 15
-    async with elsewhere() as place, serving(ScriptedUpstream(["Paris."]), origins=place.origin) as server:
+    async with other_origin() as place, serving(ScriptedUpstream(["Paris."]), origins=place.origin) as server:
         place.pages["/"] = page.replace(PORT, f":{server.port}")
         tab = await tabs.open(place.port)
         field, shown = tab.page.get_by_role("textbox"), tab.page.locator("pre")
@@ -45,7 +45,7 @@ async def test_the_elements_two_lines_are_a_chat(tabs: Tabs, page: Path) -> None
     """And nothing else is needed."""
     (lines,) = programs(page, "html")
     assert len(lines.splitlines()) == 2
-    async with elsewhere() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
+    async with other_origin() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
         place.pages["/"] = f"<!doctype html><title>A page</title>{lines.replace(PORT, f':{server.port}')}"
         tab = await tabs.open(place.port)
         field = tab.page.get_by_role("textbox", name="Ask a question")
@@ -58,7 +58,7 @@ async def test_the_component_asks_and_shows(tabs: Tabs, tmp_path: Path) -> None:
     """README's, in an app of nothing else."""
     needs(EXAMPLE / "node_modules/vite")
     (component,) = programs(README, "jsx")
-    async with elsewhere() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
+    async with other_origin() as place, serving(ScriptedUpstream(SCRIPT), origins=place.origin) as server:
         (tmp_path / "node_modules").symlink_to(EXAMPLE / "node_modules")
         (tmp_path / "vite.config.js").write_text((EXAMPLE / "vite.config.js").read_text())
         (tmp_path / "Bot.jsx").write_text(component.replace(PORT, f":{server.port}"))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .faults import schedule
-from .ledger import PROMISES
+from .results import PROMISES
 from .run import Plan, run
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
@@ -46,11 +46,11 @@ def main() -> int:
         for fault in schedule(given.seed, plan.seconds, network=plan.network, machine=plan.machine, model=plan.model):
             print(fault)
         return 0
-    ledger = asyncio.run(run(given.seed, plan))
-    print(ledger.table())
+    results = asyncio.run(run(given.seed, plan))
+    print(results.table())
     if given.write:
-        write(given.write, ledger.table())
-    return 1 if any(ledger.count(promise) for promise in PROMISES) else 0
+        write(given.write, results.table())
+    return 1 if any(results.count(promise) for promise in PROMISES) else 0
 
 
 if __name__ == "__main__":

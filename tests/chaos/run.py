@@ -8,12 +8,12 @@ import time
 from dataclasses import dataclass
 from random import Random
 
+from .checking_client import BOUND, CheckingClient
+from .environment import start_environment
+from .fault_injector import FaultInjector
 from .faults import schedule
-from .judge import judge, keep, reread
-from .ledger import Ledger
-from .talker import BOUND, Talker
-from .world import world
-from .wreak import Chaos
+from .final_checks import check_run, check_sessions, keep
+from .results import Results
 
 FLAGS = ("--drain", "3s", "--heartbeat", "1s", "--reader-timeout", "6s", "--memory", "100KiB")
 
@@ -29,44 +29,44 @@ class Plan:
     model: bool = False  # the embedded model answers, and is killed too
 
 
-async def run(seed: int, plan: Plan) -> Ledger:
-    """A whole run; the ledger says how it went."""
-    ledger, chance, begun = Ledger(seed), Random(seed), time.monotonic()
+async def run(seed: int, plan: Plan) -> Results:
+    """A whole run; returns its results."""
+    results, chance, begun = Results(seed), Random(seed), time.monotonic()
     faults = schedule(seed, plan.seconds, network=plan.network, machine=plan.machine, model=plan.model)
-    async with world(
-        on_front=lambda kind: ledger.fault(f"network, clients: {kind.value}"),
-        on_back=lambda kind: ledger.fault(f"network, provider: {kind.value}"),
+    async with start_environment(
+        on_front=lambda kind: results.fault(f"network, clients: {kind.value}"),
+        on_back=lambda kind: results.fault(f"network, provider: {kind.value}"),
         model=plan.model,
         flags=FLAGS,
     ) as made:
-        talkers = [
-            Talker(number, made.url, Random(chance.random()), ledger, model=plan.model)
+        clients = [
+            CheckingClient(number, made.url, Random(chance.random()), results, model=plan.model)
             for number in range(plan.sessions)
         ]
-        talking = [asyncio.create_task(one.run(readers=2 if one.number % 3 == 0 else 1)) for one in talkers]
-        watching = asyncio.create_task(_tell(ledger, begun))
+        talking = [asyncio.create_task(one.run(readers=2 if one.number % 3 == 0 else 1)) for one in clients]
+        watching = asyncio.create_task(_tell(results, begun))
         try:
-            await Chaos(made, ledger).wreak(faults)
-            for one in talkers:
+            await FaultInjector(made, results).inject(faults)
+            for one in clients:
                 one.finish = True
             await asyncio.wait_for(asyncio.gather(*talking), 3 * BOUND)
         finally:
             watching.cancel()
             for task in talking:
                 task.cancel()
-        await reread(made, talkers, ledger)
+        await check_sessions(made, clients, results)
         made.server.signal(signal.SIGKILL)
         await made.server.ended(10)
         await made.up()
-        await reread(made, talkers, ledger)
-        judge(made, talkers, ledger)
-        if ledger.broken:
-            keep(made, ledger)
-    ledger.seconds = time.monotonic() - begun
-    return ledger
+        await check_sessions(made, clients, results)
+        check_run(made, clients, results)
+        if results.broken:
+            keep(made, results)
+    results.seconds = time.monotonic() - begun
+    return results
 
 
-async def _tell(ledger: Ledger, begun: float) -> None:
+async def _tell(results: Results, begun: float) -> None:
     while True:
         await asyncio.sleep(30)
-        print(f"{time.monotonic() - begun:4.0f} s, {ledger.faults.total()} faults", flush=True)
+        print(f"{time.monotonic() - begun:4.0f} s, {results.faults.total()} faults", flush=True)

@@ -22,11 +22,11 @@ from statistics import median
 import psutil  # type: ignore[import-untyped]
 
 from ..process import Story, reading
-from .judge import reread
-from .ledger import PROMISES, BrokenError, Ledger
+from .checking_client import CheckingClient
+from .environment import Environment, start_environment
+from .final_checks import check_sessions
 from .proxy import Kind, Order
-from .talker import Talker
-from .world import World, world
+from .results import PROMISES, BrokenError, Results
 
 MIB = 2**20
 SEGMENTS = 4 * 32 * MIB  # bytes that the journal may have: the active segment and those that wait to be settled
@@ -49,7 +49,7 @@ class Sample:
     journal: int
 
 
-def sample(made: World, at: float) -> Sample:
+def sample(made: Environment, at: float) -> Sample:
     """Look at it."""
     process = psutil.Process(made.server.pid)
     memory = process.memory_full_info()
@@ -96,30 +96,30 @@ def trends(samples: list[Sample], idle: Sample, after: Sample) -> list[str]:
 class Soak:
     """The traffic."""
 
-    def __init__(self, made: World, ledger: Ledger, chance: random.Random) -> None:
+    def __init__(self, made: Environment, results: Results, chance: random.Random) -> None:
         self._made = made
-        self._ledger = ledger
+        self._results = results
         self._chance = chance
         self._number = 0
 
-    async def rest(self) -> list[Talker]:
+    async def rest(self) -> list[CheckingClient]:
         """Sessions that are made at the beginning, and left alone."""
-        talkers = [self._talker() for _ in range(RESTING)]
-        await asyncio.gather(*(self._short(talker, 5) for talker in talkers))
-        return talkers
+        clients = [self._make_client() for _ in range(RESTING)]
+        await asyncio.gather(*(self._short(client, 5) for client in clients))
+        return clients
 
     async def flow(self, until: float) -> None:
         """One session after the other."""
         while time.monotonic() < until:
-            talker = self._talker()
-            task = asyncio.create_task(talker.run(readers=self._chance.choice((1, 1, 2))))
+            client = self._make_client()
+            task = asyncio.create_task(client.run(readers=self._chance.choice((1, 1, 2))))
             await asyncio.sleep(self._chance.uniform(1, 6))
-            talker.finish = True
+            client.finish = True
             await task
-            self._ledger.sessions += 1
-            self._ledger.turns += len(talker.story.turns)
-            if talker.story.head and not talker.broken:
-                await self._forget(talker)
+            self._results.sessions += 1
+            self._results.turns += len(client.story.turns)
+            if client.story.head and not client.broken:
+                await self._forget(client)
 
     async def disturb(self) -> None:
         """Connections break now and then."""
@@ -127,29 +127,29 @@ class Soak:
             await asyncio.sleep(self._chance.expovariate(2))
             self._made.front.hurt(Order(self._chance.choice((Kind.CUT, Kind.RESET))), self._chance.random())
 
-    def _talker(self) -> Talker:
+    def _make_client(self) -> CheckingClient:
         self._number += 1
-        return Talker(self._number, self._made.url, random.Random(self._chance.random()), self._ledger)
+        return CheckingClient(self._number, self._made.url, random.Random(self._chance.random()), self._results)
 
-    async def _short(self, talker: Talker, turns: int) -> None:
-        async with talker.connected():
+    async def _short(self, client: CheckingClient, turns: int) -> None:
+        async with client.connected():
             for _ in range(turns):
-                await talker.answer(tokens=self._chance.randrange(1, 300), rate=0)
+                await client.answer(tokens=self._chance.randrange(1, 300), rate=0)
 
-    async def _forget(self, talker: Talker) -> None:
-        story = Story(session=talker.story.session, head=talker.story.head)
+    async def _forget(self, client: CheckingClient) -> None:
+        story = Story(session=client.story.session, head=client.story.head)
         async with reading(self._made.direct, story) as reader:
             await reader.send(type="forget", session=story.session, id="f")
             await reader.until(lambda frame: frame["type"] == "error" and frame["code"] == "session_not_found", 20)
 
 
-async def soak(seconds: float, *, seed: int, at_once: int = 12) -> tuple[Ledger, list[Sample]]:
-    """Soak for so long; the ledger says what was broken, trends among it."""
-    ledger, chance = Ledger(seed), random.Random(seed)
-    async with world(on_front=lambda kind: ledger.fault(kind.value), flags=FLAGS) as made:
-        traffic = Soak(made, ledger, chance)
+async def soak(seconds: float, *, seed: int, at_once: int = 12) -> tuple[Results, list[Sample]]:
+    """Soak for so long; returns what was broken, trends among it."""
+    results, chance = Results(seed), random.Random(seed)
+    async with start_environment(on_front=lambda kind: results.fault(kind.value), flags=FLAGS) as made:
+        traffic = Soak(made, results, chance)
         resting = await traffic.rest()
-        await reread(made, resting, ledger)
+        await check_sessions(made, resting, results)
         await asyncio.sleep(1)
         begun = time.monotonic()
         idle, samples = sample(made, 0.0), list[Sample]()
@@ -160,16 +160,16 @@ async def soak(seconds: float, *, seed: int, at_once: int = 12) -> tuple[Ledger,
             await asyncio.sleep(min(10.0, seconds / 100))
         disturbing.cancel()
         await asyncio.gather(*flows)
-        await reread(made, resting, ledger)
+        await check_sessions(made, resting, results)
         await asyncio.sleep(2)
         for what in trends(samples, idle, sample(made, seconds)):
-            ledger.breaks(BrokenError("wrong", what))
+            results.breaks(BrokenError("wrong", what))
         for what in made.faults_of_ours():
-            ledger.breaks(BrokenError("wrong", what))
+            results.breaks(BrokenError("wrong", what))
         if made.server.starts != 1:
-            ledger.breaks(BrokenError("wrong", f"the server was started {made.server.starts} times"))
-    ledger.seconds = seconds
-    return ledger, samples
+            results.breaks(BrokenError("wrong", f"the server was started {made.server.starts} times"))
+    results.seconds = seconds
+    return results, samples
 
 
 def report(samples: list[Sample], *, rows: int = 10) -> str:
@@ -190,10 +190,10 @@ def main() -> int:
     arguments.add_argument("--seed", type=int, default=random.randrange(2**32))
     given = arguments.parse_args()
     print(f"seed {given.seed}", flush=True)
-    ledger, samples = asyncio.run(soak(given.seconds, seed=given.seed))
+    results, samples = asyncio.run(soak(given.seconds, seed=given.seed))
     print(report(samples))
-    print(f"{ledger.sessions:,} sessions, {ledger.turns:,} turns, {ledger.connections:,} connections")
-    return 1 if any(ledger.count(promise) for promise in PROMISES) else 0
+    print(f"{results.sessions:,} sessions, {results.turns:,} turns, {results.connections:,} connections")
+    return 1 if any(results.count(promise) for promise in PROMISES) else 0
 
 
 if __name__ == "__main__":

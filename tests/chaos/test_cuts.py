@@ -12,8 +12,8 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 
 from ..process import KEY, NotReadyError, Story, askbot, reading
 from ..provider import Provider
+from .checking_client import Lost
 from .proxy import Kind, Order, Watch, after_token, proxied
-from .talker import Lost
 
 TOKENS = 40
 WORDS = [f"word{number}✨ " for number in range(TOKENS)]

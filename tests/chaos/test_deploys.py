@@ -7,11 +7,11 @@ import random
 import signal
 
 from ..process import Told, eventually
-from .judge import reread
-from .ledger import PROMISES, Ledger
+from .checking_client import CheckingClient
+from .environment import Environment, start_environment
+from .final_checks import check_sessions
 from .provider import ASKED, TAG, pieces, requests
-from .talker import Talker
-from .world import World, world
+from .results import PROMISES, Results
 
 ANSWERS = 200
 DRAIN_S = 4.0
@@ -23,13 +23,13 @@ def whole(turn: Told) -> str:
     return "".join(pieces(tag[1], int(asked[1]))) if asked and tag else ""
 
 
-async def converse(talker: Talker, made: World, restarted: asyncio.Event) -> None:
+async def converse(client: CheckingClient, made: Environment, restarted: asyncio.Event) -> None:
     """One answer over the restart, short or long, and another one after it."""
-    async with talker.connected():
-        tokens = 40 if talker.number % 2 else 400
-        await talker.answer(tokens=tokens, rate=20)
+    async with client.connected():
+        tokens = 40 if client.number % 2 else 400
+        await client.answer(tokens=tokens, rate=20)
         await restarted.wait()
-        await talker.answer(tokens=5, rate=0)
+        await client.answer(tokens=5, rate=0)
 
 
 async def test_a_restart_under_load_costs_nobody_anything() -> None:
@@ -37,26 +37,26 @@ async def test_a_restart_under_load_costs_nobody_anything() -> None:
 
     No client that follows `going_away` is told of an error, each goes on, and nothing is asked twice.
     """
-    ledger, restarted = Ledger(0), asyncio.Event()
-    async with world(flags=("--drain", f"{DRAIN_S}s")) as made:
-        talkers = [Talker(number, made.direct, random.Random(number), ledger) for number in range(ANSWERS)]
-        talking = [asyncio.create_task(converse(talker, made, restarted)) for talker in talkers]
-        await eventually(lambda: all(talker.hears for talker in talkers), 20)
+    results, restarted = Results(0), asyncio.Event()
+    async with start_environment(flags=("--drain", f"{DRAIN_S}s")) as made:
+        clients = [CheckingClient(number, made.direct, random.Random(number), results) for number in range(ANSWERS)]
+        talking = [asyncio.create_task(converse(client, made, restarted)) for client in clients]
+        await eventually(lambda: all(client.hears for client in clients), 20)
         made.server.signal(signal.SIGTERM)
         assert await made.server.ended(DRAIN_S + 8) == 0
         await made.up()
         restarted.set()
         await asyncio.gather(*talking)
-        await reread(made, talkers, ledger)
+        await check_sessions(made, clients, results)
         faults = made.faults_of_ours()
         told = [request.note for request in requests(made.record)]
 
-    assert {promise: ledger.count(promise) for promise in PROMISES} == dict.fromkeys(PROMISES, 0)
+    assert {promise: results.count(promise) for promise in PROMISES} == dict.fromkeys(PROMISES, 0)
     assert not faults
-    assert [error for talker in talkers for error in talker.errors] == []
-    for talker in talkers:
-        first, second = talker.story.turns.values()
-        assert first.reason == ("stop" if talker.number % 2 else "interrupted")
+    assert [error for client in clients for error in client.errors] == []
+    for client in clients:
+        first, second = client.story.turns.values()
+        assert first.reason == ("stop" if client.number % 2 else "interrupted")
         assert (first.answer == whole(first)) is (first.reason == "stop")
         assert (second.reason, second.answer) == ("stop", whole(second))
     assert len(told) == len(set(told)) == 2 * ANSWERS

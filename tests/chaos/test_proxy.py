@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ..process import Json, Story
+from .checking_client import take
 from .faults import schedule
-from .ledger import BrokenError
 from .proxy import Kind, Order, Proxy, proxied
-from .talker import take
+from .results import BrokenError
 
 
 class Echo(asyncio.Protocol):

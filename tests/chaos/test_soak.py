@@ -16,11 +16,11 @@ SECONDS = float(os.environ.get("ASKBOT_SOAK_SECONDS", "120"))
 @pytest.mark.timeout(SECONDS + 120)
 async def test_nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory, file descriptors, threads, connections, database and journal; and what left the memory comes back."""
-    ledger, samples = await soak(SECONDS, seed=seed(1))
+    results, samples = await soak(SECONDS, seed=seed(1))
     print(report(samples))
 
-    assert ledger.broken == []
-    assert ledger.turns > SECONDS / 2
+    assert results.broken == []
+    assert results.turns > SECONDS / 2
 
 
 FLAT = [Sample(float(at), 60 * MIB, 50 * MIB, 30, 5, 12, 4 * MIB, MIB) for at in range(100)]

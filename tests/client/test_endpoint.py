@@ -15,7 +15,7 @@ from askbot_ws.client import Closed
 from askbot_ws.testing import serving
 
 from ..process import address
-from .inside import cut
+from .internals import cut
 
 
 @pytest.fixture(scope="module")

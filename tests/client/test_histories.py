@@ -18,7 +18,7 @@ from askbot_ws.dialects.askbot.frames import Attach, Detach, decode_client
 from askbot_ws.errors import InvalidFrame
 
 from ..process import Json
-from .inside import session_of
+from .internals import session_of
 from .test_wire import DialoguePlayer, playing
 
 SESSION = "one"

@@ -15,7 +15,7 @@ from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import address, eventually
-from .inside import attached, cut, forget, session_of
+from .internals import attached, cut, forget, session_of
 
 
 async def begun(server: Server) -> str:

@@ -20,7 +20,7 @@ from askbot_ws.testing import serving
 from askbot_ws.upstream.function import FunctionUpstream
 
 from ..process import ROOT, address, askbot, eventually, resident
-from .inside import cut, session_of
+from .internals import cut, session_of
 from .upstream import PIECE, long, piece
 
 MIB = 1024**2

@@ -26,7 +26,7 @@ from askbot_ws.errors import AskbotError
 
 from ..process import Json
 from ..test_wire import DIALOGUES, lines
-from .inside import session_of
+from .internals import session_of
 from .test_view import frame_of, literal
 
 OPTIONAL_FIELDS = {

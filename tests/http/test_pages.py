@@ -11,7 +11,7 @@ import pytest
 
 from askbot_ws import errors
 from askbot_ws.events import Reason
-from askbot_ws.http.pages import preferred_language, render_pages
+from askbot_ws.http.pages import preferred_language, render_page_by_language
 from askbot_ws.testing import serving
 
 from .raw_requests import request
@@ -99,7 +99,7 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "strings.json").write_text(json.dumps({"en": {"title": hostile}}))
     (tmp_path / "index.html").write_text('<p lang="{{lang}}" title="{{title}}"></p><script>{{strings}}</script>')
-    page = render_pages(tmp_path)["en"].decode()
+    page = render_page_by_language(tmp_path)["en"].decode()
 
     shown, script = page.split("<script>")
     assert shown == ('<p lang="en" title="&lt;/script&gt;&lt;img src=x onerror=&quot;y&quot;&gt; &amp; {{title}}"></p>')

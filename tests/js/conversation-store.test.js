@@ -53,13 +53,13 @@ test("a deleted conversation leaves nothing but that the server is to be told", 
   const storage = new Storage();
   const store = createStore(storage);
   store.recordUse("a", { title: "A", used: 1 });
-  store.saveText("a", "text");
+  store.saveSearchText("a", "text");
   store.saveDraft("a", "draft");
   store.saveLastSession("a");
   store.markDeleted("a");
   assert.deepEqual(store.deletedSessions(), ["a"]);
   assert.equal(store.recordUse("a", { title: "A", used: 9 }), false); // a late answer doesn't bring it back
-  store.saveText("a", "text");
+  store.saveSearchText("a", "text");
   assert.deepEqual([...storage.kept.keys()].sort(), ["askbot.gone", "askbot.list"]);
   assert.deepEqual(store.all(), []);
   store.confirmDeleted("a");
@@ -69,7 +69,7 @@ test("a deleted conversation leaves nothing but that the server is to be told", 
 test("all words of a search have to be in the title or the text, in any case, however they are composed", () => {
   const store = createStore();
   store.recordUse("a", { title: "Über das Meer", used: 1 });
-  store.saveText("a", `${"vorher ".repeat(20)}Caf\u0065\u0301 am STRAND ${"nachher ".repeat(20)}`);
+  store.saveSearchText("a", `${"vorher ".repeat(20)}Caf\u0065\u0301 am STRAND ${"nachher ".repeat(20)}`);
   store.recordUse("b", { title: "Sand", used: 2 });
   assert.deepEqual(titles(store.search("strand")), ["Über das Meer"]);
   assert.deepEqual(titles(store.search("ÜBER café")), ["Über das Meer"]);
@@ -87,7 +87,7 @@ test("where storage is full, the texts of what was used least recently make room
   const store = createStore(storage);
   for (const place of [1, 2, 3]) {
     store.recordUse(`${place}`, { title: `${place}`, used: place });
-    store.saveText(`${place}`, `${place}`.repeat(1000));
+    store.saveSearchText(`${place}`, `${place}`.repeat(1000));
   }
   storage.room = 3300;
   store.saveDraft("3", "d".repeat(300));

@@ -11,7 +11,7 @@ import pytest
 from askbot_ws.store.sqlite import segments
 from askbot_ws.store.sqlite.files import StoreFiles
 from askbot_ws.store.sqlite.journal import Journal
-from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD, LimitRecord
+from askbot_ws.store.sqlite.segments import CURRENT_HEADER, RECORD, TruncationRecord
 
 from .event_factory import limited_file_size
 
@@ -36,11 +36,11 @@ def _segments(folder: Path) -> list[Path]:
 
 
 def _all(folder: Path) -> list[bytes]:
-    limits: dict[int, int] = {}
+    truncations: dict[int, int] = {}
     for path in _segments(folder):
-        limits |= segments.read_limits(path)
-    found = [payload for path in _segments(folder) for payload in segments.read_segment(path, limits).payloads]
-    return [payload for payload in found if not payload.startswith(segments.LIMIT_PREFIX)]
+        truncations |= segments.read_truncations(path)
+    found = [payload for path in _segments(folder) for payload in segments.read_segment(path, truncations).payloads]
+    return [payload for payload in found if not payload.startswith(segments.TRUNCATION_PREFIX)]
 
 
 def _read(path: Path) -> list[bytes]:
@@ -244,7 +244,7 @@ def test_what_could_not_be_synced_is_taken_back(book: Journal, folder: Path) -> 
     book.append([b"{3}"], {"a": 2})
 
     old, new = _segments(folder)
-    limit = LimitRecord(1, old.stat().st_size).encode()
+    limit = TruncationRecord(1, old.stat().st_size).encode()
     assert [_read(old), _read(new)] == [[b"{1}"], [limit, b"{3}"]]
     assert book.rotate() == {"a"}
     book.mark_flushed("a", 2)

@@ -106,7 +106,7 @@ async def ask(upstream: OpenAIUpstream, question: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _a_short_moment(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    monkeypatch.setattr(provider_connection, "STALE_CLOSE_SECONDS", WORK)
+    monkeypatch.setattr(provider_connection, "STALE_CLOSE_WINDOW_SECONDS", WORK)
 
 
 @pytest.mark.parametrize("step", ["close", "reset", "close unread", "work and close", "one byte and close", "500"])

@@ -175,7 +175,7 @@ def test_what_was_learned_of_a_chunk_changes_nothing(chunks: list[bytes], spaced
     assert text == "".join(singly.feed(event + BLANK_LINE) for event in body.split(BLANK_LINE))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sse, "MAX_TEMPLATE_CHUNKS", 0)
+        patch.setattr(sse, "MAX_TEMPLATE_ATTEMPTS", 0)
         assert text == unlearned.feed(body) + unlearned.feed(BLANK_LINE)
     assert facts(learned) == facts(singly) == facts(unlearned)
 

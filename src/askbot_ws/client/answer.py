@@ -92,7 +92,7 @@ class AnswerStream:
 
     def __aiter__(self) -> TextStream:
         """Return an iterator over the text, from its beginning. Its `aclose` stops the answer before its end."""
-        return self._take_first() or self._source.open_stream(self._question, cache=False)
+        return self._pop_first_stream() or self._source.open_stream(self._question, cache=False)
 
     def __await__(self) -> Generator[Any, None, Answer]:
         """Wait for the end, and return the `Answer`, also where it is partial. Raises if the question was refused."""
@@ -114,13 +114,13 @@ class AnswerStream:
 
     # --- the whole answer --------------------------------------------------------------------------------------------
 
-    def _take_first(self) -> TextStream | None:
+    def _pop_first_stream(self) -> TextStream | None:
         first, self._first = self._first, None
         return first
 
     async def _answer(self) -> Answer:
         try:
-            if first := self._take_first():
+            if first := self._pop_first_stream():
                 return await self._read_answer(first)
             end = await self._wait_for_end()
             text = self._question.cached_answer

@@ -34,7 +34,7 @@ class Attachment:
     def __init__(self, socket: ReconnectingSocket) -> None:
         self.state = AttachState.DETACHED
         self.id = ""  # of the `attach` frame that was sent last; empty where the connection's URL named the session
-        self.after: int | None = None  # the position that was asked for
+        self.after: int | None = None  # the position that was requested
         self.position = 0  # up to which events were received
         self._head = 0  # the log's last position at `ready`
         self._socket = socket

@@ -207,7 +207,7 @@ class Chat:
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        """Connect, and read the session up to its end. Raises what `connect` says."""
+        """Connect, and read the session up to its end. Raises as `connect` does."""
         if self._entered is None:
             try:
                 self._entered = await self._multiplexer.open_session(self._initial_view)

@@ -48,7 +48,7 @@ class SessionMultiplexer:
             self._task = asyncio.create_task(self._run())
         elif self._task.done():
             session.close(Closed())
-        elif self._socket.open:
+        elif self._socket.is_open:
             session.attach()
         for other in self._sessions:
             other.unblocked.set()  # one that has the socket wait can't do so any more
@@ -90,7 +90,7 @@ class SessionMultiplexer:
             async with asyncio.timeout(FLUSH_CANCELS_SECONDS):
                 for session in sessions:
                     while (
-                        self._socket.open
+                        self._socket.is_open
                         and not session.close_reason
                         and session.requests.has_unsent_cancel(self._socket.connection_number)
                     ):

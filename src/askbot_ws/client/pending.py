@@ -1,4 +1,4 @@
-"""PendingRequests: frames whose outcome is not known yet. They outlive connections, and are sent again on each."""
+"""PendingRequests: frames without a reply so far, which are sent again on each new connection."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class PendingQuestion(PendingRequest):
     start: int = 0  # the log's position before the question
     history_number: int = 0  # which of the histories that the session has read has it there
     end: End | None = None
-    cancelled: bool = False  # also before the question was acknowledged
+    cancelled: bool = False  # set also before the question was acknowledged
     waiters: int = 0  # how many await the end, beside those who read text
     cache: TextBuffer | None = field(default_factory=TextBuffer)  # text that was iterated over; None: it was too long
 
     def cache_text(self, text: str) -> None:
-        """Keep text that was iterated over, for whoever awaits the answer afterwards."""
+        """Keep text that was iterated over, so that the answer can be awaited afterwards."""
         if self.cache is not None:
             self.cache.append(text)
             self.cache = self.cache if self.cache.size <= MAX_CACHED_CODE_POINTS else None

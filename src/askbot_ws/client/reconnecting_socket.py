@@ -36,7 +36,7 @@ from .view import Gap
 MAX_SILENCE_SECONDS = 45.0  # the server sends `alive` after 20 s without another frame
 MAX_FRAME_BYTES = 64 * 1024**2  # a page of history with long answers
 
-# What a connection may end with and be opened again. InvalidHandshake: a proxy's too. OSError: TimeoutError too.
+# After these errors the connection is opened again. InvalidHandshake: a proxy's too. OSError: TimeoutError too.
 _CONNECTION_ERRORS = (ConnectionClosed, InvalidHandshake, InvalidURI, InvalidProxy, OSError, Gap)
 
 State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
@@ -86,7 +86,7 @@ class Endpoint:
             additional_headers={"Authorization": f"Bearer {self.token}"} if self.token else None,
             compression=None,
             max_size=MAX_FRAME_BYTES,
-            ping_interval=None,  # `alive` shows as much, and that proxies pass frames on
+            ping_interval=None,  # `alive` is enough, and also shows that proxies pass frames on
             close_timeout=1,
             proxy=None if self.proxy is True and parts.hostname in {"127.0.0.1", "::1", "localhost"} else self.proxy,
             ssl=(self.ssl or True) if parts.scheme in {"wss", "https"} else None,
@@ -94,7 +94,7 @@ class Endpoint:
 
 
 class ReconnectingSocket:
-    """One WebSocket after another, each of which reads on where its owner says."""
+    """A WebSocket that is replaced by another one when it is lost; its owner gives the position to resume after."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class ReconnectingSocket:
         self._attempts = 0  # to reconnect, without success
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether frames can be sent: from `ready` to `going_away`."""
         return self._socket is not None
 

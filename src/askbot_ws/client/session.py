@@ -30,7 +30,7 @@ from .attachment import Attachment, AttachState
 from .errors import Damaged, exception_for
 from .pending import AnswerRecovery, PendingQuestion, PendingRequest, PendingRequests
 from .reconnecting_socket import ReconnectingSocket, ResumePoint
-from .text_stream import ANSWER_LOST, TextStream, TextStreams
+from .text_stream import ANSWER_LOST_MESSAGE, TextStream, TextStreams
 from .view import End, Gap, View
 
 SessionFrame: TypeAlias = Ready | Event | UnknownEvent | History | Error
@@ -82,7 +82,7 @@ class ClientSession:
     def resume(self) -> None:
         """Attach again, where a reader waits for text before the position on the wire, or a pause may end."""
         self.unblocked.set()
-        if self.close_reason or not self._socket.open:
+        if self.close_reason or not self._socket.is_open:
             return
         state, position = self.attachment.state, self.attachment.position
         back = state is AttachState.ATTACHED and self._streams.any_waiting_before(position)
@@ -108,7 +108,7 @@ class ClientSession:
             self.close(error)
 
     def close(self, reason: AskbotError) -> None:
-        """End it: whoever reads or waits gets `reason` raised. A second reason is ignored."""
+        """Close the session: `reason` is raised where answers are read or replies awaited. A second call is ignored."""
         if self.close_reason:
             return
         self.close_reason = reason
@@ -135,7 +135,7 @@ class ClientSession:
                 self._on_event(frame)
             case UnknownEvent():
                 if self.attachment.state is AttachState.ATTACHED and frame.seq > self.attachment.position:
-                    self._skip(frame)
+                    self._skip_unknown(frame)
             case History():
                 self.view.fold(frame)
                 self.requests.resolve(frame.id, frame)
@@ -192,11 +192,11 @@ class ClientSession:
                 pass
         self._check_caught_up()
 
-    def _skip(self, event: UnknownEvent) -> None:
+    def _skip_unknown(self, event: UnknownEvent) -> None:
         before, self.attachment.position = self.attachment.position, event.seq
         self.view.fold(event)
         for stream in self._streams:
-            stream.skip(event.seq, after=before)
+            stream.skip_unknown(event.seq, after=before)
         self._check_caught_up()
 
     def _on_question(self, event: Question) -> None:
@@ -272,7 +272,7 @@ class ClientSession:
     def _send(self, request: PendingRequest) -> None:
         """Send a request once on each connection, under the same id, until it is acknowledged."""
         acknowledged = isinstance(request, PendingQuestion) and request.turn is not None
-        if self._socket.open and request.sent_on != self._socket.connection_number and not acknowledged:
+        if self._socket.is_open and request.sent_on != self._socket.connection_number and not acknowledged:
             request.sent_on = self._socket.connection_number
             frame = request.frame
             self._socket.send(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
@@ -300,7 +300,7 @@ class ClientSession:
         if isinstance(error := failure or self.close_reason, AskbotError):
             stream.fail(error)
         elif question.end and question.history_number != self._history_number:
-            stream.fail(Damaged(ANSWER_LOST))  # its position may be another turn's by now
+            stream.fail(Damaged(ANSWER_LOST_MESSAGE))  # its position may be another turn's by now
         return stream
 
     def remove_stream(self, stream: TextStream) -> None:

@@ -19,7 +19,7 @@ from .errors import Damaged, exception_for
 from .pending import PendingQuestion
 from .view import End, TextBuffer
 
-ANSWER_LOST = "The server no longer has this answer."
+ANSWER_LOST_MESSAGE = "The server no longer has this answer."
 MAX_UNREAD_CODE_POINTS = 64 * 1024  # and the slice (of up to 32 KiB) that goes beyond it
 
 
@@ -151,7 +151,7 @@ class TextStream:
     # --- for the session ---------------------------------------------------------------------------------------------
 
     @property
-    def waiting(self) -> bool:
+    def awaiting_text(self) -> bool:
         """Whether the caller waits for text."""
         return self._waiter is not None and not self._waiter.done()
 
@@ -184,7 +184,7 @@ class TextStream:
                 self._wake()
         self.position = event.seq
 
-    def skip(self, seq: int, *, after: int) -> None:
+    def skip_unknown(self, seq: int, *, after: int) -> None:
         """Move `position` past an event of an unknown type, where all events up to `after`, before it, were applied."""
         if after <= self.position:
             self.position = max(self.position, seq)
@@ -206,7 +206,7 @@ class TextStream:
         if self._end is None:
             self._unread, self._to_discard = TextBuffer(), self._returned
             if self.question.end:
-                self.fail(Damaged(ANSWER_LOST))
+                self.fail(Damaged(ANSWER_LOST_MESSAGE))
 
     def fail(self, error: AskbotError) -> None:
         """Have `read` raise this error once what is unread was read. A second error is ignored."""
@@ -219,7 +219,7 @@ class TextStream:
 
 
 class TextStreams:
-    """The streams of one session, held weakly: leaving a loop drops its stream, which is how it is noticed."""
+    """The streams of one session, as weak references: one that its caller drops, as by leaving a loop, is removed."""
 
     __slots__ = ("_references",)
 
@@ -243,11 +243,11 @@ class TextStreams:
     @property
     def blocked(self) -> bool:
         """Whether a stream is full, and none waits for text."""
-        return any(stream.full for stream in self) and not any(stream.waiting for stream in self)
+        return any(stream.full for stream in self) and not any(stream.awaiting_text for stream in self)
 
     def any_waiting_before(self, position: int) -> bool:
         """Return whether a stream waits for text before this position of the log."""
-        return any(stream.waiting and stream.position < position for stream in self)
+        return any(stream.awaiting_text and stream.position < position for stream in self)
 
     def resume_position(self, position: int) -> int:
         """Return the position to read the log from: this one, or the earliest of the streams that accept more."""

@@ -1,6 +1,6 @@
 """View: the turns of one session, computed from the server's frames. No I/O.
 
-Every event carries its position in the log, so a frame itself says whether it is old, next or after a gap: each code
+Every event carries its position in the log, so each frame shows whether it is old, next or after a gap: each code
 point of text is added exactly once, over any number of connections.
 """
 
@@ -78,7 +78,7 @@ class End:
 
     @classmethod
     def from_record(cls, record: Done | TurnRecord) -> End | None:
-        """Take the end from an event, or from a turn of a history page.
+        """Return the end in an event, or from a turn of a history page.
 
         Args:
             record: A turn's `done` event, or a turn as `Chat.history` returns it.
@@ -206,7 +206,7 @@ class View:
         shown: list[Turn] = []
         for turn in self.all_turns.values():
             if turn.replaces is not None:
-                replaced = self.all_turns.get(turn.replaces)  # None: older than all that is held, so all of it goes
+                replaced = self.all_turns.get(turn.replaces)  # None: older than all turns here, which are all replaced
                 shown = [other for other in shown if replaced and other.from_ < replaced.from_]
             shown.append(turn)
         return shown

@@ -12,7 +12,7 @@ class Principal:
     user: str | None = None  # None: anonymous
 
     def may_use(self, *, session_user: str | None) -> bool:
-        """Return whether a session of this user may be used; one that nobody owns may be, by whoever knows its id."""
+        """Return whether a session of this user may be used; one without a user, by any client that has its id."""
         return session_user is None or session_user == self.user
 
 

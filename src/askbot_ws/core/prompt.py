@@ -19,7 +19,7 @@ class Message:
 
     Attributes:
         role: Who wrote it: `system`, `user` or `assistant`.
-        text: What it says.
+        text: Its text.
     """
 
     role: Role
@@ -33,7 +33,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an upstream is asked: messages, oldest first, and options.
+    """The input of an upstream: messages, oldest first, and options.
 
     Attributes:
         pieces: Concatenated, the messages as JSON, separated by commas.

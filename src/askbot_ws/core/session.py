@@ -157,8 +157,8 @@ class SessionMachine:
         """End a turn, running or waiting; nothing where it has ended. `model` is the one that answered."""
         if turn.state is TurnState.ENDED:
             return []
-        rest = turn.flush_surrogate(now=now)
-        events: list[Event] = [self._append_token(turn, rest)] if rest else []
+        replacement = turn.flush_surrogate(now=now)
+        events: list[Event] = [self._append_token(turn, replacement)] if replacement else []
         turn.end()
         if turn is self.running:
             self.running = None
@@ -209,7 +209,7 @@ class SessionMachine:
         raise TurnNotFound("This turn is neither running nor waiting.")
 
     def mark_stored(self, seq: int) -> None:
-        """Note that all events up to `seq` are stored: `roll_back` will not be asked for them."""
+        """Note that all events up to `seq` are stored: `roll_back` is not called for them."""
         running = self.running
         if running is not None and len(running.answer) > self.context_bytes and seq == self.head:
             running.release_stored_text()

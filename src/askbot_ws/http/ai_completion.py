@@ -57,7 +57,7 @@ STATUS_BY_CODE = {
     "interrupted": HTTPStatus.SERVICE_UNAVAILABLE,
     "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-JSON_OBJECT = TypeAdapter(dict[str, object])
+JSON_OBJECT_ADAPTER = TypeAdapter(dict[str, object])
 RETRY_AFTER_STATUSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)  # sent with `Retry-After`
 
 
@@ -161,7 +161,7 @@ def _parse_prompt(request: Request, body: bytes) -> str:
     if kind != "application/json" and not kind.endswith("+json"):
         raise BadRequestError("Content-Type: it should be application/json.", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     try:
-        value = JSON_OBJECT.validate_python(orjson.loads(body))
+        value = JSON_OBJECT_ADAPTER.validate_python(orjson.loads(body))
     except orjson.JSONDecodeError:
         raise BadRequestError('The body is not JSON; it should be like {"userPrompt": "…"}.') from None
     except ValidationError:

@@ -42,7 +42,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 # For instance "ko-KR;q=0.8": the language and its weight.
 LANGUAGE_RANGE = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q=\s*([01](?:\.\d{0,3})?)\s*)?")
-STRINGS = TypeAdapter(dict[str, dict[str, str]])
+STRINGS_ADAPTER = TypeAdapter(dict[str, dict[str, str]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _page_route(client: Traversable) -> Route:
         language: StaticFile.with_headers(
             body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language"
         )
-        for language, body in render_pages(client).items()
+        for language, body in render_page_by_language(client).items()
     }
 
     async def serve(request: Request) -> Response:
@@ -107,10 +107,10 @@ def _page_route(client: Traversable) -> Route:
     return Route("/", serve)
 
 
-def render_pages(folder: Traversable) -> dict[str, bytes]:
+def render_page_by_language(folder: Traversable) -> dict[str, bytes]:
     """Return the page by language, the default one first; its texts are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
-    strings = STRINGS.validate_json((folder / "page" / "strings.json").read_bytes())
+    strings = STRINGS_ADAPTER.validate_json((folder / "page" / "strings.json").read_bytes())
     return {language: _render(template, language, known) for language, known in strings.items()}
 
 

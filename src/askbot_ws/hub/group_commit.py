@@ -19,7 +19,7 @@ from ..store import Entry, Failures, Store
 from .owner import Owner
 
 MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
-UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not take
+UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not accept
 MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class GroupCommit:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
     ) -> None:
-        """`on_failed` undoes events that the store did not take; `on_stored` is called after each batch of an owner.
+        """`on_failed` undoes events that the store did not accept; `on_stored` is called after each batch of an owner.
 
         `on_broken` is called with an owner whose state is unknown, as a callback raised.
         """
@@ -151,7 +151,7 @@ class GroupCommit:
         self._skip_throttle = False
 
     def _write(self) -> None:
-        """Give the batch to the store, with the ends that it did not take before."""
+        """Give the batch to the store, with the ends that it did not accept before."""
         batch, self._batch = self._batch, {}
         waiters: Sequence[Waiter] = ()
         if self._waiters:
@@ -203,7 +203,7 @@ class GroupCommit:
             entries[owner.session] = events, frames
 
     def _finish(self, waiters: Sequence[Waiter], failures: Failures) -> None:
-        """Handle the store's outcome: show what it took, undo what it did not take, schedule the next batch."""
+        """Handle the store's outcome: show what it stored, undo what it did not store, schedule the next batch."""
         in_flight, self._in_flight = self._in_flight, {}
         self._scheduled = False
         if failures or self._unencodable:

@@ -30,7 +30,7 @@ class SessionRegistry:
     def __init__(self, store: Store, policy: Policy, *, is_pending: Callable[[Owner], bool]) -> None:
         """`is_pending` returns whether an owner has events that are still to be stored."""
         self.topics: dict[str, Topic] = {}
-        self.owners: dict[str, Owner] = {}  # each of these has its topic
+        self.owners: dict[str, Owner] = {}  # the topic of each is in `topics`
         self.unstored: dict[str, list[Done]] = {}  # by session: ends that its next owner stores before anything else
         self._store = store
         self._policy = policy
@@ -180,7 +180,7 @@ class ExclusiveOwner:
         try:
             await owner.lock.acquire()
         except BaseException:
-            self._leave()
+            self._release()
             raise
         if owner.closed is not None:
             await self.__aexit__()
@@ -188,9 +188,9 @@ class ExclusiveOwner:
 
     async def __aexit__(self, *_: object) -> None:
         self._owner.lock.release()
-        self._leave()
+        self._release()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         self._owner.pending_commands -= 1
         if self._owner.closed is None:
             self._registry.mark_idle(self._owner.session)

@@ -52,7 +52,7 @@ class TurnRunner:
         try:
             await self._group_commit.wait_stored(
                 owner
-            )  # the question: it would be asked twice if we died without having it
+            )  # the question is stored first: after a crash it must not be answered twice
             ending = await self._stream_answer(owner, turn)
         except StoreError as error:
             self.fail(owner, turn, error)  # it was logged where it was raised

@@ -91,7 +91,7 @@ class TurnScheduler:
         self._start_next(owner)
 
     def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
-        """Undo events that the store did not take; turns that lost text end."""
+        """Undo events that the store did not accept; turns that lost text end."""
         if isinstance(error, LogMoved):
             self._on_broken(owner, error)
             return

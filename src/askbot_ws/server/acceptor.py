@@ -1,4 +1,4 @@
-"""Acceptor: accepts connections, and holds what all of one server share."""
+"""Acceptor: starts connections, and has the state that all connections of a server share."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Acceptor:
         self._no_connections = asyncio.Event()
         self._no_connections.set()
 
-    def accept(self, socket: WebSocket, transport: asyncio.BaseTransport) -> None:
+    def start_connection(self, socket: WebSocket, transport: asyncio.BaseTransport) -> None:
         """Start a connection as HTTP; `socket` takes it over if its first request is a WebSocket handshake."""
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
         admission = self.connection_limits.admit(str(peer[0]) if isinstance(peer, tuple) else "")

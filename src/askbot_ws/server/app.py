@@ -174,7 +174,7 @@ class Server:
     async def drain(self) -> None:
         """Shut down: refuse connections and questions, send `going_away`, wait for running answers, close.
 
-        Running answers have as many seconds as the setting `drain` says; then they end as `interrupted`.
+        Running answers have `drain` seconds (a setting); then they end as `interrupted`.
         """
         log.info("drain_started", connections=len(self._connections), limit_s=self._settings.drain)
         self._hub.refuse_turns()
@@ -300,7 +300,7 @@ def _raise_file_limit() -> None:
     import resource  # noqa: PLC0415 - not there on Windows
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS has a lower limit than it says
+    with suppress(ValueError, OSError):  # macOS has a lower limit than it reports
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 

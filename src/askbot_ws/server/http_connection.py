@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 MAX_PIPELINED_REQUESTS = 16  # that wait for the responses to earlier ones
 LINGER_SECONDS = 2.0  # for which a refused client's data is still read, or it may never see the response
-EXCESS_RESPONSES = {
+OVER_LIMIT_RESPONSES = {
     "server": (HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections."),
     "address": (HTTPStatus.TOO_MANY_REQUESTS, "There are too many connections from this address."),
 }
-UNLIMITED_PATH = b"/healthz"  # an orchestrator must not kill a server for being full
+LIMIT_EXEMPT_PATH = b"/healthz"  # an orchestrator must not kill a server for being full
 
 
 class ExpectedInput(Enum):
@@ -75,7 +75,7 @@ class HttpConnection(HttpToolsProtocol):
         self.flow = FlowControl(transport)
         self.connections.add(self)
         self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        transport.set_write_buffer_limits(high=1)  # not 0, which asyncio takes for always full with TLS
+        transport.set_write_buffer_limits(high=1)  # not 0, which asyncio treats as always full with TLS
         self._expect(ExpectedInput.REQUEST, max_seconds=self._limits.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,8 +156,8 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
         elif self.parser.should_upgrade():
             pass  # the parser stops after this head, see `data_received`
-        elif self._admission.excess is not None and self.url.partition(b"?")[0] != UNLIMITED_PATH:
-            self._refuse(*EXCESS_RESPONSES[self._admission.excess], retry_after=True)
+        elif self._admission.excess is not None and self.url.partition(b"?")[0] != LIMIT_EXEMPT_PATH:
+            self._refuse(*OVER_LIMIT_RESPONSES[self._admission.excess], retry_after=True)
         elif _content_length(self.headers) > self._limits.body_bytes:
             self._refuse_body()
         elif len(self.pipeline) >= MAX_PIPELINED_REQUESTS:

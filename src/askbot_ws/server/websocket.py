@@ -58,7 +58,7 @@ class WebSocket(ServerConnection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the acceptor start the connection as HTTP (asyncio calls this)."""
-        self._acceptor.accept(self, transport)
+        self._acceptor.start_connection(self, transport)
 
     def start_handshake(
         self, transport: asyncio.Transport, admission: Admission, head: bytes, early_data: bytes, *, paused: bool
@@ -115,7 +115,7 @@ class WebSocket(ServerConnection):
             super().eof_received()
 
     def send_data(self) -> None:
-        """Send the protocol's output. `websockets` calls this after whatever may open or close the connection."""
+        """Send the protocol's output. `websockets` calls this after each call that may open or close the connection."""
         self.open = self.protocol.state is OPEN
         self._uncompressed = self.open and not self.protocol.extensions
         early = self._early_data

@@ -81,8 +81,8 @@ class Store(Protocol):
     def append(self, batch: Mapping[str, Entry]) -> Failures | Awaitable[Failures]:
         """Append events to sessions: to each all of its own, or none. A failure of one session concerns no other.
 
-        Durable means: written to a file that survives the end of the process, and a power cut too where the store was
-        told to sync (`ASKBOT_FSYNC`). A store in memory keeps nothing that long.
+        Durable means: written to a file that survives the end of the process, and a power cut too where the store is
+        set to sync (`ASKBOT_FSYNC`). A store in memory keeps nothing that long.
 
         A `done` that is in its log already is stored without being added: it was shown although it could not be stored.
 
@@ -210,13 +210,13 @@ class Store(Protocol):
 # --- what implementations share --------------------------------------------------------------------------------------
 
 
-class HoldsLog(Protocol):
-    """What an implementation keeps of a session in memory."""
+class HasLog(Protocol):
+    """A session in memory, of any implementation, by its log."""
 
     log: LogTail
 
 
-def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HoldsLog], failures: Failures) -> dict[str, int]:
+def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: Failures) -> dict[str, int]:
     """The head of each session once its events are appended; sessions where that is illegal are added to `failures`."""
     heads: dict[str, int] = {}
     for session, (events, _) in batch.items():

@@ -24,7 +24,7 @@ class AskOptions:
 
 @dataclass(slots=True)
 class _Progress:
-    """What has arrived so far."""
+    """What was received of the answer so far."""
 
     session: str | None = None
     pieces: list[str] = field(default_factory=list[str])

@@ -22,7 +22,7 @@ RECONNECT_NOTICE_SECONDS = 1.0  # a connection that is back sooner is not worth 
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """What the command line said. `session` names the session to resume, `new` begins another."""
+    """The options of `askbot chat`. `session` names the session to resume, `new` begins another."""
 
     url: str
     session: str | None = None

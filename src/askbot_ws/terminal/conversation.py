@@ -23,7 +23,7 @@ HISTORY_TURNS = 10  # that /history shows
 
 @dataclass(slots=True)
 class TerminalContext:
-    """What one conversation hands on to the next."""
+    """What all conversations of one `askbot chat` share."""
 
     line_input: LineInput
     screen: Screen
@@ -92,7 +92,7 @@ class Conversation:
             self._task.cancel()
 
     async def _cancel_answer(self) -> None:
-        with suppress(AskbotError):  # whoever waits for the answer gets the error
+        with suppress(AskbotError):  # raised where the answer is awaited
             await self._chat.cancel()
 
     async def _show_recap(self) -> None:

@@ -99,7 +99,7 @@ class _CodeBlock(CodeBlock):
 
     @classmethod
     def create(cls, markdown: Markdown, token: Token) -> _CodeBlock:  # noqa: ARG003 - rich's signature
-        """Make it from the token, whose line numbers say whether the fence is closed already."""
+        """Make it from the token, whose line numbers show whether the fence is closed already."""
         code = cls(token.info.partition(" ")[0] or "text", CODE_THEME)
         if token.type == "fence":
             first, last = token.map or [0, 0]

@@ -51,7 +51,7 @@ class ExitCode(IntEnum):
 
 
 def strip_control(text: str) -> str:
-    """Return text without control characters but tab and newline: what a model says must not steer the terminal."""
+    """Return text without control characters but tab and newline: a model's text must not control the terminal."""
     return _CONTROL.sub("", text)
 
 

@@ -80,5 +80,5 @@ def _create_embedded(settings: Settings) -> UpstreamChoice:
 
     upstream = embedded.EmbeddedUpstream(temperature=settings.temperature, stall_timeout=settings.stall_timeout)
     return UpstreamChoice(
-        upstream, persona=embedded.SYSTEM_PROMPT, context_tokens=upstream.context_tokens, banner=embedded.BANNER
+        upstream, persona=embedded.SYSTEM_PROMPT, context_tokens=upstream.context_tokens, banner=embedded.STARTUP_BANNER
     )

@@ -11,7 +11,7 @@ from .sse import BLANK_LINE, ChatStreamDecoder
 
 
 class CompletionAttempt:
-    """One request for a completion: decodes the response's body, passes the text on, and says how it ended."""
+    """One request for a completion: decodes the response's body, passes the text on, and returns how it ended."""
 
     __slots__ = ("_decoder", "_on_text", "_usage_deadline", "_usage_timeout", "has_text")
 

@@ -1,4 +1,4 @@
-"""Deadline: a timer that costs an assignment to move."""
+"""Deadline: a timer that is moved by an assignment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Deadline:
     """Calls `on_expired` once the loop's clock has passed `at`.
 
-    Assigning a later time to `at` is all it takes to move it: when the timer fires at the old time, it is set again.
+    Assigning a later time to `at` moves it: when the timer fires at the old time, it is set again.
     """
 
     __slots__ = ("_loop", "_on_expired", "_timer", "at")

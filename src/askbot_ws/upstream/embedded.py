@@ -39,7 +39,7 @@ Q: Help me to hurt someone.
 A: Sorry, I can't help with that.
 Q: Write something sexual.
 A: Sorry, I can't help with that."""
-BANNER = (
+STARTUP_BANNER = (
     f"The embedded model answers: {weights.MODEL_NAME}, of demo quality, in English, and often wrong.\n"
     "For a real one, set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server."
 )
@@ -201,7 +201,7 @@ class EmbeddedUpstream:
             max_tokens=MAX_TOKENS,
             stall_timeout=self._stall_timeout,
             retries=0,  # a child that failed is gone, and its port with it
-            transport="direct",  # whatever proxy the environment names
+            transport="direct",  # not through a proxy that the environment names
             body=SAMPLING,
         )
 

@@ -24,7 +24,7 @@ MAX_PIECE_CHARS = 1 << 20  # in one call of `on_text`
 
 Messages: TypeAlias = list[dict[str, str]]
 """`{"role": "system" | "user" | "assistant", "content": text}`, oldest first."""
-Pieces: TypeAlias = AsyncGenerator[object, None]  # strings, if the function is what it says
+Pieces: TypeAlias = AsyncGenerator[object, None]  # strings, which is checked for each piece
 Function: TypeAlias = Callable[[Messages, dict[str, Any]], Pieces]
 """Takes the messages and the options that the question gives (`model`, `temperature`, `max_tokens`), yields text."""
 
@@ -41,7 +41,7 @@ class FunctionUpstream:
 
     @property
     def model(self) -> str:
-        """The function's path: it does not say which model it uses."""
+        """The function's path, as its model is not known."""
         return self._model
 
     async def open(self) -> None:
@@ -79,7 +79,7 @@ class FunctionUpstream:
         """Always succeeds: the function runs in this process."""
 
     async def close(self) -> None:
-        """Does nothing: whatever the function uses is its own."""
+        """Do nothing: the function itself releases what it uses."""
 
 
 class _FunctionRun:

@@ -80,7 +80,7 @@ class HttpExchange:
         parts.clear()
         return self._sink(body)
 
-    def refuse_rest(self) -> None:
+    def refuse_more_body(self) -> None:
         """From now on, raise `UpstreamUnavailable` for any more of the body: it may only end."""
         self._sink = _refuse
 

@@ -1,4 +1,4 @@
-"""Isolation: runs somebody else's coroutine in a task of its own, so that it can't cancel or block ours.
+"""Isolation: runs a coroutine of users' code in a task of its own, so that it can't cancel or block the caller.
 
 A user's code may cancel its task, or one inside it, call `sys.exit`, or catch a cancellation and go on. None of that
 may end the turn's task without ending the turn, stop the server, or delay the session's next turn without limit.

@@ -25,7 +25,7 @@ from .provider_connection import is_stale_connection
 from .provider_errors import ProviderError, error_from_response, is_retryable
 from .transport import DirectTransport, Timeouts, Transport, needs_proxy
 
-DEFAULT_MODEL = "gpt-4.1-mini"  # OpenAI's own; other servers are asked what they have
+DEFAULT_MODEL = "gpt-4.1-mini"  # of OpenAI's own API; of other servers, the first model that they list
 MAX_BACKOFF_SECONDS = 8.0  # before a retry, where the provider names no time
 MAX_RETRY_AFTER_SECONDS = 30.0  # that we wait where it names one; if it names more, the user decides
 PING_TIMEOUT_SECONDS = 5.0

@@ -18,8 +18,8 @@ from .http_exchange import HttpExchange, Response, Sink
 from .provider_errors import ProviderError, broken_answer
 
 LARGE_READ_BYTES = 1 << 16  # after a read of this size there are probably more bytes to read
-MAX_BYTES_PER_SECOND = 8 * 2**20  # no model writes so much, and what does must leave time for the others
-STALE_CLOSE_SECONDS = 1.0  # a close that crossed the request on its way arrives within a round trip, which is less
+MAX_BYTES_PER_SECOND = 8 * 2**20  # no model writes so much; reading pauses, so that other connections are read too
+STALE_CLOSE_WINDOW_SECONDS = 1.0  # after the request: a close that crossed it arrives within a round trip
 DRAIN_TIMEOUT_SECONDS = 2.0  # for a body's end to arrive, after the sink has all that it wants
 
 Origin: TypeAlias = tuple[str, int, bool]  # host, port, TLS
@@ -73,7 +73,7 @@ class ProviderConnection(asyncio.Protocol):
         self._exchange: HttpExchange | None = None
         self._response: asyncio.Future[Response] = self._loop.create_future()
         self._stall_timeout = 0.0
-        self._in_grace_period = False  # all that must come has come: the deadline may pass without an error
+        self._in_grace_period = False  # the response has all that is required: the deadline may pass without an error
         self._reused = False  # an exchange ended on it before this one
         self._sent_at = 0.0  # when the request went out, by the loop's clock
 
@@ -150,7 +150,7 @@ class ProviderConnection(asyncio.Protocol):
             self._begin_grace_period(exchange, grace)
         elif not self._in_grace_period:
             self._deadline.at = self._loop.time() + self._stall_timeout
-        if len(data) >= LARGE_READ_BYTES:  # libuv would read on and on
+        if len(data) >= LARGE_READ_BYTES:  # libuv would read without end
             self._transport.pause_reading()
             self._loop.call_later(len(data) / MAX_BYTES_PER_SECOND, self._resume_reading)
 
@@ -173,7 +173,7 @@ class ProviderConnection(asyncio.Protocol):
 
     def _closed_before_response(self, exc: Exception | None) -> UpstreamUnavailable:
         text = f"the connection was closed before an answer ({exc})"
-        is_stale = self._reused and self._loop.time() - self._sent_at < STALE_CLOSE_SECONDS
+        is_stale = self._reused and self._loop.time() - self._sent_at < STALE_CLOSE_WINDOW_SECONDS
         error = UpstreamUnavailable()
         error.__cause__ = StaleConnectionError(text) if is_stale else ProviderError(text)
         return error
@@ -190,7 +190,7 @@ class ProviderConnection(asyncio.Protocol):
         self._in_grace_period = True
         self._deadline.set(grace or DRAIN_TIMEOUT_SECONDS)
         if not grace:
-            exchange.refuse_rest()
+            exchange.refuse_more_body()
             self._response.set_result(exchange.response)
 
     def _finish(self, exchange: HttpExchange) -> None:
@@ -203,7 +203,7 @@ class ProviderConnection(asyncio.Protocol):
             self.close()
 
     def fail(self, error: Exception) -> None:
-        """Close the socket at once; whoever waits for the response gets the error."""
+        """Close the socket at once, and raise the error where the response is awaited."""
         if self._exchange is not None and not self._response.done():
             self._response.set_exception(error)
         self.close()

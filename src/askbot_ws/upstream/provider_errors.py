@@ -75,7 +75,7 @@ def error_from_event(event: Mapping[str, Any]) -> UpstreamError:
 
 
 def sanitize_error(error: UpstreamError) -> UpstreamError:
-    """An error that somebody else's code raised, as the log can keep it.
+    """An error that users' code raised, made safe for the log.
 
     Its class is one of `askbot_ws.errors`: codes of others are not passed on. The message is well-formed and has at
     most 500 code points, `retry_after` is None or finite seconds. An error that had to be changed is the cause of the
@@ -98,7 +98,7 @@ def ensure_printable(error: BaseException | None) -> BaseException | None:
     """The error, if its `repr` does not raise; else a `ProviderError` that names its class."""
     try:
         repr(error)
-    except Exception as unprintable:  # noqa: BLE001  whatever somebody else's code does
+    except Exception as unprintable:  # noqa: BLE001  users' code may raise anything
         return ProviderError(f"{type(error).__name__}, whose repr raises {type(unprintable).__name__}")
     return error
 

@@ -105,7 +105,7 @@ class SdkTransport:
 
 @contextmanager
 def _foreign_cancellation_as_error() -> Generator[None]:
-    """Raise `UpstreamUnavailable` for a cancellation that nobody asked this task for.
+    """Raise `UpstreamUnavailable` for a cancellation by the package: this task was not cancelled.
 
     The package has cancel scopes and tasks of its own.
     """

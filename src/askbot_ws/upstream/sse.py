@@ -19,8 +19,8 @@ from .provider_errors import broken_answer, error_from_event
 
 MAX_EVENT_BYTES = 1 << 20
 BLANK_LINE = b"\n\n"  # ends an event; feed one more at the end of a body, whose last event may lack it
-MAX_TEMPLATE_CHUNKS = 5  # chunks of text that are tried as a template; some providers' all differ
-NO_TEMPLATE = -1  # as `_template_bytes`: no event matches
+MAX_TEMPLATE_ATTEMPTS = 5  # chunks of text that are tried as a template; some providers' all differ
+NO_TEMPLATE_BYTES = -1  # as `_template_bytes`: no event matches
 _BOM = b"\xef\xbb\xbf"
 _FAILED_FINISH_REASONS = {"error", "abort", "insufficient_system_resource"}  # what some servers call a finish
 
@@ -57,7 +57,7 @@ class ChatStreamDecoder:
         self._after_cr = False
         self._template_prefix = self._template_suffix = b""  # around the text of a chunk that has nothing but text
         self._template_end = BLANK_LINE  # the suffix with the blank line
-        self._template_bytes = NO_TEMPLATE  # the prefix's and the end's
+        self._template_bytes = NO_TEMPLATE_BYTES  # the prefix's and the end's
         self._text_chunks = 0  # chunks of text that were parsed whole
 
     @property
@@ -126,7 +126,7 @@ class ChatStreamDecoder:
                 return text_only
         data = event[6:] if event.startswith(b"data: ") and b"\n" not in event else _event_data(event)
         if data.strip() == b"[DONE]":
-            self.done, self._template_bytes = True, NO_TEMPLATE
+            self.done, self._template_bytes = True, NO_TEMPLATE_BYTES
             return ""
         try:
             chunk = _parse_json(data)
@@ -136,7 +136,7 @@ class ChatStreamDecoder:
             return ""
         if text:
             self._text_chunks += 1
-            if 1 < self._text_chunks <= MAX_TEMPLATE_CHUNKS and text.isascii():  # the first one is often different
+            if 1 < self._text_chunks <= MAX_TEMPLATE_ATTEMPTS and text.isascii():  # the first one is often different
                 self._learn_template(event, chunk, text)
         return text
 
@@ -149,7 +149,7 @@ class ChatStreamDecoder:
             self._template_bytes = len(prefix) + len(suffix) + len(BLANK_LINE)
 
     def _fail(self, error: UpstreamError) -> None:
-        self.error, self._template_bytes = error, NO_TEMPLATE
+        self.error, self._template_bytes = error, NO_TEMPLATE_BYTES
 
     def _fail_malformed(self, data: bytes, error: Exception) -> None:
         if data:

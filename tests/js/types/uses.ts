@@ -1,6 +1,6 @@
 /** All that the package declares, used as it is meant. Checked by tsc, and then run: what is declared is there. */
 import assert from "node:assert/strict";
-import { connect, delay, type Asked, type AskbotError, type Chat, type ConnectOptions, type State } from "askbot-ws";
+import { connect, delay, type AnswerStream, type Asked, type AskbotError, type Chat, type ConnectOptions, type State } from "askbot-ws";
 import { AskBot } from "askbot-ws/element";
 import type { ClientFrame, ErrorCode, Ready, Reason, ServerFrame } from "askbot-ws/frames";
 import { blocks, render, update } from "askbot-ws/markdown";
@@ -22,7 +22,8 @@ chat.addEventListener("frame", ({ detail: frame }) => {
 chat.addEventListener("change", ({ detail }) => assert.equal<View>(detail, chat.view));
 chat.addEventListener("error", ({ detail }) => heard.push(`${detail.code} ${detail.retryAfter ?? "never"}`));
 
-const asked: Asked = chat.ask("Why?", { model: "scripted", temperature: 0.5, max_tokens: 10, when_busy: "reject" });
+const asked: AnswerStream = chat.ask("Why?", { model: "scripted", temperature: 0.5, max_tokens: 10, when_busy: "reject" });
+assert.equal<Asked>(asked, asked); // the former name of its type
 assert.deepEqual(chat.pending().map(({ id, text }) => [id, text]), [[asked.id, "Why?"]]);
 assert.equal(running(chat), asked.id);
 const pieces: string[] = [];

@@ -65,7 +65,7 @@ class ShieldedTasks:
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waits gets it; if nobody does, the loop need not log it
+            task.exception()  # a caller that waits gets it; without one, the loop would log it
 
     async def wait_all(self) -> None:
         """Wait until all tasks have ended."""

@@ -75,7 +75,7 @@ def read_only_connection(
 ) -> Generator[sqlite3.Connection]:
     """Open a connection that changes nothing. Raises `sqlite3.Error`.
 
-    `exclusive` says that nobody else has the file open, so that SQLite need not make files beside it.
+    `exclusive`: no other process has the file open, so that SQLite need not make files beside it.
     """
     wal = files.sibling("-wal")
     mode = "mode=ro&immutable=1" if exclusive and not (wal.exists() and wal.stat().st_size) else "mode=ro"

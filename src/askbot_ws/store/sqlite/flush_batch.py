@@ -65,14 +65,14 @@ def is_store_wide(error: BaseException | None) -> bool:
 
 
 def write_in_one_transaction(
-    connection: sqlite3.Connection, *, batch: Sequence[SessionFlush], deleted: Collection[str], age: float
+    connection: sqlite3.Connection, *, batch: Sequence[SessionFlush], deleted: Collection[str], uptime: float
 ) -> None:
     """Delete and append all in one transaction. Raises what SQLite or the encoding raises; nothing has changed then."""
     with transaction(connection):
         _delete(connection, deleted)
         for flush in batch:
-            tables.append_events(connection, flush.session, flush.events, age=age)
-        state.set_age(connection, age)
+            tables.append_events(connection, flush.session, flush.events, uptime=uptime)
+        state.set_uptime(connection, uptime)
 
 
 def _delete(connection: sqlite3.Connection, deleted: Collection[str]) -> None:
@@ -86,7 +86,7 @@ def write_separately(
     *,
     batch: Sequence[SessionFlush],
     deleted: Collection[str],
-    age: float,
+    uptime: float,
     flushed_heads: dict[str, int],
 ) -> dict[str, Exception]:
     """Delete and append in a transaction for each session; where that fails, in one for each event up to the error.
@@ -102,7 +102,7 @@ def write_separately(
         flushed_heads[session] = flush.open_log.flushed_head
         if session in failures:
             continue  # an older session of that name could not be deleted
-        append = partial(tables.append_events, session=session, age=age)
+        append = partial(tables.append_events, session=session, uptime=uptime)
         if _try_in_transaction(connection, session, failures, partial(append, events=flush.events)):
             flushed_heads[session] = flush.events[-1].seq
             continue

@@ -25,7 +25,7 @@ from .wal_scrubber import WalScrubber
 FLUSHED_TAIL_BYTES = 4 * 1024  # of each session's flushed events that stay in memory
 FLUSH_DELAY_SECONDS = 0.05  # turns that end within it go into one transaction
 MAX_BATCH_SESSIONS = 100  # in one transaction
-MAX_BATCH_BYTES = 1024 * 1024  # of text in one transaction: while it is put together, the loop is blocked
+MAX_BATCH_BYTES = 1024 * 1024  # of text in one transaction: building it blocks the loop
 MAX_RETRY_SECONDS = 30.0  # between attempts
 
 log = structlog.get_logger(__name__)
@@ -35,13 +35,13 @@ class Flusher:
     """Writes what is due to SQLite, in a task that runs while there is something to write."""
 
     def __init__(
-        self, open_logs: dict[str, OpenLog], journal: Journal, writer: DatabaseThread, age: Callable[[], float]
+        self, open_logs: dict[str, OpenLog], journal: Journal, writer: DatabaseThread, uptime: Callable[[], float]
     ) -> None:
-        """`age` says how long the store has been open in all, in seconds."""
+        """`uptime` returns how many seconds processes had the store open."""
         self._open_logs = open_logs
         self._journal = journal
         self._writer = writer
-        self._age = age
+        self._uptime = uptime
         self.scrubber = WalScrubber(writer)
         self._due: dict[str, OpenLog] = {}
         self._pending_deletions: dict[str, int] = {}  # with the deletion's number: an id may be used and deleted again
@@ -211,21 +211,21 @@ class Flusher:
         Returns the errors by session, and sets in `flushed_heads` up to where those sessions could be written. Raises
         `StoreError` where the error is store-wide.
         """
-        age = self._age()
+        uptime = self._uptime()
         healthy = [flush for flush in batch if not flush.open_log.failed]
         failed = [flush for flush in batch if flush.open_log.failed]
         try:
             if healthy or deleted:
-                await self._writer.run(partial(write_in_one_transaction, batch=healthy, deleted=deleted, age=age))
+                await self._writer.run(partial(write_in_one_transaction, batch=healthy, deleted=deleted, uptime=uptime))
         except Exception as error:
             if is_store_wide(error.__cause__ if isinstance(error, StoreError) else error):
                 raise
             return await self._writer.run(
-                partial(write_separately, batch=batch, deleted=deleted, age=age, flushed_heads=flushed_heads)
+                partial(write_separately, batch=batch, deleted=deleted, uptime=uptime, flushed_heads=flushed_heads)
             )
         if failed:
             return await self._writer.run(
-                partial(write_separately, batch=failed, deleted=(), age=age, flushed_heads=flushed_heads)
+                partial(write_separately, batch=failed, deleted=(), uptime=uptime, flushed_heads=flushed_heads)
             )
         return {}
 

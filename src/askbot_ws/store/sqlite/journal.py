@@ -1,8 +1,8 @@
 """Journal: the newest events of all sessions, in append-only files. `segments` has their format.
 
-A segment in which a write or a sync failed is truncated to where it was. Where that is in doubt (it could not be
-truncated, or not be synced) nothing is written to it any more, and each later segment begins with a record that limits
-it: so what was not acknowledged is never replayed.
+A segment in which a write or a sync failed is truncated to its size before. Where it can't be truncated, or not be
+synced, it is retired: nothing is written to it any more, and each later segment begins with a record of the size up to
+which it is valid. So what was not acknowledged is never replayed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from .files import sync_folder
-from .segments import CURRENT_HEADER, LAST_OF_APPEND, RECORD, DeletedRecord, LimitRecord, encode_record
+from .segments import CURRENT_HEADER, LAST_OF_APPEND, RECORD, DeletedRecord, TruncationRecord, encode_record
 
 MAX_SEGMENT_BYTES = 32 * 1024 * 1024  # then a new segment begins, and all that is in the old one is flushed
 OPEN_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -39,7 +39,7 @@ class Segment:
     def write(self, data: bytes) -> None:
         """Append all of `data`. Raises OSError; the caller has to `truncate` what was written then."""
         written = os.write(self.fd, data)
-        while written < len(data):  # the disk is full, and the next attempt says so; or it was a signal
+        while written < len(data):  # a short write: a signal, or a full disk, for which the next one raises
             written += os.write(self.fd, data[written:])
         self.size += len(data)
 
@@ -82,8 +82,8 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._last_number = 0
         self._segments: list[Segment] = []  # oldest first
-        self._active: Segment | None = None  # the last of them, unless that is full or in doubt
-        self._limits: dict[int, LimitRecord] = {}  # of the segments in doubt that still exist
+        self._active: Segment | None = None  # the last of them, unless that is full or retired
+        self._truncations: dict[int, TruncationRecord] = {}  # of the retired segments that still exist
         self._closed = False
 
     def open(self, old_segments: Iterable[Path]) -> None:
@@ -107,7 +107,7 @@ class Journal:
             heads: The head of each of their sessions, once they are appended.
         """
         segment = self._active or self._begin_segment()
-        parts: list[bytes] = [] if segment.size else [CURRENT_HEADER, *self._limit_records()]
+        parts: list[bytes] = [] if segment.size else [CURRENT_HEADER, *self._truncation_records()]
         size = checksum = 0
         for payload in payloads:
             size = len(payload)
@@ -131,14 +131,14 @@ class Journal:
             raise OSError(errno.EBADF, "the journal is closed")
         last = self._segments[-1] if self._segments else None
         if last is not None and not last.size:
-            self._remove(last)  # nothing of it counts, and it could not be removed before; one of that kind is enough
+            self._remove(last)  # retired and empty, and it could not be removed before
         self._last_number += 1
         self._active = Segment(self.folder, self._last_number)
         self._segments.append(self._active)
         return self._active
 
-    def _limit_records(self) -> list[bytes]:
-        return [encode_record(limit.encode()) for limit in self._limits.values()]
+    def _truncation_records(self) -> list[bytes]:
+        return [encode_record(record.encode()) for record in self._truncations.values()]
 
     def _truncate_or_retire(self, segment: Segment, size: int) -> None:
         """Remove what follows so many bytes. Where that fails, stop writing to the segment."""
@@ -148,15 +148,15 @@ class Journal:
             self._retire(segment, size)
 
     def _retire(self, segment: Segment, size: int) -> None:
-        """Stop writing to a segment whose content is in doubt; what follows `size` bytes of it does not count."""
+        """Stop writing to a segment that may hold more than was acknowledged: its first `size` bytes."""
         segment.size = size
         if segment is self._active:
             self._active = None
         if not segment.pending_syncs:
             segment.close()
         with contextlib.suppress(OSError):
-            if size:  # say at once what does not count, as we may die; if that fails, the next segment begins with it
-                self._limits[segment.number] = LimitRecord(segment.number, size)
+            if size:  # recorded now, in case the process ends; if that fails, the next segment begins with it
+                self._truncations[segment.number] = TruncationRecord(segment.number, size)
                 self.append((), {})
             else:
                 self._remove(segment)
@@ -235,7 +235,7 @@ class Journal:
     def _remove(self, segment: Segment) -> None:
         segment.remove()
         self._segments.remove(segment)
-        self._limits.pop(segment.number, None)
+        self._truncations.pop(segment.number, None)
 
     def close(self) -> None:
         """Close the files; the next start replays those that still exist. Appends fail from now on."""
@@ -243,4 +243,4 @@ class Journal:
         for segment in self._segments:
             segment.close()
         self._segments.clear()
-        self._limits.clear()
+        self._truncations.clear()

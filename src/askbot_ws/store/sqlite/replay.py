@@ -15,21 +15,21 @@ from ...events import Event, Token
 from . import segments, state, tables
 from .files import set_aside_segment
 from .schema import transaction
-from .segments import DeletedRecord, LimitRecord
+from .segments import DeletedRecord, TruncationRecord
 
 log = structlog.get_logger(__name__)
 
 
-def replay_segments(connection: Connection, paths: Sequence[Path], limits: Mapping[int, int]) -> None:
+def replay_segments(connection: Connection, paths: Sequence[Path], truncations: Mapping[int, int]) -> None:
     """Append to the tables what they do not have yet, and remove each segment once they have all of it.
 
     It may be interrupted anywhere and run again: events at or below a session's head are skipped. A segment of which
     something is lost is not removed but set aside, and a new history begins.
     """
     truncated: set[str] = set()
-    deletions = segments.count_deletions(paths, limits)
+    deletions = segments.count_deletions(paths, truncations)
     for path in paths:
-        contents = segments.read_segment(path, limits)
+        contents = segments.read_segment(path, truncations)
         behind, before = contents.records_after_damage, len(truncated)
         with transaction(connection):
             replayed = replay_records(connection, contents.payloads, truncated, deletions)
@@ -65,9 +65,9 @@ def replay_records(
     replayed = SegmentReplay(connection, truncated, deletions)
     for payload in payloads:
         replayed.apply(payload)
-    age = state.read_state(connection).age
+    uptime = state.read_state(connection).uptime
     for session, unflushed in replayed.logs.items():
-        tables.append_events(connection, session, unflushed.read_slices(after=unflushed.start), age=age)
+        tables.append_events(connection, session, unflushed.read_slices(after=unflushed.start), uptime=uptime)
     return replayed
 
 
@@ -91,7 +91,7 @@ class SegmentReplay:
         match record:
             case DeletedRecord():
                 self._delete(record.session)
-            case LimitRecord():
+            case TruncationRecord():
                 pass  # all of them were read before
             case _:
                 self._add(record)

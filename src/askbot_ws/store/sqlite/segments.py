@@ -32,7 +32,7 @@ HEADER = struct.Struct("<8sII")
 RECORD = struct.Struct("<II")
 LAST_OF_APPEND = 1 << 31
 DELETED_PREFIX = b"-"
-LIMIT_PREFIX = b"="
+TRUNCATION_PREFIX = b"="
 _PAYLOAD_START = re.compile(rb'\{"|[-=]')
 
 
@@ -63,24 +63,24 @@ class DeletedRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LimitRecord:
-    """A record that limits a segment: what follows `size` bytes of it was not acknowledged, and is never replayed."""
+class TruncationRecord:
+    """A record that truncates a segment: what follows its first `size` bytes is never replayed."""
 
     segment: int  # its number
     size: int
 
     def encode(self) -> bytes:
         """The record's payload."""
-        return LIMIT_PREFIX + b"%d %d" % (self.segment, self.size)
+        return TRUNCATION_PREFIX + b"%d %d" % (self.segment, self.size)
 
 
-def decode_payload(payload: bytes) -> Event | DeletedRecord | LimitRecord:
+def decode_payload(payload: bytes) -> Event | DeletedRecord | TruncationRecord:
     """Decode a record's payload. Raises ValueError where its kind is not known to this version."""
     if payload.startswith(DELETED_PREFIX):
         return DeletedRecord(payload.removeprefix(DELETED_PREFIX).decode())
-    if payload.startswith(LIMIT_PREFIX):
-        number, size = payload.removeprefix(LIMIT_PREFIX).split(b" ")
-        return LimitRecord(int(number), int(size))
+    if payload.startswith(TRUNCATION_PREFIX):
+        number, size = payload.removeprefix(TRUNCATION_PREFIX).split(b" ")
+        return TruncationRecord(int(number), int(size))
     return decode_event(payload)
 
 
@@ -95,14 +95,14 @@ class SegmentContents:
     records_after_damage: int  # of the payloads; a torn end is no damage, as nothing lies behind it
 
 
-def read_segment(path: Path, limits: Mapping[int, int] | None = None) -> SegmentContents:
-    """Read a segment, up to its limit if `limits` has one. Raises OSError; `ConfigError` for an unknown version."""
+def read_segment(path: Path, truncations: Mapping[int, int] | None = None) -> SegmentContents:
+    """Read a segment, up to its size in `truncations`. Raises OSError; `ConfigError` for an unknown version."""
     data = path.read_bytes()
     refuse_unknown_version(path, data)
-    limit = (limits or {}).get(int(path.stem))
+    size = (truncations or {}).get(int(path.stem))
     has_header = data.startswith(CURRENT_HEADER)
     offset = HEADER.size if has_header else 0
-    data = data[:limit]
+    data = data[:size]
     payloads: list[bytes] = []
     complete = 0  # of the payloads, those of appends of which all is there
     before_damage: int | None = None  # of the payloads, those before the first damage
@@ -156,7 +156,7 @@ def _next_record(data: bytes, offset: int) -> int:
 
 
 def validate_segments(paths: Iterable[Path]) -> dict[int, int]:
-    """Decode every record of these segments; returns the limits in bytes by segment number.
+    """Decode every record of these segments; returns the sizes in bytes to which segments are truncated, by number.
 
     Raises `ConfigError` where a whole record is of a kind that this program does not know.
     """
@@ -170,12 +170,12 @@ def validate_segments(paths: Iterable[Path]) -> dict[int, int]:
                     f"the journal's {path} has a record of a kind that this askbot does not know; install the one "
                     "that wrote it, or a newer one. `askbot store repair` would leave the record out."
                 ) from error
-            if isinstance(record, LimitRecord):
+            if isinstance(record, TruncationRecord):
                 found[record.segment] = record.size
     return found
 
 
-def count_deletions(paths: Iterable[Path], limits: Mapping[int, int]) -> Counter[str]:
+def count_deletions(paths: Iterable[Path], truncations: Mapping[int, int]) -> Counter[str]:
     """How often the records of these segments delete each session. Raises as `read_segment` does.
 
     The events before a session's last deletion are not needed, and may be incomplete: the tables may have deleted the
@@ -183,19 +183,19 @@ def count_deletions(paths: Iterable[Path], limits: Mapping[int, int]) -> Counter
     """
     found: Counter[str] = Counter()
     for path in paths:
-        for payload in read_segment(path, limits).payloads:
+        for payload in read_segment(path, truncations).payloads:
             if payload.startswith(DELETED_PREFIX):
                 found[payload.removeprefix(DELETED_PREFIX).decode(errors="replace")] += 1
     return found
 
 
-def read_limits(path: Path) -> dict[int, int]:
-    """The limits in bytes, by segment number, that a segment's records name. Raises as `read_segment` does."""
+def read_truncations(path: Path) -> dict[int, int]:
+    """The sizes in bytes, by number, to which a segment's records truncate others. Raises as `read_segment` does."""
     found: dict[int, int] = {}
     for payload in read_segment(path).payloads:
-        if payload.startswith(LIMIT_PREFIX):
+        if payload.startswith(TRUNCATION_PREFIX):
             with contextlib.suppress(ValueError):
                 record = decode_payload(payload)
-                if isinstance(record, LimitRecord):
+                if isinstance(record, TruncationRecord):
                     found[record.segment] = record.size
     return found

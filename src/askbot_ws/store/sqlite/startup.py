@@ -49,13 +49,13 @@ def prepare_store(
     if files.database.exists() and files.database.stat().st_size:
         with read_only_connection(files, exclusive=True) as connection:
             read_version(connection, files.given_path)
-    limits = segments.validate_segments(old_segments)
+    truncations = segments.validate_segments(old_segments)
     files.database.touch(mode=0o600)  # SQLite would let everybody read it
     connection = connect()
     try:
         migrate(connection, files.given_path)
         may_have_lost = state.read_state(connection).boot not in {None, boot}
-        replay_segments(connection, old_segments, limits)
+        replay_segments(connection, old_segments, truncations)
         _record_boot(connection, may_have_lost=may_have_lost, boot=None if fsync else boot)
         with contextlib.suppress(OSError):  # there are file systems on which no folder can be synced
             sync_folder(files.database.parent)
@@ -79,10 +79,10 @@ def _record_boot(connection: sqlite3.Connection, *, may_have_lost: bool, boot: s
         log.warning("event_loss_suspected", reason="the machine ended while a server ran without ASKBOT_FSYNC")
 
 
-def mark_clean_shutdown(connection: sqlite3.Connection, *, age: float) -> None:
+def mark_clean_shutdown(connection: sqlite3.Connection, *, uptime: float) -> None:
     """Note that all events are on the disk, and sync them. The journal must be empty."""
     with full_sync(connection), transaction(connection):
-        state.set_age(connection, age)
+        state.set_uptime(connection, uptime)
         state.set_boot(connection, None)
 
 

@@ -13,7 +13,7 @@ class StoreState(NamedTuple):
 
     history: str  # identifies the store's contents; replaced once anything that was acknowledged is lost
     boot: str | None  # during which events may not be synced; None: all of them are on the disk
-    age: float  # seconds that processes had the store open
+    uptime: float  # seconds that processes had the store open
     unscrubbed: bool  # the write-ahead log may hold text that is deleted
 
 
@@ -22,8 +22,8 @@ def read_state(connection: Connection) -> StoreState:
     row = connection.execute("SELECT history, boot, age, unscrubbed FROM store").fetchone()
     if row is None:
         raise DatabaseError("it does not say which history it has")
-    history, boot, age, unscrubbed = row
-    return StoreState(history, boot, age, bool(unscrubbed))
+    history, boot, uptime, unscrubbed = row
+    return StoreState(history, boot, uptime, bool(unscrubbed))
 
 
 def start_new_history(connection: Connection) -> None:
@@ -36,9 +36,9 @@ def set_boot(connection: Connection, boot: str | None) -> None:
     connection.execute("UPDATE store SET boot = ?", (boot,))
 
 
-def set_age(connection: Connection, age: float) -> None:
+def set_uptime(connection: Connection, uptime: float) -> None:
     """Record how many seconds the store has been open in all. A smaller number than the recorded one is ignored."""
-    connection.execute("UPDATE store SET age = max(age, ?)", (age,))
+    connection.execute("UPDATE store SET age = max(age, ?)", (uptime,))
 
 
 def set_unscrubbed(connection: Connection, *, unscrubbed: bool) -> None:

@@ -74,10 +74,10 @@ class SQLiteStore:
         self.writer = DatabaseThread("writer")
         self.reader = DatabaseThread("reader")
         self._open_logs: dict[str, OpenLog] = {}
-        self.flusher = Flusher(self._open_logs, self.journal, self.writer, self._age)
+        self.flusher = Flusher(self._open_logs, self.journal, self.writer, self._uptime)
         self._queries = StoreQueries(self._open_logs, self.reader, self.flusher)
         self._history = ""
-        self._age_at_start = 0.0  # seconds
+        self._uptime_at_start = 0.0  # seconds
         self._started_at = 0.0  # by the clock
         self._needs_scrub = False
         self._loading: dict[str, set[object]] = {}  # loads that are under way; a deletion removes them
@@ -117,20 +117,20 @@ class SQLiteStore:
         prepared = prepare_store(self._files, self._connect, boot=self._boot, fsync=self._fsync)
         self.journal.open(prepared.old_segments)
         self._history = prepared.state.history
-        self._age_at_start, self._started_at = prepared.state.age, self._clock()
+        self._uptime_at_start, self._started_at = prepared.state.uptime, self._clock()
         self._needs_scrub = prepared.state.unscrubbed
         return prepared.connection
 
-    def _age(self) -> float:
+    def _uptime(self) -> float:
         """How many seconds processes had the store open; time that was not recorded before a crash does not count."""
-        return self._age_at_start + max(0.0, self._clock() - self._started_at)
+        return self._uptime_at_start + max(0.0, self._clock() - self._started_at)
 
     async def close(self) -> None:
         """Flush everything, and close the files. What can't be flushed stays in the journal for the next start."""
         await self._tasks.wait_all()
         if self.writer.is_open and await self.flusher.close():
-            with contextlib.suppress(StoreError):  # then the next start takes this for a crash
-                await self.writer.run(partial(mark_clean_shutdown, age=self._age()))
+            with contextlib.suppress(StoreError):  # then the next start treats this as a crash
+                await self.writer.run(partial(mark_clean_shutdown, uptime=self._uptime()))
         await self.close_without_flush()
 
     async def close_without_flush(self) -> None:
@@ -288,7 +288,7 @@ class SQLiteStore:
             await self._write_synced([payload for session in heads for payload in batch[session][1]], heads)
             self._add_to_logs(batch, heads)
         except OSError as error:
-            self.flusher.schedule(heads)  # so that a segment that is in doubt can go
+            self.flusher.schedule(heads)  # so that a retired segment can be removed
             return error
         finally:
             for open_log in open_logs:
@@ -322,13 +322,13 @@ class SQLiteStore:
                 self._used_during_sweep = None
 
     async def _sweep(self, idle: float) -> int:
-        age = self._age()
-        await self.writer.run(partial(_record_age, age=age))
+        uptime = self._uptime()
+        await self.writer.run(partial(_record_uptime, uptime=uptime))
         last, deleted = (-1.0, 0), 0
         while True:
             self._used_during_sweep = {*self._open_logs, *self._loading}
             found = await self.reader.run(
-                partial(tables.idle_sessions, before=age - idle, after=last, limit=SWEEP_BATCH_SESSIONS)
+                partial(tables.idle_sessions, before=uptime - idle, after=last, limit=SWEEP_BATCH_SESSIONS)
             )
             if not found:
                 return deleted
@@ -388,6 +388,6 @@ class SQLiteStore:
         return await self._queries.find_turn(session, ask_id)
 
 
-def _record_age(connection: sqlite3.Connection, *, age: float) -> None:
+def _record_uptime(connection: sqlite3.Connection, *, uptime: float) -> None:
     with transaction(connection):
-        state.set_age(connection, age)
+        state.set_uptime(connection, uptime)

@@ -16,14 +16,14 @@ NO_SESSION_KEY = -1
 # --- writing, always within a transaction ----------------------------------------------------------------------------
 
 
-def append_events(connection: Connection, session: str, events: Sequence[Event], *, age: float) -> None:
+def append_events(connection: Connection, session: str, events: Sequence[Event], *, uptime: float) -> None:
     """Append the events that follow the session's head in the tables; the others are there already.
 
-    `age` is the store's, in seconds.
+    `uptime` is how many seconds processes had the store open.
     """
     if not events:
         return
-    key, head = _find_or_create_session(connection, session, age)
+    key, head = _find_or_create_session(connection, session, uptime)
     events = [_part_after(event, head) for event in events if event.seq > head]
     if not events:
         return
@@ -35,14 +35,14 @@ def append_events(connection: Connection, session: str, events: Sequence[Event],
     ended = sum(event.type == "done" for event in events)
     connection.execute(
         "UPDATE sessions SET head = ?, unfinished = max(0, unfinished + ?), touched = ? WHERE key = ?",
-        (events[-1].seq, begun - ended, age, key),
+        (events[-1].seq, begun - ended, uptime, key),
     )
 
 
-def _find_or_create_session(connection: Connection, session: str, age: float) -> tuple[int, int]:
+def _find_or_create_session(connection: Connection, session: str, uptime: float) -> tuple[int, int]:
     """The session's key and head in the tables; a new session is added."""
     while (found := find_session(connection, session)) is None:
-        values = (session, time.time(), age)  # when it was made is for people; by the wall clock nothing is deleted
+        values = (session, time.time(), uptime)  # when it was made is for people; by the wall clock nothing is deleted
         connection.execute("INSERT INTO sessions VALUES (NULL, ?, 0, 0, ?, ?)", values)
     return found
 
@@ -89,10 +89,10 @@ def unfinished_sessions(connection: Connection) -> list[str]:
 def idle_sessions(
     connection: Connection, *, before: float, after: tuple[float, int], limit: int
 ) -> list[tuple[float, int, str]]:
-    """The sessions to which nothing was added since the store's age was `before` seconds, oldest first.
+    """The sessions to which nothing was added since the store's uptime was `before` seconds, oldest first.
 
-    Each is its age at the last append, its key and its id; `after` are the age and the key of the last one of the page
-    before.
+    Each is the uptime at its last append, its key and its id; `after` are the uptime and the key of the last one of
+    the page before.
     """
     query = """
         SELECT touched, key, id FROM sessions WHERE touched < ? AND (touched, key) > (?, ?)
@@ -148,13 +148,13 @@ def find_replay_start(
     Of the tables only events up to `until` count; `unflushed` are those after it. Only positions are read: those of the
     questions, and of what is to be replayed.
     """
-    asked = {event.turn: event.seq for event in unflushed if type(event) is Question}
-    start = _start_of_newest(connection, key, until, [*asked.values()], turns)
+    question_seqs = {event.turn: event.seq for event in unflushed if type(event) is Question}
+    start = _start_of_newest(connection, key, until, [*question_seqs.values()], turns)
     end = MAX_SEQ
     while True:
         reaching = {event.turn for event in unflushed if start < event.seq <= end}
         reaching.update(_turns_within(connection, key, start, min(end, until)))
-        questions = [asked.get(turn) or _question_seq(connection, key, turn, until) for turn in reaching]
+        questions = [question_seqs.get(turn) or _question_seq(connection, key, turn, until) for turn in reaching]
         earlier = min([start, *(question - 1 for question in questions)])
         if earlier == start:
             return start

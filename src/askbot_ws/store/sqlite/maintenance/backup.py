@@ -79,10 +79,10 @@ def _replay_journal(partial_copy: StoreFiles) -> list[str]:
     What is appended to the store from now on is not in the copy, and the other way round, so a new history begins.
     """
     left = partial_copy.segments()
-    limits = segments.validate_segments(left)
+    truncations = segments.validate_segments(left)
     with closing(connect(partial_copy.database, full_sync=True, busy_timeout=1)) as connection:
         migrate(connection, partial_copy.given_path)
-        replay_segments(connection, left, limits)
+        replay_segments(connection, left, truncations)
         with transaction(connection):
             state.start_new_history(connection)
             state.set_boot(connection, None)

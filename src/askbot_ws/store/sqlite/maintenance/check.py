@@ -17,7 +17,7 @@ from .. import segments
 from ..files import StoreFiles, read_only_connection
 from ..lock import ProcessLock
 from ..schema import MIGRATIONS, read_version
-from ..segments import DeletedRecord, LimitRecord
+from ..segments import DeletedRecord, TruncationRecord
 from .audit import EVENT_COLUMNS, Audit, decode_row
 
 MAX_LISTED_FAULTS = 100  # of the database file
@@ -62,7 +62,7 @@ def _lock_out_servers(files: StoreFiles) -> Generator[bool]:
     """Hold the store's lock in the block, so that no server starts; yields False where a server runs already."""
     lock = ProcessLock(files)
     try:
-        if files.lock.exists():  # else no server was ever here, and we leave no trace
+        if files.lock.exists():  # without a lock file no server has used it, and none is made
             lock.acquire()
     except ConfigError:
         yield False
@@ -77,7 +77,7 @@ def _lock_out_servers(files: StoreFiles) -> Generator[bool]:
 
 @contextmanager
 def open_read_only(files: StoreFiles, *, exclusive: bool) -> Generator[sqlite3.Connection]:
-    """Open a read-only connection to a store's database; `exclusive` says that nobody else has it open.
+    """Open a read-only connection to a store's database; `exclusive`: no other process has it open.
 
     Raises `ConfigError`, with what to do, where there is no store that can be read.
     """
@@ -190,26 +190,26 @@ class JournalCheck:
 
     def check_segments(self, paths: list[Path]) -> None:
         """Check the segments, oldest first. Raises `ConfigError` for one of a newer version."""
-        limits: dict[int, int] = {}
+        truncations: dict[int, int] = {}
         for path in paths:
             try:
-                limits |= segments.read_limits(path)
+                truncations |= segments.read_truncations(path)
             except OSError:
                 continue  # reported below
         for path in paths:
             with contextlib.suppress(OSError):
-                self._deletions += segments.count_deletions([path], limits)
+                self._deletions += segments.count_deletions([path], truncations)
         for path in paths:
             try:
-                self._check_segment(path, limits)
+                self._check_segment(path, truncations)
             except OSError as error:
                 self._report.faults.append(f"the journal's {path.name} can't be read: {error.strerror or error}")
         self._report.facts.append(
             f"journal segments: {len(paths)}, events in them that are in no table yet: {self._new_events}"
         )
 
-    def _check_segment(self, path: Path, limits: dict[int, int]) -> None:
-        contents = segments.read_segment(path, limits)  # a torn end is no fault: nobody was shown what it held
+    def _check_segment(self, path: Path, truncations: dict[int, int]) -> None:
+        contents = segments.read_segment(path, truncations)  # a torn end is no fault: it was not acknowledged
         for payload in contents.payloads:
             self._check_record(path, payload)
         if contents.records_after_damage:
@@ -230,7 +230,7 @@ class JournalCheck:
                 self._deletions[record.session] -= 1
                 self._logs.pop(record.session, None)
                 self._broken.discard(record.session)
-            case LimitRecord():
+            case TruncationRecord():
                 pass  # all of them were read before
             case _:
                 self._check_event(record)

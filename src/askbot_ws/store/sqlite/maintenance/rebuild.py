@@ -16,7 +16,7 @@ from ....events import Done, Logged, decode_event, encode_event
 from .. import segments, state
 from ..replay import replay_records
 from ..schema import read_version, transaction
-from ..segments import DeletedRecord, LimitRecord
+from ..segments import DeletedRecord, TruncationRecord
 from .audit import EVENT_COLUMNS, Audit, decode_row
 
 ROWIDS_TRIED_ONE_BY_ONE = 2_000  # behind a damaged page, before a search with growing steps
@@ -30,7 +30,7 @@ class SessionFacts:
 
     furthest_seq: int = 0  # the largest one that any row or record names
     created: float | None = None  # seconds since the epoch
-    touched: float = 0.0  # the store's age at the last append, in seconds
+    touched: float = 0.0  # the store's uptime at the last append, in seconds
 
 
 class Rebuild:
@@ -40,7 +40,7 @@ class Rebuild:
         self.facts: list[str] = []
         self._source = source
         self._target = target
-        self._age = 0.0  # of the store
+        self._uptime = 0.0  # of the store
         self._unknown_records = 0  # records of the journal
         self._session_ids: dict[int, str] = {}
         self._facts: dict[str, SessionFacts] = {}
@@ -57,20 +57,20 @@ class Rebuild:
                 self._add_session_facts(*row, has_age=has_age)
             for event in read_rows(self._source, "events", f"session, {EVENT_COLUMNS}"):
                 self._copy_event(event[0], event[1:])
-            self._age = max((facts.touched for facts in self._facts.values()), default=0.0)
+            self._uptime = max((facts.touched for facts in self._facts.values()), default=0.0)
             if has_age:
-                ages = (age for (age,) in read_rows(self._source, "store", "age") if age is not None)
-                self._age = max([self._age, *ages])
-            state.set_age(self._target, self._age)
+                uptimes = (uptime for (uptime,) in read_rows(self._source, "store", "age") if uptime is not None)
+                self._uptime = max([self._uptime, *uptimes])
+            state.set_uptime(self._target, self._uptime)
             self._create_sessions()
             self._truncate_logs()
-        limits: dict[int, int] = {}
+        truncations: dict[int, int] = {}
         for path in paths:
-            limits |= segments.read_limits(path)
+            truncations |= segments.read_truncations(path)
         truncated = set[str]()
-        deletions = segments.count_deletions(paths, limits)
+        deletions = segments.count_deletions(paths, truncations)
         for path in paths:
-            payloads = segments.read_segment(path, limits).payloads
+            payloads = segments.read_segment(path, truncations).payloads
             with transaction(self._target):
                 replay_records(self._target, self._known_records(payloads), truncated, deletions)
         with transaction(self._target):
@@ -125,13 +125,13 @@ class Rebuild:
             facts = self._facts.setdefault(session, SessionFacts())
             facts.furthest_seq = max(facts.furthest_seq, last_seq)
             created = time.time() if facts.created is None else facts.created
-            values = (key, session, created, self._age if facts.created is None else facts.touched)
+            values = (key, session, created, self._uptime if facts.created is None else facts.touched)
             self._target.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, 0, 0, ?, ?)", values)
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
     def _known_records(self, records: Iterable[bytes]) -> Iterator[bytes]:
-        """The payloads of known kinds, after what they say about their sessions was noted."""
+        """Yield the payloads of known kinds, and note the facts of their sessions."""
         for payload in records:
             try:
                 record = segments.decode_payload(payload)
@@ -141,7 +141,7 @@ class Rebuild:
             match record:
                 case DeletedRecord():
                     self._facts.pop(record.session, None)
-                case LimitRecord():
+                case TruncationRecord():
                     pass
                 case _:
                     facts = self._facts.setdefault(record.session, SessionFacts())

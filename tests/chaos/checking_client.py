@@ -1,4 +1,4 @@
-"""Talker: somebody who holds a conversation over a bad network, and notices everything.
+"""Checking client: holds a conversation over a bad network, and checks each frame.
 
 It does what a good client does (resumes with `after`, sends what was not acknowledged again under its id, follows
 `going_away`, gives up a connection that has fallen silent), and holds each frame to the promises of docs/protocol.md.
@@ -19,8 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from ..process import Json, Story, Told
-from .ledger import BrokenError, Ledger
 from .provider import ASKED, TAG, pieces
+from .results import BrokenError, Results
 
 BOUND = 60.0  # seconds within which every turn ends, whatever happens
 SILENCE = 4.0  # seconds without a sign of life after which a connection is given up; the server beats every second
@@ -53,11 +53,11 @@ async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-class Line:
+class SessionReader:
     """One reader: its story, and a connection that is made again and again."""
 
-    def __init__(self, talker: Talker, story: Story, *, speaks: bool) -> None:
-        self.talker = talker
+    def __init__(self, client: CheckingClient, story: Story, *, speaks: bool) -> None:
+        self.client = client
         self.story = story
         self.speaks = speaks
         self._socket: ClientConnection | None = None
@@ -69,15 +69,15 @@ class Line:
             while True:
                 with suppress(*Lost):
                     await self._converse()
-                await asyncio.sleep(self.talker.chance.uniform(0.02, 0.3))
+                await asyncio.sleep(self.client.chance.uniform(0.02, 0.3))
         except BrokenError as error:
-            self.talker.breaks(error)
+            self.client.breaks(error)
 
     async def _converse(self) -> None:
-        self.talker.ledger.connections += 1
+        self.client.results.connections += 1
         place = f"?session={self.story.session}&after={self.story.head}" if self.story.session else ""
         socket = await connect(
-            self.talker.url + place,
+            self.client.url + place,
             proxy=None,
             compression=None,
             max_size=None,
@@ -114,27 +114,27 @@ class Line:
             case "ready":
                 self._socket = socket
                 if self.speaks:
-                    for command in self.talker.pending.values():
+                    for command in self.client.pending.values():
                         self.say(command)
             case "going_away":
                 self._leave_at = time.monotonic() + frame["reconnect_after"] / 1000
             case _:
-                self.talker.told(frame, speaks=self.speaks)
-        self.talker.news.set()
+                self.client.told(frame, speaks=self.speaks)
+        self.client.news.set()
 
     def _gone(self) -> None:
         """There is no such session. That is the truth only where nothing was ever acknowledged."""
         if self.story.head or not self.speaks:
             raise BrokenError("lost", f"session {self.story.session} is gone")
-        self.talker.nowhere += [(str(frame["text"]), time.time()) for frame in self.talker.pending.values()]
+        self.client.nowhere += [(str(frame["text"]), time.time()) for frame in self.client.pending.values()]
         self.story.session = None
 
     def say(self, frame: Json) -> None:
         """Send it, if there is a connection: what counts is sent again on the next."""
         if self._socket is not None:
             task = asyncio.create_task(self._send(self._socket, frame))
-            self.talker.sending.add(task)
-            task.add_done_callback(self.talker.sending.discard)
+            self.client.sending.add(task)
+            task.add_done_callback(self.client.sending.discard)
 
     async def _send(self, socket: ClientConnection, frame: Json) -> None:
         with suppress(*Lost):
@@ -147,13 +147,13 @@ class Line:
 
 
 @dataclass
-class Talker:
+class CheckingClient:
     """One session's client, or two of them."""
 
     number: int
     url: str
     chance: random.Random
-    ledger: Ledger
+    results: Results
     model: bool = False  # a real one answers: nobody knows what it will say
     pending: dict[str, Json] = field(default_factory=dict[str, Json])  # not acknowledged yet
     nowhere: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
@@ -163,7 +163,7 @@ class Talker:
     finish: bool = False  # say no more than what was begun
     histories: int = 0
     errors: list[Json] = field(default_factory=list[Json])
-    lines: list[Line] = field(default_factory=list[Line])
+    lines: list[SessionReader] = field(default_factory=list[SessionReader])
 
     def __post_init__(self) -> None:
         self._ids = count()
@@ -181,7 +181,7 @@ class Talker:
     def breaks(self, error: BrokenError) -> None:
         """A promise was broken: this conversation is over."""
         if not self.broken:
-            self.ledger.breaks(error)
+            self.results.breaks(error)
         self.broken = True
         self.news.set()
 
@@ -235,7 +235,7 @@ class Talker:
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[None]:
         """One reader, until the end of the block."""
-        self.lines = [Line(self, Story(), speaks=True)]
+        self.lines = [SessionReader(self, Story(), speaks=True)]
         task = asyncio.create_task(self.lines[0].keep())
         try:
             yield
@@ -249,13 +249,13 @@ class Talker:
 
     async def run(self, *, readers: int) -> None:
         """Converse until told to finish."""
-        self.lines = [Line(self, Story(), speaks=True)]
+        self.lines = [SessionReader(self, Story(), speaks=True)]
         tasks = [asyncio.create_task(self.lines[0].keep())]
         try:
             while not self.broken and not self.finish:
                 await self._step()
                 if len(self.lines) < readers and self.story.head:
-                    self.lines.append(Line(self, Story(session=self.story.session), speaks=False))
+                    self.lines.append(SessionReader(self, Story(session=self.story.session), speaks=False))
                     tasks.append(asyncio.create_task(self.lines[-1].keep()))
             await self._calm()
             await self._until(lambda: len({line.story.head for line in self.lines}) == 1, "a reader lags")

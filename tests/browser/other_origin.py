@@ -1,4 +1,4 @@
-"""Another web server on this machine: another origin."""
+"""Other origin: another web server on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 TYPES = {"css": "text/css", "js": "text/javascript", "html": "text/html"}
 
 
-class Elsewhere:
+class OtherOrigin:
     """Serves its pages by their paths; any other path is an empty page."""
 
     def __init__(self, port: int) -> None:
@@ -34,9 +34,9 @@ class Elsewhere:
 
 
 @asynccontextmanager
-async def elsewhere() -> AsyncGenerator[Elsewhere]:
+async def other_origin() -> AsyncGenerator[OtherOrigin]:
     """Until the block ends."""
-    place = Elsewhere(0)
+    place = OtherOrigin(0)
     async with await asyncio.start_server(place.answer, "127.0.0.1", 0) as server:
         place.port = int(server.sockets[0].getsockname()[1])
         yield place

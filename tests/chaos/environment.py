@@ -1,4 +1,4 @@
-"""The world in which it happens: the server and its provider as processes that are started again, a disk, proxies."""
+"""Environment: the server and its provider as processes that are restarted, a disk, and proxies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXPECTED_ERRORS = {"store_write_failed", "shutdown_write_failed", "store_read_fa
 
 
 @dataclass(frozen=True, slots=True)
-class Exit:
+class ProcessExit:
     """How a process ended, and how long it had lived."""
 
     code: int
@@ -44,12 +44,12 @@ class Exit:
         return self.code in {0, 2, -signal.SIGKILL} or (self.code == -signal.SIGTERM and self.age < STARTING)
 
 
-class Kept:
+class SupervisedProcess:
     """A process that is started again whenever it ends."""
 
     def __init__(self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> None:
         self.starts = 0
-        self.exits: list[Exit] = []
+        self.exits: list[ProcessExit] = []
         self._command = command
         self._cwd = cwd
         self._environ = dict(environ)
@@ -66,7 +66,7 @@ class Kept:
                 self.starts += 1
                 begun = time.monotonic()
                 await self._write_down(self._process.stdout)
-                self.exits.append(Exit(await self._process.wait(), time.monotonic() - begun))
+                self.exits.append(ProcessExit(await self._process.wait(), time.monotonic() - begun))
                 await asyncio.sleep(0.05)
         finally:
             self.signal(signal.SIGKILL)
@@ -104,15 +104,15 @@ class Kept:
 
 
 @dataclass
-class World:
+class Environment:
     """Everything but the clients."""
 
     folder: Path
     disk: Path
     small: bool  # the disk is one of its own, which can be filled
     port: int
-    server: Kept
-    provider: Kept | None
+    server: SupervisedProcess
+    provider: SupervisedProcess | None
     front: Proxy  # between clients and server
     back: Proxy | None  # between server and provider
 
@@ -195,13 +195,13 @@ def small_disk(folder: Path) -> Generator[tuple[Path, bool]]:
 
 
 @asynccontextmanager
-async def world(
+async def start_environment(
     *,
     on_front: Callable[[Kind], None] = lambda _: None,
     on_back: Callable[[Kind], None] = lambda _: None,
     model: bool = False,
     flags: Sequence[str] = (),
-) -> AsyncGenerator[World]:
+) -> AsyncGenerator[Environment]:
     """All of it, running; nothing is left of it afterwards. `model`: the embedded one answers."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="askbot-chaos-")))
@@ -214,7 +214,7 @@ async def world(
         server = _server(folder, disk, port, back, flags)
         tasks = [asyncio.create_task(kept.keep()) for kept in (provider, server) if kept is not None]
         try:
-            made = World(folder, disk, small, port, server, provider, front, back)
+            made = Environment(folder, disk, small, port, server, provider, front, back)
             await made.up()
             yield made
         finally:
@@ -223,13 +223,13 @@ async def world(
             await asyncio.wait(tasks)
 
 
-def _provider(folder: Path, port: int) -> Kept:
+def _provider(folder: Path, port: int) -> SupervisedProcess:
     command = [sys.executable, "-m", "tests.chaos.provider", "--port", str(port)]
     command += ["--record", str(folder / "record.jsonl")]
-    return Kept(command, cwd=ROOT, environ=environment(), log=folder / "provider.log")
+    return SupervisedProcess(command, cwd=ROOT, environ=environment(), log=folder / "provider.log")
 
 
-def _server(folder: Path, disk: Path, port: int, back: Proxy | None, flags: Sequence[str]) -> Kept:
+def _server(folder: Path, disk: Path, port: int, back: Proxy | None, flags: Sequence[str]) -> SupervisedProcess:
     command = [sys.executable, "-m", "tests.chaos.clocked", str(folder / "clock"), "serve"]
     command += ["--port", str(port), "--store", f"sqlite:///{disk}/askbot.db", "--log-format", "json"]
     if back is None:
@@ -239,4 +239,4 @@ def _server(folder: Path, disk: Path, port: int, back: Proxy | None, flags: Sequ
         command += ["--model", "scripted-1", "--connect-timeout", "2s", "--stall-timeout", "3s"]
         environ = environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=f"http://127.0.0.1:{back.port}/v1")
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
-    return Kept([*command, *flags], cwd=folder, environ=environ, log=folder / "askbot.log")
+    return SupervisedProcess([*command, *flags], cwd=folder, environ=environ, log=folder / "askbot.log")

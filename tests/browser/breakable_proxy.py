@@ -1,4 +1,4 @@
-"""The cable between the browser and the server: it can be cut, and pulled."""
+"""Breakable proxy: a TCP proxy between browser and server, whose connections a test can cut or refuse."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 
-class Cable:
-    """Carries bytes to a server, at a port of its own."""
+class BreakableProxy:
+    """Passes bytes to a server, from a port of its own."""
 
     def __init__(self, to: int) -> None:
-        self.pulled = False  # nothing gets through
+        self.is_down = False  # nothing gets through
         self.cuts = 0  # sockets that were cut by their length
         self._to = to
         self._lengths: list[int] = []
@@ -41,7 +41,7 @@ class Cable:
             await self._changed.wait_for(lambda: self.cuts >= times)
 
     async def _carry(self, near: StreamReader, back: StreamWriter) -> None:
-        if self.pulled:
+        if self.is_down:
             back.transport.abort()
             return
         far, onward = await asyncio.open_connection("127.0.0.1", self._to)
@@ -78,13 +78,13 @@ class Cable:
 
     @classmethod
     @asynccontextmanager
-    async def laid(cls, to: int) -> AsyncGenerator[Cable]:
-        """A cable, until the block ends."""
-        cable = cls(to)
-        cable._server = await asyncio.start_server(cable._carry, "127.0.0.1", 0)
+    async def start(cls, to: int) -> AsyncGenerator[BreakableProxy]:
+        """Run a proxy until the block ends."""
+        proxy = cls(to)
+        proxy._server = await asyncio.start_server(proxy._carry, "127.0.0.1", 0)
         try:
-            yield cable
+            yield proxy
         finally:
-            cable._server.close()
-            cable.cut()
-            await cable._server.wait_closed()
+            proxy._server.close()
+            proxy.cut()
+            await proxy._server.wait_closed()

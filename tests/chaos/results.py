@@ -1,4 +1,4 @@
-"""Ledger: what was done to the system, and what became of the promises."""
+"""Results of a run: the faults that took effect, and the promises that were broken."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BrokenError(Exception):
 
 
 @dataclass
-class Ledger:
-    """One run's."""
+class Results:
+    """The results of one run."""
 
     seed: int
     faults: Counter[str] = field(default_factory=Counter[str])

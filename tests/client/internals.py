@@ -1,4 +1,4 @@
-"""What only tests look at: a client's session, and a server's connections."""
+"""Internals that only tests read: a client's session, and a server's connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chaos: does to the world what the schedule says."""
+"""Fault injector: causes the faults of a schedule."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from .clocked import set_clock
+from .environment import Environment, SupervisedProcess
 from .faults import MODEL_KILLED, WEEK, Fault, Held, fill
-from .ledger import BrokenError, Ledger
-from .world import Kept, World
+from .results import BrokenError, Results
 
 ENDING = 30.0  # seconds that a server may take to end when it is told to; its drain is 3
 
 
-class Chaos:
-    """Works off the schedule."""
+class FaultInjector:
+    """Causes faults in the network, the processes and the disk."""
 
-    def __init__(self, world: World, ledger: Ledger) -> None:
-        self._world = world
-        self._ledger = ledger
+    def __init__(self, environment: Environment, results: Results) -> None:
+        self._environment = environment
+        self._results = results
         self._disk = asyncio.Lock()
         self._stopped = asyncio.Lock()
         self._ending = asyncio.Lock()
 
-    async def wreak(self, faults: list[Fault]) -> None:
-        """All of them, each at its moment; returns when the last is over and everything is whole again."""
+    async def inject(self, faults: list[Fault]) -> None:
+        """Cause each fault at its time; returns when the last is over and everything works again."""
         begun = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for fault in faults:
@@ -39,13 +39,13 @@ class Chaos:
                     self._network(fault)
                 else:
                     tasks.create_task(self._machine(fault))
-        for proxy in (self._world.front, self._world.back):
+        for proxy in (self._environment.front, self._environment.back):
             if proxy is not None:
                 proxy.heal()
-        set_clock(self._world.clock, 0.0)
+        set_clock(self._environment.clock, 0.0)
 
     def _network(self, fault: Fault) -> None:
-        proxy = self._world.front if fault.clients else self._world.back
+        proxy = self._environment.front if fault.clients else self._environment.back
         assert proxy
         assert fault.order
         if fault.beginning:
@@ -56,40 +56,40 @@ class Chaos:
     async def _machine(self, fault: Fault) -> None:
         happens: dict[str, Callable[[], Awaitable[bool]]] = {
             "server told to end": self._end,
-            "server stopped for a while": lambda: self._stop(self._world.server, fault.seconds),
-            "provider stopped for a while": lambda: self._stop(self._world.provider, fault.seconds),
+            "server stopped for a while": lambda: self._stop(self._environment.server, fault.seconds),
+            "provider stopped for a while": lambda: self._stop(self._environment.provider, fault.seconds),
             "disk full": lambda: self._fill(fault.seconds),
             "file size limit": lambda: self._limit(fault.seconds),
             "store file locked": lambda: self._lock(2 * fault.seconds),
         }
         happen = happens.get(fault.name)
         if await happen() if happen else self._at_once(fault):
-            self._ledger.fault(fault.name)
+            self._results.fault(fault.name)
 
     def _at_once(self, fault: Fault) -> bool:
-        world = self._world
+        environment = self._environment
         match fault.name:
             case "server killed":
-                return world.server.signal(signal.SIGKILL)
+                return environment.server.signal(signal.SIGKILL)
             case "provider killed":
-                return bool(world.provider and world.provider.signal(signal.SIGKILL))
+                return bool(environment.provider and environment.provider.signal(signal.SIGKILL))
             case "clock jumps":
-                set_clock(world.clock, (2 * fault.pick - 1) * WEEK)
+                set_clock(environment.clock, (2 * fault.pick - 1) * WEEK)
                 return True
             case _:
                 assert fault.name == MODEL_KILLED
-                return _signal(world.model_process(), signal.SIGKILL)
+                return _signal(environment.model_process(), signal.SIGKILL)
 
     async def _end(self) -> bool:
         async with self._ending:
-            if not self._world.server.signal(signal.SIGTERM):
+            if not self._environment.server.signal(signal.SIGTERM):
                 return False
-            if await self._world.server.ended(ENDING) is None:
-                self._ledger.breaks(BrokenError("stuck", "the server does not end when it is told to"))
-                self._world.server.signal(signal.SIGKILL)
+            if await self._environment.server.ended(ENDING) is None:
+                self._results.breaks(BrokenError("stuck", "the server does not end when it is told to"))
+                self._environment.server.signal(signal.SIGKILL)
         return True
 
-    async def _stop(self, process: Kept | None, seconds: float) -> bool:
+    async def _stop(self, process: SupervisedProcess | None, seconds: float) -> bool:
         pid = process.pid if process else None
         async with self._stopped:
             if not _signal(pid, signal.SIGSTOP):
@@ -99,17 +99,17 @@ class Chaos:
         return True
 
     async def _fill(self, seconds: float) -> bool:
-        if not self._world.small:
+        if not self._environment.small:
             return await self._limit(seconds)
         async with self._disk:
-            filler = fill(self._world.disk)
+            filler = fill(self._environment.disk)
             await asyncio.sleep(seconds)
             filler.unlink()
         return True
 
     async def _limit(self, seconds: float) -> bool:
         """No file of the server's may grow: EFBIG, which is what a quota looks like."""
-        pid = self._world.server.pid
+        pid = self._environment.server.pid
         if pid is None:
             return False
         hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
@@ -121,7 +121,7 @@ class Chaos:
 
     async def _lock(self, seconds: float) -> bool:
         try:
-            other = Held(self._world.store)
+            other = Held(self._environment.store)
         except sqlite3.Error:
             return False
         try:

@@ -1,0 +1,106 @@
+"""Final checks of a run: every session is read again, every question counted, every log line checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+
+from ..process import ROOT, Story, reading
+from .checking_client import CheckingClient, Lost
+from .environment import Environment
+from .provider import ASKED, TAG, Request, requests
+from .results import BrokenError, Results
+
+RETRIES = 2  # before the first token, as is the default
+
+
+async def check_sessions(made: Environment, clients: list[CheckingClient], results: Results) -> None:
+    """Check that a new reader of each session gets what the others got."""
+    for client in clients:
+        if client.broken:
+            continue
+        for line in client.lines:
+            fresh = Story(session=line.story.session)
+            if not line.story.head:
+                continue
+            try:
+                async with reading(made.direct, fresh) as reader:
+                    while fresh.head < line.story.head:
+                        await reader.next(20)
+            except (*Lost, AssertionError) as error:
+                client.breaks(BrokenError("lost", f"{fresh.session} is not to be read to {line.story.head}: {error!r}"))
+                break
+            _same(client, line.story, fresh, results)
+
+
+def _same(client: CheckingClient, told: Story, fresh: Story, results: Results) -> None:
+    for turn, again in zip(told.turns.values(), fresh.turns.values(), strict=False):
+        if (turn.turn, turn.id, turn.text, turn.answer) != (again.turn, again.id, again.text, again.answer):
+            client.breaks(BrokenError("lost", f"{told.session} was {turn}, and is {again}"))
+            return
+        if turn.reason != again.reason:
+            if again.reason != "interrupted":
+                client.breaks(BrokenError("wrong", f"{told.session} {turn.turn}: {turn.done}, then {again.done}"))
+            turn.done = again.done
+            results.replaced += 1
+    if len(told.turns) != len(fresh.turns) or told.head != fresh.head:
+        client.breaks(BrokenError("lost", f"{told.session}: {len(told.turns)} turns to {told.head}, then {fresh.head}"))
+
+
+def check_run(made: Environment, clients: list[CheckingClient], results: Results) -> None:
+    for line in made.faults_of_ours():
+        results.breaks(BrokenError("wrong", line))
+    for end in made.server.exits:
+        if not end.fine:
+            results.breaks(BrokenError("wrong", f"the server ended with {end.code} after {end.age:.1f} s"))
+    results.restarts = made.server.starts
+    asked: defaultdict[str, list[Request]] = defaultdict(list)
+    for request in requests(made.record):
+        asked[request.note].append(request)
+    for client in clients:
+        results.sessions += 1
+        results.readers += len(client.lines)
+        results.turns += len(client.story.turns)
+        results.ends.update(turn.reason or "open" for turn in client.story.turns.values())
+        _asked_once(client, asked, results)
+
+
+def keep(made: Environment, results: Results) -> None:
+    """What is needed to understand it."""
+    kept = ROOT / "test-artefacts" / f"chaos-{results.seed}"
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in ("askbot.log", "provider.log", "record.jsonl"):
+        if (made.folder / name).exists():
+            shutil.copy(made.folder / name, kept)
+    (kept / "broken.txt").write_text("\n".join(str(error) for error in results.broken))
+    print(f"the logs are in {kept}")
+
+
+def _asked_once(client: CheckingClient, asked: Mapping[str, list[Request]], results: Results) -> None:
+    """No question is asked again upstream once any of its answer is in the log, nor more often than retries allow."""
+    turns: Counter[str] = Counter()
+    used: defaultdict[str, list[str]] = defaultdict(list)
+    for turn in client.story.turns.values():
+        match = ASKED.fullmatch(turn.text)
+        if match is None:
+            results.tokens += len(turn.answer.split())
+            continue
+        turns[match[3]] += 1
+        if tag := TAG.match(turn.answer):
+            used[match[3]].append(tag[1])
+            results.tokens += turn.answer.count(" ")
+    for note, count in turns.items():
+        tags = [request.tag for request in asked.get(note, [])]
+        if len(tags) > count * (1 + RETRIES) or len(set(used[note])) != len(used[note]):
+            results.breaks(BrokenError("doubled", f"{note} is {count} turns, and was asked {len(tags)} times"))
+        if count == 1 and used[note] and tags[-1] != used[note][0]:
+            results.breaks(
+                BrokenError("doubled", f"{note} was asked again after the first token of its answer: {tags}")
+            )
+        if not set(used[note]) <= set(tags):
+            results.breaks(BrokenError("wrong", f"{note} was answered by nobody: {used[note]}"))
+    for text, moment in client.nowhere:
+        match = ASKED.fullmatch(text)
+        if match and any(request.at < moment for request in asked.get(match[3], [])):
+            results.breaks(BrokenError("lost", f"{match[3]} was asked upstream, and its session is gone"))
