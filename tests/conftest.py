@@ -52,8 +52,8 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
-@pytest.hookimpl(specname="pytest_collection_modifyitems")
-def mark_slow(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
