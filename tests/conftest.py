@@ -52,28 +52,28 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
+LONGEST = ("test_soak.py", "test_chaos.py", "test_slow_readers.py")
+"""Files that workers begin with, so that none of them is still at one when the others have ended."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow, and order the files for workers."""
     for item in items:
         if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        interleave_folders(items)
 
 
-FIRST = ("test_soak.py", "test_long.py", "test_chaos.py", "test_slow_readers.py")  # what takes longest
-
-
-@pytest.hookimpl(specname="pytest_collection_modifyitems")
-def mix(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mix the folders' files for workers: those of one folder want the same of the machine, such as a browser each."""
-    if not hasattr(config, "workerinput"):
-        return
+def interleave_folders(items: list[pytest.Item]) -> None:
+    """Order by file, from all folders in turn: those of one folder want the same of the machine, a browser each."""
     files = [*dict.fromkeys(item.path for item in items)]
-    places: dict[Path, float] = {}
+    order: dict[Path, float] = {}
     for folder in {file.parent for file in files}:
-        mine = [file for file in files if file.parent == folder]
-        places |= {file: -1 if file.name in FIRST else place / len(mine) for place, file in enumerate(mine)}
-    items.sort(key=lambda item: places[item.path])
+        siblings = [file for file in files if file.parent == folder]
+        order |= {file: -1 if file.name in LONGEST else n / len(siblings) for n, file in enumerate(siblings)}
+    items.sort(key=lambda item: order[item.path])
 
 
 @pytest.hookimpl(tryfirst=True)

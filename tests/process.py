@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -289,6 +289,14 @@ async def reading(url: str, story: Story | None = None, **options: Any) -> Async
         yield reader
     finally:
         await socket.close()
+
+
+async def session_of(port: int, questions: Sequence[str]) -> str:
+    """Ask a server in this process one question after the other; returns the session."""
+    async with reading(address(port)) as reader:
+        for question in questions:
+            await reader.answer(question)
+        return reader.story.session or ""
 
 
 def address(port: int) -> str:

@@ -35,15 +35,15 @@ def test_help_is_there_at_once() -> None:
     """Whoever asks for help waits for no import of a server. It is processor time that is counted, not the clock."""
     times = list[float]()
     for _ in range(3):
-        begun = children_worked()
+        begun = cpu_seconds_of_children()
         subprocess.run([sys.executable, "-c", QUIET_HELP], check=True)
-        times.append(children_worked() - begun)
+        times.append(cpu_seconds_of_children() - begun)
 
     assert min(times) < 0.4
 
 
-def children_worked() -> float:
-    """Seconds of processor time that processes had which have ended."""
+def cpu_seconds_of_children() -> float:
+    """Return the processor time of all child processes that have ended."""
     used = os.times()
     return used.children_user + used.children_system
 

@@ -118,8 +118,10 @@ async def test_a_question_that_is_typed_without_a_network_is_asked_later_and_onc
         await expect(tab.last.locator(".badge")).to_have_text("Will be sent when the connection is back")
         proxy.is_down = False
         await tab.answered("You asked: Anybody there?")
+        proxy.is_down = True  # or it may be back before anybody has looked
         proxy.cut()
         await tab.connected("waiting")
+        proxy.is_down = False
         await tab.connected()
         await expect(tab.turns).to_have_count(1)
     assert len(upstream.prompts) == 1

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 
-from ..process import address, reading
+from ..process import session_of
 from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -367,10 +367,7 @@ async def test_earlier_turns_are_shown_on_demand(tabs: Tabs) -> None:
     """A long conversation begins with its newest turns; the others come above them, each once."""
     questions = [f"Question {place}." for place in range(60)]
     async with serving() as server:
-        async with reading(address(server.port)) as reader:
-            for question in questions:
-                await reader.answer(question)
-        tab = await tabs.open(server.port, f"/?session={reader.story.session}")
+        tab = await tabs.open(server.port, f"/?session={await session_of(server.port, questions)}")
         await expect(tab.turns).to_have_count(50)
         await tab.button("Show earlier").click()
         await expect(tab.turns).to_have_count(60)
@@ -381,11 +378,9 @@ async def test_earlier_turns_are_shown_on_demand(tabs: Tabs) -> None:
 async def test_what_one_reads_stays_in_place_when_earlier_turns_come_above_it(tabs: Tabs) -> None:
     """However high they turn out to be."""
     frames = "() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))"
+    questions = [f"Question {place}." + "\nAnd more." * (place % 7) for place in range(60)]
     async with serving() as server:
-        async with reading(address(server.port)) as reader:
-            for place in range(60):
-                await reader.answer(f"Question {place}." + "\nAnd more." * (place % 7))
-        tab = await tabs.open(server.port, f"/?session={reader.story.session}")
+        tab = await tabs.open(server.port, f"/?session={await session_of(server.port, questions)}")
         await expect(tab.turns).to_have_count(50)
         await tab.connected()
         await tab.page.mouse.move(640, 400)

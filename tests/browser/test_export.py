@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..process import address, reading
+from ..process import session_of
 from .tab import Tab, Tabs
 from .test_list import begin, do, told
 
@@ -62,10 +62,8 @@ async def test_a_conversation_is_saved_as_json(tabs: Tabs, tmp_path: Path) -> No
     """For a program: all that the log has of it, what was replaced too, and more than the page has loaded."""
     questions = [f"Question {place}." for place in range(60)]
     async with serving() as server:
-        async with reading(address(server.port)) as reader:
-            for question in questions:
-                await reader.answer(question)
-        tab = await tabs.open(server.port, f"/?session={reader.story.session}")
+        session = await session_of(server.port, questions)
+        tab = await tabs.open(server.port, f"/?session={session}")
         await expect(tab.turns).to_have_count(50)
         replaced = await tab.last.get_attribute("data-turn")
         assert replaced
@@ -78,7 +76,7 @@ async def test_a_conversation_is_saved_as_json(tabs: Tabs, tmp_path: Path) -> No
 
     kept = json.loads(text)
     assert name.endswith(".json")
-    assert kept["session"] == reader.story.session
+    assert kept["session"] == session
     assert [turn["question"] for turn in kept["turns"]] == [*questions, questions[-1]]
     assert kept["turns"][-1]["replaces"] == kept["turns"][-2]["turn"]
     assert kept["turns"][0]["answer"] == f"You asked: {questions[0]}"

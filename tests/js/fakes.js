@@ -7,8 +7,8 @@ export const flushPromises = async () => {
   for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
 };
 
-/** Milliseconds of processor time that this thread has had: what else the machine does is not in them. */
-export const worked = () => {
+/** Returns the processor time of this thread so far: what else the machine does is not in it. */
+export const cpuMilliseconds = () => {
   const { user, system } = process.threadCpuUsage();
   return (user + system) / 1000;
 };
