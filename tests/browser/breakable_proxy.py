@@ -17,7 +17,8 @@ class BreakableProxy:
         self._to = to
         self._lengths: list[int] = []
         self._changed = asyncio.Condition()
-        self._sockets: set[tuple[StreamWriter, StreamWriter]] = set()
+        self._sockets: set[tuple[StreamWriter, StreamWriter]] = set()  # WebSockets
+        self._connections: set[asyncio.Task[None]] = set()  # all, those too that a browser opens in advance
         self._server: asyncio.Server
 
     @property
@@ -40,10 +41,19 @@ class BreakableProxy:
         async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: self.cuts >= times)
 
+    def _accept(self, near: StreamReader, back: StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(near, back))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
     async def _carry(self, near: StreamReader, back: StreamWriter) -> None:
-        if self.is_down:
+        try:
+            if not self.is_down:
+                await self._connect(near, back)
+        finally:
             back.transport.abort()
-            return
+
+    async def _connect(self, near: StreamReader, back: StreamWriter) -> None:
         far, onward = await asyncio.open_connection("127.0.0.1", self._to)
         ends = (back, onward)
         try:
@@ -58,8 +68,7 @@ class BreakableProxy:
             pass
         finally:
             self._sockets.discard(ends)
-            for end in ends:
-                end.transport.abort()
+            onward.transport.abort()
 
     async def _pump(self, reader: StreamReader, writer: StreamWriter, length: int | None) -> None:
         while data := await reader.read(65536):
@@ -81,10 +90,12 @@ class BreakableProxy:
     async def start(cls, to: int) -> AsyncGenerator[BreakableProxy]:
         """Run a proxy until the block ends."""
         proxy = cls(to)
-        proxy._server = await asyncio.start_server(proxy._carry, "127.0.0.1", 0)
+        proxy._server = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
         try:
             yield proxy
         finally:
             proxy._server.close()
-            proxy.cut()
             await proxy._server.wait_closed()
+            for task in tuple(proxy._connections):
+                task.cancel()
+            await asyncio.gather(*proxy._connections, return_exceptions=True)
