@@ -42,16 +42,15 @@ class BreakableProxy:
             await self._changed.wait_for(lambda: self.cuts >= times)
 
     def _accept(self, near: StreamReader, back: StreamWriter) -> None:
-        task = asyncio.create_task(self._carry(near, back))
+        if self.is_down or not self._server.is_serving():  # accepted while it was being stopped
+            back.transport.abort()
+            return
+        task = asyncio.create_task(self._connect(near, back))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-
-    async def _carry(self, near: StreamReader, back: StreamWriter) -> None:
-        try:
-            if not self.is_down:
-                await self._connect(near, back)
-        finally:
-            back.transport.abort()
+        task.add_done_callback(
+            lambda _: back.transport.abort()
+        )  # not in the task: one that has not begun may be cancelled
 
     async def _connect(self, near: StreamReader, back: StreamWriter) -> None:
         far, onward = await asyncio.open_connection("127.0.0.1", self._to)

@@ -56,6 +56,20 @@ class LookingUp(FragileStore):
         await super().forget(session)
 
 
+class SlowReads(FragileStore):
+    """A store whose lists of turns arrive late: they are of when they were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrives = asyncio.Event()
+
+    async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
+        found = await super().turns(session, before=before, limit=limit)
+        if before is not None or found:
+            await self.arrives.wait()
+        return found
+
+
 def reset(hub: Hub, reader: CheckedReader) -> None:
     """A fault of ours comes up in the session."""
     hub._reset_session(owner_of(hub, reader), ZeroDivisionError())  # pyright: ignore[reportPrivateUsage]
@@ -194,6 +208,51 @@ async def test_a_reset_session_s_end_is_stored_though_nothing_follows_it() -> No
         await run_ticks(50)
         assert_valid_log(store.durable(reader.session))
         assert (await hub.open(ANONYMOUS, reader.session)).log.read(after=0) == store.durable(reader.session)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_turn_that_ends_while_the_recovery_reads_has_one_end(broken: bool) -> None:  # noqa: FBT001
+    """A recovery that tries again finds a session that goes on; what it reads may be old by the time it arrives."""
+    store, held = SlowReads(), asyncio.Event()
+    store.arrives.set()
+    async with hub_of(["one", held, "two"], store=store) as hub:
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        await reader.heard("one")
+        store.arrives.clear()
+        recovery = asyncio.create_task(hub._recovery.close_unfinished_turns(reader.session))  # pyright: ignore[reportPrivateUsage]
+        await run_ticks()
+        if broken:
+            store.break_down()
+        held.set()
+        await reader.done()
+        store.mend()
+        store.arrives.set()
+        await recovery
+        ends = [event for event in reader.events if isinstance(event, Done)]
+        assert [(end.turn, end.reason) for end in ends] == [("t1", "error" if broken else "stop")]
+        assert_valid_log(store.durable(reader.session))
+
+
+async def test_a_turn_whose_end_is_being_stored_while_the_recovery_reads_has_one_end() -> None:
+    """The store has no end of it yet, and the session no turn that runs."""
+    store, held = SlowReads(), asyncio.Event()
+    async with hub_of(["one", held, "two"], store=store) as hub:
+        reader = attach_reader(hub)
+        store.arrives.set()
+        await ask(hub, reader)
+        await reader.heard("one")
+        store.slow = True
+        store.gate.clear()
+        held.set()
+        await run_ticks()
+        recovery = asyncio.create_task(hub._recovery.close_unfinished_turns(reader.session))  # pyright: ignore[reportPrivateUsage]
+        await run_ticks()
+        store.gate.set()
+        await recovery
+        await reader.done()
+        assert [type(event) for event in reader.events] == [Question, Token, Token, Done]
+        assert_valid_log(store.durable(reader.session))
 
 
 # --- forgetting ------------------------------------------------------------------------------------------------------

@@ -193,9 +193,10 @@ class SessionMachine:
                 turn.end()
         self.waiting, self.running = [], None
 
-    def is_open(self, turn: str) -> bool:
-        """Return whether the turn with this id runs or waits."""
-        return any(other.id == turn for other in [*self.waiting, self.running] if other is not None)
+    def turns_to_be_ended(self) -> set[str]:
+        """Return the ids of the turns that run, wait, or have ended with a `done` that is not stored yet."""
+        turns = [*self.waiting, self.running, *self.unstored_ended.values()]
+        return {turn.id for turn in turns if turn is not None}
 
     def find_open_turn(self, turn: str | None) -> TurnMachine:
         """Return the running or waiting turn with this id; None: the running one. Raises `TurnNotFound`."""

@@ -43,11 +43,12 @@ class Recovery:
         """End the turns that have no `done` and are not running. Raises `StoreError`, `SessionNotFound`."""
         owner = await self._registry.open_owner(ANONYMOUS, session)
         async with ExclusiveOwner(self._registry, owner):
+            ours = owner.state.turns_to_be_ended() | {done.turn for done in owner.unstored}  # may end during the read
             turns = await _unfinished_turns(self._store, session)
             if owner.closed is not None:
                 raise owner.closed
             for turn in turns:
-                if owner.state.is_open(turn.turn):
+                if turn.turn in ours:
                     continue  # it was asked after the reset
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
