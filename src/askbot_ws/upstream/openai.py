@@ -1,7 +1,6 @@
 """OpenAIUpstream: any server that speaks OpenAI's chat completions.
 
-The openai package gives the server's address and the headers; the request itself is sent by a transport, with messages
-that were encoded once, and the stream comes back through one decoder.
+Requests are sent by a transport, with messages that were encoded once, and the stream comes back through one decoder.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from ..core.prompt import Prompt
 from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from . import Ending, clean_model_name
+from .api_config import ApiConfig, is_openai
 from .completion_attempt import CompletionAttempt
 from .http_exchange import Response
 from .provider_connection import is_stale_connection
@@ -95,30 +95,23 @@ class OpenAIUpstream:
 
     async def open(self) -> None:
         """Read the configuration. Raises `ConfigError` where it can never work; the provider may be down."""
-        from . import sdk  # noqa: PLC0415  most of a second: not for those who only want --help
-
         if self._model and well_formed(self._model, limit=len(self._model)) != self._model:
             raise ConfigError(f"ASKBOT_MODEL: {self._model!r} is not UTF-8.")
-        client = sdk.sdk_client(
-            base_url=self._base_url, api_key=self._api_key, headers=self._headers, timeouts=self._timeouts
-        )
-        base_url = str(client.base_url)
-        self._secrets = [client.api_key.encode()] if client.api_key != sdk.PLACEHOLDER_KEY else []
-        if sdk.is_openai(base_url):
+        config = ApiConfig.read(base_url=self._base_url, api_key=self._api_key, headers=self._headers)
+        self._secrets = [config.api_key.encode()] if config.api_key else []
+        if is_openai(config.base_url):
             self._model = self._model or DEFAULT_MODEL
             self._max_tokens_field = "max_completion_tokens"
-        try:
-            proxied = needs_proxy(base_url)
-        except ValueError as error:
-            raise ConfigError(f"OPENAI_BASE_URL: {error}.") from error
-        if self._transport_choice == "openai" or (self._transport_choice == "auto" and proxied):
-            self._transport = sdk.SdkTransport(client)
-        else:
-            self._transport = DirectTransport(
-                base_url=base_url, headers=sdk.request_headers(client), timeouts=self._timeouts
-            )
-            await client.close()
+        self._transport = self._create_transport(config)
         await self._detect_model()
+
+    def _create_transport(self, config: ApiConfig) -> Transport:
+        choice = self._transport_choice
+        if choice == "openai" or (choice == "auto" and needs_proxy(config.base_url)):
+            from .sdk import SdkTransport  # noqa: PLC0415 - half a second: only where it is used
+
+            return SdkTransport.create(config, self._timeouts)
+        return DirectTransport(base_url=config.base_url, headers=config.headers, timeouts=self._timeouts)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,67 +1,25 @@
-"""SdkTransport: requests through the openai package, and the configuration that the package reads.
+"""SdkTransport: requests through the openai package.
 
-Importing it takes most of a second, so this module is imported when an upstream opens, not before.
+Importing it takes half a second, so this module is imported only where an upstream uses it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import httpx2
 import openai
 
-from .. import __version__
-from ..errors import ConfigError, UpstreamStalled, UpstreamUnavailable
+from ..errors import UpstreamStalled, UpstreamUnavailable
+from .api_config import ApiConfig
 from .http_exchange import MAX_ERROR_BODY_BYTES, Response, Sink
 from .provider_errors import broken_answer
 from .transport import Timeouts
 
-PLACEHOLDER_KEY = "none"  # servers of one's own mostly want no key, the package wants one
+_PLACEHOLDER_KEY = "none"  # servers of one's own mostly want no key, the package wants one
 _STREAM_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-
-
-def sdk_client(
-    *, base_url: str | None, api_key: str | None, headers: Mapping[str, str], timeouts: Timeouts
-) -> openai.AsyncOpenAI:
-    """A client of the openai package, configured by arguments and by OPENAI_* in the environment, without retries.
-
-    Raises `ConfigError` where the URL is not one, or OpenAI's own API has no key.
-    """
-    timeout = httpx2.Timeout(timeouts.stall, connect=timeouts.connect, pool=timeouts.connect)
-    default_headers = {"User-Agent": f"askbot-ws/{__version__}", **headers}
-
-    def create(key: str | None) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(
-            base_url=base_url, api_key=key, timeout=timeout, max_retries=0, default_headers=default_headers
-        )
-
-    try:
-        return create(api_key)
-    except httpx2.InvalidURL as error:
-        raise ConfigError(f"OPENAI_BASE_URL: {error}.") from error
-    except openai.OpenAIError as error:
-        keyless = create(PLACEHOLDER_KEY)
-        if not is_openai(str(keyless.base_url)):
-            return keyless
-        raise ConfigError("OPENAI_API_KEY is not set, and api.openai.com answers nobody without a key.") from error
-
-
-def is_openai(base_url: str) -> bool:
-    """Whether this is OpenAI itself, not a server that speaks like it."""
-    host = httpx2.URL(base_url).host
-    return host == "api.openai.com" or host.endswith(".api.openai.com")
-
-
-def request_headers(client: openai.AsyncOpenAI) -> dict[str, str]:
-    """The headers that the package would send, without its telemetry."""
-    headers = {name.lower(): value for name, value in {**client.auth_headers, **client.default_headers}.items()}
-    return {
-        name: value
-        for name, value in headers.items()
-        if isinstance(value, str) and not name.startswith("x-stainless-") and name != "content-type"
-    }
 
 
 class SdkTransport:
@@ -69,6 +27,19 @@ class SdkTransport:
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
+
+    @classmethod
+    def create(cls, config: ApiConfig, timeouts: Timeouts) -> SdkTransport:
+        """Create it with a client of the package that sends nothing again by itself."""
+        timeout = httpx2.Timeout(timeouts.stall, connect=timeouts.connect, pool=timeouts.connect)
+        client = openai.AsyncOpenAI(
+            base_url=config.base_url,
+            api_key=config.api_key or _PLACEHOLDER_KEY,
+            timeout=timeout,
+            max_retries=0,
+            default_headers=config.headers,
+        )
+        return cls(client)
 
     async def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Response:
         """Send JSON and pass the body of a 200 to the sink."""
