@@ -11,6 +11,8 @@ BESIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+export PYTHONDONTWRITEBYTECODE =  # empty: each of the hundred processes of the tests would compile all modules anew
+
 ifdef SEED
 export ASKBOT_TEST_SEED := $(SEED)
 endif
