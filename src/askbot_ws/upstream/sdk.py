@@ -6,20 +6,25 @@ Importing it takes most of a second, so this module is imported when an upstream
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import httpx2
 import openai
 
 from .. import __version__
 from ..errors import ConfigError, UpstreamStalled, UpstreamUnavailable
+from .content_decoder import decoding_sink
 from .http_exchange import MAX_ERROR_BODY_BYTES, Response, Sink
 from .provider_errors import broken_answer
-from .transport import Timeouts
+from .transport import Timeouts, join_url, send_with_redirects
 
 PLACEHOLDER_KEY = "none"  # servers of one's own mostly want no key, the package wants one
-_STREAM_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+_STREAM_OPTIONS: openai.RequestOptions = {
+    "headers": {"Content-Type": "application/json", "Accept-Encoding": "identity"},
+    "follow_redirects": False,
+}
 
 
 def sdk_client(
@@ -70,12 +75,27 @@ class SdkTransport:
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
 
-    async def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Response:
-        """Send JSON and pass the body of a 200 to the sink."""
+    def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Awaitable[Response]:
+        """Send JSON and pass the body of a success to the sink."""
+        return send_with_redirects(self._url_of(path), partial(self._post, body, sink))
+
+    async def get(self, path: str) -> Response:
+        """Fetch a response with its whole body."""
+        return await send_with_redirects(self._url_of(path), self._get)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    def _url_of(self, path: str) -> str:
+        """The whole address: of a base URL with a query the package would make another one."""
+        return join_url(str(self._client.base_url), path)
+
+    async def _post(self, body: Callable[[], bytes], sink: Sink, url: str) -> Response:
         with _foreign_cancellation_as_error():
             try:
                 response = await self._client.post(
-                    path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM_HEADERS}
+                    url, cast_to=httpx2.Response, content=body(), stream=True, options=_STREAM_OPTIONS
                 )
             except openai.APIError as error:
                 return _response_or_raise(error)
@@ -89,18 +109,13 @@ class SdkTransport:
                 await response.aclose()
             return Response(response.status_code, dict(response.headers))
 
-    async def get(self, path: str) -> Response:
-        """Fetch a response with its whole body."""
+    async def _get(self, url: str) -> Response:
         with _foreign_cancellation_as_error():
             try:
-                response = await self._client.get(path, cast_to=httpx2.Response)
+                response = await self._client.get(url, cast_to=httpx2.Response, options={"follow_redirects": False})
             except openai.APIError as error:
                 return _response_or_raise(error)
             return Response(response.status_code, dict(response.headers), response.content)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
 
 
 @contextmanager
@@ -121,6 +136,7 @@ def _foreign_cancellation_as_error() -> Generator[None]:
 async def _forward_body(response: httpx2.Response, sink: Sink) -> None:
     loop = asyncio.get_running_loop()
     timeout = asyncio.timeout(None)
+    sink = decoding_sink(sink, response.headers.get("content-encoding", ""))
     try:
         async with timeout:
             async for data in response.aiter_raw():
