@@ -53,4 +53,4 @@ class ContentDecoder:
 
 def decoding_sink(sink: Callable[[bytes], float | None], encoding: str) -> Callable[[bytes], float | None]:
     """The sink itself, or one that decompresses for it where `Content-Encoding` says gzip or deflate."""
-    return ContentDecoder(sink).feed if encoding.strip().lower() in ("gzip", "x-gzip", "deflate") else sink
+    return ContentDecoder(sink).feed if encoding.strip().lower() in ("gzip", "deflate") else sink

@@ -109,7 +109,7 @@ _WORDS: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
         ),
     ),
     (QUOTA_USED_UP, ("insufficient_?(quota|balance|credit|fund)|exceeded_?current_?quota", "billing|payment|arrear")),
-    (RATE_LIMITED, ("rate_?limit|throttl|too_?many_?requests|resource_?exhausted",)),
+    (RATE_LIMITED, ("rate_?limit|throttl|too_?many_?requests|resource_?exhausted|capacity_?exceeded",)),
     (REGION_REFUSED, ("unsupported_?country|country_?region",)),
     (
         KEY_REFUSED,
@@ -119,7 +119,7 @@ _WORDS: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
         ),
     ),
     (MODEL_UNKNOWN, ("model_?not_?(found|exist)|(invalid|unknown)_?model|deployment_?not_?found",)),
-    (ACCESS_REFUSED, ("permission|access_?denied|forbidden",)),
+    (ACCESS_REFUSED, (r"permission|access_?denied|\bforbidden",)),
 )
 _KEY = r"(?:(?:api|auth(?:entication|orization)?|access)[ _-]?(?:key|token)|credentials)"
 _PROMPT = r"(?<!\w)(?:prompt|input|inputs|request|messages?|conversation|sequence|entity|payload|body|string|text)\b"
@@ -188,7 +188,7 @@ def _compile(table: tuple[tuple[ErrorCause, tuple[str, ...]], ...]) -> list[tupl
 
 
 _BY_WORD, _BY_PHRASE = _compile(_WORDS), _compile(_PHRASES)
-_LIMIT_AND_REQUESTED = re.compile(r"limit\D{0,20}([0-9][0-9,]*).{0,80}requested\D{0,20}([0-9][0-9,]*)", re.IGNORECASE)
+_LIMIT_AND_REQUESTED = re.compile(r"\blimit\W{1,3}([0-9][0-9,]*).{0,80}\brequested\W{1,3}([0-9][0-9,]*)", re.IGNORECASE)
 _BAD_REQUEST_WORD = re.compile(r"invalid_?request|bad_?request|invalid_?argument|validation", re.IGNORECASE)
 _OF_STATUS = {
     401: KEY_REFUSED,

@@ -23,6 +23,7 @@ MAX_MESSAGE_CHARS = 500  # of an error that a user's code raised, as clients see
 MAX_TEXT_CHARS = 2_000  # of a failure's text, in the log
 _MAX_RETRY_AFTER_SECONDS = 1e9  # thirty years
 _UNEXPLAINED_STATUSES = (None, 400, 413, 422)
+_FAULTS_BY_REQUESTS = (None, 424, 500)  # with which llama.cpp and TGI refuse roles; others pass by themselves
 
 
 class ProviderError(Exception):
@@ -81,9 +82,10 @@ def is_content_filter(error: UpstreamError) -> bool:
 def refused_report(error: UpstreamError) -> ErrorReport | None:
     """What the provider said, where it may be that it refuses a field of the request; else None."""
     cause = error.__cause__
-    return (
-        cause.report if isinstance(cause, ProviderError) and cause.cause in (REJECTED, FIELD_REFUSED, FAILED) else None
-    )
+    if not isinstance(cause, ProviderError) or cause.report is None:
+        return None
+    is_fault = cause.cause is FAILED and cause.report.status in _FAULTS_BY_REQUESTS
+    return cause.report if is_fault or cause.cause in (REJECTED, FIELD_REFUSED) else None
 
 
 def is_rejection(error: UpstreamError) -> bool:
