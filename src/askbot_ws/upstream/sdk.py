@@ -156,4 +156,6 @@ def _response_or_raise(error: openai.APIError) -> Response:
         return Response(error.status_code, dict(error.response.headers), error.response.content[:MAX_ERROR_BODY_BYTES])
     if isinstance(error.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout):
         raise UpstreamStalled from error
+    if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
+        raise UpstreamUnavailable from ConnectionError(f"no connection: {error.__cause__}")
     raise UpstreamUnavailable from error
