@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from askbot_ws.upstream.provider_errors import (
     may_be_length,
     summarize,
 )
+from tests.process import ROOT
 
 CLASSES: dict[str, type[UpstreamError]] = {
     "context_too_long": ContextTooLong,
@@ -332,7 +334,7 @@ def told_by_its_body(name: str) -> bool:
     """Whether the status adds nothing to what the body says."""
     _, said, cause = CASES[name]
     by_status = ("rejected", "failed", "field_refused", "quota_used_up", "key_refused")
-    return isinstance(said, dict | list) and (
+    return not isinstance(said, str) and (
         report_of_response(200, body_of(said)).status is not None or cause not in by_status
     )
 
@@ -428,6 +430,15 @@ def test_a_model_that_reads_for_too_long_may_have_been_given_too_much() -> None:
 def test_what_passes_is_tried_again(status: int, *, retried: bool) -> None:
     """And nothing else."""
     assert is_retryable(error_from_response(status, {}, b"{}")) is retried
+
+
+def test_the_page_about_providers_lists_every_cause_with_its_code() -> None:
+    """And no other."""
+    page = (ROOT / "docs/providers.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`|none[^|]*) \|", page, flags=re.MULTILINE)
+    causes = [cause for cause in vars(error_causes).values() if isinstance(cause, ErrorCause)]
+
+    assert {*rows} == {(cause.name, "" if cause.name == "content_filtered" else cause.error.code) for cause in causes}
 
 
 # --- for the log -----------------------------------------------------------------------------------------------------

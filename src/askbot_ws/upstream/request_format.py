@@ -120,9 +120,9 @@ def _adaptations(format: RequestFormat, request: CompletionRequest, report: Erro
         names = {name for name, _ in options} | {"stream_options"}
         yield names, _words(names), lambda: replace(format, stream_options=_fewer(options, message))
     if request.sends_temperature(format) and request.temperature is not None:
-        refused = format.refused_temperatures if len(format.refused_temperatures) < MAX_REFUSED_TEMPERATURES else set()
-        temperatures = frozenset({*refused, request.temperature})
-        yield {"temperature"}, _words({"temperature"}), lambda: replace(format, refused_temperatures=temperatures)
+        has_room = len(format.refused_temperatures) < MAX_REFUSED_TEMPERATURES
+        refused = (format.refused_temperatures if has_room else frozenset[float]()) | {request.temperature}
+        yield {"temperature"}, _words({"temperature"}), lambda: replace(format, refused_temperatures=refused)
     name = format.max_tokens_field
     if request.max_tokens is not None and not _ABOUT_A_VALUE.search(f"{report.words} {message}"):
         yield {name}, _words({name}), lambda: replace(format, max_tokens_field=_OTHER_NAME[name])
