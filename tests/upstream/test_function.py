@@ -16,7 +16,7 @@ import pytest
 from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import ConfigError, ContextTooLong, UpstreamRateLimited, UpstreamStalled, UpstreamUnavailable
 from askbot_ws.events import Options
-from askbot_ws.upstream import Ending, function, isolation
+from askbot_ws.upstream import Ending, ThinkingText, function, isolation
 from askbot_ws.upstream.function import FunctionUpstream
 
 PROMPT = Prompt.of([Message("system", "Be brief."), Message("user", "Hi")], Options(temperature=0.5))
@@ -458,3 +458,21 @@ async def test_a_very_long_piece_comes_in_slices(monkeypatch: pytest.MonkeyPatch
     await (await opened("endless_word")).stream(PROMPT, said.append)
 
     assert said == ["x" * 10, "x" * 10, "x" * 5]
+
+
+async def thinking(messages: list[dict[str, str]], options: dict[str, Any]) -> AsyncIterator[str]:
+    yield ThinkingText("Let me think.")
+    yield "Yes."
+
+
+@pytest.mark.parametrize("max_chars", [100, 4])
+async def test_reasoning_that_the_function_yields_stays_reasoning(
+    monkeypatch: pytest.MonkeyPatch, max_chars: int
+) -> None:
+    """In slices, too."""
+    monkeypatch.setattr(function, "MAX_PIECE_CHARS", max_chars)
+    upstream, pieces = await opened("thinking"), list[str]()
+    await upstream.stream(PROMPT, pieces.append)
+
+    assert "".join(piece for piece in pieces if isinstance(piece, ThinkingText)) == "Let me think."
+    assert "".join(piece for piece in pieces if not isinstance(piece, ThinkingText)) == "Yes."

@@ -22,7 +22,7 @@ from askbot_ws.errors import (
     UpstreamUnavailable,
 )
 from askbot_ws.events import Options, Usage
-from askbot_ws.upstream import Ending
+from askbot_ws.upstream import Ending, ThinkingText
 from askbot_ws.upstream.completion_attempt import CompletionAttempt
 from askbot_ws.upstream.openai import OpenAIUpstream
 from askbot_ws.upstream.provider_errors import summarize
@@ -83,7 +83,7 @@ def prompt(text: str, **options: Any) -> Prompt:
 async def answer(upstream: OpenAIUpstream, text: str, **options: Any) -> tuple[str, Ending]:
     pieces: list[str] = []
     ending = await upstream.stream(prompt(text, **options), pieces.append)
-    return "".join(pieces), ending
+    return "".join(piece for piece in pieces if not isinstance(piece, ThinkingText)), ending
 
 
 async def failure(upstream: OpenAIUpstream, text: str) -> tuple[str, UpstreamError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from askbot_ws.errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from askbot_ws.events import Usage
-from askbot_ws.upstream import sse
+from askbot_ws.upstream import ThinkingText, sse
 from askbot_ws.upstream.sse import BLANK_LINE, MAX_EVENT_BYTES, ChatStreamDecoder
 
 DONE = b"data: [DONE]\n\n"
@@ -29,13 +30,20 @@ def chunk(text: str | None = None, *, finish: str | None = None, **facts: Any) -
 
 
 def decoded(*pieces: bytes) -> tuple[str, ChatStreamDecoder]:
+    """The answer, without the reasoning."""
     decoder = ChatStreamDecoder()
-    return "".join([decoder.feed(piece) for piece in pieces]), decoder
+    found = [text for piece in pieces for text in decoder.feed(piece)]
+    return answer_of([*found, *decoder.flush()]), decoder
+
+
+def answer_of(pieces: Iterable[str]) -> str:
+    return "".join(piece for piece in pieces if not isinstance(piece, ThinkingText))
 
 
 def facts(decoder: ChatStreamDecoder) -> tuple[object, ...]:
-    error = decoder.error and (type(decoder.error), str(decoder.error.__cause__))
-    return decoder.done, decoder.finish_reason, decoder.model, decoder.usage, error
+    told = decoder.completion
+    error = told.error and (type(told.error), str(told.error.__cause__))
+    return decoder.is_over, told.finish_reason, told.model, told.usage, error
 
 
 TYPICAL = (
@@ -115,7 +123,7 @@ def test_no_json_makes_it_fall(value: object) -> None:
     """A wrong shape is a fact like any other."""
     _, decoder = decoded(event(value), chunk("after"))
 
-    assert decoder.error is None or isinstance(decoder.error, UpstreamError)
+    assert decoder.completion.error is None or isinstance(decoder.completion.error, UpstreamError)
     facts(decoder)
 
 
@@ -170,13 +178,13 @@ def test_what_was_learned_of_a_chunk_changes_nothing(chunks: list[bytes], spaced
     body = b"".join(chunks)
     body = body if spaced else body.replace(b": ", b":").replace(b", ", b",").replace(b"data:", b"data: ")
     learned, unlearned = ChatStreamDecoder(), ChatStreamDecoder()
-    text = learned.feed(body) + learned.feed(BLANK_LINE)
+    text = answer_of([*learned.feed(body), *learned.finish()])
     singly = ChatStreamDecoder()
-    assert text == "".join(singly.feed(event + BLANK_LINE) for event in body.split(BLANK_LINE))
+    assert text == answer_of(piece for event in body.split(BLANK_LINE) for piece in singly.feed(event + BLANK_LINE))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "MAX_TEMPLATE_ATTEMPTS", 0)
-        assert text == unlearned.feed(body) + unlearned.feed(BLANK_LINE)
+        assert text == answer_of([*unlearned.feed(body), *unlearned.finish()])
     assert facts(learned) == facts(singly) == facts(unlearned)
 
 
@@ -187,7 +195,7 @@ def test_a_text_that_stands_elsewhere_too_is_not_mistaken() -> None:
     assert text == "mmmx"
 
 
-@pytest.mark.parametrize("end", [DONE, event({"error": {"message": "no"}}), b"data: nonsense\n\n"])
+@pytest.mark.parametrize("end", [DONE, event({"error": {"message": "no"}}), b"data: {nonsense\n\n"])
 def test_what_is_over_stays_over(end: bytes) -> None:
     """However well what follows is known."""
     text, decoder = decoded(*(alike(word) for word in "abc"), end, alike("d"), alike("e"))
@@ -215,7 +223,7 @@ def test_a_chunk_like_the_one_before_is_not_read_whole(monkeypatch: pytest.Monke
 
 def test_several_events_in_a_read_are_one_text() -> None:
     """What arrived together leaves together."""
-    assert ChatStreamDecoder().feed(chunk("a") + chunk("b") + chunk("c")) == "abc"
+    assert ChatStreamDecoder().feed(chunk("a") + chunk("b") + chunk("c")) == ["abc"]
 
 
 def test_data_on_several_lines_is_joined() -> None:
@@ -233,16 +241,16 @@ def test_half_surrogates_come_through() -> None:
     )
 
     assert text == "\ud83d\ude42"
-    assert decoder.error is None
+    assert decoder.completion.error is None
 
 
 def test_a_last_event_without_its_blank_line_counts() -> None:
     """Some servers close right behind it."""
     decoder = ChatStreamDecoder()
 
-    assert decoder.feed(chunk("a", finish="stop")[:-2]) == ""
-    assert decoder.feed(BLANK_LINE) == "a"
-    assert decoder.finish_reason == "stop"
+    assert decoder.feed(chunk("a", finish="stop")[:-2]) == []
+    assert decoder.finish() == ["a"]
+    assert decoder.completion.finish_reason == "stop"
 
 
 @pytest.mark.parametrize(
@@ -259,15 +267,15 @@ def test_a_last_event_without_its_blank_line_counts() -> None:
 )
 def test_each_finish_has_its_reason(finish: str | None, reason: str | None) -> None:
     """What nobody knows is a stop."""
-    assert decoded(chunk("a", finish=finish))[1].finish_reason == reason
+    assert decoded(chunk("a", finish=finish))[1].completion.finish_reason == reason
 
 
 def test_a_finish_that_is_a_failure_is_an_error() -> None:
     """Some servers have no other way to say it."""
     decoder = decoded(chunk("a", finish="error"))[1]
 
-    assert decoder.finish_reason is None
-    assert isinstance(decoder.error, UpstreamUnavailable)
+    assert decoder.completion.finish_reason is None
+    assert isinstance(decoder.completion.error, UpstreamUnavailable)
 
 
 def test_a_refusal_is_text_and_a_reason() -> None:
@@ -278,18 +286,21 @@ def test_a_refusal_is_text_and_a_reason() -> None:
         chunk(finish="stop"),
     )
 
-    assert (text, decoder.finish_reason) == ("I can't do that.", "refused")
+    assert (text, decoder.completion.finish_reason) == ("I can't do that.", "refused")
 
 
-def test_reasoning_is_not_the_answer() -> None:
-    """It is left out."""
-    assert decoded(event({"choices": [{"delta": {"reasoning_content": "hm", "content": None}}]}))[0] == ""
+def test_reasoning_is_told_from_the_answer() -> None:
+    """It comes in order, as what it is."""
+    said = {"choices": [{"delta": {"reasoning_content": "hm", "content": "Yes"}}]}
+    pieces = ChatStreamDecoder().feed(event(said))
+
+    assert [(type(piece), piece) for piece in pieces] == [(ThinkingText, "hm"), (str, "Yes")]
 
 
 def test_text_in_parts_is_text() -> None:
-    """As Mistral's reasoning models send it; what they think is left out."""
+    """As Mistral's reasoning models send it, beside what they think."""
     parts: list[dict[str, Any]] = [
-        {"type": "thinking", "thinking": []},
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
         {"type": "text", "text": "a"},
         {"type": "text", "text": "b"},
     ]
@@ -318,26 +329,26 @@ def test_an_error_in_the_stream_is_an_error_with_the_text_before_it(
     text, decoder = decoded(chunk("a") + event(said) + chunk("b"), chunk("c"))
 
     assert text == "a"
-    assert type(decoder.error) is cause
+    assert type(decoder.completion.error) is cause
 
 
 @pytest.mark.parametrize(
-    "data", [b"{", b"nope", b"1", b"[]", b'"a"', b"null", b'{"choices":[1]}', b'{"choices":{"a":1}}']
+    "data", [b"{", b'{"choices":[1]}', b'{"choices":{"a":1}}', b'{"choices":[{"delta":{"content":"lo']
 )
 def test_a_malformed_event_is_an_error_with_the_text_before_it(data: bytes) -> None:
     """And nothing of it is repeated: it may be somebody's answer."""
     text, decoder = decoded(chunk("a") + b"data: " + data + b"\n\n" + chunk("b"))
 
     assert text == "a"
-    assert isinstance(decoder.error, UpstreamUnavailable)
-    assert decoder.error.message == "The model's answer broke off."
+    assert isinstance(decoder.completion.error, UpstreamUnavailable)
+    assert decoder.completion.error.message == "The model's answer broke off."
 
 
 def test_nesting_without_end_is_malformed() -> None:
     """It costs no stack."""
     depth = 100_000
 
-    assert decoded(b"data: " + b"[" * depth + b"]" * depth + b"\n\n")[1].error is not None
+    assert decoded(b"data: " + b"[" * depth + b"]" * depth + b"\n\n")[1].completion.error is not None
 
 
 @pytest.mark.parametrize("line_end", [b"", b"\n\n"])
@@ -349,7 +360,7 @@ def test_an_event_without_end_is_an_error(line_end: bytes) -> None:
         decoder.feed(b"x" * 65_536)
     decoder.feed(line_end)
 
-    assert isinstance(decoder.error, UpstreamUnavailable)
+    assert isinstance(decoder.completion.error, UpstreamUnavailable)
 
 
 def test_after_done_nothing_counts() -> None:
@@ -369,7 +380,7 @@ def test_after_done_nothing_counts() -> None:
 )
 def test_usage_that_makes_no_sense_is_none(usage: object) -> None:
     """It is not worth an answer."""
-    assert decoded(event({"choices": [], "usage": usage}))[1].usage is None
+    assert decoded(event({"choices": [], "usage": usage}))[1].completion.usage is None
 
 
 @pytest.mark.parametrize(
@@ -378,13 +389,16 @@ def test_usage_that_makes_no_sense_is_none(usage: object) -> None:
 )
 def test_the_model_is_a_name_that_the_log_can_keep(model: object, expected: str | None) -> None:
     """One that can't be encoded would stop its session's log."""
-    assert decoded(b"data: " + json.dumps({"model": model, "choices": []}).encode() + b"\n\n")[1].model == expected
+    assert (
+        decoded(b"data: " + json.dumps({"model": model, "choices": []}).encode() + b"\n\n")[1].completion.model
+        == expected
+    )
 
 
 def test_what_an_error_says_is_well_formed_and_capped() -> None:
     """It is in the server's log."""
     said = {"error": {"code": "c\ud800" * 1000, "message": "m\ud800" * 10_000}}
-    error = decoded(b"data: " + json.dumps(said).encode() + b"\n\n")[1].error
+    error = decoded(b"data: " + json.dumps(said).encode() + b"\n\n")[1].completion.error
 
     assert error is not None
     assert len(str(error.__cause__)) == 2000

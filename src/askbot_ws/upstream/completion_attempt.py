@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import structlog
 
 from . import Ending
+from .http_exchange import NO_PROGRESS
 from .provider_errors import broken_answer
-from .sse import BLANK_LINE, ChatStreamDecoder
+from .sse import ChatStreamDecoder
+
+log = structlog.get_logger()
 
 
 class CompletionAttempt:
@@ -16,8 +21,8 @@ class CompletionAttempt:
     __slots__ = ("_decoder", "_on_text", "_usage_deadline", "_usage_timeout", "has_text")
 
     def __init__(self, on_text: Callable[[str], None], *, usage_timeout: float) -> None:
-        """`usage_timeout` is how many seconds the usage may take to arrive after the text's end."""
-        self.has_text = False
+        """`usage_timeout` is how many seconds the usage, or more text, may take to arrive after a finish reason."""
+        self.has_text = False  # text or reasoning was passed on
         self._decoder = ChatStreamDecoder()
         self._on_text = on_text
         self._usage_timeout = usage_timeout
@@ -26,33 +31,52 @@ class CompletionAttempt:
     def feed(self, data: bytes) -> float | None:
         """Decode a piece of the body. Returns what a `Sink` returns: for how many seconds more is accepted."""
         decoder = self._decoder
-        text = decoder.feed(data)
-        if text:
-            self.has_text = True
-            self._on_text(text)
-        if not (decoder.provider_finish_reason or decoder.done or decoder.error):
-            return None
+        pieces = decoder.feed(data)
+        for piece in pieces:
+            if piece:
+                self.has_text = True
+                self._on_text(piece)
+        if not decoder.end_seen:
+            return None if pieces or decoder.progressed else NO_PROGRESS
         if decoder.is_over:
             self.ending()
             return 0.0
-        return self._usage_time_left() if decoder.finish_reason else None
+        if pieces:  # some servers put a finish reason into every chunk
+            self._usage_deadline = None
+        return self._usage_time_left()
 
     def finish(self) -> Ending:
         """Note the end of the body. Returns how the answer ended; raises as `ending` does."""
-        self.feed(BLANK_LINE)
+        decoder = self._decoder
+        self._pass_on(decoder.finish())
+        if decoder.ignored_events:
+            log.info("upstream_events_ignored", count=decoder.ignored_events)
+        if decoder.completion.unknown_finish:
+            log.info("upstream_finish_unknown", finish=decoder.completion.unknown_finish)
         return self.ending()
 
     def ending(self) -> Ending:
-        """How the answer ended. Raises `UpstreamError` where it has no finish reason; with one, errors are ignored."""
-        decoder = self._decoder
-        if reason := decoder.finish_reason:
-            return Ending(reason, decoder.model, decoder.usage)
-        raise decoder.error or broken_answer("the stream ended without a finish reason")
+        """How the answer ended; its last text, which may have looked like the beginning of a tag, is passed on.
+
+        Raises `UpstreamError` where it has no finish reason. With one that no text came after, errors are ignored.
+        """
+        completion = self._decoder.completion
+        reason, error = completion.finish_reason, completion.error
+        if reason and not (error and completion.finish_contradicted):
+            self._pass_on(self._decoder.flush())
+            return Ending(reason, completion.model, completion.usage)
+        raise error or broken_answer("the stream ended without a finish reason")
 
     @property
     def complete(self) -> bool:
         """Whether all of the text is here."""
-        return self._decoder.finish_reason is not None
+        completion = self._decoder.completion
+        return completion.finish_reason is not None and not completion.finish_contradicted
+
+    def _pass_on(self, pieces: Sequence[str]) -> None:
+        for piece in pieces:
+            self.has_text = True
+            self._on_text(piece)
 
     def _usage_time_left(self) -> float:
         now = asyncio.get_running_loop().time()

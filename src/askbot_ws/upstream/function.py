@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 from ..core.prompt import Prompt
 from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamStalled, UpstreamUnavailable
-from . import MAX_MODEL_NAME_CHARS, Ending
+from . import MAX_MODEL_NAME_CHARS, Ending, ThinkingText
 from .deadline import Deadline
 from .isolation import run_isolated
 from .provider_errors import ensure_printable
@@ -26,7 +26,10 @@ Messages: TypeAlias = list[dict[str, str]]
 """`{"role": "system" | "user" | "assistant", "content": text}`, oldest first."""
 Pieces: TypeAlias = AsyncGenerator[object, None]  # strings, which is checked for each piece
 Function: TypeAlias = Callable[[Messages, dict[str, Any]], Pieces]
-"""Takes the messages and the options that the question gives (`model`, `temperature`, `max_tokens`), yields text."""
+"""Takes the messages and the options that the question gives (`model`, `temperature`, `max_tokens`), yields text.
+
+Reasoning is yielded as `ThinkingText`.
+"""
 
 
 class FunctionUpstream:
@@ -123,8 +126,9 @@ class _FunctionRun:
             if len(piece) <= MAX_PIECE_CHARS:
                 self._on_text(piece)
                 return
+            kind = ThinkingText if isinstance(piece, ThinkingText) else str
             for start in range(0, len(piece), MAX_PIECE_CHARS):
-                self._on_text(piece[start : start + MAX_PIECE_CHARS])
+                self._on_text(kind(piece[start : start + MAX_PIECE_CHARS]))
         except Exception as error:
             self.listener_error = error
             raise

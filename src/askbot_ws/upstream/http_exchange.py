@@ -15,8 +15,13 @@ from .provider_errors import ProviderError, broken_answer
 MAX_HEAD_BYTES = 1 << 16  # of a response's status line and headers
 MAX_ERROR_BODY_BYTES = 1 << 16  # what is kept of the body of a status that is no success
 
+NO_PROGRESS = -1.0
+
 Sink: TypeAlias = Callable[[bytes], float | None]
-"""Receives a piece of the body. Returns None for more, or for how many more seconds it accepts data; 0: no more."""
+"""Receives a piece of the body. Returns None for more, or for how many more seconds it accepts data; 0: no more.
+
+`NO_PROGRESS`: more, but this piece counts as silence.
+"""
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class HttpExchange:
         "_body_parts",
         "_head_bytes",
         "_head_complete",
+        "_head_noted",
         "_parser",
         "_sink",
         "ended",
@@ -57,6 +63,7 @@ class HttpExchange:
         self.reusable = False  # another request may follow on the same connection
         self._sink = sink
         self._head_complete = False
+        self._head_noted = False  # a read ended behind it, or in the body
         self._body_length_known = False  # else the body ends with the connection
         self._head_bytes = 0
         self._body_parts: list[bytes] = []
@@ -64,7 +71,9 @@ class HttpExchange:
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> float | None:
-        """Parse what a read brought. Returns what the sink returned, None where it was not called.
+        """Parse what a read brought. Returns what the sink returned.
+
+        Where the sink was not called, the head counts as progress, bytes between the parts of the body do not.
 
         Raises `UpstreamUnavailable` where it is not HTTP/1.1, and whatever the sink raises.
         """
@@ -81,10 +90,16 @@ class HttpExchange:
                 raise UpstreamUnavailable from ProviderError("the response's headers do not end")
         parts = self._body_parts
         if not parts:
-            return None
+            return self._head_progress()
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         return self._sink(body)
+
+    def _head_progress(self) -> float | None:
+        if self._head_noted:
+            return NO_PROGRESS
+        self._head_noted = self._head_complete
+        return None
 
     def refuse_more_body(self) -> None:
         """From now on, raise `UpstreamUnavailable` for any more of the body: it may only end."""

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias, cast
 
 from ..errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
 from .deadline import Deadline
-from .http_exchange import HttpExchange, Response, Sink
+from .http_exchange import NO_PROGRESS, HttpExchange, Response, Sink
 from .provider_errors import ProviderError, broken_answer
 
 LARGE_READ_BYTES = 1 << 16  # after a read of this size there are probably more bytes to read
@@ -93,7 +93,7 @@ class ProviderConnection(asyncio.Protocol):
         Args:
             request: The bytes of the whole request.
             sink: Receives the body as it arrives.
-            stall_timeout: How many seconds may pass without a byte.
+            stall_timeout: How many seconds may pass without a byte that counts as progress.
 
         Returns:
             A future of the response, done once the sink has all it wants. Cancelling it closes the connection at once.
@@ -147,7 +147,8 @@ class ProviderConnection(asyncio.Protocol):
         if exchange.ended:
             self._finish(exchange)
         elif grace is not None:
-            self._begin_grace_period(exchange, grace)
+            if grace != NO_PROGRESS:
+                self._begin_grace_period(exchange, grace)
         elif not self._in_grace_period:
             self._deadline.at = self._loop.time() + self._stall_timeout
         if len(data) >= LARGE_READ_BYTES:  # libuv would read without end

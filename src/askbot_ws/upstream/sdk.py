@@ -16,7 +16,7 @@ import openai
 from .. import __version__
 from ..errors import ConfigError, UpstreamStalled, UpstreamUnavailable
 from .content_decoder import decoding_sink
-from .http_exchange import MAX_ERROR_BODY_BYTES, Response, Sink
+from .http_exchange import MAX_ERROR_BODY_BYTES, NO_PROGRESS, Response, Sink
 from .provider_errors import broken_answer
 from .transport import Timeouts, join_url, send_with_redirects
 
@@ -74,6 +74,7 @@ class SdkTransport:
 
     def __init__(self, client: openai.AsyncOpenAI) -> None:
         self._client = client
+        self._stall_timeout = client.timeout.read if isinstance(client.timeout, httpx2.Timeout) else None
 
     def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Awaitable[Response]:
         """Send JSON and pass the body of a success to the sink."""
@@ -100,7 +101,7 @@ class SdkTransport:
             except openai.APIError as error:
                 return _response_or_raise(error)
             try:
-                await _forward_body(response, sink)
+                await _forward_body(response, sink, self._stall_timeout)
             except httpx2.ReadTimeout as error:
                 raise UpstreamStalled from error
             except httpx2.HTTPError as error:
@@ -133,21 +134,35 @@ def _foreign_cancellation_as_error() -> Generator[None]:
         raise UpstreamUnavailable from error
 
 
-async def _forward_body(response: httpx2.Response, sink: Sink) -> None:
+async def _forward_body(response: httpx2.Response, sink: Sink, stall_timeout: float | None) -> None:
+    """Pass the body to the sink. Raises `UpstreamStalled` after `stall_timeout` seconds of bytes without progress.
+
+    After as many seconds without a byte, the package raises its own error.
+    """
     loop = asyncio.get_running_loop()
     timeout = asyncio.timeout(None)
     sink = decoding_sink(sink, response.headers.get("content-encoding", ""))
+    progress_at = loop.time()
+    in_grace_period = False
     try:
         async with timeout:
             async for data in response.aiter_raw():
                 grace = sink(data)
                 if grace == 0:
                     return
-                if grace:
+                if grace is not None and grace != NO_PROGRESS:
+                    in_grace_period = True
                     timeout.reschedule(loop.time() + grace)
-    except TimeoutError:
+                elif grace is None and not in_grace_period:
+                    progress_at = loop.time()
+                    timeout.reschedule(None)
+                elif stall_timeout is not None and not in_grace_period:
+                    timeout.reschedule(progress_at + stall_timeout)
+    except TimeoutError as error:
         if not timeout.expired():
             raise
+        if not in_grace_period:
+            raise UpstreamStalled from error
 
 
 def _response_or_raise(error: openai.APIError) -> Response:
