@@ -221,6 +221,37 @@ def test_a_chunk_like_the_one_before_is_not_read_whole(monkeypatch: pytest.Monke
     assert read < 10 * max(map(len, chunks))
 
 
+def test_a_field_that_changes_now_and_then_is_learned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the time: most chunks are still not read whole."""
+    chunks = [alike(f"{number} ").replace(b'"created": 7', b'"created": %d' % (number // 10)) for number in range(300)]
+    loads, read = orjson.loads, 0
+
+    def count(data: bytes) -> object:
+        nonlocal read
+        read += len(data)
+        return loads(data)
+
+    monkeypatch.setattr(orjson, "loads", count)
+    text, _ = decoded(*chunks)
+
+    assert text == "".join(f"{number} " for number in range(300))
+    assert read < 100 * max(map(len, chunks))
+
+
+@pytest.mark.parametrize("field", ["usage", "reasoning"])
+def test_a_chunk_that_has_more_than_text_is_always_read(field: str) -> None:
+    """However often it comes."""
+    if field == "usage":
+        chunks = [chunk("a", usage={"prompt_tokens": 1, "completion_tokens": 1}) for _ in range(4)]
+        other = event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 9}})
+        decoder = decoded(*chunks, other, chunks[0])[1]
+        assert decoder.completion.usage == Usage(input_tokens=1, output_tokens=1)
+    else:
+        both = event({"choices": [{"delta": {"content": "a", "reasoning": "hm"}}]})
+        decoder = ChatStreamDecoder()
+        assert [len(decoder.feed(both)) for _ in range(4)] == [2, 2, 2, 2]
+
+
 def test_several_events_in_a_read_are_one_text() -> None:
     """What arrived together leaves together."""
     assert ChatStreamDecoder().feed(chunk("a") + chunk("b") + chunk("c")) == ["abc"]

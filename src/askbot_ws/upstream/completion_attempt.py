@@ -52,7 +52,7 @@ class CompletionAttempt:
         if decoder.ignored_events:
             log.info("upstream_events_ignored", count=decoder.ignored_events)
         if decoder.completion.unknown_finish:
-            log.info("upstream_finish_unknown", finish=decoder.completion.unknown_finish)
+            log.info("upstream_finish_assumed", finish=decoder.completion.unknown_finish)
         return self.ending()
 
     def ending(self) -> Ending:

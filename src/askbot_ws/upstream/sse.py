@@ -149,13 +149,15 @@ class ChatStreamDecoder:
         if event.startswith(b"data:") and b"\n" not in event:
             self._decode_data(event[5:], event=event)
             return
-        name, data, rest = _parse_event(event)
-        if name == b"error" and data:
-            self._fail(error_from_event(_error_object(data)))
-            return
-        self._decode_data(data)
-        if rest.startswith(_JSON_STARTS) and not self.is_over:
-            self._decode_data(rest, is_bare=True)
+        name, parts = _parse_event(event)
+        for is_bare, lines in parts.items():
+            data = b"\n".join(lines).strip()
+            if self.is_over or (is_bare and not data.startswith(_JSON_STARTS)):
+                continue
+            if name == b"error" and data:
+                self._fail(error_from_event(_error_object(data)))
+            else:
+                self._decode_data(data, is_bare=is_bare)
 
     def _decode_data(self, data: bytes, *, event: bytes = b"", is_bare: bool = False) -> None:
         """Decode an event's data. `event` is the whole event, where it may become the template."""
@@ -223,24 +225,26 @@ class ChatStreamDecoder:
         self._note_end(is_over=True)
 
 
-def _parse_event(event: bytes) -> tuple[bytes, bytes, bytes]:
-    """An event's name, its data, and its lines that are neither a field nor a comment, joined."""
+def _parse_event(event: bytes) -> tuple[bytes, dict[bool, list[bytes]]]:
+    """An event's name, the lines of its data (False), and those that are neither a field nor a comment (True).
+
+    What comes first in the event is first.
+    """
     name = b""
-    data: list[bytes] = []
-    rest: list[bytes] = []
+    parts: dict[bool, list[bytes]] = {}
     for line in event.split(b"\n"):
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         match field:
             case b"data":
-                data.append(value)
+                parts.setdefault(False, []).append(value)
             case b"event":
                 name = value
             case b"" | b"id" | b"retry":
                 pass
             case _:
-                rest.append(line)
-    return name.strip(), b"\n".join(data), b"\n".join(rest).strip()
+                parts.setdefault(True, []).append(line)
+    return name.strip(), parts
 
 
 def _joined(pieces: list[str]) -> list[str]:
