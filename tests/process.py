@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import json
 import os
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
@@ -92,9 +94,41 @@ def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Generato
         ) as process,
     ):
         try:
-            yield Askbot(process, _url_of(process, log), log)
+            url = _url_of(process, log)
+            yield Askbot(process, url, log)
         finally:
             process.kill()
+    if "--log-content" not in flags:
+        assert_not_logged(log.read_text(), SAID.pop(url, set()))
+
+
+SAID: dict[str, set[str]] = {}
+"""What readers have asked and were answered, by the server's URL."""
+
+
+def assert_not_logged(log: str, said: set[str]) -> None:
+    """Nobody's words are in a log. Those of a few characters may be there for another reason."""
+    lines = log.lower()
+    found = [text for text in said if len(text) > 15 if any(spelling in lines for spelling in spellings(text))]
+    assert not found, f"the log has {found}"
+
+
+def spellings(text: str) -> set[str]:
+    """How a text may be written in a log, in lower case."""
+    ways = {
+        text,
+        json.dumps(text)[1:-1],
+        json.dumps(text, ensure_ascii=False)[1:-1],
+        repr(text)[1:-1],
+        repr(repr(text))[2:-2],
+        ascii(text)[1:-1],
+        repr(text.encode(errors="replace"))[2:-1],
+        html.escape(text),
+        html.escape(text).encode("ascii", "xmlcharrefreplace").decode(),
+        urllib.parse.quote(text, errors="replace"),
+        urllib.parse.quote_plus(text, errors="replace"),
+    }
+    return {way.lower() for way in ways} | {json.dumps(way)[1:-1].lower() for way in ways}
 
 
 def _url_of(process: subprocess.Popen[str], log: Path) -> str:
@@ -288,6 +322,7 @@ async def reading(url: str, story: Story | None = None, **options: Any) -> Async
             raise NotReadyError(reader.frames)
         yield reader
     finally:
+        SAID.setdefault(url, set()).update(text for turn in story.turns.values() for text in (turn.text, turn.answer))
         await socket.close()
 
 

@@ -86,7 +86,7 @@ def test_forward_and_backward_are_the_same(data: st.DataObject, page: int, budge
     for _ in range(data.draw(st.integers(0, 15))):
         talk.ask(replaces=data.draw(st.none() | st.sampled_from(talk.turns)) if talk.turns else None)
         for _ in range(data.draw(st.integers(0, 2))):
-            talk.answer(data.draw(st.text("ab🙂", max_size=3)), data.draw(reasons))
+            talk.answer(data.draw(st.text("ab🙂 \n", max_size=3)), data.draw(reasons))
     while not talk.session.idle:
         talk.answer("end", "stop")
     forward = talk.session.context
@@ -134,6 +134,8 @@ def test_an_old_turn_too_large_hides_what_is_before_it() -> None:
         (record(1, reason="interrupted", answer="as far as"), ["1?", "as far as"]),
         (record(1, reason="error", answer="as far as"), ["1?", "as far as"]),
         (record(1, reason="cancelled", answer=""), []),
+        (record(1, reason="cancelled", answer="\n\n"), []),
+        (record(1, reason="stop", answer=" \u200b\t"), []),
         (record(1, reason="refused", answer="no"), []),
         (record(1, reason=None, answer="still"), []),
     ],

@@ -7,17 +7,36 @@ from collections.abc import Callable
 
 import pytest
 
-from askbot_ws.core.commands import Ask
+from askbot_ws.core.commands import Ask, Cancel
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
-from askbot_ws.errors import ContextTooLong, Forbidden, QuestionEmpty, QuestionTooLong, SessionNotFound, UpstreamStalled
-from askbot_ws.events import Options, Question, Token, Usage
-from askbot_ws.hub import Policy
+from askbot_ws.errors import (
+    ContextTooLong,
+    Forbidden,
+    QuestionEmpty,
+    QuestionTooLong,
+    SessionNotFound,
+    UpstreamError,
+    UpstreamStalled,
+)
+from askbot_ws.events import Done, Options, Question, Token, Usage
+from askbot_ws.hub import Hub, Policy
 from askbot_ws.hub.turn_runner import MAX_ANSWER_CHARS
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import Ending
+from askbot_ws.upstream.provider_errors import error_from_response
 
-from .fakes import FragileStore, ask, assert_proven, assert_valid_log, attach_reader, hub_of, owner_of, run_ticks
+from .fakes import (
+    CheckedReader,
+    FragileStore,
+    ask,
+    assert_proven,
+    assert_valid_log,
+    attach_reader,
+    hub_of,
+    owner_of,
+    run_ticks,
+)
 
 
 class Asserting(ScriptedUpstream):
@@ -255,6 +274,135 @@ async def test_a_conversation_that_is_too_long_is_asked_with_less_of_it() -> Non
     assert (done.reason, reader.answer(turn)) == ("stop", "short")
     assert [len(prompt.messages) for prompt in upstream.prompts[-3:]] == [17, 7, 3]
     assert shown(upstream) == ["7?", "x" * 100, "and?"]
+
+
+def rejection() -> UpstreamError:
+    """A 400 that does not say why."""
+    return error_from_response(400, {}, b'{"error": {"message": "Nein."}}')
+
+
+class Picky(ScriptedUpstream):
+    """A model that takes prompts of some size, and fails with others as it is told."""
+
+    def __init__(self, *, most: int, fail: Callable[[], UpstreamError]) -> None:
+        super().__init__()
+        self.most, self._fail = most, fail
+
+    async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        self.prompts.append(prompt)
+        if len(prompt.messages) > self.most:
+            raise self._fail()
+        on_text("x" * 100)
+        return Ending("stop")
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many messages each prompt had."""
+        return [len(prompt.messages) for prompt in self.prompts]
+
+
+async def asked(hub: Hub, reader: CheckedReader, count: int) -> list[Done]:
+    """Ask so many questions, one after the other."""
+    before = len(reader.dones)
+    for number in range(count):
+        await ask(hub, reader, f"{number}?")
+        await reader.done(before + number + 1)
+    return reader.dones[before:]
+
+
+async def test_a_rejection_without_a_reason_is_tried_once_with_half_of_the_history() -> None:
+    """It may be the length, in words that nobody knows; what was answered so is no failure."""
+    upstream = Picky(most=9, fail=rejection)
+    async with hub_of(upstream=upstream) as hub:
+        dones = await asked(hub, attach_reader(hub), 7)
+
+    assert [done.reason for done in dones] == ["stop"] * 7
+    assert upstream.sizes == [1, 3, 5, 7, 9, 11, 5, 13, 7]
+
+
+async def test_a_rejection_that_half_of_the_history_does_not_avert_is_told_as_it_is() -> None:
+    """And a question without history is asked once."""
+    upstream = Picky(most=0, fail=rejection)
+    async with hub_of(upstream=upstream) as hub:
+        reader = attach_reader(hub)
+        (first,) = await asked(hub, reader, 1)
+        upstream.most = 99
+        await asked(hub, reader, 4)
+        upstream.most = 0
+        (done,) = await asked(hub, reader, 1)
+
+    assert first.error is not None
+    assert done.error is not None
+    assert (first.error.code, done.error.code) == ("upstream_rejected", "upstream_rejected")
+    assert upstream.sizes == [1, 1, 3, 5, 7, 9, 5]
+
+
+@pytest.mark.parametrize(
+    ("fail", "codes"),
+    [
+        (rejection, ["upstream_rejected"]),
+        (lambda: error_from_response(500, {}, b"{}"), ["upstream_unavailable"]),
+        (lambda: error_from_response(429, {}, b"20,000 tokens per minute"), ["upstream_rate_limited"]),
+        (UpstreamStalled, ["upstream_stalled"]),
+    ],
+    ids=["rejected", "a fault", "tokens a minute", "a stall"],
+)
+async def test_no_session_fails_for_ever_because_of_its_history(
+    fail: Callable[[], UpstreamError], codes: list[str]
+) -> None:
+    """Each question that fails leaves the next one with less of it, until one is answered."""
+    upstream = Picky(most=99, fail=fail)
+    async with hub_of(upstream=upstream) as hub:
+        reader = attach_reader(hub)
+        await asked(hub, reader, 16)
+        upstream.most = 3
+        dones = await asked(hub, reader, 10)
+
+    failures = [done.error.code for done in dones if done.error]
+    assert {*failures} == {*codes}
+    assert [done.reason for done in dones].count("stop") >= 3
+
+
+async def test_failures_that_pass_cost_the_history_of_a_few_questions_only() -> None:
+    """Each answer gives a half back."""
+    upstream = Picky(most=99, fail=UpstreamStalled)
+    async with hub_of(upstream=upstream) as hub:
+        reader = attach_reader(hub)
+        await asked(hub, reader, 8)
+        upstream.most = 0
+        await asked(hub, reader, 3)
+        upstream.most = 99
+        await asked(hub, reader, 4)
+
+    assert upstream.sizes[8:] == [17, 17, 9, 5, 9, 21, 23]
+
+
+async def test_a_failure_that_is_explained_costs_no_history() -> None:
+    """A wrong key, or nobody there."""
+    upstream = Picky(most=99, fail=lambda: error_from_response(401, {}, b"{}"))
+    async with hub_of(upstream=upstream) as hub:
+        reader = attach_reader(hub)
+        await asked(hub, reader, 3)
+        upstream.most = 0
+        await asked(hub, reader, 4)
+        upstream.most = 99
+        await asked(hub, reader, 1)
+
+    assert upstream.sizes[3:] == [7, 7, 7, 7, 7]
+
+
+async def test_an_answer_of_blanks_is_shown_to_no_model() -> None:
+    """Some providers refuse such a message, for ever."""
+    upstream = ScriptedUpstream(["\n\n", asyncio.Event()], ["two"], ["three"])
+    async with hub_of(upstream=upstream) as hub:
+        reader = attach_reader(hub)
+        await ask(hub, reader, "1?")
+        await reader.heard("\n\n")
+        await hub.command(ANONYMOUS, reader.session, Cancel())
+        await reader.done()
+        await asked(hub, reader, 2)
+
+    assert shown(upstream) == ["0?", "two", "1?"]
 
 
 async def test_a_question_too_long_by_itself_ends_with_that() -> None:

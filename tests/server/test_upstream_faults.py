@@ -58,7 +58,7 @@ CASES = {
     "no such model": Case(f"status:404 say:{THEIR_WORDS}", code="upstream_rejected"),
     "a context that is too long": Case("context", code="context_too_long"),
     "a rate limit that lasts": Case(f"status:429 retry-after:99 say:{THEIR_WORDS}", code="upstream_rate_limited"),
-    "no money left": Case("status:429 code:insufficient_quota", code="upstream_rate_limited"),
+    "no money left": Case("status:429 code:insufficient_quota", code="upstream_rejected"),
     "a rate limit that passes": Case("tokens:5 status:429 retry-after:0 times:1", reason="stop", answer=FIVE),
     "a server error that passes": Case("tokens:5 status:500 times:1", reason="stop", answer=FIVE),
     "a server error that lasts": Case(f"status:503 retry-after:0 say:{THEIR_WORDS}", code="upstream_unavailable"),

@@ -169,3 +169,12 @@ async def ask(upstream: Upstream, *messages: Message, **options: Any) -> Outcome
     except UpstreamError as error:
         outcome.error = error
     return outcome
+
+
+@asynccontextmanager
+async def served(
+    transport: str, *scripts: Script | Callable[[Request], Script], **settings: Any
+) -> AsyncGenerator[tuple[ByteServer, OpenAIUpstream]]:
+    """A server with these scripts, and an upstream of it."""
+    async with ByteServer(*scripts) as server, opened(server, transport, **settings) as upstream:
+        yield server, upstream

@@ -25,6 +25,7 @@ from askbot_ws.events import Options, Usage
 from askbot_ws.upstream import Ending, ThinkingText
 from askbot_ws.upstream.completion_attempt import CompletionAttempt
 from askbot_ws.upstream.openai import OpenAIUpstream
+from askbot_ws.upstream.provider_errors import summarize
 from tests.provider import MODEL, Provider, Seen
 
 WORDS = "".join(f"word{number} " for number in range(20))
@@ -270,7 +271,7 @@ async def test_a_slow_answer_is_no_stall(opened: Opener) -> None:
         ("status:408", UpstreamUnavailable, 3),
         ("status:409", UpstreamUnavailable, 3),
         ("status:429", UpstreamRateLimited, 3),
-        ("status:429 code:insufficient_quota", UpstreamRateLimited, 1),
+        ("status:429 code:insufficient_quota", UpstreamRejected, 1),
         ("status:429 retry-after:31", UpstreamRateLimited, 1),
         ("status:500", UpstreamUnavailable, 3),
         ("status:503 retry-after:0.01", UpstreamUnavailable, 3),
@@ -406,13 +407,14 @@ async def test_without_a_model_the_servers_first_is_taken(opened: Opener) -> Non
 
 
 async def test_a_server_that_names_no_model_makes_the_setting_needed(opened: Opener) -> None:
-    """Said when it matters, with the setting's name."""
+    """Said when it matters: to the user what is wrong, to the operator with the setting's name."""
     async with Provider(models=[]) as provider:
         upstream = await opened(base_url=provider.url, model=None)
         _, error = await failure(upstream, "say:a")
 
     assert isinstance(error, UpstreamRejected)
-    assert "ASKBOT_MODEL" in error.message
+    assert error.message == "No model is configured."
+    assert summarize(error).hint == "Set ASKBOT_MODEL."
 
 
 @pytest.mark.parametrize("name", ["", None, 7, {"id": "m"}, "m" * 201])
@@ -497,11 +499,13 @@ async def test_openai_itself_has_a_default_model_and_its_own_name_for_max_tokens
     """No request is made to find that out."""
     upstream = OpenAIUpstream(api_key="k", max_tokens=7)
     await upstream.open()
-    request = json.loads(upstream._request_body(upstream.model, prompt("hi")))  # pyright: ignore[reportPrivateUsage]
+    request = upstream._request(prompt("hi"), upstream.model)  # pyright: ignore[reportPrivateUsage]
+    body = json.loads(request.encode(upstream._first_format))  # pyright: ignore[reportPrivateUsage]
     await upstream.close()
 
     assert upstream.model == "gpt-4.1-mini"
-    assert request["max_completion_tokens"] == 7
+    assert body["max_completion_tokens"] == 7
+    assert body["stream_options"] == {"include_usage": True, "include_obfuscation": False}
 
 
 async def test_a_question_before_open_is_our_fault() -> None:

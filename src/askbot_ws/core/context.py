@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..events import TurnRecord
 from .prompt import Message
+from .text import is_blank
 from .turn import TurnMachine, seq_of
 
 
@@ -34,7 +35,10 @@ class TokenEstimate:
 
 @dataclass(slots=True)
 class ContextWindow:
-    """The newest turns that are neither replaced nor refused and have an answer; oldest first."""
+    """The newest turns that are neither replaced nor refused and have an answer; oldest first.
+
+    An answer of blanks, as a cancelled one may be, is none: some providers refuse such a message.
+    """
 
     encoded: bytes = b""  # all turns, by `exchange_messages`
     turns: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # of each: `seq`, bytes
@@ -48,11 +52,14 @@ class ContextWindow:
 
     def add(self, turn: TurnMachine, *, budget: int) -> None:
         """Add an ended turn unless it has no answer; remove the oldest until all fit `budget` bytes."""
+        answer = turn.answer.decode()
+        if turn.stored_hash is None and is_blank(answer):
+            return
         if turn.stored_hash is not None or len(turn.answer) > budget:
             self.turns.clear()
             self.encoded, self.complete = b"", False  # it does not fit; older turns without it would mislead the model
-        elif turn.answer:
-            encoded = exchange_messages(turn.question, turn.answer.decode())
+        else:
+            encoded = exchange_messages(turn.question, answer)
             self.turns.append((turn.seq, len(encoded)))
             self.encoded += encoded
             count, size = self._excess(budget)
@@ -77,7 +84,7 @@ class ContextWindow:
             if turn.replaces is not None:
                 first = seq_of(turn.replaces)
                 self.replaced_from = first if self.replaced_from is None else min(self.replaced_from, first)
-            if replaced or not turn.answer or turn.reason in (None, "refused"):
+            if replaced or is_blank(turn.answer) or turn.reason in (None, "refused"):
                 continue
             encoded = exchange_messages(turn.text, turn.answer)
             room -= len(encoded)

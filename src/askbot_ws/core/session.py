@@ -70,6 +70,7 @@ class SessionMachine:
     # By id: the newest questions that have one.
     known_questions: dict[str, KnownQuestion] = field(default_factory=dict[str, KnownQuestion])
     knows_all_questions: bool = False  # False: the store may have others
+    length_failures: int = 0  # newest questions in a row that failed, maybe because of the history's length
 
     @property
     def idle(self) -> bool:

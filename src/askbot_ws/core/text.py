@@ -15,7 +15,7 @@ def check_question(text: str, *, max_chars: int) -> None:
     """Raise `QuestionTooLong` above `max_chars` code points, `QuestionEmpty` where no character is visible."""
     if len(text) > max_chars:
         raise QuestionTooLong(f"The question has {len(text)} characters; {max_chars} are the most.")
-    if all(unicodedata.category(char) in INVISIBLE_CATEGORIES for char in text):
+    if is_blank(text):
         raise QuestionEmpty
 
 
@@ -36,6 +36,11 @@ def join_surrogates(pending: str, piece: str) -> tuple[str, str]:
         pending, piece = piece[-1], piece[:-1]
     joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return SURROGATE.sub("\ufffd", joined), pending
+
+
+def is_blank(text: str) -> bool:
+    """Return whether no character of a text is visible."""
+    return all(unicodedata.category(char) in INVISIBLE_CATEGORIES for char in text)
 
 
 def well_formed(text: str, *, limit: int) -> str:

@@ -8,11 +8,13 @@ import structlog
 
 from ..core.context import ContextWindow, TokenEstimate
 from ..core.prompt import Message, Prompt
+from ..core.session import SessionMachine
 from ..core.turn import TurnMachine, seq_of
 from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
 from ..events import Event, Failure
 from ..store import Store
 from ..upstream import Ending, ThinkingText, Upstream
+from ..upstream.provider_errors import is_unexplained, may_be_length, summarize
 from .group_commit import GroupCommit
 from .owner import Owner
 from .policy import Policy
@@ -58,8 +60,7 @@ class TurnRunner:
         except StoreError as error:
             self.fail(owner, turn, error)  # it was logged where it was raised
         except UpstreamError as error:
-            cause = _redact(turn.question, error.__cause__)
-            log.warning("upstream_failed", session=owner.session, turn=turn.id, code=error.code, cause=cause)
+            self._log_failure(owner, turn, error)
             self.fail(owner, turn, error)
         except Exception as error:  # a fault in one turn must not end another
             log.exception("turn_failed", session=owner.session, turn=turn.id)
@@ -71,6 +72,22 @@ class TurnRunner:
         if self._log_content:
             text = turn.answer.decode()  # of an answer whose beginning is not kept, its end
             log.info("question_answered", session=owner.session, turn=turn.id, text=text)
+
+    def _log_failure(self, owner: Owner, turn: TurnMachine, error: UpstreamError) -> None:
+        failure = summarize(error)
+        log.warning(
+            "upstream_failed",
+            session=owner.session,
+            turn=turn.id,
+            code=error.code,
+            cause=failure.cause,
+            hint=failure.hint,
+            status=failure.status,
+            type=failure.type,
+            provider_code=failure.provider_code,
+            text_chars=failure.text_chars,
+            text=failure.text if self._log_content else None,
+        )
 
     def fail(self, owner: Owner, turn: TurnMachine, error: AskbotError) -> None:
         """End a turn with reason `error`; does nothing where it has ended."""
@@ -84,24 +101,41 @@ class TurnRunner:
         return turn.options.model or self._upstream.model
 
     async def _stream_answer(self, owner: Owner, turn: TurnMachine) -> Ending:
-        """Ask the upstream; where the prompt is too long for the model, again with half as much history."""
-        context = owner.state.context
+        """Ask the upstream; where the prompt is, or may be, too long for the model, again with less history.
+
+        Where it says that it is too long, history is halved until the prompt fits. Where it rejects the prompt without
+        a reason, half of the history is tried once, and less with each question of the session that fails so. Where it
+        fails in another way that a long prompt may cause, the session's next questions but one are sent with less.
+        """
+        state = owner.state
+        context = state.context
         if context is None:
-            context = owner.state.context = await self._read_context(owner, turn)
+            context = state.context = await self._read_context(owner, turn)
         question = Message("user", turn.question).encoded
-        window = self._estimate.bytes_for(self._context_tokens)
+        room = self._estimate.bytes_for(self._context_tokens) - len(self._system) - len(question)
+        history = _first_history(context, room, failures=state.length_failures)
+        rejection: UpstreamError | None = None  # the first without a reason
         while True:
-            history = context.newest(window - len(self._system) - len(question))
             prompt = Prompt((self._system, history, question), turn.options)
             try:
                 ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
-            except ContextTooLong:
-                if turn.chars or turn.thinking_chars or not history:
+            except UpstreamError as error:
+                if turn.chars or turn.thinking_chars:
                     raise
-                window = prompt.size // 2
+                if history and isinstance(error, ContextTooLong):
+                    history = context.newest(prompt.size // 2 - len(self._system) - len(question))
+                elif history and rejection is None and is_unexplained(error):
+                    rejection = error
+                    history = context.newest(len(history) >> (state.length_failures + 1))
+                else:
+                    failure = rejection or error
+                    _count_failure(state, failure, history)
+                    raise failure from failure.__cause__
             else:
                 if ending.usage is not None:
                     self._estimate.update(prompt_bytes=prompt.size, prompt_tokens=ending.usage.input_tokens)
+                if rejection is None:
+                    state.length_failures = max(0, state.length_failures - 1)
                 return ending
 
     def _text_handler(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
@@ -136,6 +170,13 @@ class TurnRunner:
             before = page[0].from_ + 1
 
 
-def _redact(question: str, cause: BaseException | None) -> str:
-    """Format a provider's error for the log, without the question, which some providers repeat."""
-    return repr(cause)[:1000].replace(repr(question)[1:-1], "[question]")
+def _first_history(context: ContextWindow, room: int, *, failures: int) -> bytes:
+    """The newest turns that fit `room` bytes; after two failures that may be due to their length half of that, ..."""
+    history = context.newest(room)
+    return context.newest(len(history) >> (failures - 1)) if failures > 1 else history
+
+
+def _count_failure(state: SessionMachine, error: UpstreamError, history: bytes) -> None:
+    """Count a failure that a shorter history may avert: that of the next question is."""
+    if history and may_be_length(error):
+        state.length_failures += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeAlias
 
 from ..errors import UpstreamError
@@ -92,7 +93,8 @@ class ChatCompletion:
         finish = choice.get("finish_reason")
         word = finish_word(finish) if finish else ""
         if word:
-            self._set_finish(word[:_MAX_FINISH_CHARS])
+            is_name = len(word) <= _MAX_FINISH_CHARS and not re.search(r"\s", str(finish).strip())
+            self._set_finish(word, name=word if is_name else "a text")
         if choice.get("error"):
             self.finish_reason, self.error = None, error_from_event(choice)
         if pieces:
@@ -101,12 +103,13 @@ class ChatCompletion:
             self.finish_contradicted = False
         return pieces
 
-    def _set_finish(self, word: str) -> None:
+    def _set_finish(self, word: str, *, name: str) -> None:
+        """Take a finish; `name` is for the log, where a text, which may be a question, must not be."""
         finish = parse_finish(word)
         if finish == "error":
-            self.finish_reason, self.error = None, broken_answer(f"the provider ended the answer with {word}")
+            self.finish_reason, self.error = None, broken_answer(f"the provider ended the answer with {name}")
             return
-        self.unknown_finish = None if finish else word
+        self.unknown_finish = None if finish else name
         self.finish_reason = "refused" if self._has_refusal else finish or "stop"
 
     def _choice_pieces(self, choice: dict[str, _Json]) -> list[str]:

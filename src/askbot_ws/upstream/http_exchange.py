@@ -9,10 +9,11 @@ from typing import TypeAlias
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ..errors import UpstreamUnavailable
+from .content_decoder import decoding_sink
 from .provider_errors import ProviderError, broken_answer
 
 MAX_HEAD_BYTES = 1 << 16  # of a response's status line and headers
-MAX_ERROR_BODY_BYTES = 1 << 16  # what is kept of the body of a status other than 200
+MAX_ERROR_BODY_BYTES = 1 << 16  # what is kept of the body of a status that is no success
 
 NO_PROGRESS = -1.0
 
@@ -25,15 +26,20 @@ Sink: TypeAlias = Callable[[bytes], float | None]
 
 @dataclass(slots=True)
 class Response:
-    """A response's status; where that is not 200, its headers (names in lower case) and the beginning of its body."""
+    """A response's status; where that is no success, its headers (names in lower case) and the body's beginning."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 200 or another of its kind."""
+        return 200 <= self.status < 300
+
 
 class HttpExchange:
-    """The response to one request: parses bytes, and passes the body of a 200 to the sink."""
+    """The response to one request: parses bytes, and passes the body of a success to the sink."""
 
     __slots__ = (
         "_body_length_known",
@@ -125,10 +131,12 @@ class HttpExchange:
         self._head_complete = self.response.status >= 200
         headers = self.response.headers
         self._body_length_known = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "")
-        if self.response.status == 200:
+        if not self._head_complete:
+            return
+        sink = self._sink if self.response.is_success else self._keep_error_body
+        self._sink = decoding_sink(sink, headers.get("content-encoding", ""))
+        if self.response.is_success:
             headers.clear()  # kilobytes, for as long as the answer takes
-        elif self._head_complete:
-            self._sink = self._keep_error_body
 
     def on_message_complete(self) -> None:
         """Note the end of the body; after a 1xx, the response itself follows."""

@@ -58,7 +58,7 @@ async def _contain_exit(call: Callable[[], Awaitable[T]]) -> T:
     try:
         return await call()
     except (SystemExit, KeyboardInterrupt) as error:
-        raise UpstreamUnavailable from ProviderError(repr(error))
+        raise UpstreamUnavailable from error
 
 
 async def _cancel(task: asyncio.Task[Any]) -> None:

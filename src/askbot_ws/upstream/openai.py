@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -20,9 +20,19 @@ from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnava
 from . import Ending, clean_model_name
 from .api_config import ApiConfig, is_openai
 from .completion_attempt import CompletionAttempt
+from .error_causes import MODEL_UNSET
 from .http_exchange import Response
 from .provider_connection import is_stale_connection
-from .provider_errors import ProviderError, error_from_response, is_retryable
+from .provider_errors import (
+    ProviderError,
+    error_from_response,
+    is_content_filter,
+    is_rejection,
+    is_retryable,
+    refused_report,
+    summarize,
+)
+from .request_format import OPENAI_FORMAT, CompletionRequest, RequestFormat, adapted_format
 from .transport import DirectTransport, Timeouts, Transport, needs_proxy
 
 DEFAULT_MODEL = "gpt-4.1-mini"  # of OpenAI's own API; of other servers, the first model that they list
@@ -81,8 +91,8 @@ class OpenAIUpstream:
         self._backoff, self._usage_timeout = backoff, usage_timeout
         self._transport: Transport | None = None
         self._secrets: list[bytes] = []
-        self._include_usage = True
-        self._max_tokens_field = "max_tokens"
+        self._first_format = RequestFormat()
+        self._formats: dict[str, RequestFormat] = {}  # by model: what it takes, where it refused the first one
         self._ping_lock = asyncio.Lock()
         self._last_ping: tuple[float, UpstreamError | None] = (-PING_CACHE_SECONDS, None)
 
@@ -101,7 +111,7 @@ class OpenAIUpstream:
         self._secrets = [config.api_key.encode()] if config.api_key else []
         if is_openai(config.base_url):
             self._model = self._model or DEFAULT_MODEL
-            self._max_tokens_field = "max_completion_tokens"
+            self._first_format = OPENAI_FORMAT
         self._transport = self._create_transport(config)
         await self._detect_model()
 
@@ -124,67 +134,66 @@ class OpenAIUpstream:
         """Answer a prompt. Retries only before the first text, only where `is_retryable`, and `retries` times at most.
 
         A request on a reused connection that was closed at once may not have been read: it is sent again without a
-        delay, as one of the retries.
+        delay, as one of the retries. A request with a field that the model refuses is sent again without it, besides.
         """
-        model = prompt.options.model or self._model or await self._default_model()
+        request = self._request(prompt, prompt.options.model or self._model or await self._default_model())
+        formats = [self._formats.get(request.model, self._first_format)]  # those that are tried for this prompt
+        refusal: UpstreamError | None = None  # of the first of them
         retry = 0
         while True:
             attempt = CompletionAttempt(on_text, usage_timeout=self._usage_timeout)
+            body = partial(request.encode, formats[-1])
             try:
-                response = await self._post(model, prompt, attempt)
-                if response.status == 200:
+                response = await self._open_transport.post("/chat/completions", body, attempt.feed)
+                if response.is_success:
                     return attempt.finish()
-                if self._adapt_fields(response):
-                    continue
-                return self._refusal_or_raise(response)
+                raise self._error_of(response)
             except UpstreamError as error:
-                delay = 0.0 if is_stale_connection(error) else self._retry_delay(retry, error.retry_after)
                 if attempt.complete:
                     return attempt.ending()
-                if attempt.has_text or retry == self._retries or delay is None or not is_retryable(error):
+                if is_content_filter(error):
+                    return Ending("refused")
+                if attempt.has_text:
+                    raise
+                if _adapt(formats, request, error):
+                    refusal = refusal or error
+                    continue
+                delay = self._retry_delay(error, retry)
+                if delay is None:
+                    if refusal and is_rejection(error):
+                        raise refusal from refusal.__cause__
                     raise
                 log.info("upstream_retried", code=error.code, attempt=retry + 1, pause_s=round(delay, 3))
+            finally:
+                self._keep_format(request, formats, attempt)
             retry += 1
             await asyncio.sleep(delay)
 
-    def _refusal_or_raise(self, response: Response) -> Ending:
-        """The ending where the provider's content filter refused to answer. Raises `UpstreamError` for other errors."""
-        error = self._error_of(response)
-        if isinstance(error.__cause__, ProviderError) and error.__cause__.code == "content_filter":
-            return Ending("refused")
-        raise error
+    def _keep_format(
+        self, request: CompletionRequest, formats: list[RequestFormat], attempt: CompletionAttempt
+    ) -> None:
+        """Use the format that was tried last for the model from now on, if it was another one and has an answer."""
+        if len(formats) > 1 and (attempt.has_text or attempt.complete):
+            self._formats[request.model] = formats[-1]
 
-    def _post(self, model: str, prompt: Prompt, attempt: CompletionAttempt) -> Awaitable[Response]:
-        return self._open_transport.post("/chat/completions", partial(self._request_body, model, prompt), attempt.feed)
-
-    def _request_body(self, model: str, prompt: Prompt) -> bytes:
+    def _request(self, prompt: Prompt, model: str) -> CompletionRequest:
         options = prompt.options
-        fields: dict[str, Any] = {**self._body, "model": model, "stream": True}
-        if self._include_usage:
-            fields["stream_options"] = {"include_usage": True}
-        given = {
-            "temperature": self._temperature if options.temperature is None else options.temperature,
-            self._max_tokens_field: options.max_tokens or self._max_tokens,
-        }
-        fields |= {name: value for name, value in given.items() if value is not None}
-        return b"".join((orjson.dumps(fields)[:-1], b',"messages":[', *prompt.pieces, b"]}"))
+        return CompletionRequest(
+            prompt,
+            model,
+            temperature=self._temperature if options.temperature is None else options.temperature,
+            max_tokens=options.max_tokens or self._max_tokens,
+            fields=self._body,
+        )
 
-    def _adapt_fields(self, response: Response) -> bool:
-        """Drop or rename a request's field that the provider rejects. Returns whether anything was changed."""
-        if response.status not in (400, 422):
-            return False
-        if self._include_usage and b"stream_options" in response.body:
-            self._include_usage = False
-            return True
-        if self._max_tokens_field == "max_tokens" and b"max_completion_tokens" in response.body:
-            self._max_tokens_field = "max_completion_tokens"
-            return True
-        return False
-
-    def _retry_delay(self, retry: int, retry_after: float | None) -> float | None:
-        """Seconds before the next attempt; None: the provider asks for too many."""
-        if retry_after is not None:
-            return retry_after if retry_after <= MAX_RETRY_AFTER_SECONDS else None
+    def _retry_delay(self, error: UpstreamError, retry: int) -> float | None:
+        """Seconds before the next attempt; None: there is none, or the provider asks for too many."""
+        if retry == self._retries or not is_retryable(error):
+            return None
+        if is_stale_connection(error):
+            return 0.0
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= MAX_RETRY_AFTER_SECONDS else None
         return min(MAX_BACKOFF_SECONDS, self._backoff * 2.0**retry) * random.uniform(0.75, 1)  # noqa: S311  no secret
 
     # --- what the server has ---
@@ -203,7 +212,7 @@ class OpenAIUpstream:
             response = await self._fetch_models()
         except UpstreamError as error:
             return error
-        return None if response.status in (200, 404, 405) else self._error_of(response)
+        return None if response.is_success or response.status in (404, 405) else self._error_of(response)
 
     async def _fetch_models(self) -> Response:
         try:
@@ -214,16 +223,27 @@ class OpenAIUpstream:
 
     async def _detect_model(self) -> None:
         """Where no model is configured, use the server's first. Where that fails, a later question tries again."""
-        if self._model is None:
-            try:
-                self._model = _first_model_name((await self._fetch_models()).body)
-            except (UpstreamError, LookupError, TypeError, ValueError) as error:
-                log.info("model_lookup_failed", error=type(error).__name__)
+        try:
+            await self._default_model()
+        except UpstreamError as error:
+            log.info("model_lookup_failed", code=error.code, cause=summarize(error).cause)
 
     async def _default_model(self) -> str:
-        await self._detect_model()
+        """The model that is asked where a question names none.
+
+        Raises:
+            UpstreamRejected: No model is configured, and the provider lists none.
+            UpstreamError: Nor can the provider be asked for its models.
+        """
         if self._model is None:
-            raise UpstreamRejected("No model is configured: set ASKBOT_MODEL.")
+            response = await self._fetch_models()
+            if not response.is_success and response.status not in (404, 405):
+                raise self._error_of(response)
+            try:
+                self._model = _first_model_name(response.body)
+            except (LookupError, TypeError, ValueError) as error:
+                text = f"the provider lists no model: {type(error).__name__}"
+                raise UpstreamRejected(MODEL_UNSET.message) from ProviderError(text, cause=MODEL_UNSET)
         return self._model
 
     # --- small things ---
@@ -239,6 +259,16 @@ class OpenAIUpstream:
         for secret in self._secrets:
             body = body.replace(secret, b"[key]")  # some servers repeat what they do not accept
         return error_from_response(response.status, response.headers, body)
+
+
+def _adapt(formats: list[RequestFormat], request: CompletionRequest, error: UpstreamError) -> bool:
+    """Append a format without what the provider refuses; returns whether there is one that was not tried."""
+    report = refused_report(error)
+    format = adapted_format(formats[-1], request, report) if report else None
+    if format is None or format in formats:
+        return False
+    formats.append(format)
+    return True
 
 
 def _first_model_name(models: bytes) -> str:

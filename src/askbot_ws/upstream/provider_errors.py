@@ -1,6 +1,7 @@
 """Provider errors: a provider's error responses and error events as our `UpstreamError`s.
 
-Our message is safe to show to anybody. The provider's own words are a `ProviderError` in `__cause__`, for the log.
+Our message is safe to show to anybody. A `ProviderError` in `__cause__` has the reason, for the log, and the provider's
+own words, which are logged only with the setting `log_content`: they may repeat questions and answers.
 """
 
 from __future__ import annotations
@@ -8,70 +9,173 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
-
-import orjson
+from typing import Any
 
 from ..core.text import well_formed
-from ..errors import ContextTooLong, UpstreamError, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
+from ..errors import UpstreamError, UpstreamRateLimited, UpstreamStalled, UpstreamUnavailable
+from .error_causes import CONTENT_FILTERED, FAILED, FIELD_REFUSED, REJECTED, ErrorCause, judge
+from .error_report import ErrorReport, report_of_event, report_of_response
 
 BROKEN_OFF_MESSAGE = "The model's answer broke off."
-BAD_KEY_MESSAGE = "The API key was not accepted."
 MAX_MESSAGE_CHARS = 500  # of an error that a user's code raised, as clients see it
-_MAX_TEXT_CHARS = 2_000  # of a provider's words, in the log
-_MAX_CODE_CHARS = 100
+MAX_TEXT_CHARS = 2_000  # of a failure's text, in the log
 _MAX_RETRY_AFTER_SECONDS = 1e9  # thirty years
-_CONTEXT_TOO_LONG = re.compile(
-    r"context.?length|maximum context|context.?size|context.?window|too many (?:input )?tokens|prompt is too long",
-    re.IGNORECASE,
-)
-_STATUS_OF_TYPE = {
-    "authentication_error": 401,
-    "permission_error": 403,
-    "invalid_request_error": 400,
-    "rate_limit_error": 429,
-    "rate_limit_exceeded": 429,
-    "insufficient_quota": 429,
-    "server_error": 500,
-}
+_UNEXPLAINED_STATUSES = (None, 400, 413, 422)
+_FAULTS_BY_REQUESTS = (None, 424, 500)  # with which llama.cpp and TGI refuse roles; others pass by themselves
 
 
 class ProviderError(Exception):
-    """A failure in the provider's own words."""
+    """A failure of a provider: its own words, or ours where it said nothing."""
 
-    def __init__(self, text: str, *, status: int | None = None, code: str = "") -> None:
-        """`status` is HTTP's, where there was one; `text` and `code` are made well-formed and cut."""
-        text = well_formed(text, limit=_MAX_TEXT_CHARS)
-        super().__init__(f"{status}: {text}" if status else text)
-        self.status = status
-        self.code = well_formed(code, limit=_MAX_CODE_CHARS)
+    def __init__(self, text: str, *, report: ErrorReport | None = None, cause: ErrorCause | None = None) -> None:
+        """`text` is made well-formed and cut. With a `report` it is the provider's words, else it is ours."""
+        self.text = well_formed(text, limit=MAX_TEXT_CHARS)
+        status = report.status if report else None
+        super().__init__(f"{status}: {self.text}" if status else self.text)
+        self.report = report
+        self.cause = cause
+        self.text_chars = len(text)
 
 
 def broken_answer(detail: str) -> UpstreamUnavailable:
-    """The error of an answer that broke off; `detail` is for the log."""
+    """The error of an answer that broke off; `detail` is for the log, and has nothing of the answer."""
     error = UpstreamUnavailable(BROKEN_OFF_MESSAGE)
     error.__cause__ = ProviderError(detail)
     return error
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
-    """The error for a response with a status other than 200."""
-    text = body.decode(errors="replace")
-    code, kind, message = _error_fields(_parse_json(body) or text)
-    error = _classify(status, f"{code} {message}", retry_after=parse_retry_after(headers))
-    error.__cause__ = ProviderError(text, status=status, code=code or kind)
-    return error
+    """The error for a response with a status that is no success."""
+    report = report_of_response(status, body)
+    return _error(report, body.decode(errors="replace"), retry_after=parse_retry_after(headers))
 
 
 def error_from_event(event: Mapping[str, Any]) -> UpstreamError:
     """The error for an error event inside the stream; `UpstreamUnavailable` where it has no known status or type."""
-    code, kind, message = _error_fields(event)
-    status = int(code) if code.isdecimal() and len(code) == 3 else None
-    status = status or _STATUS_OF_TYPE.get(code) or _STATUS_OF_TYPE.get(kind)
-    error = _classify(status, f"{code} {message}")
-    error.__cause__ = ProviderError(f"{code} {kind} {message}", status=status, code=code or kind)
+    report = report_of_event(event)
+    return _error(report, f"{report.words} {report.message}")
+
+
+def _error(report: ErrorReport, text: str, *, retry_after: float | None = None) -> UpstreamError:
+    cause = judge(report)
+    retryable = issubclass(cause.error, UpstreamUnavailable | UpstreamRateLimited)
+    error = cause.error(cause.message, retry_after=retry_after if retryable else None)
+    error.__cause__ = ProviderError(text, report=report, cause=cause)
     return error
+
+
+# --- what an error means ---------------------------------------------------------------------------------------------
+
+
+def is_retryable(error: UpstreamError) -> bool:
+    """Whether the same request may succeed a little later."""
+    return isinstance(error, UpstreamUnavailable | UpstreamRateLimited)
+
+
+def is_content_filter(error: UpstreamError) -> bool:
+    """Whether the provider's content filter refused to answer."""
+    return isinstance(error.__cause__, ProviderError) and error.__cause__.cause is CONTENT_FILTERED
+
+
+def refused_report(error: UpstreamError) -> ErrorReport | None:
+    """What the provider said, where it may be that it refuses a field of the request; else None."""
+    cause = error.__cause__
+    if not isinstance(cause, ProviderError) or cause.report is None:
+        return None
+    is_fault = cause.cause is FAILED and cause.report.status in _FAULTS_BY_REQUESTS
+    return cause.report if is_fault or cause.cause in (REJECTED, FIELD_REFUSED) else None
+
+
+def is_rejection(error: UpstreamError) -> bool:
+    """Whether the provider rejected the request, for none of the causes that have a name."""
+    return isinstance(error.__cause__, ProviderError) and error.__cause__.cause in (REJECTED, FIELD_REFUSED)
+
+
+def is_unexplained(error: UpstreamError) -> bool:
+    """Whether the provider rejected the request without saying why: it may be too long."""
+    cause = error.__cause__
+    return (
+        isinstance(cause, ProviderError)
+        and cause.cause is REJECTED
+        and cause.report is not None
+        and cause.report.status in _UNEXPLAINED_STATUSES
+    )
+
+
+def may_be_length(error: UpstreamError) -> bool:
+    """Whether a shorter prompt may succeed where this one failed.
+
+    It was rejected without a reason, was too much for a limit of tokens or for the server, or took too long to read.
+    """
+    cause = error.__cause__
+    report = cause.report if isinstance(cause, ProviderError) else None
+    if report is None:
+        return isinstance(error, UpstreamStalled)
+    if isinstance(error, UpstreamRateLimited):
+        return "token" in report.message.lower()
+    return is_unexplained(error) or isinstance(error, UpstreamUnavailable)
+
+
+# --- for the log -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FailureSummary:
+    """Why an upstream failed, for the log: nothing of it but `text` may have a question or an answer in it."""
+
+    cause: str  # of `ErrorCause`, or the failure's class and, where they are ours or the system's, its words
+    status: int | None = None
+    type: str | None = None  # the provider's
+    provider_code: str | None = None
+    text_chars: int | None = None  # of what the provider said, in code points
+    hint: str | None = None  # what the operator can do
+    text: str = ""  # all words, cut
+
+
+def summarize(error: UpstreamError) -> FailureSummary:
+    """Summarize an error for the log."""
+    cause = error.__cause__
+    text = repr(ensure_printable(cause))[:MAX_TEXT_CHARS]
+    if not isinstance(cause, ProviderError):
+        return FailureSummary(_describe(cause) or error.code, hint=_hint_without_report(error), text=text)
+    report, reason = cause.report, cause.cause
+    if report is None:
+        return FailureSummary(reason.name if reason else cause.text, hint=reason.hint if reason else None, text=text)
+    return FailureSummary(
+        reason.name if reason else error.code,
+        status=report.status,
+        type=next(iter(report.types), None),
+        provider_code=next(iter(report.codes), None),
+        text_chars=cause.text_chars,
+        hint=reason.hint if reason else None,
+        text=text,
+    )
+
+
+def _describe(error: BaseException | None) -> str:
+    """The classes of an error and of its causes; with the words of what the system reports, but of nothing else."""
+    names: list[str] = []
+    while error is not None and len(names) < 5:
+        names.append(f"{type(error).__name__}: {error}" if isinstance(error, OSError) else type(error).__name__)
+        error = error.__cause__
+    return ", by ".join(names)
+
+
+def _hint_without_report(error: UpstreamError) -> str | None:
+    if isinstance(error, UpstreamStalled):
+        return "Set ASKBOT_STALL_TIMEOUT to more than the model needs for its first token."
+    if type(error) is UpstreamUnavailable and _is_unreachable(error.__cause__):
+        return "See that the address in OPENAI_BASE_URL is right, and that this machine reaches it."
+    return None
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    return error is not None and (isinstance(error, OSError) or _is_unreachable(error.__cause__))
+
+
+# --- of users' code --------------------------------------------------------------------------------------------------
 
 
 def sanitize_error(error: UpstreamError) -> UpstreamError:
@@ -103,13 +207,6 @@ def ensure_printable(error: BaseException | None) -> BaseException | None:
     return error
 
 
-def is_retryable(error: UpstreamError) -> bool:
-    """Whether the same request may succeed a little later."""
-    cause = error.__cause__
-    spent = isinstance(cause, ProviderError) and cause.code == "insufficient_quota"
-    return isinstance(error, UpstreamUnavailable | UpstreamRateLimited) and not spent
-
-
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """How many seconds to wait, from `retry-after-ms` or `retry-after`; None where neither can be read."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
@@ -119,39 +216,4 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
     except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _classify(status: int | None, text: str, *, retry_after: float | None = None) -> UpstreamError:
-    if status in (None, 400, 413, 422) and _CONTEXT_TOO_LONG.search(text):
-        return ContextTooLong()
-    match status:
-        case 401 | 403:
-            return UpstreamRejected(BAD_KEY_MESSAGE)
-        case 429:
-            return UpstreamRateLimited(retry_after=retry_after)
-        case None | 408 | 409:
-            return UpstreamUnavailable(retry_after=retry_after)
-        case _ if status >= 500:
-            return UpstreamUnavailable(retry_after=retry_after)
-        case _:
-            return UpstreamRejected()
-
-
-def _error_fields(value: object) -> tuple[str, str, str]:
-    """Code, type and message, from any of the shapes that servers use; '' where there is none."""
-    if isinstance(value, dict):
-        fields = cast(dict[str, Any], value)
-        inner = fields.get("error")
-        if inner and inner is not True:
-            return _error_fields(inner)
-        code, kind, message = (fields.get(name) for name in ("code", "type", "message"))
-        return str(code or ""), str(kind or ""), str(message or fields.get("detail") or "")
-    return "", "", str(value)
-
-
-def _parse_json(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
         return None

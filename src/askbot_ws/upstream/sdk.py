@@ -6,20 +6,25 @@ Importing it takes half a second, so this module is imported only where an upstr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 
 import httpx2
 import openai
 
 from ..errors import UpstreamStalled, UpstreamUnavailable
 from .api_config import ApiConfig
+from .content_decoder import decoding_sink
 from .http_exchange import MAX_ERROR_BODY_BYTES, NO_PROGRESS, Response, Sink
 from .provider_errors import broken_answer
-from .transport import Timeouts
+from .transport import Timeouts, join_url, send_with_redirects
 
 _PLACEHOLDER_KEY = "none"  # servers of one's own mostly want no key, the package wants one
-_STREAM_HEADERS = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+_STREAM_OPTIONS: openai.RequestOptions = {
+    "headers": {"Content-Type": "application/json", "Accept-Encoding": "identity"},
+    "follow_redirects": False,
+}
 
 
 class SdkTransport:
@@ -42,12 +47,27 @@ class SdkTransport:
         )
         return cls(client)
 
-    async def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Response:
-        """Send JSON and pass the body of a 200 to the sink."""
+    def post(self, path: str, body: Callable[[], bytes], sink: Sink) -> Awaitable[Response]:
+        """Send JSON and pass the body of a success to the sink."""
+        return send_with_redirects(self._url_of(path), partial(self._post, body, sink))
+
+    async def get(self, path: str) -> Response:
+        """Fetch a response with its whole body."""
+        return await send_with_redirects(self._url_of(path), self._get)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    def _url_of(self, path: str) -> str:
+        """The whole address: of a base URL with a query the package would make another one."""
+        return join_url(str(self._client.base_url), path)
+
+    async def _post(self, body: Callable[[], bytes], sink: Sink, url: str) -> Response:
         with _foreign_cancellation_as_error():
             try:
                 response = await self._client.post(
-                    path, cast_to=httpx2.Response, content=body(), stream=True, options={"headers": _STREAM_HEADERS}
+                    url, cast_to=httpx2.Response, content=body(), stream=True, options=_STREAM_OPTIONS
                 )
             except openai.APIError as error:
                 return _response_or_raise(error)
@@ -61,18 +81,13 @@ class SdkTransport:
                 await response.aclose()
             return Response(response.status_code, dict(response.headers))
 
-    async def get(self, path: str) -> Response:
-        """Fetch a response with its whole body."""
+    async def _get(self, url: str) -> Response:
         with _foreign_cancellation_as_error():
             try:
-                response = await self._client.get(path, cast_to=httpx2.Response)
+                response = await self._client.get(url, cast_to=httpx2.Response, options={"follow_redirects": False})
             except openai.APIError as error:
                 return _response_or_raise(error)
             return Response(response.status_code, dict(response.headers), response.content)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
 
 
 @contextmanager
@@ -97,6 +112,7 @@ async def _forward_body(response: httpx2.Response, sink: Sink, stall_timeout: fl
     """
     loop = asyncio.get_running_loop()
     timeout = asyncio.timeout(None)
+    sink = decoding_sink(sink, response.headers.get("content-encoding", ""))
     progress_at = loop.time()
     in_grace_period = False
     try:
@@ -126,4 +142,6 @@ def _response_or_raise(error: openai.APIError) -> Response:
         return Response(error.status_code, dict(error.response.headers), error.response.content[:MAX_ERROR_BODY_BYTES])
     if isinstance(error.__cause__, httpx2.ReadTimeout | httpx2.WriteTimeout):
         raise UpstreamStalled from error
+    if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
+        raise UpstreamUnavailable from ConnectionError(f"no connection: {error.__cause__}")
     raise UpstreamUnavailable from error
