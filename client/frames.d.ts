@@ -7,6 +7,9 @@
 /** How a turn ended. */
 export type Reason = "stop" | "length" | "cancelled" | "refused" | "interrupted" | "error";
 
+/** What a step of a turn is: reasoning, or text of the answer. */
+export type StepType = "thinking" | "text";
+
 /** What becomes of a question that is asked while an answer runs. */
 export type WhenBusy = "queue" | "reject" | "replace";
 
@@ -86,6 +89,15 @@ export interface Token {
   text: string;
 }
 
+/** A slice of the reasoning that the model's provider shows: no part of the answer, nor of its `check`. */
+export interface Thinking {
+  type: "thinking";
+  session: string;
+  seq: number;
+  turn: string;
+  text: string;
+}
+
 /** The proof of an answer: its length in code points, and the SHA-256 of its UTF-8 bytes. */
 export interface Check {
   chars: number;
@@ -143,6 +155,12 @@ export interface ErrorFrame {
   session?: string;
 }
 
+/** A part of what happened in a turn; two successive ones of text or reasoning have different types. */
+export interface Step {
+  type: StepType | (string & {});
+  text: string;
+}
+
 /** A whole turn, as in a `history` frame; the fields of its `done` are null until it has ended. */
 export interface Turn {
   turn: string;
@@ -153,6 +171,7 @@ export interface Turn {
   created: string;
   options: Options | null;
   answer: string;
+  steps?: Step[];
   reason: Reason | (string & {}) | null;
   model: string | null;
   usage: Usage | null;
@@ -274,10 +293,10 @@ export interface Ping {
 }
 
 /** A frame that the session's log keeps, and that has its place there, `seq`. */
-export type LogEvent = Question | Token | Done;
+export type LogEvent = Question | Token | Thinking | Done;
 
 /** What the server sends. */
-export type ServerFrame = Ready | Question | Token | Done | ErrorFrame | History | GoingAway | Pong | Alive;
+export type ServerFrame = Ready | Question | Token | Thinking | Done | ErrorFrame | History | GoingAway | Pong | Alive;
 
 /** What a client sends. */
 export type ClientFrame = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget | Ping;

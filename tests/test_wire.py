@@ -3,7 +3,8 @@
 A dialogue is one JSON object a line; the Python and the JS client fold the same files.
 
     {"about": …}             what it shows; with "clients_only", what no server of this version says: clients play it
-    {"upstream": [step, …]}  what the next question gets: a text, {"error": code}, {"end": reason}, {"wait": name}
+    {"upstream": [step, …]}  what the next question gets: a text, {"thinking": text}, {"error": code}, {"end": reason},
+                             {"wait": name}
     {"go": name}             what was waited for has come
     {"connect": {…}}         a connection with these parameters, in the place of the one before
     {"leave": true}          the connection is lost
@@ -13,7 +14,7 @@ A dialogue is one JSON object a line; the Python and the JS client fold the same
     {"view": {"turns": …}}   what a client shows of the first session at the end
 
 A text that begins with `$` is a name: bound where it is first seen, the same from then on; `$any` is anything. Of
-`created` and `timing` the shape counts. Neighbouring slices of an answer are the same as one.
+`created` and `timing` the shape counts. Neighbouring slices of an answer, or of reasoning, are the same as one.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ from websockets.exceptions import ConnectionClosed
 from askbot_ws.dialects.askbot.frames import decode_server
 from askbot_ws.errors import AskbotError
 from askbot_ws.testing import ScriptedUpstream, Step, serving
-from askbot_ws.upstream import Ending
+from askbot_ws.upstream import Ending, ThinkingText
 
 from .process import Json, address
 
+SLICES = ("token", "thinking")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -55,7 +57,8 @@ def merged(dialogue: list[Json]) -> Iterator[Json]:
     for line in dialogue:
         frame = line.get("<", {})
         before: Json = last.get("<", {}) if last else {}
-        if last and frame.get("type") == before.get("type") == "token" and frame["turn"] == before["turn"]:
+        kind = frame.get("type")
+        if last and kind in SLICES and kind == before.get("type") and frame["turn"] == before["turn"]:
             last = {"<": {**frame, "text": before["text"] + frame["text"]}}
             continue
         if last:
@@ -106,6 +109,8 @@ class Player:
 
     def step(self, step: Any) -> Step:
         match step:
+            case {"thinking": text}:
+                return ThinkingText(text)
             case {"error": code}:
                 return next(error for error in causes() if error.code == code)()
             case {"end": reason}:
@@ -145,11 +150,11 @@ class Player:
         return frame
 
     async def told(self, wanted: Json) -> Json:
-        """The next frame; of an answer as much as is wanted."""
+        """The next frame; of an answer, or of reasoning, as much as is wanted."""
         frame = await self.next()
-        while frame["type"] == wanted["type"] == "token" and frame["seq"] < wanted["seq"]:
+        while frame["type"] == wanted["type"] in SLICES and frame["seq"] < wanted["seq"]:
             more = await self.next()
-            assert more["type"] == "token"
+            assert more["type"] == frame["type"]
             assert more["turn"] == frame["turn"]
             frame = {**more, "text": frame["text"] + more["text"]}
         return frame

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
-from askbot_ws.events import Done, Question, Reason, Token, WhenBusy
+from askbot_ws.events import Done, Question, Reason, StepType, Thinking, Token, WhenBusy
 from reference import causes
 from wire import CLIENT, SERVER, Schema, definitions
 
 NAMES = {"Error": "ErrorFrame", "TurnRecord": "Turn"}  # what a program must not lose, and what its author looks for
-WORDS = {"Reason": Reason, "WhenBusy": WhenBusy}
+WORDS = {"Reason": Reason, "StepType": StepType, "WhenBusy": WhenBusy}
 PRIMITIVES = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 HEAD = """\
@@ -22,6 +22,7 @@ HEAD = """\
 """
 ABOUT = {
     "Reason": "How a turn ended.",
+    "StepType": "What a step of a turn is: reasoning, or text of the answer.",
     "WhenBusy": "What becomes of a question that is asked while an answer runs.",
     "ErrorCode": "What an error may say of its cause.",
     "LogEvent": "A frame that the session's log keeps, and that has its place there, `seq`.",
@@ -32,7 +33,7 @@ ABOUT = {
 
 def declarations() -> str:
     """The whole file."""
-    unions = {"LogEvent": (Question, Token, Done), "ServerFrame": SERVER, "ClientFrame": CLIENT}
+    unions = {"LogEvent": (Question, Token, Thinking, Done), "ServerFrame": SERVER, "ClientFrame": CLIENT}
     words = {name: [json.dumps(word) for word in get_args(kind)] for name, kind in WORDS.items()}
     words["ErrorCode"] = [json.dumps(code) for code in causes()]
     return "\n".join(

@@ -25,6 +25,9 @@ __all__ = [
     "Question",
     "Reason",
     "Record",
+    "Step",
+    "TextSlice",
+    "Thinking",
     "Timing",
     "Token",
     "TurnRecord",
@@ -169,20 +172,33 @@ class Question(Logged):
 
 
 @record
-class Token(Logged):
-    """A slice of the answer: one or more of the model's tokens.
+class TextSlice(Logged):
+    """A slice of what the model writes in a turn: successive slices of one type may be joined, and one cut anywhere.
 
     Attributes:
         text: Never empty; each of its code points moves `seq` by 1.
     """
 
-    type: Literal["token"] = "token"
     text: Annotated[str, Field(min_length=1)]
 
     @property
     def start(self) -> int:
         """The log's head before this slice."""
         return self.seq - len(self.text)  # len() counts code points, and so does seq
+
+
+@record
+class Token(TextSlice):
+    """A slice of the answer: one or more of the model's tokens."""
+
+    type: Literal["token"] = "token"
+
+
+@record
+class Thinking(TextSlice):
+    """A slice of the reasoning that the model's provider shows: no part of the answer, nor of its `check`."""
+
+    type: Literal["thinking"] = "thinking"
 
 
 _new = object.__new__
@@ -279,10 +295,31 @@ class Done(Logged):
     error: OmitNone[Failure] = None
 
 
-Event: TypeAlias = Question | Token | Done
+Event: TypeAlias = Question | Token | Thinking | Done
 """Any event of a log."""
 
 # --- whole turns -----------------------------------------------------------------------------------------------------
+
+
+StepType: TypeAlias = Literal["thinking", "text"]
+"""What a step of a turn is: reasoning, or text of the answer."""
+AnyStepType = Annotated[
+    str, WithJsonSchema({"anyOf": [{"type": "string", "enum": [*get_args(StepType)]}, {"type": "string"}]})
+]
+"""A `StepType`, or a value of a later version."""
+
+
+@record
+class Step(Record):
+    """A part of what happened in a turn; two successive ones of text or reasoning have different types.
+
+    Attributes:
+        type: A `StepType`.
+        text: The text; empty for types of later versions that have none.
+    """
+
+    type: AnyStepType
+    text: str = ""
 
 
 @record
@@ -297,6 +334,7 @@ class TurnRecord(Record):
         created: When it was asked, in seconds since 1970.
         options: What the client chose.
         answer: The text so far.
+        steps: The reasoning and the answer's text, in order; None where there is no reasoning.
         reason: As in `Done`, like `model`, `usage`, `timing`, `check` and `error`.
         from_: The log's head before the question (`from` on the wire).
         seq: The log's head after the turn's newest event.
@@ -309,6 +347,7 @@ class TurnRecord(Record):
     created: Timestamp
     options: Options | None = None
     answer: str
+    steps: OmitNone[tuple[Step, ...]] = None
     reason: AnyReason | None = None
     model: str | None = None
     usage: Usage | None = None
@@ -323,7 +362,7 @@ class TurnRecord(Record):
 
 _event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 _serializers: dict[type[Event], SchemaSerializer] = {
-    model: TypeAdapter(model).serializer for model in (Question, Token, Done)
+    model: TypeAdapter(model).serializer for model in (Question, Token, Thinking, Done)
 }
 
 
@@ -338,11 +377,11 @@ def encode_event(event: Event) -> bytes:
 
     Raises:
         ValueError: A field has a value that JSON can't represent, such as a lone surrogate.
-        TypeError: The same, in a `Token`.
+        TypeError: The same, in a slice.
     """
-    if type(event) is Token:  # the most frequent by far
+    if type(event) is Token or type(event) is Thinking:  # the most frequent by far
         return orjson.dumps(
-            {"session": event.session, "seq": event.seq, "turn": event.turn, "type": "token", "text": event.text}
+            {"session": event.session, "seq": event.seq, "turn": event.turn, "type": event.type, "text": event.text}
         )
     return _serializers[type(event)].to_json(event, by_alias=True)
 

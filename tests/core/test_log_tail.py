@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from askbot_ws.core.log_tail import (
     MAX_MERGED_CHARS,
     LogTail,
-    join_tokens,
+    join_slices,
     merge,
     suffix_after,
     truncate,
@@ -165,4 +165,4 @@ def test_a_slice_cut_anywhere_and_joined_is_the_slice(text: str, data: st.DataOb
 
     assert first.start == whole.start
     if first.seq < whole.seq:
-        assert join_tokens(first, suffix_after(whole, after=first.seq)) == whole
+        assert join_slices(first, suffix_after(whole, after=first.seq)) == whole

@@ -16,7 +16,7 @@ from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.session import MAX_KNOWN_QUESTIONS, KnownQuestion, NewQuestion, SessionMachine
 from askbot_ws.core.turn import TurnMachine, TurnState
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
-from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Token, WhenBusy
+from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Thinking, Token, WhenBusy
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 
@@ -45,8 +45,8 @@ def summary(events: Sequence[Event]) -> list[tuple[object, ...]]:
         match event:
             case Question():
                 told.append(("question", event.seq, event.turn))
-            case Token():
-                told.append(("token", event.seq, event.turn, event.text))
+            case Token() | Thinking():
+                told.append((event.type, event.seq, event.turn, event.text))
             case Done():
                 told.append(("done", event.seq, event.turn, event.reason))
     return told
@@ -448,6 +448,8 @@ class AnySession(RuleBasedStateMachine):
                     answers[event.turn] = ""
                 case Token():
                     answers[event.turn] += event.text
+                case Thinking():
+                    assert answers[event.turn] != "ended"
                 case Done():
                     assert_proves(event, answers.pop(event.turn))
                     answers[event.turn] = "ended"

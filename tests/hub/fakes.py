@@ -12,7 +12,7 @@ from askbot_ws.core.commands import Ask
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
-from askbot_ws.events import Done, Event, Question, Token, TurnRecord, encode_event
+from askbot_ws.events import Done, Event, Question, Thinking, Token, TurnRecord, encode_event
 from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Entry, Failures, Store
@@ -242,6 +242,9 @@ def assert_valid_log(events: Sequence[Event]) -> None:
             case Token():
                 assert event.turn not in ended
                 text[event.turn] += event.text
+            case Thinking():
+                assert event.turn in text
+                assert event.turn not in ended
             case Done():
                 assert event.turn not in ended
                 ended.add(event.turn)

@@ -6,15 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from askbot_ws.core.log_tail import suffix_after
+from askbot_ws.core.log_tail import Slice, suffix_after
 from askbot_ws.errors import AskbotError
-from askbot_ws.events import Done, Event, Question, Token
+from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Token
 from askbot_ws.hub import Topic
 
 
-def shorten(token: Token, seq: int) -> Token:
+def shorten(part: Slice, seq: int) -> Slice:
     """The part of a slice up to a place."""
-    return replace(token, seq=seq, text=token.text[: seq - token.start])
+    return replace(part, seq=seq, text=part.text[: seq - part.start])
+
+
+def points_of(event: Event) -> list[tuple[str, ...]]:
+    """What an event shows at each of its places."""
+    if isinstance(event, TextSlice):
+        return [(event.turn, event.type, point) for point in event.text]
+    return [(event.turn, event.type)]
 
 
 class RecordingReader:
@@ -28,7 +35,7 @@ class RecordingReader:
         self.answers: dict[str, str] = {}
         self.dones: dict[str, Done] = {}
         self.gone: str | None = None  # the code with which its reading was ended
-        self._points: list[tuple[str, str]] = []  # what was shown at each place: its turn, and the code point or type
+        self._points: list[tuple[str, ...]] = []  # what was shown at each place: its turn and type, and the code point
 
     # --- as a reader -------------------------------------------------------------------------------------------------
 
@@ -45,7 +52,7 @@ class RecordingReader:
             assert event.start <= self.seq, f"{self.session}: a gap: at {self.seq}, shown {event}"
             if event.seq <= self.seq:
                 self.same(event)
-            elif isinstance(event, Token) and event.start < self.seq:
+            elif isinstance(event, TextSlice) and event.start < self.seq:
                 self.same(shorten(event, self.seq))
                 self._new(suffix_after(event, after=self.seq))
             else:
@@ -58,28 +65,28 @@ class RecordingReader:
                 assert event.turn not in self.questions, f"{self.session}: a turn begins twice: {event}"
                 self.questions[event.turn] = event
                 self.answers[event.turn] = ""
-                self._points.append((event.turn, "question"))
+                self._points += points_of(event)
             case Token():
                 assert event.turn not in self.dones, f"{self.session}: text after the end: {event}"
                 self.answers[event.turn] += event.text
-                self._points += [(event.turn, point) for point in event.text]
+                self._points += points_of(event)
+            case Thinking():
+                assert event.turn in self.questions, f"{self.session}: reasoning without a question: {event}"
+                assert event.turn not in self.dones, f"{self.session}: reasoning after the end: {event}"
+                self._points += points_of(event)
             case Done():
                 assert event.turn not in self.dones, f"{self.session}: a second end: {event}"
                 self.dones[event.turn] = event
                 answer = self.answers[event.turn]
                 proof = (len(answer), sha256(answer.encode()).hexdigest())
                 assert (event.check.chars, event.check.sha256) == proof, "the answer is not what was given"
-                self._points.append((event.turn, "done"))
+                self._points += points_of(event)
 
     def same(self, event: Event) -> None:
         """What was shown once is the same for ever; but an end that could not be stored may have become another."""
         shown = self._points[event.start : event.seq]
-        match event:
-            case Token():
-                now = [(event.turn, point) for point in event.text]
-                assert shown == now, f"{self.session}: from {event.start}, {shown[:5]} has become {now[:5]}"
-            case _:
-                assert shown == [(event.turn, event.type)], f"{self.session}: at {event.seq} was {shown}, is {event}"
+        now = points_of(event)
+        assert shown == now, f"{self.session}: from {event.start}, {shown[:5]} has become {now[:5]}"
 
     @property
     def open_turns(self) -> set[str]:

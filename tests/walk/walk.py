@@ -28,7 +28,7 @@ from askbot_ws.events import Usage, WhenBusy
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.store import SQLiteStore
-from askbot_ws.upstream import Ending
+from askbot_ws.upstream import Ending, ThinkingText
 
 from .faults import Disk, Neighbour, on_disk
 from .recording_reader import RecordingReader
@@ -60,8 +60,10 @@ class Moody:
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
         rng = self._rng
         self.asked[prompt.messages[-1].text] += 1
+        thinks = rng.choice((0, 0, 0.2, 0.9, 1))  # how likely it is that a piece is reasoning
         for _ in range(rng.choice((0, 1, 3, 10, 40, 200))):
-            on_text(rng.choice(WORDS))
+            piece = rng.choice(WORDS)
+            on_text(ThinkingText(piece) if rng.random() < thinks else piece)
             if rng.random() < 0.7:
                 await asyncio.sleep(rng.choice((0, 0, 0, 0.001, 0.01)))
         match rng.randrange(12):

@@ -25,7 +25,7 @@ from ..dialects.askbot.frames import (
     UnknownEvent,
 )
 from ..errors import AskbotError, SessionNotFound
-from ..events import Done, Event, Question, Token
+from ..events import Done, Event, Question, Thinking, Token
 from .attachment import Attachment, AttachState
 from .errors import Damaged, exception_for
 from .pending import AnswerRecovery, PendingQuestion, PendingRequest, PendingRequests
@@ -129,7 +129,7 @@ class ClientSession:
         match frame:
             case Ready():
                 self._on_ready(frame)
-            case Question() | Token() | Done():
+            case Question() | Token() | Thinking() | Done():
                 if self.attachment.state is not AttachState.ATTACHED:
                     return  # sent before the server knew that we detached; it will be sent again
                 self._on_event(frame)
@@ -188,7 +188,7 @@ class ClientSession:
                 self._on_question(event)
             case Done():
                 self._on_done(event)
-            case Token():
+            case Token() | Thinking():
                 pass
         self._check_caught_up()
 

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from ..dialects.askbot.frames import History, Ready, ServerFrame, UnknownEvent
-from ..events import Check, Done, Event, Failure, Options, Question, Timing, Token, TurnRecord, Usage
+from ..events import Check, Done, Event, Failure, Options, Question, Thinking, Timing, Token, TurnRecord, Usage
 
 TURN_OVERHEAD_CODE_POINTS = 500  # what a turn counts for against `keep`, beside its question and its answer
 MAX_UNJOINED_PIECES = 64  # a string object costs 50 bytes and more, so many small ones cost many times their text
@@ -240,7 +240,7 @@ class View:
                 self._apply_ready(frame)
             case History() if frame.session == self.session:
                 self._apply_history(frame)
-            case Question() | Token() | Done() if frame.session == self.session:
+            case Question() | Token() | Thinking() | Done() if frame.session == self.session:
                 self._apply_event(frame)
             case UnknownEvent() if frame.session == self.session:
                 self.seq = max(self.seq or 0, frame.seq)
@@ -279,6 +279,8 @@ class View:
         match event:
             case Token():
                 self._append_text(turn, event.text[max(0, seen - event.start, turn.seq - event.start) :])
+            case Thinking():
+                pass
             case Done():
                 turn.end = End.from_record(event)
             case Question():

@@ -1,15 +1,18 @@
 """Log tail: the newest part of a session's log, in memory.
 
-Adjacent slices of one answer are merged into one event; the newest are kept as plain strings until then, so a token
-costs little more than its text. What lies before `start` is in the store only.
+Adjacent slices of one type and turn are merged into one event; the newest are kept as plain strings until then, so a
+token costs little more than its text. What lies before `start` is in the store only.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import TypeVar
 
-from ..events import Event, Token
+from ..events import Event, TextSlice, Thinking, Token
+
+Slice = TypeVar("Slice", bound=TextSlice)
 
 SLICE_BYTES = 32 * 1024  # bytes of text in one frame, at most
 MAX_TOKEN_CHARS = SLICE_BYTES // 4  # code points that fit into a slice, whatever they are
@@ -25,7 +28,7 @@ def utf8_size(text: str) -> int:
 class LogTail:
     """The events of one session in (start, head], oldest first."""
 
-    __slots__ = ("_events", "_pending_texts", "_pending_turn", "head", "history", "session", "start")
+    __slots__ = ("_events", "_pending_texts", "_pending_turn", "_pending_type", "head", "history", "session", "start")
 
     def __init__(self, session: str, *, start: int = 0, history: str = "") -> None:
         """`history` is `ready.log` on the wire: an id of the stored history, which changes where the store lost any."""
@@ -34,8 +37,9 @@ class LogTail:
         self.start = start
         self.head = start
         self._events: list[Event] = []  # all but the pending texts
-        self._pending_texts: list[str] = []  # the newest slices of one turn, up to the head
+        self._pending_texts: list[str] = []  # the newest slices of one type and turn, up to the head
         self._pending_turn = ""
+        self._pending_type: type[Token | Thinking] = Token
 
     @property
     def events(self) -> list[Event]:
@@ -54,11 +58,15 @@ class LogTail:
         seq = event.seq
         if seq <= self.head:
             return
-        if type(event) is Token:
+        if type(event) is Token or type(event) is Thinking:
             texts = self._pending_texts
-            if event.turn != self._pending_turn or len(texts) >= MAX_PENDING_TEXTS:
+            if (
+                event.turn != self._pending_turn
+                or type(event) is not self._pending_type
+                or len(texts) >= MAX_PENDING_TEXTS
+            ):
                 self._join_pending()
-                self._pending_turn = event.turn
+                self._pending_turn, self._pending_type = event.turn, type(event)
             texts.append(event.text)
         else:
             self._join_pending()
@@ -69,12 +77,12 @@ class LogTail:
         """Make the pending texts one event, merged with the slice before it where that is short."""
         if not self._pending_texts:
             return
-        last = self._events[-1] if self._events else None
-        if type(last) is Token and last.turn == self._pending_turn and len(last.text) < MAX_MERGED_CHARS:
+        last, kind = self._events[-1] if self._events else None, self._pending_type
+        if isinstance(last, kind) and last.turn == self._pending_turn and len(last.text) < MAX_MERGED_CHARS:
             self._pending_texts.insert(0, last.text)
             self._events.pop()
         text = "".join(self._pending_texts)
-        self._events.append(Token(session=self.session, turn=self._pending_turn, seq=self.head, text=text))
+        self._events.append(kind(session=self.session, turn=self._pending_turn, seq=self.head, text=text))
         self._pending_texts.clear()
 
     def read(self, *, after: int, limit: int = SLICE_BYTES) -> list[Event]:
@@ -126,42 +134,43 @@ def _seq_of(event: Event) -> int:
 def wire_size(event: Event) -> int:
     """Return about how many bytes an event has on the wire."""
     match event:
-        case Token():
+        case TextSlice():
             return utf8_size(event.text)
         case _:
             return 400 if event.type == "done" else 200 + utf8_size(event.text)
 
 
-def join_tokens(one: Token, other: Token) -> Token:
-    """Join two adjacent slices of one answer."""
-    return Token(session=one.session, turn=one.turn, seq=other.seq, text=one.text + other.text)
+def join_slices(one: Slice, other: TextSlice) -> Slice:
+    """Join two adjacent slices of one type and turn."""
+    return type(one)(session=one.session, turn=one.turn, seq=other.seq, text=one.text + other.text)
 
 
-def _joined(run: Sequence[Token]) -> Token:
-    text = "".join([token.text for token in run])
-    return Token(session=run[0].session, turn=run[0].turn, seq=run[-1].seq, text=text)
+def _joined(run: Sequence[Slice]) -> Slice:
+    first = run[0]
+    text = "".join([part.text for part in run])
+    return type(first)(session=first.session, turn=first.turn, seq=run[-1].seq, text=text)
 
 
-def suffix_after(token: Token, *, after: int) -> Token:
+def suffix_after(part: Slice, *, after: int) -> Slice:
     """Return the part after `after` of a slice that contains this position."""
-    return Token(session=token.session, turn=token.turn, seq=token.seq, text=token.text[after - token.start :])
+    return type(part)(session=part.session, turn=part.turn, seq=part.seq, text=part.text[after - part.start :])
 
 
-def truncate(token: Token, *, limit: int) -> Token:
+def truncate(part: Slice, *, limit: int) -> Slice:
     """Return the first part of a slice: at most `limit` bytes of UTF-8, but at least one code point."""
-    if utf8_size(token.text) <= limit:
-        return token
-    text = token.text.encode()[:limit].decode(errors="ignore") or token.text[0]
-    return Token(session=token.session, turn=token.turn, seq=token.start + len(text), text=text)
+    if utf8_size(part.text) <= limit:
+        return part
+    text = part.text.encode()[:limit].decode(errors="ignore") or part.text[0]
+    return type(part)(session=part.session, turn=part.turn, seq=part.start + len(text), text=text)
 
 
 def merge(events: Sequence[Event], *, after: int, limit: int = SLICE_BYTES) -> list[Event]:
-    """Return the events after `after` for a reader: the first one cut there, adjacent slices of a turn joined.
+    """Return the events after `after` for a reader: the first one cut there, adjacent slices of a type and turn joined.
 
     Stops at about `limit` bytes in all; reading on from the last `seq` gives the rest.
     """
     merged: list[Event] = []
-    run: list[Token] = []  # adjacent slices, joined at once: one by one would copy quadratically
+    run: list[Token | Thinking] = []  # adjacent slices, joined at once: one by one would copy quadratically
     room = limit
 
     def close_run() -> None:
@@ -174,16 +183,16 @@ def merge(events: Sequence[Event], *, after: int, limit: int = SLICE_BYTES) -> l
             continue
         if room <= 0:
             break
-        if type(event) is Token:
-            token = suffix_after(event, after=after) if event.start < after else event
-            kept = truncate(token, limit=room)
+        if isinstance(event, TextSlice):
+            part = suffix_after(event, after=after) if event.start < after else event
+            kept = truncate(part, limit=room)
             if utf8_size(kept.text) > room < limit:
                 break  # not even one code point fits any more
-            if run and run[-1].turn != kept.turn:
+            if run and (run[-1].turn != kept.turn or type(run[-1]) is not type(kept)):
                 close_run()
             run.append(kept)
             room -= utf8_size(kept.text)
-            if kept.seq != token.seq:
+            if kept.seq != part.seq:
                 break
         else:
             close_run()

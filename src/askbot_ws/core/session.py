@@ -11,7 +11,20 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import Busy, QueueFull, TurnNotFound
-from ..events import Done, Event, Failure, Options, Question, Reason, Token, Usage, WhenBusy, make_token
+from ..events import (
+    Done,
+    Event,
+    Failure,
+    Options,
+    Question,
+    Reason,
+    TextSlice,
+    Thinking,
+    Token,
+    Usage,
+    WhenBusy,
+    make_token,
+)
 from .context import ContextWindow
 from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
@@ -128,6 +141,8 @@ class SessionMachine:
 
     def add_text(self, turn: TurnMachine, piece: str, now: float) -> list[Event]:
         """Append a piece of an answer, in slices of at most `MAX_TOKEN_CHARS`; nothing once the turn has ended."""
+        if turn.pending_thinking_surrogate and piece:
+            return [*self._flush_surrogates(turn, now), *self.add_text(turn, piece, now)]
         text = turn.add_text(piece, now)
         if len(text) > MAX_TOKEN_CHARS:
             return [
@@ -139,6 +154,26 @@ class SessionMachine:
     def _append_token(self, turn: TurnMachine, text: str) -> Token:
         self.head += len(text)
         return make_token(self.id, turn.id, self.head, text)
+
+    def add_thinking(self, turn: TurnMachine, piece: str, now: float) -> list[Event]:
+        """Append a piece of the reasoning that leads to an answer, as `add_text` does."""
+        events = self._flush_surrogates(turn, now) if turn.pending_surrogate and piece else []
+        text = turn.add_thinking(piece)
+        for start in range(0, len(text), MAX_TOKEN_CHARS):
+            events.append(self._append_thinking(turn, text[start : start + MAX_TOKEN_CHARS]))
+        return events
+
+    def _append_thinking(self, turn: TurnMachine, text: str) -> Thinking:
+        self.head += len(text)
+        return Thinking(session=self.id, turn=turn.id, seq=self.head, text=text)
+
+    def _flush_surrogates(self, turn: TurnMachine, now: float) -> list[Event]:
+        """Append U+FFFD, to the answer or the reasoning, where half of a surrogate pair waits for the other half."""
+        if text := turn.flush_surrogate(now=now):
+            return [self._append_token(turn, text)]
+        if text := turn.flush_thinking_surrogate():
+            return [self._append_thinking(turn, text)]
+        return []
 
     def cancel(self, turn: TurnMachine, reason: Reason, *, now: float, model: str) -> list[Event]:
         """End a turn from outside; `model` is the upstream's, for a question that names none."""
@@ -157,8 +192,7 @@ class SessionMachine:
         """End a turn, running or waiting; nothing where it has ended. `model` is the one that answered."""
         if turn.state is TurnState.ENDED:
             return []
-        replacement = turn.flush_surrogate(now=now)
-        events: list[Event] = [self._append_token(turn, replacement)] if replacement else []
+        events = self._flush_surrogates(turn, now)
         turn.end()
         if turn is self.running:
             self.running = None
@@ -255,13 +289,16 @@ class SessionMachine:
             self.running = None
 
     def _roll_back_text(self, lost: Sequence[Event], lost_turns: Collection[str]) -> dict[str, TurnMachine]:
-        """Remove the lost text from its turns; returns these turns by id."""
+        """Remove the lost text and reasoning from its turns; returns these turns by id."""
         turns = {turn.id: turn for turn in [self.running, *self.unstored_ended.values()] if turn is not None}
         shortened: dict[str, TurnMachine] = {}
         for event in lost:
-            if isinstance(event, Token) and event.turn not in lost_turns:
-                shortened[event.turn] = turns[event.turn]
-                shortened[event.turn].roll_back(chars=len(event.text))
+            if isinstance(event, TextSlice) and event.turn not in lost_turns:
+                turn = shortened[event.turn] = turns[event.turn]
+                if isinstance(event, Token):
+                    turn.roll_back(chars=len(event.text))
+                else:
+                    turn.roll_back(chars=0, thinking_chars=len(event.text))
         return shortened
 
     def _requeue_unstarted(self, done: Done) -> bool:

@@ -19,6 +19,25 @@ def check_question(text: str, *, max_chars: int) -> None:
         raise QuestionEmpty
 
 
+def join_surrogates(pending: str, piece: str) -> tuple[str, str]:
+    """Join surrogate pairs in a piece of a stream; a lone surrogate becomes U+FFFD.
+
+    Args:
+        pending: What the piece before left: the first half of a pair, or "".
+        piece: The piece, not empty.
+
+    Returns:
+        The text, without surrogates, and what it leaves pending for the next piece.
+    """
+    if not pending and not SURROGATE.search(piece):
+        return piece, ""
+    piece, pending = pending + piece, ""
+    if "\ud800" <= piece[-1] <= "\udbff":
+        pending, piece = piece[-1], piece[:-1]
+    joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return SURROGATE.sub("\ufffd", joined), pending
+
+
 def well_formed(text: str, *, limit: int) -> str:
     """Return at most `limit` code points of a text, without surrogates. Never raises.
 

@@ -6,7 +6,7 @@ It does no I/O: times are given to it, in seconds of any monotonic clock.
     WAITING <--requeue-- ENDED                       (where it had not started, and its end could not be logged)
 
 The answer is kept as UTF-8, of which its hash is made. An answer that is too long to be sent to the model again is
-not kept once it is stored: only its hash is.
+not kept once it is stored: only its hash is. Reasoning is counted, and not kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Protocol
 
 from ..errors import TurnNotFound
 from ..events import Check, Options, Timing
-from .text import SURROGATE
+from .text import join_surrogates
 
 
 class Hash(Protocol):
@@ -80,7 +80,9 @@ class TurnMachine:
     chars: int = 0
     answer: bytearray = field(default_factory=bytearray)  # UTF-8; without what is in `stored_hash`
     stored_hash: Hash | None = None  # of the text that was stored and is not kept
-    pending_surrogate: str = ""  # the first half of a surrogate pair, until the second half arrives
+    thinking_chars: int = 0  # of the reasoning
+    pending_surrogate: str = ""  # of the answer: the first half of a surrogate pair, until the second half arrives
+    pending_thinking_surrogate: str = ""  # the same, of the reasoning; only one of the two pends
     id: str = field(init=False)  # on the wire
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class TurnMachine:
         if self.state is not ANSWERING or not piece:
             return ""
         if self.pending_surrogate or not piece.isascii():
-            piece = self._join_surrogates(piece)
+            piece, self.pending_surrogate = join_surrogates(self.pending_surrogate, piece)
             if not piece:
                 return ""
         self.answer += piece.encode()  # first: it raises for what is no text, which then is not counted
@@ -111,23 +113,29 @@ class TurnMachine:
             self.first_token_at = now
         return piece
 
+    def add_thinking(self, piece: str) -> str:
+        """Add a piece of the reasoning; returns the text to log, as `add_text` does."""
+        if self.state is not ANSWERING or not piece:
+            return ""
+        text = str(piece)  # no subclass of it, such as an upstream's
+        if self.pending_thinking_surrogate or not text.isascii():
+            text, self.pending_thinking_surrogate = join_surrogates(self.pending_thinking_surrogate, text)
+        self.thinking_chars += len(text)
+        return text
+
     def flush_surrogate(self, *, now: float) -> str:
-        """Return U+FFFD, to be logged, where half of a surrogate pair still waits for the other; else nothing."""
+        """Return U+FFFD, to be logged, where half of a pair in the answer waits for the other; else nothing."""
         if not self.pending_surrogate:
             return ""
         self.pending_surrogate = ""
         return self.add_text("\ufffd", now)
 
-    def _join_surrogates(self, piece: str) -> str:
-        """Join surrogate pairs, also across two pieces; a lone surrogate becomes U+FFFD."""
-        if not self.pending_surrogate and not SURROGATE.search(piece):
-            return piece
-        piece = self.pending_surrogate + piece
-        self.pending_surrogate = ""
-        if "\ud800" <= piece[-1] <= "\udbff":
-            self.pending_surrogate, piece = piece[-1], piece[:-1]
-        joined = piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return SURROGATE.sub("\ufffd", joined)
+    def flush_thinking_surrogate(self) -> str:
+        """The same for the reasoning."""
+        if not self.pending_thinking_surrogate:
+            return ""
+        self.pending_thinking_surrogate = ""
+        return self.add_thinking("\ufffd")
 
     def release_stored_text(self) -> None:
         """Keep only the hash of the text so far, all of which is stored."""
@@ -135,9 +143,10 @@ class TurnMachine:
         self.stored_hash.update(self.answer)
         self.answer = bytearray()
 
-    def roll_back(self, *, chars: int) -> None:
-        """Remove the last `chars` code points, which could not be logged."""
-        self.pending_surrogate = ""
+    def roll_back(self, *, chars: int, thinking_chars: int = 0) -> None:
+        """Remove the last code points of the answer and of the reasoning, which could not be logged."""
+        self.pending_surrogate = self.pending_thinking_surrogate = ""
+        self.thinking_chars -= thinking_chars
         if chars:
             text = self.answer.decode()
             self.answer = bytearray(text[: len(text) - chars].encode())

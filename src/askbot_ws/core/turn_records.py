@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from ..events import Done, Event, Question, Token, TurnRecord
+from ..events import Done, Event, Question, Step, TextSlice, Thinking, Token, TurnRecord
 
 
 def turn_records(events: Iterable[Event]) -> list[TurnRecord]:
     """Return a record of each turn whose question is among the events, in the order of the questions."""
-    folds: dict[str, tuple[Question, list[Token], list[Done]]] = {}
+    folds: dict[str, tuple[Question, list[TextSlice], list[Done]]] = {}
     for event in events:
         match event:
             case Question():
                 folds[event.turn] = (event, [], [])
-            case Token() if event.turn in folds:
+            case TextSlice() if event.turn in folds:
                 folds[event.turn][1].append(event)
             case Done() if event.turn in folds:
                 folds[event.turn][2].append(event)
@@ -23,9 +24,9 @@ def turn_records(events: Iterable[Event]) -> list[TurnRecord]:
     return [_record(*fold) for fold in folds.values()]
 
 
-def _record(question: Question, tokens: list[Token], dones: list[Done]) -> TurnRecord:
+def _record(question: Question, slices: list[TextSlice], dones: list[Done]) -> TurnRecord:
     done = dones[0] if dones else None
-    last = done or (tokens[-1] if tokens else question)
+    last = done or (slices[-1] if slices else question)
     return TurnRecord(
         turn=question.turn,
         id=question.id,
@@ -33,7 +34,8 @@ def _record(question: Question, tokens: list[Token], dones: list[Done]) -> TurnR
         replaces=question.replaces,
         created=question.created,
         options=question.options,
-        answer="".join(token.text for token in tokens),
+        answer="".join(part.text for part in slices if isinstance(part, Token)),
+        steps=_steps(slices),
         reason=done.reason if done else None,
         model=done.model if done else None,
         usage=done.usage if done else None,
@@ -42,4 +44,14 @@ def _record(question: Question, tokens: list[Token], dones: list[Done]) -> TurnR
         error=done.error if done else None,
         from_=question.start,
         seq=last.seq,
+    )
+
+
+def _steps(slices: Sequence[TextSlice]) -> tuple[Step, ...] | None:
+    """Return the reasoning and the answer's text in order; None where there is no reasoning."""
+    if not any(isinstance(part, Thinking) for part in slices):
+        return None
+    return tuple(
+        Step(type="text" if kind is Token else "thinking", text="".join(part.text for part in parts))
+        for kind, parts in groupby(slices, key=type)
     )

@@ -12,9 +12,9 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from ..core.log_tail import MAX_TOKEN_CHARS, join_tokens
+from ..core.log_tail import MAX_TOKEN_CHARS, join_slices
 from ..errors import LogMoved, StoreError
-from ..events import Done, Event, Token, encode_event
+from ..events import Done, Event, Thinking, Token, encode_event
 from ..store import Entry, Failures, Store
 from .owner import Owner
 
@@ -75,11 +75,11 @@ class GroupCommit:
             self._batch[owner] = [*events]
         else:
             for event in events:
-                last = pending[-1] if pending else None
-                if type(event) is Token and type(last) is Token and _fit_one_frame(last, event):
-                    pending[-1] = join_tokens(last, event)
-                else:
+                joined = _join_in_one_frame(pending[-1], event) if pending else None
+                if joined is None:
                     pending.append(event)
+                else:
+                    pending[-1] = joined
         self._schedule()
 
     def add_text(self, owner: Owner, events: list[Event]) -> None:
@@ -265,8 +265,12 @@ class GroupCommit:
         return others
 
 
-def _fit_one_frame(one: Token, other: Token) -> bool:
-    return one.turn == other.turn and len(one.text) + len(other.text) <= MAX_TOKEN_CHARS
+def _join_in_one_frame(one: Event, other: Event) -> Event | None:
+    """Join two slices of one type and turn; None where they are something else, or do not fit into one frame."""
+    if (type(one) is Token and type(other) is Token) or (type(one) is Thinking and type(other) is Thinking):
+        fit = one.turn == other.turn and len(one.text) + len(other.text) <= MAX_TOKEN_CHARS
+        return join_slices(one, other) if fit else None
+    return None
 
 
 def _failures_of(done: asyncio.Future[Failures], entries: Mapping[str, Entry]) -> Failures:

@@ -12,6 +12,7 @@ class Policy:
     Attributes:
         persona: The system prompt; None: none is sent.
         models: Names that a question may choose, besides the upstream's own.
+        thinking: Whether the reasoning that the model's provider shows is logged.
         max_tokens: Tokens of an answer, at most.
         context_tokens: Tokens of a prompt and its answer together, at most.
         max_question: Code points of a question, at most.
@@ -25,6 +26,7 @@ class Policy:
 
     persona: str | None = None
     models: frozenset[str] = frozenset()
+    thinking: bool = True
     max_tokens: int = 1024
     context_tokens: int = 8192
     max_question: int = 8000

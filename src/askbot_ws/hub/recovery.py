@@ -81,7 +81,7 @@ async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
     found: list[TurnRecord] = []
     while page := await store.turns(session, before=before, limit=100):
         found[:0] = [turn for turn in page if turn.reason is None]
-        if any(turn.answer for turn in page):
+        if any(turn.answer or turn.steps for turn in page):
             break  # turns are answered one at a time: all before this one have ended
         before = page[0].from_ + 1
     return found

@@ -12,12 +12,12 @@ from ..core.turn import TurnMachine, seq_of
 from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
 from ..events import Event, Failure
 from ..store import Store
-from ..upstream import Ending, Upstream
+from ..upstream import Ending, ThinkingText, Upstream
 from .group_commit import GroupCommit
 from .owner import Owner
 from .policy import Policy
 
-MAX_ANSWER_CHARS = 4 * 2**20  # code points, after which an answer ends with reason `length`
+MAX_ANSWER_CHARS = 4 * 2**20  # code points, reasoning included, after which an answer ends with reason `length`
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,7 @@ class TurnRunner:
         self._store = store
         self._system = Message("system", persona).encoded + b"," if persona else b""
         self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
+        self._thinking = policy.thinking
         self._log_content = policy.log_content
         self._clock = clock
         self._group_commit = group_commit
@@ -95,7 +96,7 @@ class TurnRunner:
             try:
                 ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
             except ContextTooLong:
-                if turn.chars or not history:
+                if turn.chars or turn.thinking_chars or not history:
                     raise
                 window = prompt.size // 2
             else:
@@ -104,15 +105,21 @@ class TurnRunner:
                 return ending
 
     def _text_handler(self, owner: Owner, turn: TurnMachine) -> Callable[[str], None]:
-        """Return the function that is called with each piece of the answer."""
-        state, clock, commit = owner.state, self._clock, self._group_commit.add_text
+        """Return the function that is called with each piece of the answer and of the reasoning."""
+        state, clock, commit, keep_thinking = owner.state, self._clock, self._group_commit.add_text, self._thinking
+        max_chars = MAX_ANSWER_CHARS  # of the answer: the reasoning takes its part
 
         def on_text(piece: str) -> None:
-            events = state.add_text(turn, piece, clock())
+            nonlocal max_chars
+            if type(piece) is not str and isinstance(piece, ThinkingText):
+                events = state.add_thinking(turn, piece, clock()) if keep_thinking else []
+                max_chars = MAX_ANSWER_CHARS - turn.thinking_chars
+            else:
+                events = state.add_text(turn, piece, clock())
             if not events:
                 return
             commit(owner, events)
-            if turn.chars > MAX_ANSWER_CHARS:
+            if turn.chars > max_chars:
                 self._append(owner, state.end(turn, "length", now=clock(), model=self._model_of(turn)))
                 owner.cancel_task()
 

@@ -10,7 +10,7 @@ import structlog
 
 from ..core.turn import TurnMachine, TurnState
 from ..errors import Internal, LogMoved, StoreError
-from ..events import Done, Event, Failure, Question, Reason, Token, encode_event
+from ..events import Done, Event, Failure, Question, Reason, encode_event
 from ..store import Store
 from ..upstream import Upstream
 from .group_commit import GroupCommit, Throttle
@@ -74,7 +74,7 @@ class TurnScheduler:
             return
         self.group_commit.add(owner, events)
         for event in events:
-            if type(event) is not Token:
+            if isinstance(event, Question | Done):
                 self._after_append(owner, event)
 
     async def append_and_wait(self, owner: Owner, events: Sequence[Event]) -> None:
@@ -82,7 +82,7 @@ class TurnScheduler:
         self.append(owner, events)
         await self.group_commit.wait_stored(owner)
 
-    def _after_append(self, owner: Owner, event: Question | Token | Done) -> None:
+    def _after_append(self, owner: Owner, event: Question | Done) -> None:
         if type(event) is Done:
             _log_turn_ended(event)
             self._cancel_ended_task(owner)

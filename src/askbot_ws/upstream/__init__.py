@@ -11,12 +11,23 @@ from ..core.text import well_formed
 from ..errors import UpstreamUnavailable
 from ..events import MAX_SEQ, Usage
 
-__all__ = ["Ending", "FinishReason", "Upstream"]
+__all__ = ["Ending", "FinishReason", "ThinkingText", "Upstream"]
 
 MAX_MODEL_NAME_CHARS = 200  # code points
 
 FinishReason: TypeAlias = Literal["stop", "length", "refused"]
 """Why a model ended its answer: it is complete, it reached a limit of tokens, or the content was refused."""
+
+
+class ThinkingText(str):
+    """A piece of the model's reasoning, as opposed to its answer.
+
+    An upstream passes reasoning to `on_text` as `ThinkingText("…")`, in order with the answer's text, which is a plain
+    `str`. A user's function yields it in the same way. What `str` makes of it (a slice, a concatenation) is a plain
+    `str` again: wrap it anew.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,8 @@ class Upstream(Protocol):
             prompt: What is asked: `prompt.messages`, oldest first, each with a `role` ("system", "user" or "assistant")
                 and a `text`; and `prompt.options`, whose `model`, `temperature` and `max_tokens` are None where the
                 question gives none.
-            on_text: Called with each piece of text as it arrives. Pieces may be empty and may hold half surrogates.
+            on_text: Called with each piece of text as it arrives: `ThinkingText` for reasoning, any other `str` for
+                the answer. Pieces may be empty and may hold half surrogates.
 
         Returns:
             How the answer ended, the model's name and the usage.

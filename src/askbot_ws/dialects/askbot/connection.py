@@ -313,7 +313,8 @@ def _newest_that_fit(turns: list[TurnRecord]) -> list[TurnRecord]:
     for index in range(len(turns) - 1, -1, -1):
         if room <= 0:
             return turns[index + 1 :]
-        room -= utf8_size(turns[index].text) + utf8_size(turns[index].answer)
+        turn = turns[index]
+        room -= utf8_size(turn.text) + utf8_size(turn.answer) + sum(utf8_size(step.text) for step in turn.steps or ())
     return turns
 
 

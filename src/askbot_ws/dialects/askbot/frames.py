@@ -26,6 +26,8 @@ from ...events import (
     Seconds,
     Seq,
     SessionId,
+    Step,
+    Thinking,
     Timing,
     Token,
     TurnId,
@@ -124,7 +126,7 @@ class Alive(Frame):
     type: Literal["alive"] = "alive"
 
 
-ServerFrame: TypeAlias = Ready | Question | Token | Done | Error | History | GoingAway | Pong | Alive
+ServerFrame: TypeAlias = Ready | Question | Token | Thinking | Done | Error | History | GoingAway | Pong | Alive
 
 # --- from clients ----------------------------------------------------------------------------------------------------
 
@@ -327,7 +329,7 @@ _serializers: dict[type[Record], SchemaSerializer] = {
 
 def encode(frame: Record) -> bytes:
     """Encode a frame as a JSON object in UTF-8."""
-    if isinstance(frame, Question | Token | Done):
+    if isinstance(frame, Question | Token | Thinking | Done):
         return encode_event(frame)
     return _serializers[type(frame)].to_json(frame, by_alias=True)
 
@@ -351,7 +353,7 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
 
 
 _NESTED_RECORDS: dict[str, type[Record]] = {
-    part.__name__: part for part in (Check, Failure, Limits, Options, Timing, TurnRecord, Usage)
+    part.__name__: part for part in (Check, Failure, Limits, Options, Step, Timing, TurnRecord, Usage)
 }
 
 # --- the schema ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sqlite3 import Connection
 import structlog
 
 from ...core.log_tail import LogTail, suffix_after
-from ...events import Event, Token
+from ...events import Event, TextSlice
 from . import segments, state, tables
 from .files import set_aside_segment
 from .schema import transaction
@@ -113,7 +113,7 @@ class SegmentReplay:
             self.truncated.add(event.session)
             self.skipped_events += 1
             return
-        session_log.append(suffix_after(event, after=session_log.head) if type(event) is Token else event)
+        session_log.append(suffix_after(event, after=session_log.head) if isinstance(event, TextSlice) else event)
         self.events += 1
 
     def _session_log(self, session: str) -> LogTail:

@@ -8,7 +8,7 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from ...core.log_tail import LogTail, suffix_after, wire_size
-from ...events import MAX_SEQ, Event, Question, Token, decode_event, encode_event
+from ...events import MAX_SEQ, Event, Question, TextSlice, Thinking, Token, decode_event, encode_event
 
 NO_SESSION_KEY = -1
 """The key of no session: every query about it finds nothing."""
@@ -48,12 +48,12 @@ def _find_or_create_session(connection: Connection, session: str, uptime: float)
 
 
 def _part_after(event: Event, head: int) -> Event:
-    return suffix_after(event, after=head) if type(event) is Token and event.start < head else event
+    return suffix_after(event, after=head) if isinstance(event, TextSlice) and event.start < head else event
 
 
 def _event_row(event: Event) -> tuple[int, str, str, str | None, str]:
     match event:
-        case Token():
+        case TextSlice():
             return event.seq, event.turn, event.type, None, event.text
         case Question():
             return event.seq, event.turn, event.type, event.id, encode_event(event).decode()
@@ -201,6 +201,8 @@ def _decode_event(session: str, row: Sequence[Any]) -> Event:
     seq, turn, kind, body = row
     if kind == "token":
         return Token(session=session, turn=turn, seq=seq, text=body)
+    if kind == "thinking":
+        return Thinking(session=session, turn=turn, seq=seq, text=body)
     return decode_event(body)
 
 

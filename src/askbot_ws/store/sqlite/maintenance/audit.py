@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ....events import Check, Done, Event, Question, Token, decode_event
+from ....events import Check, Done, Event, Question, TextSlice, Thinking, Token, decode_event
 
 EVENT_COLUMNS = "seq, turn, type, ask, body"
+SLICE_TYPES = ("token", "thinking")  # whose body is the text, not the frame
 
 
 @dataclass(slots=True)
@@ -47,9 +48,9 @@ class Audit:
         match event:
             case Question() if event.turn in self.open_turns or event.turn in self.ended_turns:
                 return f"turn {event.turn} begins twice"
-            case Token() | Done() if event.turn in self.ended_turns:
+            case TextSlice() | Done() if event.turn in self.ended_turns:
                 return f"turn {event.turn} goes on after its end"
-            case Token() | Done() if event.turn not in self.open_turns:
+            case TextSlice() | Done() if event.turn not in self.open_turns:
                 return f"turn {event.turn} has no question"
             case _:
                 return None
@@ -62,6 +63,8 @@ class Audit:
                 self.open_turns[event.turn] = AnswerDigest()
             case Token():
                 self.open_turns[event.turn].add(event.text)
+            case Thinking():
+                pass  # no part of the proof
             case Done():
                 self.ended_turns.add(event.turn)
                 actual = self.open_turns.pop(event.turn).check()
@@ -73,7 +76,7 @@ def decode_row(session: str, row: Sequence[Any]) -> Event | None:
     """The event in a row of `EVENT_COLUMNS`; None where the row is not one of this session's, or damaged."""
     seq, turn, kind, ask, body = row
     try:
-        if kind == "token":
+        if kind in SLICE_TYPES:
             body = json.dumps({"type": kind, "session": session, "turn": turn, "seq": seq, "text": body})
         event = decode_event(body)
     except (TypeError, ValidationError):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ....core.log_tail import suffix_after
 from ....errors import ConfigError
-from ....events import Event, Token
+from ....events import Event, TextSlice
 from .. import segments
 from ..files import StoreFiles, read_only_connection
 from ..lock import ProcessLock
@@ -241,7 +241,7 @@ class JournalCheck:
         log = self._logs.setdefault(event.session, Audit())
         if event.seq <= log.head or event.session in self._broken:
             return
-        rest = suffix_after(event, after=log.head) if type(event) is Token and event.start < log.head else event
+        rest = suffix_after(event, after=log.head) if isinstance(event, TextSlice) and event.start < log.head else event
         for fault in _find_faults(log, [(event.seq, rest)]):
             self._report.faults.append(f"session {event.session}, in the journal: {fault}")
             if log.head < event.seq:

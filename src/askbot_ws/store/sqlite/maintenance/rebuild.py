@@ -17,7 +17,7 @@ from .. import segments, state
 from ..replay import replay_records
 from ..schema import read_version, transaction
 from ..segments import DeletedRecord, TruncationRecord
-from .audit import EVENT_COLUMNS, Audit, decode_row
+from .audit import EVENT_COLUMNS, SLICE_TYPES, Audit, decode_row
 
 ROWIDS_TRIED_ONE_BY_ONE = 2_000  # behind a damaged page, before a search with growing steps
 MAX_ROWID = 2**62
@@ -106,7 +106,7 @@ class Rebuild:
         """Copy an event's row. Where the table of sessions lacks its session, the frame in the row may name it."""
         if not isinstance(key, int) or not isinstance(row[0], int):
             return
-        if key not in self._session_ids and row[2] != "token":
+        if key not in self._session_ids and row[2] not in SLICE_TYPES:
             try:
                 event: Logged = decode_event(row[4])
             except ValidationError:
