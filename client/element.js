@@ -2,6 +2,7 @@
 import { connect } from "./askbot.js";
 import { update } from "./markdown.js";
 import { rows, running } from "./rows.js";
+import { drawThinking } from "./thinking.js";
 
 /** Texts by name: of parts, of the status line and of a turn's badge. */
 const ENGLISH = {
@@ -16,6 +17,10 @@ const ENGLISH = {
   closed: "Disconnected",
   sending: "Not sent yet",
   waiting: "Waiting",
+  thinking: "Thinking…",
+  thinking_time: "Thinking… {seconds} s",
+  thought: "Thoughts",
+  thought_time: "Thought for {seconds} s",
   answering: "Answering",
   done: "The answer is complete",
   cancelled: "Stopped",
@@ -47,12 +52,15 @@ const CSS = `
 :host([hidden]), [hidden], [part=retry], [part=badge]:empty { display: none; }
 :host, * { box-sizing: border-box; }
 [part=header], form { display: flex; gap: 0.5em; align-items: center; padding: 0.5em 1em; }
-[part=header], [part=badge], figcaption { font-size: 0.85em; }
+[part=header], [part=badge], [part=thought], figcaption { font-size: 0.85em; }
 section { flex: 1; overflow: auto; padding: 0 1rem; overflow-wrap: anywhere; border: solid var(--line); border-width: 1px 0; }
 h2 { margin: 1em 0 0; font-size: 1em; white-space: pre-wrap; }
 figure { margin: 1em 0; }
 pre { margin: 0; padding: 0.5em 1em; border-inline-start: 3px solid var(--line); }
-[part~=waiting]::after, [part~=answering] > [part=answer] > :last-child::after { content: "▍"; color: var(--accent); }
+[part=thought] { margin-block: 1em; }
+[part=thought-label] { cursor: pointer; }
+[part=thought-text] { padding-inline-start: 1em; border-inline-start: 1px solid var(--line); white-space: pre-wrap; }
+[part~=waiting]::after, [part~=thinking] [part=thought-text]::after, [part~=answering] > [part=answer] > :last-child::after { content: "▍"; color: var(--accent); }
 [part~=ended]:last-child > [part=retry] { display: revert; }
 pre, .table { overflow: auto; }
 a { color: var(--accent); }
@@ -324,20 +332,24 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #drawArticle(row) {
     const article = this.#articles.get(row.id ?? row.turn) ?? this.#createArticle();
     if (article.row === row) return article;
-    const [question, answer, badge] = article.children;
+    const [question, thought, answer, badge] = article.children;
     article.row = row;
     article.part = `turn ${row.status}`;
     setText(question, row.question);
+    drawThinking(thought, row, (name, seconds) => this.#texts[name].replace("{seconds}", seconds));
     update(answer, row.answer);
     setText(badge, this.#badgeOf(row));
     return article;
   }
 
   #createArticle() {
+    const thought = createPart("details", "thought", createPart("summary", "thought-label"), createPart("div", "thought-text"));
+    thought.name = ""; // of several with one name, only one would be open
     return createPart(
       "article",
       "turn",
       createPart("h2", "question"),
+      thought,
       createPart("div", "answer"),
       createPart("p", "badge"),
       createPart("button", "retry", this.#texts.retry),

@@ -6,6 +6,9 @@ export interface Unsent {
   readonly turn: null;
   readonly id: string;
   readonly question: string;
+  readonly thinking: "";
+  readonly thinkingSince?: undefined;
+  readonly thinkingTime: null;
   readonly answer: "";
   readonly status: "sending";
   readonly reason: null;

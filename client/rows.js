@@ -13,6 +13,8 @@ export function rows(chat) {
     turn: null,
     id,
     question,
+    thinking: "",
+    thinkingTime: null,
     answer: "",
     status: "sending",
     reason: null,

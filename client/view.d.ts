@@ -1,12 +1,22 @@
 import type { Check, Failure, Limits, Options, Reason, ServerFrame, Timing, Usage } from "./frames.js";
 
-export type Status = "waiting" | "answering" | "ended";
+/** `thinking` and `answering` say what the last text that came was a part of. */
+export type Status = "waiting" | "thinking" | "answering" | "ended";
 
 /** A question with its answer, as far as they are known. `model`, `usage`, `timing`, `check` and `error` come with its end. */
 export interface Turn {
   readonly turn: string;
   readonly id?: string | null;
   readonly question: string;
+  /** The reasoning that the model shows, so far; empty where it shows none. It is no part of the answer. */
+  readonly thinking: string;
+  /** When it began to think, in milliseconds since 1970; null where that was not seen, left out where it did not begin so. */
+  readonly thinkingSince?: number | null;
+  /**
+   * How long it thought before it answered, in milliseconds: by the clock here, and once the turn has ended by the
+   * server's. Null while it thinks, and where that is not known.
+   */
+  readonly thinkingTime: number | null;
   readonly answer: string;
   readonly status: Status;
   /** Null until it has ended; a later version of the server may have other words. */

@@ -1,5 +1,6 @@
 /**
- * View: what a client shows of a session, folded from the server's frames. Pure: each frame makes a new view.
+ * View: what a client shows of a session, folded from the server's frames. Pure but for the time that thinking takes, which
+ * is read from the clock: each frame makes a new view.
  *
  * Every event has its place in the log, `seq`, so a frame that comes a second time changes nothing. view.d.ts has the types.
  */
@@ -68,13 +69,13 @@ function applyEvent(state, event) {
   const { type, seq, text } = event;
   const reducer = REDUCERS[type];
   if (!reducer) return { ...state, seq };
-  const start = seq - (type === "token" ? countCodePoints(text) : 1);
+  const start = seq - (type === "token" || type === "thinking" ? countCodePoints(text) : 1);
   if (start > state.seq) return { ...state, gap: true };
-  return { ...state, seq, turns: reducer(state.turns, event, start, state.seq) };
+  return { ...state, seq, turns: reducer(state.turns, event, start, state) };
 }
 
 /**
- * What an event changes: (turns, event, the log's position before the event, the last position that was read) -> turns.
+ * What an event changes: (turns, event, the log's position before the event, the view before it) -> turns.
  * A turn has a `seq` of its own, as `history` may have brought more of it than the events so far.
  */
 const REDUCERS = {
@@ -85,26 +86,58 @@ const REDUCERS = {
     return known ? turns : [...turns, turnFromRecord({ ...event, from: event.seq - 1 })];
   },
 
-  token(turns, event, start, seen) {
-    return updateTurn(turns, event.turn, (turn) => {
-      const alreadyShown = Math.max(0, seen - start, turn.seq - start);
-      const added = [...event.text].slice(alreadyShown).join("");
-      return added && { seq: event.seq, status: "answering", answer: turn.answer + added };
-    });
-  },
+  token: (turns, event, start, state) => appendSlice(turns, event, start, state, "answer"),
 
-  done: (turns, event) => updateTurn(turns, event.turn, () => ({ ...event, status: "ended" })),
+  thinking: (turns, event, start, state) => appendSlice(turns, event, start, state, "thinking"),
+
+  done: (turns, event) =>
+    updateTurn(turns, event.turn, ({ thinkingSince }) => ({
+      ...event,
+      status: "ended",
+      thinkingTime: measuredTime(thinkingSince, event.timing),
+    })),
 };
+
+/** Appends a slice of text to a field of its turn, as far as that has not got it yet. */
+function appendSlice(turns, { turn: id, seq, text }, start, { seq: seen, head }, field) {
+  const status = field === "answer" ? "answering" : field;
+  return updateTurn(turns, id, (turn) => {
+    const alreadyShown = Math.max(0, seen - start, turn.seq - start);
+    const added = alreadyShown ? [...text].slice(alreadyShown).join("") : text;
+    if (!added) return null;
+    const changes = { seq, status, [field]: turn[field] + added };
+    if (turn.answer || turn.status === status) return changes;
+    return { ...changes, ...measureThinking(turn, status, seq > head ? Date.now() : null) };
+  });
+}
+
+/** Measures the thinking before an answer, from its first slice to the answer's. `now` is null where those are read again. */
+function measureThinking({ thinkingSince }, status, now) {
+  if (status === "thinking") return { thinkingSince: now };
+  return thinkingSince && { thinkingTime: now && now - thinkingSince };
+}
+
+/** Returns how long a turn thought by the server's clock; null where it has not ended, or did not begin with thinking. */
+function measuredTime(thinkingSince, timing) {
+  return timing && thinkingSince !== undefined ? (timing.first_token ?? timing.total) - timing.queued : null;
+}
 
 function updateTurn(turns, id, changesOf) {
   return turns.map((turn) => (turn.turn === id ? { ...turn, ...changesOf(turn) } : turn));
 }
 
-/** Makes a turn of its record on the wire: `question` is called `text` there, and the status follows from the rest. */
-function turnFromRecord({ text: question, answer = "", reason = null, ...record }) {
+/**
+ * Makes a turn of its record on the wire: `question` is called `text` there, and the status follows from the rest.
+ * `thinkingSince` is undefined where it does not begin with thinking: the time to its answer is none of thinking then.
+ */
+function turnFromRecord({ text: question, answer = "", reason = null, steps, ...record }) {
+  const thoughts = (steps ?? []).map(({ type, text }) => (type === "thinking" ? text : ""));
+  const thinkingSince = thoughts[0] ? null : undefined;
+  const thinkingTime = measuredTime(thinkingSince, record.timing);
   let status = answer ? "answering" : "waiting";
+  if (thoughts.at(-1)) status = "thinking";
   if (reason) status = "ended";
-  return { ...record, question, answer, reason, status };
+  return { ...record, question, thinking: thoughts.join(""), thinkingSince, thinkingTime, answer, reason, status };
 }
 
 /** Merges older turns, and newer records of known ones. At the same `seq` the record wins, which repairs a wrong answer. */

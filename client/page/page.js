@@ -5,8 +5,8 @@
  * For tests and style sheets, these stay:
  *   #ask (form) #question #send #stop #new #earlier #latest #model #notice #announce #empty
  *   #state[data-state=connecting|open|waiting|closed]
- *   #turns > article[data-turn][data-id][data-status=sending|waiting|answering|ended][data-reason]
- *     .question .answer .meta .badge, button[data-do=retry|edit|copy|copy-code], form.edit (while a question is edited)
+ *   #turns > article[data-turn][data-id][data-status=sending|waiting|thinking|answering|ended][data-reason]
+ *     .question .thought (details) .answer .meta .badge, button[data-do=retry|edit|copy|copy-code], form.edit (while a question is edited)
  *   An article with an empty data-turn is a question that is not in the log yet.
  *   #list (in #drawer on a narrow screen, opened by #menu, closed by #close) #search #none
  *   #sessions > li[data-session] a[aria-current], button[data-do=more|rename|as_markdown|as_json|delete], form.rename
@@ -229,7 +229,7 @@ function onFrame(frame) {
 }
 
 function onNewEvent(event) {
-  if (event.type === "token") return;
+  if (event.type === "token" || event.type === "thinking") return;
   if (event.type === "question") announce(translate("waiting"));
   if (event.type === "done") announce(event.reason === "stop" ? translate("complete") : badge(event));
   recordConversation(Date.now());

@@ -1,6 +1,7 @@
 /** One turn on the page: an article with its question, its answer, and the buttons of their actions. */
 import { writeHighlighted } from "../highlight.js";
 import { update } from "../markdown.js";
+import { drawThinking } from "../thinking.js";
 import { byId, copyText, createButton, createElement, setText } from "./dom.js";
 import * as strings from "./strings.js";
 import { fitHeight, submitOnEnter } from "./text-field.js";
@@ -8,10 +9,13 @@ import { badgeOf, metaOf } from "./turn-text.js";
 
 const { translate } = strings;
 
+const translateThinking = (name, seconds) => translate(name, { seconds });
+
 /** Returns an article without a turn. */
 export function createArticle() {
   const parts = {
     question: createElement("h2", { class: "question" }),
+    thought: createElement("details", { class: "thought" }, createElement("summary"), createElement("div")),
     answer: createElement("div", { class: "answer" }),
     badge: createElement("p", { class: "badge" }),
     meta: createElement("p", { class: "meta" }),
@@ -24,7 +28,7 @@ export function createArticle() {
     createButton("edit", translate("edit"), translate("edit_question")),
   );
   const foot = createElement("div", { class: "foot" }, parts.meta, tools);
-  const article = createElement("article", {}, parts.question, parts.answer, parts.badge, foot);
+  const article = createElement("article", {}, parts.question, parts.thought, parts.answer, parts.badge, foot);
   return Object.assign(article, { parts });
 }
 
@@ -42,6 +46,7 @@ export function drawTurn(article, turn) {
   Object.assign(article.dataset, { turn: id ?? "", id: questionId ?? "", status, reason: reason ?? "" });
   article.setAttribute("aria-busy", String(status !== "ended"));
   setText(parts.question, turn.question);
+  drawThinking(parts.thought, turn, translateThinking);
   if (drawn?.answer !== turn.answer) update(parts.answer, turn.answer, writeCode);
   setText(parts.badge, badgeOf(turn, strings));
   if (status !== "ended") return;

@@ -57,4 +57,11 @@ function onScroll() {
   byId("latest").hidden = isFollowing;
 }
 
+/** A reader who opens or closes what a turn has thought follows on only where the end is still near. */
+function onToggle() {
+  isFollowing = distanceToEnd() < NEAR_END_PX;
+  byId("latest").hidden = isFollowing;
+}
+
 addEventListener("scroll", onScroll, { passive: true });
+byId("turns").addEventListener("toggle", onToggle, { capture: true }); // it does not bubble

@@ -143,6 +143,7 @@ def ask(
     timeout: Annotated[float | None, typer.Option(min=0, help="Maximum time for the whole answer, in seconds.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer has ended.")] = False,
+    thinking: Annotated[bool, typer.Option("--thinking", help="Show the model's thinking, on stderr.")] = False,
 ) -> None:
     """Ask one question; the answer goes to stdout, as it comes.
 
@@ -160,7 +161,7 @@ def ask(
     text = "\n\n".join(part for part in (question, _read_piped(required=question is None)) if part and part.strip())
     if not text:
         raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
-    options = AskOptions(text, url, session=session, model=model)
+    options = AskOptions(text, url, session=session, model=model, show_thinking=thinking)
     raise typer.Exit(asyncio.run(run_ask(options, timeout=timeout, as_json=as_json)))
 
 

@@ -43,7 +43,7 @@ from askbot_ws.errors import (
     Unauthorized,
     UpstreamStalled,
 )
-from askbot_ws.events import Check, Done, Event, Failure, Question, Reason, Record, Timing, Token
+from askbot_ws.events import Check, Done, Event, Failure, Question, Reason, Record, Thinking, Timing, Token
 
 PIECES = ("Be", "cause", " of ✨")
 ANSWER = "".join(PIECES)
@@ -66,6 +66,9 @@ class Server:
     wrong: bool = False  # slices differ from what was answered
     loses_log: bool = False  # the log is lost with the connection
     failure: Failure | None = None
+    thoughts: tuple[str, ...] = ()  # what it thinks before it answers
+    thinks_on: bool = False  # it never gets to the answer
+    afterthought: str = ""  # what it thinks once the answer has begun
     first: list[Record] = field(default_factory=list[Record])  # frames after the first `ready`
     queries: list[dict[str, str]] = field(default_factory=list[dict[str, str]])  # of each connection's URL
     received: list[ClientFrame] = field(default_factory=list[ClientFrame])
@@ -162,16 +165,24 @@ class Server:
         question = Question(session="s", seq=begun + 1, turn=turn, id=id, text=text, created=0.0, replaces=replaces)
         self.log.append(question)
         frames: list[Event] = [question]
-        for piece in PIECES:
+        frames += [self.think(turn, thought) for thought in self.thoughts]
+        for piece in () if self.thinks_on else PIECES:
             token = Token(session="s", seq=self.log.head + len(piece), turn=turn, text=piece)
             self.log.append(token)
             shown = "x" * len(piece) if self.wrong else piece
             frames.append(Token(session="s", seq=token.seq, turn=turn, text=shown))
-        if not self.hold:
+        if self.afterthought:
+            frames.append(self.think(turn, self.afterthought))
+        if not (self.hold or self.thinks_on):
             frames.append(self.done(turn, "error" if self.failure else "stop"))
         if not self.silent:
             for frame in frames:
                 await send(frame)
+
+    def think(self, turn: str, text: str) -> Thinking:
+        thinking = Thinking(session="s", seq=self.log.head + len(text), turn=turn, text=text)
+        self.log.append(thinking)
+        return thinking
 
     async def end(self, send: Callable[[Record], Any], turn: str, reason: Reason) -> None:
         if any(isinstance(event, Done) and event.turn == turn for event in self.log.events):
@@ -180,6 +191,7 @@ class Server:
             await send(self.done(turn, reason))
 
     def done(self, turn: str, reason: Reason) -> Done:
+        answer = "".join(event.text for event in self.log.events if isinstance(event, Token) and event.turn == turn)
         done = Done(
             session="s",
             seq=self.log.head + 1,
@@ -188,7 +200,7 @@ class Server:
             model="m",
             usage=None,
             timing=Timing(queued=0.0, first_token=0.1, total=0.2),
-            check=Check(chars=len(ANSWER), sha256=hashlib.sha256(ANSWER.encode()).hexdigest()),
+            check=Check(chars=len(answer), sha256=hashlib.sha256(answer.encode()).hexdigest()),
             error=self.failure,
         )
         self.log.append(done)
@@ -352,6 +364,75 @@ async def test_an_answer_that_was_received_whole_is_given_though_the_server_lost
         assert (await stream).text == ANSWER
         with pytest.raises(Damaged):
             assert [text async for text in stream]
+
+
+# --- thinking --------------------------------------------------------------------------------------------------------
+
+THOUGHTS = ("Hm", ", why? ✨ ", "So.")
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+async def test_thinking_is_read_before_the_answer_and_is_no_part_of_it(cut: int) -> None:
+    """Each piece once, wherever the connection breaks; the proof is of the answer alone."""
+    async with conversation(Server(thoughts=THOUGHTS, cuts=[cut])) as chat:
+        stream = chat.ask("Why?")
+        assert "".join([text async for text in stream.thinking()]) == "".join(THOUGHTS)
+        assert "".join([text async for text in stream]) == ANSWER
+        answer = await stream
+
+    assert (answer.text, answer.thinking, answer.thinking_time) == (ANSWER, "".join(THOUGHTS), 0.1)
+
+
+async def test_thinking_can_be_left_out_or_read_when_it_is_over() -> None:
+    """Awaiting needs none of it; whoever reads it later gets it all."""
+    async with conversation(Server(thoughts=THOUGHTS), keep=1) as chat:
+        stream = chat.ask("Why?")
+        assert await text_of(chat, "And?") == ANSWER
+        assert (await stream).text == ANSWER
+    async with conversation(Server(thoughts=THOUGHTS)) as chat:
+        stream = chat.ask("Why?")
+        answer = await stream
+        assert "".join([text async for text in stream.thinking()]) == answer.thinking == "".join(THOUGHTS)
+
+
+async def test_an_answer_without_thinking_has_none() -> None:
+    """Nothing to iterate over; a refusal is raised where the answer is read."""
+    async with conversation(Server()) as chat:
+        stream = chat.ask("Why?")
+        assert [text async for text in stream.thinking()] == []
+        answer = await stream
+        refused = chat.ask("")
+        assert [text async for text in refused.thinking()] == []
+        with pytest.raises(QuestionEmpty):
+            await refused
+
+    assert (answer.thinking, answer.thinking_time) == ("", None)
+
+
+async def test_a_time_limit_in_the_middle_of_thinking_stops_the_answer() -> None:
+    """Leaving the loop doesn't: what follows is the answer."""
+    async with conversation(server := Server(thoughts=THOUGHTS, thinks_on=True)) as chat:
+        stream = chat.ask("Why?")
+        async for _ in stream.thinking():
+            break
+
+        async def read() -> str:
+            return "".join([text async for text in stream.thinking()])
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(), 0.05)
+        await until(lambda: any(isinstance(frame, Cancel) for frame in server.received))
+
+    assert len([frame for frame in server.received if isinstance(frame, Cancel)]) == 1
+
+
+async def test_thinking_ends_with_the_conversation() -> None:
+    """Nobody waits for ever for what can't come any more."""
+    async with conversation(Server(thoughts=THOUGHTS, thinks_on=True)) as chat:
+        stream = chat.ask("Why?")
+        async for _ in stream.thinking():
+            break
+    assert "".join([text async for text in stream.thinking()]) == "".join(THOUGHTS)
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ async def run(*arguments: str, cwd: Path = ROOT) -> str:
 ANSWERS = {
     "the first one": ("Paris.", "Paris."),
     "without asyncio": ("Paris.", "Paris.\nYou asked: And of Italy? (stop, after 0.0 s)\n"),
+    "thinking": ("Paris.", "Paris. None\n"),
     "leaving": ("One, ", "One, \nYou asked: What is the capital of France?\n"),
     "coming back": (
         "Paris.",

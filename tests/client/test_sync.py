@@ -20,6 +20,7 @@ from askbot_ws.client.sync import Chat, connect
 from askbot_ws.errors import QuestionEmpty, SessionNotFound
 
 from ..process import ROOT, Askbot, askbot, environment
+from .test_chat import ANSWER, Server, running
 from .upstream import long
 
 
@@ -91,6 +92,29 @@ def test_errors_are_raised_where_they_are_asked_for(server: Askbot) -> None:
     with pytest.raises(Closed):
         chat.ask("says:more")
     chat.close()
+
+
+def test_an_answer_without_thinking_has_none(server: Askbot) -> None:
+    """The loop ends where the answer begins."""
+    with connect(server.url) as chat:
+        stream = chat.ask("says:hello")
+        assert list(stream.thinking()) == []
+        assert (stream.answer().text, stream.answer().thinking) == ("hello", "")
+
+
+async def test_thinking_is_read_before_the_answer() -> None:
+    """Leaving its loop does not stop the answer."""
+
+    def read(url: str) -> tuple[str, str, str]:
+        with connect(url) as chat:
+            stream = chat.ask("Why?")
+            for _ in stream.thinking():
+                break
+            thinking = "".join(stream.thinking())
+            return thinking, "".join(stream), stream.answer().thinking
+
+    async with running(Server(thoughts=("Hm", ". So."))) as scripted:
+        assert await asyncio.to_thread(read, scripted.url) == ("Hm. So.", ANSWER, "Hm. So.")
 
 
 def test_leaving_a_loop_stops_the_answer(server: Askbot) -> None:

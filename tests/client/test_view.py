@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from askbot_ws.client.view import Gap, TextBuffer, View
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
-from askbot_ws.events import Check, Done, Event, Options, Question, Timing, Token
+from askbot_ws.events import Check, Done, Event, Options, Question, Thinking, Timing, Token
 
 WIRE = sorted((Path(__file__).parents[1] / "wire").glob("*.jsonl"))
 LIMITS = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
@@ -53,6 +54,19 @@ def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | No
     timing = Timing(queued=0.0, first_token=0.0, total=0.0)
     done = Done(session="s", seq=seq + 1, turn=name, reason="stop", model="m", usage=None, timing=timing, check=proof)
     return [*events, done]
+
+
+def thinking_turn(*parts: str, first_token: float | None = 12.25) -> list[Event]:
+    """The events of one turn; parts in brackets are thinking."""
+    question, *_, done = turn("".join(part for part in parts if part[0] != "["))
+    events, seq = [question], question.seq
+    for part in parts:
+        kind, text = (Thinking, part[1:-1]) if part[0] == "[" else (Token, part)
+        seq += len(text)
+        events.append(kind(session="s", seq=seq, turn=question.turn, text=text))
+    assert isinstance(done, Done)
+    timing = Timing(queued=0.25, first_token=first_token, total=20.25)
+    return [*events, replace(done, seq=seq + 1, timing=timing)]
 
 
 def folded(frames: Sequence[ServerFrame | UnknownEvent], view: View | None = None) -> View:
@@ -102,6 +116,91 @@ def test_history_and_events_tell_the_same(slices: list[str], data: st.DataObject
     folded(events[read:], view)
     assert answers(view) == [("t1", "".join(slices))]
     assert view.turns[0].end
+
+
+# --- thinking --------------------------------------------------------------------------------------------------------
+
+PARTS = st.lists(st.from_regex(r"\[[^\[\]]+\]|[^\[\]]+", fullmatch=True), min_size=1)
+
+
+def texts(view: View) -> list[tuple[str, str]]:
+    return [(turn.thinking, turn.answer) for turn in view.turns]
+
+
+@given(parts=PARTS, data=st.data())
+def test_thinking_and_answer_are_told_apart_wherever_a_client_comes_back(parts: list[str], data: st.DataObject) -> None:
+    """docs/protocol.md, promise 1: for thinking as for text, in whatever order they come."""
+    events = thinking_turn(*parts)
+    log = LogTail("s")
+    for event in events:
+        log.append(event)
+    stop = data.draw(st.integers(0, len(events)))
+    back = data.draw(st.integers(0, events[stop - 1].seq if stop else 0))
+
+    view = folded([ready(after=0), *events[:stop]])
+    folded(log.read(after=back), view)
+
+    thinking = "".join(part[1:-1] for part in parts if part[0] == "[")
+    assert texts(view) == [(thinking, "".join(part for part in parts if part[0] != "["))]
+    assert view.turns[0].proven
+
+
+@given(parts=PARTS, data=st.data())
+def test_history_and_events_tell_the_same_of_thinking(parts: list[str], data: st.DataObject) -> None:
+    """The page has it in `steps`; what comes on top of a running turn is added once."""
+    events = thinking_turn(*parts)
+    known = data.draw(st.integers(1, len(events)))
+    history = History(session="s", id="h", turns=turn_records(events[:known]), more=False)
+
+    view = folded([ready(after=0), events[0], history, *events[1:]])
+
+    assert texts(view) == texts(folded([ready(after=0), *events]))
+    assert view.turns[0].thinking_time == folded([ready(after=0), *events]).turns[0].thinking_time
+
+
+def test_thinking_is_measured_up_to_the_answer_and_then_by_the_servers_clock() -> None:
+    """Thinking in the middle of the answer doesn't count."""
+    head = replace(ready(after=0), seq=0)
+    *events, done = thinking_turn("[Hm. ]", "[So]", "One", "[!]", ".")
+    begun = time.time()
+    view = folded([head, *events[:3]])
+    (turn,) = view.turns
+    assert turn.thinking_since is not None
+    assert (begun <= turn.thinking_since <= time.time(), turn.thinking_time) == (True, None)
+
+    folded(events[3:], view)
+    assert turn.thinking_time is not None
+    assert 0 <= turn.thinking_time <= time.time() - begun
+
+    view.fold(done)
+    assert turn.thinking_time == 12.0
+
+
+@pytest.mark.parametrize(
+    ("parts", "first_token", "expected"),
+    [(["[Hm]", "One"], 12.25, 12.0), (["[Hm]"], None, 20.0), (["One", "[Hm]"], 12.25, None), (["One"], 12.25, None)],
+)
+def test_how_long_a_turn_thought_is_known_once_it_has_ended(
+    parts: list[str], first_token: float | None, expected: float | None
+) -> None:
+    """Read again, by events or by history, it can't be measured here. Without an answer, it thought up to its end."""
+    events = thinking_turn(*parts, first_token=first_token)
+    history = History(session="s", id="h", turns=turn_records(events), more=False)
+
+    assert folded([ready(after=0), *events[:-1]]).turns[0].thinking_time is None
+    for frames in (events, [history]):
+        (turn,) = folded([ready(after=0), *frames]).turns
+        assert (turn.thinking_since, turn.thinking_time) == (None, expected)
+
+
+def test_a_view_keeps_thinking_within_its_bound() -> None:
+    """It counts as text does; what doesn't fit is not here, and the turn says so."""
+    events = thinking_turn("[" + "x" * 1000 + "]", "One")
+    view = folded([ready(after=0), *events], View(keep=1506))
+    assert (view.turns[0].whole, view.size, texts(view)) == (False, 1504, [("x" * 1000, "")])
+
+
+# --- gaps, other histories, what is replaced -------------------------------------------------------------------------
 
 
 def test_events_beyond_a_gap_are_not_shown() -> None:

@@ -102,6 +102,21 @@ test("an ask is iterated for its text, each piece once, over as many connections
   assert.equal(sockets.flatMap(({ sent }) => sent).length, 1, "asked once");
 });
 
+test("a connection that is lost in the middle of thinking is resumed there, and no thinking is yielded", async () => {
+  const { chat, sockets, timers, log } = openedClient();
+  const asked = chat.ask("Why?");
+  const read = collect(asked);
+  const slices = [log.question("t1", "Why?", { id: asked.id }), log.thinking("t1", "한 🙂"), log.thinking("t1", "국어. ")];
+  sockets[0].deliver(...slices);
+  sockets[0].closeWith();
+  timers.advance(500);
+  assert.equal(sockets[1].after(), String(log.seq));
+  sockets[1].deliver(log.ready(log.seq), slices[2], log.thinking("t1", "So"), log.token("t1", "One"), await log.done("t1"));
+  const turn = await asked;
+  assert.deepEqual([turn.thinking, turn.answer], ["한 🙂국어. So", "One"]);
+  assert.equal((await read).join(""), "One");
+});
+
 test("a reader who comes late, or is slow, gets the same text", async () => {
   const { chat, log, socket } = openedClient();
   const asked = chat.ask("Why?");

@@ -16,7 +16,7 @@ test("the document is valid", () => {
 
 test("it has a message for each frame, with examples that its schema takes", () => {
   const messages = document.channels().get("chat").messages().all();
-  assert.equal(messages.length, 18);
+  assert.equal(messages.length, 19);
   for (const message of messages) {
     assert.ok(message.examples().length > 0, message.id());
     assert.ok(message.payload().required().includes("type"), message.id());

@@ -85,6 +85,9 @@ export function client(options = {}) {
 export const sha256 = async (text) =>
   Buffer.from(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toString("hex");
 
+/** Whether an event is a slice of a text. */
+export const isSlice = ({ type }) => type === "token" || type === "thinking";
+
 /** A log, as a server keeps it. */
 export class Log {
   seq = 0;
@@ -94,7 +97,7 @@ export class Log {
   }
 
   add(event) {
-    this.seq += event.type === "token" ? countCodePoints(event.text) : 1;
+    this.seq += isSlice(event) ? countCodePoints(event.text) : 1;
     this.events.push({ session: this.session, seq: this.seq, ...event });
     return this.events.at(-1);
   }
@@ -111,21 +114,25 @@ export class Log {
     return this.add({ type: "token", turn, text });
   }
 
+  thinking(turn, text) {
+    return this.add({ type: "thinking", turn, text });
+  }
+
   async done(turn, more = {}) {
     const answer = this.answer(turn);
     const check = { chars: countCodePoints(answer), sha256: await sha256(answer) };
     return this.add({ type: "done", turn, reason: "stop", model: "m", usage: null, timing: { queued: 0, first_token: 1, total: 2 }, check, ...more });
   }
 
-  answer(turn) {
-    return this.events.filter((event) => event.type === "token" && event.turn === turn).map(({ text }) => text).join("");
+  answer(turn, type = "token") {
+    return this.events.filter((event) => event.type === type && event.turn === turn).map(({ text }) => text).join("");
   }
 
   /** What a server sends a reader that comes with `after`: merged, and cut inside a slice. */
   resume(after) {
     const rest = this.events.filter(({ seq }) => seq > after);
     return rest.map((event) =>
-      event.type === "token" ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + countCodePoints(event.text))).join("") } : event);
+      isSlice(event) ? { ...event, text: [...event.text].slice(Math.max(0, after - event.seq + countCodePoints(event.text))).join("") } : event);
   }
 }
 

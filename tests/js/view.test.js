@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { countCodePoints, empty, shown, view } from "../../client/view.js";
-import { Log, seeded } from "./fakes.js";
+import { isSlice, Log, seeded } from "./fakes.js";
 
 const fold = (frames, state = empty) => frames.reduce(view, state);
 const ANSWER = "né 👩‍👩‍👧 한국어 🇰🇷 a\u0301 𝄞 end";
@@ -35,12 +35,17 @@ test("a turn goes from waiting over answering to ended", async () => {
 
 test("a reader that comes back at any code point misses nothing and gets nothing twice", async () => {
   const log = await conversation();
+  log.question("t2");
+  for (const slice of ["né 🙂", " 한", "국어?"]) log.thinking("t2", slice);
+  log.token("t2", "𝄞!");
+  log.thinking("t2", "…");
+  await log.done("t2");
   const whole = fold([log.ready(), ...log.events]);
   for (let after = 0; after <= log.seq; after += 1) {
     const cut = log.events.flatMap((event) => {
-      const start = event.seq - (event.type === "token" ? countCodePoints(event.text) : 1);
+      const start = event.seq - (isSlice(event) ? countCodePoints(event.text) : 1);
       if (event.seq <= after) return [event];
-      if (event.type !== "token" || start >= after) return [];
+      if (!isSlice(event) || start >= after) return [];
       return [{ ...event, seq: after, text: [...event.text].slice(0, after - start).join("") }];
     });
     const seen = fold([log.ready(), ...cut]);
@@ -58,7 +63,7 @@ test("however the log is sliced, merged, repeated and resumed, the answers come 
     for (let turn = 0; turn < 1 + random.below(3); turn += 1) {
       log.question(`t${turn}`);
       for (let slices = random.below(6); slices > 0; slices -= 1)
-        log.token(`t${turn}`, Array.from({ length: 1 + random.below(5) }, () => random.of(letters)).join(""));
+        log[random.of(["token", "thinking"])](`t${turn}`, Array.from({ length: 1 + random.below(5) }, () => random.of(letters)).join(""));
       if (random.next() < 0.8) await log.done(`t${turn}`);
     }
     let state = empty;
@@ -67,7 +72,7 @@ test("however the log is sliced, merged, repeated and resumed, the answers come 
       state = view(state, log.ready(after));
       const frames = log.resume(after);
       for (const frame of frames.slice(0, 1 + random.below(frames.length))) {
-        if (frame.type === "token" && random.next() < 0.5) {
+        if (isSlice(frame) && random.next() < 0.5) {
           const all = [...frame.text];
           const kept = 1 + random.below(all.length);
           state = view(state, { ...frame, text: all.slice(0, kept).join(""), seq: frame.seq - all.length + kept });
@@ -77,7 +82,8 @@ test("however the log is sliced, merged, repeated and resumed, the answers come 
       }
       assert.equal(state.gap, false);
     }
-    for (const { turn, answer } of state.turns) assert.equal(answer, log.answer(turn), `seed ${seed}`);
+    for (const { turn, answer, thinking } of state.turns)
+      assert.deepEqual([answer, thinking], [log.answer(turn), log.answer(turn, "thinking")], `seed ${seed}`);
   }
 });
 
@@ -186,6 +192,86 @@ test("another log is another history, even where the replay begins where we are"
   const unnamed = fold([log.ready(0), log.events[0]]);
   assert.deepEqual(view(unnamed, log.ready(1, { log: "one" })).turns, unnamed.turns, "nor did it when we came");
   assert.equal(view(state, new Log("s2").ready()).log, undefined, "another session has its own");
+});
+
+test("thinking is no part of the answer, wherever it comes", async () => {
+  const log = new Log();
+  const states = [log.question("t1"), log.thinking("t1", "Hm. "), log.thinking("t1", "So"), log.token("t1", "One"),
+    log.thinking("t1", "!"), log.token("t1", " two"), await log.done("t1")]
+    .map((_, count) => fold([log.ready(), ...log.events.slice(0, count + 1)]).turns[0]);
+  assert.deepEqual(states.map(({ status, thinking, answer }) => [status, thinking, answer]), [
+    ["waiting", "", ""], ["thinking", "Hm. ", ""], ["thinking", "Hm. So", ""], ["answering", "Hm. So", "One"],
+    ["thinking", "Hm. So!", "One"], ["answering", "Hm. So!", "One two"], ["ended", "Hm. So!", "One two"],
+  ]);
+});
+
+test("thinking is measured up to the answer, then by the server's clock", async (context) => {
+  context.after(() => mock.timers.reset());
+  mock.timers.enable({ apis: ["Date"], now: 50_000 });
+  const log = new Log();
+  let state = fold([log.ready(), log.question("t1"), log.thinking("t1", "Hm. ")]);
+  const times = () => [state.turns[0].thinkingSince, state.turns[0].thinkingTime];
+  const receive = (milliseconds, frame) => {
+    mock.timers.tick(milliseconds);
+    state = view(state, frame);
+  };
+  assert.deepEqual(times(), [50_000, null]);
+  receive(4000, log.thinking("t1", "So"));
+  assert.deepEqual(times(), [50_000, null]);
+  receive(8000, log.token("t1", "One"));
+  assert.deepEqual(times(), [50_000, 12_000]);
+  receive(8000, log.thinking("t1", "!"));
+  receive(8000, log.token("t1", "."));
+  assert.deepEqual(times(), [50_000, 12_000]);
+  receive(0, await log.done("t1", { timing: { queued: 100, first_token: 12_300, total: 30_000 } }));
+  assert.deepEqual(times(), [50_000, 12_200]);
+});
+
+test("how long a turn thought that ended without an answer is up to its end", async () => {
+  const log = new Log();
+  const events = [log.question("t1"), log.thinking("t1", "Hm"), await log.done("t1", { timing: { queued: 100, first_token: null, total: 900 } })];
+  assert.equal(fold([log.ready(), ...events]).turns[0].thinkingTime, 800);
+});
+
+test("thinking that is read again is not measured before the turn has ended", async () => {
+  const log = new Log();
+  const events = [log.question("t1"), log.thinking("t1", "Hm"), log.token("t1", "One")];
+  const read = fold([log.ready(), ...events]);
+  assert.deepEqual([read.turns[0].thinkingSince, read.turns[0].thinkingTime], [null, null]);
+  const done = await log.done("t1", { timing: { queued: 1, first_token: 301, total: 500 } });
+  assert.equal(view(read, done).turns[0].thinkingTime, 300);
+  const late = fold([log.ready(), events[0]], empty);
+  assert.equal(fold(events.slice(1), { ...late, head: events[1].seq }).turns[0].thinkingTime, null);
+});
+
+test("what comes before thinking is not its time", async () => {
+  const log = new Log();
+  const events = [log.question("t1"), log.token("t1", "One"), log.thinking("t1", "Hm"), await log.done("t1")];
+  const [turn] = fold([log.ready(), ...events]).turns;
+  assert.deepEqual([turn.thinking, turn.thinkingTime], ["Hm", null]);
+});
+
+test("a turn of a history page has its thinking, and says how long it took", () => {
+  const steps = (...types) => types.map((type) => ({ type, text: `${type} ` }));
+  const timing = { queued: 10, first_token: 510, total: 1000 };
+  const turnOf = (more) => fold([new Log().ready(99), history([recordOf("t1", 0, "a", { seq: 40, timing, ...more })])]).turns[0];
+  const summary = ({ status, thinking, thinkingTime }) => [status, thinking, thinkingTime];
+  assert.deepEqual(summary(turnOf({ steps: steps("thinking", "text", "thinking") })), ["ended", "thinking thinking ", 500]);
+  assert.deepEqual(summary(turnOf({ steps: steps("text", "thinking") })), ["ended", "thinking ", null]);
+  assert.deepEqual(summary(turnOf({ steps: null })), ["ended", "", null]);
+  assert.deepEqual(summary(turnOf({})), ["ended", "", null]);
+  const running = { reason: null, timing: null };
+  assert.deepEqual(summary(turnOf({ ...running, answer: "", steps: steps("thinking") })), ["thinking", "thinking ", null]);
+  assert.deepEqual(summary(turnOf({ ...running, steps: steps("thinking", "text") })), ["answering", "thinking ", null]);
+});
+
+test("history may be ahead of a running thought", () => {
+  const log = new Log();
+  const state = fold([log.ready(), log.question("t1"), log.thinking("t1", "ab")]);
+  const steps = [{ type: "thinking", text: "ab🙂d" }];
+  const ahead = view(state, history([recordOf("t1", 0, "", { reason: null, seq: 5, steps })]));
+  const slice = { type: "thinking", session: "s1", turn: "t1", seq: 6, text: "🙂de" };
+  assert.equal(view(ahead, slice).turns[0].thinking, "ab🙂de");
 });
 
 test("a turn has the options of its question", () => {

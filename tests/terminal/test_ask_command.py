@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from askbot_ws.cli import app
 from askbot_ws.client import Damaged
+from askbot_ws.dialects.askbot.frames import Cancel
 from askbot_ws.errors import ContextTooLong
 from askbot_ws.events import Usage
 from askbot_ws.terminal.output import ExitCode
@@ -70,6 +71,53 @@ async def test_a_pipe_gets_the_text_as_it_is_and_a_terminal_what_is_harmless(tmp
             await shown.shows("a[2Jb")
 
 
+# --- thinking --------------------------------------------------------------------------------------------------------
+
+THOUGHTS = ("Hm.\n", "Why \x1b[2J?")
+
+
+async def test_thinking_is_left_out_unless_it_is_asked_for() -> None:
+    """Then it goes to stderr: stdout is the answer, whatever is asked for."""
+    async with running(Liar(thoughts=THOUGHTS)) as server:
+        assert await call("ask", "Why?", "--url", server.url) == (0, ANSWER + "\n", "")
+        assert await call("ask", "Why?", "--url", server.url, "--thinking") == (
+            0,
+            ANSWER + "\n",
+            "".join(THOUGHTS) + "\n",
+        )
+        code, told = await as_json("Why?", "--url", server.url)
+        assert (code, told["thinking"], told["text"]) == (0, "".join(THOUGHTS), ANSWER)
+
+
+async def test_thinking_is_dim_on_a_terminal_and_does_not_steer_it(tmp_path: Path) -> None:
+    """Before the answer, on lines of its own."""
+    async with (
+        running(Liar(thoughts=THOUGHTS)) as server,
+        terminal("ask", "Why?", "--url", server.url, "--thinking", folder=tmp_path) as shown,
+    ):
+        assert await shown.ended() == 0
+        await shown.shows(f"Hm.\nWhy [2J?\n{ANSWER}")
+        assert b"\x1b[2mHm." in shown.raw
+
+
+async def test_a_time_limit_in_the_middle_of_thinking_reports_what_there_was() -> None:
+    """And stops the answer at the server."""
+    async with running(server := Liar(thoughts=THOUGHTS, thinks_on=True)):
+        code, told = await as_json("Why?", "--url", server.url, "--timeout", "1")
+        assert (code, told["text"], told["thinking"]) == (124, "", "".join(THOUGHTS))
+    assert any(isinstance(frame, Cancel) for frame in server.received)
+
+
+async def test_thinking_in_the_middle_of_an_answer_is_shown_too() -> None:
+    """After the answer, whose lines it would break, unless it comes in one moment with what is thought before it."""
+    async with running(Liar(thoughts=THOUGHTS, afterthought="Done.")) as server:
+        whole = "".join(THOUGHTS)
+        code, out, err = await call("ask", "Why?", "--url", server.url, "--thinking")
+        assert (code, out) == (0, ANSWER + "\n")
+        assert err in {f"{whole}Done.\n", f"{whole}\nDone.\n"}
+        assert (await as_json("Why?", "--url", server.url))[1]["thinking"] == whole + "Done."
+
+
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
@@ -84,7 +132,7 @@ async def test_json_has_all_there_is_to_know() -> None:
     assert code == 0
     timing, session = told.pop("timing"), told.pop("session")
     assert told == {
-        "text": "Because.", "turn": "t1", "reason": "stop", "model": "m", "error": None,
+        "text": "Because.", "thinking": "", "turn": "t1", "reason": "stop", "model": "m", "error": None,
         "usage": {"input_tokens": 3, "output_tokens": 2},
     }  # fmt: skip
     assert all(isinstance(timing[name], int) for name in ("queued", "first_token", "total"))

@@ -149,6 +149,61 @@ async def test_a_lost_connection_is_told_and_loses_nothing(tmp_path: Path) -> No
         await context.__aexit__(None, None, None)
 
 
+# --- thinking --------------------------------------------------------------------------------------------------------
+
+THOUGHTS = ("Hm.\n", "Why \x1b[2J?")
+
+
+async def test_thinking_is_one_line_and_can_be_shown(tmp_path: Path) -> None:
+    """It says how long it goes on, then how long it took; /thinking shows the text, harmless."""
+    async with running(Liar(thoughts=THOUGHTS)) as server, terminal("chat", server.url, folder=tmp_path) as shown:
+        await shown.prompts()
+        shown.type("/thinking", ENTER)
+        await shown.shows("Nothing was shown of what the model thought.")
+        shown.type("Why?", ENTER)
+        await shown.shows(f"thought for 1 s (/thinking shows it)\n{ANSWER}")
+        await shown.prompts()
+        assert "thinking…" not in shown.text
+        shown.type("/thinking", ENTER)
+        await shown.shows("Hm.\nWhy [2J?")
+
+
+async def test_the_seconds_are_counted_while_a_model_thinks(tmp_path: Path) -> None:
+    """Ctrl-C stops it."""
+    async with (
+        running(server := Liar(thoughts=THOUGHTS, thinks_on=True)),
+        terminal("chat", server.url, folder=tmp_path) as shown,
+    ):
+        await shown.prompts()
+        shown.type("Why?", ENTER)
+        await shown.shows("thinking…")
+        await shown.shows("thinking… 1 s")
+        shown.type(CTRL_C)
+        await shown.shows("thought for ", "(the answer was stopped)")
+        await shown.prompts()
+        assert "thinking…" not in shown.text
+        assert b"\x1b[2mthinking\xe2\x80\xa6" in shown.raw
+
+
+async def test_a_pipe_gets_nothing_of_thinking() -> None:
+    """Neither the line nor the text."""
+    async with running(Liar(thoughts=THOUGHTS)) as server:
+        code, out, err = await call("chat", server.url, stdin="Why?\n")
+
+    assert (code, ANSWER in out) == (0, True)
+    assert not {"thinking", "thought", "Hm."} & set((out + err).replace("/", " ").split())
+
+
+async def test_thinking_that_runs_already_is_shown_to_go_on(tmp_path: Path) -> None:
+    """As its answer would be."""
+    async with running(server := Liar(thoughts=THOUGHTS, thinks_on=True)), connect(server.url) as chat:
+        chat.ask("Why?")
+        async with terminal("chat", server.url, "--session", "s", folder=tmp_path) as shown:
+            await shown.shows("> Why?", "thinking… 1 s")
+            shown.type(CTRL_C)
+            await shown.shows("thought for ", "(the answer was stopped)")
+
+
 # --- typing ----------------------------------------------------------------------------------------------------------
 
 

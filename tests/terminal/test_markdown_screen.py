@@ -72,6 +72,23 @@ def test_a_notice_does_not_split_an_answer() -> None:
     assert asyncio.run(show()).text == "before\nOne\n\n(lost)\ntwo\nthree\n\nafter"
 
 
+def test_a_line_of_progress_is_replaced_in_its_place() -> None:
+    """Notices stand above it, and the answer follows it."""
+
+    async def show() -> AnswerTerminal:
+        screen = AnswerTerminal(20, 10)
+        screen.answers.show_progress("thinking…")
+        screen.answers.print_notice("(lost)")
+        screen.answers.show_progress("thinking… 12 s")
+        assert screen.text == "(lost)\nthinking… 12 s"
+        screen.answers.end_progress("thought for 12 s, and more than fits")
+        screen.answers.write("One")
+        screen.answers.end_answer()
+        return screen
+
+    assert asyncio.run(show()).text == "(lost)\nthought for 12 s, …\nOne"
+
+
 def test_pieces_that_come_in_one_moment_are_drawn_together() -> None:
     """The first at once: somebody waits for it."""
     written = list[str]()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,9 @@ class Answer:
         timing: `queued`, `first_token` and `total`, in seconds since the question arrived; `first_token` is None where
             no text came.
         error: Where `reason` is `error`: `code`, `message`, `retryable` and `retry_after` (seconds, or None).
+        thinking: The reasoning that the model has shown; empty where it showed none. It is no part of `text`. Of what
+            is longer than `connect(…, keep=)`, the beginning.
+        thinking_time: How long it thought before it answered, in seconds; None where that is not known.
 
     Example:
         ```python
@@ -46,6 +49,8 @@ class Answer:
     usage: Usage | None
     timing: Timing | None
     error: Failure | None
+    thinking: str = ""
+    thinking_time: float | None = None
 
 
 class AnswerStream:
@@ -97,6 +102,22 @@ class AnswerStream:
     def __await__(self) -> Generator[Any, None, Answer]:
         """Wait for the end, and return the `Answer`, also where it is partial. Raises if the question was refused."""
         return self._answer().__await__()
+
+    async def thinking(self) -> AsyncIterator[str]:
+        """Iterate over the reasoning that the model shows before it answers, as it comes; it may show none.
+
+        It ends where the answer begins, or nothing more can come: what has gone wrong is raised where the answer is
+        read. Leaving the loop doesn't stop the answer, but being cancelled in it does.
+
+        Yields:
+            The next piece, of one code point or more.
+        """
+        try:
+            async for text in self._source.read_thinking(self._question):
+                yield text
+        except asyncio.CancelledError:
+            self._source.cancel_question(self._question)
+            raise
 
     async def cancel(self) -> None:
         """Stop the answer at the server. Returns once it has ended; awaiting it then gives what there is of it."""
@@ -150,7 +171,8 @@ class AnswerStream:
 
     def _build_answer(self, text: str, end: End) -> Answer:
         turn = self._question.turn or ""
-        return Answer(text, turn, end.reason, end.model, end.usage, end.timing, end.error)
+        thinking, thinking_time = self._question.thinking, self._question.thinking_time
+        return Answer(text, turn, end.reason, end.model, end.usage, end.timing, end.error, thinking, thinking_time)
 
 
 Asked = AnswerStream

@@ -7,6 +7,7 @@ reading was paused because nobody had room, it attaches again from there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
@@ -207,13 +208,15 @@ class ClientSession:
                 self.request(Cancel(id=uuid4().hex, turn=event.turn))
 
     def _on_done(self, done: Done) -> None:
+        turn = self.view.all_turns.get(done.turn)
         for request in self.requests.all():
             if isinstance(request.frame, Cancel) and request.frame.turn == done.turn:
                 self.requests.resolve(request.frame.id, None)
             elif isinstance(request, PendingQuestion) and request.turn == done.turn:
                 request.end = End.from_record(done)
+                if turn:
+                    request.thinking, request.thinking_time = turn.thinking, turn.thinking_time
                 self.requests.resolve(request.frame.id, request.end)
-        turn = self.view.all_turns.get(done.turn)
         if turn and not turn.proven:
             self._recovery.fetch(turn.turn, turn.from_)
 
@@ -290,6 +293,29 @@ class ClientSession:
     async def recover(self, question: PendingQuestion) -> str:
         """Return an answer that failed its proof as the server's history has it. Raises `Damaged`."""
         return await self._recovery.recover(question)
+
+    async def read_thinking(self, question: PendingQuestion) -> AsyncIterator[str]:
+        """Yield what the model shows of its reasoning as it comes, until the answer begins or nothing more can come."""
+        yielded = 0
+        while True:
+            changed = self.changed
+            turn = self.view.all_turns.get(question.turn or "")
+            if text := (turn.thinking if turn else question.thinking)[yielded:]:
+                yielded += len(text)
+                yield text
+            elif question.outcome.done() or self.close_reason or (turn and turn.answer_buffer.size):
+                return
+            else:
+                await self._wait_for_change(changed, question)
+
+    async def _wait_for_change(self, changed: asyncio.Event, question: PendingQuestion) -> None:
+        """Wait for `changed`; meanwhile the server is read, though readers of answers may have no room."""
+        question.waiters += 1
+        self.resume()
+        try:
+            await changed.wait()
+        finally:
+            question.waiters -= 1
 
     def open_stream(self, question: PendingQuestion, *, cache: bool) -> TextStream:
         """Return a stream of the answer from its beginning; `cache`: the question keeps what is read from it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -27,7 +27,6 @@ from .answer import AnswerStream as AsyncAnswerStream
 from .chat import Chat as AsyncChat
 from .errors import Closed
 from .reconnecting_socket import State
-from .text_stream import TextStream
 from .view import Turn
 
 __all__ = ["Answer", "AnswerStream", "Asked", "Chat", "connect"]
@@ -404,6 +403,19 @@ class AnswerStream:
         finally:
             self._loop.call_soon(stream.close)
 
+    def thinking(self) -> Iterator[str]:
+        """Iterate over the reasoning that the model shows before it answers, as it comes; it may show none.
+
+        It ends where the answer begins, or nothing more can come: what has gone wrong is raised where the answer is
+        read. Leaving the loop doesn't stop the answer, but Ctrl-C in it does.
+
+        Yields:
+            The next piece, of one code point or more.
+        """
+        pieces = self._stream.thinking()
+        while (text := self._loop.run_coroutine(lambda: _next(pieces))) is not None:
+            yield text
+
     def answer(self) -> Answer:
         """Wait for the end of the answer.
 
@@ -426,8 +438,8 @@ Asked = AnswerStream
 """The name that `AnswerStream` had before."""
 
 
-async def _next(stream: TextStream) -> str | None:
-    return await anext(stream, None)
+async def _next(pieces: AsyncIterator[str]) -> str | None:
+    return await anext(pieces, None)
 
 
 async def _wait_for(stream: AsyncAnswerStream) -> Answer:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol, Self
 
 from ..errors import AskbotError
@@ -28,6 +28,10 @@ class AnswerSource(Protocol):
 
     def open_stream(self, question: PendingQuestion, *, cache: bool) -> TextStream:
         """Return a stream of the answer from its beginning; `cache`: the question keeps what is read from it."""
+        ...
+
+    def read_thinking(self, question: PendingQuestion) -> AsyncIterator[str]:
+        """Yield what the model shows of its reasoning, until the answer begins or nothing more can come."""
         ...
 
     def remove_stream(self, stream: TextStream) -> None:

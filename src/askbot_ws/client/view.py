@@ -1,4 +1,4 @@
-"""View: the turns of one session, computed from the server's frames. No I/O.
+"""View: the turns of one session, computed from the server's frames. No I/O; the clock is read to measure thinking.
 
 Every event carries its position in the log, so each frame shows whether it is old, next or after a gap: each code
 point of text is added exactly once, over any number of connections.
@@ -7,6 +7,7 @@ point of text is added exactly once, over any number of connections.
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass, field
 
 from ..dialects.askbot.frames import History, Ready, ServerFrame, UnknownEvent
@@ -119,8 +120,13 @@ class Turn:
         seq: The log's position up to which `answer` and `end` are known. It may be after the view's `seq`: a history
             page has more than the events read so far.
         answer_buffer: The answer's text; read it as `answer`.
+        thinking_buffer: The reasoning that the model shows; read it as `thinking`.
+        begins_with_thinking: Whether its first text was thinking, and not the answer's.
+        thinking_since: When it began to think, in seconds since 1970; None where that was not seen.
+        thinking_time: How long it thought before it answered, in seconds: by the clock here, and once the turn has
+            ended by the server's. None while it thinks, and where that is not known.
         end: How the turn ended; None while it runs.
-        whole: False where the answer is longer than the view keeps, so that its last part is not here.
+        whole: False where thinking and answer are longer than the view keeps, so that their last part is not here.
     """
 
     turn: str
@@ -132,6 +138,10 @@ class Turn:
     from_: int
     seq: int
     answer_buffer: TextBuffer = field(default_factory=TextBuffer)
+    thinking_buffer: TextBuffer = field(default_factory=TextBuffer)
+    begins_with_thinking: bool = False
+    thinking_since: float | None = None
+    thinking_time: float | None = None
     end: End | None = None
     whole: bool = True
 
@@ -148,18 +158,27 @@ class Turn:
         fields = (record.turn, record.id, record.text, record.replaces, record.created, record.options)
         if isinstance(record, Question):
             return cls(*fields, from_=record.start, seq=record.seq)
-        return cls(
+        steps = record.steps or ()
+        turn = cls(
             *fields,
             from_=record.from_,
             seq=record.seq,
             answer_buffer=TextBuffer(record.answer),
-            end=End.from_record(record),
+            thinking_buffer=TextBuffer("".join(step.text for step in steps if step.type == "thinking")),
+            begins_with_thinking=bool(steps) and steps[0].type == "thinking",
         )
+        turn.set_end(End.from_record(record))
+        return turn
 
     @property
     def answer(self) -> str:
         """The answer's text so far; only its beginning where `whole` is False."""
         return str(self.answer_buffer)
+
+    @property
+    def thinking(self) -> str:
+        """The reasoning that the model shows, so far; empty where it shows none. It is no part of the answer."""
+        return str(self.thinking_buffer)
 
     @property
     def proven(self) -> bool:
@@ -169,7 +188,33 @@ class Turn:
     @property
     def size(self) -> int:
         """What the turn counts for against the view's `keep`, in code points."""
-        return TURN_OVERHEAD_CODE_POINTS + len(self.text) + self.answer_buffer.size
+        return TURN_OVERHEAD_CODE_POINTS + len(self.text) + self.thinking_buffer.size + self.answer_buffer.size
+
+    def set_end(self, end: End | None) -> None:
+        """Set how the turn ended, and how long it thought.
+
+        Args:
+            end: None where it still runs.
+        """
+        self.end = end
+        if self.begins_with_thinking and end and (timing := end.timing):
+            answered = timing.total if timing.first_token is None else timing.first_token
+            self.thinking_time = answered - timing.queued
+
+    def measure_thinking(self, event: Thinking | Token, *, live: bool) -> None:
+        """Measure the thinking before the answer, from its first slice to the answer's first.
+
+        Args:
+            event: A slice that is not appended yet.
+            live: Whether it has just come from the model; False where it is read again.
+        """
+        if self.answer_buffer.size:
+            return
+        if isinstance(event, Thinking):
+            if not self.begins_with_thinking:
+                self.begins_with_thinking, self.thinking_since = True, time.time() if live else None
+        elif live and self.thinking_since is not None:
+            self.thinking_time = max(0.0, time.time() - self.thinking_since)
 
 
 @dataclass(slots=True)
@@ -277,20 +322,20 @@ class View:
 
     def _apply_to_turn(self, turn: Turn, event: Event, *, seen: int) -> None:
         match event:
-            case Token():
-                self._append_text(turn, event.text[max(0, seen - event.start, turn.seq - event.start) :])
-            case Thinking():
-                pass
+            case Token() | Thinking():
+                self._append_slice(turn, event, seen=seen)
             case Done():
-                turn.end = End.from_record(event)
+                turn.set_end(End.from_record(event))
             case Question():
                 return
         turn.seq = event.seq
 
-    def _append_text(self, turn: Turn, text: str) -> None:
+    def _append_slice(self, turn: Turn, event: Token | Thinking, *, seen: int) -> None:
+        turn.measure_thinking(event, live=self.ready is not None and event.seq > self.ready.seq)
+        text = event.text[max(0, seen - event.start, turn.seq - event.start) :]
         turn.whole = turn.whole and self._evict_for(turn, len(text))
         if turn.whole:
-            turn.answer_buffer.append(text)
+            (turn.answer_buffer if isinstance(event, Token) else turn.thinking_buffer).append(text)
             self.size += len(text)
 
     def _evict_for(self, turn: Turn, code_points: int) -> bool:

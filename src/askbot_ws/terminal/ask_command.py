@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from ..client import Answer, AnswerStream, Damaged, connect
 from ..dialects.askbot.frames import to_dict
 from ..errors import AskbotError
-from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer
+from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer, write_thinking
 
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What to ask, and which server, session and model."""
+    """What to ask, which server, session and model, and whether to show the model's thinking."""
 
     text: str
     url: str
     session: str | None = None
     model: str | None = None
+    show_thinking: bool = False
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class _Progress:
 
     session: str | None = None
     pieces: list[str] = field(default_factory=list[str])
+    thinking: str = ""
     answer: Answer | None = None
 
 
@@ -59,7 +61,24 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
 async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
     async with connect(options.url, session=options.session) as chat:
         progress.session = chat.id
-        await _stream_answer(chat.ask(options.text, model=options.model), progress, show=show)
+        stream = chat.ask(options.text, model=options.model)
+        await _stream_thinking(stream, progress, show=options.show_thinking)
+        await _stream_answer(stream, progress, show=show)
+        later = progress.answer.thinking[len(progress.thinking) :] if progress.answer else ""
+        if options.show_thinking and later:  # where it came, it would have broken the answer's lines
+            write_thinking(later + "\n")
+
+
+async def _stream_thinking(stream: AnswerStream, progress: _Progress, *, show: bool) -> None:
+    """Write what the model thinks before it answers to stderr as it arrives, ended by a newline."""
+    try:
+        async for text in stream.thinking():
+            progress.thinking += text
+            if show:
+                write_thinking(text)
+    finally:
+        if show and progress.thinking and not progress.thinking.endswith("\n"):
+            write_thinking("\n")
 
 
 async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: bool) -> None:
@@ -92,6 +111,7 @@ def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str
         reported = {"code": error[0], "message": error[1]}
     return {
         "text": answer.text if answer else "".join(progress.pieces),
+        "thinking": answer.thinking if answer else progress.thinking,
         "session": progress.session,
         "turn": answer.turn if answer else None,
         "reason": answer.reason if answer else None,

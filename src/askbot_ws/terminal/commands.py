@@ -12,6 +12,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "retry": ("", "asks the last question again"),
         "edit": ("[N]", "asks something else instead of the last question (or of number N)"),
         "history": ("[N]", "shows the last N questions and answers"),
+        "thinking": ("", "shows what the model thought before the last answer"),
         "sessions": ("[N]", "lists the conversations held from here, to go on with one"),
         "new": ("", "begins a new conversation"),
         "model": ("[NAME]", "shows which model is asked, or asks another from now on"),

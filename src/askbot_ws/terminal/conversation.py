@@ -16,7 +16,15 @@ from .commands import HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
 from .output import Screen, describe_ending, one_line
 from .saved_sessions import SavedSession, SavedSessions
-from .transcript import load_turns, recap, stream_running_answer, to_markdown, write_new_file
+from .thinking_line import ThinkingLine
+from .transcript import (
+    load_turns,
+    recap,
+    stream_running_answer,
+    stream_running_thinking,
+    to_markdown,
+    write_new_file,
+)
 
 HISTORY_TURNS = 10  # that /history shows
 
@@ -105,7 +113,9 @@ class Conversation:
                 self._print_notice(recap(turn) + "\n")
             else:
                 self._print_notice(f"> {one_line(turn.text)}")
-                await self._stream(stream_running_answer(self._chat, turn))
+                await self._stream(
+                    stream_running_answer(self._chat, turn), thinking=stream_running_thinking(self._chat, turn)
+                )
                 self._show_ending(turn.end)
 
     async def _run_command(self, command: SlashCommand) -> SwitchSession | None:
@@ -116,12 +126,21 @@ class Conversation:
                 return await self._choose_session(command)
             case "forget":
                 return await self._forget()
+            case _:
+                await self._run_here(command)
+                return None
+
+    async def _run_here(self, command: SlashCommand) -> None:
+        """Run a command after which the session is the same."""
+        match command.name:
             case "retry":
                 await self._show_answer(self._chat.retry())
             case "edit":
                 await self._edit(command)
             case "history":
                 await self._show_history(command)
+            case "thinking":
+                await self._show_thinking()
             case "model":
                 self._choose_model(command.argument)
             case "export":
@@ -130,7 +149,6 @@ class Conversation:
                 self._print_notice(help_text())
             case name:
                 self._print_notice(f"There is no /{name}. {HINT}.")
-        return None
 
     def _print_notice(self, text: str) -> None:
         self._context.screen.print_notice(text)
@@ -153,7 +171,7 @@ class Conversation:
 
     async def _show_answer(self, stream: AnswerStream) -> None:
         try:
-            await self._stream(stream)
+            await self._stream(stream, thinking=stream.thinking())
         except Damaged:
             self._print_notice("(this is not what was answered; that is:)")
             self._print_answer((await stream).text)
@@ -161,9 +179,10 @@ class Conversation:
             await stream  # raises where it could not be asked at all; else the reason is in the answer
         self._show_ending(await stream)
 
-    async def _stream(self, pieces: AsyncIterable[str]) -> None:
+    async def _stream(self, pieces: AsyncIterable[str], *, thinking: AsyncIterable[str]) -> None:
         self._activity = _Activity.ANSWERING
         try:
+            await ThinkingLine(self._context.screen).follow(thinking)
             async for text in pieces:
                 self._context.screen.write(text)
         finally:
@@ -206,6 +225,11 @@ class Conversation:
             self._print_notice(f"{number}> {turn.text}")
             self._print_answer(turn.answer)
             self._show_ending(turn.end)
+
+    async def _show_thinking(self) -> None:
+        turns = await load_turns(self._chat, limit=1)
+        thinking = turns[-1].thinking.strip() if turns else ""
+        self._print_notice(thinking or "Nothing was shown of what the model thought.")
 
     def _choose_model(self, name: str) -> None:
         ready = self._chat.view.ready

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from rich.cells import cell_len
 
 from .markdown import MarkdownRenderer, finished_length
-from .output import print_notice, strip_control, terminal_size
+from .output import one_line, print_notice, strip_control, terminal_size
 
 MIN_REDRAW_SECONDS = 0.08  # between two drawings of a growing answer: what comes meanwhile is one write
 REDRAW_COST_FACTOR = 8  # but no less than this many times what the last drawing took
@@ -45,6 +45,7 @@ class MarkdownScreen:
         self._size = size
         self._renderer = MarkdownRenderer()
         self._live = LiveLines()
+        self._progress = ""  # the line before an answer that is still to be replaced
         self._unfinished = ""  # Markdown whose blocks may still change
         self._dirty = False  # text has come that is not drawn
         self._timer: asyncio.TimerHandle | None = None
@@ -67,12 +68,26 @@ class MarkdownScreen:
             self._write(self._live.update([*lines, ""], columns=columns, rows=rows, finished=len(lines)))
         self._unfinished, self._dirty = "", False
 
+    def show_progress(self, text: str) -> None:
+        """Show a dim line that the next one replaces."""
+        self._progress = text
+        columns, rows = self._size()
+        self._write(self._live.update([_dim(text, columns)], columns=columns, rows=rows))
+
+    def end_progress(self, text: str) -> None:
+        """Replace that line for the last time, and begin a new one."""
+        self._progress = ""
+        columns, rows = self._size()
+        self._write(self._live.update([_dim(text, columns), ""], columns=columns, rows=rows, finished=1))
+
     def print_notice(self, text: str) -> None:
-        """Show a notice, above the block that still grows."""
+        """Show a notice, above the line or the block that still changes."""
         columns, rows = self._size()
         self._write(self._live.clear(columns=columns, rows=rows))
         self._print_notice(text)
-        if self._unfinished:
+        if self._progress:
+            self.show_progress(self._progress)
+        elif self._unfinished:
             self.draw()
 
     def draw(self) -> None:
@@ -95,6 +110,11 @@ class MarkdownScreen:
         self._timer = None
         if self._dirty:
             self.draw()
+
+
+def _dim(text: str, columns: int) -> str:
+    """Return the beginning of a text, as one dim line."""
+    return f"\x1b[2m{one_line(text, width=_usable_width(columns))}\x1b[0m"
 
 
 def _usable_width(columns: int) -> int:

@@ -69,6 +69,15 @@ def print_notice(text: str) -> None:
     typer.secho(strip_control(text), dim=True, err=True)
 
 
+def write_thinking(text: str) -> None:
+    """Write a piece of what a model thinks to stderr: unchanged to a pipe, dim and harmless to a terminal."""
+    if sys.stderr.isatty():
+        typer.secho(strip_control(text), dim=True, err=True, nl=False)
+    else:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
 def discard_stdout() -> ExitCode:
     """Send stdout to /dev/null after a `BrokenPipeError`, or Python's exit flush raises it. Returns the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,6 +110,12 @@ class Screen(Protocol):
     def end_answer(self) -> None:
         """Finish the answer, complete or not: what follows begins on a new line."""
 
+    def show_progress(self, text: str) -> None:
+        """Show, before an answer, a line that the next one replaces."""
+
+    def end_progress(self, text: str) -> None:
+        """Replace that line for the last time: what follows begins on a new one."""
+
     def print_notice(self, text: str) -> None:
         """Show a notice, even in the middle of an answer."""
 
@@ -121,6 +136,14 @@ class PlainScreen:
         if self._last != "\n":
             write_answer("\n")
         self._last = "\n"
+
+    def show_progress(self, text: str) -> None:
+        """Do nothing: a line can't be replaced here."""
+
+    def end_progress(self, text: str) -> None:
+        """Write the line as a notice on a terminal; nothing to a pipe."""
+        if sys.stdout.isatty():
+            print_notice(text)
 
     def print_notice(self, text: str) -> None:
         """Write a notice to stderr; on a terminal, on a line of its own."""

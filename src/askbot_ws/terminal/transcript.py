@@ -25,22 +25,39 @@ async def load_turns(chat: Chat, *, limit: int | None = None) -> list[Turn]:
         before = page.turns[0].from_ + 1
 
 
+async def stream_running_thinking(chat: Chat, turn: Turn) -> AsyncIterator[str]:
+    """Yield what the model thinks in a turn that was running before we connected, until its answer begins."""
+    yielded = 0
+    async for current in _follow_turn(chat, turn):
+        if text := current.thinking[yielded:]:
+            yielded += len(text)
+            yield text
+        if current.answer or current.end:
+            return
+
+
 async def stream_running_answer(chat: Chat, turn: Turn) -> AsyncIterator[str]:
     """Yield the text of an answer that was running before we connected, from its beginning. Sets `turn.end`."""
     yielded = 0
+    async for current in _follow_turn(chat, turn):
+        if text := current.answer[yielded:]:
+            yielded += len(text)
+            yield text
+        if current.end:
+            turn.end = current.end
+            return
+
+
+async def _follow_turn(chat: Chat, turn: Turn) -> AsyncIterator[Turn]:
+    """Yield a turn as the view has it, now and whenever something has changed; ends where the server has lost it."""
     while True:
         changed, current = chat.changed, chat.view.all_turns.get(turn.turn)
         if current is None and (chat.view.seq or 0) > turn.from_:
-            return  # the server has lost it
-        if current and (text := current.answer[yielded:]):
-            yielded += len(text)
-            yield text
-        elif current and current.end:
-            turn.end = current.end
             return
-        else:
-            await changed.wait()
-            await chat.history(before=0, limit=1)  # raises where the conversation is over and nothing will change
+        if current:
+            yield current
+        await changed.wait()
+        await chat.history(before=0, limit=1)  # raises where the conversation is over and nothing will change
 
 
 def recap(turn: Turn) -> str:

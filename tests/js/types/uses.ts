@@ -33,6 +33,9 @@ assert.equal(pieces.join(""), turn.answer.toUpperCase());
 const known: Reason = "stop";
 assert.equal(turn.reason satisfies Reason | string | null, known);
 assert.ok((turn.timing?.total ?? -1) >= 0);
+assert.equal(turn.thinking satisfies string, "");
+assert.equal(turn.thinkingTime satisfies number | null, null);
+assert.equal(turn.thinkingSince satisfies number | null | undefined, undefined);
 
 const retried = await chat.retry(turn.turn, { temperature: 1 });
 const edited = await chat.edit(retried.turn, "Who?", { model: "scripted", max_tokens: 5 });
@@ -42,6 +45,7 @@ assert.equal(history.more satisfies boolean, false);
 await chat.cancel(edited.turn);
 const drawn: Row[] = rows(chat);
 assert.deepEqual(drawn.map(({ status, turn }) => [status, turn]), [["ended", edited.turn]]);
+assert.deepEqual(drawn.map(({ thinking, thinkingTime }) => [thinking, thinkingTime]), [["", null]]);
 assert.deepEqual(shown(chat.view.turns).map(({ turn }) => turn), [edited.turn]);
 assert.ok(chat.session);
 await chat.forget();
