@@ -397,6 +397,18 @@ def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
 # --- TextBuffer ------------------------------------------------------------------------------------------------------
 
 
+@given(pieces=st.lists(st.text(), max_size=200), data=st.data())
+def test_a_buffer_is_read_from_any_place_on(pieces: list[str], data: st.DataObject) -> None:
+    """While it grows, so that a reader of what is new copies nothing else."""
+    text = TextBuffer()
+    for piece in pieces:
+        text.append(piece)
+    whole = "".join(pieces)
+    place = data.draw(st.integers(0, len(whole)))
+    assert text.read_after(place) == whole[place:]
+    assert str(text) == whole
+
+
 @given(start=st.text(), steps=st.lists(st.one_of(st.text(), st.sampled_from([str, TextBuffer.pop_all])), max_size=200))
 def test_a_text_buffer_holds_what_was_added(start: str, steps: list[object]) -> None:
     """However small the pieces are, and whenever it is read or emptied."""

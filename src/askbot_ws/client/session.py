@@ -300,7 +300,7 @@ class ClientSession:
         while True:
             changed = self.changed
             turn = self.view.all_turns.get(question.turn or "")
-            if text := (turn.thinking if turn else question.thinking)[yielded:]:
+            if text := turn.thinking_buffer.read_after(yielded) if turn else question.thinking[yielded:]:
                 yielded += len(text)
                 yield text
             elif question.outcome.done() or self.close_reason or (turn and turn.answer_buffer.size):

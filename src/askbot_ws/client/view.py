@@ -46,6 +46,17 @@ class TextBuffer:
             self._unjoined = 0
         return self._parts[0] if self._parts else ""
 
+    def read_after(self, position: int) -> str:
+        """Return the text after so many code points, in time proportional to what it returns."""
+        missing = self.size - position
+        newest: list[str] = []
+        for part in reversed(self._parts):
+            if missing <= 0:
+                break
+            newest.append(part)
+            missing -= len(part)
+        return "".join(reversed(newest))[max(0, -missing) :]
+
     def pop_all(self) -> str:
         """Return the whole text, and leave the buffer empty."""
         text = str(self)
