@@ -115,6 +115,10 @@ class Settings(BaseModel):
         default=None, ge=0, le=2, description="Sampling temperature, 0 to 2; by default the model's own."
     )
     max_tokens: int = Field(default=1024, ge=1, le=1_000_000, description="Maximum length of an answer, in tokens.")
+    thinking: bool = Field(
+        default=True,
+        description="Log and send the reasoning that the model's provider shows; off: it is dropped.",
+    )
     persona: Persona | None = Field(
         default=None, description="System prompt: a text, or @path of a file with one; by default that of the upstream."
     )

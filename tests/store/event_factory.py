@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import cast
 
-from askbot_ws.events import Check, Done, Event, Question, Reason, Timing, Token, encode_event
+from askbot_ws.events import Check, Done, Event, Question, Reason, TextSlice, Thinking, Timing, Token, encode_event
 from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -43,6 +43,9 @@ class EventFactory:
 
     def token(self, turn: str, text: str) -> Event:
         return self._add(Token(session=self.session, seq=self.head + len(text), turn=turn, text=text))
+
+    def thinking(self, turn: str, text: str) -> Event:
+        return self._add(Thinking(session=self.session, seq=self.head + len(text), turn=turn, text=text))
 
     def done(self, turn: str, reason: Reason = "stop") -> Event:
         timing = Timing(queued=0.0, first_token=None, total=1.0)
@@ -114,13 +117,13 @@ async def read_all(store: Store, session: str = "s", *, after: int = 0, limit: i
 
 
 def flatten(events: Iterable[Event]) -> list[object]:
-    """Events without regard to slices: each code point of an answer with its position and turn, the rest whole."""
+    """Events without regard to slices: each code point with its position, type and turn, the rest whole."""
     return [
         part
         for event in events
         for part in (
-            [(place, event.turn, point) for place, point in enumerate(event.text, event.start)]
-            if isinstance(event, Token)
+            [(place, event.type, event.turn, point) for place, point in enumerate(event.text, event.start)]
+            if isinstance(event, TextSlice)
             else [event]
         )
     ]

@@ -16,6 +16,7 @@ from askbot_ws.store.sqlite.journal import Journal
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
+from askbot_ws.store.sqlite.schema import MIGRATIONS
 from askbot_ws.store.sqlite.segments import HEADER, MAGIC, RECORD, encode_record, segment_header
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -246,10 +247,10 @@ async def test_a_journal_of_an_unknown_kind_is_refused_and_nothing_is_touched(
 async def test_a_newer_store_with_a_journal_is_refused_and_nothing_is_touched(path: Path) -> None:
     """The tables are looked at before the journal is, and the journal before anything is written."""
     await crashed(path, 2)
-    set_version(path, 3)
+    set_version(path, len(MIGRATIONS) + 1)
     before = everything(path)
 
-    with pytest.raises(ConfigError, match=r"has schema version 3, .* install a newer"):
+    with pytest.raises(ConfigError, match=rf"has schema version {len(MIGRATIONS) + 1}, .* install a newer"):
         await SQLiteStore(path).open()
 
     assert everything(path) == before

@@ -29,8 +29,11 @@ NEWEST = len(MIGRATIONS)
 VERSIONS = range(1, NEWEST + 1)
 
 
-def factories() -> list[ProvenEventFactory]:
-    """What each of the files holds: ended turns, one that waits within another's answer, one that runs."""
+def factories(version: int) -> list[ProvenEventFactory]:
+    """What a version's files hold: ended turns, one that waits within another's answer, one that runs.
+
+    From version 3 on also one with reasoning.
+    """
     ended, mixed = ProvenEventFactory("ended"), ProvenEventFactory("mixed")
     ended.turn("t1", "Because 🙂.", id="first")
     mixed.question("t1", "why?", id="a1")
@@ -39,7 +42,15 @@ def factories() -> list[ProvenEventFactory]:
     mixed.token("t1", "is.\n'Really'; \"yes\"")
     mixed.done("t1")
     mixed.token("t8", "half an ans")
-    return [ended, mixed]
+    if version < 3:
+        return [ended, mixed]
+    thoughtful = ProvenEventFactory("thoughtful")
+    thoughtful.question("t1", "why?")
+    thoughtful.thinking("t1", '{"type": "question"}\n🙂')
+    thoughtful.token("t1", "So")
+    thoughtful.thinking("t1", "no")
+    thoughtful.done("t1")
+    return [ended, mixed, thoughtful]
 
 
 def restore(path: Path, version: int) -> None:
@@ -82,9 +93,9 @@ async def test_a_file_of_each_version_opens(path: Path, version: int) -> None:
     assert await store.find_turn("mixed", "a2") == "t8"
     await store.close()
 
-    found = await read_store(path, ["ended", "mixed"])
+    found = await read_store(path, [factory.session for factory in factories(version)])
 
-    for factory in factories():
+    for factory in factories(version):
         assert flatten(found[factory.session]) == flatten(factory.events)
     assert check(path).faults == []
     fresh(path.with_name("made.db"))
@@ -101,9 +112,9 @@ async def test_a_segment_of_each_version_is_replayed(path: Path, version: int, *
     folder.mkdir()
     write_bytes(folder / "00000007.log", content(DATABASES / f"v{version}.log"))
 
-    found = await read_store(path, ["ended", "mixed"])
+    found = await read_store(path, [factory.session for factory in factories(version)])
 
-    for factory in factories():
+    for factory in factories(version):
         assert flatten(found[factory.session]) == flatten(factory.events)
     assert check(path).faults == []
     assert list(folder.iterdir()) == []
@@ -111,7 +122,7 @@ async def test_a_segment_of_each_version_is_replayed(path: Path, version: int, *
 
 async def test_a_newer_file_is_refused_and_left_alone(path: Path) -> None:
     """The message names the file, both versions and what to do."""
-    await write_store(path, *factories())
+    await write_store(path, *factories(NEWEST))
     set_version(path, NEWEST + 1)
 
     said = rf"a\.db has schema version {NEWEST + 1}, .* up to {NEWEST}; install a newer"
@@ -135,7 +146,7 @@ async def test_a_corrupted_file_is_named_with_what_helps(path: Path) -> None:
 def _write() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.db"
-        asyncio.run(write_store(path, *factories(), crash=True))
+        asyncio.run(write_store(path, *factories(NEWEST), crash=True))
         [segment] = segments(path)
         write_bytes(DATABASES / f"v{NEWEST}.log", content(segment))
         asyncio.run(write_store(path))

@@ -273,6 +273,7 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
     return Policy(
         persona=chosen.persona if settings.persona is None else settings.persona,
         models=frozenset(settings.models),
+        thinking=settings.thinking,
         max_tokens=settings.max_tokens,
         context_tokens=settings.context_tokens or chosen.context_tokens,
         max_question=settings.max_question,

@@ -46,6 +46,10 @@ MIGRATIONS = (
     INSERT INTO store VALUES (1, lower(hex(randomblob(8))), NULL, 0, 0);
     UPDATE sessions SET touched = 0;  -- by the wall clock until now, by the age of the store from now on
     """,
+    """
+    -- No table changes. Rows of the type `thinking` have their text as `body`, like a token's: older programs, which
+    -- would take it for a frame, are kept from reading them.
+    """,
 )
 APPLICATION_ID = 0x61736B62  # "askb": in files from version 2 on
 
