@@ -18,9 +18,9 @@ const SECOND_MS = 1000;
  */
 export function labelOf(turn, translate, now) {
   const isThinking = turn.status === "thinking";
-  const name = isThinking ? "thinking" : "thought";
   const seconds = isThinking ? secondsSoFar(turn, now) : secondsTaken(turn);
-  return seconds ? translate(`${name}_time`, seconds) : translate(name, 0);
+  if (seconds) return translate(isThinking ? "thinking_time" : "thought_time", seconds);
+  return translate(isThinking ? "thinking" : "thought", 0);
 }
 
 /** Returns for how many whole seconds a turn has thought; 0 where that is not known, and once it has begun to answer. */
