@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -29,10 +29,16 @@ def chunk(text: str | None = None, *, finish: str | None = None, **facts: Any) -
     return event({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": None} | facts)
 
 
+def feed(decoder: ChatStreamDecoder, data: bytes) -> Sequence[str]:
+    """What a piece of the body says, decoded as CompletionAttempt does."""
+    text = decoder.match_template(data)
+    return decoder.feed(data) if text is None else [text]
+
+
 def decoded(*pieces: bytes) -> tuple[str, ChatStreamDecoder]:
     """The answer, without the reasoning."""
     decoder = ChatStreamDecoder()
-    found = [text for piece in pieces for text in decoder.feed(piece)]
+    found = [text for piece in pieces for text in feed(decoder, piece)]
     return answer_of([*found, *decoder.flush()]), decoder
 
 
@@ -180,7 +186,7 @@ def test_what_was_learned_of_a_chunk_changes_nothing(chunks: list[bytes], spaced
     learned, unlearned = ChatStreamDecoder(), ChatStreamDecoder()
     text = answer_of([*learned.feed(body), *learned.finish()])
     singly = ChatStreamDecoder()
-    assert text == answer_of(piece for event in body.split(BLANK_LINE) for piece in singly.feed(event + BLANK_LINE))
+    assert text == answer_of(piece for event in body.split(BLANK_LINE) for piece in feed(singly, event + BLANK_LINE))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "MAX_TEMPLATE_ATTEMPTS", 0)

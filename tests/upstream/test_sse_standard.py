@@ -23,6 +23,8 @@ from askbot_ws.upstream import ThinkingText
 from askbot_ws.upstream.sse import ChatStreamDecoder
 from tests.seeds import CHOSEN
 
+from .test_sse import feed
+
 FINISHES: dict[object, str | None] = {
     None: None,
     "": None,
@@ -288,7 +290,7 @@ def without_tags(content: str) -> tuple[str, str]:
 
 def decoded(pieces: list[bytes]) -> Told:
     decoder = ChatStreamDecoder()
-    found = [text for piece in pieces for text in decoder.feed(piece)]
+    found = [text for piece in pieces for text in feed(decoder, piece)]
     found += [*decoder.finish(), *decoder.flush()]
     completion = decoder.completion
     usage = completion.usage

@@ -31,6 +31,12 @@ class CompletionAttempt:
     def feed(self, data: bytes) -> float | None:
         """Decode a piece of the body. Returns what a `Sink` returns: for how many seconds more is accepted."""
         decoder = self._decoder
+        text = decoder.match_template(data)
+        if text is not None:
+            if text:
+                self.has_text = True
+                self._on_text(text)
+            return None
         pieces = decoder.feed(data)
         for piece in pieces:
             if piece:

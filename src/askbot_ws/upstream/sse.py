@@ -79,6 +79,20 @@ class ChatStreamDecoder:
         self._template_used = False  # since the last chunk of text that was parsed whole
         self._text_chunks = 0  # chunks of text in a row that were parsed whole
 
+    def match_template(self, data: bytes) -> str | None:
+        """Decode a piece of the body that is one whole chunk like the template, as most are.
+
+        Returns:
+            Its text; None where it is anything else, and once an end was received: then `feed` it.
+        """
+        string = data.removeprefix(self._template_prefix).removesuffix(self._template_end)
+        if len(string) + self._template_bytes != len(data) or self._pending or self._after_cr:
+            return None
+        text = _parse_json_string(string)  # two such chunks in one read are no string
+        if text is not None:
+            self._template_used = True
+        return text
+
     def feed(self, data: bytes) -> Sequence[str]:
         """Decode a piece of the body.
 
@@ -86,12 +100,6 @@ class ChatStreamDecoder:
             The text of all events that it completed, in order, reasoning as `ThinkingText`; neighbours of the same kind
             are joined.
         """
-        string = data.removeprefix(self._template_prefix).removesuffix(self._template_end)
-        if len(string) + self._template_bytes == len(data) and not (self._pending or self._after_cr):
-            text_only = _parse_json_string(string)
-            if text_only is not None:  # one such chunk, as most reads bring: two are no string
-                self._template_used = True
-                return (text_only,)
         self.progressed = False
         if self._after_cr or b"\r" in data:
             data = self._normalize_newlines(data)
