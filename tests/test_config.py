@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from askbot_ws.config import FIELD_OF_VARIABLE, Settings, default_text, env_variable, flag, load
+from askbot_ws.config import FIELD_OF_VARIABLE, Settings, default_text, env_variable, flag, from_keywords, load
 from askbot_ws.errors import ConfigError
 
 
@@ -120,6 +121,41 @@ def test_a_persona_may_be_a_file(tmp_path: Path) -> None:
 
     assert load({"persona": "@persona.txt"}, {}, tmp_path).persona == "You are kind."
     assert load({"persona": "Be brief."}, {}, tmp_path).persona == "Be brief."
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_persona_is_none(tmp_path: Path, empty: str) -> None:
+    """From every source, it switches the system prompt off, and the default is not sent in its place."""
+    assert load({}, {}, tmp_path).persona is None
+    assert load({"persona": empty}, {}, tmp_path).persona == ""
+    assert load({}, {"ASKBOT_PERSONA": empty}, tmp_path).persona == ""
+    assert from_keywords({"persona": empty}).persona == ""
+    (tmp_path / "persona.txt").write_text(empty)
+    assert load({"persona": "@persona.txt"}, {}, tmp_path).persona == ""
+    (tmp_path / "askbot.toml").write_text(f"persona = {json.dumps(empty)}\n")
+    assert load({}, {}, tmp_path).persona == ""
+    (tmp_path / "askbot.toml").write_text('persona = "You are kind."\n')
+    (tmp_path / ".env").write_text(f'ASKBOT_PERSONA="{empty}"\nOPENAI_API_KEY=\n')
+    assert load({}, {}, tmp_path).persona == ""
+
+
+def test_an_embedded_model_is_a_file_that_exists(tmp_path: Path) -> None:
+    """The path is seen from where the settings are, and a missing file is told with the others' errors."""
+    (tmp_path / "model.gguf").touch()
+
+    assert load({}, {"ASKBOT_EMBEDDED_MODEL": "model.gguf"}, tmp_path).embedded_model == tmp_path / "model.gguf"
+    (fault,) = errors_of(tmp_path, {"ASKBOT_EMBEDDED_MODEL": "other.gguf"})
+    assert fault.startswith("  ASKBOT_EMBEDDED_MODEL: 'other.gguf', in the environment: there is no such file")
+
+
+@pytest.mark.parametrize(
+    ("written", "guard"), [("on", "on"), ("OFF", "off"), ("true", "on"), ("0", "off"), (False, "off"), ("auto", "auto")]
+)
+def test_the_guard_is_a_switch_with_a_third_way(tmp_path: Path, written: object, guard: str) -> None:
+    """Written as other switches are."""
+    assert load({"guard": written}, {}, tmp_path).guard == guard
+    (fault,) = errors_of(tmp_path, {"ASKBOT_GUARD": "maybe"})
+    assert "'auto', 'on' or 'off'" in fault
 
 
 def test_the_default_store_is_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

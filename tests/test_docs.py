@@ -18,7 +18,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from askbot_ws.config import FIELD_OF_VARIABLE
+from askbot_ws.config import FIELD_OF_VARIABLE, Settings
+from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
+from askbot_ws.upstream.embedded_model import SMOLLM2, SYSTEM_PROMPT
+from askbot_ws.upstream.openai import DEFAULT_MODEL
 
 from .process import ROOT, environment, reading
 
@@ -68,6 +71,21 @@ class Loads(HTMLParser):
         given = dict(attrs)
         if tag in LOADING and (tag != "link" or LOADED & set((given.get("rel") or "").split())):
             self.urls.append(given.get(LOADING[tag]) or "")
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    """The personas word by word, the model, the context; what the help says of them too."""
+    page = re.sub(r"\s+", " ", (DOCS / "settings.md").read_text("utf-8").replace("\n> ", "\n"))
+    for persona in (DEFAULT_PERSONA, SYSTEM_PROMPT):
+        assert re.sub(r"\s+", " ", persona) in page
+    assert f"| an API | `{DEFAULT_MODEL}`;" in page
+
+    described = {name: field.description or "" for name, field in Settings.model_fields.items()}
+    assert DEFAULT_MODEL in described["model"]
+    assert {str(DEFAULT_CONTEXT_TOKENS), str(SMOLLM2.context_tokens)} <= set(
+        re.findall(r"\d+", described["context_tokens"])
+    )
+    assert str(SMOLLM2.max_tokens) in described["max_tokens"]
 
 
 # --- the site --------------------------------------------------------------------------------------------------------

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from askbot_ws.config import Settings, default_text, env_variable, flag
 from askbot_ws.errors import AskbotError
+from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
+from askbot_ws.upstream.embedded_model import DEFAULT_WINDOW_TOKENS, SMOLLM2, SYSTEM_PROMPT
+from askbot_ws.upstream.openai import DEFAULT_MODEL
+
+DEPENDENT = [env_variable(name) for name in ("model", "persona", "context_tokens", "max_tokens", "guard")]
 
 
 def settings() -> str:
@@ -28,8 +35,61 @@ def settings() -> str:
             "| --- | --- | --- | --- |",
             *rows,
             "",
+            *_defaults(),
         ]
     )
+
+
+def _defaults() -> list[str]:
+    """The defaults that depend on what answers."""
+    tokens = Settings().max_tokens
+    quoted = textwrap.wrap(DEFAULT_PERSONA, 110, initial_indent="> ", subsequent_indent="> ")
+    rows = [
+        ("what answers", *map("`{}`".format, DEPENDENT)),
+        ("---",) * (len(DEPENDENT) + 1),
+        ("an API", f"`{DEFAULT_MODEL}`; of another URL, its first", "Askbot's", DEFAULT_CONTEXT_TOKENS, tokens, "off"),
+        (SMOLLM2.name, "itself", "Askbot's, by examples", SMOLLM2.context_tokens, SMOLLM2.max_tokens, "on"),
+        ("another GGUF file", "itself", "Askbot's", f"the file's, up to {DEFAULT_WINDOW_TOKENS}", tokens, "on"),
+        ("your own function", "its name", "none", DEFAULT_CONTEXT_TOKENS, tokens, "off"),
+    ]
+    return [
+        "## What the defaults are",
+        "",
+        "They depend on what answers:",
+        "",
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+        "",
+        "### The persona",
+        "",
+        "Whoever asks talks to Askbot: every request begins with a system prompt, in these words:",
+        "",
+        *quoted,
+        "",
+        f"{SMOLLM2.name} is too small for rules; it is shown by examples:",
+        "",
+        *(f"> {line}  " for line in SYSTEM_PROMPT.splitlines()),
+        "",
+        "`ASKBOT_PERSONA` replaces it by a text, or by that of a file (`ASKBOT_PERSONA=@persona.txt`). Empty",
+        "(`ASKBOT_PERSONA=`, `--persona ''`), it switches it off: no system prompt is sent, and the model speaks in",
+        "its own voice.",
+        "",
+        "### The guard",
+        "",
+        "A model as small as the embedded one can't tell a question from a greeting. So where `ASKBOT_GUARD` is on,",
+        "greetings, statements that ask nothing and a short list of what is inappropriate, in English and Korean, are",
+        "answered with one of a few fixed sentences; the model is not asked, and `done` has the reason `refused`. It",
+        "would rather let pass than refuse; what follows an answer need not look like a question.",
+        "",
+        "### A model of your own",
+        "",
+        "`ASKBOT_EMBEDDED_MODEL=model.gguf` runs any instruct model in a GGUF file on this machine's CPU, with the",
+        "chat template and the context length of the file (at most what fits a quarter of the memory, unless",
+        "`ASKBOT_CONTEXT_TOKENS` says more). `askbot model use model.gguf` checks the file and writes that line into",
+        "the `.env` of the current folder; removing the line undoes it. What runs it is installed by `askbot model",
+        "install`, or alone by `pip install 'askbot-ws[embedded]'`. A large model may need a longer",
+        "`ASKBOT_STALL_TIMEOUT` for its first word.",
+        "",
+    ]
 
 
 def _flag(name: str) -> str:

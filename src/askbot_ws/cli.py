@@ -257,6 +257,28 @@ def install_model() -> None:
     install(report=typer.echo)
 
 
+@model.command("use")
+def use_model(file: Annotated[Path, typer.Argument(help="GGUF file of an instruct model.")]) -> None:
+    """Run another model on this machine: sets ASKBOT_EMBEDDED_MODEL in the .env of the current folder.
+
+    Removing that line undoes it.
+    """
+    from dotenv import set_key  # noqa: PLC0415 - for this command only
+
+    from .upstream.embedded_model import model_of_file  # noqa: PLC0415 - for this command only
+    from .upstream.weights import require_engine  # noqa: PLC0415 - for this command only
+
+    require_engine()
+    path, dotenv = file.expanduser().absolute(), Path(".env").resolve()
+    name, variable = model_of_file(path).name, env_variable("embedded_model")
+    try:
+        set_key(dotenv, variable, str(path))
+    except OSError as error:
+        raise ConfigError(f"{dotenv} can't be written ({error.strerror or error}). Set {variable}={path}") from error
+    typer.echo(f"{name} answers what is asked of a server that is started here.")
+    typer.echo(f"{variable} is set in {dotenv}; remove the line to undo it.")
+
+
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of all frames."""

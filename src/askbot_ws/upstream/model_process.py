@@ -1,9 +1,10 @@
 """Model process: llama.cpp's server on a loopback port, which runs until its stdin is closed.
 
 The parent writes one line of JSON, a `ModelProcessConfig`, to stdin; once the model is loaded, it reads one line of
-JSON, `{"url": …}`, from stdout. The process exits when stdin is closed, which happens by itself when the parent dies,
-however it dies. llama.cpp's log goes to stderr. This file is run by its path, and so imports nothing of ours: a start
-costs the model's time only. It is the only one that uses xllamacpp.
+JSON, `{"url": …}`, from stdout; or else `{"error": …}`, and the process exits. It exits, too, when stdin is closed,
+which happens by itself when the parent dies, however it dies. llama.cpp's log goes to stderr, by a thread of its own
+that may be late until the exit. This file is run by its path, and so imports nothing of ours: a start costs the model's
+time only. It is the only one that uses xllamacpp.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ def main() -> None:
     config: ModelProcessConfig = json.loads(sys.stdin.buffer.readline())
     exit_thread = threading.Thread(target=_exit_when_stdin_closes, daemon=True)
     exit_thread.start()
-    server = import_module("xllamacpp").Server(server_params(config))
-    os.write(stdout, json.dumps({"url": server.listening_address}).encode() + b"\n")
+    try:
+        server = import_module("xllamacpp").Server(server_params(config))
+    except Exception as error:  # noqa: BLE001  the parent tells it, after llama.cpp's own words
+        _write_line(stdout, {"error": f"{type(error).__name__}: {error}"})
+        sys.exit(1)
+    _write_line(stdout, {"url": server.listening_address})
     exit_thread.join()
 
 
@@ -64,6 +69,10 @@ def _reserve_stdout() -> int:
     stdout = os.dup(1)
     os.dup2(2, 1)
     return stdout
+
+
+def _write_line(stdout: int, report: dict[str, str]) -> None:
+    os.write(stdout, json.dumps(report).encode() + b"\n")
 
 
 def _exit_when_stdin_closes() -> None:

