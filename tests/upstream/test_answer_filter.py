@@ -89,6 +89,26 @@ def test_of_a_small_model_a_sentence_that_comes_a_third_time_ends_the_answer(siz
 @pytest.mark.parametrize(
     "text",
     [
+        "You ask for help. You ask for a gift. You ask for a toy. You ask for a doll. You ask for a bear. And on. ",
+        "A moment of joy,\nA moment of peace,\nA moment of love,\nA moment of rest,\nA moment of awe,\nAnd on,\n",
+        "I'm sorry, I'm sorry, I'm just sorry, I'm sorry, sorry, I'm sorry, I'm sorry. And on. ",
+    ],
+)
+def test_an_answer_whose_clauses_begin_alike_ends(text: str) -> None:
+    """So a small model goes on without end, with other words behind them."""
+    texts: list[str] = []
+    answer = AnswerFilter(texts.append, sentences=True)
+
+    for point in text:
+        answer(point)
+
+    assert answer.repeats
+    assert "And on" not in "".join(texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "yes\nyes\nno\nyes\nyes\n",
         "        }\n    }\n}\n",
         "| --- |\n---\n---\n---\n---\n",

@@ -12,15 +12,19 @@ from collections.abc import Callable
 MAX_BLOCK_LINES = 8  # of a block of lines that is looked for
 REPEATS = 3  # of a block, after which the answer ends
 MIN_SENTENCE_WORDS = 3  # of a sentence whose repetition counts
+MAX_OPENINGS = 5  # clauses that begin alike, after which the answer ends
+OPENING_WORDS = 3  # of a clause, by which its beginning is compared
 LINE_END = re.compile(r"\n")
 SENTENCE_END = re.compile(r"\n|(?<=[^\d][.!?])\s")  # not after the number of a list's item
+CLAUSE_END = re.compile(r"[,;:.!?]\s+")
 LIST_MARKER = re.compile(r"\s*(?:\d+[.)]|[-*•])\s+")  # a list of one item that is numbered on is a repetition, too
 
 
 class AnswerFilter:
     """Calls `on_text` with the answer's pieces, until the same block of lines came three times in a row.
 
-    With `sentences`, a sentence that comes for the third time anywhere ends it, too, for a small model.
+    With `sentences`, for a small model, a sentence that comes for the third time anywhere ends it, too, and so do five
+    clauses that begin alike.
 
     Attributes:
         has_text: Whether `on_text` was called.
@@ -38,6 +42,7 @@ class AnswerFilter:
         self._beginning: str | None = ""  # of the answer, while it may be the prefix
         self._separator = SENTENCE_END if sentences else LINE_END
         self._sentences: Counter[str] | None = Counter() if sentences else None
+        self._openings: Counter[str] = Counter()  # of clauses
         self._line = ""  # the last one, which goes on
         self._lines: deque[str] = deque(maxlen=REPEATS * MAX_BLOCK_LINES)  # those before it that are not blank
 
@@ -78,8 +83,16 @@ class AnswerFilter:
                     return
 
     def _is_repeated(self, sentence: str) -> bool:
-        """Count a sentence; returns whether it came `REPEATS` times."""
-        if self._sentences is None or len(sentence.split()) < MIN_SENTENCE_WORDS:
+        """Count a sentence and its clauses; returns whether it, or clauses that begin alike, came too often."""
+        if self._sentences is None:
+            return False
+        openings = [
+            " ".join(clause.lower().rstrip(".!?").split()[:OPENING_WORDS]) for clause in CLAUSE_END.split(sentence)
+        ]
+        self._openings.update(opening for opening in openings if " " in opening)
+        if any(self._openings[opening] >= MAX_OPENINGS for opening in openings):
+            return True
+        if len(sentence.split()) < MIN_SENTENCE_WORDS:
             return False
         self._sentences[sentence.lower()] += 1
         return self._sentences[sentence.lower()] == REPEATS
