@@ -173,6 +173,9 @@ def provider_process() -> Generator[ProviderProcess]:
 # --- what a reader was told ------------------------------------------------------------------------------------------
 
 
+STEP_TYPES = {"token": "text", "thinking": "thinking"}  # of a slice's frame, in `history`
+
+
 @dataclass(slots=True)
 class Told:
     """One turn."""
@@ -182,12 +185,22 @@ class Told:
     text: str
     replaces: str | None
     answer: str = ""
+    steps: list[Json] = field(default_factory=list[Json])  # as `history` has them
     done: Json | None = None
 
     @property
     def reason(self) -> str | None:
         """How it ended; None: it has not."""
         return self.done["reason"] if self.done else None
+
+    def add(self, kind: str, text: str) -> None:
+        """Add a slice of the answer or of the reasoning."""
+        if kind == "text":
+            self.answer += text
+        if self.steps and self.steps[-1]["type"] == kind:
+            self.steps[-1]["text"] += text
+        else:
+            self.steps.append({"type": kind, "text": text})
 
 
 @dataclass(slots=True)
@@ -202,8 +215,8 @@ class Story:
         """Take the next frame. AssertionError where it breaks a promise."""
         if frame["type"] == "ready":
             self._ready(frame)
-        elif frame["type"] in ("question", "token", "done") and frame["session"] == self.session:
-            start = frame["seq"] - (len(frame["text"]) if frame["type"] == "token" else 1)
+        elif frame["type"] in ("question", "token", "thinking", "done") and frame["session"] == self.session:
+            start = frame["seq"] - (len(frame["text"]) if frame["type"] in STEP_TYPES else 1)
             assert start == self.head, f"{frame['type']} from {start}, but the reader is at {self.head}"
             self.head = frame["seq"]
             self._logged(frame)
@@ -223,9 +236,9 @@ class Story:
             return
         turn = self.turns[frame["turn"]]
         assert turn.done is None, f"{frame['type']} after done"
-        if frame["type"] == "token":
+        if frame["type"] in STEP_TYPES:
             assert 0 < len(frame["text"].encode()) <= SLICE, f"a slice of {len(frame['text'].encode())} bytes"
-            turn.answer += frame["text"]
+            turn.add(STEP_TYPES[frame["type"]], frame["text"])
         else:
             turn.done = frame
             proof = {"chars": len(turn.answer), "sha256": hashlib.sha256(turn.answer.encode()).hexdigest()}

@@ -46,6 +46,8 @@ from askbot_ws.events import (
     Options,
     Question,
     Record,
+    Step,
+    Thinking,
     Timing,
     Token,
     TurnRecord,
@@ -86,6 +88,7 @@ events = st.one_of(
         options=st.none() | question_options,
     ),
     st.builds(Token, **place, text=texts.filter(bool)),
+    st.builds(Thinking, **place, text=texts.filter(bool)),
     st.builds(
         Done,
         **place,
@@ -106,6 +109,7 @@ turns = st.builds(
     created=moments,
     options=st.none() | question_options,
     answer=texts,
+    steps=st.none() | st.lists(st.builds(Step, type=names, text=texts), max_size=3).map(tuple),
     reason=st.none() | reasons,
     model=st.none() | texts,
     usage=st.none() | usages,
@@ -207,6 +211,7 @@ SERVER: list[tuple[Record, str, str]] = [
         "id replaces options",
     ),
     (Token(session="s", seq=2, turn="t1", text="a"), "type session seq turn text", ""),
+    (Thinking(session="s", seq=2, turn="t1", text="a"), "type session seq turn text", ""),
     (DONE, "type session seq turn reason model usage timing check", "error"),
     (
         Error(code="busy", message="m", retryable=True, retry_after=1.0, id="q", session="s"),
@@ -504,7 +509,8 @@ def test_an_error_says_what_the_exception_says() -> None:
 @given(text=texts.filter(bool))
 def test_a_slice_begins_as_many_code_points_before_its_end(text: str) -> None:
     """And any other event one before."""
-    assert Token(session="s", seq=1000, turn="t", text=text).start == 1000 - len(text)
+    for kind in (Token, Thinking):
+        assert kind(session="s", seq=1000, turn="t", text=text).start == 1000 - len(text)
     assert DONE.start == DONE.seq - 1
 
 

@@ -25,7 +25,7 @@ class ScriptedUpstream:
 
     A script is a sequence of steps, one script for each question:
 
-    - `str`: a piece of the answer
+    - `str`: a piece of the answer; `ThinkingText`: a piece of the reasoning
     - `float`: a pause, in seconds
     - `asyncio.Event`: a wait until the event is set
     - `Exception`: it is raised, and the answer fails; with an `UpstreamError` it has that error's code

@@ -31,8 +31,8 @@ Lost = (OSError, EOFError, ConnectionClosed, InvalidHandshake, InvalidMessage, T
 def take(story: Story, frame: Json) -> None:
     """Let a story take a frame. Raises `BrokenError`."""
     kind = frame["type"]
-    if kind in ("question", "token", "done"):
-        start = frame["seq"] - (len(frame["text"]) if kind == "token" else 1)
+    if kind in ("question", "token", "thinking", "done"):
+        start = frame["seq"] - (len(frame["text"]) if kind in ("token", "thinking") else 1)
         if start != story.head:
             promise = "lost" if start > story.head else "doubled"
             raise BrokenError(promise, f"{kind} from {start}, but the reader is at {story.head} in {story.session}")

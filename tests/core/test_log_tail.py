@@ -18,7 +18,7 @@ from askbot_ws.core.log_tail import (
     utf8_size,
     wire_size,
 )
-from askbot_ws.events import Check, Done, Event, Question, Timing, Token
+from askbot_ws.events import Check, Done, Event, Question, TextSlice, Thinking, Timing, Token
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(["🙂", "é", "ab"])
 
@@ -28,10 +28,11 @@ def logs(draw: st.DrawFn) -> list[Event]:
     """Any log: turns that wait, run and end, their events between each other's."""
     events: list[Event] = []
     seq = 0
+    kinds = st.sampled_from([Token, Thinking])
     for step in draw(
-        st.lists(st.tuples(st.integers(0, 2), texts | st.sampled_from(["question", "done"])), max_size=30)
+        st.lists(st.tuples(st.integers(0, 2), texts | st.sampled_from(["question", "done"]), kinds), max_size=30)
     ):
-        number, what = step
+        number, what, kind = step
         turn = f"t{number}"
         seq += 1 if what in {"question", "done"} else len(what)
         match what:
@@ -40,7 +41,7 @@ def logs(draw: st.DrawFn) -> list[Event]:
             case "done":
                 events.append(_done(turn, seq))
             case _:
-                events.append(Token(session="s", seq=seq, turn=turn, text=what))
+                events.append(kind(session="s", seq=seq, turn=turn, text=what))
     return events
 
 
@@ -58,11 +59,11 @@ def _log(events: list[Event]) -> LogTail:
 
 
 def _flat(events: list[Event]) -> list[object]:
-    """Each code point of an answer by itself, with its place and turn; the other events whole."""
+    """Each code point of a slice by itself, with its place, turn and type; the other events whole."""
     flat: list[object] = []
     for event in events:
-        if isinstance(event, Token):
-            flat += [(event.start + n, event.turn, point) for n, point in enumerate(event.text)]
+        if isinstance(event, TextSlice):
+            flat += [(event.start + n, event.turn, event.type, point) for n, point in enumerate(event.text)]
         else:
             flat.append(event)
     return flat
@@ -97,9 +98,9 @@ def test_merging_leaves_no_gap_and_keeps_to_the_limit(events: list[Event], data:
 
     assert all(one.seq == other.start for one, other in pairwise(merged))
     for one, other in pairwise(merged):
-        assert not (isinstance(one, Token) and isinstance(other, Token) and one.turn == other.turn)
+        assert not (isinstance(one, TextSlice) and type(one) is type(other) and one.turn == other.turn)
     assert sum(wire_size(event) for event in merged[:-1]) < limit
-    assert all(utf8_size(event.text) <= max(limit, 4) for event in merged if isinstance(event, Token))
+    assert all(utf8_size(event.text) <= max(limit, 4) for event in merged if isinstance(event, TextSlice))
     assert bool(merged) == (after < head)
 
 
@@ -147,20 +148,44 @@ def test_a_log_takes_only_what_follows() -> None:
     assert log.head == 2
 
 
-def test_small_neighbours_are_kept_as_one() -> None:
+@pytest.mark.parametrize("kind", [Token, Thinking])
+def test_small_neighbours_are_kept_as_one(kind: type[Token | Thinking]) -> None:
     """A token costs its text, up to a size at which joining on would cost more."""
     log = LogTail("s")
     for number in range(3 * MAX_MERGED_CHARS):
-        log.append(Token(session="s", seq=number + 1, turn="t", text="x"))
+        log.append(kind(session="s", seq=number + 1, turn="t", text="x"))
 
-    assert [utf8_size(event.text) for event in log.events if isinstance(event, Token)] == [MAX_MERGED_CHARS] * 3
+    assert [utf8_size(event.text) for event in log.events if isinstance(event, kind)] == [MAX_MERGED_CHARS] * 3
+    assert len(log.events) == 3
 
 
+def test_reasoning_and_text_stay_apart() -> None:
+    """In their order, however short they are."""
+    log = _log(
+        [
+            Thinking(session="s", seq=1, turn="t", text="a"),
+            Thinking(session="s", seq=2, turn="t", text="b"),
+            Token(session="s", seq=3, turn="t", text="c"),
+            Thinking(session="s", seq=4, turn="t", text="d"),
+        ]
+    )
+
+    assert log.read(after=0) == [
+        Thinking(session="s", seq=2, turn="t", text="ab"),
+        Token(session="s", seq=3, turn="t", text="c"),
+        Thinking(session="s", seq=4, turn="t", text="d"),
+    ]
+    assert log.read(after=1)[0] == Thinking(session="s", seq=2, turn="t", text="b")
+
+
+@pytest.mark.parametrize("kind", [Token, Thinking])
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=2, max_size=40), data=st.data())
-def test_a_slice_cut_anywhere_and_joined_is_the_slice(text: str, data: st.DataObject) -> None:
+def test_a_slice_cut_anywhere_and_joined_is_the_slice(
+    kind: type[Token | Thinking], text: str, data: st.DataObject
+) -> None:
     """No renumbering: the place after the frame is all that a reader needs."""
     start = data.draw(st.integers(0, 1000))
-    whole = Token(session="s", seq=start + len(text), turn="t", text=text)
+    whole = kind(session="s", seq=start + len(text), turn="t", text=text)
     first = truncate(whole, limit=data.draw(st.integers(1, 200)))
 
     assert first.start == whole.start

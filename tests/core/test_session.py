@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from askbot_ws.core.context import ContextWindow
-from askbot_ws.core.log_tail import LogTail
+from askbot_ws.core.log_tail import MAX_TOKEN_CHARS, LogTail
 from askbot_ws.core.session import MAX_KNOWN_QUESTIONS, KnownQuestion, NewQuestion, SessionMachine
 from askbot_ws.core.turn import TurnMachine, TurnState
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
@@ -90,6 +90,74 @@ def test_seq_counts_code_points_of_text_and_one_for_all_else() -> None:
     assert_proves(events[-1], "a🙂\ufffd")
 
 
+def test_reasoning_and_text_are_logged_in_their_order() -> None:
+    """Each kind in events of its own; the proof is of the text alone."""
+    session = session_of(1)
+    turn = running(session)
+
+    events = [
+        *session.add_thinking(turn, "hm🙂", now=3.0),
+        *session.add_text(turn, "so", now=4.0),
+        *session.add_thinking(turn, "", now=5.0),
+        *session.add_thinking(turn, "sure?", now=5.0),
+        *session.add_text(turn, " it is", now=6.0),
+        *session.end(turn, "stop", now=7.0, model="m"),
+    ]
+
+    assert summary(events) == [
+        ("thinking", 4, "t1", "hm🙂"),
+        ("token", 6, "t1", "so"),
+        ("thinking", 11, "t1", "sure?"),
+        ("token", 17, "t1", " it is"),
+        ("done", 18, "t1", "stop"),
+    ]
+    assert_proves(events[-1], "so it is")
+    assert isinstance(events[-1], Done)
+    assert events[-1].timing.first_token == 3.0
+
+
+def test_half_a_character_of_one_kind_is_replaced_where_the_other_kind_follows() -> None:
+    """Its other half can't come any more; an empty piece says nothing about that."""
+    session = session_of(1)
+    turn = running(session)
+
+    events = [
+        *session.add_thinking(turn, "a\ud83d", now=3.0),
+        *session.add_text(turn, "", now=3.0),
+        *session.add_thinking(turn, "\ude42b\ud83d", now=3.0),
+        *session.add_text(turn, "\ude42c\ud83d", now=3.0),
+        *session.add_thinking(turn, "", now=3.0),
+        *session.add_thinking(turn, "\ude42d\ud83d", now=3.0),
+        *session.end(turn, "stop", now=4.0, model="m"),
+    ]
+
+    assert [event[0::3] for event in summary(events)] == [
+        ("thinking", "a"),
+        ("thinking", "🙂b"),
+        ("thinking", "\ufffd"),
+        ("token", "\ufffdc"),
+        ("token", "\ufffd"),
+        ("thinking", "\ufffdd"),
+        ("thinking", "\ufffd"),
+        ("done", "stop"),
+    ]
+    assert_proves(events[-1], "\ufffdc\ufffd")
+
+
+def test_long_reasoning_is_cut_into_slices_like_text() -> None:
+    """Each fits one frame, whatever the code points are."""
+    session = session_of(1)
+
+    events = session.add_thinking(running(session), "🙂" * (2 * MAX_TOKEN_CHARS + 1), now=3.0)
+
+    assert [len(event[3]) for event in summary(events) if isinstance(event[3], str)] == [
+        MAX_TOKEN_CHARS,
+        MAX_TOKEN_CHARS,
+        1,
+    ]
+    assert events[-1].seq == session.head == 2 * MAX_TOKEN_CHARS + 2
+
+
 def test_questions_wait_in_order_and_one_is_answered_at_a_time() -> None:
     """First in, first out."""
     session = session_of(3)
@@ -139,6 +207,7 @@ def test_the_first_end_wins() -> None:
     session.cancel(turn, "cancelled", now=3.0, model="m")
 
     assert session.add_text(turn, "late", now=3.0) == []
+    assert session.add_thinking(turn, "late", now=3.0) == []
     assert session.end(turn, "stop", now=3.0, model="m") == []
     assert session.head == 2
 
@@ -208,7 +277,9 @@ def snapshot(session: SessionMachine) -> object:
             turn.chars,
             bytes(turn.answer),
             proven,
+            turn.thinking_chars,
             turn.pending_surrogate,
+            turn.pending_thinking_surrogate,
             turn.first_token_at,
         )
 
@@ -264,6 +335,21 @@ def test_a_turn_that_lost_text_ends_with_what_is_left() -> None:
     assert isinstance(owed, Done)
     assert owed.error == FAILURE
     assert (session.idle, session.head) == (True, 6)
+
+
+def test_a_turn_that_lost_reasoning_ends_too() -> None:
+    """With the proof of its text, of which nothing is lost; what was kept of the reasoning counts."""
+    session = session_of(1)
+    turn = running(session)
+    session.add_thinking(turn, "kept", now=3.0)
+    session.add_text(turn, "so", now=3.0)
+    lost = session.add_thinking(turn, "lost\ud83d", now=3.0)
+
+    (owed,) = rewind(session, lost)
+
+    assert summary([owed]) == [("done", 8, "t1", "error")]
+    assert_proves(owed, "so")
+    assert (session.idle, session.head, turn.thinking_chars) == (True, 8, 4)
 
 
 def test_a_lost_end_is_owed_as_it_was() -> None:
@@ -391,6 +477,11 @@ class AnySession(RuleBasedStateMachine):
     def text(self, piece: str) -> None:
         if self.session.running is not None:
             self.add(self.session.add_text(self.session.running, piece, now=self.now))
+
+    @rule(piece=st.text(st.sampled_from("aé🙂\ud83d\ude42"), max_size=4))
+    def think(self, piece: str) -> None:
+        if self.session.running is not None:
+            self.add(self.session.add_thinking(self.session.running, piece, now=self.now))
 
     @rule(reason=reasons)
     def end(self, reason: Reason) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from askbot_ws.core.turn import TurnMachine, TurnState, answer_check, seq_of, turn_id_of
 from askbot_ws.errors import TurnNotFound
+from askbot_ws.upstream import ThinkingText
 
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.text("🙂é\ufeffa", max_size=8)
 
@@ -21,6 +22,7 @@ def turn_in(state: TurnState) -> TurnMachine:
     if state is not TurnState.WAITING:
         turn.start(now=11.0)
         turn.add_text("so", now=12.0)
+        turn.add_thinking("hm")
     if state is TurnState.ENDED:
         turn.end()
     return turn
@@ -44,18 +46,21 @@ def feed(pieces: list[str]) -> tuple[TurnMachine, str]:
     [
         (TurnState.WAITING, "start", None, TurnState.ANSWERING),
         (TurnState.WAITING, "text", "", TurnState.WAITING),
+        (TurnState.WAITING, "think", "", TurnState.WAITING),
         (TurnState.WAITING, "flush", "", TurnState.WAITING),
         (TurnState.WAITING, "end", True, TurnState.ENDED),
         (TurnState.WAITING, "rewind", None, TurnState.WAITING),
         (TurnState.WAITING, "wait again", None, TurnState.WAITING),
         (TurnState.ANSWERING, "start", ValueError, TurnState.ANSWERING),
         (TurnState.ANSWERING, "text", "more", TurnState.ANSWERING),
+        (TurnState.ANSWERING, "think", "more thought", TurnState.ANSWERING),
         (TurnState.ANSWERING, "flush", "", TurnState.ANSWERING),
         (TurnState.ANSWERING, "end", True, TurnState.ENDED),
         (TurnState.ANSWERING, "rewind", None, TurnState.ANSWERING),
         (TurnState.ANSWERING, "wait again", ValueError, TurnState.ANSWERING),
         (TurnState.ENDED, "start", ValueError, TurnState.ENDED),
         (TurnState.ENDED, "text", "", TurnState.ENDED),
+        (TurnState.ENDED, "think", "", TurnState.ENDED),
         (TurnState.ENDED, "flush", "", TurnState.ENDED),
         (TurnState.ENDED, "end", False, TurnState.ENDED),
         (TurnState.ENDED, "rewind", None, TurnState.ENDED),
@@ -65,11 +70,12 @@ def feed(pieces: list[str]) -> tuple[TurnMachine, str]:
 def test_every_state_knows_every_input(state: TurnState, act: str, result: object, then: TurnState) -> None:
     """Illegal input raises or does nothing; the first end wins."""
     turn = turn_in(state)
-    before = bytes(turn.answer)
+    before, thinking_chars = bytes(turn.answer), turn.thinking_chars
     acts: dict[str, Callable[[], object]] = {
         "start": lambda: turn.start(now=20.0),
         "text": lambda: turn.add_text("more", now=20.0),
-        "flush": lambda: turn.flush_surrogate(now=20.0),
+        "think": lambda: turn.add_thinking("more thought"),
+        "flush": lambda: turn.flush_surrogate(now=20.0) + turn.flush_thinking_surrogate(),
         "end": turn.end,
         "rewind": lambda: turn.roll_back(chars=0),
         "wait again": turn.requeue,
@@ -83,6 +89,7 @@ def test_every_state_knows_every_input(state: TurnState, act: str, result: objec
 
     assert turn.state is then
     assert turn.answer == before + (b"more" if result == "more" else b"")
+    assert turn.thinking_chars == thinking_chars + (len("more thought") if result == "more thought" else 0)
 
 
 @given(text=texts, data=st.data())
@@ -109,6 +116,27 @@ def test_what_has_no_other_half_is_replaced(pieces: list[str]) -> None:
     assert (turn.answer.decode(), turn.chars) == (whole, len(whole))
 
 
+@given(pieces=st.lists(st.text(st.sampled_from("a\ud83d\ude42é\udc00"), max_size=4), max_size=8))
+def test_reasoning_is_made_whole_in_the_same_way(pieces: list[str]) -> None:
+    """And changes nothing of the answer, its proof, or the time of its first text."""
+    turn = TurnMachine(1, "why?", asked_at=0.0)
+    turn.start(now=0.0)
+    before = turn.check(), turn.timing(now=1.0)
+
+    logged = "".join([turn.add_thinking(piece) for piece in pieces]) + turn.flush_thinking_surrogate()
+
+    assert logged == "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    assert turn.thinking_chars == len(logged)
+    assert (turn.check(), turn.timing(now=1.0)) == before
+
+
+def test_reasoning_is_logged_as_plain_text() -> None:
+    """Whatever class of string an upstream has for it."""
+    turn = turn_in(TurnState.ANSWERING)
+
+    assert [type(turn.add_thinking(ThinkingText(text))) for text in ("hm", "é", "")] == [str] * 3
+
+
 def test_a_half_waits_for_the_other() -> None:
     """Nothing is logged for it until then."""
     turn = turn_in(TurnState.ANSWERING)
@@ -133,12 +161,14 @@ def test_what_was_lost_was_never_there(text: str, data: st.DataObject) -> None:
     """The proof is of what is left; a half that waited is lost as well."""
     turn, _ = feed([text])
     turn.add_text("\ud83d", now=1.0)
+    turn.add_thinking("thought\ud83d")
     lost = data.draw(st.integers(0, len(text)))
 
-    turn.roll_back(chars=lost)
+    turn.roll_back(chars=lost, thinking_chars=3)
 
     left = text[: len(text) - lost]
-    assert turn.flush_surrogate(now=1.0) == ""
+    assert turn.flush_surrogate(now=1.0) + turn.flush_thinking_surrogate() == ""
+    assert turn.thinking_chars == len("thou")
     assert (turn.answer.decode(), turn.chars) == (left, len(left))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askbot_ws.core.turn_records import turn_records
-from askbot_ws.events import Check, Done, Event, Failure, Options, Question, Timing, Token, Usage
+from askbot_ws.events import Check, Done, Event, Failure, Options, Question, Step, Thinking, Timing, Token, Usage
 
 OPTIONS = Options(model="m2", max_tokens=5)
 
@@ -58,6 +58,25 @@ def test_what_has_not_ended_has_no_end() -> None:
 
     assert (running.reason, running.check, running.answer, running.seq) == (None, None, "hi", 7)
     assert (waiting.reason, waiting.answer, waiting.from_, waiting.seq) == (None, "", 7, 8)
+
+
+def test_a_turn_with_reasoning_has_steps() -> None:
+    """All its text in order, neighbours as one; the answer is the text alone. A turn without has none."""
+    slices = [(Thinking, "h"), (Thinking, "m"), (Token, "so"), (Token, " it"), (Thinking, "?"), (Token, " is")]
+    events: list[Event] = [_question("t1", 1)]
+    for kind, text in slices:
+        events.append(kind(session="s", seq=events[-1].seq + len(text), turn="t1", text=text))
+    events.append(_question("t2", events[-1].seq + 1))
+
+    first, second = turn_records(events)
+
+    assert first.steps == (
+        Step(type="thinking", text="hm"),
+        Step(type="text", text="so it"),
+        Step(type="thinking", text="?"),
+        Step(type="text", text=" is"),
+    )
+    assert (first.answer, first.seq, second.steps) == ("so it is", 12, None)
 
 
 def test_what_began_before_is_left_out() -> None:

@@ -25,7 +25,7 @@ from askbot_ws.errors import (
 from askbot_ws.http.ai_completion import STATUS_BY_CODE
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, Step, serving
-from askbot_ws.upstream import Ending
+from askbot_ws.upstream import Ending, ThinkingText
 
 from ..process import ROOT, Askbot, ProviderProcess, Story, address, askbot, eventually, reading, resident
 from .raw_requests import BrokenOffError, Response, chunk_of, head_of, lines, request, response_of
@@ -82,6 +82,13 @@ async def test_the_answer_is_a_stream_of_bare_text() -> None:
         gates[2].set()
         assert (await chunk_of(reader)).decode() == "🌬."
         assert await chunk_of(reader) == b""
+
+
+async def test_reasoning_is_no_part_of_it() -> None:
+    """Bare text is the answer alone, wherever the model thinks."""
+    think = ThinkingText
+    async with serving(ScriptedUpstream([think("hm"), "So", think("sure?"), " it is."], [think("hm")])) as server:
+        assert [(await complete(server)).body for _ in range(2)] == [b"So it is.", b""]
 
 
 async def test_the_question_is_asked_alone_and_forgotten() -> None:

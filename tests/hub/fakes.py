@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -12,7 +13,7 @@ from askbot_ws.core.commands import Ask
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
-from askbot_ws.events import Done, Event, Question, Thinking, Token, TurnRecord, encode_event
+from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Token, TurnRecord, encode_event
 from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Entry, Failures, Store
@@ -170,7 +171,8 @@ class CheckedReader:
         return self.dones[count - 1]
 
     async def heard(self, text: str) -> None:
-        await self.until(lambda: text in "".join(e.text for e in self.events if isinstance(e, Token)))
+        """Wait for a text of the answer or of the reasoning."""
+        await self.until(lambda: text in "".join(e.text for e in self.events if isinstance(e, TextSlice)))
 
     @property
     def dones(self) -> list[Done]:
@@ -179,6 +181,14 @@ class CheckedReader:
     @property
     def questions(self) -> list[Question]:
         return [event for event in self.events if isinstance(event, Question)]
+
+    @property
+    def slices(self) -> list[tuple[str, str]]:
+        """The types and texts of all slices, neighbours of one type as one."""
+        slices = [event for event in self.events if isinstance(event, TextSlice)]
+        return [
+            (kind.__name__, "".join(event.text for event in run)) for kind, run in itertools.groupby(slices, key=type)
+        ]
 
     def answer(self, turn: str) -> str:
         return "".join(event.text for event in self.events if isinstance(event, Token) and event.turn == turn)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from askbot_ws.core.log_tail import MAX_TOKEN_CHARS
 from askbot_ws.core.session import SessionMachine
-from askbot_ws.events import Event, Token
+from askbot_ws.events import Event, TextSlice, Thinking, Token
 from askbot_ws.hub import Topic
 from askbot_ws.hub import group_commit as module
 from askbot_ws.hub.group_commit import MIN_EVENTS_FOR_THROTTLE, GroupCommit, Throttle
@@ -38,6 +39,38 @@ def owner_in(store: Store, session: str) -> Owner:
 def token_of(owner: Owner) -> Token:
     owner.state.head += 1
     return Token(session=owner.session, turn="t1", seq=owner.state.head, text="x")
+
+
+async def test_neighbours_of_one_kind_are_one_event() -> None:
+    """What comes in one tick: reasoning and text apart, in their order; nothing beyond what fits into a frame."""
+    store = MemoryStore()
+    commits, owner = commits_of(store), owner_in(store, "s")
+    batches: list[Sequence[Event]] = []
+
+    class Reader:
+        def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+            batches.append(events)
+
+        def closed(self, error: Exception) -> None:
+            raise error
+
+    owner.topic.add(Reader())
+    long = "x" * MAX_TOKEN_CHARS
+    kinds: list[tuple[type[Token | Thinking], str]] = [
+        (Thinking, "a"), (Thinking, "b"), (Token, "c"), (Token, "d"), (Thinking, "e"), (Thinking, long)
+    ]  # fmt: skip
+    for kind, text in kinds:
+        owner.state.head += len(text)
+        commits.add_text(owner, [kind(session="s", seq=owner.state.head, turn="t1", text=text)])
+    await asyncio.sleep(0)
+
+    [events] = batches
+    assert [(type(event), event.text) for event in events if isinstance(event, TextSlice)] == [
+        (Thinking, "ab"),
+        (Token, "cd"),
+        (Thinking, "e"),
+        (Thinking, long),
+    ]
 
 
 class Counting:

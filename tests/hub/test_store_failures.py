@@ -10,8 +10,9 @@ import pytest
 from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import StoreError, TurnNotFound
-from askbot_ws.events import Done, Event, Token, encode_event
+from askbot_ws.events import Done, Event, TextSlice, encode_event
 from askbot_ws.testing import ScriptedUpstream
+from askbot_ws.upstream import ThinkingText
 
 from .fakes import (
     FragileStore,
@@ -108,6 +109,31 @@ async def test_an_answer_that_cannot_be_stored_ends_with_what_could(slow: bool) 
     assert again.reason == "stop"
     assert shown(upstream) == ["why?", "kept", "next?"]
     assert_valid_log(reader.events)
+    assert_valid_log(store.stored)
+
+
+@both
+async def test_reasoning_that_cannot_be_stored_ends_the_turn(slow: bool) -> None:  # noqa: FBT001
+    """As text does, with the proof of the text that there is; the provider stops."""
+    store = fragile(slow=slow)
+    held = asyncio.Event()
+    upstream = ScriptedUpstream([ThinkingText("kept"), "so", held, ThinkingText("lost"), asyncio.Event()], ["next"])
+    async with hub_of(upstream=upstream, store=store) as hub:
+        reader = attach_reader(hub, store=store)
+        await ask(hub, reader)
+        await reader.heard("so")
+        store.break_down()
+        held.set()
+        done = await reader.done()
+        await run_ticks()
+        assert upstream.stopped == 1
+        store.mend()
+        await ask(hub, reader, "next?")
+        await reader.done(2)
+
+    assert (done.reason, reader.slices) == ("error", [("Thinking", "kept"), ("Token", "sonext")])
+    assert_proven(done, "so")
+    assert shown(upstream) == ["why?", "so", "next?"]
     assert_valid_log(store.stored)
 
 
@@ -352,7 +378,7 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
         count += 1
         return count % 3 == 0
 
-    async with hub_of(*[["a", "b", "c"]] * 200, store=store) as hub:
+    async with hub_of(*[["a", ThinkingText("b"), "c"]] * 200, store=store) as hub:
         readers = [attach_reader(hub, store=None) for _ in range(3)]
         store.broken = broken
 
@@ -381,5 +407,7 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
 
 def _flat(events: list[Event]) -> list[object]:
     return [
-        (part, event.turn) for event in events for part in (event.text if isinstance(event, Token) else [event.type])
+        (part, event.type, event.turn)
+        for event in events
+        for part in (event.text if isinstance(event, TextSlice) else [event.type])
     ]

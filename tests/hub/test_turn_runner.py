@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
-from askbot_ws.core.commands import Ask, Cancel
+from askbot_ws import events
+from askbot_ws.core.commands import Ask, Cancel, Edit, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import (
@@ -22,8 +24,8 @@ from askbot_ws.errors import (
 from askbot_ws.events import Done, Options, Question, Token, Usage
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.hub.turn_runner import MAX_ANSWER_CHARS
-from askbot_ws.testing import ScriptedUpstream
-from askbot_ws.upstream import Ending
+from askbot_ws.testing import ScriptedUpstream, Step
+from askbot_ws.upstream import Ending, ThinkingText
 from askbot_ws.upstream.provider_errors import error_from_response
 
 from .fakes import (
@@ -53,15 +55,20 @@ class Asserting(ScriptedUpstream):
 
 
 class Endless(ScriptedUpstream):
-    """A provider that never ends."""
+    """A provider that never ends, and says these pieces again and again."""
 
     stopped: int
+
+    def __init__(self, *pieces: str) -> None:
+        super().__init__()
+        self._pieces = pieces
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
         self.prompts.append(prompt)
         try:
             while True:
-                on_text("x" * 2**18)
+                for piece in self._pieces:
+                    on_text(piece)
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.stopped += 1
@@ -247,17 +254,124 @@ async def test_half_surrogates_from_the_upstream_become_whole_characters() -> No
     assert_valid_log(reader.events)
 
 
-async def test_an_answer_that_never_ends_is_ended() -> None:
-    """With `length`, and the provider is stopped, so that the next question has its turn."""
-    upstream = Endless()
+LONG = "x" * 2**18
+
+
+@pytest.mark.parametrize(
+    "pieces", [[LONG], [ThinkingText(LONG)], [ThinkingText(LONG), LONG]], ids=["text", "reasoning", "both"]
+)
+async def test_an_answer_that_never_ends_is_ended(pieces: list[str]) -> None:
+    """With `length`, and the provider is stopped, so that the next question has its turn. Reasoning counts too."""
+    upstream = Endless(*pieces)
     async with hub_of(upstream=upstream) as hub:
         reader = attach_reader(hub)
         await ask(hub, reader)
         done = await reader.done()
         await run_ticks()
-        assert (done.reason, done.check.chars > MAX_ANSWER_CHARS, upstream.stopped) == ("length", True, 1)
+        size = sum(len(text) for _, text in reader.slices)
+        assert (done.reason, MAX_ANSWER_CHARS < size <= MAX_ANSWER_CHARS + len(LONG), upstream.stopped) == (
+            "length",
+            True,
+            1,
+        )
         assert owner_of(hub, reader).task is None
     assert_valid_log(reader.events)
+
+
+async def test_reasoning_is_logged_and_is_no_part_of_the_answer() -> None:
+    """In its order, in the same tick too; neither the proof nor the time of the first token has it."""
+    think, held = ThinkingText, asyncio.Event()
+    script: list[Step] = [think("Let "), think("me see"), held, "So", " it", think("Sure?"), " is."]
+    async with hub_of(script) as hub:
+        reader = attach_reader(hub)
+        turn = await ask(hub, reader)
+        await reader.heard("see")
+        [running] = await hub.store.turns(reader.session, limit=1)
+        assert (running.answer, running.steps) == ("", (events.Step(type="thinking", text="Let me see"),))
+        held.set()
+        done = await reader.done()
+
+    assert reader.slices == [("Thinking", "Let me see"), ("Token", "So it"), ("Thinking", "Sure?"), ("Token", " is.")]
+    assert reader.answer(turn) == "So it is."
+    assert_proven(done, "So it is.")
+    assert_valid_log(reader.events)
+
+
+async def test_reasoning_alone_has_no_first_token() -> None:
+    """An answer of nothing, as it is told."""
+    async with hub_of([ThinkingText("hm")]) as hub:
+        reader = attach_reader(hub)
+        await ask(hub, reader)
+        done = await reader.done()
+
+    assert (done.timing.first_token, reader.slices) == (None, [("Thinking", "hm")])
+    assert_proven(done, "")
+
+
+async def test_the_model_is_not_shown_what_it_thought() -> None:
+    """Neither from memory nor, for a session that was opened anew, from the store; nor in a retry or an edit."""
+    scripts = [[ThinkingText("secret"), f"{number}!", ThinkingText("secret")] for number in range(5)]
+    upstream, store = ScriptedUpstream(*scripts), FragileStore()
+    async with hub_of(upstream=upstream, store=store) as hub:
+        reader = attach_reader(hub)
+        for number in range(3):
+            await ask(hub, reader, f"{number}?")
+            await reader.done(number + 1)
+        owner_of(hub, reader).state.context = None  # to be read from the store
+        await hub.command(ANONYMOUS, reader.session, Retry())
+        await reader.done(4)
+        await hub.command(ANONYMOUS, reader.session, Edit(reader.questions[2].turn, "2b?"))
+        await reader.done(5)
+
+    assert [shown(upstream, number) for number in range(5)] == [
+        ["0?"],
+        ["0?", "0!", "1?"],
+        ["0?", "0!", "1?", "1!", "2?"],
+        ["0?", "0!", "1?", "1!", "2?"],
+        ["0?", "0!", "1?", "1!", "2b?"],
+    ]
+
+
+async def test_nothing_is_asked_again_once_reasoning_is_logged() -> None:
+    """A reader has seen it."""
+    upstream = ScriptedUpstream(["first"], [ThinkingText("hm"), ContextTooLong()], ["never asked"])
+    async with hub_of(upstream=upstream) as hub:
+        reader = attach_reader(hub)
+        await ask(hub, reader, "1?")
+        await reader.done()
+        await ask(hub, reader, "2?")
+        done = await reader.done(2)
+
+    assert done.error is not None
+    assert (done.error.code, len(upstream.prompts)) == ("context_too_long", 2)
+
+
+async def test_reasoning_is_dropped_where_the_policy_says_so() -> None:
+    """As if the provider had not shown it: nobody is sent it, and what was asked may be asked again."""
+    think = ThinkingText
+    upstream = ScriptedUpstream(["first"], [think("hm"), ContextTooLong()], [think("a\ud83d"), "b", think("c"), "d"])
+    async with hub_of(upstream=upstream, policy=Policy(thinking=False)) as hub:
+        reader = attach_reader(hub)
+        await ask(hub, reader, "1?")
+        await reader.done()
+        turn = await ask(hub, reader, "2?")
+        done = await reader.done(2)
+
+    assert (done.reason, reader.slices, reader.answer(turn)) == ("stop", [("Token", "firstbd")], "bd")
+    assert_valid_log(reader.events)
+
+
+async def test_reasoning_is_in_no_line_of_the_log() -> None:
+    """With `log_content` neither: that is for questions and answers."""
+    with capture_logs() as lines:
+        async with hub_of([ThinkingText("hm"), "so"], policy=Policy(log_content=True)) as hub:
+            reader = attach_reader(hub)
+            await ask(hub, reader)
+            await reader.done()
+            await run_ticks()
+
+    assert [line["text"] for line in lines if line["event"] == "question_answered"] == ["so"]
+    assert not [line for line in lines if "hm" in str(line)]
 
 
 async def test_a_conversation_that_is_too_long_is_asked_with_less_of_it() -> None:

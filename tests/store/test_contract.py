@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -171,6 +172,51 @@ async def test_reading_on_from_anywhere_gives_what_follows(store: Store, limit: 
     for after in [*range(6), 20_000, *range(39_990, factory.head + 1)]:
         if limit > 50 or after > 39_990:
             assert flatten(await read_all(store, after=after, limit=limit)) == flatten(factory.events)[after:]
+
+
+async def test_reasoning_is_kept_in_its_place(store: Store) -> None:
+    """Each code point at its `seq`, with its type, from wherever one reads; neighbours are joined, kinds are not."""
+    store.create("s")
+    factory = EventFactory()
+    thinking = '{"type": "done"}', " 🙂"
+    await append(store, factory.question("t1"), *(factory.thinking("t1", text) for text in thinking))
+    await append(store, factory.token("t1", "so"), factory.thinking("t1", "x" * 40_000))
+    await flush(store)
+    await append(store, factory.thinking("t1", "y"), factory.token("t1", "z"), factory.done("t1"))
+    store.release("s")
+    await flush(store)
+
+    for after in [*range(25), 20_000, *range(factory.head - 5, factory.head + 1)]:
+        assert flatten(await read_all(store, after=after, limit=1000)) == flatten(factory.events)[after:]
+    kinds = [event.type for event in await read_all(store)]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == [
+        "question",
+        "thinking",
+        "token",
+        "thinking",
+        "token",
+        "done",
+    ]
+    assert kinds[:3] == ["question", "thinking", "token"]
+
+
+async def test_a_turn_with_reasoning_is_told_with_its_steps(store: Store) -> None:
+    """While it runs, half of it flushed; and once it has ended. Other turns have none."""
+    store.create("s")
+    factory = EventFactory()
+    await append(store, *factory.turn("t1", "plain"), factory.question("t2"), factory.thinking("t2", "a"))
+    await flush(store)
+    await append(store, factory.thinking("t2", "b"), factory.token("t2", "so"), factory.thinking("t2", "c"))
+    steps = [("thinking", "ab"), ("text", "so"), ("thinking", "c")]
+
+    for reason in (None, "stop"):
+        plain, told = await store.turns("s", limit=9)
+        assert (plain.steps, told.answer, told.reason, told.seq) == (None, "so", reason, factory.head)
+        assert [(step.type, step.text) for step in told.steps or ()] == steps
+        assert [turn.steps for turn in await store.turns("s", limit=1)] == [told.steps]
+        if reason is None:
+            await append(store, factory.done("t2"))
+            await flush(store)
 
 
 async def test_a_slice_is_cut_at_the_limit_but_never_empty(store: Store) -> None:
@@ -389,7 +435,8 @@ def test_a_replay_begins_where_the_turns_themselves_say(kind: str, steps: list[t
                     await append(store, factory.question(running[-1]))
                 elif running:
                     turn = running[which % len(running)]
-                    await append(store, factory.token(turn, "x" * (which + 1)) if what == "say" else factory.done(turn))
+                    say = factory.thinking if which % 3 == 0 else factory.token
+                    await append(store, say(turn, "x" * (which + 1)) if what == "say" else factory.done(turn))
                     if what == "end":
                         running.remove(turn)
             turns = turn_records(factory.events)

@@ -73,10 +73,14 @@ WRONG = {
     "a longer text": ("UPDATE events SET body = body || 'x' WHERE type = 'token'", "there is a hole"),
     "a text that is none": ("UPDATE events SET body = x'00ff' WHERE type = 'token'", "can't be read"),
     "a frame that is none": ("UPDATE events SET body = '{}' WHERE type = 'done'", "can't be read"),
+    "a longer reasoning": ("UPDATE events SET body = body || 'x' WHERE type = 'thinking'", "there is a hole"),
+    "reasoning that is no text": ("UPDATE events SET body = x'00ff' WHERE type = 'thinking'", "can't be read"),
+    "reasoning of no turn": ("UPDATE events SET turn = 'x' WHERE type = 'thinking'", "has no question"),
+    "reasoning after the end": ("UPDATE events SET turn = 't0' WHERE type = 'thinking'", "goes on after its end"),
     "a turn's name": ("UPDATE events SET turn = 'x' WHERE type = 'token'", "has no question"),
     "an id that is not found": ("UPDATE events SET ask = 'other' WHERE type = 'question'", "can't be read"),
     "no history": ("DELETE FROM store", "it does not say which history it has"),
-    "events of nobody": ("DELETE FROM sessions", "events that belong to no session: 6"),
+    "events of nobody": ("DELETE FROM sessions", "events that belong to no session: 9"),
 }
 
 
@@ -84,7 +88,12 @@ WRONG = {
 async def test_each_fault_is_named(path: Path, name: str) -> None:
     """With its session, where it has one."""
     statement, fault = WRONG[name]
-    await write_store(path, make_turns("s", turns=2))
+    factory = make_turns("s", turns=2)
+    factory.question("t2")
+    factory.thinking("t2", "hm")
+    factory.done("t2")
+    await write_store(path, factory)
+    assert check(path).faults == []
     execute(path, statement)
 
     faults = check(path).faults

@@ -17,7 +17,7 @@ from askbot_ws.store.sqlite.store import SQLiteStore
 from ..seeds import seed
 from .event_factory import flatten
 from .files import segments
-from .valid_stores import content, execute, make_turns, read_store, write_bytes, write_store
+from .valid_stores import ProvenEventFactory, content, execute, make_turns, read_store, write_bytes, write_store
 
 PAGE = 4096
 
@@ -132,6 +132,29 @@ async def test_a_lost_table_of_sessions_is_made_again(path: Path) -> None:
     assert [flatten(found[factory.session]) for factory in factories] == [
         flatten(factory.events) for factory in factories
     ]
+
+
+async def test_reasoning_is_kept_like_text(path: Path) -> None:
+    """In the tables, also where only the events are left of a session, and in the journal; a hole in it is a hole."""
+    tables, journal, holed = (ProvenEventFactory(name) for name in ("tables", "journal", "holed"))
+    for factory in (tables, journal, holed):
+        factory.question("t1")
+        factory.thinking("t1", '{"type": "question"} 🙂')
+        factory.token("t1", "So.")
+        factory.done("t1")
+    await write_store(path, tables, holed)
+    await write_store(path, journal, crash=True)
+    execute(path, "DELETE FROM events WHERE type = 'thinking' AND session = 2")
+    execute(path, "DELETE FROM sessions")
+
+    report = repair(path)
+
+    assert [fault.partition(";")[0] for fault in report.faults] == ["session holed: kept up to 1"]
+    assert check(path).faults == []
+    found = await read_store(path, ["tables", "journal", "holed"])
+    assert flatten(found["tables"]) == flatten(tables.events)
+    assert flatten(found["journal"]) == flatten(journal.events)
+    assert flatten(found["holed"]) == flatten(holed.events[:1])
 
 
 async def test_wherever_a_page_is_lost_the_rest_is_kept(path: Path) -> None:

@@ -40,8 +40,9 @@ async def test_what_is_forgotten_is_on_no_disk(store: SQLiteStore, path: Path) -
     for factory in (secret, other):
         store.create(factory.session)
     await append(store, *secret.turn("t1", SECRET, "x" * 10_000, SECRET), other.question("t"), other.token("t", "text"))
+    await append(store, secret.question("t0"), secret.thinking("t0", f"{SECRET} {SECRET}"), secret.done("t0"))
     await flush(store)
-    await append(store, secret.question("t2", SECRET), secret.token("t2", SECRET))
+    await append(store, secret.question("t2", SECRET), secret.token("t2", SECRET), secret.thinking("t2", SECRET))
     assert files_containing(path, SECRET.encode())
 
     await store.forget("secret")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from askbot_ws.core.cursor import replay_start
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.errors import SessionNotFound, StoreError
-from askbot_ws.events import Token
+from askbot_ws.events import Thinking, Token
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -25,7 +25,7 @@ from .test_sqlite_sync_faults import disk
 LONG = "long"  # stands for a text that is: a failure shall be readable
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.just(LONG)
 STEPS = [
-    *("ask", "answer", "answer", "answer", "end", "flush", "release", "forget", "sweep"),
+    *("ask", "answer", "answer", "answer", "think", "end", "flush", "release", "forget", "sweep"),
     *("crash", "restart", "power cut", "back up and go on with the copy"),
     *("answer while the disk fails", "forget while the disk fails", "forget while the file is locked"),
     *("flush while the file is locked", "forget while the file is read", "crash while the file is locked"),
@@ -74,9 +74,10 @@ class Life:
                 running.append(f"t{self.turns}")
                 factory = await self.factory(name)
                 await append(self.store, factory.question(running[-1], text, id=f"id{self.turns}"))
-            case "answer" if running:
+            case "answer" | "think" if running:
                 factory = await self.factory(name)
-                await append(self.store, factory.token(running[0], text))
+                add = factory.token if what == "answer" else factory.thinking
+                await append(self.store, add(running[0], text))
             case "end" if running:
                 factory = await self.factory(name)
                 await append(self.store, factory.done(running.pop()))
@@ -135,13 +136,13 @@ class Life:
         """Nothing of it may ever be seen; where the fault is not met, all of it is."""
         factory, turn = await self.factory(name), self.open_turns[name][0]
         first = Token(session=name, seq=factory.head + 7, turn=turn, text="refused")
-        second = Token(session=name, seq=first.seq + len(text), turn=turn, text=text)
+        second = Thinking(session=name, seq=first.seq + len(text), turn=turn, text=text)
         failing = set(FAULTS[len(text) % len(FAULTS)])
         with disk(lambda call: call in failing):
             failures = await try_append(self.store, first, second)
         if not failures:
             factory.token(turn, "refused")
-            factory.token(turn, text)
+            factory.thinking(turn, text)
 
     async def forget_fails(self, name: str, text: str) -> None:
         """It is gone, or it is as it was."""

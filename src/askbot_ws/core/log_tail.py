@@ -28,7 +28,16 @@ def utf8_size(text: str) -> int:
 class LogTail:
     """The events of one session in (start, head], oldest first."""
 
-    __slots__ = ("_events", "_pending_texts", "_pending_turn", "_pending_type", "head", "history", "session", "start")
+    __slots__ = (
+        "_events",
+        "_pending_answer",
+        "_pending_texts",
+        "_pending_thinking",
+        "head",
+        "history",
+        "session",
+        "start",
+    )
 
     def __init__(self, session: str, *, start: int = 0, history: str = "") -> None:
         """`history` is `ready.log` on the wire: an id of the stored history, which changes where the store lost any."""
@@ -38,8 +47,8 @@ class LogTail:
         self.head = start
         self._events: list[Event] = []  # all but the pending texts
         self._pending_texts: list[str] = []  # the newest slices of one type and turn, up to the head
-        self._pending_turn = ""
-        self._pending_type: type[Token | Thinking] = Token
+        self._pending_answer: str = ""  # the turn of the pending texts, where they are of its answer
+        self._pending_thinking: str = ""  # the turn of the pending texts, where they are of its reasoning
 
     @property
     def events(self) -> list[Event]:
@@ -58,15 +67,17 @@ class LogTail:
         seq = event.seq
         if seq <= self.head:
             return
-        if type(event) is Token or type(event) is Thinking:
+        if type(event) is Token:
             texts = self._pending_texts
-            if (
-                event.turn != self._pending_turn
-                or type(event) is not self._pending_type
-                or len(texts) >= MAX_PENDING_TEXTS
-            ):
+            if event.turn != self._pending_answer or len(texts) >= MAX_PENDING_TEXTS:
                 self._join_pending()
-                self._pending_turn, self._pending_type = event.turn, type(event)
+                self._pending_answer, self._pending_thinking = event.turn, ""
+            texts.append(event.text)
+        elif type(event) is Thinking:
+            texts = self._pending_texts
+            if event.turn != self._pending_thinking or len(texts) >= MAX_PENDING_TEXTS:
+                self._join_pending()
+                self._pending_answer, self._pending_thinking = "", event.turn
             texts.append(event.text)
         else:
             self._join_pending()
@@ -77,12 +88,13 @@ class LogTail:
         """Make the pending texts one event, merged with the slice before it where that is short."""
         if not self._pending_texts:
             return
-        last, kind = self._events[-1] if self._events else None, self._pending_type
-        if isinstance(last, kind) and last.turn == self._pending_turn and len(last.text) < MAX_MERGED_CHARS:
+        kind, turn = (Token, self._pending_answer) if self._pending_answer else (Thinking, self._pending_thinking)
+        last = self._events[-1] if self._events else None
+        if isinstance(last, kind) and last.turn == turn and len(last.text) < MAX_MERGED_CHARS:
             self._pending_texts.insert(0, last.text)
             self._events.pop()
         text = "".join(self._pending_texts)
-        self._events.append(kind(session=self.session, turn=self._pending_turn, seq=self.head, text=text))
+        self._events.append(kind(session=self.session, turn=turn, seq=self.head, text=text))
         self._pending_texts.clear()
 
     def read(self, *, after: int, limit: int = SLICE_BYTES) -> list[Event]:
