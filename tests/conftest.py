@@ -46,6 +46,7 @@ SLOW = (
     "test_protocol.py",
     "test_readme.py",
     "test_wire.py",
+    "upstream/test_answers.py",
     "upstream/test_embedded",
     "walk/",
 )
