@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from askbot_ws.events import encode_event
+from askbot_ws.store.sqlite import tables
 from askbot_ws.store.sqlite.journal import Journal
+from askbot_ws.store.sqlite.maintenance.check import check
+from askbot_ws.store.sqlite.schema import connect, migrate
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .event_factory import EventFactory, append, flatten, flush, read_all
 from .files import head_in_tables, segments
+from .valid_stores import ProvenEventFactory, read_store, write_store
 
 PYTHON = sys.executable
 
@@ -30,6 +36,45 @@ async def test_after_a_close_all_is_in_one_file(path: Path) -> None:
     assert head_in_tables(path) == factory.head
     assert segments(path) == []
     assert not path.with_name("a.db-wal").exists()
+
+
+def half_and_whole(kind: str) -> tuple[ProvenEventFactory, ProvenEventFactory]:
+    """A turn with half of a slice, and the same turn with all of it."""
+    half, whole = ProvenEventFactory(), ProvenEventFactory()
+    for factory, text in ((half, "What 🙂"), (whole, "What 🙂 was")):
+        factory.question("t1", id="a1")
+        (factory.token if kind == "token" else factory.thinking)("t1", text)
+    whole.done("t1")
+    return half, whole
+
+
+@pytest.mark.parametrize("kind", ["token", "thinking"])
+async def test_a_journal_goes_on_inside_a_slice_of_the_tables(path: Path, kind: str) -> None:
+    """They have as much of it as was flushed; the rest is added, once, and nothing of that is a fault."""
+    half, whole = half_and_whole(kind)
+    other = path.with_name("other.db")
+    await write_store(path, half)
+    await write_store(other, whole, crash=True)
+    shutil.copytree(segments(other)[0].parent, path.with_name("a.db.journal"), dirs_exist_ok=True)
+
+    assert check(path).faults == []
+    found = await read_store(path, ["s"])
+
+    assert flatten(found["s"]) == flatten(whole.events)
+
+
+@pytest.mark.parametrize("kind", ["token", "thinking"])
+def test_what_the_tables_have_of_a_slice_is_not_added_again(path: Path, kind: str) -> None:
+    """Where nobody knows how much of a batch was written."""
+    half, whole = half_and_whole(kind)
+    with closing(connect(path, full_sync=False, busy_timeout=1)) as connection:
+        migrate(connection, path)
+        for events in (half.events, whole.events, whole.events):
+            tables.append_events(connection, "s", events, uptime=0.0)
+        found = tables.read_newest(connection, "s", max_bytes=10_000, history="")
+
+    assert found is not None
+    assert flatten(found.events) == flatten(whole.events)
 
 
 @pytest.mark.parametrize("fsync", [False, True])
