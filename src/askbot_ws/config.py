@@ -167,7 +167,8 @@ class Settings(BaseModel):
         default=2,
         ge=0,
         le=10,
-        description="How often a failed request to the API is repeated, 0 to 10; only before the first token.",
+        description="How often a failed request to the API is repeated, 0 to 10; only before the first text or "
+        "reasoning.",
     )
 
     # questions and turns

@@ -332,9 +332,10 @@ async def test_the_model_is_not_shown_what_it_thought() -> None:
     ]
 
 
-async def test_nothing_is_asked_again_once_reasoning_is_logged() -> None:
-    """A reader has seen it."""
-    upstream = ScriptedUpstream(["first"], [ThinkingText("hm"), ContextTooLong()], ["never asked"])
+@pytest.mark.parametrize("piece", [ThinkingText("hm"), ThinkingText("\ud83d"), "\ud83d"])
+async def test_nothing_is_asked_again_once_reasoning_or_half_a_character_has_come(piece: str) -> None:
+    """A reader has seen it, or the other half would come to stand before another answer."""
+    upstream = ScriptedUpstream(["first"], [piece, ContextTooLong()], ["never asked"])
     async with hub_of(upstream=upstream) as hub:
         reader = attach_reader(hub)
         await ask(hub, reader, "1?")

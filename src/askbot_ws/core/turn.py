@@ -88,6 +88,11 @@ class TurnMachine:
     def __post_init__(self) -> None:
         self.id = turn_id_of(self.seq)
 
+    @property
+    def has_text(self) -> bool:
+        """Whether any text or reasoning has come, be it half a surrogate pair."""
+        return bool(self.chars or self.thinking_chars or self.pending_surrogate or self.pending_thinking_surrogate)
+
     def start(self, *, now: float) -> None:
         """Start answering. Raises `ValueError` unless the turn waits."""
         if self.state is not TurnState.WAITING:

@@ -120,7 +120,7 @@ class TurnRunner:
             try:
                 ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
             except UpstreamError as error:
-                if turn.chars or turn.thinking_chars:
+                if turn.has_text:
                     raise
                 if history and isinstance(error, ContextTooLong):
                     history = context.newest(prompt.size // 2 - len(self._system) - len(question))
