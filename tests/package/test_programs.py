@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from askbot_ws.testing import ScriptedUpstream, serving
+from askbot_ws.upstream import ThinkingText
 
 from ..process import ROOT
 from .npm import CLIENT, project, run
@@ -22,7 +24,7 @@ def programs(page: Path, language: str = "js") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-async def said(program: str, folder: Path, *scripts: list[str]) -> str:
+async def said(program: str, folder: Path, *scripts: Sequence[str]) -> str:
     """What a program writes, with a server where it looks for one."""
     await project(folder)
     async with serving(ScriptedUpstream(*scripts)) as server:
@@ -35,9 +37,9 @@ def test_there_are_the_programs_that_are_tested_here_and_in_the_browser() -> Non
     """A further one wants a test."""
     kinds = ("js", "html", "jsx", "sh")
     assert [len(programs(README, kind)) for kind in kinds] == [1, 1, 1, 0]
-    assert [len(programs(GUIDE, kind)) for kind in kinds] == [3, 1, 0, 0]
+    assert [len(programs(GUIDE, kind)) for kind in kinds] == [4, 1, 0, 0]
     assert README.read_text().count("```") == 2 * 3
-    assert GUIDE.read_text().count("```") == 2 * 4
+    assert GUIDE.read_text().count("```") == 2 * 5
 
 
 async def test_the_first_program_prints_the_answer_and_is_short(tmp_path: Path) -> None:
@@ -54,7 +56,18 @@ async def test_the_guides_first_program_prints_the_answer_and_how_it_ended(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("place", "scripts", "out"), [(1, [ANSWER, ["Rome."]], "Rome.\n"), (2, [ANSWER], "".join(ANSWER) + "\n")]
+    ("script", "more"), [(ANSWER, ""), ([ThinkingText("Paris?"), *ANSWER], r"It thought for \d+ ms\.\n")]
+)
+async def test_the_guides_program_about_thinking_prints_for_how_long(
+    tmp_path: Path, script: list[str], more: str
+) -> None:
+    """Nothing of it where the model shows none."""
+    out = await said(programs(GUIDE)[2], tmp_path, script)
+    assert re.fullmatch(rf"The capital of France is Paris\.\n{more}", out)
+
+
+@pytest.mark.parametrize(
+    ("place", "scripts", "out"), [(1, [ANSWER, ["Rome."]], "Rome.\n"), (3, [ANSWER], "".join(ANSWER) + "\n")]
 )
 async def test_the_guides_other_programs_print_the_answer(
     tmp_path: Path, place: int, scripts: list[list[str]], out: str
