@@ -6,8 +6,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
-BESIDE := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= $(shell expr 2 '*' $(CORES))
+BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -30,14 +31,14 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE)
-	$(BIN)/python -m coverage run -m pytest -m alone
+	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS)
+	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/node --test 'tests/js/*.test.js'
 
 test-fast: .venv/.serve.stamp .venv/.dev.stamp  ## The tests in Python that take half a minute together, without coverage
-	$(BIN)/python -m pytest -m 'not slow' $(BESIDE)
+	$(BIN)/python -m pytest -m 'not slow' $(BESIDE) $(WORKERS)
 
 check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, docstrings, generated files
 	$(BIN)/ruff check
