@@ -127,6 +127,27 @@ CASES: dict[str, tuple[int, object, str]] = {
         openai('litellm.ContextWindowExceededError: X - {"error":{"message":"no"}}', code="400", type=""),
         "context_too_long",
     ),
+    "SGLang": (
+        400,
+        {"object": "error", "message": "length of prompt_tokens (9) must be less than max_seq_len (8).", "code": 400},
+        "context_too_long",
+    ),
+    "Alibaba": (
+        400,
+        openai("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"),
+        "context_too_long",
+    ),
+    "Groq, without a code": (
+        400,
+        openai("Please reduce the length of the messages or completion."),
+        "context_too_long",
+    ),
+    "Zhipu, by its filter": (
+        400,
+        {"error": {"code": "1301", "message": "System detected potentially unsafe or sensitive content in input."}},
+        "content_filtered",
+    ),
+    "Bedrock, by a guardrail": (400, openai("The guardrail intervened and blocked it."), "content_filtered"),
     "OpenRouter, with the words of the provider behind it": (
         400,
         {

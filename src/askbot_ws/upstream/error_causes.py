@@ -122,7 +122,10 @@ _WORDS: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
     (ACCESS_REFUSED, (r"permission|access_?denied|\bforbidden",)),
 )
 _KEY = r"(?:(?:api|auth(?:entication|orization)?|access)[ _-]?(?:key|token)|credentials)"
-_PROMPT = r"(?<!\w)(?:prompt|input|inputs|request|messages?|conversation|sequence|entity|payload|body|string|text)\b"
+_PROMPT = (
+    r"(?<!\w)(?:(?:prompt|input)(?:_tokens)?|inputs|request|messages?|conversation|sequence|entity|payload|body|string"
+    r"|text)\b"
+)
 _PROMPT_OR_TOKENS = rf"(?:{_PROMPT}|(?<!\w)tokens?\b)"
 _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
     (
@@ -138,6 +141,8 @@ _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
             r"content.?(?:filter|policy|management policy|moderation)|content exists risk|requires moderation",
             r"responsible ai|safety system|(?:usage|acceptable use) polic(?:y|ies)",
             r"blocked by\b.{0,40}\b(?:safety|guardrail|policy)",
+            r"guardrails?\b.{0,40}\b(?:blocked|intervened)|guardrail_intervened",
+            r"\b(?:unsafe|sensitive|inappropriate|harmful|prohibited)\b.{0,20}\bcontent",
             rf"{_PROMPT}.{{0,60}}\b(?:flagged|high risk|inappropriate|blocked)",
         ),
     ),
@@ -156,7 +161,8 @@ _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
             rf"{_PROMPT}.{{0,40}}\b(?:longer|larger) than the (?:maximum|model|limit|context|allowed)",
             rf"{_PROMPT_OR_TOKENS}.{{0,80}}\bexceed|exceed\w*\b.{{0,80}}\b(?:tokens?|length)",
             rf"{_PROMPT_OR_TOKENS}.{{0,60}}\bmust (?:have less than|be (?:<=?|less|at most|smaller|shorter))",
-            r"(?:maximum|max) (?:input|prompt|sequence|model) (?:length|tokens)",
+            r"(?:maximum|max) (?:input|prompt|sequence|model) (?:length|tokens)|range of input length",
+            rf"reduce the (?:length|size|number)\b.{{0,20}}{_PROMPT_OR_TOKENS}",
         ),
     ),
     (
