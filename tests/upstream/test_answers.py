@@ -174,6 +174,18 @@ async def test_a_message_counts_once_and_only_where_no_text_came(transport: str)
     assert (repeated.thinking, repeated.text) == (alone.thinking, alone.text) == ("hm", "ab")
 
 
+@pytest.mark.parametrize("finish", [None, "stop"])
+async def test_a_stream_of_messages_is_an_answer(transport: str, finish: str | None) -> None:
+    """Pieces, or all of the text so far, as some servers send it; without a finish it is broken off."""
+    pieces, whole = ["Yes", " and", " no"], ["Yes", "Yes and", "Yes and no"]
+    for texts in (pieces, whole):
+        messages = [event({"choices": [{"message": {"content": text, "reasoning": "hm"}}]}) for text in texts]
+        outcome = await outcome_of(transport, stream(*messages, delta(finish), DONE))
+
+        assert (outcome.thinking, outcome.text) == ("hm", "Yes and no")
+        assert outcome.end == finish or (finish is None and outcome.end == "upstream_unavailable")
+
+
 # --- unknown events --------------------------------------------------------------------------------------------------
 
 
@@ -182,6 +194,7 @@ async def test_a_message_counts_once_and_only_where_no_text_came(transport: str)
     [
         *(b": keepalive", b"keepalive", b"ping", b"1", b"null", b"true", b'"a"', b"[]", b"[1]", b"", b"[keepalive]"),
         *(b'{"type":"ping"}', b'{"id":"x","choices":[]}', b'{"choices":null}', b"{}", b'{"x_groq":{"id":"1"}}'),
+        *(b'{"choices":[null]}', b'{"code":200,"message":"success"}', b'{"code":"0","msg":"ok"}'),
     ],
 )
 async def test_an_unknown_event_is_passed_over(transport: str, junk: bytes) -> None:

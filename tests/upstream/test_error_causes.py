@@ -127,6 +127,45 @@ CASES: dict[str, tuple[int, object, str]] = {
         openai('litellm.ContextWindowExceededError: X - {"error":{"message":"no"}}', code="400", type=""),
         "context_too_long",
     ),
+    "SGLang": (
+        400,
+        {"object": "error", "message": "length of prompt_tokens (9) must be less than max_seq_len (8).", "code": 400},
+        "context_too_long",
+    ),
+    "Alibaba": (
+        400,
+        openai("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"),
+        "context_too_long",
+    ),
+    "Groq, without a code": (
+        400,
+        openai("Please reduce the length of the messages or completion."),
+        "context_too_long",
+    ),
+    "Zhipu, by its filter": (
+        400,
+        {"error": {"code": "1301", "message": "System detected potentially unsafe or sensitive content in input."}},
+        "content_filtered",
+    ),
+    "Bedrock, by a guardrail": (400, openai("The guardrail intervened and blocked it."), "content_filtered"),
+    "xAI, by its filter": (403, openai("Content violates usage guidelines. Failed check: X"), "content_filtered"),
+    "new-api, by its filter": (
+        400,
+        openai("sensitive words detected", code="sensitive_words_detected"),
+        "content_filtered",
+    ),
+    "one-api, without credit": (403, openai("用户额度不足", code="insufficient_user_quota", type=""), "quota_used_up"),
+    "LiteLLM, over its budget": (
+        400,
+        openai("Budget has been exceeded! Current cost: 2, Max budget: 1", code="400", type="budget_exceeded"),
+        "quota_used_up",
+    ),
+    "Anthropic, over a limit of one's own": (
+        400,
+        openai("You have reached your specified API usage limits. You will regain access on 2026-12-01."),
+        "quota_used_up",
+    ),
+    "Bedrock, without such a model": (400, openai("The provided model identifier is invalid."), "model_unknown"),
     "OpenRouter, with the words of the provider behind it": (
         400,
         {

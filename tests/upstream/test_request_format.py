@@ -84,6 +84,8 @@ REFUSALS: dict[str, tuple[str, object, int]] = {
     "a text": ("temperature", "temperature is deprecated for this model", 400),
     "stream options": ("stream_options", error("Unrecognized request argument supplied: stream_options"), 400),
     "stream options by a part": ("stream_options", error("No.", param="stream_options.include_usage"), 400),
+    "temperature, as a word": ("temperature", error("Temperature is not supported by this model"), 400),
+    "max tokens, in another spelling": ("max_tokens", error("maxTokens: extraneous key"), 400),
     "stream options, as a fault": ("stream_options", error("json: unknown field stream_options"), 500),
 }
 
@@ -113,6 +115,11 @@ async def test_a_field_that_a_model_refuses_is_left_out_from_then_on(transport: 
         (error("Only user, assistant and tool roles are supported, got system."), 500),
         ({"error": "Server error: Conversation roles must alternate user/assistant", "error_type": "generation"}, 424),
         (error("Developer instruction is not enabled for models/m"), 400),
+        (error("messages.0.role: Input should be 'user' or 'assistant'"), 400),
+        (error("Please use a valid role: user, model."), 400),
+        (error("Please ensure that multiturn requests alternate between user and model"), 400),
+        (error("A conversation must start with a user message."), 400),
+        (error("Input tag 'system' found using 'role' does not match any of the expected tags"), 400),
     ],
 )
 async def test_a_model_without_a_system_role_gets_it_with_the_first_question(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -187,6 +188,36 @@ async def test_an_error_may_be_compressed_too(transport: str, name: str) -> None
         outcome = await ask(upstream)
 
     assert outcome.end == "context_too_long"
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "end"),
+    [
+        (BODY, "Yes, indeed.", "stop"),
+        (delta("stop", content="Yes"), "Yes", "stop"),
+        (delta(content="Yes"), "Yes", "upstream_unavailable"),
+    ],
+)
+async def test_what_a_fault_of_http_comes_with_is_read_first(transport: str, body: bytes, text: str, end: str) -> None:
+    """In one read, with what is no chunk: the text stands, and nothing is asked again."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with served(transport, [head + b"%x\r\n%b\r\nno chunk\r\n" % (len(body), body)]) as (server, upstream):
+        outcome = await ask(upstream)
+
+    assert (outcome.text, outcome.end, len(server.posts)) == (text, end, 1)
+
+
+@pytest.mark.parametrize(
+    ("rest", "end"),
+    [([], "upstream_unavailable"), ([math.inf], "upstream_stalled"), ([b"x" * 999], "upstream_rejected")],
+)
+async def test_the_body_of_an_error_may_break_off(transport: str, rest: list[bytes | float], end: str) -> None:
+    """It is no fault of ours; where enough of it has come, it is read."""
+    script = [*response(400, b'{"error":', content_length="999"), *rest]
+    async with served(transport, script, stall_timeout=0.3, retries=0) as (_, upstream):
+        outcome = await ask(upstream)
+
+    assert outcome.end == end
 
 
 async def test_a_damaged_compression_is_a_broken_answer(transport: str) -> None:

@@ -13,6 +13,7 @@ from .finish_reasons import finish_word, parse_finish
 from .provider_errors import broken_answer, error_from_event
 
 _MESSAGE_FIELDS = ("message", "detail", "msg", "error_msg", "error_message")  # of an error
+_SUCCESS = re.compile("0|2[0-9][0-9]|ok|success", re.IGNORECASE)  # as an event's code
 _MAX_FINISH_CHARS = 64  # of a provider's word for a finish, in the log
 
 _Json: TypeAlias = Any  # not checked beforehand: a wrong shape shows when it is used
@@ -29,10 +30,12 @@ class ChatCompletion:
     """
 
     __slots__ = (
-        "_has_message",
         "_has_refusal",
         "_has_text",
         "_has_thinking",
+        "_message_text",
+        "_message_thinking",
+        "_messages",
         "_model",
         "_usage",
         "error",
@@ -47,7 +50,8 @@ class ChatCompletion:
         self.finish_contradicted = False
         self.unknown_finish: str | None = None
         self._has_text = self._has_thinking = self._has_refusal = False
-        self._has_message = False  # the text came as a whole, not in deltas
+        self._messages = 0  # that had something new: with one, the text came as a whole
+        self._message_text = self._message_thinking = ""
         self._model: _Json = None
         self._usage: _Json = None
 
@@ -77,14 +81,14 @@ class ChatCompletion:
             self._usage = usage
         choices = chunk.get("choices")
         finish_before = self.finish_reason
-        pieces = self._add_choice(choices[0]) if choices else []
+        pieces = self._add_choice(choices[0]) if choices and choices[0] else []
         if chunk.get("error") or (not choices and _is_error(chunk, is_bare=is_bare)):
             self.finish_reason, self.error = finish_before, error_from_event(chunk)
         return pieces
 
     def note_end(self) -> None:
         """Note the end of the body: a whole answer needs no finish reason."""
-        if self._has_message and self.finish_reason is None and self.error is None:
+        if self._messages == 1 and self.finish_reason is None and self.error is None:
             self.finish_reason = "refused" if self._has_refusal else "stop"
 
     def _add_choice(self, choice: dict[str, _Json]) -> list[str]:
@@ -113,7 +117,7 @@ class ChatCompletion:
         self.finish_reason = "refused" if self._has_refusal else finish or "stop"
 
     def _choice_pieces(self, choice: dict[str, _Json]) -> list[str]:
-        """The text of a delta; of a message, once, where no text has come in deltas."""
+        """The text of a delta; of a message, where no text has come in deltas."""
         delta, message = choice.get("delta"), choice.get("message")
         pieces = self._delta_pieces(delta or {"content": choice.get("text")})
         for piece in pieces:
@@ -122,10 +126,20 @@ class ChatCompletion:
             else:
                 self._has_thinking = True
         if message and not self._has_text:
-            self._has_message = self._has_text = True
-            whole = self._delta_pieces(message)
-            pieces += [piece for piece in whole if not (self._has_thinking and isinstance(piece, ThinkingText))]
+            pieces += self._message_pieces(message)
         return pieces
+
+    def _message_pieces(self, message: _Json) -> list[str]:
+        """What a message adds: one that begins with the text of those before it repeats them, another one goes on."""
+        pieces = self._delta_pieces(message)
+        text = "".join(piece for piece in pieces if not isinstance(piece, ThinkingText))
+        thinking = "".join(piece for piece in pieces if isinstance(piece, ThinkingText) and not self._has_thinking)
+        text, thinking = text.removeprefix(self._message_text), thinking.removeprefix(self._message_thinking)
+        self._message_text += text
+        self._message_thinking += thinking
+        if text or thinking or not self._messages:
+            self._messages += 1
+        return [piece for piece in (ThinkingText(thinking), text) if piece]
 
     def _delta_pieces(self, delta: _Json) -> list[str]:
         if isinstance(delta, str):
@@ -149,4 +163,5 @@ def _is_error(chunk: dict[str, _Json], *, is_bare: bool) -> bool:
     get = chunk.get
     if get("errors") or any("error" in str(get(name)).lower() for name in ("object", "type", "status")):
         return True
-    return any(get(name) for name in _MESSAGE_FIELDS) and bool(is_bare or get("code"))
+    code = get("code")
+    return any(get(name) for name in _MESSAGE_FIELDS) and bool(is_bare or (code and not _SUCCESS.fullmatch(str(code))))

@@ -97,7 +97,7 @@ _WORDS: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
         CONTENT_FILTERED,
         (
             "content_?(filter|policy|moderation)",
-            "moderation|guardrail|safety|responsible_?ai",
+            "moderation|guardrail|safety|responsible_?ai|sensitive_?(word|content)",
             "data_?inspection|prohibited_?content",
         ),
     ),
@@ -108,7 +108,13 @@ _WORDS: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
             "(prompt|request|input)_?too_?(long|large)|string_above_max_length",
         ),
     ),
-    (QUOTA_USED_UP, ("insufficient_?(quota|balance|credit|fund)|exceeded_?current_?quota", "billing|payment|arrear")),
+    (
+        QUOTA_USED_UP,
+        (
+            "insufficient_?(user_?)?(quota|balance|credit|fund)|exceeded_?current_?quota",
+            "billing|payment|arrear|budget_?exceeded",
+        ),
+    ),
     (RATE_LIMITED, ("rate_?limit|throttl|too_?many_?requests|resource_?exhausted|capacity_?exceeded",)),
     (REGION_REFUSED, ("unsupported_?country|country_?region",)),
     (
@@ -122,7 +128,10 @@ _WORDS: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
     (ACCESS_REFUSED, (r"permission|access_?denied|\bforbidden",)),
 )
 _KEY = r"(?:(?:api|auth(?:entication|orization)?|access)[ _-]?(?:key|token)|credentials)"
-_PROMPT = r"(?<!\w)(?:prompt|input|inputs|request|messages?|conversation|sequence|entity|payload|body|string|text)\b"
+_PROMPT = (
+    r"(?<!\w)(?:(?:prompt|input)(?:_tokens)?|inputs|request|messages?|conversation|sequence|entity|payload|body|string"
+    r"|text)\b"
+)
 _PROMPT_OR_TOKENS = rf"(?:{_PROMPT}|(?<!\w)tokens?\b)"
 _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
     (
@@ -136,8 +145,10 @@ _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
         CONTENT_FILTERED,
         (
             r"content.?(?:filter|policy|management policy|moderation)|content exists risk|requires moderation",
-            r"responsible ai|safety system|(?:usage|acceptable use) polic(?:y|ies)",
+            r"responsible ai|safety system|(?:usage|acceptable use) (?:policy|policies|guidelines)",
             r"blocked by\b.{0,40}\b(?:safety|guardrail|policy)",
+            r"guardrails?\b.{0,40}\b(?:blocked|intervened)|guardrail_intervened",
+            r"\b(?:unsafe|sensitive|inappropriate|harmful|prohibited)\b.{0,20}\b(?:content|words?)\b",
             rf"{_PROMPT}.{{0,60}}\b(?:flagged|high risk|inappropriate|blocked)",
         ),
     ),
@@ -145,6 +156,7 @@ _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
         QUOTA_USED_UP,
         (
             r"(?:insufficient|not enough|out of)[ _](?:quota|balance|credits?|funds)|quota\b.{0,20}\bused up",
+            r"reached your\b.{0,30}\busage limit",
             r"credit balance|credits? (?:left|remaining)|billing (?:details|hard|soft|limit|not active)",
         ),
     ),
@@ -156,7 +168,8 @@ _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
             rf"{_PROMPT}.{{0,40}}\b(?:longer|larger) than the (?:maximum|model|limit|context|allowed)",
             rf"{_PROMPT_OR_TOKENS}.{{0,80}}\bexceed|exceed\w*\b.{{0,80}}\b(?:tokens?|length)",
             rf"{_PROMPT_OR_TOKENS}.{{0,60}}\bmust (?:have less than|be (?:<=?|less|at most|smaller|shorter))",
-            r"(?:maximum|max) (?:input|prompt|sequence|model) (?:length|tokens)",
+            r"(?:maximum|max) (?:input|prompt|sequence|model) (?:length|tokens)|range of input length",
+            rf"reduce the (?:length|size|number)\b.{{0,20}}{_PROMPT_OR_TOKENS}",
         ),
     ),
     (
@@ -177,6 +190,7 @@ _PHRASES: tuple[tuple[ErrorCause, tuple[str, ...]], ...] = (
         MODEL_UNKNOWN,
         (
             r"model\b.{0,120}\b(?:does not exist|doesn't exist|not found|decommissioned|no longer available)",
+            r"model (?:identifier|id|name) is invalid",
             r"no such model|(?:unknown|invalid) model\b|not a valid model|no endpoints found",
         ),
     ),

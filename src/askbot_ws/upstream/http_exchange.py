@@ -75,7 +75,8 @@ class HttpExchange:
 
         Where the sink was not called, the head counts as progress, bytes between the parts of the body do not.
 
-        Raises `UpstreamUnavailable` where it is not HTTP/1.1, and whatever the sink raises.
+        Raises `UpstreamUnavailable` where it is not HTTP/1.1, after what came before the fault was passed on, and
+        whatever the sink raises.
         """
         self.started = True
         try:
@@ -83,6 +84,8 @@ class HttpExchange:
         except (HttpParserError, HttpParserUpgrade) as error:
             self.reusable = False
             if not self.ended:
+                if parts := self._body_parts:
+                    self._sink(b"".join(parts))
                 raise UpstreamUnavailable from ProviderError(f"the answer is not HTTP/1.1: {error}")
         if not self._head_complete:
             self._head_bytes += len(data)

@@ -33,7 +33,8 @@ _ABOUT_A_VALUE = re.compile(  # another name would only hide the limit from a se
 )
 _ABOUT_ROLES = re.compile(
     r"roles? must alternate|system (?:role|message|prompt|instruction)|role\W{0,20}system|\brole\b.{0,60}\bsystem\b"
-    r"|roles are supported|developer instruction|first message must be",
+    r"|roles are supported|developer instruction|first message must be"
+    r"|\brole\b.{0,60}\buser\b|\bsystem\b.{0,60}\brole\b|alternate between|(?:start|begin)s? with a user",
     re.IGNORECASE,
 )
 
@@ -136,7 +137,9 @@ def _fewer(options: tuple[tuple[str, bool], ...], message: str) -> tuple[tuple[s
 
 
 def _words(names: set[str]) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w)(?:{'|'.join(sorted(names))})(?!\w)")
+    """A pattern of the names, in other spellings too: `maxTokens`, `Temperature`."""
+    parts = "|".join(sorted(names)).replace("_", "_?")
+    return re.compile(rf"(?<!\w)(?:{parts})(?!\w)", re.IGNORECASE)
 
 
 def _merge_system(prompt: Prompt) -> Prompt:

@@ -64,7 +64,7 @@ class SdkTransport:
         return join_url(str(self._client.base_url), path)
 
     async def _post(self, body: Callable[[], bytes], sink: Sink, url: str) -> Response:
-        with _foreign_cancellation_as_error():
+        with _foreign_cancellation_as_error(), _body_errors_as_ours():
             try:
                 response = await self._client.post(
                     url, cast_to=httpx2.Response, content=body(), stream=True, options=_STREAM_OPTIONS
@@ -73,10 +73,6 @@ class SdkTransport:
                 return _response_or_raise(error)
             try:
                 await _forward_body(response, sink, self._stall_timeout)
-            except httpx2.ReadTimeout as error:
-                raise UpstreamStalled from error
-            except httpx2.HTTPError as error:
-                raise broken_answer(f"the connection was closed in the middle of the answer ({error})") from error
             finally:
                 await response.aclose()
             return Response(response.status_code, dict(response.headers))
@@ -103,6 +99,17 @@ def _foreign_cancellation_as_error() -> Generator[None]:
         if task is None or task.cancelling():
             raise
         raise UpstreamUnavailable from error
+
+
+@contextmanager
+def _body_errors_as_ours() -> Generator[None]:
+    """Raise `UpstreamStalled` or `UpstreamUnavailable` for a body that cannot be read, that of an error too."""
+    try:
+        yield
+    except httpx2.ReadTimeout as error:
+        raise UpstreamStalled from error
+    except httpx2.HTTPError as error:
+        raise broken_answer(f"the connection was closed in the middle of the answer ({error})") from error
 
 
 async def _forward_body(response: httpx2.Response, sink: Sink, stall_timeout: float | None) -> None:
