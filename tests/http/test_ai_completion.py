@@ -413,7 +413,7 @@ async def test_clients_that_stop_reading_cost_no_memory(tmp_path: Path, provider
             fields = ("Host: 127.0.0.1", "Content-Type: application/json", f"Content-Length: {len(body)}")
             writer.write(lines("POST", PATH, *fields) + body)
             writers.append(writer)
-        await eventually(lambda: len([line for line in server.lines() if line["event"] == "turn_ended"]) > 10)
+        await eventually(lambda: len([line for line in server.lines() if line["event"] == "turn_ended"]) > 10, 60)
         grown = resident(server.process.pid) - before
         for writer in writers:
             writer.transport.abort()
