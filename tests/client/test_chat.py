@@ -395,6 +395,18 @@ async def test_thinking_can_be_left_out_or_read_when_it_is_over() -> None:
         assert "".join([text async for text in stream.thinking()]) == answer.thinking == "".join(THOUGHTS)
 
 
+async def test_what_is_thought_once_the_answer_has_begun_is_only_in_the_whole() -> None:
+    """Whenever it is read: as it comes, when it is over, or where the view has dropped the turn."""
+    whole = "".join(THOUGHTS) + "Or not?"
+    for keep in (None, 1000):
+        async with conversation(Server(thoughts=THOUGHTS, afterthought="Or not?"), keep=keep) as chat:
+            stream = chat.ask("Why?")
+            answer = await stream
+            assert (answer.text, answer.thinking) == (ANSWER, whole)
+            await chat.ask("And?")
+            assert "".join([text async for text in stream.thinking()]) == "".join(THOUGHTS)
+
+
 async def test_an_answer_without_thinking_has_none() -> None:
     """Nothing to iterate over; a refusal is raised where the answer is read."""
     async with conversation(Server()) as chat:

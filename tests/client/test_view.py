@@ -193,6 +193,19 @@ def test_how_long_a_turn_thought_is_known_once_it_has_ended(
         assert (turn.thinking_since, turn.thinking_time) == (None, expected)
 
 
+def test_a_turn_knows_which_thinking_came_before_its_answer() -> None:
+    """Read by events or by history, and also where the answer is not kept."""
+    events = thinking_turn("[Hm. ]", "[So]", "One", "[!]", ".")
+    history = History(session="s", id="h", turns=turn_records(events), more=False)
+    for frames in (events, [history]):
+        (turn,) = folded([ready(after=0), *frames]).turns
+        assert (turn.thinking, turn.thinking_before_answer) == ("Hm. So!", 6)
+
+    assert folded([ready(after=0), *events[:3]]).turns[0].thinking_before_answer is None
+    (cut,) = folded([ready(after=0), *events[:4]], View(keep=500 + len(events[0].text) + 6)).turns
+    assert (cut.whole, cut.thinking_before_answer) == (False, 6)
+
+
 def test_a_view_keeps_thinking_within_its_bound() -> None:
     """It counts as text does; what doesn't fit is not here, and the turn says so."""
     events = thinking_turn("[" + "x" * 1000 + "]", "One")

@@ -33,7 +33,8 @@ class PendingQuestion(PendingRequest):
     history_number: int = 0  # which of the histories that the session has read has it there
     end: End | None = None
     thinking: str = ""  # all of it, once the turn has ended
-    thinking_time: float | None = None  # the same, in seconds
+    thinking_before_answer: int | None = None  # the code points of it that came before the answer; None: all
+    thinking_time: float | None = None  # in seconds
     cancelled: bool = False  # set also before the question was acknowledged
     waiters: int = 0  # how many await the end, beside those who read text
     cache: TextBuffer | None = field(default_factory=TextBuffer)  # text that was iterated over; None: it was too long

@@ -216,6 +216,7 @@ class ClientSession:
                 request.end = End.from_record(done)
                 if turn:
                     request.thinking, request.thinking_time = turn.thinking, turn.thinking_time
+                    request.thinking_before_answer = turn.thinking_before_answer
                 self.requests.resolve(request.frame.id, request.end)
         if turn and not turn.proven:
             self._recovery.fetch(turn.turn, turn.from_)
@@ -300,10 +301,14 @@ class ClientSession:
         while True:
             changed = self.changed
             turn = self.view.all_turns.get(question.turn or "")
-            if text := turn.thinking_buffer.read_after(yielded) if turn else question.thinking[yielded:]:
+            text = turn.thinking_buffer.read_after(yielded) if turn else question.thinking[yielded:]
+            before_answer = (turn or question).thinking_before_answer
+            if before_answer is not None:  # what the model thought later is in the same buffer
+                text = text[: max(0, before_answer - yielded)]
+            if text:
                 yielded += len(text)
                 yield text
-            elif question.outcome.done() or self.close_reason or (turn and turn.answer_buffer.size):
+            elif question.outcome.done() or self.close_reason or before_answer is not None:
                 return
             else:
                 await self._wait_for_change(changed, question)

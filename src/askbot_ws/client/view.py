@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from ..dialects.askbot.frames import History, Ready, ServerFrame, UnknownEvent
-from ..events import Check, Done, Event, Failure, Options, Question, Thinking, Timing, Token, TurnRecord, Usage
+from ..events import Check, Done, Event, Failure, Options, Question, Step, Thinking, Timing, Token, TurnRecord, Usage
 
 TURN_OVERHEAD_CODE_POINTS = 500  # what a turn counts for against `keep`, beside its question and its answer
 MAX_UNJOINED_PIECES = 64  # a string object costs 50 bytes and more, so many small ones cost many times their text
@@ -133,6 +135,7 @@ class Turn:
         answer_buffer: The answer's text; read it as `answer`.
         thinking_buffer: The reasoning that the model shows; read it as `thinking`.
         begins_with_thinking: Whether its first text was thinking, and not the answer's.
+        thinking_before_answer: How many code points of `thinking` came before the answer; None until that begins.
         thinking_since: When it began to think, in seconds since 1970; None where that was not seen.
         thinking_time: How long it thought before it answered, in seconds: by the clock here, and once the turn has
             ended by the server's. None while it thinks, and where that is not known.
@@ -151,6 +154,7 @@ class Turn:
     answer_buffer: TextBuffer = field(default_factory=TextBuffer)
     thinking_buffer: TextBuffer = field(default_factory=TextBuffer)
     begins_with_thinking: bool = False
+    thinking_before_answer: int | None = None
     thinking_since: float | None = None
     thinking_time: float | None = None
     end: End | None = None
@@ -177,6 +181,7 @@ class Turn:
             answer_buffer=TextBuffer(record.answer),
             thinking_buffer=TextBuffer("".join(step.text for step in steps if step.type == "thinking")),
             begins_with_thinking=bool(steps) and steps[0].type == "thinking",
+            thinking_before_answer=_thinking_before_answer(steps) if record.answer else None,
         )
         turn.set_end(End.from_record(record))
         return turn
@@ -219,13 +224,21 @@ class Turn:
             event: A slice that is not appended yet.
             live: Whether it has just come from the model; False where it is read again.
         """
-        if self.answer_buffer.size:
+        if self.thinking_before_answer is not None:
             return
         if isinstance(event, Thinking):
             if not self.begins_with_thinking:
                 self.begins_with_thinking, self.thinking_since = True, time.time() if live else None
-        elif live and self.thinking_since is not None:
+            return
+        self.thinking_before_answer = self.thinking_buffer.size
+        if live and self.thinking_since is not None:
             self.thinking_time = max(0.0, time.time() - self.thinking_since)
+
+
+def _thinking_before_answer(steps: Sequence[Step]) -> int:
+    """Return how many code points of thinking come before the first step that is the answer's text."""
+    before = takewhile(lambda step: step.type != "text", steps)
+    return sum(len(step.text) for step in before if step.type == "thinking")
 
 
 @dataclass(slots=True)

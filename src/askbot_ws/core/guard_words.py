@@ -38,7 +38,8 @@ REQUEST = _words(  # a word that asks, wherever it stands
     r"unable",
     r"question|problem|issue|error|errors|bug|bugs|fails?|failed|failing|crash(?:es|ed)?|broken|stuck|lost|confused|"
     r"unsure|confusing|slow",
-    r"wrong|right|true|false|correct|advice|ideas?|tips?|suggestions?|recommendations?|thoughts|examples?|difference",
+    r"wrong|right|true|false|correct|advice|ideas?|tips?|suggestions?|recommendations?|thoughts|examples?|difference|"
+    r"count",
     r"improve|rewrite|edit|review|shorten|proofread|continue|complete|guess|lyrics|plot|rejected|fired|meaning|"
     r"means|reason|sick|ill|hurts?|pain|ache|sad|depressed|lonely|afraid|scared|anxious|worried|die|dying|dead",
     r"in (?:french|german|greek|hindi|thai|\w+(?:ish|ese|ian|ean|ic))|or|versus|vs",
@@ -90,7 +91,7 @@ _KOREAN_HELLOS = (
     r"바이(?:바이)?|사랑해요?|새해 복 많이 받으세요|생일 축하(?:해요?|합니다)|메리 크리스마스"
 )
 _KOREAN_REPLIES = (
-    r"네|넵|응|예|아니요?|아니오|그래요?|알겠(?:습니다|어요?)|알았어요?|오케이|[ㅋㅎㅠㅜ]+|와+|우와+|테스트"
+    r"네|넵|응|예|아니요?|아니오|그래요?|알겠(?:습니다|어요?)|알았어요?|오케이|[ㄱ-ㅎㅏ-ㅣ]+|와+|우와+|테스트"
 )
 _KOREAN_ADDRESSEES = r"애스크봇|아스크봇|봇|여러분|친구야?|정말|진짜|너무|모두|hi|hello"
 KOREAN_GREETING = re.compile(
@@ -121,7 +122,7 @@ _HOW_TO = (  # somebody asks how to do it, or is about to
     r"how)?(?: to)?|"
     r"(?:best|easiest|fastest|good) way to|ways to|i(?:'ll| will| wanna|(?:'m| am)? (?:want|plan|planning|going|"
     r"need|gonna) to)|"
-    r"(?:instructions|steps|guide|recipe|tutorial) (?:for|to|on))(?: \w+ly| just)? "
+    r"(?:instructions|steps|guide|recipe|tutorial) (?:for|to|on)|where (?:to|(?:do|can|could) i))(?: \w+ly| just)? "
 )
 _GIVE_ME = (  # somebody asks for it
     r"(?:write|tell|show|give|send|make|draw|generate|describe|create|say|want|need|know) "
@@ -132,7 +133,7 @@ _SOMEBODY = (
     r"(?:someone|somebody|anyone|people|a person|a human|a man|a woman|a child|a kid|a (?:boy|girl)|everyone|"
     r"(?:my|his|her|their|our) (?:wife|husband|girlfriend|boyfriend|ex|boss|teacher|neighbou?r|friend|mother|mom|mum|"
     r"father|dad|brother|sister|parents?|family|child|kids?|son|daughter|classmates?|coworker|colleague|roommate)|"
-    r"the (?:president|police))(?!')"
+    r"the (?:president|police))(?!'| process(?:es)?(?!\w))"
 )
 _SEXUAL = (
     r"(?:porn\w*|nudes?|erotica|naked (?:girls?|wom[ae]n|m[ae]n|people|pictures?|photos?)|"
@@ -206,10 +207,10 @@ KOREAN_CRIME = re.compile(
     rf"{_KOREAN_SOMEBODY}(?:죽이|때리|해치)(?:는 ?(?:법|방법)|고 ?싶|려면|려고)|{_KOREAN_SOMEBODY}(?:죽일|때릴|"
     rf"해칠) ?(?:방법|수 있)"
     rf"|{_KOREAN_SOMEBODY}(?:독살|납치|협박|살해)"
-    r"|(?:폭탄|폭발물|화염병|사제 ?총)(?:을|를)? ?(?:\S{1,4} )?(?:만드|만들|제조)"
+    r"|(?:폭탄(?!주)|폭발물|화염병|사제 ?총)(?:을|를)? ?(?:\S{1,4} )?(?:만드|만들|제조)"
     r"|(?:마약|필로폰|코카인|대마초)(?:을|를)? ?(?:\S{1,4} )?(?:만드|만들|제조|구하|구해|구할|사는|살 수|팔)"
-    r"|(?:남의|친구의?|여자친구의?|남자친구의?|다른 사람의?) (?:\S+ )?(?:계정|휴대폰|핸드폰|컴퓨터|와이파이)(?:을|"
-    r"를)? ?(?:\S{1,4} )?해킹"
+    r"|(?:남의|친구의?|여자친구의?|남자친구의?|다른 사람의?) (?:\S+ )?(?:계정|휴대폰|핸드폰|컴퓨터|와이파이|카톡|"
+    r"카카오톡|인스타|이메일)(?:을|를)? ?(?:\S{1,4} )?해킹"
 )
 KOREAN_FICTION = re.compile("게임|소설|영화|마인크래프트")
 SELF_HARM = re.compile(
