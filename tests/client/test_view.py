@@ -202,7 +202,7 @@ def test_a_turn_knows_which_thinking_came_before_its_answer() -> None:
         assert (turn.thinking, turn.thinking_before_answer) == ("Hm. So!", 6)
 
     assert folded([ready(after=0), *events[:3]]).turns[0].thinking_before_answer is None
-    (cut,) = folded([ready(after=0), *events[:4]], View(keep=500 + len(events[0].text) + 6)).turns
+    (cut,) = folded([ready(after=0), *events[:4]], View(keep=510)).turns
     assert (cut.whole, cut.thinking_before_answer) == (False, 6)
 
 
