@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -191,5 +192,13 @@ def test_a_long_text_is_judged_in_no_time() -> None:
         "사람을 " * 2000,
         "write me some " * 570,
         "I am a " * 1100,
+        "ㅋ" * 8000 + " 뭐야",
+        "바이" * 4000 + "가",
+        "bye " * 2000 + "x",
+        "ha" * 4000 + "x",
+        "." * 8000 + "x",
+        "!" * 8000 + "가",
     ):
+        started = time.perf_counter()
         assert judge(text) in (None, "greeting")
+        assert time.perf_counter() - started < 0.25  # some 5 ms

@@ -37,8 +37,8 @@ Verdict: TypeAlias = Literal["greeting", "statement", "inappropriate", "self_har
 MAX_STATEMENT_WORDS = 25  # a longer text may be one to work on
 HANGUL = re.compile("[가-힣ㄱ-ㅎ]")
 WORD = re.compile(r"\w")
-CODE = re.compile(r"[`{}\[\]<>=|\\_@#/]|\n|:(?:\s|$)|\.\.+\s*$|…\s*$")  # a text to work on, or to be gone on with
-SENTENCE_END = re.compile(r"[.!~。]+(?:\s+|$)|\n+")
+CODE = re.compile(r"[`{}\[\]<>=|\\_@#/]|\n|:(?:\s|$)|(?<!\.)\.\.++\s*$|…\s*$")  # a text to work on, or to go on with
+SENTENCE_END = re.compile(r"(?<![.!~。])[.!~。]++(?:\s+|$)|\n+")
 
 
 def refusal(question: str, *, follows: bool = False) -> str | None:
