@@ -86,6 +86,17 @@ def test_of_a_small_model_a_sentence_that_comes_a_third_time_ends_the_answer(siz
     assert "And on" not in shown
 
 
+def test_what_comes_in_one_piece_with_the_repetition_is_dropped() -> None:
+    """However the model's words were cut on their way."""
+    texts: list[str] = []
+    answer = AnswerFilter(texts.append)
+
+    answer("No.\nNo.\nNo.\nAnd on.\n")
+
+    assert answer.repeats
+    assert "".join(texts) == "No.\nNo.\nNo.\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -52,8 +52,7 @@ class AnswerFilter:
             text = self._without_prefix(self._beginning + text)
         if text and not self.repeats:
             self.has_text = True
-            self._on_text(text)
-            self._take_lines(text)
+            self._on_text(text[: self._take_lines(text)])
 
     def finish(self) -> None:
         """Pass on what is left at the answer's end."""
@@ -72,15 +71,19 @@ class AnswerFilter:
         has_prefix = self._prefix and stripped.startswith(self._prefix)
         return stripped.removeprefix(self._prefix).lstrip() if has_prefix else beginning
 
-    def _take_lines(self, text: str) -> None:
-        *ended, self._line = self._separator.split(self._line + text)
-        for line in ended:
+    def _take_lines(self, text: str) -> int:
+        """Look at the lines that a piece ends; returns how much of it comes before the repetition's end, if any."""
+        whole, start = self._line + text, 0
+        for end in self._separator.finditer(whole):
+            line, start = whole[start : end.start()], end.end()
             if line.strip():
                 self._lines.append(LIST_MARKER.sub("", line, count=1).rstrip())
                 if _ends_with_repeats(list(self._lines)) or self._is_repeated(self._lines[-1]):
                     self.repeats = True
                     self.on_repeat()
-                    return
+                    return len(text) - (len(whole) - start)
+        self._line = whole[start:]
+        return len(text)
 
     def _is_repeated(self, sentence: str) -> bool:
         """Count a sentence and its clauses; returns whether it, or clauses that begin alike, came too often."""
