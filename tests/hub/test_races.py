@@ -211,7 +211,7 @@ async def test_a_reset_session_s_end_is_stored_though_nothing_follows_it() -> No
 
 
 @pytest.mark.parametrize("broken", [False, True])
-async def test_a_turn_that_ends_while_the_recovery_reads_has_one_end(broken: bool) -> None:  # noqa: FBT001
+async def test_a_turn_that_ends_while_the_recovery_reads_has_one_end(*, broken: bool) -> None:
     """A recovery that tries again finds a session that goes on; what it reads may be old by the time it arrives."""
     store, held = SlowReads(), asyncio.Event()
     store.arrives.set()

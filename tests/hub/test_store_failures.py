@@ -113,7 +113,7 @@ async def test_an_answer_that_cannot_be_stored_ends_with_what_could(slow: bool) 
 
 
 @both
-async def test_reasoning_that_cannot_be_stored_ends_the_turn(slow: bool) -> None:  # noqa: FBT001
+async def test_reasoning_that_cannot_be_stored_ends_the_turn(*, slow: bool) -> None:
     """As text does, with the proof of the text that there is; the provider stops."""
     store = fragile(slow=slow)
     held = asyncio.Event()

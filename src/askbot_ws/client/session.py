@@ -301,14 +301,11 @@ class ClientSession:
         while True:
             changed = self.changed
             turn = self.view.all_turns.get(question.turn or "")
-            text = turn.thinking_buffer.read_after(yielded) if turn else question.thinking[yielded:]
-            before_answer = (turn or question).thinking_before_answer
-            if before_answer is not None:  # what the model thought later is in the same buffer
-                text = text[: max(0, before_answer - yielded)]
+            text = turn.read_thinking(yielded) if turn else question.thinking[yielded : question.thinking_before_answer]
             if text:
                 yielded += len(text)
                 yield text
-            elif question.outcome.done() or self.close_reason or before_answer is not None:
+            elif question.outcome.done() or self.close_reason or (turn and turn.thinking_before_answer is not None):
                 return
             else:
                 await self._wait_for_change(changed, question)

@@ -196,6 +196,19 @@ class Turn:
         """The reasoning that the model shows, so far; empty where it shows none. It is no part of the answer."""
         return str(self.thinking_buffer)
 
+    def read_thinking(self, position: int) -> str:
+        """Read the thinking that came before the answer, without its beginning.
+
+        Args:
+            position: How many code points of it to leave out.
+
+        Returns:
+            The rest of what is here so far; empty where that is nothing.
+        """
+        text = self.thinking_buffer.read_after(position)
+        end = self.thinking_before_answer  # what the model thought later is in the same buffer
+        return text if end is None else text[: max(0, end - position)]
+
     @property
     def proven(self) -> bool:
         """Whether `answer` matches the proof in `end`. True while there is nothing to compare: no end, or not whole."""

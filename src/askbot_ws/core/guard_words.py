@@ -244,8 +244,7 @@ ANSWERS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "self_harm": (
             (
                 "I'm only a small program, and this is too important for me. Please talk to somebody you trust, or "
-                "call "
-                "your local crisis line or emergency number right now: you don't have to carry this alone."
+                "call your local crisis line or emergency number right now: you don't have to carry this alone."
             ),
         ),
     },

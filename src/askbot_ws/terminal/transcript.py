@@ -29,10 +29,10 @@ async def stream_running_thinking(chat: Chat, turn: Turn) -> AsyncIterator[str]:
     """Yield what the model thinks in a turn that was running before we connected, until its answer begins."""
     yielded = 0
     async for current in _follow_turn(chat, turn):
-        if text := current.thinking[yielded:]:
+        if text := current.read_thinking(yielded):
             yielded += len(text)
             yield text
-        if current.answer or current.end:
+        if current.thinking_before_answer is not None or current.end:
             return
 
 
