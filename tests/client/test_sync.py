@@ -260,6 +260,7 @@ def test_calls_end_where_the_event_loop_has_died(server: Askbot) -> None:
         eventually(lambda: bool(chat.turns))
         end_connection(chat)
         thread.join(10)
+        eventually(lambda: "askbot" not in [thread.name for thread in threading.enumerate()])
         assert isinstance(waiting[0], Closed)
         with pytest.raises(Closed):
             chat.history()

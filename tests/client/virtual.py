@@ -13,7 +13,7 @@ from websockets.frames import Close
 
 from askbot_ws.client import Chat, State, View
 from askbot_ws.client.backoff import reconnect_delay
-from askbot_ws.client.endpoint import ConnectError, Endpoint, ResumePoint, Token
+from askbot_ws.client.endpoint import ConnectError, Endpoint, ResumePoint, TokenSource
 from askbot_ws.client.multiplexer import SessionMultiplexer
 from askbot_ws.dialects.askbot.frames import Alive, ClientFrame, Error, Limits, Ready, decode_client, encode
 from askbot_ws.events import Check, Done, Question, Record, Timing, Token
@@ -146,7 +146,7 @@ class VirtualEndpoint(Endpoint):
 
 
 def virtual_endpoint(
-    accept: Accept, *, delay: Callable[[int], float] = reconnect_delay, token: Token | None = None
+    accept: Accept, *, delay: Callable[[int], float] = reconnect_delay, token: TokenSource | None = None
 ) -> VirtualEndpoint:
     endpoint = VirtualEndpoint("ws://virtual", token=token, delay=delay)
     for name in ("attempts", "lines", "tokens"):
