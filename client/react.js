@@ -55,16 +55,20 @@ class ChatStore {
   #error = null;
   #isUpdateScheduled = false;
   #listeners = new Set();
+  #sessions = []; // that the server has given, from the one in the snapshot on
 
   constructor(options) {
     this.#options = options;
     this.session = options.session;
   }
 
-  /** Whether options mean this conversation. A session may also be named that it has been given meanwhile. */
+  /**
+   * Whether options mean this conversation. A component that names no session means it, and so does one that names the
+   * same as before, or a session that the server has given: it may have heard of that before or after the snapshot shows it.
+   */
   matches({ url, token, session }) {
     const own = this.#options;
-    const isSameSession = [undefined, this.session, this.#snapshot.session].includes(session);
+    const isSameSession = session == null || session === this.session || this.#sessions.includes(session);
     return String(url) === String(own.url) && token === own.token && isSameSession;
   }
 
@@ -112,9 +116,15 @@ class ChatStore {
       this.#error = detail;
       this.#scheduleUpdate();
     });
-    chat.addEventListener("frame", ({ detail }) => this.onFrame?.(detail));
+    chat.addEventListener("frame", ({ detail }) => this.#onFrame(detail));
     this.#scheduleUpdate();
     return chat;
+  }
+
+  #onFrame(frame) {
+    const { session } = this.#chat;
+    if (this.#sessions.at(-1) !== session) this.#sessions.push(session);
+    this.onFrame?.(frame);
   }
 
   #closeIfUnused = () => {
@@ -130,6 +140,8 @@ class ChatStore {
       this.#isUpdateScheduled = false;
       if (!this.#chat) return;
       this.#snapshot = snapshotOf(this.#chat, this.#error);
+      const shown = this.#sessions.indexOf(this.#snapshot.session);
+      if (shown > 0) this.#sessions.splice(0, shown);
       for (const listener of this.#listeners) listener();
     });
   };

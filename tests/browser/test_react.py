@@ -406,10 +406,37 @@ async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: 
         assert len(hook.sockets) == 1
         await hook.last("bot.fresh()")
         await hook.last("bot.ask('Three?')")
-        await hook.until("bot.turns.length === 1")
+        await hook.until(f"bot.session && bot.session !== '{first}'")
         await hook.show(session=await hook.last("bot.session"))
         await hook.show(session=first)
         await hook.until("bot.turns.length === 2 && bot.turns[1].question === 'Two?'")
+        assert len(hook.sockets) == 3
+
+
+async def test_a_component_that_names_each_session_it_hears_of_keeps_its_connection(tabs: Tabs, tmp_path: Path) -> None:
+    """`onFrame` tells it before the next animation frame does, and what it asks meanwhile is answered."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show(keeps=True)
+        assert await hook.last("bot.ask('One?').then(({ answer }) => answer)") == "You asked: One?"
+        fresh = "(bot.fresh(), bot.ask('Two?').then(({ answer }) => answer))"
+        assert await hook.last(fresh) == "You asked: Two?"
+        assert len(hook.sockets) == 2
+
+
+async def test_a_component_that_names_no_session_any_more_keeps_its_conversation(tabs: Tabs, tmp_path: Path) -> None:
+    """Null is no other conversation, and the session that is named after it is one only where it is another."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show()
+        await hook.last("bot.ask('One?')")
+        first = await hook.last("bot.session")
+        await hook.show(session=first)
+        await hook.last("bot.fresh()")
+        await hook.until(f"bot.session && bot.session !== '{first}'")
+        await hook.show(session=None)
+        assert await hook.last("bot.ask('Two?').then(({ answer }) => answer)") == "You asked: Two?"
+        assert len(hook.sockets) == 2
+        await hook.show(session=first)
+        await hook.until("bot.turns[0]?.question === 'One?'")
         assert len(hook.sockets) == 3
 
 
