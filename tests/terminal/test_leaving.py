@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
 import socket
+import sys
+import termios
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
@@ -16,8 +19,10 @@ from typing import IO, Any
 
 import pytest
 
+from askbot_ws.errors import AskbotError
 from askbot_ws.terminal import ask_command
 from askbot_ws.terminal.ask_command import AskOptions
+from askbot_ws.terminal.output import ExitCode
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..client.test_chat import ANSWER, running
@@ -27,7 +32,7 @@ from .tty import CTRL_C, CTRL_D, ENTER, terminal
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 SIGNALS = [*CODES]
-AT_ONCE = 1.5  # a second, and what a busy machine adds
+AT_ONCE = 3.0  # a second, and what a busy machine adds
 
 
 def url_of(server: Any) -> str:
@@ -122,6 +127,11 @@ async def test_a_server_that_accepts_and_says_nothing_is_left_at_once(arguments:
     assert (code, err) == (143, "")
 
 
+def _unread(pipe: int) -> int:
+    """How many bytes are in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 async def test_output_that_nobody_reads_does_not_keep_it() -> None:
     """A pipe that is full stops everything but the end."""
     reading, writing = os.pipe()
@@ -131,7 +141,9 @@ async def test_output_that_nobody_reads_does_not_keep_it() -> None:
     ):
         os.close(writing)
         await write(process, "Why?\n")
-        await asyncio.sleep(0.5)
+        async with asyncio.timeout(10):
+            while _unread(reading) < 32_768:  # noqa: ASYNC110 - half of what a pipe holds
+                await asyncio.sleep(0.01)
         code, _, _ = await signalled(process, signal.SIGTERM)
     os.close(reading)
 
@@ -197,6 +209,31 @@ async def test_output_that_cannot_be_written_is_told() -> None:
     assert err == b"askbot: the output can't be written: No space left on device\n"
 
 
+async def test_messages_that_nobody_reads_end_it_quietly_too() -> None:
+    """As behind `2>&1 | head -0`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        *ASKBOT,
+        "ask",
+        "Why?",
+        "--url",
+        "ws://127.0.0.1:1",
+        stdin=DEVNULL,
+        stdout=writing,
+        stderr=writing,
+        env=variables(),
+    )
+    os.close(writing)
+    assert await asyncio.wait_for(process.wait(), 10) == 141
+
+
+async def test_an_answer_is_written_to_a_stdout_that_lacks_characters() -> None:
+    """With question marks for those."""
+    async with serving(ScriptedUpstream(["a ✨"])) as server:
+        assert await call("ask", "Why?", "--url", url_of(server), PYTHONIOENCODING="ascii") == (0, "a ?\n", "")
+
+
 # --- a server that is away -------------------------------------------------------------------------------------------
 
 
@@ -215,6 +252,13 @@ async def test_ask_gives_up_a_server_that_stays_away(
     out, err = capsys.readouterr()
     assert (code, json.loads(out)["error"]["code"]) == (3, "closed")
     assert "askbot: The server was away for 0.3 s." in err
+
+
+def test_a_server_that_does_not_answer_in_time_is_one_that_cannot_be_reached() -> None:
+    """The client's own time limit, not `--timeout`."""
+    error = AskbotError("There was no answer.")
+    setattr(error, "code", "timeout")  # noqa: B010 - a class would count as one of the wire's
+    assert ExitCode.from_error(error) is ExitCode.UNREACHABLE
 
 
 async def test_an_answer_that_takes_long_is_no_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,8 +293,9 @@ async def test_a_question_that_was_not_sent_is_given_back(number: int) -> None:
         await asyncio.sleep(0.3)
         _, out, err = await signalled(process, number)
 
-    assert "(The server has not taken this question:)\nWhy, for a reason that takes long to tell?\n" in err
-    assert "(This was not asked:)\nAnd then?\n/new\n" in err
+    assert "asked:)\n" in err
+    assert "\nWhy, for a reason that takes long to tell?\n" in err
+    assert "\nAnd then?\n/new\n" in err
     assert "Why" not in out
 
 
@@ -286,6 +331,19 @@ async def test_ctrl_c_gives_up_a_question_that_the_server_has_not_taken(tmp_path
             await shown.prompts()
         shown.type(CTRL_D)
         assert await shown.ended() == 0
+
+
+async def test_what_was_typed_ahead_is_given_back_too(tmp_path: Path) -> None:
+    """Though it was never shown."""
+    async with running(server := Liar()), terminal("chat", server.url, folder=tmp_path) as shown:
+        await shown.prompts()
+        server.closes = [1013] * 1000
+        server.sockets[0].transport.abort()
+        shown.type("One?", ENTER, "Two?", ENTER, "Three")
+        await shown.shows("(the connection is lost; trying again)")
+        shown.process.send_signal(signal.SIGTERM)
+        assert await shown.ended() == 0
+        await shown.shows("(The server has not taken this question:)\nOne?\n(This was not asked:)\nTwo?\nThree")
 
 
 async def test_a_new_conversation_waits_for_a_server_that_is_away(tmp_path: Path) -> None:

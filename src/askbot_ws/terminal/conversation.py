@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from ..client import Answer, AnswerStream, Chat, Closed, Damaged, Turn
 from ..client.view import End
-from ..errors import AskbotError, Forbidden, SessionNotFound, Unauthorized
+from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, Unauthorized
 from .commands import HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
 from .output import Screen, describe_ending, is_text, one_line
@@ -28,6 +28,7 @@ from .transcript import (
 )
 
 HISTORY_TURNS = 10  # that /history shows
+NO_TEXT = "This was not asked: it has bytes that are no text."
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class Conversation:
             if command and command.name == "quit":
                 return None
             if not is_text(line):
-                self._print_notice("(This was not asked: it has bytes that are no text.)")
+                self._print_notice(f"({NO_TEXT})")
             elif switch := await self._run_action(self._run_command(command) if command else self._ask(line)):
                 return switch
         return None
@@ -188,6 +189,8 @@ class Conversation:
 
     async def _show_answer(self, ask: Callable[[], AnswerStream], *, question: str) -> None:
         """Ask, and show the answer up to its end; a question that may not have been asked is given back."""
+        if not is_text(question):
+            raise InvalidFrame(NO_TEXT)
         stream: AnswerStream | None = None
         try:
             stream = ask()
@@ -210,7 +213,7 @@ class Conversation:
     async def _stream(
         self, answer: AnswerStream | Turn, pieces: AsyncIterable[str], *, thinking: AsyncIterable[str]
     ) -> None:
-        self._answering = answer
+        self._answering, self._interrupted = answer, False
         try:
             await ThinkingLine(self._context.screen).follow(thinking)
             async for text in pieces:

@@ -46,6 +46,8 @@ class ExitCode(IntEnum):
         match error:
             case Closed():
                 return cls.UNREACHABLE
+            case _ if error.code == "timeout":  # the server is there, and doesn't answer
+                return cls.UNREACHABLE
             case SessionNotFound():
                 return cls.NO_SESSION
             case _:
