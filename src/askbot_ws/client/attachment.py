@@ -13,7 +13,8 @@ from enum import Enum, auto
 from uuid import uuid4
 
 from ..dialects.askbot.frames import Attach, Detach, Ready
-from .reconnecting_socket import ReconnectingSocket, ResumePoint
+from .endpoint import ResumePoint
+from .reconnecting_socket import ReconnectingSocket
 from .view import Gap
 
 
