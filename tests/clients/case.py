@@ -147,8 +147,8 @@ class Case:
 
     Attributes:
         scripts: The server's, one for each connection.
-        steps: What the client does; a call's outcome is waited for at the end.
-        outcomes: What must come of each call, by its name: the fields that matter.
+        steps: What the client does.
+        outcomes: What must come of calls, by their names: the fields that matter. It is waited for at the end.
         connections: How many attempts to connect there are at most, until all calls have ended.
         sent: How many frames of a type the server receives until then, exactly.
         after: The `after` of some of the connections, which are counted from 0.

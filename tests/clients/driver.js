@@ -8,25 +8,31 @@ import { createInterface } from "node:readline";
 import { connect } from "../../client/askbot.js";
 
 const MINUTE = 60_000; // the limit of a request that has no answer
-const FIXED_TIMES = new Set([45_000, 5_000]); // of silence, and for a `pong`: the other timers are pauses and limits
 const RANDOM = 0.001; // so that pauses are short, and still tell which attempt they are for
 
 const clients = new Map();
 const faults = []; // errors that nobody handled
 
 class Client {
-  pauses = [];
+  pauses = []; // before attempts to connect, in milliseconds
+  isPauseNext = false;
   asked = new Map(); // by the name of the call
   isOver = false;
 
   constructor(url, { token, limit, ...options }) {
     this.limit = limit && limit * 1000;
-    this.chat = connect({ url, storage: {}, random: () => RANDOM, timers: this, ...options, ...tokenOption(token) });
+    this.chat = connect({ url, storage: {}, random: this.random, timers: this, ...options, ...tokenOption(token) });
   }
+
+  random = () => {
+    this.isPauseNext = true;
+    return RANDOM;
+  };
 
   setTimeout(action, milliseconds) {
     if (milliseconds === MINUTE && this.limit) return setTimeout(action, this.limit);
-    if (milliseconds !== MINUTE && !FIXED_TIMES.has(milliseconds)) this.pauses.push(milliseconds);
+    if (this.isPauseNext) this.pauses.push(milliseconds);
+    this.isPauseNext = false;
     return setTimeout(action, milliseconds);
   }
 

@@ -335,6 +335,6 @@ class JSDriver(ClientDriver):
     async def end(self) -> list[str]:
         left = await self._node.call(self._number, "end")
         assert not left["faults"]
-        self.attempts = [round(math.log2(pause / 0.5)) for pause in left["pauses"] if pause > 0.49]
+        self.attempts = [round(math.log2(pause / 0.5)) for pause in left["pauses"]]
         answers: list[str] = left["answers"]
         return answers

@@ -213,17 +213,19 @@ class ScriptedLog:
         """
         return self._log({"type": type} | fields, 1)
 
-    def answer(self, *pieces: str, reason: str = "stop") -> list[Fields]:
-        """Log a whole turn: the `question` of the `ask` which the script has received, its answer and its end.
+    def answer(self, *pieces: str, reason: str = "stop", text: str = "$ask.text", id: str = "$ask.id") -> list[Fields]:
+        """Log a whole turn: its question, its answer and its end.
 
         Args:
             *pieces: The pieces of the answer.
             reason: How it ends.
+            text: The question; by default that of the `ask` which the script has received.
+            id: The id of the question; by default that of the `ask`.
 
         Returns:
             The frames.
         """
-        return [self.question(), *(self.token(piece) for piece in pieces), self.done(reason)]
+        return [self.question(text, id=id), *(self.token(piece) for piece in pieces), self.done(reason)]
 
     def _log(self, event: Fields, length: int) -> Fields:
         self._starts.append(self.head)

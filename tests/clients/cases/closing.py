@@ -482,7 +482,7 @@ def ready_after_going_away_changes_nothing(place: str) -> Case:
 def requests_after_going_away_wait_for_the_next_connection() -> Case:
     """Each kind of them."""
     log = ScriptedLog()
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     deleted = log.error("session_not_found", id="$forget.id", session="s1")
     gone = asyncio.Event()
     return Case(

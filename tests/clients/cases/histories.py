@@ -42,7 +42,7 @@ def an_acknowledged_question_that_is_not_in_the_new_history_is_interrupted(name:
 def what_the_new_history_has_instead_is_read_before_that_is_decided() -> Case:
     """Up to the `seq` of `ready`."""
     new = ScriptedLog(log="l2")
-    new.answer("Other.")
+    new.answer("Other.", text="Before?", id="before")
     return Case(
         scripts=[lost_history(ScriptedLog()), [new.resume()]],
         steps=[ask(), Settled("ask"), Shown("Other.")],
@@ -75,7 +75,7 @@ def a_question_that_has_another_answer_in_the_new_history_is_damaged_for_who_has
     replay: Script = [new.question(), new.token("No."), new.done()]
     ready = new.ready(**{"from": 0})
     return Case(
-        scripts=[lost_history(ScriptedLog()), [ready, *replay]],
+        scripts=[lost_history(ScriptedLog()), [ready, *replay, Receive("history"), new.history()]],
         steps=[ask()],
         outcomes={"ask": {"code": None, "text": "No.", "reason": "stop", "read_code": "damaged"}},
         connections=2,

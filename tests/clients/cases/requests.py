@@ -189,7 +189,7 @@ def a_question_that_is_cancelled_without_a_connection_is_cancelled_if_it_was_ask
 @case
 def history_is_sent_again_until_it_comes() -> Case:
     log = ScriptedLog()
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     page = log.history()
     return Case(
         scripts=[[log.resume(), Receive("history"), Cut()], [log.resume(), Receive("history"), page, page]],
@@ -201,7 +201,7 @@ def history_is_sent_again_until_it_comes() -> Case:
     )
 
 
-@cases("internal", "forbidden", "session_not_found_elsewhere", "weather")
+@cases("internal", "forbidden", "store_unavailable", "weather")
 def history_that_is_refused_is_raised(code: str) -> Case:
     log = ScriptedLog()
     return Case(
@@ -263,7 +263,7 @@ DELETED: dict[str, list[Any]] = {
 def forget_ends_once_the_session_is_gone(how: str) -> Case:
     """However the server says so."""
     log, other = ScriptedLog(), ScriptedLog("s2", "l2")
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     steps = [log.error("session_not_found", **each) if isinstance(each, dict) else each for each in DELETED[how]]
     return Case(
         scripts=[[log.resume(), Receive("forget"), *steps], [other.ready()]],
@@ -277,7 +277,7 @@ def forget_ends_once_the_session_is_gone(how: str) -> Case:
 def forget_that_is_refused_is_raised(code: str) -> Case:
     """The session is still there, and answers."""
     log = ScriptedLog()
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     refused = log.error(code, id="$forget.id", session="s1")
     return Case(
         scripts=[[log.resume(), Receive("forget"), refused, Receive("ask"), *log.answer("No.")]],
@@ -293,7 +293,7 @@ def forget_that_is_refused_is_raised(code: str) -> Case:
 def forget_is_sent_again(how: str) -> Case:
     """The first one may have come, so the session may be gone."""
     log, other = ScriptedLog(), ScriptedLog("s2", "l2")
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     gone = log.error("session_not_found", id="$forget.id", session="s1")
     second: Script = [Close(4404)] if how == "closed" else [log.resume(), Receive("forget"), gone, Close(4404)]
     return Case(
@@ -310,7 +310,7 @@ def forget_is_sent_again(how: str) -> Case:
 @cases("retry", "edit")
 def retry_and_edit_are_sent_again_until_they_are_acknowledged(type: str) -> Case:
     log = ScriptedLog()
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     resume = log.resume()
     question = log.question("What?", id=f"${type}.id", replaces="t1")
     acknowledged: Script = [resume, Receive(type), question, log.token("No"), Cut()]
@@ -487,9 +487,9 @@ LIMIT_SECONDS = 0.08
 def a_request_that_nobody_answers_ends_by_its_time_limit(type: str) -> Case:
     """The connection works otherwise."""
     log = ScriptedLog()
-    log.answer("Yes.")
+    log.answer("Yes.", text="Before?", id="before")
     call = {
-        "history": history(), "forget": forget(), "cancel": cancel("t1"), "ask": ask(), "retry": retry(),
+        "history": history(), "forget": forget(), "cancel": cancel("t7"), "ask": ask(), "retry": retry(),
         "edit": edit("t1", "What?"),
     }[type]  # fmt: skip
     return Case(
