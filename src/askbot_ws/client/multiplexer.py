@@ -194,7 +194,7 @@ class SessionMultiplexer:
     def _session_of(self, frame: SessionFrame) -> ClientSession | None:
         match frame:
             case Ready() if frame.id is not None:
-                return next((session for session in self._sessions if session.awaits_reply(frame.id)), None)
+                return next((session for session in self._sessions if session.attachment.id == frame.id), None)
             case Ready():
                 return self._find(frame.session) or self._find(None)
             case Error():

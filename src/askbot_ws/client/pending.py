@@ -226,11 +226,10 @@ class AnswerRecovery:
         self._pages: dict[str, PendingRequest] = {}  # by turn
 
     def fetch(self, turn: str, start: int) -> PendingRequest:
-        """Request the history page with `turn`, whose question follows the position `start`; again if that failed."""
-        page = self._pages.get(turn)
-        if page is None or (page.outcome.done() and page.outcome.exception()):
-            page = self._pages[turn] = self._request(HistoryRequest(id=uuid4().hex, before=start + 2, limit=1))
-        return page
+        """Request the history page with `turn`, whose question follows the position `start`."""
+        if turn not in self._pages:
+            self._pages[turn] = self._request(HistoryRequest(id=uuid4().hex, before=start + 2, limit=1))
+        return self._pages[turn]
 
     async def recover(self, question: PendingQuestion) -> str:
         """Return the answer as history has it. Raises `Damaged` where that fails the proof too, or can't be had."""

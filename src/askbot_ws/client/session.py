@@ -215,6 +215,7 @@ class ClientSession:
             self._restart(ready)
         else:
             self.view.ready, self.view.log = ready, ready.log or self.view.log
+        self._replaying = True
         for request in self.requests.all():
             self._send(request)
         self._check_caught_up()
@@ -232,6 +233,9 @@ class ClientSession:
             for question in self.requests.questions():
                 if question.acknowledged and question.turn is None:
                     self._end_lost(question)
+            for stream in self._streams:
+                if stream.position >= self.attachment.position and stream.question.end:
+                    stream.lose()
 
     def _restart(self, ready: Ready) -> None:
         """Read another history than before. Requests that have no acknowledgement are sent again, here too."""
@@ -243,7 +247,6 @@ class ClientSession:
         self.view.seq = None
         self.view.fold(ready)
         self._history_number += 1
-        self._replaying = True
         self._recovery = AnswerRecovery(self.request)
         for request in self.requests.all():
             request.sent_on = 0

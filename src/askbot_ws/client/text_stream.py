@@ -218,6 +218,11 @@ class TextStream:
         self.position = position
         if self._end is None and self.question.end:
             self._unread = TextBuffer()
+            self.lose()
+
+    def lose(self) -> None:
+        """Fail, unless the end was received: the server no longer has it."""
+        if self._end is None:
             self.fail(Damaged(ANSWER_LOST_MESSAGE))
 
     def read_again(self) -> None:
