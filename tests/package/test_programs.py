@@ -39,7 +39,7 @@ def test_there_are_the_programs_that_are_tested_here_and_in_the_browser() -> Non
     assert [len(programs(README, kind)) for kind in kinds] == [1, 1, 1, 0]
     assert [len(programs(GUIDE, kind)) for kind in kinds] == [5, 1, 0, 0]
     assert README.read_text().count("```") == 2 * 3
-    assert GUIDE.read_text().count("```") == 2 * 5
+    assert GUIDE.read_text().count("```") == 2 * 6
 
 
 async def test_the_first_program_prints_the_answer_and_is_short(tmp_path: Path) -> None:
