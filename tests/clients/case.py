@@ -179,6 +179,8 @@ class Case:
 
 CASES: dict[str, Callable[[], Case]] = {}
 """How to make each case, by its name."""
+VARIANTS: set[str] = set()
+"""The names of cases that differ from another one by what is on the wire only."""
 
 
 def case(build: Callable[[], Case]) -> Callable[[], Case]:
@@ -189,13 +191,15 @@ def case(build: Callable[[], Case]) -> Callable[[], Case]:
 
 
 def cases(*values: Any) -> Callable[[Callable[[Any], Case]], Callable[[Any], Case]]:
-    """Add a case for each of these values."""
+    """Add a case for each of these values; all but the first one are variants."""
 
     def add(build: Callable[[Any], Case]) -> Callable[[Any], Case]:
         for number, value in enumerate(values):
             shown = value if isinstance(value, int) or (isinstance(value, str) and len(value) < 80) else number
             name = f"{build.__name__}[{shown}]"
             assert name not in CASES
+            if number:
+                VARIANTS.add(name)
             CASES[name] = lambda value=value: build(value)  # type: ignore[misc]
         return build
 

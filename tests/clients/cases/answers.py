@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from askbot_ws.testing import Cut, Receive, Script, ScriptedLog
 
 from ..case import Case, OneOf, Sent, Settled, answered, ask, case, cases, close, failed, lost
+
+TIMING = {"queued": 0, "first_token": None, "total": 1}
+EMPTY_CHECK = {"chars": 0, "sha256": hashlib.sha256(b"").hexdigest()}
 
 
 @case
@@ -67,10 +72,10 @@ def an_unknown_event_in_the_middle_of_an_answer_breaks_nothing() -> Case:
 @case
 def an_unknown_event_may_move_the_position_by_more_than_one() -> Case:
     log = ScriptedLog()
-    log_begin = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
     log.head += 9
     return Case(
-        scripts=[[*log_begin, log.event("song"), log.token("cause."), log.done()]],
+        scripts=[[*begin, log.event("song"), log.token("cause."), log.done()]],
         steps=[ask()],
         outcomes={"ask": answered("Because.")},
         connections=1,
@@ -241,14 +246,16 @@ def after_a_gap_the_client_comes_back_with_what_fits() -> Case:
 def an_event_of_an_unknown_turn_breaks_nothing(type: str) -> Case:
     log = ScriptedLog()
     script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
-    if type == "done":
-        stray = log.done(turn="t1") | {"turn": "never"}
-        log._turns["t1"].done = {}
-    else:
-        log.head += 5
-        stray = {"type": type, "session": log.session, "seq": log.head, "turn": "never", "text": "stray"}
+    strays: dict[str, dict[str, Any]] = {
+        "token": {"text": "stray"},
+        "thinking": {"text": "stray"},
+        "done": {"reason": "stop", "model": "m", "usage": None, "timing": TIMING, "check": EMPTY_CHECK},
+    }
+    stray = strays[type]
+    log.head += len(stray.get("text", "1"))
+    event = {"type": type, "session": "s1", "seq": log.head, "turn": "never"} | stray
     return Case(
-        scripts=[[*script, stray, log.token("cause."), log.done()]],
+        scripts=[[*script, event, log.token("cause."), log.done()]],
         steps=[ask()],
         outcomes={"ask": answered("Because.")},
         connections=1,
@@ -304,7 +311,7 @@ def a_wrong_answer_is_repaired_by_history() -> Case:
     )
 
 
-UNREPAIRED: dict[str, Any] = {
+UNREPAIRED: dict[str, Callable[[ScriptedLog], dict[str, Any]]] = {
     "wrong too": lambda log: log.history(turns=[log.history()["turns"][0] | {"answer": "Becouse."}]),
     "another turn": lambda log: log.history(turns=[log.history()["turns"][0] | {"turn": "t9", "id": "x"}]),
     "still running": lambda log: log.history(turns=[log.history()["turns"][0] | {"answer": "Bec", "reason": None}]),

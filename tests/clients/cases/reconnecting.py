@@ -275,8 +275,8 @@ BAD_FRAMES: dict[str, ServerStep] = {
 def a_frame_that_is_none_costs_at_most_a_connection(name: str) -> Case:
     """It is passed over, or the client comes back. What it does to the answer is repaired, or told: `damaged`."""
     log = ScriptedLog()
-    begin = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
-    repair = [log.token("cause."), log.done(), Receive("history"), log.history()]
+    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    repair: Script = [log.token("cause."), log.done(), Receive("history"), log.history()]
     return Case(
         scripts=[[*begin, BAD_FRAMES[name], *repair], [log.resume(), *repair[2:]]],
         steps=[ask()],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ServerStep
 
@@ -201,7 +200,7 @@ def history_is_sent_again_until_it_comes() -> Case:
     )
 
 
-@cases("internal", "forbidden", "store_unavailable", "weather")
+@cases("internal", "forbidden", "overloaded", "weather")
 def history_that_is_refused_is_raised(code: str) -> Case:
     log = ScriptedLog()
     return Case(
@@ -251,10 +250,11 @@ def an_error_after_the_acknowledgement_ends_the_question() -> Case:
     )
 
 
-DELETED: dict[str, list[Any]] = {
-    "refused as not there": [{"id": "$forget.id", "session": "s1"}, Close(4404)],
-    "refused without a session": [{"id": "$forget.id"}],
-    "told and closed": [{"session": "s1"}, Close(4404)],
+GONE = ScriptedLog().error("session_not_found")
+DELETED: dict[str, Script] = {
+    "refused as not there": [GONE | {"id": "$forget.id", "session": "s1"}, Close(4404)],
+    "refused without a session": [GONE | {"id": "$forget.id"}],
+    "told and closed": [GONE | {"session": "s1"}, Close(4404)],
     "closed": [Close(4404)],
 }
 
@@ -264,9 +264,8 @@ def forget_ends_once_the_session_is_gone(how: str) -> Case:
     """However the server says so."""
     log, other = ScriptedLog(), ScriptedLog("s2", "l2")
     log.answer("Yes.", text="Before?", id="before")
-    steps = [log.error("session_not_found", **each) if isinstance(each, dict) else each for each in DELETED[how]]
     return Case(
-        scripts=[[log.resume(), Receive("forget"), *steps], [other.ready()]],
+        scripts=[[log.resume(), Receive("forget"), *DELETED[how]], [other.ready()]],
         steps=[State("open"), Shown("Yes."), forget()],
         outcomes={"forget": RETURNED},
         sent={"forget": 1},
