@@ -12,7 +12,8 @@ from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 
 from askbot_ws.client import Chat, State, View
-from askbot_ws.client.endpoint import ConnectError, Endpoint, ResumePoint
+from askbot_ws.client.backoff import reconnect_delay
+from askbot_ws.client.endpoint import ConnectError, Endpoint, ResumePoint, TokenSource
 from askbot_ws.client.multiplexer import SessionMultiplexer
 from askbot_ws.dialects.askbot.frames import Alive, ClientFrame, Error, Limits, Ready, decode_client, encode
 from askbot_ws.events import Check, Done, Question, Record, Timing, Token
@@ -144,10 +145,13 @@ class VirtualEndpoint(Endpoint):
         return line
 
 
-def virtual_endpoint(accept: Accept, **options: Any) -> VirtualEndpoint:
-    endpoint = VirtualEndpoint("ws://virtual", **options)
-    for name, value in (("attempts", []), ("lines", []), ("tokens", []), ("accept", accept)):
-        object.__setattr__(endpoint, name, value)
+def virtual_endpoint(
+    accept: Accept, *, delay: Callable[[int], float] = reconnect_delay, token: TokenSource | None = None
+) -> VirtualEndpoint:
+    endpoint = VirtualEndpoint("ws://virtual", token=token, delay=delay)
+    for name in ("attempts", "lines", "tokens"):
+        object.__setattr__(endpoint, name, [])
+    object.__setattr__(endpoint, "accept", accept)
     return endpoint
 
 

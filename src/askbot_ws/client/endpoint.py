@@ -34,7 +34,7 @@ UNKNOWN_URL = "the given URL"  # shown for one whose parts can't be told apart
 _logger = logging.getLogger("askbot_ws.client")
 _logger.setLevel(logging.INFO)  # at DEBUG, websockets logs the request: its query, and the token
 
-Token: TypeAlias = str | Callable[[], str | Awaitable[str]]
+TokenSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
 """A credential, or a function that returns one for each connection."""
 
 
@@ -102,7 +102,7 @@ class Endpoint:
     """The server's URL, and how to connect to it: the arguments of `connect` that are about it."""
 
     url: str = field(repr=False)
-    token: Token | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
     ssl: SSLContext | None = None
     proxy: str | Literal[True] | None = field(default=True, repr=False)  # True: what the environment names
     silence: float = MAX_SILENCE_SECONDS  # seconds without a frame after which the connection is given up
