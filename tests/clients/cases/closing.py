@@ -225,7 +225,7 @@ def a_session_that_is_gone_in_the_middle_of_a_connection_ends_what_waits_for_it(
     return Case(
         scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), gone, Close(4404)], [other.ready()]],
         steps=[ask()],
-        outcomes={"ask": lost("session_not_found", read="Be")},
+        outcomes={"ask": failed("session_not_found", read_code="session_not_found")},
         sent={"ask": 1},
     )
 
