@@ -6,6 +6,7 @@
  */
 
 const SILENCE_TIMEOUT_MS = 45_000; // the server sends `alive` where it has sent nothing else for 20 s
+const REST_MS = 100; // between two frames that the timer is restarted for, as that costs more than to read a frame
 const PING_TIMEOUT_MS = 5_000; // for any answer to our own `ping`
 const RECONNECT_BASE_MS = 500;
 const RECONNECT_MAX_MS = 30_000;
@@ -31,6 +32,7 @@ export class Connection {
   #state;
   #socket = null;
   #timer; // the only one: of the silence, or of the next attempt to connect
+  #isResting; // whether the timer was restarted for a frame in the last 100 ms
   #attempts = 0; // to connect, since a connection has last worked
   #options;
   #owner;
@@ -85,7 +87,9 @@ export class Connection {
 
   /** Restarts the timer that detects silence, as a frame has arrived. */
   restartSilenceTimer() {
-    if (this.acceptsRequests) this.#startTimer(SILENCE_TIMEOUT_MS, this.#onSilence);
+    if (!this.acceptsRequests || this.#isResting) return;
+    this.#startTimer(REST_MS, () => this.#startTimer(SILENCE_TIMEOUT_MS - REST_MS, this.#onSilence));
+    this.#isResting = true;
   }
 
   /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
@@ -124,6 +128,7 @@ export class Connection {
     const { timers } = this.#options;
     timers.clearTimeout(this.#timer);
     this.#timer = timers.setTimeout(action, milliseconds);
+    this.#isResting = false;
   }
 
   #scheduleReconnect(leastMilliseconds) {
