@@ -106,6 +106,11 @@ export interface ConnectOptions {
   url?: string | URL;
   /** The session to continue; by default the one that `storage` has, else a new one. */
   session?: string;
+  /**
+   * How many code points of turns `view` holds, by default 262,144; `Infinity` or null keeps all. Beyond it the oldest
+   * turns are dropped, but none that runs; `history` fetches them again.
+   */
+  keep?: number | null;
   /** Sent to a server that requires one. */
   token?: string | null;
   /** By default `localStorage`; `{}` keeps nothing. */

@@ -14,6 +14,7 @@ export { delay };
 
 const HISTORY_LIMIT = 20; // turns
 const STORAGE_KEY = "askbot.session";
+const KEEP = 262_144; // code points
 
 // Close codes that are more than a lost connection: docs/protocol.md.
 const FRAME_TOO_BIG = 1009;
@@ -40,18 +41,21 @@ async function matchesCheck({ answer, check }) {
 
 /** The public methods are bound to their object, so that they can be passed on: `const { ask } = connect()`. */
 class Chat extends EventTarget {
-  view = empty;
   state;
   session;
 
+  #view;
+  #run = {}; // the slices of text that have come since `#view` was made, as one slice: folded when somebody looks
+  #heard = {}; // the types of events that somebody has ever listened to
   #url;
   #storage;
   #connection;
   #requests = new PendingRequests();
   #cancelled = new Set(); // ids of questions that were cancelled before the server acknowledged them
 
-  constructor({ url = "/v1/chat", session, token, storage, random, page = globalThis, ...environment } = {}) {
+  constructor({ url = "/v1/chat", session, token, storage, random, page = globalThis, keep = KEEP, ...environment } = {}) {
     super();
+    this.#view = { ...empty, keep: keep ?? Infinity };
     const { WebSocket = page.WebSocket, timers = page } = environment;
     this.#url = url;
     this.#storage = storage;
@@ -66,6 +70,18 @@ class Chat extends EventTarget {
   }
 
   // --- what a program calls: askbot.d.ts -----------------------------------------------------------------------------
+
+  get view() {
+    const run = this.#run;
+    if (run.text) this.#view = view(this.#view, run);
+    run.text = "";
+    return this.#view;
+  }
+
+  addEventListener(type, ...rest) {
+    this.#heard[type] = true;
+    super.addEventListener(type, ...rest);
+  }
 
   ask = (text, options) => this.#request({ type: "ask", text, ...options });
 
@@ -106,21 +122,27 @@ class Chat extends EventTarget {
     return Object.assign(result, { id: frame.id, [Symbol.asyncIterator]: () => this.#readAnswer(frame.id, result) });
   }
 
-  /** Yields an answer's text as it comes. A slow reader gets longer pieces; nothing is queued for it. */
+  /**
+   * Yields an answer's text as it comes. A slow reader gets longer pieces; nothing is queued for it. Throws `damaged` at
+   * the end where the answer is another one than what was yielded.
+   */
   async *#readAnswer(id, result) {
-    let length = 0; // of what was yielded, in UTF-16 code units
+    let given = ""; // what was yielded
     let isPending = true;
+    let turn;
     while (isPending) {
       isPending = this.#requests.has(id);
-      const turn = isPending ? this.#findTurn("id", id) : await result;
-      const text = turn?.answer.slice(length);
-      if (text) {
-        length += text.length;
+      turn = isPending ? this.#findTurn("id", id) : await result;
+      const missing = turn?.answer.length - given.length;
+      if (missing > 0) {
+        const text = (missing <= turn.tail?.length ? turn.tail : turn.answer).slice(-missing);
+        given += text;
         yield text;
       } else if (isPending) {
         await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
       }
     }
+    if (!turn.answer.startsWith(given)) throw requestError({ code: "damaged" });
   }
 
   #resolveRequest(id, value) {
@@ -156,12 +178,12 @@ class Chat extends EventTarget {
   // --- the session and its view --------------------------------------------------------------------------------------
 
   #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    if (this.#heard[type]) this.dispatchEvent(new CustomEvent(type, { detail: detail ?? this.view }));
   }
 
   #setView(state) {
-    this.view = state;
-    this.#emit("change", state);
+    this.#view = state;
+    this.#emit("change");
   }
 
   #setState(state) {
@@ -181,7 +203,7 @@ class Chat extends EventTarget {
     this.#rejectPending("session_not_found", ({ type, id }) => type !== "ask" || this.#findTurn("id", id));
     if (this.#callStorage("getItem") === this.session) this.#callStorage("removeItem"); // or it is another tab's
     this.session = null;
-    this.#setView(empty);
+    this.#setView({ ...empty, keep: this.view.keep });
   }
 
   /** Ends the conversation. `code` is `closed`, or why the server refuses us. */
@@ -213,15 +235,24 @@ class Chat extends EventTarget {
     }
   }
 
+  /** Takes a frame. A slice of text that follows another one is added to that, which is all that most frames cost. */
   #receive(frame) {
-    const state = view(this.view, frame);
-    if (state.gap) return this.#connection.reconnect();
-    if (frame.type !== "ready") this.#connection.resetAttempts(); // a server may send `ready` and die, each time
-    this.view = state;
-    this.#handle(frame);
+    const run = this.#run;
+    const { type, turn, seq, text } = frame;
+    if (text && type === run.type && turn === run.turn && seq === run.seq + countCodePoints(text)) {
+      run.text += text;
+      run.seq = seq;
+    } else {
+      const state = view(this.view, frame);
+      if (state.gap) return this.#connection.reconnect();
+      if (frame.type !== "ready") this.#connection.resetAttempts(); // a server may send `ready` and die, each time
+      this.#view = state;
+      this.#run = { ...frame, text: "" };
+      this.#handle(frame);
+    }
     this.#connection.restartSilenceTimer();
     this.#emit("frame", frame);
-    this.#setView(this.view);
+    this.#emit("change");
   }
 
   // --- frames --------------------------------------------------------------------------------------------------------
