@@ -81,8 +81,8 @@ function applyEvent(state, event) {
   next.seq = seq;
   const place = state.turns.findLastIndex(({ turn }) => turn === event.turn);
   const known = state.turns[place];
-  const isOpen = known?.status !== "ended"; // the first of two ends counts
-  const isNew = known ? isOpen && known.seq < seq : type === "question"; // else `history` has brought it, or its turn is not here
+  // Else `history` has brought it, or its turn has ended (the first of two ends counts), or is not here.
+  const isNew = known ? known.seq < seq && !known.reason : type === "question";
   if (isNew && reducer) putTurn(next, place, reducer(known, event, start, state));
   return next;
 }
