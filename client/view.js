@@ -137,16 +137,12 @@ function putTurn(next, place, turn) {
   next.size += turn.size - (next.turns[place]?.size ?? 0);
   next.turns = next.turns.slice();
   next.turns[place < 0 ? next.turns.length : place] = turn;
-  if (next.size > next.keep) next.turns = next.turns.filter((other) => !isDropped(other));
-
-  function isDropped(other) {
-    const isOver = next.size > next.keep && other !== turn && other.status === "ended";
-    if (isOver) {
-      next.size -= other.size;
-      next.earlier = true;
-    }
-    return isOver;
-  }
+  if (next.size > next.keep) next.turns = next.turns.filter((other) => {
+    if (next.size <= next.keep || other === turn || other.status !== "ended") return true;
+    next.size -= other.size;
+    next.earlier = true;
+    return false;
+  });
 }
 
 /**
