@@ -125,6 +125,11 @@ export interface ConnectOptions {
   /** The session to continue; by default the one that `storage` has, else a new one. */
   session?: string;
   /**
+   * How many code points of turns `view` holds, by default 262,144; `Infinity` or null keeps all. Beyond it the oldest
+   * turns are dropped, but none that runs; `history` fetches them again.
+   */
+  keep?: number | null;
+  /**
    * Sent to a server that requires one. A function is asked before each connection. Where it throws, that is an `error` with
    * the code `unauthorized`, and it is asked again later.
    */

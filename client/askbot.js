@@ -13,6 +13,7 @@ import { countCodePoints, empty, view } from "./view.js";
 export { delay };
 
 const HISTORY_LIMIT = 20; // turns
+const KEEP = 262_144; // code points
 
 // Close codes that are more than a lost connection: docs/protocol.md.
 const FRAME_TOO_BIG = 1009;
@@ -50,6 +51,15 @@ async function matchesCheck({ answer, check }) {
   return toHex(await subtle.digest("SHA-256", new TextEncoder().encode(answer))) === check.sha256;
 }
 
+/** Returns whether a frame about a session lacks a number that is needed to go on from it: it is like a gap. */
+function isBroken({ type, session, seq = 0, from, check, turns }, ownSession) {
+  const numbers = type === "ready" ? [seq, from] : [];
+  if (session === ownSession) numbers.push(seq);
+  if (type === "done") numbers.push(check?.chars);
+  if (type === "history") numbers.push(...turns.map((turn) => turn.from));
+  return !numbers.every(Number.isInteger);
+}
+
 const isQuestion = ({ frame }) => REQUESTS[frame.type].isQuestion;
 
 /** Returns the code for a request whose frame is too long. */
@@ -57,10 +67,12 @@ const tooLongCode = ({ frame }) => (frame.text ? "question_too_long" : "invalid_
 
 /** The public methods are bound to their object, so that they can be passed on: `const { ask } = connect()`. */
 class Chat extends EventTarget {
-  view = empty;
   state;
   session;
 
+  #view;
+  #run = {}; // the slices of text that have come since `#view` was made, as one slice: folded when somebody looks
+  #heard = {}; // the types of events that somebody has ever listened to
   #address;
   #storage;
   #storageKey;
@@ -70,8 +82,11 @@ class Chat extends EventTarget {
   #furthest = 0; // the highest `seq` that was read, in whatever history
   #endCode; // once this is closed: the code of what is called then
 
-  constructor({ url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, ...environment } = {}) {
+  constructor({
+    url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP, ...environment
+  } = {}) {
     super();
+    this.#view = { ...empty, keep: keep ?? Infinity };
     const { WebSocket = page.WebSocket, timers = page } = environment;
     this.#address = parseAddress(url);
     this.#storage = storage;
@@ -88,6 +103,18 @@ class Chat extends EventTarget {
   }
 
   // --- what a program calls: askbot.d.ts -----------------------------------------------------------------------------
+
+  get view() {
+    const run = this.#run;
+    if (run.text) this.#view = view(this.#view, run);
+    run.text = "";
+    return this.#view;
+  }
+
+  addEventListener(type, ...rest) {
+    this.#heard[type] = true;
+    super.addEventListener(type, ...rest);
+  }
 
   ask = (text, options) => this.#request({ ...options, type: "ask", text });
 
@@ -135,7 +162,7 @@ class Chat extends EventTarget {
     const { isQuestion } = REQUESTS[type];
     const turn = isQuestion && this.#findTurn("id", id);
     this.#cancelled.delete(id);
-    Object.assign(result, { id }, isQuestion && { [Symbol.asyncIterator]: () => this.#readAnswer(id, result) });
+    Object.assign(result, { id }, isQuestion && { [Symbol.asyncIterator]: () => this.#readAnswer(request) });
     if (this.#endCode) this.#reject(request, { code: this.#endCode });
     else if (fault) this.#fail(request, { code: "invalid_frame", message: fault });
     else if (type === "forget" && !session) this.#resolve(request); // the server has nothing of it yet
@@ -154,23 +181,30 @@ class Chat extends EventTarget {
     this.#requests.onSent(request);
   }
 
-  /** Yields an answer's text as it comes. A slow reader gets longer pieces; nothing is queued for it. */
-  async *#readAnswer(id, result) {
-    let yielded = "";
+  /**
+   * Yields an answer's text as it comes. A slow reader gets longer pieces; nothing is queued for it. Throws `damaged` at
+   * the end where the answer is another one than what was yielded.
+   */
+  async *#readAnswer(request) {
+    const { frame, result } = request;
+    const { id } = frame;
+    let given = ""; // what was yielded
     let isPending = true;
+    let turn;
     while (isPending) {
       isPending = this.#requests.has(id);
-      const turn = isPending ? this.#findTurn("id", id) : await result;
-      const text = turn?.answer.slice(yielded.length);
-      if (text) {
-        yielded += text;
+      turn = isPending ? this.#findTurn("id", id) : await result.catch(() => request.turn);
+      const missing = turn?.answer.length - given.length;
+      if (missing > 0) {
+        const text = (missing <= turn.tail?.length ? turn.tail : turn.answer).slice(-missing);
+        given += text;
         yield text;
       } else if (isPending) {
         await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
       }
     }
-    const { answer } = await result;
-    if (answer !== yielded) throw requestError({ code: "damaged", id }); // though the turn may be repaired
+    const { answer } = await result; // or its error, after the text that came before it
+    if (!answer.startsWith(given)) throw requestError({ code: "damaged", id }); // though the turn may be repaired
   }
 
   #resolve(request, value) {
@@ -181,6 +215,7 @@ class Chat extends EventTarget {
 
   /** Returns the error. Only a question that is not in the log has its text in it, for an interface to give back. */
   #reject(request, reason) {
+    this.#keepTurns();
     const { frame, turn } = request;
     const error = requestError({ id: frame.id, ...reason }, turn ? undefined : frame.text);
     this.#requests.remove(request);
@@ -222,12 +257,12 @@ class Chat extends EventTarget {
   // --- the session and its view --------------------------------------------------------------------------------------
 
   #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+    if (this.#heard[type]) this.dispatchEvent(new CustomEvent(type, { detail: detail ?? this.view }));
   }
 
   #setView(state) {
-    this.view = state;
-    this.#emit("change", state);
+    this.#view = state;
+    this.#emit("change");
   }
 
   /** Calls a method of the storage. Errors are ignored: it may be missing, full or forbidden. */
@@ -247,7 +282,8 @@ class Chat extends EventTarget {
     if (this.#callStorage("getItem") === session) this.#callStorage("removeItem"); // or it is another tab's
     this.session = null;
     this.#cancelled.clear();
-    this.#setView(empty);
+    this.#keepTurns();
+    this.#setView({ ...empty, keep: this.view.keep });
     for (const request of this.#requests.all()) {
       const { frame, turn } = request;
       if (frame.type === "forget") {
@@ -307,23 +343,56 @@ class Chat extends EventTarget {
     if (bad) this.#fail(bad, { code: isTooLong ? tooLongCode(bad) : "invalid_frame" });
   }
 
+  /** Takes a frame. A slice of text that follows another one is added to that, which is all that most frames cost. */
   #receive(frame) {
+    const run = this.#run;
+    const { type, turn, seq, text } = frame;
+    const before = run.seq;
+    const follows = text && type === run.type && turn === run.turn && seq === before + countCodePoints(text);
+    if (follows && this.#connection.isReady) {
+      run.text += text;
+      run.seq = seq;
+      this.#onRead(before, seq);
+    } else if (isBroken(frame, this.session)) {
+      return this.#connection.reconnect();
+    } else if (!this.#isExpected(frame) || !this.#apply(frame)) {
+      return;
+    }
+    this.#connection.restartSilenceTimer();
+    this.#emit("frame", frame);
+    this.#emit("change");
+  }
+
+  /** Returns whether a frame may come now: a connection begins with `ready`, and an event before that comes again. */
+  #isExpected({ type, seq }) {
+    return typeof type === "string" && (type === "ready" || seq === undefined || this.#connection.isReady);
+  }
+
+  /** Applies a frame to the view, and handles it. Returns false where frames are missing before it. */
+  #apply(frame) {
     const before = this.view;
     const state = view(before, frame);
     if (state.gap) return this.#connection.reconnect();
     const isReady = frame.type === "ready";
-    const isNewEvent = !isReady && state.seq > before.seq;
     if (isReady) this.#keepTurns();
-    this.view = state;
-    if (isReady || isNewEvent || frame.seq === undefined) this.#handle(frame); // not what was read before
-    if (isNewEvent && state.seq > this.#furthest) {
-      this.#furthest = state.seq;
+    this.#view = state;
+    this.#run = { ...frame, text: "" };
+    const isReadBefore = !isReady && frame.seq !== undefined && state.seq === before.seq;
+    if (!isReadBefore) this.#handle(frame);
+    if (isReady) this.#endInterrupted();
+    else this.#onRead(before.seq, state.seq);
+    return true;
+  }
+
+  /** The log was read from one position to another. */
+  #onRead(before, seq) {
+    const { head } = this.#view;
+    if (seq <= before) return;
+    if (seq > this.#furthest) {
+      this.#furthest = seq;
       this.#connection.resetAttempts();
     }
-    if (state.seq >= state.head && (isReady || before.seq < state.head)) this.#endInterrupted();
-    this.#connection.restartSilenceTimer();
-    this.#emit("frame", frame);
-    this.#setView(this.view);
+    if (before < head && seq >= head) this.#endInterrupted();
   }
 
   // --- frames --------------------------------------------------------------------------------------------------------
@@ -411,8 +480,10 @@ class Chat extends EventTarget {
     }
   }
 
-  /** Ends the questions whose turns the log, read to its end, does not have any more: nobody pays for them twice. */
+  /** Ends the questions whose turns the log does not have any more, once it was read to its end: nobody pays twice. */
   #endInterrupted() {
+    const { seq, head } = this.view;
+    if (seq < head) return;
     for (const request of this.#requests.all()) {
       const { turn, frame } = request;
       if (!turn || turn.status === "ended" || this.#findTurn("id", frame.id)) continue;

@@ -6,6 +6,7 @@
  */
 
 const SILENCE_TIMEOUT_MS = 45_000; // the server sends `alive` where it has sent nothing else for 20 s
+const REST_MS = 100; // between two frames that the timer is restarted for, as that costs more than to read a frame
 const PING_TIMEOUT_MS = 5_000; // for any answer to our own `ping`
 const RECONNECT_BASE_MS = 500;
 const RECONNECT_MAX_MS = 30_000;
@@ -28,13 +29,16 @@ export function delay(tries, random = Math.random) {
 }
 
 export class Connection {
+  /** Whether `ready` has come on this socket. */
+  isReady = false;
+
   #state;
   #socket = null;
-  #isReady = false;
   #isLeaving = false; // the server is about to stop
   #attempts = 0; // to connect, since a connection has last brought something new
   #pause = 0; // milliseconds for which the server wants no connection; 0: none
   #isTokenRenewed = false; // since a connection has last worked
+  #isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
   #timers = {}; // by name: `next` (the end of the silence, or the next attempt), `leave`, `pause`, `token`
   #options;
   #owner;
@@ -58,7 +62,7 @@ export class Connection {
 
   /** Whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
   get acceptsRequests() {
-    return this.#isReady && !this.#isLeaving;
+    return this.isReady && !this.#isLeaving;
   }
 
   /** Opens a socket in place of the present one, now, or when the server wants one again. */
@@ -77,7 +81,7 @@ export class Connection {
 
   /** Handles `ready`. */
   onReady() {
-    this.#isReady = true;
+    this.isReady = true;
     this.#startTimer("token", TOKEN_WORKED_MS, () => (this.#isTokenRenewed = false));
     if (this.acceptsRequests) this.#setState("open");
   }
@@ -100,15 +104,16 @@ export class Connection {
 
   /** Counts attempts to connect from zero again, as the connection has brought something new. */
   resetAttempts() {
-    this.#attempts = 0;
-    this.#pause = 0;
-    this.#clearTimer("pause");
+    if (this.#pause) this.#clearTimer("pause");
+    this.#attempts = this.#pause = 0;
     this.#isTokenRenewed = false;
   }
 
   /** Restarts the timer that detects silence, as a frame has arrived. A socket without `ready` is given no more time. */
   restartSilenceTimer() {
-    if (this.#isReady) this.#startTimer("next", SILENCE_TIMEOUT_MS, this.#onSilence);
+    if (!this.isReady || this.#isResting) return;
+    this.#startTimer("next", REST_MS, () => this.#startTimer("next", SILENCE_TIMEOUT_MS - REST_MS, this.#onSilence));
+    this.#isResting = true;
   }
 
   /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
@@ -126,7 +131,7 @@ export class Connection {
   disconnect() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#isReady = this.#isLeaving = false;
+    this.isReady = this.#isLeaving = false;
     for (const name of ["next", "leave", "token"]) this.#clearTimer(name);
     socket?.close();
   }
@@ -196,12 +201,13 @@ export class Connection {
   }
 
   #canRenewToken() {
-    return this.#isReady && !this.#isTokenRenewed && typeof this.#options.token === "function";
+    return this.isReady && !this.#isTokenRenewed && typeof this.#options.token === "function";
   }
 
   #startTimer(name, milliseconds, action) {
     this.#clearTimer(name);
     this.#timers[name] = this.#options.timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
+    this.#isResting = false;
   }
 
   #clearTimer(name) {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { delay } from "../../client/askbot.js";
-import { client, collect, collectEvents, flushPromises, Log, openedClient } from "./fakes.js";
+import { empty, view } from "../../client/view.js";
+import { client, collect, collectEvents, flushPromises, Log, openedClient, seeded } from "./fakes.js";
 
 const KEY = "askbot.session ws://test/v1/chat "; // of the test's URL and no name
 const nextEvent = (chat, type) => new Promise((resolve) => chat.addEventListener(type, resolve, { once: true }));
@@ -500,4 +501,77 @@ test("frames and changes are events", async () => {
   socket.deliver(log.question("t1"), { type: "rainbow" });
   assert.deepEqual(frames.map(({ type }) => type), ["question", "rainbow"]);
   assert.equal((await changed).detail, chat.view.turns.length ? chat.view : null);
+});
+
+test("a view that is read now and then is the one that each frame makes, whenever it is read", async () => {
+  for (let seed = 0; seed < 100; seed += 1) {
+    const random = seeded(seed);
+    const { chat, log, socket } = openedClient();
+    let expected = view({ ...empty, keep: 262_144 }, log.ready());
+    for (let count = 0; count < 40; count += 1) {
+      const turn = `t${random.below(3)}`;
+      const type = random.of(["question", "token", "token", "token", "thinking", "rainbow", "done", "alive", "again"]);
+      let frame = { type };
+      if (type === "again") frame = log.events.at(-1) ?? { type: "alive" };
+      else if (type === "rainbow") frame = log.add({ type, turn, text: "x" });
+      else if (type === "done") frame = await log.done(turn);
+      else if (type !== "alive") frame = log[type](turn, random.of(["a", "한", "🙂 b"]));
+      socket.deliver(frame);
+      expected = view(expected, frame);
+      if (random.next() < 0.3) assert.deepEqual(withoutTime(chat.view), withoutTime(expected), `seed ${seed}`);
+    }
+    assert.deepEqual(withoutTime(chat.view), withoutTime(expected), `seed ${seed}`);
+    assert.equal(chat.view, chat.view);
+    assert.equal(chat.state, "open");
+  }
+});
+
+/** A view without what is read from the clock. `tail` may be longer where slices came as one. */
+function withoutTime({ turns, ...state }) {
+  return { ...state, turns: turns.map(({ thinkingSince, thinkingTime, tail, ...turn }) => turn) };
+}
+
+test("the view holds 262,144 code points of turns, or as many as are asked for", async () => {
+  const long = "x".repeat(100_000);
+  for (const [options, count] of [[{}, 2], [{ keep: 101_000 }, 1], [{ keep: Infinity }, 4], [{ keep: null }, 4]]) {
+    const { chat, log, socket } = openedClient(options);
+    for (const turn of ["t1", "t2", "t3", "t4"]) socket.deliver(log.question(turn), log.token(turn, long), await log.done(turn));
+    assert.equal(chat.view.turns.length, count);
+    assert.equal(chat.view.earlier, count < 4);
+    chat.fresh();
+    const other = new Log("s2");
+    socket.deliver(other.ready());
+    assert.equal(chat.view.keep, options.keep === undefined ? 262_144 : (options.keep ?? Infinity));
+  }
+});
+
+test("a reader who leaves an answer, or comes in the middle, hinders no other", async () => {
+  const { chat, log, socket } = openedClient();
+  const asked = chat.ask("Why?");
+  socket.deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "one "));
+  for await (const text of asked) {
+    assert.equal(text, "one ");
+    break;
+  }
+  const texts = collect(asked);
+  socket.deliver(log.token("t1", "two"), await log.done("t1"));
+  assert.equal((await texts).join(""), "one two");
+});
+
+test("whoever was given another text than the answer's is told so at its end", async () => {
+  const { chat, log, socket } = openedClient();
+  const asked = chat.ask("Capital?");
+  socket.deliver(log.question("t1", "Capital?", { id: asked.id }));
+  log.token("t1", "Paris");
+  const done = await log.done("t1");
+  const texts = collect(asked);
+  socket.deliver({ ...log.events[1], text: "Parjs" });
+  await flushPromises();
+  socket.deliver(done);
+  await flushPromises();
+  const record = { ...done, text: "Capital?", id: asked.id, answer: "Paris", from: 0, created: "" };
+  socket.deliver({ type: "history", session: "s1", id: socket.sent.at(-1).id, turns: [record], more: false });
+  await assert.rejects(texts, { code: "damaged" });
+  assert.equal((await asked).answer, "Paris");
+  assert.deepEqual(await collect(asked), ["Paris"], "who reads it now is not");
 });

@@ -565,13 +565,50 @@ test("closing while an answer is fetched is closed, not damaged", async () => {
   assert.deepEqual(errors, []);
 });
 
-test("a done without a check, or of a turn that is unknown, is no crash", async () => {
+test("a done of a turn that is unknown is no crash, and one without a check is a reason to come back", async () => {
+  const { chat, log, sockets, timers } = openedClient();
+  const asked = chat.ask("Why?");
+  sockets[0].deliver(log.question("t1", "Why?", { id: asked.id }), await log.done("t9"));
+  const done = await log.done("t1");
+  sockets[0].deliver({ ...done, check: undefined });
+  assert.equal(chat.state, "waiting");
+  timers.advance(500);
+  sockets[1].deliver(log.ready(2), done);
+  assert.equal((await asked).reason, "stop");
+});
+
+test("text that came before an error is iterated over, then the error", async () => {
+  const ends = [
+    [({ chat }) => chat.close(), "closed"],
+    [({ socket }) => socket.closeWith(4404), "session_not_found"],
+    [({ socket }) => socket.deliver(refusal(undefined, "session_not_found", { session: "s1" })), "session_not_found"],
+    [({ socket }) => socket.closeWith(4401), "unauthorized"],
+    [({ chat }) => chat.fresh(), "closed"],
+  ];
+  for (const [end, code] of ends) {
+    const all = openedClient();
+    const { chat, log, socket } = all;
+    const asked = chat.ask("Why?");
+    const pieces = [];
+    const reading = (async () => {
+      for await (const piece of asked) pieces.push(piece);
+    })();
+    socket.deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "Be"), log.token("t1", "cause"));
+    end(all);
+    await assert.rejects(reading, { code });
+    assert.equal(pieces.join(""), "Because");
+    assert.equal(chat.pending().length, 0);
+  }
+});
+
+test("the first of two ends counts, and text after it is no part of the answer", async () => {
   const { chat, log, socket } = openedClient();
   const asked = chat.ask("Why?");
-  socket.deliver(log.question("t1", "Why?", { id: asked.id }), await log.done("t1", { check: undefined }), await log.done("t9"));
-  await flushPromises();
-  socket.deliver(refusal(socket.sent.at(-1).id, "internal"));
-  await assertEndsWith(asked, "damaged");
+  const texts = collect(asked);
+  socket.deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "So."), await log.done("t1"));
+  socket.deliver(await log.done("t1", { reason: "length" }), log.token("t1", "late"));
+  assert.deepEqual([(await asked).reason, (await texts).join("")], ["stop", "So."]);
+  assert.deepEqual(chat.view.turns.map(({ answer, reason, status }) => [answer, reason, status]), [["So.", "stop", "ended"]]);
 });
 
 test("an answer to another request of the same id ends nothing", async () => {

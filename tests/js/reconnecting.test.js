@@ -132,7 +132,7 @@ test("one that goes away and falls silent is a lost one", () => {
   assert.equal(sockets[0].closed, true);
 });
 
-for (const [what, text] of [["no JSON", "Why?"], ["cut off", '{"type":"al'], ["null", "null"], ["a broken event", '{"type":"token","session":"s1","seq":9}']])
+for (const [what, text] of [["no JSON", "Why?"], ["cut off", '{"type":"al'], ["null", "null"], ["a broken event", '{"type":"token","session":"s1","seq":9}'], ["an event with a text as its seq", '{"type":"question","session":"s1","seq":"1","turn":"t9"}'], ["a history of no turns", '{"type":"history","session":"s1","turns":[7],"more":false}'], ["a ready without a place", '{"type":"ready","session":"s1","seq":"x","from":null}']])
   test(`a frame that is ${what} is a reason to come back`, () => {
     const all = openedClient();
     all.socket.deliverText(text);
@@ -142,13 +142,34 @@ for (const [what, text] of [["no JSON", "Why?"], ["cut off", '{"type":"al'], ["n
     assert.equal(all.chat.view.turns.length, 1);
   });
 
-for (const text of ["5", '"alive"', "[]", "{}", "true"])
+const IGNORED = ["5", '"alive"', "[]", "{}", "true", '{"session":"s1","seq":4}', '{"type":7,"session":"s1","seq":4}'];
+IGNORED.push('{"type":"alive","session":3,"seq":[]}'); // unknown fields
+
+for (const text of IGNORED)
   test(`a frame that is ${text} is passed over`, () => {
     const { chat, socket, log } = openedClient();
     socket.deliverText(text);
     socket.deliver(log.question("t1"));
     assert.deepEqual([chat.state, chat.view.turns.length], ["open", 1]);
   });
+
+test("an event before ready is passed over: it comes again after that", () => {
+  const all = openedClient();
+  const { chat, log, sockets } = all;
+  sockets[0].deliver(log.question("t1"), log.token("t1", "Be"));
+  waitAfterLoss(all);
+  const early = log.token("t1", "cause");
+  sockets[1].deliver(early);
+  assert.equal(chat.view.seq, 3);
+  sockets[1].deliver(log.ready(3), early);
+  assert.deepEqual(chat.view.turns.map(({ answer }) => answer), ["Because"]);
+});
+
+test("an event of a type that an object has by nature is an unknown one", () => {
+  const { chat, socket, log } = openedClient();
+  for (const type of ["constructor", "toString", "__proto__"]) socket.deliver(log.add({ type }));
+  assert.deepEqual([chat.state, chat.view.seq], ["open", 3]);
+});
 
 // --- servers that misbehave, for an hour of the clock ----------------------------------------------------------------
 
