@@ -8,6 +8,8 @@ from typing import Any
 from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ServerStep
 
 from ..case import (
+    JS,
+    PYTHON,
     RETURNED,
     Call,
     Case,
@@ -128,6 +130,24 @@ def a_conversation_that_the_server_closes_is_closed() -> Case:
         steps=[ask(), Settled("ask"), State("closed"), 0.02],
         outcomes={"ask": lost("closed", read="Be")},
         connections=1,
+        clients=PYTHON,
+    )
+
+
+@case
+def a_conversation_that_the_server_closes_is_opened_again_on_a_page() -> Case:
+    """Where somebody reads it."""
+    log = ScriptedLog()
+    return Case(
+        scripts=[
+            [log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(1000)],
+            [log.resume(), log.token("cause."), log.done()],
+        ],
+        steps=[ask()],
+        outcomes={"ask": answered("Because.")},
+        connections=2,
+        attempts=[0],
+        clients=JS,
     )
 
 

@@ -485,7 +485,7 @@ def each_call_after_close_says_so() -> Case:
 
 # --- time limits -----------------------------------------------------------------------------------------------------
 
-LIMIT_SECONDS = 0.08
+LIMIT_SECONDS = 0.12
 
 
 @cases("history", "forget", "cancel", "ask", "retry", "edit")
