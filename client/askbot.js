@@ -172,10 +172,14 @@ class Chat extends EventTarget {
     return result;
   }
 
+  /** Returns whether a request has not ended: a listener may do that, and make another of the same id. */
+  #isPending(request) {
+    return this.#requests.get(request.frame.id) === request;
+  }
+
   /** Sends a request, where that is possible now. */
   #send(request) {
-    const isPending = this.#requests.get(request.frame.id) === request; // a listener may have ended it
-    if (!isPending || !this.#connection.acceptsRequests) return;
+    if (!this.#isPending(request) || !this.#connection.acceptsRequests) return;
     if (request.bytes > this.view.limits?.frame_bytes) return this.#fail(request, { code: tooLongCode(request) });
     this.#connection.send(request.data);
     this.#requests.onSent(request);
@@ -192,7 +196,7 @@ class Chat extends EventTarget {
     let isPending = true;
     let turn;
     while (isPending) {
-      isPending = this.#requests.has(id);
+      isPending = this.#isPending(request);
       turn = isPending ? this.#findTurn("id", id) : await result.catch(() => request.turn);
       const missing = turn?.answer.length - given.length;
       if (missing > 0) {
@@ -279,13 +283,15 @@ class Chat extends EventTarget {
   #startNewSession(code) {
     const isGone = code !== "closed";
     const { session } = this;
+    const requests = this.#requests.all(); // not those that listeners make
     if (this.#callStorage("getItem") === session) this.#callStorage("removeItem"); // or it is another tab's
     this.session = null;
     this.#cancelled.clear();
     this.#keepTurns();
     this.#setView({ ...empty, keep: this.view.keep });
-    for (const request of this.#requests.all()) {
+    for (const request of requests) {
       const { frame, turn } = request;
+      if (!this.#isPending(request)) continue;
       if (frame.type === "forget") {
         if (isGone && frame.session === session) this.#resolve(request);
       } else if (!isGone || frame.type !== "ask" || turn) {

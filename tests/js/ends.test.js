@@ -403,10 +403,31 @@ test("who hears that a question was given up may ask it in the new conversation,
   assert.deepEqual(one.sockets[1].sent.map(({ text }) => text), ["Why?"]);
 
   const two = openedClient();
-  two.chat.ask("Why?");
+  for (const text of ["Why?", "What?"]) two.chat.ask(text);
+  const errors = collectEvents(two.chat, "error");
   two.chat.addEventListener("error", () => two.chat.close());
   two.chat.fresh();
-  assert.deepEqual([two.chat.state, two.sockets.length], ["closed", 1]);
+  assert.deepEqual([two.chat.state, two.sockets.length, errors.length], ["closed", 1, 1]);
+});
+
+test("who hears that the view is empty may ask in the new conversation already", () => {
+  const { chat, sockets } = openedClient();
+  chat.addEventListener("change", () => chat.ask("At once?"), { once: true });
+  chat.fresh();
+  sockets[1].deliver(new Log("s2").ready());
+  assert.deepEqual(sockets[1].sent.map(({ text }) => text), ["At once?"]);
+});
+
+test("an iterator is of its own request, though another one has its id", async () => {
+  const { chat, socket, log } = openedClient();
+  const first = chat.ask("Why?", { id: "q1" });
+  const reading = collect(first);
+  reading.catch(() => {});
+  await chat.cancel("q1");
+  const second = chat.ask("Why?", { id: "q1" });
+  await assert.rejects(reading, { code: "cancelled" });
+  socket.deliver(log.question("t1", "Why?", { id: "q1" }), log.token("t1", "So."), await log.done("t1"));
+  assert.deepEqual(await collect(second), ["So."]);
 });
 
 test("what is pending is right at any moment", async () => {
