@@ -118,6 +118,46 @@ def a_question_made_while_there_is_no_connection_is_asked_on_the_next(end: str) 
     )
 
 
+ALL_ENDS = ENDS | {str(code): Close(code) for code in (1000, 1003, 1008, 1009, 4401, 4403, 4404)}
+
+
+@cases(*ALL_ENDS)
+def an_end_right_after_an_answer_takes_nothing_from_it(end: str) -> Case:
+    """Final ones too: what has come is whole. RST may lose what is not read yet."""
+    log = ScriptedLog()
+    return Case(
+        scripts=[[log.ready(), Receive("ask"), *log.answer("Be", "cause."), ALL_ENDS[end]], [log.resume()]],
+        steps=[ask()],
+        outcomes={"ask": answered("Because.")},
+        connections=2,
+    )
+
+
+@cases(*ALL_ENDS)
+def an_end_right_after_a_page_of_history_takes_nothing_from_it(end: str) -> Case:
+    log = ScriptedLog()
+    log.answer("Yes.", text="Before?", id="before")
+    script: Script = [log.resume(), Receive("history"), log.history(), ALL_ENDS[end]]
+    return Case(
+        scripts=[script, [log.resume(), Receive("history"), log.history()]],
+        steps=[State("open"), history()],
+        outcomes={"history": RETURNED | {"answers": ["Yes."]}},
+        connections=2,
+    )
+
+
+@cases(*ALL_ENDS)
+def an_end_right_after_an_error_leaves_it(end: str) -> Case:
+    log = ScriptedLog()
+    script: Script = [log.ready(), Receive("ask"), log.error("busy", id="$ask.id"), ALL_ENDS[end]]
+    return Case(
+        scripts=[script, [log.ready(), Receive("ask"), log.error("busy", id="$ask.id")]],
+        steps=[ask()],
+        outcomes={"ask": lost("busy")},
+        connections=2,
+    )
+
+
 # --- it does not -----------------------------------------------------------------------------------------------------
 
 
