@@ -24,6 +24,7 @@ from ..events import Record
 from .scripted_connection import Close, Cut, Frame, Receive, Refuse, Script, ScriptedConnection, ServerStep
 
 CLOSE_TIMEOUT_SECONDS = 1.0
+ACCEPT_TICKS = 5  # of the event loop, in which a connection that was accepted begins
 _PLACEHOLDER = re.compile(r"\$(\w+)\.(\w+)")
 
 
@@ -85,6 +86,7 @@ class ScriptedServer:
         self._scripts = scripts
         self._named: dict[str, Mapping[str, Any]] = {}  # the frames that Receive has taken, by name
         self._open: dict[ServerConnection, tuple[ScriptedConnection, Script]] = {}
+        self._transports: set[asyncio.Transport] = set()  # of all TCP connections, before their handshakes too
         self._connected = asyncio.Event()
         self._errors: list[Exception] = []
         self._server: WebSocketServer | None = None
@@ -138,6 +140,7 @@ class ScriptedServer:
             0,
             process_request=self._begin,
             select_subprotocol=_select_subprotocol,
+            create_connection=_connection_class(self._transports),
             compression=None,
             ping_interval=None,
             max_size=None,
@@ -148,12 +151,22 @@ class ScriptedServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stop_accepting()
         self._listening.close(close_connections=False)
-        for each in tuple(self._open):
-            each.transport.abort()
+        for transport in tuple(self._transports):
+            transport.abort()
         await self._listening.wait_closed()
         if self._errors and error is None:
             raise self._errors[0]
+
+    async def _stop_accepting(self) -> None:
+        """Accept no further connection, and let those begin that were: asyncio leaks them if the server is closed."""
+        loop = asyncio.get_running_loop()
+        for listening in self._listening.sockets:
+            with suppress(NotImplementedError):  # on Windows
+                loop.remove_reader(listening.fileno())
+        for _ in range(ACCEPT_TICKS):
+            await asyncio.sleep(0)
 
     # --- a connection ------------------------------------------------------------------------------------------------
 
@@ -243,6 +256,21 @@ class ScriptedServer:
                 return value
 
 
+def _connection_class(transports: set[asyncio.Transport]) -> type[ServerConnection]:
+    """Return a class of connections whose transports are in `transports`, from their first moment to their last one."""
+
+    class TrackedConnection(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            transports.add(self.transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            transports.discard(self.transport)
+            super().connection_lost(exc)
+
+    return TrackedConnection
+
+
 def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
     return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
 
@@ -250,5 +278,6 @@ def _select_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> 
 def _cut(connection: ServerConnection, *, reset: bool) -> None:
     if reset:
         raw: socket.socket = connection.transport.get_extra_info("socket")
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):  # the client has ended it already
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.transport.abort()
