@@ -430,7 +430,8 @@ class Chat extends EventTarget {
   #onQuestion({ id, turn, seq }) {
     const request = this.#requests.get(id);
     if (request && !request.turn) this.#furthest = seq - 1; // new, in whatever history: it is acknowledged only once
-    if (request) this.#acknowledge(request, this.#findTurn("turn", turn));
+    const asked = this.#findTurn("id", id); // not where a page of another history hides it; then its time limit ends it
+    if (request && asked) this.#acknowledge(request, asked);
     if (this.#cancelled.delete(id)) this.cancel(turn);
   }
 

@@ -7,6 +7,7 @@ from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ServerSt
 from ..case import (
     RETURNED,
     Case,
+    OneOf,
     Settled,
     Shown,
     Step,
@@ -228,4 +229,19 @@ def an_answer_that_has_ended_is_not_touched_by_a_new_history() -> Case:
         steps=steps,
         outcomes={"ask": answered("Because."), "second": answered("Yes.")},
         answers=["Yes."],
+    )
+
+
+@case
+def a_page_of_the_lost_history_leaves_nobody_waiting() -> Case:
+    """It has a turn with the id of the next one."""
+    log, new = ScriptedLog(), ScriptedLog(log="l2")
+    begin = lost_history(log)
+    page = log.history(id="nobody's")
+    return Case(
+        scripts=[begin, [new.ready(), page, Receive("ask", "second"), *new.answer("Yes.", id="$second.id")]],
+        steps=[ask(), Settled("ask"), ask("And?", name="second")],
+        outcomes={"ask": answered("Be", "interrupted"), "second": {"code": OneOf((None, "timeout"))}},
+        connections=2,
+        options={"limit": 0.12},
     )
