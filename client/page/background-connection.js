@@ -34,7 +34,7 @@ function nextChange(chat) {
  * @returns {Promise<readonly import("../view.js").Turn[]>}
  */
 export function fetchAllTurns(options) {
-  return runConnected(options, async (chat) => {
+  return runConnected({ ...options, keep: Infinity }, async (chat) => {
     while (chat.view.seq === null || chat.view.seq < chat.view.head) await nextChange(chat);
     while (chat.view.earlier) await chat.history();
     return chat.view.turns;

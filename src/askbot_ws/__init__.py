@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .client import Chat as Chat
     from .client import Closed as Closed
     from .client import Damaged as Damaged
+    from .client import TimedOut as TimedOut
     from .client import Turn as Turn
     from .client import View as View
     from .client import connect as connect
@@ -23,6 +24,7 @@ __all__ = [
     "Chat",
     "Closed",
     "Damaged",
+    "TimedOut",
     "Turn",
     "View",
     "__version__",
@@ -38,6 +40,7 @@ _LAZY_ATTRIBUTES = {  # name: the module that has it, and its name there
     "Chat": (".client", "Chat"),
     "Closed": (".client", "Closed"),
     "Damaged": (".client", "Damaged"),
+    "TimedOut": (".client", "TimedOut"),
     "Turn": (".client", "Turn"),
     "View": (".client", "View"),
     "connect": (".client", "connect"),

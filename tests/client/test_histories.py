@@ -25,7 +25,7 @@ SESSION = "one"
 
 
 def ready(log: str, *, at: int = 0, head: int | None = None, session: str = SESSION, **more: Any) -> Json:
-    limits = {"frame_bytes": 1, "question_chars": 1, "waiting_turns": 1}
+    limits = {"frame_bytes": 1_048_576, "question_chars": 1, "waiting_turns": 1}
     place = {"session": session, "seq": at if head is None else head, "from": at, "log": log}
     said = {"resumed": True, "protocol": "askbot.v1", "server": "x", "model": "m", "limits": limits}
     return {"type": "ready", **place, **said, **more}
@@ -168,9 +168,9 @@ async def test_who_is_behind_stays_there_at_an_event_of_an_unknown_type() -> Non
 # --- another history -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("again", ["on the next connection", "on the same one"])
-async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str) -> None:
-    """docs/protocol.md, promise 5: even where the replay begins at our place. The answer goes on."""
+@pytest.mark.parametrize("where", ["on the next connection", "on the same one"])
+async def test_an_acknowledged_question_goes_on_where_it_is_in_another_history(where: str) -> None:
+    """docs/protocol.md, promise 5: even where the replay begins at our place. Only what has no answer is sent again."""
     async with conversation() as (peer, chat):
         stream = chat.ask("Why?")
         pieces = aiter(stream)
@@ -180,10 +180,10 @@ async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str)
         older = asyncio.ensure_future(chat.history(before=1))
         stopped = asyncio.ensure_future(chat.cancel("t99"))
         waiting = [(await peer.receive())["id"] for _ in range(2)]
-        if again == "on the next connection":
+        if where == "on the next connection":
             assert await peer.reconnect() == "session=one&after=6&log=first"
-        await peer.send(ready("second", at=6))
-        assert [(await peer.receive())["id"] for _ in range(3)] == [id, *waiting]
+        await peer.send(ready("second", at=6, head=17))
+        assert [(await peer.receive())["id"] for _ in range(2)] == waiting
         assert chat.view.turns == []
         await peer.send(*answer(id, "One, ", "two.", at=6))
         await peer.send({"type": "history", "session": SESSION, "id": waiting[0], "turns": [], "more": False})
@@ -195,6 +195,30 @@ async def test_what_waits_for_a_history_that_was_lost_is_asked_again(again: str)
         await stopped
         assert [turn.turn for turn in chat.view.turns] == ["t7"]
         assert await peer.reconnect() == "session=one&after=17&log=second"
+
+
+async def test_an_acknowledged_question_that_is_not_in_another_history_is_interrupted() -> None:
+    """Once all of it was read; one that was not acknowledged is sent as always."""
+    async with conversation() as (peer, chat):
+        stream, other = chat.ask("Why?"), chat.ask("And?")
+        pieces = aiter(stream)
+        ids = [await peer.receive_question() for _ in range(2)]
+        await peer.send(*answer(ids[0], "One, ", end=False))
+        assert await anext(pieces) == "One, "
+        await peer.send({**answer(ids[0], "two", at=3, end=False)[1], "turn": "t1", "seq": 9})
+        await seen(chat, 9)
+        await peer.reconnect()
+        await peer.send(ready("second", head=7), *answer("somebody's", "else", end=False))
+        assert await peer.receive_question() == ids[1]
+        await seen(chat, 5)
+        assert stream.turn is None
+        assert not session_of(chat).requests.questions()[0].outcome.done()
+        await peer.send(*answer("somebody's", "else", "!")[2:])
+        assert [text async for text in pieces] == ["two"]
+        whole = await stream
+        assert (whole.text, whole.reason) == ("One, two", "interrupted")
+        await peer.send(*answer(ids[1], "Yes.", at=7))
+        assert (await other).text == "Yes."
 
 
 async def test_an_answer_that_ended_in_a_history_that_was_lost_is_damaged_where_it_was_not_received_whole() -> None:
@@ -254,9 +278,8 @@ async def test_a_history_that_changes_while_nobody_reads_is_told_when_somebody_d
         attach = await peer.receive()
         assert isinstance(decode_client(json.dumps(attach)), Attach)
         assert (attach["after"], attach["log"]) == (MAX_UNREAD_CODE_POINTS + 3, "first")
-        await peer.send(ready("second", id=attach["id"]))
-        assert await peer.receive_question() == id
-        await peer.send(*answer(id, "a", "b" * (MAX_UNREAD_CODE_POINTS + 1), "c"))
+        events = answer(id, "a", "b" * (MAX_UNREAD_CODE_POINTS + 1), "c")
+        await peer.send(ready("second", head=events[-1]["seq"], id=attach["id"]), *events)
         assert await rest == "c"
         assert [text async for text in pieces] == []
 

@@ -8,13 +8,13 @@ from inspect import signature
 from pathlib import Path
 
 import askbot_ws
-from askbot_ws import Answer, AnswerStream, Chat, Closed, Damaged, Turn, View, client, connect, connect_sync
+from askbot_ws import Answer, AnswerStream, Chat, Closed, Damaged, TimedOut, Turn, View, client, connect, connect_sync
 from askbot_ws.client import sync
 
 
 def test_the_client_is_importable_from_the_package() -> None:
     """All that programs need, and each is what `askbot_ws.client` has."""
-    names = (Answer, AnswerStream, Chat, Closed, Damaged, Turn, View, connect)
+    names = (Answer, AnswerStream, Chat, Closed, Damaged, TimedOut, Turn, View, connect)
     assert names == tuple(getattr(client, name) for name in askbot_ws.__all__ if name in client.__all__)
     assert connect_sync is sync.connect
     assert all(getattr(askbot_ws, name) for name in askbot_ws.__all__)

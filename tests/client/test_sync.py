@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -196,3 +197,224 @@ def test_ctrl_c_stops_the_answer_and_leaves(server: Askbot, wait: str) -> None:
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert errors.count("Traceback") == 1
     eventually(lambda: ends(server, session) == ["cancelled"])
+
+
+# --- threads and processes -------------------------------------------------------------------------------------------
+
+
+def outcomes_of(call: Callable[[], object], threads: int) -> list[object]:
+    """What a call returns or raises in each of many threads; fails where one does not end."""
+    found = list[object]()
+    begin = threading.Barrier(threads)
+
+    def run() -> None:
+        begin.wait()
+        try:
+            found.append(call())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
+            found.append(error)
+
+    started = [threading.Thread(target=run, daemon=True) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in started)
+    return found
+
+
+def test_every_call_in_another_thread_ends_where_the_conversation_is_closed(server: Askbot) -> None:
+    """With its result or `Closed`, whenever it was made."""
+    for _ in range(10):
+        chat = connect(server.url)
+        others: list[Callable[[], object]] = [partial(turns_of, chat), chat.history, partial(ask_and_wait, chat)]
+        calls = iter([chat.close, *others * 8])
+        for outcome in outcomes_of(partial(call_next, calls), 25):
+            assert not isinstance(outcome, BaseException) or isinstance(outcome, Closed), outcome
+
+
+def ask_and_wait(chat: Chat) -> object:
+    return chat.ask("wait:").answer()
+
+
+def turns_of(chat: Chat) -> object:
+    return chat.turns
+
+
+def call_next(calls: Iterator[Callable[[], object]]) -> object:
+    return next(calls)()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_calls_end_where_the_event_loop_has_died(server: Askbot) -> None:
+    """As by a function that raises SystemExit in its thread."""
+
+    def told(state: str) -> None:
+        if state == "waiting":
+            raise SystemExit
+
+    with connect(server.url, on_state=told) as chat:
+        waiting = list[object]()
+        thread = threading.Thread(target=lambda: waiting.append(outcome_of(chat.ask("wait:").answer)), daemon=True)
+        thread.start()
+        eventually(lambda: bool(chat.turns))
+        end_connection(chat)
+        thread.join(10)
+        eventually(lambda: "askbot" not in [thread.name for thread in threading.enumerate()])
+        assert isinstance(waiting[0], Closed)
+        with pytest.raises(Closed):
+            chat.history()
+
+
+def outcome_of(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
+        return error
+
+
+def end_connection(chat: Chat) -> None:
+    multiplexer = chat._chat._multiplexer  # pyright: ignore[reportPrivateUsage]
+    socket = multiplexer._socket  # pyright: ignore[reportPrivateUsage]
+    chat._loop.run_function(socket.abort)  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("kind", ["text", "thinking"])
+def test_two_threads_on_one_iterator_are_told_apart(server: Askbot, kind: str) -> None:
+    """The second gets an error, and the first is unharmed."""
+    with connect(server.url) as chat:
+        stream = chat.ask("wait:")
+        pieces = stream.thinking() if kind == "thinking" else iter(stream)
+        first = list[object]()
+        thread = threading.Thread(target=lambda: first.append(outcome_of(lambda: list(pieces))))
+        thread.start()
+        time.sleep(0.1)
+        with pytest.raises(RuntimeError, match=r"another task|already running"):
+            next(pieces)
+        stream.cancel()
+        thread.join(10)
+        assert first == [[]]
+
+
+def test_an_iterator_that_another_thread_closes_ends(server: Askbot) -> None:
+    """And the answer is stopped."""
+    with connect(server.url) as chat:
+        pieces = iter(chat.ask("wait:"))
+        threading.Timer(0.1, pieces.close).start()
+        assert list(pieces) == []
+        eventually(lambda: ends(server, chat.id) == ["cancelled"])
+
+
+CALLS_AFTER_A_FORK: dict[str, Callable[[Chat], object]] = {
+    "ask": lambda chat: chat.ask("Why?"),
+    "turns": lambda chat: chat.turns,
+    "history": lambda chat: chat.history(),
+    "cancel": lambda chat: chat.cancel(),
+    "forget": lambda chat: chat.forget(),
+    "session": lambda chat: chat.session(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_calls_in_a_forked_process_say_whose_the_conversation_is(server: Askbot) -> None:
+    """Closing it there does nothing, and the parent's goes on."""
+    with connect(server.url) as chat:
+        stream = chat.ask("says:hello")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = [outcome_of(partial(call, chat)) for call in CALLS_AFTER_A_FORK.values()]
+            said += [outcome_of(stream.answer), outcome_of(lambda: list(stream))]
+            chat.close()
+            os.write(writer, "\n".join(f"{type(each).__name__}: {each}" for each in said).encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            lines = pipe.read().splitlines()
+        os.waitpid(child, 0)
+        assert len(lines) == 8
+        assert all(line.startswith("RuntimeError: ") and "process that opened it" in line for line in lines)
+        assert stream.answer().text == "hello"
+
+
+FORKING = """
+import multiprocessing, sys
+from askbot_ws.client.sync import connect
+
+def use(chat):
+    try:
+        chat.ask("Why?")
+    except RuntimeError as error:
+        print(error, flush=True)
+
+with connect(sys.argv[1]) as chat:
+    child = multiprocessing.get_context("fork").Process(target=use, args=(chat,))
+    child.start()
+    child.join()
+    print(child.exitcode, chat.ask("says:hello").answer().text)
+"""
+LEAVING = """
+import sys, threading, time
+from askbot_ws import Closed
+from askbot_ws.client.sync import connect
+
+chat = connect(sys.argv[1])
+pieces = iter(chat.ask("wait:some"))
+print(next(pieces), flush=True)
+def read():
+    try:
+        list(pieces)
+    except Closed:
+        pass
+
+threading.Thread(target=read, daemon=True).start()
+time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    [(FORKING, ["this conversation belongs to the process that opened it: open one of your own after the fork",
+                "0 hello"]), (LEAVING, ["some"])],
+    ids=["a fork", "the end of the program"],
+)  # fmt: skip
+def test_programs_end(server: Askbot, program: str, printed: list[str]) -> None:
+    """Those that fork, and those that leave a conversation open."""
+    ended = subprocess.run(
+        [sys.executable, "-c", program, server.url],
+        capture_output=True, text=True, env=environment(), timeout=20, check=False,
+    )  # fmt: skip
+    assert (ended.stdout.splitlines(), ended.returncode) == (printed, 0), ended.stderr
+    assert ended.stderr == ""
+
+
+def test_closing_in_the_callback_is_an_error_and_changes_nothing(server: Askbot) -> None:
+    """The conversation goes on."""
+    errors, chats = list[RuntimeError](), list[Chat]()
+
+    def told(_: str) -> None:
+        for chat in chats:
+            try:
+                chat.close()
+            except RuntimeError as error:
+                errors.append(error)
+
+    with connect(server.url, on_state=told, delay=lambda _: 0.0) as chat:
+        chats.append(chat)
+        end_connection(chat)
+        assert chat.ask("says:hello").answer().text == "hello"
+        chats.clear()
+    assert "on_state" in str(errors[0])
+
+
+async def test_a_function_may_return_the_token(server: Askbot) -> None:
+    """It is called in the conversation's thread, also one that has to be awaited."""
+    threads = list[str]()
+
+    async def fetch() -> str:
+        threads.append(threading.current_thread().name)
+        return "token"
+
+    with connect(server.url, token=fetch) as chat:
+        assert chat.ask("says:hello").answer().text == "hello"
+    assert threads == ["askbot"]

@@ -23,7 +23,7 @@ from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, Serv
 from askbot_ws.events import Check, Done, Event, Options, Question, Thinking, Timing, Token
 
 WIRE = sorted((Path(__file__).parents[1] / "wire").glob("*.jsonl"))
-LIMITS = Limits(frame_bytes=1, question_chars=1, waiting_turns=1)
+LIMITS = Limits(frame_bytes=1_048_576, question_chars=1, waiting_turns=1)
 
 
 def ready(*, after: int, session: str = "s", log: str = "") -> Ready:
@@ -354,7 +354,7 @@ VALID = {
     "created": "2026-01-01T00:00:00.000Z",
     "timing": {"queued": 0, "first_token": 0, "total": 0},
     "check": {"chars": 0, "sha256": "0" * 64},
-    "limits": {"frame_bytes": 1, "question_chars": 1, "waiting_turns": 1},
+    "limits": {"frame_bytes": 1_048_576, "question_chars": 1, "waiting_turns": 1},
     "usage": None,
     "model": "m",
     "resumed": True,

@@ -10,16 +10,17 @@ received. Programs without asyncio have the same in `askbot_ws.client.sync`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from ssl import SSLContext
 from typing import Literal
 
-from . import reconnecting_socket
 from .answer import Answer, AnswerStream, Asked
+from .backoff import reconnect_delay
 from .chat import Chat
-from .errors import Closed, Damaged
+from .endpoint import MAX_SILENCE_SECONDS, Endpoint
+from .errors import Closed, Damaged, TimedOut
 from .multiplexer import SessionMultiplexer
-from .reconnecting_socket import Endpoint, State
+from .reconnecting_socket import State
 from .view import End, Turn, View
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Damaged",
     "End",
     "State",
+    "TimedOut",
     "Turn",
     "View",
     "connect",
@@ -46,12 +48,12 @@ def connect(
     session: str | None = None,
     after: int | None = None,
     log: str | None = None,
-    token: str | None = None,
+    token: str | Callable[[], str | Awaitable[str]] | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
     keep: int | None = DEFAULT_KEEP_CODE_POINTS,
-    silence: float = reconnecting_socket.MAX_SILENCE_SECONDS,
-    delay: Callable[[int], float] = reconnecting_socket.reconnect_delay,
+    silence: float = MAX_SILENCE_SECONDS,
+    delay: Callable[[int], float] = reconnect_delay,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> Chat:
     """Return a conversation with a server; entering it connects. A connection that is lost is opened again by itself.
@@ -63,7 +65,9 @@ def connect(
             view begins with the newest turns.
         log: The history in which `after` is a position, `chat.view.log` of that conversation. Where the server has
             another history, or a shorter one, the view begins elsewhere than at `after`.
-        token: Sent as `Authorization: Bearer …`.
+        token: Sent as `Authorization: Bearer …`. A function is called before each connection, and returns the token or
+            an awaitable of it. What it raises is raised by entering, and later counts as a failed attempt to connect.
+            Where the server closes an open connection because of its token, a function is asked once more.
         ssl: What to trust with `wss://`; by default what Python trusts.
         proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
             but none for this machine.
@@ -71,7 +75,8 @@ def connect(
         silence: After how many seconds without a frame a connection is given up. By default 45; the server sends a
             frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
         delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
-            failed. By default 0 for the first, then random pauses of up to 30 seconds.
+            brought no new event. By default random ones, up to 0.5 for the first, then 1, 2, … 30. What the server asks
+            for is added (`retry_after` of its errors, `Retry-After` of a refused handshake).
         on_state: Called with each new `State`.
 
     Returns:
@@ -82,6 +87,7 @@ def connect(
         SessionNotFound: By entering: the server has no such session, or it is another user's.
         Unauthorized: By entering: the server wants another `token`. While it is read: the token is no longer good.
         Forbidden: By entering: the server doesn't serve this caller.
+        TimedOut: By entering: the connection is open, but the server has not sent the session for 60 seconds.
 
     Example:
         ```python

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -68,7 +68,9 @@ class AnswerStream:
             returns the `Answer`, with `error`.
         Damaged: By iterating: the text has not the length and the SHA-256 that the server gave for it. By awaiting: nor
             has the text in the server's history.
+        TimedOut: The server has not acknowledged the question in time.
         Closed: The conversation was closed, or ended by the server.
+        RuntimeError: By an iterator, in a task that asks for a piece while another one waits for it.
 
     Example:
         ```python
@@ -103,7 +105,7 @@ class AnswerStream:
         """Wait for the end, and return the `Answer`, also where it is partial. Raises if the question was refused."""
         return self._answer().__await__()
 
-    async def thinking(self) -> AsyncIterator[str]:
+    async def thinking(self) -> AsyncGenerator[str]:
         """Iterate over the reasoning that the model shows before it answers, as it comes; it may show none.
 
         It ends where the answer begins, or nothing more can come: what has gone wrong is raised where the answer is
@@ -120,9 +122,14 @@ class AnswerStream:
             raise
 
     async def cancel(self) -> None:
-        """Stop the answer at the server. Returns once it has ended; awaiting it then gives what there is of it."""
+        """Stop the answer at the server. Returns once it has ended; awaiting it then gives what there is of it.
+
+        Raises:
+            TimedOut: The server has not ended it in time.
+            AskbotError: The server has refused to stop it.
+        """
         self._source.cancel_question(self._question)
-        await asyncio.wait([self._question.outcome])
+        await self._question.wait_until_cancelled()
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,7 +164,7 @@ class AnswerStream:
         self._question.waiters += 1
         self._source.resume()
         try:
-            end: End = await asyncio.shield(self._question.outcome)
+            end: End = await self._question.wait()
         finally:
             self._question.waiters -= 1
         return end

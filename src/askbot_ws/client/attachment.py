@@ -13,7 +13,8 @@ from enum import Enum, auto
 from uuid import uuid4
 
 from ..dialects.askbot.frames import Attach, Detach, Ready
-from .reconnecting_socket import ReconnectingSocket, ResumePoint
+from .endpoint import ResumePoint
+from .reconnecting_socket import ReconnectingSocket
 from .view import Gap
 
 
@@ -62,6 +63,11 @@ class Attachment:
         if self.state is AttachState.ATTACHED:
             self.send_detach(session)
             self.state = AttachState.PAUSED
+
+    @property
+    def expected_from(self) -> int | None:
+        """The `from` of a `ready` of the same history: the position that was requested, or once attached, ours."""
+        return self.after if self.state is AttachState.ATTACHING else self.position
 
     def complete(self, ready: Ready) -> bool:
         """Be attached, at the position of `ready`. Returns False where it answers an attach that was left since."""

@@ -27,6 +27,9 @@ class Chat:
         Closed: By every method but `close` and `session`, where it was not entered, was closed, or the server has ended
             the conversation.
         SessionNotFound: By every method but `close` and `session`, once the session was deleted.
+        Unauthorized: By every method but `close` and `session`, once the server has refused the token.
+        TimedOut: By `cancel`, `history`, `forget` and reading an answer: a connection was open for 60 seconds, and the
+            server has not answered. The answer to a question that it has acknowledged may take any time.
 
     Example:
         ```python
@@ -42,6 +45,7 @@ class Chat:
         self._initial_view = view
         self._first = first  # closing it closes the connection
         self._entered: ClientSession | None = None
+        self._is_entering = False
 
     # --- the conversation --------------------------------------------------------------------------------------------
 
@@ -143,7 +147,7 @@ class Chat:
         )
 
     async def cancel(self, turn: str | None = None) -> None:
-        """Stop a turn. Returns once it has ended; one that has ended already is no error.
+        """Stop a turn. Returns once it has ended; one that has ended already is no error. Sent again until then.
 
         Args:
             turn: The turn's id; by default the one that runs. Where none is in the log yet, questions that the server
@@ -151,7 +155,7 @@ class Chat:
         """
         session = self._session
         if turn := turn or next((each.turn for each in self.view.turns if each.end is None), None):
-            await asyncio.shield(session.request(Cancel(id=uuid4().hex, turn=turn)))
+            await session.request(Cancel(id=uuid4().hex, turn=turn)).wait()
             return
         for question in session.requests.questions():
             session.cancel_question(question)
@@ -171,13 +175,17 @@ class Chat:
         oldest = next(iter(self.view.all_turns.values()), None)
         position = (oldest.from_ if oldest else self.view.seq or 0) + 1
         request = HistoryRequest(id=uuid4().hex, before=position if before is None else before, limit=limit)
-        history: History = await asyncio.shield(self._session.request(request))
+        history: History = await self._session.request(request).wait()
         return history
 
     async def forget(self) -> None:
-        """Delete the session from the server, and close it here. Returns once it is deleted."""
+        """Delete the session from the server, and close it here. Returns once it is deleted. Sent again until then.
+
+        Raises:
+            AskbotError: The server has refused it, and the session is as it was.
+        """
         if self.id is not None:
-            await asyncio.shield(self._session.request(Forget(id=uuid4().hex, session=self.id)))
+            await self._session.request(Forget(id=uuid4().hex, session=self.id)).wait()
 
     def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
         """Return another session on the same connection, to be entered with `async with`, or awaited.
@@ -208,13 +216,18 @@ class Chat:
 
     async def __aenter__(self) -> Self:
         """Connect, and read the session up to its end. Raises as `connect` does."""
+        if self._is_entering:
+            raise RuntimeError("another task is entering this conversation")
         if self._entered is None:
+            self._is_entering = True
             try:
                 self._entered = await self._multiplexer.open_session(self._initial_view)
             except BaseException:
                 if self._first:
                     await self._multiplexer.close()
                 raise
+            finally:
+                self._is_entering = False
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -228,7 +241,8 @@ class Chat:
     async def close(self) -> None:
         """Close it here. Turns that run go on at the server, except answers that were cancelled or left.
 
-        Waits for up to a second until the server has been sent those cancels.
+        Waits for up to a second until the server has been sent those cancels. Where it is cancelled meanwhile, it
+        closes the connection at once, and then raises `CancelledError`. It may be called again, and by several tasks.
         """
         if self._first:
             await self._multiplexer.close()

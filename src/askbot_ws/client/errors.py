@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from types import MappingProxyType
+from typing import TypeVar
 
 from ..dialects.askbot.frames import Error
 from ..errors import AskbotError
 from ..events import Failure
+
+E = TypeVar("E", bound=BaseException)
 
 
 def _leaf_classes(base: type[AskbotError]) -> list[type[AskbotError]]:
@@ -60,6 +64,39 @@ class Damaged(AskbotError):
 
     code = "damaged"
     default = "The text that was read is not the answer that was given."
+
+
+class TimedOut(AskbotError):
+    """The server has not answered a request in time. It has the `code` `timeout`.
+
+    Raised where a connection was open for 60 seconds after a request was sent on it, and the server has neither
+    acknowledged the question, nor sent the history page, nor ended the turn that was to be cancelled, nor deleted the
+    session. A question that the server logs later all the same is cancelled. The answer itself may take any time.
+
+    Example:
+        ```python
+        try:
+            page = await chat.history()
+        except TimedOut:
+            print("The server has not answered for a minute.")
+        ```
+    """
+
+    code = "timeout"
+    default = "The server has not answered in time."
+    retryable = True
+
+
+def copy_of(error: E) -> E:
+    """Return a copy of an error, to be raised: an instance that is raised again has a longer traceback each time.
+
+    An error of another kind than ours is returned as it is: it may not be possible to copy it.
+    """
+    if not isinstance(error, AskbotError):
+        return error
+    copied = copy(error)
+    copied.__cause__ = error.__cause__
+    return copied
 
 
 def exception_for(record: Error | Failure) -> AskbotError:

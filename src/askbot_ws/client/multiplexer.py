@@ -11,13 +11,16 @@ from contextlib import suppress
 from uuid import uuid4
 
 from ..dialects.askbot.frames import Alive, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
-from ..errors import AskbotError, SessionNotFound
+from ..errors import AskbotError, InvalidFrame, SessionNotFound
+from .endpoint import Endpoint, ResumePoint
 from .errors import Closed
-from .reconnecting_socket import Endpoint, ReconnectingSocket, ResumePoint, State
+from .pending import too_long
+from .reconnecting_socket import ReconnectingSocket, State
 from .session import ClientSession, SessionFrame
 from .view import View
 
 MAX_BLOCKED_SECONDS = 5.0  # for which the socket waits for a slow caller; the server closes a slow reader after 30
+FRAME_TOO_LONG_CODE = 1009
 FLUSH_CANCELS_SECONDS = 1.0  # for which closing waits, until cancels are sent
 
 
@@ -34,7 +37,11 @@ class SessionMultiplexer:
         self._first: ClientSession | None = None  # the one that the connection's URL names
         self._connection_number = 0  # of the connection on which all sessions were attached
         self._socket = ReconnectingSocket(
-            endpoint, on_state=on_state, resume_point=self._resume_point, on_frame=self._dispatch
+            endpoint,
+            on_state=on_state,
+            resume_point=self._resume_point,
+            on_frame=self._dispatch,
+            on_bad_frame=self._on_bad_frame,
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -44,16 +51,16 @@ class SessionMultiplexer:
             raise ValueError(f"session {view.session} is being read on this connection already")
         session = ClientSession(self._socket, view)
         self._sessions.append(session)
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
-        elif self._task.done():
-            session.close(Closed())
-        elif self._socket.is_open:
-            session.attach()
-        for other in self._sessions:
-            other.unblocked.set()  # one that has the socket wait can't do so any more
         try:
-            await session.caught_up
+            if self._task is None:
+                self._task = asyncio.create_task(self._run())
+            elif self._task.done():
+                session.close(Closed())
+            elif self._socket.is_open:
+                session.attach()
+            for other in self._sessions:
+                other.unblocked.set()  # one that has the socket wait can't do so any more
+            await session.wait_until_entered()
         except BaseException:
             self._remove(session)
             raise
@@ -61,8 +68,10 @@ class SessionMultiplexer:
 
     async def close_session(self, session: ClientSession) -> None:
         """Detach a session, after its cancels are sent."""
-        await self._flush_cancels([session])
-        self._remove(session)
+        try:
+            await self._flush_cancels([session])
+        finally:
+            self._remove(session)
 
     def _remove(self, session: ClientSession) -> None:
         session.detach()
@@ -73,13 +82,19 @@ class SessionMultiplexer:
             self._task.cancel()
 
     async def close(self) -> None:
-        """Close all sessions and the socket, after the cancels are sent."""
+        """Close all sessions and the socket, after the cancels are sent; at once where this is cancelled."""
         task = self._task
         if task is None:
             return
-        await self._flush_cancels([*self._sessions])
-        task.cancel()
-        await asyncio.wait([task])
+        try:
+            await self._flush_cancels([*self._sessions])
+            task.cancel()
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            self._socket.abort()
+            await asyncio.wait([task])  # this takes no time, and needs none of ours: it ends if we are cancelled again
+            raise
         if not task.cancelled():
             task.result()  # raises an unexpected error
 
@@ -109,6 +124,10 @@ class SessionMultiplexer:
             reason = final
         except _NoSessionsLeft:
             pass
+        except Exception as unexpected:  # a function of the caller's has raised
+            for session in self._sessions:
+                session.fail_entering(unexpected)
+            raise
         finally:
             for session in tuple(self._sessions):
                 session.close(reason)
@@ -122,6 +141,27 @@ class SessionMultiplexer:
             if self._first:
                 self._first.on_not_found(error)
                 self._remove_closed(self._first)
+
+    def _on_bad_frame(self, code: int) -> None:
+        """Fail the request that the server has probably closed the connection for, so that it is not sent again."""
+        error: AskbotError = InvalidFrame(f"The server takes this for a bad frame, and has closed with {code}.")
+        number = self._socket.connection_number
+        suspects = [
+            (session, request)
+            for session in self._sessions
+            for request in session.requests.all()
+            if request.sent_on == number and not request.acknowledged
+        ]
+        if not suspects:
+            entering = [each for each in self._sessions if each is not self._first and not each.caught_up.done()]
+            if entering:
+                entering[-1].close(error)
+            return
+        session, request = min(suspects, key=lambda each: each[1].number)
+        if code == FRAME_TOO_LONG_CODE:
+            session, request = max(suspects, key=lambda each: (each[1].size, -each[1].number))
+            error = too_long(request.frame)
+        session.fail(request, error)
 
     def _resume_point(self) -> ResumePoint:
         self._first = self._sessions[0]
@@ -146,13 +186,15 @@ class SessionMultiplexer:
         """Attach all sessions but the first on a new connection, whose first frame is the `ready` of that one."""
         self._connection_number = self._socket.connection_number
         for session in self._sessions:
-            if session is not self._first:
+            if session is self._first:
+                session.await_ready()
+            else:
                 session.attach()
 
     def _session_of(self, frame: SessionFrame) -> ClientSession | None:
         match frame:
             case Ready() if frame.id is not None:
-                return next((session for session in self._sessions if session.awaits_reply(frame.id)), None)
+                return next((session for session in self._sessions if session.attachment.id == frame.id), None)
             case Ready():
                 return self._find(frame.session) or self._find(None)
             case Error():

@@ -1,18 +1,67 @@
-"""PendingRequests: frames without a reply so far, which are sent again on each new connection."""
+"""PendingRequests: frames without a reply so far, which are sent again on each new connection.
+
+`REQUESTS` says for each type of frame how it ends and whether it is sent again; docs/clients-python.md has it per call.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Cancel, ClientFrame, History, HistoryRequest
-from .errors import Damaged
+from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest
+from ..errors import AskbotError, InvalidFrame, QuestionTooLong, SessionNotFound, TurnNotFound
+from .errors import Damaged, copy_of
 from .view import End, TextBuffer
 
+TIME_LIMIT_SECONDS = 60.0  # on an open connection, without an acknowledgement or an end
 MAX_CACHED_CODE_POINTS = 64 * 1024  # of an answer that was iterated over; awaiting a longer one reads it again
+MAX_ABANDONED = 1000  # ids of questions that have failed here; the oldest are forgotten
+
+LOST_END = End("interrupted", model=None, usage=None, timing=None, check=None, error=None)
+"""The end of a question that was in a history that the server has lost, and is not in the one that it has now."""
+
+
+class SentAgain(Enum):
+    """Whether a request is sent again on the next connection, under the same id."""
+
+    UNTIL_ACKNOWLEDGED = auto()  # its `question` is in the log
+    UNTIL_ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRule:
+    """How a request ends, beside an error with its id, the end of the session, and its time limit.
+
+    `ended_by` is the type of the frame that is its end, `no_failure` the code of an error that is one, too: what was
+    asked for is so already.
+    """
+
+    ended_by: str | None
+    sent_again: SentAgain
+    no_failure: str | None = None
+
+
+_QUESTION = RequestRule(ended_by="done", sent_again=SentAgain.UNTIL_ACKNOWLEDGED)
+
+REQUESTS: Mapping[str, RequestRule] = MappingProxyType(
+    {
+        "ask": _QUESTION,
+        "retry": _QUESTION,
+        "edit": _QUESTION,
+        "cancel": RequestRule("done", SentAgain.UNTIL_ENDED, no_failure=TurnNotFound.code),  # it always names the turn
+        "history": RequestRule("history", SentAgain.UNTIL_ENDED),
+        "forget": RequestRule(None, SentAgain.UNTIL_ENDED, no_failure=SessionNotFound.code),
+    }
+)
+"""The requests by the types of their frames."""
+
+_numbers = itertools.count()
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +70,39 @@ class PendingRequest:
 
     frame: ClientFrame
     outcome: asyncio.Future[Any]
+    number: int = field(default_factory=lambda: next(_numbers))  # they are counted as they are made
     sent_on: int = 0  # the number of the connection that it was last sent on; 0: not sent
+    size: int = 0  # bytes, as it was last sent
+    acknowledged: bool = False  # a question: it was in the log
+    timer: asyncio.TimerHandle | None = None  # of its time limit
+
+    @property
+    def rule(self) -> RequestRule:
+        """How it ends, and whether it is sent again."""
+        return REQUESTS[self.frame.type]
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether it is to be sent on a connection on which it was not sent yet."""
+        return not (self.acknowledged and self.rule.sent_again is SentAgain.UNTIL_ACKNOWLEDGED)
+
+    def start_timer(self, on_time_limit: Callable[[PendingRequest], None]) -> None:
+        """Have a function called at the time limit, in place of an earlier one."""
+        self.stop_timer()
+        self.timer = asyncio.get_running_loop().call_later(TIME_LIMIT_SECONDS, on_time_limit, self)
+
+    def stop_timer(self) -> None:
+        """Let it take any time."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+
+    async def wait(self) -> Any:  # noqa: ANN401 - what the caller's frame asks for
+        """Wait for the outcome; who is cancelled meanwhile does not cancel the request. Raises a copy of its error."""
+        await asyncio.wait([self.outcome])
+        if error := self.outcome.exception():
+            raise copy_of(error)
+        return self.outcome.result()
 
 
 @dataclass(slots=True, eq=False)
@@ -32,12 +113,20 @@ class PendingQuestion(PendingRequest):
     start: int = 0  # the log's position before the question
     history_number: int = 0  # which of the histories that the session has read has it there
     end: End | None = None
+    received: str = ""  # of the answer, in a history that the server has lost since
     thinking: str = ""  # all of it, once the turn has ended
     thinking_before_answer: int | None = None  # the code points of it that came before the answer; None: all
     thinking_time: float | None = None  # in seconds
-    cancelled: bool = False  # set also before the question was acknowledged
+    cancelled: asyncio.Future[None] | None = None  # done once the cancel has ended; set before the acknowledgement too
     waiters: int = 0  # how many await the end, beside those who read text
     cache: TextBuffer | None = field(default_factory=TextBuffer)  # text that was iterated over; None: it was too long
+
+    async def wait_until_cancelled(self) -> None:
+        """Wait until the turn or its cancel has ended. Raises a copy of the error with which the cancel was refused."""
+        cancelled = self.cancelled or self.outcome
+        await asyncio.wait([self.outcome, cancelled], return_when=asyncio.FIRST_COMPLETED)
+        if not self.outcome.done() and (error := cancelled.exception()):
+            raise copy_of(error)
 
     def cache_text(self, text: str) -> None:
         """Keep text that was iterated over, so that the answer can be awaited afterwards."""
@@ -62,7 +151,7 @@ class PendingRequests:
 
     def add(self, request: PendingRequest) -> None:
         """Keep a request until `resolve` is called with its id."""
-        request.outcome.add_done_callback(lambda future: future.cancelled() or future.exception())  # nobody must await
+        ignore_result(request.outcome)
         self._by_id[request.frame.id or ""] = request
 
     def get(self, id: str | None) -> PendingRequest | None:
@@ -82,6 +171,7 @@ class PendingRequests:
         request = self._by_id.pop(id or "", None)
         if request is None or request.outcome.done():
             return
+        request.stop_timer()
         if isinstance(result, BaseException):
             request.outcome.set_exception(result)
         else:
@@ -89,16 +179,41 @@ class PendingRequests:
 
     @property
     def has_waiters(self) -> bool:
-        """Whether somebody waits for more than the text of an answer: an end, a history page, a cancel."""
-        return any(not isinstance(request, PendingQuestion) or request.waiters for request in self._by_id.values())
+        """Whether more is awaited than the text of an answer: an acknowledgement, an end, a history page, a cancel."""
+        return any(
+            not isinstance(request, PendingQuestion) or request.waiters or request.turn is None
+            for request in self._by_id.values()
+        )
 
     def has_unsent_cancel(self, connection: int) -> bool:
         """Return whether a cancel has not been sent on this connection, or waits for its turn to be in the log."""
         return any(
-            (isinstance(request, PendingQuestion) and request.cancelled and request.turn is None)
+            (isinstance(request, PendingQuestion) and request.cancelled is not None and request.turn is None)
             or (isinstance(request.frame, Cancel) and request.sent_on != connection)
             for request in self._by_id.values()
         )
+
+
+class AbandonedQuestions:
+    """The ids of questions that have failed here: those that the server logs all the same are cancelled."""
+
+    __slots__ = ("_ids",)
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def add(self, id: str) -> None:
+        """Add a question; the oldest one is forgotten where there are too many."""
+        self._ids[id] = None
+        if len(self._ids) > MAX_ABANDONED:
+            del self._ids[next(iter(self._ids))]
+
+    def take(self, id: str | None) -> bool:
+        """Return whether a question is one of them, and remove it."""
+        if id not in self._ids:
+            return False
+        del self._ids[id]
+        return True
 
 
 class AnswerRecovery:
@@ -106,20 +221,35 @@ class AnswerRecovery:
 
     __slots__ = ("_pages", "_request")
 
-    def __init__(self, request: Callable[[HistoryRequest], asyncio.Future[Any]]) -> None:
+    def __init__(self, request: Callable[[HistoryRequest], PendingRequest]) -> None:
         self._request = request
-        self._pages: dict[str, asyncio.Future[Any]] = {}  # by turn
+        self._pages: dict[str, PendingRequest] = {}  # by turn
 
-    def fetch(self, turn: str, start: int) -> asyncio.Future[Any]:
-        """Request the history page with `turn`, whose question follows the position `start`; the future's result."""
+    def fetch(self, turn: str, start: int) -> PendingRequest:
+        """Request the history page with `turn`, whose question follows the position `start`."""
         if turn not in self._pages:
             self._pages[turn] = self._request(HistoryRequest(id=uuid4().hex, before=start + 2, limit=1))
         return self._pages[turn]
 
     async def recover(self, question: PendingQuestion) -> str:
-        """Return the answer as history has it. Raises `Damaged` where that fails the proof too."""
-        history: History = await asyncio.shield(self.fetch(question.turn or "", question.start))
+        """Return the answer as history has it. Raises `Damaged` where that fails the proof too, or can't be had."""
+        try:
+            history: History = await self.fetch(question.turn or "", question.start).wait()
+        except AskbotError as error:
+            raise Damaged from error
         for record in history.turns:
             if record.turn == question.turn and question.end and question.end.proves(record.answer):
                 return record.answer  # whatever history this is
         raise Damaged
+
+
+def too_long(frame: ClientFrame) -> AskbotError:
+    """Return the error for a frame that is longer than the server takes."""
+    if isinstance(frame, Ask | Edit):
+        return QuestionTooLong("The question is longer than the server takes.")
+    return InvalidFrame("The frame is longer than the server takes.")
+
+
+def ignore_result(future: asyncio.Future[Any]) -> None:
+    """Have nothing logged where nobody awaits a future that has failed."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())

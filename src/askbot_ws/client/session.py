@@ -7,13 +7,14 @@ reading was paused because nobody had room, it attaches again from there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar, assert_never
 from uuid import uuid4
 
 from ..dialects.askbot.frames import (
     Ask,
+    Attach,
     Cancel,
     ClientFrame,
     Edit,
@@ -24,13 +25,24 @@ from ..dialects.askbot.frames import (
     Retry,
     SessionCommand,
     UnknownEvent,
+    encode,
 )
-from ..errors import AskbotError, SessionNotFound
+from ..errors import AskbotError, InvalidFrame, SessionNotFound
 from ..events import Done, Event, Question, Thinking, Token
+from . import pending
 from .attachment import Attachment, AttachState
-from .errors import Damaged, exception_for
-from .pending import AnswerRecovery, PendingQuestion, PendingRequest, PendingRequests
-from .reconnecting_socket import ReconnectingSocket, ResumePoint
+from .endpoint import ResumePoint
+from .errors import Damaged, TimedOut, copy_of, exception_for
+from .pending import (
+    LOST_END,
+    AbandonedQuestions,
+    AnswerRecovery,
+    PendingQuestion,
+    PendingRequest,
+    PendingRequests,
+    ignore_result,
+)
+from .reconnecting_socket import ReconnectingSocket
 from .text_stream import ANSWER_LOST_MESSAGE, TextStream, TextStreams
 from .view import End, Gap, View
 
@@ -54,6 +66,10 @@ class ClientSession:
         self._recovery = AnswerRecovery(self.request)
         self._streams = TextStreams()
         self._history_number = 0  # counts the histories that the server has sent, one after another was lost
+        self._furthest = view.seq or 0  # the last position that was ever read, in any history
+        self._replaying = True  # the log was not read up to where it ended at `ready`
+        self._abandoned = AbandonedQuestions()
+        self._attach_timer: asyncio.TimerHandle | None = None
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 
@@ -64,8 +80,39 @@ class ClientSession:
         return point
 
     def attach(self) -> None:
-        """Read on, on the connection that is open."""
-        self.attachment.send_attach(self._resume_point())
+        """Read on, on the connection that is open. Raises `InvalidFrame` where the session's id can't be sent."""
+        point = self._resume_point()
+        if error := _unencodable(Attach(session=point.session, log=point.log)):
+            raise error
+        self.attachment.send_attach(point)
+        self.await_ready()
+
+    def await_ready(self) -> None:
+        """Limit the time until the server has attached the session, and until it is entered."""
+        self._stop_attach_timer()
+        limit = pending.TIME_LIMIT_SECONDS
+        position = self.attachment.position
+        self._attach_timer = asyncio.get_running_loop().call_later(limit, self._on_attach_limit, position)
+
+    def _stop_attach_timer(self) -> None:
+        if self._attach_timer:
+            self._attach_timer.cancel()
+            self._attach_timer = None
+
+    def _on_attach_limit(self, position: int) -> None:
+        """Give up entering, or this connection, on which the server doesn't read the session to us."""
+        attached, entered = self.attachment.state is AttachState.ATTACHED, self.caught_up.done()
+        if self.close_reason or not self._socket.is_connected or (attached and entered):
+            return
+        if attached and self.attachment.position != position:
+            self.await_ready()  # events come, but it takes them longer
+        elif not entered:
+            self.close(TimedOut())
+        else:
+            for request in self.requests.all():
+                if not request.acknowledged:
+                    self.fail(request, TimedOut())
+            self._socket.abort()
 
     def _resume_point(self) -> ResumePoint:
         if self.view.seq is None:
@@ -113,15 +160,26 @@ class ClientSession:
         if self.close_reason:
             return
         self.close_reason = reason
-        if not self.caught_up.done():
-            self.caught_up.set_exception(reason)
+        self._stop_attach_timer()
+        self.fail_entering(reason)
         for request in self.requests.all():
-            forgotten = isinstance(request.frame, Forget) and isinstance(reason, SessionNotFound)
-            self.requests.resolve(request.frame.id, None if forgotten else reason)
+            self.requests.resolve(request.frame.id, None if request.rule.no_failure == reason.code else reason)
         for stream in self._streams:
             stream.fail(reason)
         self.resume()
         self._notify_changed()
+
+    async def wait_until_entered(self) -> None:
+        """Wait until the log was read once. Raises a copy of the error for which it can't be."""
+        await asyncio.wait([self.caught_up])
+        if error := self.caught_up.exception():
+            raise copy_of(error)
+
+    def fail_entering(self, error: Exception) -> None:
+        """Have entering raise an error, unless the session is entered."""
+        if not self.caught_up.done():
+            ignore_result(self.caught_up)
+            self.caught_up.set_exception(error)
 
     # --- frames from the server --------------------------------------------------------------------------------------
 
@@ -139,7 +197,9 @@ class ClientSession:
                     self._skip_unknown(frame)
             case History():
                 self.view.fold(frame)
-                self.requests.resolve(frame.id, frame)
+                request = self.requests.get(frame.id)
+                if request and request.rule.ended_by == frame.type:
+                    self.requests.resolve(frame.id, frame)
             case Error():
                 self._on_error(frame)
             case _:
@@ -147,12 +207,16 @@ class ClientSession:
         self._notify_changed()
 
     def _on_ready(self, ready: Ready) -> None:
+        expected = self.attachment.expected_from
         if not self.attachment.complete(ready):
             return  # a history that is new in it is noticed when we attach again
-        if not self.view.continues(ready) or ready.from_ != self.attachment.after:
+        if self.caught_up.done():
+            self._stop_attach_timer()
+        if not self.view.continues(ready) or ready.from_ != expected:
             self._restart(ready)
         else:
             self.view.ready, self.view.log = ready, ready.log or self.view.log
+        self._replaying = True
         for request in self.requests.all():
             self._send(request)
         self._check_caught_up()
@@ -162,25 +226,50 @@ class ClientSession:
             self.resume()  # a reader may have begun to wait for earlier text meanwhile
 
     def _check_caught_up(self) -> None:
-        if not self.caught_up.done() and self.attachment.caught_up:
-            self.caught_up.set_result(None)
+        if self._replaying and self.attachment.caught_up:
+            self._replaying = False
+            if not self.caught_up.done():
+                self._stop_attach_timer()
+                self.caught_up.set_result(None)
+            for question in self.requests.questions():
+                if question.acknowledged and question.turn is None:
+                    self._end_lost(question)
+            for stream in self._streams:
+                if stream.position >= self.attachment.position and stream.question.end:
+                    stream.lose()
 
     def _restart(self, ready: Ready) -> None:
-        """Read another history than before. Requests that are pending are sent again, on this connection too."""
+        """Read another history than before. Requests that have no acknowledgement are sent again, here too."""
+        for question in self.requests.questions():
+            if turn := self.view.all_turns.get(question.turn or ""):
+                question.received, question.thinking = turn.answer, turn.thinking
+                question.thinking_before_answer = turn.thinking_before_answer
+            question.turn = None
         self.view.seq = None
         self.view.fold(ready)
         self._history_number += 1
         self._recovery = AnswerRecovery(self.request)
         for request in self.requests.all():
             request.sent_on = 0
-        for question in self.requests.questions():
-            question.turn = None
         for stream in self._streams:
             stream.restart(ready.from_)
+
+    def _end_lost(self, question: PendingQuestion) -> None:
+        """End a question that the server had acknowledged, and that is not in the history that it has now."""
+        question.end = LOST_END
+        for stream in self._streams_of(question):
+            stream.end_lost()
+        self.requests.resolve(question.frame.id, LOST_END)
+
+    def _streams_of(self, question: PendingRequest) -> Iterator[TextStream]:
+        return (stream for stream in self._streams if stream.question is question)
 
     def _on_event(self, event: Event) -> None:
         if not self.attachment.advance(start=event.start, seq=event.seq):
             return
+        if event.seq > self._furthest:
+            self._furthest = event.seq
+            self._socket.on_progress()
         self.view.fold(event)
         for stream in self._streams:  # before anything else: each is at the attachment's position, or full
             stream.receive(event)
@@ -191,10 +280,14 @@ class ClientSession:
                 self._on_done(event)
             case Token() | Thinking():
                 pass
-        self._check_caught_up()
+        if self._replaying:
+            self._check_caught_up()
 
     def _skip_unknown(self, event: UnknownEvent) -> None:
         before, self.attachment.position = self.attachment.position, event.seq
+        if event.seq > self._furthest:
+            self._furthest = event.seq
+            self._socket.on_progress()
         self.view.fold(event)
         for stream in self._streams:
             stream.skip_unknown(event.seq, after=before)
@@ -204,8 +297,15 @@ class ClientSession:
         question = self.requests.get(event.id)
         if isinstance(question, PendingQuestion) and question.turn is None:
             question.turn, question.start, question.history_number = event.turn, event.start, self._history_number
-            if question.cancelled:
-                self.request(Cancel(id=uuid4().hex, turn=event.turn))
+            question.stop_timer()
+            if question.acknowledged:
+                for stream in self._streams_of(question):
+                    stream.read_again()
+            question.acknowledged = True
+            if question.cancelled is not None:
+                self._send_cancel(question)
+        elif self._abandoned.take(event.id):
+            self.request(Cancel(id=uuid4().hex, turn=event.turn))
 
     def _on_done(self, done: Done) -> None:
         turn = self.view.all_turns.get(done.turn)
@@ -223,21 +323,17 @@ class ClientSession:
 
     def _on_error(self, error: Error) -> None:
         request, exception = self.requests.get(error.id), exception_for(error)
-        not_found = error.code == SessionNotFound.code
         if error.id is not None and error.id == self.attachment.id:
             self._on_attach_refused(exception)
         elif request is None:
-            if not_found and error.id is None:
+            if error.code == SessionNotFound.code and error.id is None:
                 self.close(exception)
-        elif isinstance(request.frame, Forget) and not_found:
-            self.close(exception)
-        elif isinstance(request.frame, Cancel):
-            self.requests.resolve(error.id, None)  # it has ended meanwhile
-        else:
-            for stream in self._streams:
-                if stream.question is request:
-                    stream.fail(exception)
-            self.requests.resolve(error.id, exception)
+        elif error.code == request.rule.no_failure:
+            if isinstance(request.frame, Forget):
+                self.close(exception)
+            self.requests.resolve(error.id, None)
+        elif not request.acknowledged:  # else it was sent again, and only its turn's `done` is its end
+            self.fail(request, exception)
 
     def _on_attach_refused(self, error: AskbotError) -> None:
         self.attachment.state = AttachState.DETACHED
@@ -257,37 +353,76 @@ class ClientSession:
     # --- requests to the server --------------------------------------------------------------------------------------
 
     def ask(self, frame: Ask | Retry | Edit) -> PendingQuestion:
-        """Send a question, and keep it until its turn has ended. Raises `close_reason`."""
+        """Send a question, and keep it until its turn has ended. Raises a copy of `close_reason`."""
         return self._add_request(PendingQuestion(frame, asyncio.get_running_loop().create_future()))
 
-    def request(self, frame: ClientFrame) -> asyncio.Future[Any]:
-        """Send a frame, and return the future of what it asks for. Raises `close_reason`."""
-        return self._add_request(PendingRequest(frame, asyncio.get_running_loop().create_future())).outcome
+    def request(self, frame: ClientFrame) -> PendingRequest:
+        """Send a frame, and keep it until it has ended. Raises a copy of `close_reason`."""
+        return self._add_request(PendingRequest(frame, asyncio.get_running_loop().create_future()))
 
     def _add_request(self, request: R) -> R:
         if self.close_reason:
-            raise self.close_reason
+            raise copy_of(self.close_reason)
         self.requests.add(request)
-        if self.attachment.state is AttachState.ATTACHED:
+        if error := _unencodable(request.frame):
+            self.requests.resolve(request.frame.id, error)
+        elif self.attachment.state is AttachState.ATTACHED:
             self._send(request)
         self.resume()
         return request
 
     def _send(self, request: PendingRequest) -> None:
-        """Send a request once on each connection, under the same id, until it is acknowledged."""
-        acknowledged = isinstance(request, PendingQuestion) and request.turn is not None
-        if self._socket.is_open and request.sent_on != self._socket.connection_number and not acknowledged:
-            request.sent_on = self._socket.connection_number
+        """Send a request once on each connection, under the same id, until it is acknowledged or has ended."""
+        if not self._socket.is_open or request.sent_on == self._socket.connection_number:
+            return
+        if request.may_be_sent:
             frame = request.frame
-            self._socket.send(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
+            data = encode(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
+            if self.view.ready and len(data) > self.view.ready.limits.frame_bytes:
+                self.fail(request, pending.too_long(frame))
+                return
+            request.size = len(data)
+            self._socket.send_encoded(data)
+        elif not (isinstance(request, PendingQuestion) and request.turn is None):
+            return  # its answer may take any time; but whether another history has it is known soon
+        request.sent_on = self._socket.connection_number
+        request.start_timer(self._on_time_limit)
+
+    def _on_time_limit(self, request: PendingRequest) -> None:
+        if self._socket.is_connected and request.sent_on == self._socket.connection_number:
+            self.fail(request, TimedOut())
+
+    def fail(self, request: PendingRequest, error: AskbotError) -> None:
+        """End a request with an error. A question that gets into the log all the same is cancelled then."""
+        if isinstance(request, PendingQuestion):
+            self._abandoned.add(request.frame.id or "")
+            for stream in self._streams_of(request):
+                stream.fail(error)
+        self.requests.resolve(request.frame.id, error)
 
     def cancel_question(self, question: PendingQuestion) -> None:
         """Stop the answer at the server, unless it has ended; one that is not acknowledged yet, once it is."""
-        if question.outcome.done() or question.cancelled or self.close_reason:
+        if question.outcome.done() or self.close_reason:
             return
-        question.cancelled = True
-        if question.turn is not None:
-            self.request(Cancel(id=uuid4().hex, turn=question.turn))
+        if question.cancelled is None or question.cancelled.done():  # else the server is being asked already
+            question.cancelled = asyncio.get_running_loop().create_future()
+            ignore_result(question.cancelled)
+            if question.turn is not None:
+                self._send_cancel(question)
+
+    def _send_cancel(self, question: PendingQuestion) -> None:
+        request = self.request(Cancel(id=uuid4().hex, turn=question.turn))
+        cancelled = question.cancelled
+
+        def finish(outcome: asyncio.Future[Any]) -> None:
+            if cancelled is None or cancelled.done():
+                return
+            if error := outcome.exception():
+                cancelled.set_exception(copy_of(error))
+            else:
+                cancelled.set_result(None)
+
+        request.outcome.add_done_callback(finish)
 
     # --- reading answers ---------------------------------------------------------------------------------------------
 
@@ -327,6 +462,8 @@ class ClientSession:
         failure = question.outcome.exception() if question.outcome.done() else None
         if isinstance(error := failure or self.close_reason, AskbotError):
             stream.fail(error)
+        elif question.end is LOST_END:
+            stream.end_lost()
         elif question.end and question.history_number != self._history_number:
             stream.fail(Damaged(ANSWER_LOST_MESSAGE))  # its position may be another turn's by now
         return stream
@@ -335,3 +472,14 @@ class ClientSession:
         """Forget a stream that is closed."""
         self._streams.remove(stream)
         self.resume()
+
+
+def _unencodable(frame: ClientFrame) -> AskbotError | None:
+    """Return the error for a frame that can't be sent as JSON in UTF-8; None for others."""
+    try:
+        encode(frame)
+    except ValueError as error:
+        if "surrogate" in str(error):
+            return InvalidFrame("The text has half a character (a lone surrogate), as of an emoji that was cut in two.")
+        return InvalidFrame("The frame can't be sent as JSON.")
+    return None

@@ -10,99 +10,28 @@ Ctrl-C in the middle of an answer stops it at the server.
 
 from __future__ import annotations
 
-import asyncio
-import threading
-import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
 from ..dialects.askbot.frames import History
 from ..events import WhenBusy
-from . import DEFAULT_KEEP_CODE_POINTS, DEFAULT_URL, reconnecting_socket
+from . import DEFAULT_KEEP_CODE_POINTS, DEFAULT_URL
 from . import connect as connect_async
 from .answer import Answer
 from .answer import AnswerStream as AsyncAnswerStream
+from .backoff import reconnect_delay
 from .chat import Chat as AsyncChat
+from .endpoint import MAX_SILENCE_SECONDS
 from .errors import Closed
+from .event_loop_thread import EventLoopThread
 from .reconnecting_socket import State
+from .text_stream import TextStream
 from .view import Turn
 
 __all__ = ["Answer", "AnswerStream", "Asked", "Chat", "connect"]
-
-T = TypeVar("T")
-
-# --- the event loop --------------------------------------------------------------------------------------------------
-
-
-class EventLoopThread:
-    """An event loop that runs in a thread of its own, until `stop`, or until nobody refers to it any more."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=_run_loop, args=(self._loop,), name="askbot", daemon=True)
-        self._thread.start()
-        self._stop = weakref.finalize(self, _stop_loop, self._loop, self._thread)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `stop` was called."""
-        return not self._stop.alive
-
-    def run_coroutine(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run a coroutine in the loop, and return its result; an interrupt meanwhile cancels it.
-
-        Raises `Closed` where the loop is stopped, and RuntimeError in the loop's own thread.
-        """
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("this would wait for itself: on_state must not use the conversation")
-        if self.stopped:
-            raise Closed
-        future = asyncio.run_coroutine_threadsafe(function(), self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def run_function(self, function: Callable[[], T]) -> T:
-        """Call a function in the loop, and return its result. Raises what `run_coroutine` raises."""
-
-        async def call() -> T:
-            return function()
-
-        return self.run_coroutine(call)
-
-    def call_soon(self, function: Callable[[], object]) -> None:
-        """Have a function called in the loop, without waiting; in any thread. Does nothing where it is stopped."""
-        if not self.stopped:
-            self._loop.call_soon_threadsafe(function)
-
-    def stop(self) -> None:
-        """Cancel all tasks of the loop, close it and wait for the thread."""
-        self._stop()
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    finally:
-        loop.close()
-
-
-def _stop_loop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    loop.call_soon_threadsafe(loop.stop)
-    if threading.current_thread() is not thread:
-        thread.join()
-
-
-# --- the client ------------------------------------------------------------------------------------------------------
 
 
 def connect(
@@ -111,12 +40,12 @@ def connect(
     session: str | None = None,
     after: int | None = None,
     log: str | None = None,
-    token: str | None = None,
+    token: str | Callable[[], str | Awaitable[str]] | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
     keep: int | None = DEFAULT_KEEP_CODE_POINTS,
-    silence: float = reconnecting_socket.MAX_SILENCE_SECONDS,
-    delay: Callable[[int], float] = reconnecting_socket.reconnect_delay,
+    silence: float = MAX_SILENCE_SECONDS,
+    delay: Callable[[int], float] = reconnect_delay,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> Chat:
     """Connect to a server, and return the conversation. A connection that is lost is opened again by itself.
@@ -128,7 +57,10 @@ def connect(
             turns.
         log: The history in which `after` is a position, `view.log` of an `askbot_ws.View`. Where the server has another
             history, or a shorter one, `chat.turns` begins elsewhere than at `after`.
-        token: Sent as `Authorization: Bearer …`.
+        token: Sent as `Authorization: Bearer …`. A function is called before each connection, in the conversation's own
+            thread, and returns the token or an awaitable of it. What it raises is raised by `connect`, and later counts
+            as a failed attempt to connect. Where the server closes an open connection because of its token, a function
+            is asked once more.
         ssl: What to trust with `wss://`; by default what Python trusts.
         proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
             but none for this machine.
@@ -136,8 +68,9 @@ def connect(
         silence: After how many seconds without a frame a connection is given up. By default 45; the server sends a
             frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
         delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
-            failed. By default 0 for the first, then random pauses of up to 30 seconds. Called in the conversation's
-            own thread.
+            brought no new event. By default random ones, up to 0.5 for the first, then 1, 2, … 30. What the server asks
+            for is added (`retry_after` of its errors, `Retry-After` of a refused handshake). Called in the
+            conversation's own thread.
         on_state: Called with each new `askbot_ws.client.State`, in the conversation's own thread. It must not call the
             conversation's methods.
 
@@ -149,6 +82,7 @@ def connect(
         SessionNotFound: The server has no such session, or it is another user's.
         Unauthorized: The server wants another `token`.
         Forbidden: The server doesn't serve this caller.
+        TimedOut: The connection is open, but the server has not sent the session for 60 seconds.
 
     Example:
         ```python
@@ -186,8 +120,14 @@ class Chat:
     `connect` and `Chat.session` return it. Use it with `with`, or `close` it.
 
     Raises:
-        Closed: By every method but `close`, where it was closed, or the server has ended the conversation.
+        Closed: By every method but `close`, where it was closed, or is closed meanwhile, or the server has ended the
+            conversation.
         SessionNotFound: By every method but `close` and `session`, once the session was deleted.
+        Unauthorized: By every method but `close` and `session`, once the server has refused the token.
+        TimedOut: By `cancel`, `history`, `forget` and reading an answer: a connection was open for 60 seconds, and the
+            server has not answered. The answer to a question that it has acknowledged may take any time.
+        RuntimeError: By every method, where it is called by `on_state`, `delay` or `token`. By every method but
+            `close`, in a process that was forked from the one that opened the conversation.
 
     Example:
         ```python
@@ -289,7 +229,7 @@ class Chat:
         )
 
     def cancel(self, turn: str | None = None) -> None:
-        """Stop a turn. Returns once it has ended; one that has ended already is no error.
+        """Stop a turn. Returns once it has ended; one that has ended already is no error. Sent again until then.
 
         Args:
             turn: The turn's id; by default the one that runs. Where none is in the log yet, questions that the server
@@ -312,7 +252,11 @@ class Chat:
         return self._loop.run_coroutine(lambda: self._chat.history(before=before, limit=limit))
 
     def forget(self) -> None:
-        """Delete the session from the server, and close it here. Returns once it is deleted."""
+        """Delete the session from the server, and close it here. Returns once it is deleted. Sent again until then.
+
+        Raises:
+            AskbotError: The server has refused it, and the session is as it was.
+        """
         self._loop.run_coroutine(self._chat.forget)
 
     def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
@@ -349,12 +293,15 @@ class Chat:
     def close(self) -> None:
         """Close it here. Turns that run go on at the server, except answers that were cancelled or left.
 
-        Waits for up to a second until the server has been sent those cancels.
+        Waits for up to a second until the server has been sent those cancels. Calls that wait in other threads raise
+        `Closed`. It does nothing where the conversation is closed, or was opened by another process.
         """
-        if self._loop.stopped:
+        if self._loop.belongs_elsewhere or self._loop.stopped:
             return
+        self._loop.check_thread()
         try:
-            self._loop.run_coroutine(self._chat.close)
+            with suppress(Closed):  # by another thread, meanwhile
+                self._loop.run_coroutine(self._chat.close)
         finally:
             if self._owns_loop:
                 self._loop.stop()
@@ -374,6 +321,7 @@ class AnswerStream:
             returns the `Answer`, with `error`.
         Damaged: By iterating: the text has not the length and the SHA-256 that the server gave for it. By `answer`: nor
             has the text in the server's history.
+        TimedOut: The server has not acknowledged the question in time.
         Closed: The conversation was closed, or ended by the server.
 
     Example:
@@ -394,14 +342,13 @@ class AnswerStream:
         """The turn's id; None until the server has acknowledged the question."""
         return self._stream.turn
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield the text from its beginning. Raises at the end where the question was refused or the answer failed."""
-        stream = self._loop.run_function(self._stream.__aiter__)
-        try:
-            while (text := self._loop.run_coroutine(lambda: _next(stream))) is not None:
-                yield text
-        finally:
-            self._loop.call_soon(stream.close)
+    def __iter__(self) -> TextIterator:
+        """Return an iterator over the text, from its beginning. Its `close` stops the answer before its end.
+
+        It raises at the end where the question was refused or the answer failed, and RuntimeError in a thread that
+        asks for a piece while another one waits for it.
+        """
+        return TextIterator(self._loop, self._loop.run_function(self._stream.__aiter__))
 
     def thinking(self) -> Iterator[str]:
         """Iterate over the reasoning that the model shows before it answers, as it comes; it may show none.
@@ -409,12 +356,11 @@ class AnswerStream:
         It ends where the answer begins, or nothing more can come: what has gone wrong is raised where the answer is
         read. Leaving the loop doesn't stop the answer, but Ctrl-C in it does.
 
-        Yields:
-            The next piece, of one code point or more.
+        Returns:
+            An iterator over the pieces, each of one code point or more. It raises RuntimeError in a thread that asks
+            for a piece while another one waits for it.
         """
-        pieces = self._stream.thinking()
-        while (text := self._loop.run_coroutine(lambda: _next(pieces))) is not None:
-            yield text
+        return TextIterator(self._loop, self._stream.thinking())
 
     def answer(self) -> Answer:
         """Wait for the end of the answer.
@@ -430,12 +376,37 @@ class AnswerStream:
         return self._loop.run_coroutine(lambda: _wait_for(self._stream))
 
     def cancel(self) -> None:
-        """Stop the answer at the server. Returns once it has ended; `answer` then gives what there is of it."""
+        """Stop the answer at the server. Returns once it has ended; `answer` then gives what there is of it.
+
+        Raises:
+            TimedOut: The server has not ended it in time.
+            AskbotError: The server has refused to stop it.
+        """
         self._loop.run_coroutine(self._stream.cancel)
 
 
 Asked = AnswerStream
 """The name that `AnswerStream` had before."""
+
+
+class TextIterator(Iterator[str]):
+    """An iterator over pieces of text that come in the conversation's event loop."""
+
+    def __init__(self, loop: EventLoopThread, pieces: TextStream | AsyncGenerator[str]) -> None:
+        self._loop = loop
+        self._pieces = pieces
+
+    def __next__(self) -> str:
+        """Wait for the next piece, and return it."""
+        text = self._loop.run_coroutine(lambda: _next(self._pieces))
+        if text is None:
+            raise StopIteration
+        return text
+
+    def close(self) -> None:
+        """Stop iterating; where that is over an answer's text, stop the answer at the server."""
+        with suppress(Closed):
+            self._loop.run_coroutine(self._pieces.aclose)
 
 
 async def _next(pieces: AsyncIterator[str]) -> str | None:

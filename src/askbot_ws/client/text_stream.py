@@ -11,11 +11,12 @@ import asyncio
 import hashlib
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Protocol, Self
 
 from ..errors import AskbotError
 from ..events import Done, Event, Token
-from .errors import Damaged, exception_for
+from .errors import Damaged, copy_of, exception_for
 from .pending import PendingQuestion
 from .view import End, TextBuffer
 
@@ -99,8 +100,11 @@ class TextStream:
     async def read(self) -> str | None:
         """Return what was received since the last call, as one piece; None at the end.
 
-        Raises `Damaged` where the text fails its proof, else the error that ended the question or the session.
+        Raises `Damaged` where the text fails its proof, else a copy of the error that ended the question or the
+        session; RuntimeError while another task waits here.
         """
+        if self._waiter is not None:
+            raise RuntimeError("another task is waiting for the next piece of this answer: give each its own iterator")
         if self._closed:
             return None
         self.started = True
@@ -108,7 +112,8 @@ class TextStream:
             if self._end or self._error:
                 self._finish()
                 return None
-            await self._wait_for_text()
+            if not await self._wait_for_text():
+                return None
         text = self._unread.pop_all()
         self._returned += len(text)
         self._digest.update(text.encode())
@@ -117,7 +122,8 @@ class TextStream:
         self._source.resume()
         return text
 
-    async def _wait_for_text(self) -> None:
+    async def _wait_for_text(self) -> bool:
+        """Wait until there may be text, or the end; returns False where another task has closed the stream."""
         self._waiter = self._loop.create_future()
         self._source.resume()
         try:
@@ -127,13 +133,14 @@ class TextStream:
             raise
         finally:
             self._waiter = None
+        return not self._closed
 
     def _finish(self) -> None:
         self._closed = True
         self._source.remove_stream(self)
         check = self._end.check if self._end else None
         if self._error:
-            raise self._error
+            raise copy_of(self._error)
         if check and (check.chars, check.sha256) != (self._returned, self._digest.hexdigest()):
             raise Damaged
 
@@ -147,10 +154,12 @@ class TextStream:
             self._closed = True
             self._source.remove_stream(self)
             self._source.cancel_question(self.question)
+            self._wake()
 
     def __del__(self) -> None:
-        if self.started and not self._closed and not self._loop.is_closed():  # in any thread, at any moment
-            self._loop.call_soon_threadsafe(self._source.cancel_question, self.question)
+        if self.started and not self._closed:  # in any thread, at any moment
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._source.cancel_question, self.question)
 
     # --- for the session ---------------------------------------------------------------------------------------------
 
@@ -203,14 +212,30 @@ class TextStream:
     def restart(self, position: int) -> None:
         """Read on in another history, from `position`: the server has lost the one that was read.
 
-        An answer that was received whole is returned all the same. Else the question is asked again, and the stream
-        goes on after what was returned already; it fails where that question had ended.
+        An answer that was received whole is returned all the same. Else it goes on where it is in that history
+        (`read_again`), or ends (`end_lost`); it fails where the question had ended.
         """
         self.position = position
+        if self._end is None and self.question.end:
+            self._unread = TextBuffer()
+            self.lose()
+
+    def lose(self) -> None:
+        """Fail, unless the end was received: the server no longer has it."""
+        if self._end is None:
+            self.fail(Damaged(ANSWER_LOST_MESSAGE))
+
+    def read_again(self) -> None:
+        """Take the text from its beginning, as it comes once more, and return what was not returned before."""
         if self._end is None:
             self._unread, self._to_discard = TextBuffer(), self._returned
-            if self.question.end:
-                self.fail(Damaged(ANSWER_LOST_MESSAGE))
+
+    def end_lost(self) -> None:
+        """End with the text that was received, as the server has lost the rest."""
+        if self._end is None and not self._error:
+            self._unread.append(self.question.received[self._returned + self._unread.size :])
+            self._end = self.question.end
+            self._wake()
 
     def fail(self, error: AskbotError) -> None:
         """Have `read` raise this error once what is unread was read. A second error is ignored."""

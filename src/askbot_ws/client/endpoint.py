@@ -1,0 +1,201 @@
+"""Endpoint: the server's URL, and how to open a socket to it.
+
+What is told of a failure never has credentials: no user, password, query or fragment of a URL, and no token.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ssl import SSLContext
+from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_socket
+from websockets.asyncio.connection import broadcast
+from websockets.exceptions import InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+
+from ..dialects.askbot.frames import PROTOCOL
+from .backoff import reconnect_delay
+
+MAX_SILENCE_SECONDS = 45.0  # the server sends `alive` after 20 s without another frame
+MAX_FRAME_BYTES = 64 * 1024**2  # a page of history with long answers
+UNKNOWN_URL = "the given URL"  # shown for one whose parts can't be told apart
+
+_logger = logging.getLogger("askbot_ws.client")
+_logger.setLevel(logging.INFO)  # at DEBUG, websockets logs the request: its query, and the token
+
+TokenSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A credential, or a function that returns one for each connection."""
+
+
+class ResumePoint(NamedTuple):
+    """What a connection is to read: the events of `session` after the position `after` of its history `log`.
+
+    Without `session` it is a new one; without `after` the server begins with the newest turns.
+    """
+
+    session: str | None = None
+    after: int | None = None
+    log: str | None = None
+
+
+class ConnectError(Exception):
+    """No connection could be opened; the message has no credentials.
+
+    `status` is the HTTP status of a refused handshake, `retry_after` for how many seconds the server wants no other.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class TokenError(Exception):
+    """The function that returns the token has raised; its exception is the `__cause__`."""
+
+
+class Socket(Protocol):
+    """What is needed of a WebSocket that is open."""
+
+    async def recv(self, decode: Literal[False]) -> bytes:
+        """Return the next message. Raises `ConnectionClosed`."""
+        ...
+
+    def send_soon(self, data: bytes) -> None:
+        """Send a text message in UTF-8, without waiting. It is lost where the socket breaks."""
+        ...
+
+    async def close(self) -> None:
+        """Close it as the protocol has it."""
+        ...
+
+    def abort(self) -> None:
+        """Close it at once."""
+        ...
+
+
+class WebSocket(ClientConnection):
+    """A `Socket` of the websockets package."""
+
+    def send_soon(self, data: bytes) -> None:
+        """Send a text message in UTF-8, without waiting."""
+        broadcast((self,), data, text=True)
+
+    def abort(self) -> None:
+        """Close it at once."""
+        self.transport.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The server's URL, and how to connect to it: the arguments of `connect` that are about it."""
+
+    url: str = field(repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
+    ssl: SSLContext | None = None
+    proxy: str | Literal[True] | None = field(default=True, repr=False)  # True: what the environment names
+    silence: float = MAX_SILENCE_SECONDS  # seconds without a frame after which the connection is given up
+    delay: Callable[[int], float] = reconnect_delay
+
+    async def open(self, point: ResumePoint) -> Socket:
+        """Connect, and return the socket. Raises `ConnectError` or `TokenError`."""
+        token = await self._get_token()
+        try:
+            return await self._open_socket(point, token)
+        except InvalidStatus as error:
+            failure = _refusal(error.response)
+        except (WebSocketException, OSError, ValueError) as error:
+            failure = ConnectError(safe_message(error))
+        raise failure  # not in the block above: the error would be its context, and has the URL
+
+    async def _open_socket(self, point: ResumePoint, token: str | None) -> Socket:
+        parts = urlsplit(self.url)
+        opening = open_socket(
+            resume_url(self.url, point),
+            subprotocols=[Subprotocol(PROTOCOL)],
+            additional_headers={"Authorization": f"Bearer {token}"} if token else None,
+            compression=None,
+            max_size=MAX_FRAME_BYTES,
+            ping_interval=None,  # `alive` is enough, and also shows that proxies pass frames on
+            close_timeout=1,
+            proxy=None if self.proxy is True and parts.hostname in {"127.0.0.1", "::1", "localhost"} else self.proxy,
+            ssl=(self.ssl or True) if parts.scheme in {"wss", "https"} else None,
+            logger=_logger,
+            create_connection=WebSocket,
+        )
+        return cast("WebSocket", await opening)
+
+    async def _get_token(self) -> str | None:
+        try:
+            given = self.token() if callable(self.token) else self.token
+            token = await given if inspect.isawaitable(given) else given
+        except Exception as error:
+            raise TokenError from error
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise TokenError from ValueError("the token has characters that no HTTP header can have")
+        return token
+
+
+def resume_url(url: str, point: ResumePoint) -> str:
+    """Return the URL to connect to, with the resume point in its query; the path is `/v1/chat` where it has none."""
+    parts = urlsplit(url)
+    given = {name: str(value) for name, value in point._asdict().items() if value is not None}
+    query = dict(parse_qsl(parts.query)) | given
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    path = parts.path if parts.path.strip("/") else "/v1/chat"
+    return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
+
+
+# --- what is told of a failure ---------------------------------------------------------------------------------------
+
+
+def safe_url(url: str) -> str:
+    """Return a URL without user, password, query and fragment, or `UNKNOWN_URL` where they can't be told apart."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if parts.scheme and host and "@" not in parts.path + parts.query + parts.fragment:
+            host = f"[{host}]" if ":" in host else host
+            return urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", parts.path, "", ""))
+    return UNKNOWN_URL
+
+
+def safe_message(error: Exception) -> str:
+    """Return what an error says, with the URLs in it as `safe_url` returns them; its type where it says nothing."""
+    match error:
+        case InvalidURI():
+            return f"the URL isn't valid: {error.msg}"
+        case InvalidProxy():
+            return "the proxy's URL isn't valid"
+        case ValueError() if not isinstance(error, OSError):  # a certificate's error is both
+            return "the URL isn't valid"
+        case _:
+            text = re.sub(r"\w[\w+.-]*://\S+", lambda found: safe_url(found[0]), str(error))
+            return text.rstrip(".") or type(error).__name__
+
+
+def _refusal(response: Response) -> ConnectError:
+    status = response.status_code
+    wait = _seconds_of(response.headers.get("Retry-After", "")) if status in {429, 503} else None
+    return ConnectError(f"it has refused the connection: HTTP {status}", status=status, retry_after=wait)
+
+
+def _seconds_of(retry_after: str) -> float | None:
+    """Return the seconds that a `Retry-After` header has, or until the date in it; None where it has neither."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    with suppress(ValueError):
+        date = parsedate_to_datetime(retry_after)
+        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return None
