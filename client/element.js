@@ -3,7 +3,7 @@ import { connect } from "./askbot.js";
 import { update } from "./markdown.js";
 import { rows, running } from "./rows.js";
 import { drawThinking } from "./thinking.js";
-import { Draft, keep, take, unsentOf, withdraw } from "./unsent.js";
+import { Draft, keep, take, unsentKey, unsentOf, withdraw } from "./unsent.js";
 
 /** Texts by name: of parts, of the status line and of a turn's badge. */
 const ENGLISH = {
@@ -105,7 +105,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ["server", "session", "token", "name", "id", "placeholder", "lang"];
 
   #chat = null;
-  #place; // the server and the name under which it is open
+  #unsentKey; // of the server and the name with which it is connected
   #kept = []; // what was kept when the page, or the document, was left
   #isDrawScheduled = false;
   #error; // the message of the last error; empty once something is asked
@@ -200,27 +200,21 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     const { state, session } = this.#chat;
     if (attribute === "token") return state === "closed"; // else the next connection has the new one
     if (attribute === "session") return Boolean(value) && value !== session;
-    return this.#currentPlace() !== this.#place;
+    const { url, name } = this.#place();
+    return unsentKey(url, name) !== this.#unsentKey;
   }
 
-  /** Returns the server and what tells its elements apart: never their order, or a new one could take another's place. */
-  #currentPlace() {
-    return `${this.#url()} ${this.getAttribute("name") ?? this.id}`;
-  }
-
-  #url() {
+  /** Returns the server's URL, and what tells its elements apart: never their order, or a new one could take another's place. */
+  #place() {
     const base = new URL(this.getAttribute("server") ?? new URL(".", import.meta.url), document.baseURI);
-    return new URL("v1/chat", base);
+    return { url: new URL("v1/chat", base), name: this.getAttribute("name") ?? this.id };
   }
 
   #open() {
-    this.#place = this.#currentPlace();
-    const chat = connect({
-      url: this.#url(),
-      session: this.getAttribute("session") || undefined,
-      token: this.getAttribute("token"),
-      storage: this.#storage(`askbot.session ${this.#place}`),
-    });
+    const place = this.#place();
+    const session = this.getAttribute("session") || undefined;
+    const chat = connect({ ...place, session, token: () => this.getAttribute("token") });
+    this.#unsentKey = unsentKey(place.url, place.name);
     for (const type of ["change", "state"]) chat.addEventListener(type, () => this.#scheduleDraw());
     chat.addEventListener("error", ({ detail }) => this.#onError(detail));
     this.#chat = chat;
@@ -228,14 +222,6 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#draft.add(take(undefined, this.#unsentKey));
     addEventListener("pagehide", this.#keepDraft);
     addEventListener("pageshow", this.#withdrawKept);
-  }
-
-  #storage(key) {
-    return {
-      getItem: () => localStorage.getItem(key),
-      setItem: (_, session) => localStorage.setItem(key, session),
-      removeItem: () => localStorage.removeItem(key),
-    };
   }
 
   /** Closes the connection. What was not sent is in the field then; where this is in no document, it is kept as well. */
@@ -250,10 +236,6 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   // --- what is not sent ----------------------------------------------------------------------------------------------
-
-  get #unsentKey() {
-    return `askbot.unsent ${this.#place}`;
-  }
 
   #giveBackUnsent() {
     this.#draft.add(unsentOf(this.#chat));
@@ -277,12 +259,12 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #follow(request) {
     this.#error = "";
     this.#log.scrollTop = this.#log.scrollHeight;
-    request.then((turn) => this.#dispatch("askbot-done", turn), () => {});
+    request.then((turn) => this.#dispatch("askbot-done", turn), (error) => this.#draft.addFailed(error));
     return request;
   }
 
   #onError(error) {
-    this.#error = error.message;
+    if (error.code !== "closed") this.#error = error.message; // else a question was given back, which the status says
     this.#scheduleDraw();
     this.#dispatch("askbot-error", error);
   }
@@ -321,13 +303,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
 
   #onSubmit(event) {
     event.preventDefault();
-    const text = this.#field.value.trim();
-    if (!text) return;
-    this.#field.value = "";
-    this.ask(text).catch(({ code }) => {
-      const isWanted = code !== "cancelled" && code !== "closed";
-      if (isWanted) this.#draft.add([{ text }]); // so that it can be sent again
-    });
+    const { text, options } = this.#draft.submit();
+    if (text) this.ask(text, options);
   }
 
   #onKeydown(event) {

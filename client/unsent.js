@@ -37,9 +37,24 @@ export class Draft {
     return this.items.some(({ id }) => id);
   }
 
-  /** Puts items before what stands in the field. */
+  /** Puts items before what is typed in the field. Questions that are in it already are not added. */
   add(items) {
-    this.#set([...items, ...this.items]);
+    const [questions, typed] = [this.items.filter(({ id }) => id), this.items.filter(({ id }) => !id)];
+    const added = items.filter((item) => !item.id || questions.every(({ id }) => id !== item.id));
+    if (added.length) this.#set([...questions, ...added, ...typed]);
+  }
+
+  /** Puts the question of a request that has failed into the field; one that was cancelled is not wanted any more. */
+  addFailed({ code, id, text }) {
+    if (text && code !== "cancelled") this.add([{ id, text }]);
+  }
+
+  /** Empties the field. Returns what to ask: its text, with the id of the question that it is, where it is one. */
+  submit() {
+    const text = this.#field.value.trim();
+    const question = this.items.find((item) => item.text === text);
+    this.#set([]);
+    return { text, options: question?.id ? { id: question.id } : {} };
   }
 
   /** Removes the questions that are in the log. Returns whether there were some. */
@@ -54,6 +69,12 @@ export class Draft {
     this.#items = items;
     this.#field.value = textOf(items);
   }
+}
+
+/** Returns the key for what is kept of a conversation, by what connects to it: `url` and `name` of `connect`. */
+export function unsentKey(url = "/v1/chat", name = "") {
+  const { host, pathname } = new URL(url, globalThis.location?.href);
+  return `askbot.unsent ${host}${pathname} ${name}`;
 }
 
 // --- kept in a storage, by default localStorage: what several pages have left is added up ------------------------------

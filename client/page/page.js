@@ -18,7 +18,7 @@ import { rows, running } from "../rows.js";
 import { Draft, unsentOf } from "../unsent.js";
 import { shown } from "../view.js";
 import * as address from "./address.js";
-import { deleteConversation, fetchAllTurns } from "./background-connection.js";
+import { fetchAllTurns } from "./background-connection.js";
 import { askForConfirmation } from "./confirm.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
 import { announce, byId, downloadFile, setText } from "./dom.js";
@@ -33,7 +33,7 @@ import { drawAbove, drawTurns, followEnd } from "./turns.js";
 const { translate, translateError } = strings;
 const notice = byId("notice");
 const question = byId("question");
-const server = { url: new URL("v1/chat", document.baseURI), get token() { return address.currentToken(); } };
+const server = { url: new URL("v1/chat", document.baseURI), token: address.currentToken };
 const { pathname: path } = new URL(".", document.baseURI);
 const store = new ConversationStore(() => localStorage, { tabStorage: () => sessionStorage, path });
 const draft = new Draft({
@@ -47,6 +47,7 @@ const draft = new Draft({
 let chat; // the conversation on the page
 let listeners; // an AbortController of our listeners on `chat`
 let isDrawScheduled = false;
+const deleting = new Set(); // the sessions whose deletion the server has still to answer
 let kept = []; // the questions that were kept when the page was left
 
 const badge = (turn) => badgeOf(turn, strings);
@@ -187,21 +188,21 @@ const drawList = createList(store, {
 
 // --- asking ----------------------------------------------------------------------------------------------------------
 
-function ask(text) {
+function ask(text, options) {
   followEnd();
-  follow(chat.ask(text), text);
+  follow(chat.ask(text, options));
 }
 
 /** Waits for the outcome of what was asked. What is refused goes back into the field. */
-async function follow(request, text) {
+async function follow(request) {
+  const asked = chat;
   setText(notice, "");
   scheduleDraw();
   try {
     await request;
   } catch (error) {
-    if (error.code === "cancelled" || error.code === "closed") return;
-    setText(notice, translateError(error));
-    draft.add([{ text }]);
+    if (asked !== chat) return; // it was left, and the question was kept
+    draft.addFailed(error);
     saveDraft();
   }
 }
@@ -240,8 +241,17 @@ async function deleteAfterConfirmation(session) {
 
 /** Deletes on the server what was deleted here. What fails is tried again when the page is connected again. */
 function deleteOnServer() {
-  for (const session of store.deletedSessions()) {
-    deleteConversation({ ...server, session }).then(() => store.confirmDeleted(session), () => {});
+  for (const session of store.deletedSessions()) if (!deleting.has(session)) deleteSession(session);
+}
+
+async function deleteSession(session) {
+  deleting.add(session);
+  try {
+    await chat.forget(session);
+    store.confirmDeleted(session);
+  } catch {
+  } finally {
+    deleting.delete(session);
   }
 }
 
@@ -314,11 +324,9 @@ function onKeydown(event) {
 
 function onSubmit(event) {
   event.preventDefault();
-  const text = question.value.trim();
-  if (!text) return;
-  setQuestion("");
+  const { text, options } = draft.submit();
   saveDraft();
-  ask(text);
+  if (text) ask(text, options);
 }
 
 function onTurnsClick({ target }) {
@@ -327,7 +335,7 @@ function onTurnsClick({ target }) {
   if (button.dataset.do === "retry") followEnd();
   runAction(button, {
     retry: (turn) => chat.retry(turn),
-    edit: (turn, text) => follow(chat.edit(turn, text), text),
+    edit: (turn, text) => follow(chat.edit(turn, text)),
   });
 }
 

@@ -29,6 +29,7 @@ SOCKETS = """
             super(url, protocols);
             offered.push(protocols);
             sockets.push(this);
+            if (globalThis.isRefused) setTimeout(refuse);
         }
     };
     globalThis.drain = () => {
@@ -279,10 +280,10 @@ async def test_a_new_token_tears_nothing_down_and_connects_again_where_the_old_o
         await one.tab.page.evaluate("drain()")
         await one.ask("Two?")
         await one.part("field").fill("three")
-        await one.tab.page.evaluate("refuse()")
+        await one.tab.page.evaluate("globalThis.isRefused = true; refuse()")
         await expect(one.part("field")).to_have_value("Two?\n\nthree")
         await expect(one.part("status")).to_have_text("unauthorized")
-        await one.host.evaluate("(bot) => bot.setAttribute('token', 'newest')")
+        await one.host.evaluate("(bot) => (globalThis.isRefused = false, bot.setAttribute('token', 'newest'))")
         await one.part("field").fill("Four?")
         await one.part("field").press("Enter")
         await one.answered("You asked: Four?")
