@@ -11,6 +11,7 @@ from playwright.async_api import Page, expect
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from .breakable_proxy import BreakableProxy
+from .sockets import SOCKETS
 from .tab import IMPATIENT, Tabs
 from .test_element import bot, shop
 from .test_list import begin, entry
@@ -19,27 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TOLD = "A question may not have been sent. It is kept as a draft."
 TOLD_BY_THE_ELEMENT = "A question may not have been sent: it is in the field"
-
-# All WebSockets of the page, and what a server or a network does to the last one.
-SOCKETS = """
-    globalThis.sockets = [];
-    globalThis.offered = [];
-    globalThis.WebSocket = class extends WebSocket {
-        constructor(url, protocols) {
-            super(url, protocols);
-            offered.push(protocols);
-            sockets.push(this);
-            if (globalThis.isRefused) setTimeout(refuse);
-        }
-    };
-    globalThis.drain = () => {
-        const data = JSON.stringify({ type: "going_away", reconnect_after: 60_000 });
-        sockets.at(-1).onmessage(new MessageEvent("message", { data }));
-    };
-    globalThis.deafen = () => (sockets.at(-1).onmessage = null);
-    globalThis.refuse = () => sockets.at(-1).onclose(new CloseEvent("close", { code: 4401 }));
-"""
-
 
 async def sockets(page: Page) -> int:
     """How many were opened."""
