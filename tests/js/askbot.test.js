@@ -1,29 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { delay } from "../../client/askbot.js";
-import { client, flushPromises, Log } from "./fakes.js";
+import { client, collect, collectEvents, flushPromises, Log, openedClient } from "./fakes.js";
 
 const KEY = "askbot.session ws://test/v1/chat "; // of the test's URL and no name
 const nextEvent = (chat, type) => new Promise((resolve) => chat.addEventListener(type, resolve, { once: true }));
-const collectEvents = (chat, type) => {
-  const details = [];
-  chat.addEventListener(type, ({ detail }) => details.push(detail));
-  return details;
-};
-
-/** A client that has read `ready` of an empty session. */
-function openedClient(options) {
-  const all = client(options);
-  const log = new Log();
-  all.socket.deliver(log.ready());
-  return Object.defineProperty({ ...all, log }, "socket", { get: () => all.sockets.at(-1) });
-}
-
-async function collect(pieces) {
-  const texts = [];
-  for await (const text of pieces) texts.push(text);
-  return texts;
-}
 
 test("delay is full jitter, doubles, and ends at 30 s", () => {
   assert.deepEqual([0, 1, 2, 5, 6, 50, 2000].map((tries) => delay(tries, () => 1)), [500, 1000, 2000, 16_000, 30_000, 30_000, 30_000]);
