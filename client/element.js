@@ -229,8 +229,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     if (!this.#chat) return;
     removeEventListener("pagehide", this.#keepDraft);
     removeEventListener("pageshow", this.#withdrawKept);
-    this.#giveBackUnsent();
     if (!this.isConnected) this.#keepDraft();
+    this.#giveBackUnsent();
     this.#chat.close();
     this.#chat = null;
   }

@@ -201,7 +201,8 @@ async function follow(request) {
   try {
     await request;
   } catch (error) {
-    if (asked !== chat) return; // it was left, and the question was kept
+    if (asked !== chat || error.code === "cancelled") return; // what was left is kept
+    setText(notice, translateError(error));
     draft.addFailed(error);
     saveDraft();
   }

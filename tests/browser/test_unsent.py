@@ -238,6 +238,9 @@ async def test_an_element_that_is_taken_away_leaves_its_question_to_the_next_one
         back = "async (bot) => { const { parentNode } = bot; bot.remove(); await 0; parentNode.append(bot); }"
         await one.host.evaluate(back)
         await expect(one.part("field")).to_have_value("One?")
+        await one.tab.page.evaluate("drain()")
+        await one.part("field").press("Enter")
+        await expect(one.part("field")).to_have_value("")
         new = "async (bot) => { bot.remove(); await 0; document.body.append(document.createElement('ask-bot')); }"
         await one.host.evaluate(new)
         await expect(one.part("field")).to_have_value("One?")
