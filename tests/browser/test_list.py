@@ -267,8 +267,8 @@ async def test_all_that_is_to_be_deleted_is_deleted_over_the_pages_own_connectio
         tab = await tabs.open(server.port)
         for question in ("One?", "Two?", "Three?"):
             await begin(tab, question)
-        gone = "localStorage['askbot.gone'] = JSON.stringify(JSON.parse(localStorage['askbot.list']).map((one) => one.session))"
-        await tab.page.evaluate(gone)
+        sessions = "JSON.stringify(JSON.parse(localStorage['askbot.list']).map(({ session }) => session))"
+        await tab.page.evaluate(f"localStorage['askbot.gone'] = {sessions}")
         sockets: list[str] = []
         tab.page.on("websocket", lambda socket: sockets.append(socket.url))
         await tab.page.goto(f"http://127.0.0.1:{server.port}/?session={'0' * 32}")

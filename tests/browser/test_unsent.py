@@ -21,6 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 TOLD = "A question may not have been sent. It is kept as a draft."
 TOLD_BY_THE_ELEMENT = "A question may not have been sent: it is in the field"
 
+
 async def sockets(page: Page) -> int:
     """How many were opened."""
     count: int = await page.evaluate("sockets.length")
@@ -238,6 +239,7 @@ async def test_an_element_that_is_taken_away_leaves_its_question_to_the_next_one
         back = "async (bot) => { const { parentNode } = bot; bot.remove(); await 0; parentNode.append(bot); }"
         await one.host.evaluate(back)
         await expect(one.part("field")).to_have_value("One?")
+        await one.tab.page.wait_for_function("document.querySelector('ask-bot').chat.state === 'open'")
         await one.tab.page.evaluate("drain()")
         await one.part("field").press("Enter")
         await expect(one.part("field")).to_have_value("")
