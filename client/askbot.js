@@ -85,12 +85,6 @@ class Chat extends EventTarget {
       failed: ({ message }) => this.#emit("error", requestError({ code: "unauthorized", message, retryable: true })),
       stateChanged: (state) => this.#onState(state),
     });
-    try {
-      this.#connection.open();
-    } catch (error) {
-      this.close();
-      throw error;
-    }
   }
 
   // --- what a program calls: askbot.d.ts -----------------------------------------------------------------------------
@@ -180,7 +174,8 @@ class Chat extends EventTarget {
   }
 
   #resolve(request, value) {
-    this.#requests.resolve(request, value);
+    this.#requests.remove(request);
+    request.resolve(value);
     this.#setView(this.view);
   }
 
@@ -188,7 +183,8 @@ class Chat extends EventTarget {
   #reject(request, reason) {
     const { frame, turn } = request;
     const error = requestError({ id: frame.id, ...reason }, turn ? undefined : frame.text);
-    this.#requests.reject(request, error);
+    this.#requests.remove(request);
+    request.reject(error);
     this.#setView(this.view);
     return error;
   }
@@ -300,7 +296,7 @@ class Chat extends EventTarget {
     this.#requests.onLost();
     if (code === SESSION_NOT_FOUND) this.#startNewSession("session_not_found");
     if (BAD_FRAME_CODES.includes(code)) this.#failOne(sent, code);
-    for (const request of sent) if (!REQUESTS[request.frame.type].isSentAgain) this.#fail(request, { code: "closed" });
+    for (const request of sent) if (REQUESTS[request.frame.type].isSentOnce) this.#fail(request, { code: "closed" });
   }
 
   /** One of the frames that were sent was bad: the longest, where it was too long, else the oldest without an answer. */

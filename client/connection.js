@@ -40,6 +40,8 @@ export class Connection {
   #owner;
 
   /**
+   * Opens the first socket. Throws where the address or the token is not valid.
+   *
    * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`
    * @param {object} owner what it is called back for:
    *   `address()` returns the URL to connect to, `receive(frame)` takes a frame,
@@ -50,6 +52,7 @@ export class Connection {
   constructor(options, owner) {
     this.#options = options;
     this.#owner = owner;
+    this.#connect();
     for (const name of WAKE_EVENTS) options.page.addEventListener?.(name, this.#onWake);
   }
 
@@ -58,21 +61,11 @@ export class Connection {
     return this.#isReady && !this.#isLeaving;
   }
 
-  /** Opens a socket in place of the present one. Throws where the address or the token is not valid. */
-  open() {
-    this.disconnect();
-    const { token } = this.#options;
-    if (typeof token === "function") this.#openWithToken(token);
-    else this.#openSocket(token);
-    this.#startTimer("next", SILENCE_TIMEOUT_MS, this.#onSilence);
-    this.#setState("connecting");
-  }
-
-  /** Does the same later: where the server wants no connection now, when it does; what fails is an attempt that failed. */
+  /** Opens a socket in place of the present one, now, or when the server wants one again. */
   reopen = () => {
     if (this.#pause) return this.reconnect();
     try {
-      this.open();
+      this.#connect();
     } catch (error) {
       this.#onFailed(error);
     }
@@ -150,6 +143,16 @@ export class Connection {
   #setState(state) {
     this.#state = state;
     this.#owner.stateChanged(state);
+  }
+
+  /** Opens a socket. Throws where the address or the token is not valid. */
+  #connect() {
+    this.disconnect();
+    const { token } = this.#options;
+    if (typeof token === "function") this.#openWithToken(token);
+    else this.#openSocket(token);
+    this.#startTimer("next", SILENCE_TIMEOUT_MS, this.#onSilence);
+    this.#setState("connecting");
   }
 
   async #openWithToken(getToken) {

@@ -8,18 +8,18 @@ const TIME_LIMIT_MS = 60_000;
 /**
  * What each request is, by the type of its frame. docs/clients-javascript.md has the same table, for people.
  *
- *   isQuestion   a `question` acknowledges it, and the `done` of that turn is its end
- *   doneCode     the code of an `error` that is no refusal: there is nothing left to do
- *   isSentAgain  whether the next connection sends it again, where it has neither an acknowledgement nor an end
+ *   isQuestion  a `question` acknowledges it, and the `done` of that turn is its end
+ *   doneCode    the code of an `error` that is no refusal: there is nothing left to do
+ *   isSentOnce  the next connection does not send it again, though it has neither an acknowledgement nor an end
  */
 export const REQUESTS = {
-  ask: { isQuestion: true, isSentAgain: true },
-  retry: { isQuestion: true, isSentAgain: true },
-  edit: { isQuestion: true, isSentAgain: true },
-  cancel: { doneCode: "turn_not_found", isSentAgain: true }, // ends with its turn, and always names that
-  history: { isSentAgain: true }, // ends with its `history`
-  forget: { doneCode: "session_not_found", isSentAgain: true },
-  fork: { isSentAgain: false }, // ends with its `ready`; a second one would make a second session
+  ask: { isQuestion: true },
+  retry: { isQuestion: true },
+  edit: { isQuestion: true },
+  cancel: { doneCode: "turn_not_found" }, // ends with its turn, and always names that
+  history: {}, // ends with its `history`
+  forget: { doneCode: "session_not_found" },
+  fork: { isSentOnce: true }, // ends with its `ready`; a second one would make a second session
 };
 
 /** Returns bytes as lower-case hexadecimal digits. `bytes` is what `Uint8Array` can be made of. */
@@ -62,8 +62,7 @@ function encode(frame) {
  */
 
 /** The requests that have not ended, by id, in the order in which they were made. */
-export class PendingRequests {
-  #requests = new Map();
+export class PendingRequests extends Map {
   #timers;
   #onTimeout;
 
@@ -72,6 +71,7 @@ export class PendingRequests {
    * @param {(request: Request) => void} onTimeout is called where a request that was sent has no answer for too long
    */
   constructor(timers, onTimeout) {
+    super();
     this.#timers = timers;
     this.#onTimeout = onTimeout;
   }
@@ -84,7 +84,7 @@ export class PendingRequests {
    * @returns {Request} with `fault` where it cannot be sent: why
    */
   add({ id = toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields }) { // insecure origins have no randomUUID
-    const request = { frame: { id, ...fields }, isSent: false };
+    const request = { frame: { id, ...fields } };
     request.result = new Promise((resolve, reject) => Object.assign(request, { resolve, reject }));
     request.result.catch(() => {});
     try {
@@ -93,61 +93,48 @@ export class PendingRequests {
     } catch ({ message }) {
       request.fault = message;
     }
-    this.#requests.set(id, request);
+    this.set(id, request);
     return request;
   }
 
-  get(id) {
-    return this.#requests.get(id);
-  }
-
-  has(id) {
-    return this.#requests.has(id);
-  }
-
+  /** Returns all, as they are now: whoever hears that one has ended may make another. */
   all() {
-    return [...this.#requests.values()];
+    return [...this.values()];
   }
 
-  /** Returns the requests that the server has, or will have to be sent: those without an acknowledgement. */
+  /** Returns those without an acknowledgement. */
   unacknowledged() {
     return this.all().filter(({ turn }) => !turn);
   }
 
   /** A request was sent: it has a limited time from now on. */
   onSent(request) {
-    this.#timers.clearTimeout(request.timer);
+    this.#stopTimer(request);
     request.isSent = true;
     request.timer = this.#timers.setTimeout(() => this.#onTimeout(request), TIME_LIMIT_MS);
   }
 
   /** A question is in the log: its answer may take as long as it takes. */
   onAcknowledged(request, turn) {
-    this.#timers.clearTimeout(request.timer);
+    this.#stopTimer(request);
     request.turn = turn;
   }
 
   /** The connection was lost: time without one does not count. */
   onLost() {
-    for (const request of this.all()) {
-      this.#timers.clearTimeout(request.timer);
+    for (const request of this.values()) {
+      this.#stopTimer(request);
       request.isSent = false;
     }
   }
 
-  /** Ends a request with a value. One that has ended is ignored, here and in `reject`. */
-  resolve(request, value) {
-    this.#remove(request);
-    request.resolve(value);
+  /** Removes a request, which has ended: its promise is settled. */
+  remove(request) {
+    this.#stopTimer(request);
+    this.delete(request.frame.id);
   }
 
-  reject(request, error) {
-    this.#remove(request);
-    request.reject(error);
-  }
-
-  #remove({ frame, timer }) {
+  #stopTimer({ timer }) {
     this.#timers.clearTimeout(timer);
-    this.#requests.delete(frame.id);
   }
 }
