@@ -105,6 +105,32 @@ async def test_a_question_that_the_server_had_got_is_not_given_back(tabs: Tabs) 
     assert len(upstream.prompts) == 2
 
 
+LEAVE_AND_COME_BACK = """() => {
+    dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+    const kept = Object.keys(localStorage).filter((key) => key.startsWith("askbot.unsent"));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    return [kept.length, Object.keys(localStorage).filter((key) => key.startsWith("askbot.unsent")).length];
+}"""
+
+
+async def test_a_page_that_is_shown_again_without_being_loaded_keeps_no_second_question(tabs: Tabs) -> None:
+    """The browser had it in its back/forward cache: its question is still its own, and is not in the field too."""
+    async with shop(tabs) as place:
+        one = await place.open(script=SOCKETS)
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        tab = await tabs.open(place.port, script=SOCKETS)
+        await begin(tab, "One?")
+        for page in (one.tab.page, tab.page):
+            await page.evaluate("drain()")
+        await one.ask("Two?")
+        await tab.ask("Two?")
+        assert await one.tab.page.evaluate(LEAVE_AND_COME_BACK) == [1, 0]
+        assert await tab.page.evaluate(LEAVE_AND_COME_BACK) == [1, 0]
+        await expect(one.part("field")).to_have_value("")
+        await expect(tab.question).to_have_value("")
+
+
 async def test_what_is_refused_does_not_replace_what_was_typed_meanwhile(tabs: Tabs) -> None:
     """Both are in the field; a question that was edited too."""
     async with serving() as server:
