@@ -94,13 +94,14 @@ export function inAPage(): void {
 
 /** Only in a component may this be called. */
 export function useAll(given: AskbotOptions): Askbot {
-  const { turns, state, session, model, limits, running, earlier, error, ...acts } = useAskbot(given);
-  void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, error?.code];
+  const { turns, state, session, model, limits, running, earlier, draft, error, ...acts } = useAskbot(given);
+  void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, draft.length, error?.code];
   acts.ask("Why?").catch(() => acts.stop());
   acts.retry();
   acts.edit("t1", "Who?");
   acts.history({ before: 5 });
   acts.forget();
   acts.fresh();
-  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), session: "s1", token: "t", storage: {}, onFrame: ({ type }) => void type });
+  for (const { id, text } of acts.pending()) acts.ask(text, { id });
+  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), name: "shop", session: "s1", token: async () => "t", storage: {}, onFrame: ({ type }) => void type });
 }
