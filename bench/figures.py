@@ -102,6 +102,10 @@ def _further_reader(results: Results) -> float | None:
     return None if ratio is None else max(0.0, ratio - 1)
 
 
+def _client(name: str, *, to: str) -> Callable[[Results], float | None]:
+    return lambda results: results.own(f"clients.{name}", to=f"clients.{to}")
+
+
 GOALS = (
     Goal("CPU per token, `mid`", lambda r: r.ratio("mid.cpu_us"), 0.65, 0.45),
     Goal("CPU per token, `high`", lambda r: r.ratio("high.cpu_us"), 0.65, 0.40),
@@ -146,4 +150,6 @@ GOALS = (
         1.05,
         "x with 1",
     ),
+    Goal("JavaScript client, CPU per token", _client("js_client_us", to="js_parse_us"), 2.0, 1.5, "x parsing"),
+    Goal("Python client, CPU per token", _client("python_client_us", to="python_parse_us"), 3.0, 2.0, "x parsing"),
 )

@@ -1,4 +1,4 @@
-"""`make bench-quick`: the few ratios that matter, to node-ws in the same run; 1 where one is worse than it must be.
+"""`make bench-quick`: the few ratios that matter, most to node-ws in the same run; 1 where one is worse than it must.
 
 It stops after the first round that leaves no doubt. Else the medians of three rounds count, with some slack: a shared
 machine has its moods, but a mood of a minute strikes both.
@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 
-from . import report
+from . import clients, report
 from .figures import GOALS, Results
 from .targets import NODE, OURS, Running, running, set_up
 
@@ -25,6 +25,7 @@ WATCHED = (
     "added latency, `high`, p50",
     "added latency, `high`, p99",
     "added time to the first token, `high`, p99",
+    "JavaScript client, CPU per token",
 )
 
 
@@ -47,6 +48,7 @@ def main() -> int:
     results, goals = Results(), [goal for goal in GOALS if goal.name in WATCHED]
     begun = time.monotonic()
     for number in range(rounds):
+        clients.measure_javascript(results)
         for target in (OURS, NODE)[:: -1 if number % 2 else 1]:
             with running(target) as server:
                 measure(results, server)

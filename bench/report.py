@@ -48,6 +48,11 @@ SLOW: Sequence[Row] = (
     ("requests left open", "slow.open"),
 )
 OWN: Sequence[Row] = (("p50", "p50_ms"), ("p99", "p99_ms"))
+CLIENTS = (
+    ("`askbot.js`, where `view` is read at the end", "js_client_us", "js_parse_us"),
+    ("`askbot.js`, where a listener reads `view` at each frame", "js_listener_us", "js_parse_us"),
+    ("the Python client, where the answer is awaited", "python_client_us", "python_parse_us"),
+)
 READERS: Sequence[Row] = (
     ("one reader a session", "one reader"),
     ("two readers a session", "two readers"),
@@ -91,6 +96,13 @@ GROWING = """## As it grows
 Ours alone, at `mid`: CPU per token, µs, and added latency, ms. Idle connections had no answer yet, and each is sent its
 sign of life once in the time that is measured. Sessions with a past are opened as a page does it, without a place in
 the log: what that takes, µs of CPU, does not count to their tokens.
+"""
+
+CLIENT_HEAD = """## What reading costs
+
+A client's CPU per token, µs, beside one that only parses each frame and appends its text (`python -m bench.clients`).
+`askbot.js` is given 200,000 frames as its socket would; the Python client gets 10,000 from a socket, all at once, and
+beside it are websockets and json.
 """
 
 
@@ -151,6 +163,8 @@ def page(results: Results) -> str:
         "![As it grows](performance/growing.svg)\n",
         _own(results, _idle(results)),
         _own(results, _history(results), (*OWN, ("opened", "opened_us"))),
+        CLIENT_HEAD,
+        _clients(results),
     ]
     if results.faults:
         parts.append("## Faults\n\n" + "\n".join(f"- {fault}" for fault in results.faults) + "\n")
@@ -227,6 +241,15 @@ def _own(results: Results, rows: Sequence[Row], columns: Sequence[Row] = OWN) ->
             ratio = number(results.own(cpu, to=f"{rows[0][1]}.cpu_us"))
             others = (number(results.middle(OURS, f"{load}.{name}")) for _, name in columns)
             lines.append(f"| {' | '.join([text, spread, ratio, *others])} |")
+    return "\n".join([*lines, ""])
+
+
+def _clients(results: Results) -> str:
+    lines = ["|  | our client | only parses | ratio |", "| --- | --- | --- | --- |"]
+    for text, client, parsing in CLIENTS:
+        names = [f"clients.{name}" for name in (client, parsing)]
+        ours, theirs = (number(results.middle(OURS, name)) for name in names)
+        lines.append(f"| {text} | {ours} | {theirs} | {number(results.own(names[0], to=names[1]))} |")
     return "\n".join([*lines, ""])
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import history, machine, report
+from . import clients, history, machine, report
 from .figures import GOALS, Results, with_idle, with_past
 from .figures import OURS as OUR_NAME
 from .targets import ALL, FASTAPI, NAIVE, NODE, NOTHING, OURS, PEERS, ROOT, Running, Target, running, set_up
@@ -169,6 +169,7 @@ class Bench:
     def _own_once(self) -> None:
         with running(OURS) as server:
             self._add(server, "storm", "storm", sessions=self.size.sessions, tokens=200)
+        clients.measure(self.results)
         self.growing()
 
     def growing(self) -> None:

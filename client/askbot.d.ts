@@ -8,19 +8,29 @@ export type State = "connecting" | "open" | "waiting" | "closed";
 /** How a question is to be answered. */
 export type ModelOptions = Partial<Pick<Ask, "model" | "temperature" | "max_tokens">>;
 
-/** The same, and what happens while another answer is written. */
-export type AskOptions = ModelOptions & Partial<Pick<Ask, "when_busy">>;
+/** The same, and an id to recognise the question by, of 1 to 64 characters: the same id is never asked twice. */
+export type QuestionOptions = ModelOptions & { id?: string };
 
-/** A refusal by the server, or by the client itself (`cancelled`, `closed`). */
+/** The same, and what happens while another answer is written. */
+export type AskOptions = QuestionOptions & Partial<Pick<Ask, "when_busy">>;
+
+/** A refusal by the server, or by the client itself (`cancelled`, `closed`, `damaged`, `timeout`). */
 export interface AskbotError extends Error {
-  readonly code: ErrorCode | "cancelled" | "closed" | (string & {});
+  readonly code: ErrorCode | "cancelled" | "closed" | "damaged" | "timeout" | (string & {});
+  /** The id of the request that is refused. */
+  readonly id?: string;
+  /** The text of a question that is not in the log, to be given back to whoever typed it. */
+  readonly text?: string;
   /** Whether the same may succeed later. */
   readonly retryable?: boolean;
   /** Milliseconds to wait before that. */
   readonly retryAfter?: number | null;
 }
 
-/** A question that was asked: await it for the ended turn, iterate over it for the answer's text as it comes, or both. */
+/**
+ * A question that was asked: await it for the ended turn, iterate over it for the answer's text as it comes, or both. What
+ * was iterated over is the answer, or the iteration ends with an error.
+ */
 export interface AnswerStream extends Promise<Turn>, AsyncIterable<string> {
   readonly id: string;
 }
@@ -48,7 +58,7 @@ export interface ChatEvents {
   frame: CustomEvent<ServerFrame>;
   /** `view`, or what is pending, has changed. */
   change: CustomEvent<View>;
-  /** The server has refused a request, or the connection. */
+  /** A request was refused, or the connection, or `fresh` has given up a question that was not in the log. */
   error: CustomEvent<AskbotError>;
 }
 
@@ -66,18 +76,24 @@ export interface Chat extends EventTarget {
   /** Ask a question, as soon as there is a connection. Rejects with an `AskbotError`, as all requests do. */
   ask(text: string, options?: AskOptions): AnswerStream;
   /** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were for that turn. */
-  retry(turn?: string, options?: ModelOptions): AnswerStream;
+  retry(turn?: string, options?: QuestionOptions): AnswerStream;
   /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
-  edit(turn: string, text: string, options?: ModelOptions): AnswerStream;
-  /** Stop a turn, or a question that is not in the log yet, by its id; without `turn`, the turn that runs. */
-  cancel(turn?: string): Promise<unknown> | undefined;
+  edit(turn: string, text: string, options?: QuestionOptions): AnswerStream;
+  /**
+   * Stop a turn, by its id or its question's; without one, the turn that runs, else all questions that are not in the log
+   * yet. Resolves once the turn has ended; at once where there is none.
+   */
+  cancel(id?: string): Promise<void>;
   /** Fetch up to `limit` (20) older turns into the view, from before a position of the log: by default, of its oldest turn. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
-  /** Delete this conversation on the server, and begin another. */
-  forget(): Requested<void>;
-  /** Begin another conversation; this one is kept. */
+  /** Delete a conversation on the server; by default this one, and then begin another. Rejects where that is refused. */
+  forget(session?: string | null): Requested<void>;
+  /**
+   * Begin another conversation; this one is kept. Questions that are not in its log yet are rejected with the code `closed`,
+   * and each is told as an `error` with its text.
+   */
   fresh(): void;
-  /** The questions that are not in the log yet. */
+  /** The questions that are not in the log yet. It is right at any moment, that of `pagehide` too. */
   pending(): Pending[];
   /** Close the connection for good. Requests without an answer are rejected, with the code `closed`. */
   close(): void;
@@ -85,7 +101,7 @@ export interface Chat extends EventTarget {
   removeEventListener<Name extends keyof ChatEvents>(type: Name, listener: Listener<Name> | null, options?: boolean | EventListenerOptions): void;
 }
 
-/** Where the session's id is kept, under the key `askbot.session`. A method that throws or is missing is ignored. */
+/** Where the session's id is kept, under a key of the `url` and the `name`. A method that throws or is missing is ignored. */
 export interface SessionStorage {
   getItem?(key: string): string | null;
   setItem?(key: string, value: string): void;
@@ -104,10 +120,20 @@ export interface Socket {
 export interface ConnectOptions {
   /** `/v1/chat` of a server, relative to the page where there is one. */
   url?: string | URL;
+  /** Tells conversations at one URL apart, each of which is continued as its own; by default empty. */
+  name?: string;
   /** The session to continue; by default the one that `storage` has, else a new one. */
   session?: string;
-  /** Sent to a server that requires one. */
-  token?: string | null;
+  /**
+   * How many code points of turns `view` holds, by default 262,144; `Infinity` or null keeps all. Beyond it the oldest
+   * turns are dropped, but none that runs; `history` fetches them again.
+   */
+  keep?: number | null;
+  /**
+   * Sent to a server that requires one. A function is asked before each connection. Where it throws, that is an `error` with
+   * the code `unauthorized`, and it is asked again later.
+   */
+  token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
   /** By default `localStorage`; `{}` keeps nothing. */
   storage?: SessionStorage;
   /** By default the global one, which Node has from version 22 on. */

@@ -10,6 +10,7 @@ export const KOREAN = {
   connecting: "연결하는 중",
   closed: "연결이 끊겼습니다",
   sending: "아직 보내지 못했습니다",
+  unsent: "전송되지 않았을 수 있는 질문이 입력란에 있습니다",
   waiting: "답변을 기다리는 중",
   thinking: "생각하는 중…",
   thinking_time: "생각하는 중… {seconds}초",

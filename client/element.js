@@ -3,6 +3,7 @@ import { connect } from "./askbot.js";
 import { update } from "./markdown.js";
 import { rows, running } from "./rows.js";
 import { drawThinking } from "./thinking.js";
+import { Draft, keep, take, unsentKey, unsentOf, withdraw } from "./unsent.js";
 
 /** Texts by name: of parts, of the status line and of a turn's badge. */
 const ENGLISH = {
@@ -16,6 +17,7 @@ const ENGLISH = {
   connecting: "Connecting",
   closed: "Disconnected",
   sending: "Not sent yet",
+  unsent: "A question may not have been sent: it is in the field",
   waiting: "Waiting",
   thinking: "Thinking…",
   thinking_time: "Thinking… {seconds} s",
@@ -100,9 +102,11 @@ function setText(element, text) {
 
 /** element.d.ts has the types of what is public. */
 export class AskBot extends (globalThis.HTMLElement ?? Object) {
-  static observedAttributes = ["server", "session", "token", "placeholder", "lang"];
+  static observedAttributes = ["server", "session", "token", "name", "id", "placeholder", "lang"];
 
   #chat = null;
+  #unsentKey; // of the server and the name with which it is connected
+  #kept = []; // what was kept when the page, or the document, was left
   #isDrawScheduled = false;
   #error; // the message of the last error; empty once something is asked
   #texts = ENGLISH;
@@ -114,6 +118,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #turns = createPart("div", "turns");
   #log = createPart("section", "log", this.#earlier, this.#empty, this.#turns);
   #field = createPart("textarea", "field");
+  #draft = new Draft(this.#field);
   #stop = createPart("button", "stop");
   #send = createPart("button", "send");
   #form = createPart("form", "form", this.#field, this.#stop, this.#send);
@@ -159,6 +164,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   fresh() {
+    this.#giveBackUnsent();
     this.#chat.fresh();
     this.focus();
   }
@@ -172,7 +178,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   connectedCallback() {
     this.#setTexts(ENGLISH);
     if (this.#isKorean()) this.#loadKorean();
-    this.#chat ??= this.#connect();
+    if (!this.#chat) this.#open();
     this.#scheduleDraw();
   }
 
@@ -181,53 +187,84 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     queueMicrotask(() => this.isConnected || this.#close());
   }
 
-  attributeChangedCallback(name) {
+  attributeChangedCallback(attribute, _, value) {
     if (!this.#chat) return;
-    if (name !== "placeholder" && name !== "lang") this.#close();
+    if (this.#isLeft(attribute, value)) this.#close();
     this.connectedCallback();
   }
 
   // --- the conversation ----------------------------------------------------------------------------------------------
 
-  #connect() {
+  /** Whether an attribute's new value asks for another connection. */
+  #isLeft(attribute, value) {
+    const { state, session } = this.#chat;
+    if (attribute === "token") return state === "closed"; // else the next connection has the new one
+    if (attribute === "session") return Boolean(value) && value !== session;
+    const { url, name } = this.#place();
+    return unsentKey(url, name) !== this.#unsentKey;
+  }
+
+  /** Returns the server's URL, and what tells its elements apart: never their order, or a new one could take another's place. */
+  #place() {
     const base = new URL(this.getAttribute("server") ?? new URL(".", import.meta.url), document.baseURI);
-    const chat = connect({
-      url: new URL("v1/chat", base),
-      session: this.getAttribute("session") ?? undefined,
-      token: this.getAttribute("token"),
-      storage: this.#storage(base),
-    });
+    return { url: new URL("v1/chat", base), name: this.getAttribute("name") ?? this.id };
+  }
+
+  #open() {
+    const place = this.#place();
+    const session = this.getAttribute("session") || undefined;
+    const chat = connect({ ...place, session, token: () => this.getAttribute("token") });
+    this.#unsentKey = unsentKey(place.url, place.name);
     for (const type of ["change", "state"]) chat.addEventListener(type, () => this.#scheduleDraw());
     chat.addEventListener("error", ({ detail }) => this.#onError(detail));
-    return chat;
+    this.#chat = chat;
+    this.#withdrawKept();
+    this.#draft.add(take(undefined, this.#unsentKey));
+    addEventListener("pagehide", this.#keepDraft);
+    addEventListener("pageshow", this.#withdrawKept);
   }
 
-  /** Returns where the session is kept: under a key of this server and this element, named by its id or its place. */
-  #storage(base) {
-    const name = this.id || [...document.querySelectorAll("ask-bot")].indexOf(this);
-    const key = `askbot.session ${base} ${name}`;
-    return {
-      getItem: () => localStorage.getItem(key),
-      setItem: (_, session) => localStorage.setItem(key, session),
-      removeItem: () => localStorage.removeItem(key),
-    };
-  }
-
+  /** Closes the connection. What was not sent is in the field then; where this is in no document, it is kept as well. */
   #close() {
-    this.#chat?.close();
+    if (!this.#chat) return;
+    removeEventListener("pagehide", this.#keepDraft);
+    removeEventListener("pageshow", this.#withdrawKept);
+    if (!this.isConnected) this.#keepDraft();
+    this.#giveBackUnsent();
+    this.#chat.close();
     this.#chat = null;
   }
+
+  // --- what is not sent ----------------------------------------------------------------------------------------------
+
+  #giveBackUnsent() {
+    this.#draft.add(unsentOf(this.#chat));
+  }
+
+  /** Keeps what is not sent for the next visit: the page may not come back. */
+  #keepDraft = () => {
+    this.#kept = [...unsentOf(this.#chat), ...this.#draft.items];
+    keep(undefined, this.#unsentKey, this.#kept);
+  };
+
+  /** The page has come back after all, and so has this. */
+  #withdrawKept = () => {
+    withdraw(undefined, this.#unsentKey, this.#kept);
+    this.#kept = [];
+  };
+
+  // --- requests ------------------------------------------------------------------------------------------------------
 
   /** Scrolls to a new request, and dispatches `askbot-done` at its end. Returns it. */
   #follow(request) {
     this.#error = "";
     this.#log.scrollTop = this.#log.scrollHeight;
-    request.then((turn) => this.#dispatch("askbot-done", turn), () => {});
+    request.then((turn) => this.#dispatch("askbot-done", turn), (error) => this.#draft.addFailed(error));
     return request;
   }
 
   #onError(error) {
-    this.#error = error.message;
+    if (error.code !== "closed") this.#error = error.message; // else a question was given back, which the status says
     this.#scheduleDraw();
     this.#dispatch("askbot-error", error);
   }
@@ -266,13 +303,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
 
   #onSubmit(event) {
     event.preventDefault();
-    const text = this.#field.value.trim();
-    if (!text) return;
-    this.#field.value = "";
-    this.ask(text).catch(({ code }) => {
-      const isWanted = code !== "cancelled" && code !== "closed";
-      if (isWanted) this.#field.value ||= text; // so that it can be sent again
-    });
+    const { text, options } = this.#draft.submit();
+    if (text) this.ask(text, options);
   }
 
   #onKeydown(event) {
@@ -300,6 +332,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     const { scrollHeight, clientHeight, scrollTop } = this.#log;
     const isNearEnd = scrollHeight - clientHeight - scrollTop < NEAR_END_PX; // else somebody reads further up
     const all = rows(this.#chat);
+    this.#draft.removeLogged(view.turns);
     this.#drawTurns(all);
     this.#empty.hidden = all.length || view.seq === null || view.seq < view.head || view.earlier;
     this.#earlier.hidden = !view.earlier;
@@ -322,6 +355,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   /** Returns the text of the status line: of the last turn while connected, else of the connection. */
   #statusOf({ status, reason } = {}) {
     const { state } = this.#chat;
+    if (this.#draft.hasQuestion) return this.#texts.unsent;
     if (state === "waiting") return this.#texts.connecting;
     if (state !== "open") return this.#texts[state];
     const name = reason === "stop" ? "done" : (reason ?? status);

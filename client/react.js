@@ -12,6 +12,7 @@ const INITIAL_SNAPSHOT = Object.freeze({
   limits: null,
   running: false,
   earlier: false,
+  draft: "",
   error: null,
 });
 
@@ -24,7 +25,7 @@ function schedule(action) {
   else queueMicrotask(action);
 }
 
-function snapshotOf(chat, error) {
+function snapshotOf(chat, draft, error) {
   const { state, session, view } = chat;
   return {
     turns: rows(chat),
@@ -34,6 +35,7 @@ function snapshotOf(chat, error) {
     limits: view.limits ?? null,
     running: Boolean(running(chat)),
     earlier: Boolean(view.earlier),
+    draft,
     error,
   };
 }
@@ -46,26 +48,38 @@ function snapshotOf(chat, error) {
  * stays one. Nothing is connected before the first subscription, so that a server may render a component.
  */
 class ChatStore {
-  onFrame;
-  session; // as the component names it
+  options; // as the component gave them last
+  unsent; // questions that were given back: { id, text }
 
   #chat = null;
-  #options;
   #snapshot = INITIAL_SNAPSHOT;
   #error = null;
   #isUpdateScheduled = false;
   #listeners = new Set();
+  #sessions = []; // that the server has given, from the one in the snapshot on
 
-  constructor(options) {
-    this.#options = options;
-    this.session = options.session;
+  /** @param {object[]} unsent shared with the conversation that had this one's place: its questions are given back here */
+  constructor(options, unsent = []) {
+    this.options = options;
+    this.unsent = unsent;
   }
 
-  /** Whether options mean this conversation. A session may also be named that it has been given meanwhile. */
-  matches({ url, token, session }) {
-    const own = this.#options;
-    const isSameSession = [undefined, this.session, this.#snapshot.session].includes(session);
-    return String(url) === String(own.url) && token === own.token && isSameSession;
+  /**
+   * Whether options mean this conversation. A component that names no session means it, and so does one that names the
+   * same as before, or a session that the server has given: it may have heard of that before or after the snapshot shows it.
+   */
+  matches({ url, name, session }) {
+    const own = this.options;
+    const isSameSession = session == null || session === own.session || this.#sessions.includes(session);
+    return String(url) === String(own.url) && name === own.name && isSameSession;
+  }
+
+  /** Takes the options of a render. Another token is for the next connection; where the last one was refused, that is now. */
+  update(options) {
+    const { token } = options;
+    const isTokenNew = token !== this.options.token && typeof token !== "function"; // which may be new in each render
+    this.options = options;
+    if (isTokenNew && this.#chat?.state === "closed") this.#chat = this.#connect();
   }
 
   getSnapshot = () => this.#snapshot;
@@ -79,12 +93,17 @@ class ChatStore {
     };
   };
 
-  ask = (text, options) => this.#request((chat) => chat.ask(text, options));
+  ask = (text, options) => {
+    const given = this.unsent.find((question) => question.text === text);
+    this.unsent.length = 0;
+    return this.#request((chat) => chat.ask(text, { id: given?.id, ...options })); // by its id it is not asked twice
+  };
   retry = (turn, options) => this.#request((chat) => chat.retry(turn, options));
   edit = (turn, text, options) => this.#request((chat) => chat.edit(turn, text, options));
   forget = () => this.#request((chat) => chat.forget());
   history = (range) => this.#request((chat) => chat.history(range));
   fresh = () => this.#request((chat) => chat.fresh());
+  pending = () => this.#chat?.pending() ?? [];
 
   stop = () => {
     const turn = this.#chat && running(this.#chat);
@@ -94,7 +113,10 @@ class ChatStore {
   #request(action) {
     this.#error = null;
     const result = action(this.#ensureConnected());
-    result?.catch(() => {}); // the error is in the snapshot too
+    result?.catch(({ code, id, text }) => {
+      if (text && code !== "cancelled") this.unsent.push({ id, text });
+      this.#scheduleUpdate();
+    });
     return result;
   }
 
@@ -105,16 +127,34 @@ class ChatStore {
   }
 
   #connect() {
-    const chat = connect({ ...this.#options, session: this.#snapshot.session ?? this.#options.session });
+    const { options } = this;
+    const chat = connect({ ...options, session: this.#snapshot.session ?? options.session, token: this.#currentToken });
     chat.addEventListener("change", this.#scheduleUpdate);
     chat.addEventListener("state", this.#scheduleUpdate);
     chat.addEventListener("error", ({ detail }) => {
       this.#error = detail;
       this.#scheduleUpdate();
     });
-    chat.addEventListener("frame", ({ detail }) => this.onFrame?.(detail));
+    chat.addEventListener("frame", ({ detail }) => this.#onFrame(detail, chat));
     this.#scheduleUpdate();
     return chat;
+  }
+
+  #currentToken = () => {
+    const { token } = this.options;
+    return typeof token === "function" ? token() : token;
+  };
+
+  #onFrame(frame, { session }) {
+    if (this.#sessions.at(-1) !== session) this.#sessions.push(session);
+    this.options.onFrame?.(frame);
+  }
+
+  /** Returns what was given back, without what the server has got after all. */
+  #draft() {
+    const isLogged = (question) => this.#chat.view.turns.some(({ id }) => id === question.id);
+    const draft = this.unsent.filter((question) => !isLogged(question));
+    return draft.map(({ text }) => text).join("\n\n");
   }
 
   #closeIfUnused = () => {
@@ -129,27 +169,26 @@ class ChatStore {
     schedule(() => {
       this.#isUpdateScheduled = false;
       if (!this.#chat) return;
-      this.#snapshot = snapshotOf(this.#chat, this.#error);
+      this.#snapshot = snapshotOf(this.#chat, this.#draft(), this.#error);
+      const shown = this.#sessions.indexOf(this.#snapshot.session);
+      if (shown > 0) this.#sessions.splice(0, shown);
       for (const listener of this.#listeners) listener();
     });
   };
 }
 
 /**
- * A conversation as a component sees it. With another `url`, `token` or `session` it is another conversation.
+ * A conversation as a component sees it. With another `url`, `name` or `session` it is another conversation.
  *
  * @param {import("./react.js").AskbotOptions} [options]
  * @returns {import("./react.js").Askbot} its functions stay the same ones
  */
 export function useAskbot(options = {}) {
   const [current, setCurrent] = useState(() => new ChatStore(options));
-  const store = current.matches(options) ? current : new ChatStore(options);
+  const store = current.matches(options) ? current : new ChatStore(options, current.unsent);
   if (store !== current) setCurrent(store);
   const snapshot = useSyncExternalStore(store.subscribe, store.getSnapshot, getServerSnapshot);
-  useEffect(() => {
-    store.onFrame = options.onFrame;
-    store.session = options.session;
-  });
-  const { ask, retry, edit, forget, history, fresh, stop } = store;
-  return { ...snapshot, ask, retry, edit, forget, history, fresh, stop };
+  useEffect(() => store.update(options));
+  const { ask, retry, edit, forget, history, fresh, pending, stop } = store;
+  return { ...snapshot, ask, retry, edit, forget, history, fresh, pending, stop };
 }

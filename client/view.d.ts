@@ -31,6 +31,10 @@ export interface Turn {
   readonly from: number;
   /** The log's position after the last event that is in it. */
   readonly seq: number;
+  /** What it counts for against `keep`: 500, and the code points of question, thinking and answer. */
+  readonly size?: number;
+  /** While the answer grows, its end, of about 4,096 characters: a part of this is read much faster than one of `answer`. */
+  readonly tail?: string;
   readonly model?: string | null;
   readonly usage?: Usage | null;
   readonly timing?: Timing | null;
@@ -45,20 +49,30 @@ export interface View {
   readonly seq: number | null;
   /** The id of the history that `seq` is a position in. With another id, the server has begun its log again. */
   readonly log?: string;
-  /** All turns that were read, oldest first; those too that a retry or an edit has replaced. */
+  /**
+   * The turns that were read, oldest first; those too that a retry or an edit has replaced. A turn that a frame doesn't
+   * change is the same object in the next view.
+   */
   readonly turns: readonly Turn[];
+  /** What all turns count for. */
+  readonly size?: number;
+  /**
+   * What they may count for; Infinity keeps all. Beyond it the oldest turns are dropped, but none that has not ended, nor
+   * the one that was changed last. Where `history` brings more, it grows to that.
+   */
+  readonly keep?: number;
   /** The log's last position when the connection began. */
   readonly head?: number;
   /** The model that answers where a question names none. */
   readonly model?: string;
   readonly limits?: Limits;
-  /** Whether the log has older turns than these. */
+  /** Whether the log has older turns than these, not read or dropped. */
   readonly earlier?: boolean;
   /** Whether frames are missing: connect again, with `after` = `seq`. */
   readonly gap?: boolean;
 }
 
-/** The view before anything was read. */
+/** The view before anything was read. It keeps all turns; `{ ...empty, keep }` is one that keeps so many code points. */
 export const empty: View;
 
 /** A text's length in code points, the unit of `seq`. */

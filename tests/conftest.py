@@ -29,6 +29,7 @@ SLOW = (
     "client/test_guide.py",
     "client/test_slow.py",
     "client/test_sync.py",
+    "clients/",
     "http/test_ai_completion.py",
     "package/",
     "server/",

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from bench import report
+from bench import clients, report
 from bench.client import Answer
 from bench.figures import GOALS, Results, with_idle, with_past
 from bench.plot import Bar, bars
@@ -128,6 +128,21 @@ def test_the_page_says_how_the_cost_grows(tmp_path: Path) -> None:
     assert "| 10,000 idle connections | 60.0 [44.0 to 78.0] | 1.20 | 0.10 | 0.20 |" in page
     assert "| 1,000 turns of history | 50.0 [40.0 to 60.0] | 1.00 | 0.10 | 0.20 | 900 |" in page
     assert re.findall(r">(10,000|1,000|60.0 µs)<", plot) == ["10,000", "60.0 µs", "1,000"]
+
+
+def test_the_clients_get_the_answer_and_are_compared_with_one_that_only_parses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they get it is checked where it is measured; a few tokens say nothing about the cost."""
+    monkeypatch.setattr(clients, "JS_TOKENS", 100)
+    monkeypatch.setattr(clients, "ROUNDS", 1)
+    results = measured(ours=4.0, theirs=10.0)
+    clients.measure(results)
+    report.write(results, tmp_path)
+    page = (tmp_path / "performance.md").read_text()
+
+    for text, *_ in report.CLIENTS:
+        assert re.search(rf"^\| {re.escape(text)} \| [\d.]+ \| [\d.]+ \| [\d.]+ \|$", page, re.MULTILINE)
 
 
 def test_a_plot_is_xml_that_reads_on_dark_pages_too() -> None:

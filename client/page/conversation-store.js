@@ -1,15 +1,23 @@
 /**
  * The conversations that this browser knows, in its storage: a list, and of each its draft and the text to search in.
  *
- *   askbot.list             [{ session, title, named, used }]   `named` by the reader; `used`: when it was last asked, in ms
- *   askbot.draft[.session]  text that is typed and not sent yet; without a session, in a conversation that is still empty
- *   askbot.text.session     its questions and answers, as far as they were on this page, to search in
- *   askbot.gone             sessions that were deleted here and have still to be deleted on the server
- *   askbot.session          the session that was last on the page
+ *   askbot.list              [{ session, title, named, used }]   `named` by the reader; `used`: when it was last asked, in ms
+ *   askbot.draft.session     text that is typed and not sent yet
+ *   askbot.unsent[.session]  questions that were asked and perhaps not sent when the page was left (unsent.js); without a
+ *                            session, of a conversation that is still empty
+ *   askbot.text.session      its questions and answers, as far as they were on this page, to search in
+ *   askbot.gone              sessions that were deleted here and have still to be deleted on the server
+ *   askbot.session           the session that was last on a page
  *
- * All tabs share them, so every change begins by reading. Where storage is forbidden, they last as long as the page; where
- * it is full, the texts of the conversations that were used least recently are removed.
+ * All tabs share them, so every change begins by reading. In the storage of the tab are
+ *
+ *   askbot.draft             text that is typed in a conversation that is still empty
+ *   askbot.session           the session that was last on this tab's page
+ *
+ * Where storage is forbidden, they last as long as the page; where it is full, the texts of the conversations that were
+ * used least recently are removed. A server under a path, such as `/a/`, has keys of its own: `askbot/a.list`.
  */
+import { keep, take, withdraw } from "../unsent.js";
 
 const MAX_TEXT_CHARACTERS = 20_000; // the newest; browsers give an origin five million in all
 const MAX_TITLE_CHARACTERS = 80;
@@ -20,6 +28,8 @@ const normalize = (text) => text.normalize("NFC").toLowerCase();
 const collapseSpace = (text) => text.replace(/\s+/g, " ");
 
 const draftKey = (session) => (session ? `draft.${session}` : "draft");
+
+const unsentKey = (session) => (session ? `unsent.${session}` : "unsent");
 
 const textKey = (session) => `text.${session}`;
 
@@ -54,11 +64,25 @@ function excerptOf(text, word) {
  */
 export class ConversationStore {
   #storage;
+  #prefix;
   #unsaved = new Map(); // by key: values that the storage did not accept
+  #tab;
+  #unsent = {
+    getItem: (key) => this.#read(key),
+    setItem: (key, value) => this.#write(key, value),
+    removeItem: (key) => this.#erase(key),
+  };
 
-  /** @param {() => Storage} storage returns the storage, or throws where that is forbidden */
-  constructor(storage) {
+  /**
+   * @param {() => Storage} storage returns the storage, or throws where that is forbidden
+   * @param {object} [options]
+   * @param {() => Storage} [options.tabStorage] returns the storage of the tab; without one, tabs are not told apart
+   * @param {string} [options.path] of the page, up to its last slash
+   */
+  constructor(storage, { tabStorage, path = "/" } = {}) {
     this.#storage = storage;
+    this.#prefix = `askbot${path.slice(0, -1)}.`;
+    this.#tab = tabStorage ? new ConversationStore(tabStorage, { path }) : this;
   }
 
   // --- the list ------------------------------------------------------------------------------------------------------
@@ -129,7 +153,8 @@ export class ConversationStore {
     this.#write("list", JSON.stringify(this.#list().filter((conversation) => conversation.session !== session)));
     this.#erase(textKey(session));
     this.#erase(draftKey(session));
-    if (this.lastSession() === session) this.#erase("session");
+    this.#erase(unsentKey(session));
+    for (const store of [this, this.#tab]) if (store.#read("session") === session) store.#erase("session");
   }
 
   // --- searching -----------------------------------------------------------------------------------------------------
@@ -164,29 +189,47 @@ export class ConversationStore {
 
   /** Returns the draft of a conversation; with null, of one that is still empty. */
   draft(session) {
-    return this.#read(draftKey(session)) ?? "";
+    return this.#draftStore(session).#read(draftKey(session)) ?? "";
   }
 
   saveDraft(session, text) {
-    if (text) this.#write(draftKey(session), text);
-    else this.#erase(draftKey(session));
+    this.#draftStore(session).#save(draftKey(session), text);
   }
 
+  #draftStore(session) {
+    return session ? this : this.#tab;
+  }
+
+  /** Keeps questions that were asked, and perhaps not sent, beside those that are kept. With null, of a conversation that is still empty. */
+  keepUnsent(session, questions) {
+    keep(this.#unsent, unsentKey(session), questions);
+  }
+
+  /** Returns the questions that are kept, and keeps them no more. */
+  takeUnsent(session) {
+    return take(this.#unsent, unsentKey(session));
+  }
+
+  /** Keeps these questions no more. */
+  withdrawUnsent(session, questions) {
+    withdraw(this.#unsent, unsentKey(session), questions);
+  }
+
+  /** Returns the session that was last on this tab's page, else on any. */
   lastSession() {
-    return this.#read("session");
+    return this.#tab.#read("session") ?? this.#read("session");
   }
 
   /** @param {string | null} session */
   saveLastSession(session) {
-    if (session) this.#write("session", session);
-    else this.#erase("session");
+    for (const store of [this, this.#tab]) store.#save("session", session);
   }
 
   // --- storage: keys are without their prefix ------------------------------------------------------------------------
 
   #read(key) {
     try {
-      return this.#unsaved.get(key) ?? this.#storage().getItem(`askbot.${key}`);
+      return this.#unsaved.get(key) ?? this.#storage().getItem(this.#prefix + key);
     } catch {
       return null;
     }
@@ -202,11 +245,17 @@ export class ConversationStore {
     }
   }
 
+  /** Keeps a value; an empty one is removed. */
+  #save(key, value) {
+    if (value) this.#write(key, value);
+    else this.#erase(key);
+  }
+
   #write(key, value) {
     this.#unsaved.delete(key);
     do {
       try {
-        return this.#storage().setItem(`askbot.${key}`, value);
+        return this.#storage().setItem(this.#prefix + key, value);
       } catch {}
     } while (this.#makeRoom(key));
     this.#unsaved.set(key, value);
@@ -223,7 +272,7 @@ export class ConversationStore {
   #erase(key) {
     this.#unsaved.delete(key);
     try {
-      this.#storage().removeItem(`askbot.${key}`);
+      this.#storage().removeItem(this.#prefix + key);
     } catch {}
   }
 }

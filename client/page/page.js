@@ -11,13 +11,14 @@
  *   #list (in #drawer on a narrow screen, opened by #menu, closed by #close) #search #none
  *   #sessions > li[data-session] a[aria-current], button[data-do=more|rename|as_markdown|as_json|delete], form.rename
  *   #confirm (dialog) #confirm-yes #confirm-no
- * The address has ?session=, once something was asked, and may have #token= where the server wants one.
+ * The address has ?session=, once something was asked; #token=, where the server wants one, is read and removed.
  */
 import { connect } from "../askbot.js";
 import { rows, running } from "../rows.js";
+import { Draft, unsentOf } from "../unsent.js";
 import { shown } from "../view.js";
 import * as address from "./address.js";
-import { deleteConversation, fetchAllTurns } from "./background-connection.js";
+import { fetchAllTurns } from "./background-connection.js";
 import { askForConfirmation } from "./confirm.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
 import { announce, byId, downloadFile, setText } from "./dom.js";
@@ -32,11 +33,22 @@ import { drawAbove, drawTurns, followEnd } from "./turns.js";
 const { translate, translateError } = strings;
 const notice = byId("notice");
 const question = byId("question");
-const server = { url: new URL("v1/chat", document.baseURI), token: address.token() };
-const store = new ConversationStore(() => localStorage);
+const server = { url: new URL("v1/chat", document.baseURI), token: address.currentToken };
+const { pathname: path } = new URL(".", document.baseURI);
+const store = new ConversationStore(() => localStorage, { tabStorage: () => sessionStorage, path });
+const draft = new Draft({
+  get value() {
+    return question.value;
+  },
+  set value(text) {
+    setQuestion(text);
+  },
+});
 let chat; // the conversation on the page
 let listeners; // an AbortController of our listeners on `chat`
 let isDrawScheduled = false;
+const deleting = new Set(); // the sessions whose deletion the server has still to answer
+let kept = []; // the questions that were kept when the page was left
 
 const badge = (turn) => badgeOf(turn, strings);
 
@@ -44,9 +56,9 @@ const badge = (turn) => badgeOf(turn, strings);
 
 /** Connects to a conversation in the place of the one on the page; without a session, to a new one. */
 function open(session) {
-  if (chat) closeCurrent();
+  const hasUnsent = chat && closeCurrent();
   followEnd();
-  notice.textContent = "";
+  setText(notice, hasUnsent ? translate("unsent") : "");
   const storage = {
     getItem: () => session,
     setItem: (_, id) => store.saveLastSession(id),
@@ -58,21 +70,52 @@ function open(session) {
   chat.addEventListener("change", scheduleDraw, { signal });
   chat.addEventListener("state", ({ detail }) => onState(detail), { signal });
   chat.addEventListener("frame", ({ detail }) => onFrame(detail), { signal });
-  chat.addEventListener("error", ({ detail }) => setText(notice, translateError(detail)), { signal });
+  chat.addEventListener("error", ({ detail }) => onError(detail), { signal });
   setQuestion(store.draft(listedSession()));
+  giveBackUnsent();
   onState(chat.state);
   drawList(session);
 }
 
-/** Leaves the conversation on the page. Questions that could not be sent yet become its draft. */
+/** Leaves the conversation on the page. Returns whether there are questions that were perhaps not sent: they are kept. */
 function closeCurrent() {
-  const unsent = chat.state === "open" ? [] : chat.pending().map(({ text }) => text);
-  if (unsent.length) {
-    const draft = [...unsent, question.value].filter(Boolean).join("\n\n");
-    store.saveDraft(listedSession(), draft);
-  }
+  const hasUnsent = unsentOf(chat).length > 0;
+  keepUnsent();
   listeners.abort();
   chat.close();
+  return hasUnsent;
+}
+
+/** Keeps the questions that are not in the log, or that were given back and not asked again, and the rest of the draft. */
+function keepUnsent() {
+  const items = [...unsentOf(chat), ...draft.items];
+  kept = items.filter(({ id }) => id);
+  store.keepUnsent(listedSession(), kept);
+  if (draft.hasQuestion) store.saveDraft(listedSession(), draft.items.find(({ id }) => !id)?.text);
+}
+
+/** Puts the questions that were kept into the field. */
+function giveBackUnsent() {
+  const unsent = store.takeUnsent(listedSession());
+  if (!unsent.length) return;
+  draft.add(unsent);
+  saveDraft();
+  setText(notice, translate("unsent"));
+}
+
+/** Removes the questions from the field that the server has got after all. */
+function removeLogged() {
+  if (!draft.removeLogged(chat.view.turns)) return;
+  saveDraft();
+  const isTold = notice.textContent === translate("unsent");
+  if (isTold && !draft.hasQuestion) setText(notice, "");
+}
+
+/** The page was left, but not closed, and is shown again: its questions are still with its conversation. */
+function onPageShow({ persisted }) {
+  if (!persisted) return;
+  store.withdrawUnsent(listedSession(), kept);
+  saveDraft();
 }
 
 /** Returns the session of the conversation on the page; null where nothing was asked in it. */
@@ -119,6 +162,7 @@ function draw() {
   isDrawScheduled = false;
   const { view } = chat;
   const isOffline = chat.state !== "open";
+  removeLogged();
   const drawn = rows(chat).map((row) => (row.status === "sending" && isOffline ? { ...row, isOffline } : row));
   byId("empty").hidden = drawn.length > 0 || view.seq === null || view.seq < view.head || view.earlier;
   byId("earlier").hidden = !view.earlier;
@@ -144,17 +188,22 @@ const drawList = createList(store, {
 
 // --- asking ----------------------------------------------------------------------------------------------------------
 
-async function ask(text) {
+function ask(text, options) {
   followEnd();
-  notice.textContent = "";
+  follow(chat.ask(text, options));
+}
+
+/** Waits for the outcome of what was asked. What is refused goes back into the field. */
+async function follow(request) {
+  const asked = chat;
+  setText(notice, "");
   scheduleDraw();
   try {
-    await chat.ask(text);
+    await request;
   } catch (error) {
-    if (error.code === "cancelled" || error.code === "closed") return;
-    notice.textContent = translateError(error);
-    if (question.value) return;
-    setQuestion(text); // nothing that was typed is lost
+    if (asked !== chat || error.code === "cancelled") return; // what was left is kept
+    setText(notice, translateError(error));
+    draft.addFailed(error);
     saveDraft();
   }
 }
@@ -193,8 +242,17 @@ async function deleteAfterConfirmation(session) {
 
 /** Deletes on the server what was deleted here. What fails is tried again when the page is connected again. */
 function deleteOnServer() {
-  for (const session of store.deletedSessions()) {
-    deleteConversation({ ...server, session }).then(() => store.confirmDeleted(session), () => {});
+  for (const session of store.deletedSessions()) if (!deleting.has(session)) deleteSession(session);
+}
+
+async function deleteSession(session) {
+  deleting.add(session);
+  try {
+    await chat.forget(session);
+    store.confirmDeleted(session);
+  } catch {
+  } finally {
+    deleting.delete(session);
   }
 }
 
@@ -235,6 +293,11 @@ function onNewEvent(event) {
   recordConversation(Date.now());
 }
 
+function onError(error) {
+  const isEmpty = error.code === "session_not_found" && !address.session(); // nothing had been asked in it
+  if (!isEmpty) setText(notice, translateError(error));
+}
+
 function onState(state) {
   scheduleDraw();
   byId("state").dataset.state = state;
@@ -262,18 +325,19 @@ function onKeydown(event) {
 
 function onSubmit(event) {
   event.preventDefault();
-  const text = question.value.trim();
-  if (!text) return;
-  setQuestion("");
+  const { text, options } = draft.submit();
   saveDraft();
-  ask(text);
+  if (text) ask(text, options);
 }
 
 function onTurnsClick({ target }) {
   const button = target.closest("[data-do]");
   if (!button) return;
   if (button.dataset.do === "retry") followEnd();
-  runAction(button, chat);
+  runAction(button, {
+    retry: (turn) => chat.retry(turn),
+    edit: (turn, text) => follow(chat.edit(turn, text)),
+  });
 }
 
 byId("turns").addEventListener("click", onTurnsClick);
@@ -299,6 +363,8 @@ byId("ask").addEventListener("submit", onSubmit);
 addEventListener("keydown", onKeydown);
 addEventListener("resize", scheduleDraw);
 addEventListener("popstate", () => open(address.session()));
+addEventListener("pagehide", keepUnsent);
+addEventListener("pageshow", onPageShow);
 
 submitOnEnter(question, byId("ask"));
 open(address.session() ?? store.lastSession());

@@ -67,9 +67,9 @@ function writeCode(code, text, language) {
  * Runs the action of a button in an article.
  *
  * @param {HTMLElement} button
- * @param {import("../askbot.js").Chat} chat
+ * @param {{ retry: (turn: string) => void, edit: (turn: string, text: string) => void }} actions what asks the server
  */
-export function runAction(button, chat) {
+export function runAction(button, { retry, edit }) {
   const article = button.closest("article");
   if (!article) return; // the button was in a form that is closed
   const { turn, answer } = article.drawn;
@@ -79,14 +79,14 @@ export function runAction(button, chat) {
     case "copy-code":
       return copyText(button.closest("figure").querySelector("code").textContent, button);
     case "retry":
-      return chat.retry(turn);
+      return retry(turn);
     case "edit":
-      return editQuestion(article, chat);
+      return editQuestion(article, edit);
   }
 }
 
 /** Shows a form in the question's place, until the reader submits or cancels it. */
-function editQuestion(article, chat) {
+function editQuestion(article, edit) {
   const { turn, question } = article.drawn;
   const area = createElement("textarea", { "aria-label": translate("the_question"), rows: "1" }, question);
   const cancel = createButton("keep", translate("cancel"));
@@ -104,7 +104,7 @@ function editQuestion(article, chat) {
     event.preventDefault();
     if (!area.value.trim()) return;
     close();
-    chat.edit(turn, area.value.trim());
+    edit(turn, area.value.trim());
     byId("question").focus();
   });
   submitOnEnter(area, form);

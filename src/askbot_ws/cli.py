@@ -10,10 +10,13 @@ import json
 import os
 import stat
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
 from .config import Settings, default_text, env_variable, flag, load
@@ -24,7 +27,36 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
 
+
+class _Commands(TyperGroup):
+    """The commands; what a wrong command line is told has no credentials in it."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - typer's own
+        """Read the command line up to the command."""
+        with _credentials_hidden():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
+        """Read the rest of the command line, and run the command."""
+        with _credentials_hidden():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _credentials_hidden() -> Generator[None]:
+    """Hide user, password, query and fragment of all URLs in the message of an error about the command line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
+            from .terminal.server_url import hide_credentials  # noqa: PLC0415 - late, see above
+
+            setattr(error, "message", hide_credentials(message))  # noqa: B010 - typer's classes have no public names
+        raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -130,6 +162,7 @@ def chat(
     from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command only
     from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command only
 
+    _prepare(url, session)
     options = ChatOptions(url, session=session, new=new, save_history=history, plain=plain)
     raise typer.Exit(asyncio.run(run_chat(options)))
 
@@ -150,19 +183,35 @@ def ask(
     What is piped in follows the question as context. Everything but the answer goes to stderr.
 
     The exit code is 0 where the answer is complete; 1 where it ended otherwise, or was refused; 2 for a wrong command
-    line; 3 where the server can't be reached; 4 where there is no such session; 124 after --timeout; 130 after Ctrl-C;
-    141 where nobody reads the output any more. In the last three cases the answer is stopped at the server too.
+    line; 3 where the server can't be reached, or is away for too long; 4 where there is no such session; 124 after
+    --timeout; 141 where nobody reads the output any more; 129, 130 or 143 after SIGHUP, Ctrl-C or SIGTERM. In the last
+    three cases the answer is stopped at the server too.
     """
     import asyncio  # noqa: PLC0415 - for this command only
 
     from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command only
     from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command only
 
+    _prepare(url, session, model)
     text = "\n\n".join(part for part in (question, _read_piped(required=question is None)) if part and part.strip())
     if not text:
         raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
     options = AskOptions(text, url, session=session, model=model, show_thinking=thinking)
     raise typer.Exit(asyncio.run(run_ask(options, timeout=timeout, as_json=as_json)))
+
+
+def _prepare(url: str, *names: str | None) -> None:
+    """Prepare the standard streams. Raises BadParameter where the URL, or what is named, can't be."""
+    from .terminal.output import is_text, prepare_streams  # noqa: PLC0415 - for these commands only
+    from .terminal.server_url import server_name  # noqa: PLC0415 - for these commands only
+
+    prepare_streams()
+    try:
+        server_name(url)
+    except ValueError:  # whose message may have a password in it
+        raise typer.BadParameter("it has to be like wss://example.org/v1/chat", param_hint="URL") from None
+    if not all(is_text(name) for name in (url, *names) if name):
+        raise typer.BadParameter("there are bytes in it that are no text")
 
 
 def _read_piped(*, required: bool) -> str | None:

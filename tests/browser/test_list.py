@@ -261,6 +261,21 @@ async def test_what_is_deleted_without_a_network_is_deleted_when_it_is_back(tabs
         await expect(other.page.get_by_role("alert")).to_have_text("That conversation is gone. This is a new one.")
 
 
+async def test_all_that_is_to_be_deleted_is_deleted_over_the_pages_own_connection(tabs: Tabs) -> None:
+    """Not one for each, which a reload in a loop would multiply."""
+    async with serving() as server:
+        tab = await tabs.open(server.port)
+        for question in ("One?", "Two?", "Three?"):
+            await begin(tab, question)
+        sessions = "JSON.stringify(JSON.parse(localStorage['askbot.list']).map(({ session }) => session))"
+        await tab.page.evaluate(f"localStorage['askbot.gone'] = {sessions}")
+        sockets: list[str] = []
+        tab.page.on("websocket", lambda socket: sockets.append(socket.url))
+        await tab.page.goto(f"http://127.0.0.1:{server.port}/?session={'0' * 32}")
+        await told(tab)
+        assert len(sockets) <= 2  # the second is of the new session
+
+
 async def test_a_conversation_that_another_tab_deletes_leaves_the_page(tabs: Tabs) -> None:
     """And room for a new one."""
     async with serving() as server:

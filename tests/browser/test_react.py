@@ -19,6 +19,7 @@ from ..package.npm import EXAMPLE, Pages, built, needs, started
 from ..process import ROOT, address
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
+from .sockets import SOCKETS
 from .tab import IMPATIENT, Tab, Tabs
 from .test_access import PHONE
 from .test_axe import faults
@@ -200,12 +201,28 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs, example: Build) -> None:
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Count!", "And then?"]
 
 
+async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs: Tabs, example: Build) -> None:
+    """Once, also where the server had got it: only its acknowledgement was lost."""
+    upstream = ScriptedUpstream()
+    async with running(await example(), upstream) as (place, _):
+        app = App(await tabs.open(place.port, script=SOCKETS))
+        for question, event in (("One?", "drain()"), ("Two?", "deafen()")):
+            await app.state("open")
+            await app.tab.page.evaluate(event)
+            await app.ask(question)
+            await expect(app.turns.last).to_have_attribute("data-status", "sending")
+            await app.tab.page.reload()
+            await app.shows(f"You asked: {question}")
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["One?", "Two?"]
+
+
 async def test_what_is_refused_is_said(tabs: Tabs, example: Build) -> None:
-    """By the server's own words."""
+    """By the server's own words; it is in the field again."""
     async with running(await example(), ScriptedUpstream()) as (place, _):
         app = App(await tabs.open(place.port))
         await app.ask("x" * 9000)
         await expect(app.tab.page.get_by_role("alert")).to_contain_text("8000")
+        await expect(app.tab.page.get_by_role("textbox")).to_have_value("x" * 9000)
         await app.ask("Hello?")
         await app.shows("You asked: Hello?")
         await expect(app.tab.page.get_by_role("alert")).to_have_count(0)
@@ -406,11 +423,92 @@ async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: 
         assert len(hook.sockets) == 1
         await hook.last("bot.fresh()")
         await hook.last("bot.ask('Three?')")
-        await hook.until("bot.turns.length === 1")
+        await hook.until(f"bot.session && bot.session !== '{first}'")
         await hook.show(session=await hook.last("bot.session"))
         await hook.show(session=first)
         await hook.until("bot.turns.length === 2 && bot.turns[1].question === 'Two?'")
         assert len(hook.sockets) == 3
+
+
+async def test_a_component_that_names_each_session_it_hears_of_keeps_its_connection(tabs: Tabs, tmp_path: Path) -> None:
+    """`onFrame` tells it before the next animation frame does, and what it asks meanwhile is answered."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show(keeps=True)
+        assert await hook.last("bot.ask('One?').then(({ answer }) => answer)") == "You asked: One?"
+        fresh = "(bot.fresh(), bot.ask('Two?').then(({ answer }) => answer))"
+        assert await hook.last(fresh) == "You asked: Two?"
+        assert len(hook.sockets) == 2
+
+
+async def test_a_component_that_names_no_session_any_more_keeps_its_conversation(tabs: Tabs, tmp_path: Path) -> None:
+    """Null is no other conversation, and the session that is named after it is one only where it is another."""
+    async with hooked(tabs, tmp_path) as hook:
+        await hook.show()
+        await hook.last("bot.ask('One?')")
+        first = await hook.last("bot.session")
+        await hook.show(session=first)
+        await hook.last("bot.fresh()")
+        await hook.until(f"bot.session && bot.session !== '{first}'")
+        await hook.show(session=None)
+        assert await hook.last("bot.ask('Two?').then(({ answer }) => answer)") == "You asked: Two?"
+        assert len(hook.sockets) == 2
+        await hook.show(session=first)
+        await hook.until("bot.turns[0]?.question === 'One?'")
+        assert len(hook.sockets) == 3
+
+
+async def test_what_is_not_sent_is_given_back_where_the_conversation_is_left(tabs: Tabs, tmp_path: Path) -> None:
+    """Its promise says so, and the draft has it, until it is asked again."""
+    asked = "void (globalThis.asked = bot.ask('Two?').catch(({ code, text }) => `${code} ${text}`))"
+    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+        await hook.show()
+        await hook.last("bot.ask('One?')")
+        first = await hook.last("bot.session")
+        for leave in ({"session": first}, {"name": "other"}, None):
+            await hook.show()
+            await hook.until("bot.draft === ''")
+            await hook.last("bot.fresh()")
+            await hook.until(f"bot.state === 'open' && bot.session && bot.session !== '{first}'")
+            await hook.tab.page.evaluate("drain()")
+            await hook.last(asked)
+            if leave is None:
+                await hook.last("bot.fresh()")
+            else:
+                await hook.show(**leave)
+            assert await hook.tab.page.evaluate("asked") == "closed Two?"
+            await hook.until("bot.draft === 'Two?' && bot.state === 'open'")
+            assert await hook.last("bot.ask(bot.draft).then(({ answer }) => answer)") == "You asked: Two?"
+            await hook.until("bot.draft === ''")
+
+
+async def test_another_token_is_for_the_next_connection(tabs: Tabs, tmp_path: Path) -> None:
+    """Which is made at once where the last one was refused."""
+    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+        await hook.show(token="old")
+        await hook.last("bot.ask('One?')")
+        await hook.show(token="new")
+        await hook.last("bot.ask('Two?')")
+        assert await hook.tab.page.evaluate("offered") == [["askbot.v1", "askbot.bearer.old"]]
+        await hook.tab.page.evaluate("globalThis.isRefused = true; refuse()")
+        await hook.until("bot.state === 'closed' && bot.error.code === 'unauthorized'")
+        await hook.tab.page.evaluate("globalThis.isRefused = false")
+        await hook.show(token="newest")
+        await hook.last("bot.ask('Three?')")
+        await hook.until("bot.turns.length === 3")
+        offered = [["askbot.v1", f"askbot.bearer.{token}"] for token in ("old", "new", "newest")]
+        assert await hook.tab.page.evaluate("offered") == offered
+
+
+async def test_conversations_of_other_names_are_other_ones(tabs: Tabs, tmp_path: Path) -> None:
+    """Each is continued as its own."""
+    async with hooked(tabs, tmp_path) as hook:
+        for name in ("one", "two"):
+            await hook.show(name=name)
+            await hook.last(f"bot.ask('{name}?')")
+        await hook.hide()
+        for name in ("one", "two"):
+            await hook.show(name=name)
+            await hook.until(f"bot.turns.length === 1 && bot.turns[0].question === '{name}?'")
 
 
 async def test_a_child_may_ask_as_soon_as_it_is_there(tabs: Tabs, tmp_path: Path) -> None:

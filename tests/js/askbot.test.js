@@ -1,28 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { delay } from "../../client/askbot.js";
-import { client, flushPromises, Log } from "./fakes.js";
+import { empty, view } from "../../client/view.js";
+import { client, collect, collectEvents, flushPromises, Log, openedClient, seeded } from "./fakes.js";
 
+const KEY = "askbot.session ws://test/v1/chat "; // of the test's URL and no name
 const nextEvent = (chat, type) => new Promise((resolve) => chat.addEventListener(type, resolve, { once: true }));
-const collectEvents = (chat, type) => {
-  const details = [];
-  chat.addEventListener(type, ({ detail }) => details.push(detail));
-  return details;
-};
-
-/** A client that has read `ready` of an empty session. */
-function openedClient(options) {
-  const all = client(options);
-  const log = new Log();
-  all.socket.deliver(log.ready());
-  return Object.defineProperty({ ...all, log }, "socket", { get: () => all.sockets.at(-1) });
-}
-
-async function collect(pieces) {
-  const texts = [];
-  for await (const text of pieces) texts.push(text);
-  return texts;
-}
 
 test("delay is full jitter, doubles, and ends at 30 s", () => {
   assert.deepEqual([0, 1, 2, 5, 6, 50, 2000].map((tries) => delay(tries, () => 1)), [500, 1000, 2000, 16_000, 30_000, 30_000, 30_000]);
@@ -38,7 +21,7 @@ test("a new client connects without a session and keeps the one it is given", ()
   socket.deliver(new Log("s7").ready());
   assert.equal(chat.state, "open");
   assert.equal(chat.session, "s7");
-  assert.equal(storage.getItem("askbot.session"), "s7");
+  assert.equal(storage.getItem(KEY), "s7");
 });
 
 test("https becomes wss, and without a token only the protocol is offered", () => {
@@ -49,7 +32,7 @@ test("https becomes wss, and without a token only the protocol is offered", () =
 
 test("a page that loads continues the stored session without after, so that it can show all of it", () => {
   const { storage } = client();
-  storage.setItem("askbot.session", "s1");
+  storage.setItem(KEY, "s1");
   const { socket } = client({ storage });
   assert.equal(socket.session(), "s1");
   assert.equal(socket.after(), null);
@@ -205,20 +188,6 @@ test("every code but a refusal is a reason to come back, ever more slowly", () =
   });
 });
 
-test("a server that dies after ready is not hammered, one that lives is new again", () => {
-  const { sockets, timers } = client();
-  for (let tries = 0; tries < 5; tries += 1) {
-    sockets.at(-1).deliver(new Log().ready());
-    sockets.at(-1).closeWith();
-    timers.advance(delay(tries, () => 1));
-    assert.equal(sockets.length, tries + 2);
-  }
-  sockets.at(-1).deliver(new Log().ready(), { type: "alive" });
-  sockets.at(-1).closeWith();
-  timers.advance(500);
-  assert.equal(sockets.length, 7);
-});
-
 test("an error is an end, and the close that follows it is not another one", () => {
   const { chat, socket, sockets, timers } = client();
   socket.onerror({ type: "error" }); // npm's ws throws what nobody hears
@@ -254,7 +223,7 @@ test("a session that is not found is forgotten, and what it never got is asked i
   sockets[1].closeWith(4404);
   await assert.rejects(lost, { code: "session_not_found" });
   await assert.rejects(retried, { code: "session_not_found" });
-  assert.equal(storage.getItem("askbot.session"), null);
+  assert.equal(storage.getItem(KEY), null);
   timers.advance(30_000);
   const socket = sockets.at(-1);
   assert.deepEqual([socket.session(), socket.after()], [null, null]);
@@ -285,12 +254,12 @@ test("forget ends the conversation here and begins another", async () => {
 
 test("another tab's forget does the same, and leaves that tab's new session alone", () => {
   const { chat, sockets, storage, timers } = openedClient();
-  storage.setItem("askbot.session", "s2");
+  storage.setItem(KEY, "s2");
   sockets[0].deliver({ type: "error", code: "session_not_found", message: "", retryable: false, session: "s1" });
   timers.advance(500);
   assert.equal(chat.state, "connecting");
   assert.equal(sockets[1].session(), null);
-  assert.equal(storage.getItem("askbot.session"), "s2");
+  assert.equal(storage.getItem(KEY), "s2");
 });
 
 test("fresh begins a new conversation", async () => {
@@ -364,18 +333,6 @@ test("a server that goes away is read on, asked no more, and left in time", () =
   assert.deepEqual(sockets[1].sent.map(({ id }) => id), [asked.id]);
 });
 
-test("one that goes away and closes is given its time", () => {
-  const { chat, sockets, timers } = openedClient();
-  sockets[0].deliver({ type: "going_away", reconnect_after: 2000 });
-  timers.advance(1000);
-  sockets[0].closeWith(1012);
-  assert.equal(chat.state, "waiting");
-  timers.advance(1499);
-  assert.equal(sockets.length, 1);
-  timers.advance(1);
-  assert.equal(sockets.length, 2);
-});
-
 test("a gap is a reason to come back with after", () => {
   const { chat, log, sockets, timers } = openedClient();
   sockets[0].deliver(log.question("t1"));
@@ -418,33 +375,6 @@ test("a connection is resumed in the history that is known", () => {
   chat.fresh();
   assert.deepEqual(query(), {});
 });
-
-for (const again of ["the next connection", "the same connection"])
-  test(`what was asked in a history that was lost is asked again in the new one, on ${again}`, async () => {
-    const { chat, log, sockets, timers } = openedClient();
-    sockets[0].deliver(log.ready(0, { log: "one" }));
-    const asked = chat.ask("Why?");
-    const texts = collect(asked);
-    sockets[0].deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "one "));
-    await flushPromises();
-    const lost = chat.history();
-    if (again === "the next connection") {
-      sockets[0].closeWith();
-      timers.advance(500);
-    }
-    const socket = sockets.at(-1);
-    socket.sent.length = 0;
-    const other = new Log();
-    other.seq = log.seq; // as long, by chance
-    socket.deliver(other.ready(other.seq, { log: "two" }));
-    assert.deepEqual(socket.sent.map(({ id }) => id), [asked.id, lost.id]);
-    socket.deliver(other.question("t7", "Why?", { id: asked.id }), other.token("t7", "one "), other.token("t7", "two"), await other.done("t7"));
-    socket.deliver({ type: "history", session: "s1", id: lost.id, turns: [], more: false });
-    assert.equal((await texts).join(""), "one two");
-    assert.equal((await asked).turn, "t7");
-    await lost;
-    assert.deepEqual(chat.view.turns.map(({ turn }) => turn), ["t7"]);
-  });
 
 test("retry and edit take options, as ask does", () => {
   const { chat, socket } = openedClient();
@@ -552,20 +482,6 @@ test("history asks for what is before the oldest turn", async () => {
   assert.deepEqual(chat.view.turns.map(({ turn }) => turn), ["t1", "t9"]);
 });
 
-test("a question that costs the connection is not sent for ever", async () => {
-  const { chat, log, sockets, timers } = openedClient();
-  const fine = chat.ask("Fine");
-  sockets[0].deliver(log.question("t1", "Fine", { id: fine.id }));
-  const huge = chat.ask("Huge");
-  sockets[0].closeWith(1009);
-  await assert.rejects(huge, { code: "invalid_frame" });
-  timers.advance(500);
-  sockets[1].deliver(log.ready(1));
-  assert.deepEqual(sockets[1].sent, []);
-  sockets[1].deliver(await log.done("t1"));
-  assert.equal((await fine).reason, "stop");
-});
-
 test("close is the end", async () => {
   const { chat, sockets, timers, page } = openedClient();
   const asked = chat.ask("Why?");
@@ -585,4 +501,77 @@ test("frames and changes are events", async () => {
   socket.deliver(log.question("t1"), { type: "rainbow" });
   assert.deepEqual(frames.map(({ type }) => type), ["question", "rainbow"]);
   assert.equal((await changed).detail, chat.view.turns.length ? chat.view : null);
+});
+
+test("a view that is read now and then is the one that each frame makes, whenever it is read", async () => {
+  for (let seed = 0; seed < 100; seed += 1) {
+    const random = seeded(seed);
+    const { chat, log, socket } = openedClient();
+    let expected = view({ ...empty, keep: 262_144 }, log.ready());
+    for (let count = 0; count < 40; count += 1) {
+      const turn = `t${random.below(3)}`;
+      const type = random.of(["question", "token", "token", "token", "thinking", "rainbow", "done", "alive", "again"]);
+      let frame = { type };
+      if (type === "again") frame = log.events.at(-1) ?? { type: "alive" };
+      else if (type === "rainbow") frame = log.add({ type, turn, text: "x" });
+      else if (type === "done") frame = await log.done(turn);
+      else if (type !== "alive") frame = log[type](turn, random.of(["a", "한", "🙂 b"]));
+      socket.deliver(frame);
+      expected = view(expected, frame);
+      if (random.next() < 0.3) assert.deepEqual(withoutTime(chat.view), withoutTime(expected), `seed ${seed}`);
+    }
+    assert.deepEqual(withoutTime(chat.view), withoutTime(expected), `seed ${seed}`);
+    assert.equal(chat.view, chat.view);
+    assert.equal(chat.state, "open");
+  }
+});
+
+/** A view without what is read from the clock. `tail` may be longer where slices came as one. */
+function withoutTime({ turns, ...state }) {
+  return { ...state, turns: turns.map(({ thinkingSince, thinkingTime, tail, ...turn }) => turn) };
+}
+
+test("the view holds 262,144 code points of turns, or as many as are asked for", async () => {
+  const long = "x".repeat(100_000);
+  for (const [options, count] of [[{}, 2], [{ keep: 101_000 }, 1], [{ keep: Infinity }, 4], [{ keep: null }, 4]]) {
+    const { chat, log, socket } = openedClient(options);
+    for (const turn of ["t1", "t2", "t3", "t4"]) socket.deliver(log.question(turn), log.token(turn, long), await log.done(turn));
+    assert.equal(chat.view.turns.length, count);
+    assert.equal(chat.view.earlier, count < 4);
+    chat.fresh();
+    const other = new Log("s2");
+    socket.deliver(other.ready());
+    assert.equal(chat.view.keep, options.keep === undefined ? 262_144 : (options.keep ?? Infinity));
+  }
+});
+
+test("a reader who leaves an answer, or comes in the middle, hinders no other", async () => {
+  const { chat, log, socket } = openedClient();
+  const asked = chat.ask("Why?");
+  socket.deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "one "));
+  for await (const text of asked) {
+    assert.equal(text, "one ");
+    break;
+  }
+  const texts = collect(asked);
+  socket.deliver(log.token("t1", "two"), await log.done("t1"));
+  assert.equal((await texts).join(""), "one two");
+});
+
+test("whoever was given another text than the answer's is told so at its end", async () => {
+  const { chat, log, socket } = openedClient();
+  const asked = chat.ask("Capital?");
+  socket.deliver(log.question("t1", "Capital?", { id: asked.id }));
+  log.token("t1", "Paris");
+  const done = await log.done("t1");
+  const texts = collect(asked);
+  socket.deliver({ ...log.events[1], text: "Parjs" });
+  await flushPromises();
+  socket.deliver(done);
+  await flushPromises();
+  const record = { ...done, text: "Capital?", id: asked.id, answer: "Paris", from: 0, created: "" };
+  socket.deliver({ type: "history", session: "s1", id: socket.sent.at(-1).id, turns: [record], more: false });
+  await assert.rejects(texts, { code: "damaged" });
+  assert.equal((await asked).answer, "Paris");
+  assert.deepEqual(await collect(asked), ["Paris"], "who reads it now is not");
 });

@@ -55,6 +55,7 @@ test("a deleted conversation leaves nothing but that the server is to be told", 
   store.recordUse("a", { title: "A", used: 1 });
   store.saveSearchText("a", "text");
   store.saveDraft("a", "draft");
+  store.keepUnsent("a", [{ id: "1", text: "One?" }]);
   store.saveLastSession("a");
   store.markDeleted("a");
   assert.deepEqual(store.deletedSessions(), ["a"]);
@@ -108,6 +109,42 @@ test("where storage is forbidden, the page has its list as long as it lasts", ()
   assert.equal(store.draft(null), "draft");
   store.saveDraft(null, "");
   assert.equal(store.draft(null), "");
+});
+
+test("a new conversation's draft and the last session are the tab's own, and a new tab shows what was shown last", () => {
+  const storage = new Storage();
+  const [one, two] = [new Storage(), new Storage()].map((tab) => new ConversationStore(() => storage, { tabStorage: () => tab }));
+  one.saveDraft(null, "one");
+  two.saveDraft(null, "two");
+  one.saveDraft("a", "shared");
+  assert.deepEqual([one.draft(null), two.draft(null), two.draft("a")], ["one", "two", "shared"]);
+  one.saveLastSession("a");
+  assert.equal(two.lastSession(), "a");
+  two.saveLastSession("b");
+  assert.deepEqual([one.lastSession(), two.lastSession()], ["a", "b"]);
+  one.remove("a");
+  assert.equal(one.lastSession(), "b");
+});
+
+test("questions that were not sent are kept once, a new conversation's too", () => {
+  const store = createStore();
+  for (const session of ["a", null]) {
+    store.keepUnsent(session, [{ id: "1", text: "One?" }]);
+    store.keepUnsent(session, [{ id: "2", text: "Two?" }]);
+    store.withdrawUnsent(session, [{ id: "1", text: "One?" }]);
+    assert.deepEqual(store.takeUnsent(session), [{ id: "2", text: "Two?" }]);
+    assert.deepEqual(store.takeUnsent(session), []);
+  }
+});
+
+test("servers under two paths of one origin share nothing", () => {
+  const storage = new Storage();
+  for (const path of ["/", "/a/", "/b/"]) {
+    const store = new ConversationStore(() => storage, { path });
+    assert.deepEqual(store.all(), []);
+    store.recordUse("s", { title: path, used: 1 });
+  }
+  assert.deepEqual([...storage.kept.keys()], ["askbot.list", "askbot/a.list", "askbot/b.list"]);
 });
 
 test("what somebody else has written there harms nobody", () => {

@@ -1,10 +1,14 @@
 /** Stand-ins for what a browser gives: sockets, timers, storage, and a document just large enough for markdown.js. */
+import assert from "node:assert/strict";
 import { connect } from "../../client/askbot.js";
 import { countCodePoints } from "../../client/view.js";
 
 /** Waits until promises are resolved, those too of SHA-256, which runs on another thread. */
 export const flushPromises = async () => {
-  for (let turn = 0; turn < 8; turn += 1) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (let turn = 0; turn < 4; turn += 1) {
+    await crypto.subtle.digest("SHA-256", new Uint8Array());
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 };
 
 /** Returns the processor time of this thread so far: what else the machine does is not in it. */
@@ -45,15 +49,20 @@ export class Storage {
   removeItem = (key) => this.kept.delete(key);
 }
 
-/** A client with a page, a clock and sockets that the test controls. */
-export function client(options = {}) {
+/**
+ * A client with a page, a clock and sockets that the test controls. `serve(socket, number)` is called a moment after each
+ * socket was made, unless that is closed by then: what the server does.
+ */
+export function client({ serve, ...options } = {}) {
   const sockets = [];
+  const timers = new Timers();
   class Socket {
     sent = [];
     closed = false;
     constructor(url, protocols) {
       Object.assign(this, { url: new URL(url), protocols });
       sockets.push(this);
+      if (serve) timers.setTimeout(() => this.closed || serve(this, sockets.length), 20);
     }
     send(text) {
       if (this.closed) throw new Error("sent on a closed socket");
@@ -63,7 +72,10 @@ export function client(options = {}) {
       this.closed = true;
     }
     deliver(...frames) {
-      for (const frame of frames) this.onmessage({ data: JSON.stringify(frame) });
+      for (const frame of frames) this.deliverText(JSON.stringify(frame));
+    }
+    deliverText(data) {
+      this.onmessage({ data });
     }
     closeWith(code = 1006) {
       this.onclose({ code });
@@ -75,11 +87,37 @@ export function client(options = {}) {
       return this.url.searchParams.get("session");
     }
   }
-  const timers = new Timers();
   const storage = new Storage();
   const page = Object.assign(new EventTarget(), { document: { hidden: false } });
   const chat = connect({ url: "http://test/v1/chat", WebSocket: Socket, timers, storage, page, random: () => 1, ...options });
   return { chat, sockets, timers, storage, page, get socket() { return sockets.at(-1); } };
+}
+
+/** A client that has read `ready` of an empty session. */
+export function openedClient(options) {
+  const all = client(options);
+  const log = new Log();
+  all.socket.deliver(log.ready());
+  return Object.defineProperty({ ...all, log }, "socket", { get: () => all.sockets.at(-1) });
+}
+
+/** Returns a list to which each event's detail is added. */
+export function collectEvents(chat, type) {
+  const details = [];
+  chat.addEventListener(type, ({ detail }) => details.push(detail));
+  return details;
+}
+
+/** Returns all that an iterable gives. */
+export async function collect(pieces) {
+  const texts = [];
+  for await (const text of pieces) texts.push(text);
+  return texts;
+}
+
+/** Asserts that a promise, and what is iterated over instead, end with an error of this code. */
+export async function assertEndsWith(asked, code) {
+  await Promise.all([assert.rejects(asked, { code }), assert.rejects(collect(asked), { code })]);
 }
 
 export const sha256 = async (text) =>

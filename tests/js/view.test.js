@@ -320,6 +320,87 @@ test("history may be ahead of a running turn, or behind it", () => {
   assert.equal(behind.turns[0].answer, "ab");
 });
 
+/** The frames of turns t1, t2, …, each with a question of one code point and an answer of the given text. */
+async function turnsOf(count, answer, log = new Log()) {
+  for (let number = 1; number <= count; number += 1) {
+    log.question(`t${number}`, "?");
+    log.token(`t${number}`, answer);
+    await log.done(`t${number}`);
+  }
+  return log;
+}
+
+const names = ({ turns }) => turns.map(({ turn }) => turn);
+
+test("a view holds the newest turns, within so many code points", async () => {
+  const log = await turnsOf(5, "a🙂한");
+  const all = fold([log.ready(), ...log.events]);
+  assert.deepEqual([all.turns.map(({ size }) => size), all.size, all.earlier], [[504, 504, 504, 504, 504], 5 * 504, false]);
+  const states = log.events.map((_, count) => fold([log.ready(), ...log.events.slice(0, count + 1)], { ...empty, keep: 3 * 504 }));
+  for (const state of states) {
+    assert.ok(state.size <= 3 * 504, `${state.size}`);
+    assert.equal(state.size, state.turns.reduce((sum, { size }) => sum + size, 0));
+    assert.equal(state.earlier, state.turns[0].turn !== "t1");
+  }
+  assert.deepEqual(names(states.at(-1)), ["t3", "t4", "t5"]);
+});
+
+test("a slice of text makes room for itself, thinking too", async () => {
+  const log = await turnsOf(2, "one");
+  const events = [...log.events, log.question("t3", "?"), log.thinking("t3", "Hm")];
+  const state = fold([log.ready(), ...events], { ...empty, keep: 2 * 504 + 503 });
+  assert.deepEqual(names(state), ["t1", "t2", "t3"]);
+  assert.deepEqual(names(view(state, log.token("t3", "x"))), ["t2", "t3"]);
+});
+
+test("no turn is dropped that has not ended, however much it says", async () => {
+  const log = new Log();
+  const events = [log.question("t1"), log.question("t2"), log.question("t3"), await log.done("t2", { reason: "cancelled" })];
+  events.push(log.token("t1", "long ".repeat(1000)), log.token("t1", "answer"));
+  const state = fold([log.ready(), ...events], { ...empty, keep: 600 });
+  assert.deepEqual([names(state), state.turns[0].answer.length], [["t1", "t3"], 5006]);
+  assert.deepEqual(names(view(state, await log.done("t1"))), ["t1", "t3"], "who waits for it still finds it");
+  assert.deepEqual(names(view(view(state, log.events.at(-1)), log.token("t3", "x"))), ["t3"]);
+});
+
+test("turns that were fetched on purpose stay, though they are more than a view would hold", async () => {
+  const log = await turnsOf(3, "one");
+  const state = fold([log.ready(), ...log.events], { ...empty, keep: 2 * 504 });
+  assert.deepEqual(names(state), ["t2", "t3"]);
+  const fetched = view(state, history([recordOf("t1", 0, "one", { text: "?" })]));
+  assert.deepEqual([names(fetched), fetched.earlier, fetched.size], [["t1", "t2", "t3"], false, 3 * 504]);
+  assert.deepEqual(names(view(fetched, log.events.at(-1))), ["t1", "t2", "t3"]);
+  const next = fold([log.question("t4", "?"), log.token("t4", "one")], fetched);
+  assert.deepEqual([names(next), next.earlier], [["t2", "t3", "t4"], true]);
+});
+
+test("another session is held within as many code points", async () => {
+  const log = await turnsOf(3, "one", new Log("s2"));
+  const state = fold([new Log().ready(), log.ready(), ...log.events], { ...empty, keep: 504 });
+  assert.deepEqual(names(state), ["t3"]);
+});
+
+test("a turn that a frame does not change is the same object in the next view", async () => {
+  const log = await turnsOf(3, "one");
+  const state = fold([log.ready(), ...log.events, log.question("t4"), log.token("t4", "a")]);
+  const next = view(state, log.token("t4", "b"));
+  assert.deepEqual(next.turns.map((turn, place) => turn === state.turns[place]), [true, true, true, false]);
+  assert.equal(shown(next.turns)[0], state.turns[0]);
+});
+
+test("a turn's tail is the end of its answer while that grows, and is short", async () => {
+  const log = new Log();
+  let state = fold([log.ready(), log.question("t1")]);
+  for (let count = 0; count < 3000; count += 1) {
+    state = view(state, log.token("t1", "four"));
+    const [{ answer, tail }] = state.turns;
+    if (!answer.endsWith(tail) || tail.length > 4096 + 4) assert.fail(`${tail.length} of ${answer.length}`);
+  }
+  const thoughtful = view(state, log.thinking("t1", "Hm"));
+  assert.equal(thoughtful.turns[0].tail, state.turns[0].tail);
+  assert.equal(view(thoughtful, await log.done("t1")).turns[0].tail, undefined);
+});
+
 test("a state is never changed", async () => {
   const freeze = (value) => {
     if (value && typeof value === "object") Object.values(Object.freeze(value)).forEach(freeze);

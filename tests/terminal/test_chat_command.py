@@ -74,6 +74,30 @@ async def test_there_are_many_ways_to_leave(keys: str, kind: str, tmp_path: Path
         assert shown.screen.cursor.x == 0
 
 
+async def test_ctrl_c_stops_the_answer_that_is_shown_and_no_other(tmp_path: Path) -> None:
+    """Another device's may run before it in the same conversation."""
+    upstream = ScriptedUpstream(["One."], ["Theirs", 0.3, " goes on."], ["Mine", 60.0])
+    async with serving(upstream) as server, terminal("chat", url_of(server), folder=tmp_path) as shown:
+        await shown.prompts()
+        shown.type("First?", ENTER)
+        await shown.shows("One.")
+        await shown.prompts()
+        session = json.loads((tmp_path / "askbot-ws" / "places.json").read_text())[0]["session"]
+        async with connect(url_of(server), session=session) as chat:
+            theirs = chat.ask("Theirs?")
+            while theirs.turn is None:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+            shown.type("Mine?", ENTER)
+            await shown.shows("Mine?")
+            while not any(turn.text == "Mine?" for turn in chat.view.turns):
+                await chat.changed.wait()
+            shown.type(CTRL_C)
+            answer = await theirs
+        assert (answer.text, answer.reason) == ("Theirs goes on.", "stop")
+        await shown.shows("(the answer was stopped)")
+        await shown.prompts()
+
+
 STUCK = """
 import asyncio
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def mode(file: Path) -> int:
 
 
 def test_each_server_has_its_own_conversations(tmp_path: Path) -> None:
-    """Known by its host and port; credentials are not written down."""
+    """Known by its URL; credentials are not written down."""
     file = tmp_path / "below" / "places.json"
     one, other = (
         sessions_of("wss://me:secret@a.example/v1/chat?key=secret", file),
@@ -34,7 +35,7 @@ def test_each_server_has_its_own_conversations(tmp_path: Path) -> None:
     other.save("s3", question="Third?")
     one.save("s1", question="Something else?")
 
-    assert [(saved.session, saved.title) for saved in sessions_of("https://a.example", file).all()] == [
+    assert [(saved.session, saved.title) for saved in sessions_of("https://a.example/", file).all()] == [
         ("s1", "First?"),
         ("s2", "Second question?"),
     ]
@@ -43,6 +44,39 @@ def test_each_server_has_its_own_conversations(tmp_path: Path) -> None:
     assert (one.latest_id(), one.title("s1"), other.title("s3")) == ("s2", None, "Third?")
     assert "secret" not in file.read_text()
     assert mode(file) == 0o600
+
+
+def test_servers_that_differ_by_their_paths_are_different_servers(tmp_path: Path) -> None:
+    """What one has, the other doesn't."""
+    file = tmp_path / "places.json"
+    one, other = sessions_of("wss://a.example/one/v1/chat", file), sessions_of("wss://a.example/two/v1/chat", file)
+    one.save("s1", question="First?")
+    other.save("s2", question="Second?")
+    other.remove("s1")
+
+    assert (one.latest_id(), other.latest_id()) == ("s1", "s2")
+    assert sessions_of("wss://a.example", file).latest_id() is None
+
+
+def test_conversations_that_an_earlier_version_has_saved_are_found(tmp_path: Path) -> None:
+    """By host and port, for the default path; they can be used and removed."""
+    file = tmp_path / "places.json"
+    file.write_text(
+        json.dumps(
+            [
+                {"server": "127.0.0.1:8765", "session": "s1", "title": "First?", "at": 1.0},
+                {"server": "a.example:None", "session": "s2", "title": "Second?", "at": 2.0},
+            ]
+        )
+    )
+    sessions = sessions_of("ws://127.0.0.1:8765/v1/chat", file)
+    assert (sessions.latest_id(), sessions_of("wss://a.example", file).latest_id()) == ("s1", "s2")
+    assert sessions_of("ws://127.0.0.1:8765/team", file).latest_id() is None
+
+    sessions.save("s1", question="Another?")
+    assert [saved.title for saved in sessions.all()] == ["First?"]
+    sessions.remove("s1")
+    assert sessions.all() == []
 
 
 def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,12 @@ class Terminal(Emulator):
         """Press keys."""
         os.write(self._master, "".join(keys).encode())
 
+    def hang_up(self) -> None:
+        """Close it, as a window or a lost ssh connection does."""
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._master)
+        self._master = -1
+
     def modes(self) -> list[object]:
         """What the terminal does with keys by itself."""
         return [*termios.tcgetattr(self._master)]
@@ -136,8 +142,8 @@ class Terminal(Emulator):
         if self.process.returncode is None:
             self.process.terminate()
         await asyncio.wait_for(self.process.wait(), 10)
-        asyncio.get_running_loop().remove_reader(self._master)
-        os.close(self._master)
+        if self._master >= 0:
+            self.hang_up()
 
 
 @asynccontextmanager

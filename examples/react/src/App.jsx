@@ -1,6 +1,7 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useAskbot } from "askbot-ws/react";
 import { usePieces } from "./pieces.js";
+import { useUnsent } from "./unsent.js";
 
 const SERVER = import.meta.env.VITE_ASKBOT ?? "ws://127.0.0.1:8765/v1/chat";
 const STATES = { connecting: "connecting …", open: "connected", waiting: "reconnecting …", closed: "disconnected" };
@@ -8,8 +9,9 @@ const STATES = { connecting: "connecting …", open: "connected", waiting: "reco
 const clock = (at) => `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 
 export function App() {
-  const { turns, state, model, running, error, ask, stop, retry, fresh } = useAskbot({ url: SERVER });
+  const { turns, state, model, running, draft, error, ask, pending, stop, retry, fresh } = useAskbot({ url: SERVER });
   const pieces = usePieces(turns);
+  useUnsent({ ask, pending });
   return (
     <>
       <header>
@@ -21,7 +23,7 @@ export function App() {
         <Turn key={turn.id ?? turn.turn} turn={turn} pieces={pieces[turn.turn] ?? []} retry={retry} />
       ))}
       {error && <p role="alert">{error.message}</p>}
-      <Question ask={ask} running={running} stop={stop} />
+      <Question ask={ask} draft={draft} running={running} stop={stop} />
     </>
   );
 }
@@ -43,8 +45,9 @@ function Turn({ turn: { turn, question, status, reason, error }, pieces, retry }
   );
 }
 
-function Question({ ask, running, stop }) {
+function Question({ ask, draft, running, stop }) {
   const [text, setText] = useState("");
+  useEffect(() => setText((typed) => typed || draft), [draft]); // what was not sent can be sent again
   const submit = (event) => {
     event.preventDefault();
     if (!text.trim()) return;

@@ -64,6 +64,11 @@ class Attachment:
             self.send_detach(session)
             self.state = AttachState.PAUSED
 
+    @property
+    def expected_from(self) -> int | None:
+        """The `from` of a `ready` of the same history: the position that was requested, or once attached, ours."""
+        return self.after if self.state is AttachState.ATTACHING else self.position
+
     def complete(self, ready: Ready) -> bool:
         """Be attached, at the position of `ready`. Returns False where it answers an attach that was left since."""
         if self.state in {AttachState.DETACHED, AttachState.PAUSED}:

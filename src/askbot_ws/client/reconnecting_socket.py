@@ -187,7 +187,7 @@ class ReconnectingSocket:
                 return Unauthorized()
             case 4403 | 403:
                 return Forbidden()
-            case 4404 if self._session is not None:
+            case 4404 if self._session is not None or self._ready_at is not None:
                 return SessionNotFound()
             case _:
                 return None if self.connection_number else self._not_reached(error)

@@ -207,11 +207,12 @@ class ClientSession:
         self._notify_changed()
 
     def _on_ready(self, ready: Ready) -> None:
+        expected = self.attachment.expected_from
         if not self.attachment.complete(ready):
             return  # a history that is new in it is noticed when we attach again
         if self.caught_up.done():
             self._stop_attach_timer()
-        if not self.view.continues(ready) or ready.from_ != self.attachment.after:
+        if not self.view.continues(ready) or ready.from_ != expected:
             self._restart(ready)
         else:
             self.view.ready, self.view.log = ready, ready.log or self.view.log

@@ -6,10 +6,23 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 
-from ..client import Answer, AnswerStream, Damaged, connect
+from ..client import Answer, AnswerStream, Closed, Damaged, State, connect
 from ..dialects.askbot.frames import to_dict
-from ..errors import AskbotError
-from .output import ExitCode, describe_ending, discard_stdout, print_notice, write_answer, write_thinking
+from ..errors import AskbotError, InvalidFrame
+from .exit_signals import ExitSignals
+from .output import (
+    ExitCode,
+    describe_ending,
+    discard_unwritten,
+    is_text,
+    print_error,
+    report_output_error,
+    write_answer,
+    write_thinking,
+)
+from .server_url import hide_credentials
+
+AWAY_SECONDS = 60.0  # without a connection and without a piece of the answer, after which it is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,41 +38,79 @@ class AskOptions:
 
 @dataclass(slots=True)
 class _Progress:
-    """What was received of the answer so far."""
+    """What was received of the answer so far, and how much longer the server may be away."""
 
     session: str | None = None
+    away_seconds: float = field(default_factory=lambda: AWAY_SECONDS)
     pieces: list[str] = field(default_factory=list[str])
     thinking: str = ""
     answer: Answer | None = None
 
+    def add_thinking(self, text: str) -> None:
+        """Note a piece of thinking."""
+        self.thinking, self.away_seconds = self.thinking + text, AWAY_SECONDS
+
+    def add_text(self, text: str) -> None:
+        """Note a piece of the answer."""
+        self.pieces.append(text)
+        self.away_seconds = AWAY_SECONDS
+
 
 async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - it is the user's
     """Ask, write the answer to stdout and everything else to stderr. `timeout` is in seconds. Returns the exit code."""
-    progress, code, error = _Progress(), ExitCode.SUCCESS, None
-    try:
-        async with asyncio.timeout(timeout):
-            await _ask(options, progress, show=not as_json)
-    except TimeoutError:
-        code, error = ExitCode.TIMEOUT, ("timeout", f"no complete answer within {timeout:g} s")
-    except BrokenPipeError:
-        return discard_stdout()
-    except AskbotError as raised:
-        code, error = ExitCode.from_error(raised), (raised.code, raised.message)
-    answer = progress.answer
-    if answer and answer.reason != "stop":
-        code, error = ExitCode.INCOMPLETE, (answer.reason, describe_ending(answer))
-    if error:
-        print_notice(f"askbot: {error[1]}")
-    try:
-        if as_json:
-            write_answer(json.dumps(_json_report(progress, error)) + "\n")
-    except BrokenPipeError:
-        return discard_stdout()
+    progress = _Progress()
+    with ExitSignals() as signals:
+        try:
+            try:
+                code, error = await _try_to_ask(options, progress, timeout, show=not as_json)
+                if error:
+                    print_error(error[1])
+            except asyncio.CancelledError:
+                if signals.exit_code is None:
+                    raise
+                code, error = signals.exit_code, ("cancelled", "the command was stopped")
+            if as_json:
+                write_answer(json.dumps(_json_report(progress, error)) + "\n")
+        except OSError as unwritten:
+            code = report_output_error(unwritten)
+        discard_unwritten()
     return code
 
 
+async def _try_to_ask(
+    options: AskOptions, progress: _Progress, limit: float | None, *, show: bool
+) -> tuple[ExitCode, tuple[str, str] | None]:
+    """Ask. Returns the exit code, and what went wrong as code and message."""
+    try:
+        async with asyncio.timeout(limit):
+            await _ask(options, progress, show=show)
+    except TimeoutError:
+        return ExitCode.TIMEOUT, ("timeout", f"no complete answer within {limit:g} s")
+    except AskbotError as raised:
+        return ExitCode.from_error(raised), (raised.code, raised.message)
+    answer = progress.answer
+    if answer and answer.reason != "stop":
+        return ExitCode.INCOMPLETE, (answer.reason, describe_ending(answer))
+    return ExitCode.SUCCESS, None
+
+
 async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
-    async with connect(options.url, session=options.session) as chat:
+    if not is_text(options.text):
+        raise InvalidFrame("The question has bytes that are no text.")
+    limit = asyncio.timeout(None)
+    try:
+        async with limit:
+            await _ask_until(limit, options, progress, show=show)
+    except TimeoutError:
+        if limit.expired():
+            raise Closed(f"The server was away for {AWAY_SECONDS:g} s.") from None
+        raise
+
+
+async def _ask_until(limit: asyncio.Timeout, options: AskOptions, progress: _Progress, *, show: bool) -> None:
+    """Ask; `limit` passes where the server is away for too long."""
+    on_state = _AwayTime(limit, progress).on_state
+    async with connect(options.url, session=options.session, on_state=on_state) as chat:
         progress.session = chat.id
         stream = chat.ask(options.text, model=options.model)
         await _stream_thinking(stream, progress, show=options.show_thinking)
@@ -69,11 +120,32 @@ async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
             write_thinking(later + "\n")
 
 
+class _AwayTime:
+    """The time in which there is no connection, counted until text comes; `limit` passes when it is used up."""
+
+    def __init__(self, limit: asyncio.Timeout, progress: _Progress) -> None:
+        self._limit = limit
+        self._progress = progress
+        self._now = asyncio.get_running_loop().time
+        self.on_state("connecting")
+
+    def on_state(self, state: State) -> None:
+        """Note the connection's new state."""
+        when = self._limit.when()
+        if self._limit.expired():
+            return
+        if state == "open" and when is not None:
+            self._progress.away_seconds = when - self._now()
+            self._limit.reschedule(None)
+        elif state in {"connecting", "waiting"} and when is None:
+            self._limit.reschedule(self._now() + self._progress.away_seconds)
+
+
 async def _stream_thinking(stream: AnswerStream, progress: _Progress, *, show: bool) -> None:
     """Write what the model thinks before it answers to stderr as it arrives, ended by a newline."""
     try:
         async for text in stream.thinking():
-            progress.thinking += text
+            progress.add_thinking(text)
             if show:
                 write_thinking(text)
     finally:
@@ -85,7 +157,7 @@ async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: boo
     """Write the text as it arrives, ended by a newline. Leaving early stops the answer at the server too."""
     try:
         async for text in stream:
-            progress.pieces.append(text)
+            progress.add_text(text)
             if show:
                 write_answer(text)
     except Damaged:
@@ -108,7 +180,7 @@ def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str
     answer = progress.answer
     reported = to_dict(answer.error) if answer and answer.error else None
     if error and answer is None:
-        reported = {"code": error[0], "message": error[1]}
+        reported = {"code": error[0], "message": hide_credentials(error[1])}
     return {
         "text": answer.text if answer else "".join(progress.pieces),
         "thinking": answer.thinking if answer else progress.thinking,

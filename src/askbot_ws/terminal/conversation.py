@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, Awaitable
+from collections.abc import AsyncIterable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum, auto
+from typing import Any, TypeAlias
 
-from ..client import Answer, AnswerStream, Chat, Closed, Damaged
+from ..client import Answer, AnswerStream, Chat, Closed, Damaged, Turn
 from ..client.view import End
-from ..errors import AskbotError, SessionNotFound
+from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, Unauthorized
 from .commands import HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
-from .output import Screen, describe_ending, one_line
+from .output import Screen, describe_ending, is_text, one_line
 from .saved_sessions import SavedSession, SavedSessions
+from .server_url import hide_credentials
 from .thinking_line import ThinkingLine
 from .transcript import (
     load_turns,
@@ -27,6 +28,7 @@ from .transcript import (
 )
 
 HISTORY_TURNS = 10  # that /history shows
+NO_TEXT = "This was not asked: it has bytes that are no text."
 
 
 @dataclass(slots=True)
@@ -46,23 +48,24 @@ class SwitchSession:
     session: str | None = None
 
 
-class _Activity(Enum):
-    """What a Ctrl-C would interrupt."""
-
-    READING = auto()
-    ANSWERING = auto()
-    STOPPING = auto()
+Action: TypeAlias = Coroutine[Any, Any, SwitchSession | None]
+"""What a line has the conversation do: ask a question, or run a command."""
+_NOT_REFUSED = (Closed, SessionNotFound, Unauthorized, Forbidden)
+_NOT_REFUSED_CODES = {"cancelled", "timeout"}
 
 
 class Conversation:
     """Asks what the line input gives, shows the answers on the screen, runs the slash commands."""
 
-    def __init__(self, chat: Chat, context: TerminalContext) -> None:
+    def __init__(self, chat: Chat, context: TerminalContext, closed: asyncio.Event) -> None:
+        """`closed` is set once the chat is closed, for whatever reason."""
         self._chat = chat
         self._context = context
-        self._activity = _Activity.READING
+        self._closed = closed
+        self._action: asyncio.Task[SwitchSession | None] | None = None  # that runs
+        self._answering: AnswerStream | Turn | None = None  # whose answer it shows
         self._cancelling: asyncio.Task[None] | None = None
-        self._task = asyncio.current_task()
+        self._interrupted = False  # the action was
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -71,37 +74,50 @@ class Conversation:
         ready = self._chat.view.ready
         self._print_notice(f"{self._context.model or (ready.model if ready else '')} · {HINT}")
         if resumed:
-            await self._print_refusal(self._show_recap())
+            await self._run_action(self._show_recap())
         while (line := await self._context.line_input.read_question()) is not None:
             command = parse_command(line)
             if command and command.name == "quit":
                 return None
-            action = self._run_command(command) if command else self._ask(line)
-            if switch := await self._print_refusal(action):
+            if not is_text(line):
+                self._print_notice(f"({NO_TEXT})")
+            elif switch := await self._run_action(self._run_command(command) if command else self._ask(line)):
                 return switch
         return None
 
-    async def _print_refusal(self, action: Awaitable[SwitchSession | None]) -> SwitchSession | None:
-        """Await an action; what the server refuses is shown, and the conversation goes on."""
+    async def _run_action(self, action: Action) -> SwitchSession | None:
+        """Run an action to its end, or until it is interrupted; what the server refuses is shown."""
+        self._action, self._interrupted = asyncio.create_task(action), False
         try:
-            return await action
+            return await self._action
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            return None
         except (Closed, SessionNotFound):
             raise
         except AskbotError as error:
-            self._print_notice(f"({error.message})")
+            if self._closed.is_set():
+                raise
+            self._print_notice(f"({hide_credentials(error.message)})")
             return None
+        finally:
+            self._action = None
 
-    def interrupt(self) -> None:
-        """Handle Ctrl-C: stop the answer; a second one, or one at the prompt, leaves."""
-        if self._activity is _Activity.ANSWERING:
-            self._activity = _Activity.STOPPING
-            self._cancelling = asyncio.create_task(self._cancel_answer())
-        elif self._task:
-            self._task.cancel()
+    def interrupt(self) -> bool:
+        """Handle Ctrl-C: stop the answer, or give up the command. Returns False at the prompt, and the second time."""
+        if self._action is None or self._interrupted:
+            return False
+        self._interrupted = True
+        if self._answering and (turn := self._answering.turn):
+            self._cancelling = asyncio.create_task(self._cancel_answer(turn))
+        else:
+            self._action.cancel()
+        return True
 
-    async def _cancel_answer(self) -> None:
+    async def _cancel_answer(self, turn: str) -> None:
         with suppress(AskbotError):  # raised where the answer is awaited
-            await self._chat.cancel()
+            await self._chat.cancel(turn)
 
     async def _show_recap(self) -> None:
         """Show the title and the last turns, and go on with an answer that is still running."""
@@ -114,8 +130,12 @@ class Conversation:
             else:
                 self._print_notice(f"> {one_line(turn.text)}")
                 await self._stream(
-                    stream_running_answer(self._chat, turn), thinking=stream_running_thinking(self._chat, turn)
+                    turn,
+                    stream_running_answer(self._chat, turn, self._closed),
+                    thinking=stream_running_thinking(self._chat, turn, self._closed),
                 )
+                if turn.end is None:
+                    self._print_notice("(the server no longer has this answer)")
                 self._show_ending(turn.end)
 
     async def _run_command(self, command: SlashCommand) -> SwitchSession | None:
@@ -134,7 +154,7 @@ class Conversation:
         """Run a command after which the session is the same."""
         match command.name:
             case "retry":
-                await self._show_answer(self._chat.retry())
+                await self._show_answer(self._chat.retry, question="/retry")
             case "edit":
                 await self._edit(command)
             case "history":
@@ -157,21 +177,32 @@ class Conversation:
 
     async def _ask(self, question: str) -> None:
         if question.strip():
-            saved = self._context.saved_sessions.title(self._chat.id) is not None
+            text, saved = question.strip(), self._context.saved_sessions.title(self._chat.id) is not None
             self._save_session(question)
             try:
-                await self._show_answer(self._chat.ask(question.strip(), model=self._context.model))
-            except (Closed, SessionNotFound):
-                raise
-            except AskbotError:
-                if not saved and self._chat.id:
+                await self._show_answer(lambda: self._chat.ask(text, model=self._context.model), question=text)
+            except BaseException:
+                if not saved and self._chat.id and not self._chat.view.all_turns:
                     self._context.saved_sessions.remove(self._chat.id)  # it stays empty, and the server keeps no such
                 raise
             self._save_session(question)  # a session that was lost while it was empty has another id now
 
-    async def _show_answer(self, stream: AnswerStream) -> None:
+    async def _show_answer(self, ask: Callable[[], AnswerStream], *, question: str) -> None:
+        """Ask, and show the answer up to its end; a question that may not have been asked is given back."""
+        if not is_text(question):
+            raise InvalidFrame(NO_TEXT)
+        stream: AnswerStream | None = None
         try:
-            await self._stream(stream, thinking=stream.thinking())
+            stream = ask()
+            await self._read_answer(stream)
+        except BaseException as error:
+            if not (stream and stream.turn) and not _is_refusal(error):
+                self._print_notice(f"(The server has not taken this question:)\n{question}")
+            raise
+
+    async def _read_answer(self, stream: AnswerStream) -> None:
+        try:
+            await self._stream(stream, stream, thinking=stream.thinking())
         except Damaged:
             self._print_notice("(this is not what was answered; that is:)")
             self._print_answer((await stream).text)
@@ -179,15 +210,17 @@ class Conversation:
             await stream  # raises where it could not be asked at all; else the reason is in the answer
         self._show_ending(await stream)
 
-    async def _stream(self, pieces: AsyncIterable[str], *, thinking: AsyncIterable[str]) -> None:
-        self._activity = _Activity.ANSWERING
+    async def _stream(
+        self, answer: AnswerStream | Turn, pieces: AsyncIterable[str], *, thinking: AsyncIterable[str]
+    ) -> None:
+        self._answering, self._interrupted = answer, False
         try:
             await ThinkingLine(self._context.screen).follow(thinking)
             async for text in pieces:
                 self._context.screen.write(text)
         finally:
+            self._answering = None
             self._context.screen.end_answer()
-            self._activity = _Activity.READING
 
     def _print_answer(self, text: str) -> None:
         if text:
@@ -214,7 +247,8 @@ class Conversation:
         turn = turns[number - 1]
         text = await self._context.line_input.read_question("edit> ", text=turn.text)
         if text and text.strip():
-            await self._show_answer(self._chat.edit(turn.turn, text.strip()))
+            question = text.strip()
+            await self._show_answer(lambda: self._chat.edit(turn.turn, question), question=question)
 
     async def _show_history(self, command: SlashCommand) -> None:
         limit = command.number or HISTORY_TURNS
@@ -279,6 +313,12 @@ class Conversation:
             self._print_notice(f"({path}: {error.strerror})")
         else:
             self._print_notice(f"({path} has it: {len(turns)} question{'' if len(turns) == 1 else 's'})")
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Return whether an error is the server's word that it doesn't take a question."""
+    known = isinstance(error, AskbotError) and not isinstance(error, _NOT_REFUSED)
+    return known and getattr(error, "code", "") not in _NOT_REFUSED_CODES
 
 
 def _session_line(number: int, session: SavedSession, current: str | None) -> str:

@@ -15,6 +15,7 @@ from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.history import DummyHistory, History, InMemoryHistory
 from prompt_toolkit.input import create_input
+from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
@@ -23,6 +24,7 @@ from .commands import COMMANDS
 from .line_input import CONTINUATION_PROMPT, PROMPT, without_echo
 from .output import terminal_size
 from .saved_sessions import append_private, write_private
+from .stdin_reader import StdinReader
 
 MAX_QUESTIONS = 1000  # kept when the file is cut, which is when it has more than twice as many
 
@@ -77,6 +79,12 @@ class LineEditor:
             self._write_task = asyncio.ensure_future(run_in_terminal(write))
         else:
             write()
+
+    def take_unread(self) -> str:
+        """Return what was typed while nothing was read; it was not shown."""
+        keys = "".join(key.data for key in get_typeahead(self._questions.input))
+        unread = keys + StdinReader(sys.stdin.fileno(), sys.stdin.encoding).read_ready()
+        return unread.replace("\r", "\n")
 
     def without_echo(self) -> AbstractContextManager[None]:
         """Don't show keys while nothing is read; the next question begins with them."""

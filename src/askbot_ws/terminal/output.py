@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from enum import IntEnum
+from io import TextIOWrapper
 from typing import Protocol
 
 import typer
@@ -13,6 +15,7 @@ import typer
 from ..client import Answer, Closed
 from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
+from .server_url import hide_credentials
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _ENDINGS = {
@@ -32,14 +35,18 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     NO_SESSION = 4
     TIMEOUT = 124
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
     @classmethod
     def from_error(cls, error: AskbotError) -> ExitCode:
         """Return the exit code for an error that left no answer."""
         match error:
             case Closed():
+                return cls.UNREACHABLE
+            case _ if error.code == "timeout":  # the server is there, and doesn't answer
                 return cls.UNREACHABLE
             case SessionNotFound():
                 return cls.NO_SESSION
@@ -78,10 +85,45 @@ def write_thinking(text: str) -> None:
         sys.stderr.flush()
 
 
-def discard_stdout() -> ExitCode:
-    """Send stdout to /dev/null after a `BrokenPipeError`, or Python's exit flush raises it. Returns the exit code."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.BROKEN_PIPE
+def prepare_streams() -> None:
+    """Have the standard streams take and give any bytes, and be there: one that is closed is empty, or read by nobody.
+
+    Without that, a connection would get the number of a stream that is closed, and be written to.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process runs
+    if sys.stdout is None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        sys.stdout = os.fdopen(writing, "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def report_output_error(error: OSError) -> ExitCode:
+    """Say why stdout or stderr can't be written, unless nobody reads it any more. Returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        return ExitCode.BROKEN_PIPE
+    with suppress(OSError):
+        print_notice(f"askbot: the output can't be written: {error.strerror}")
+    return ExitCode.INCOMPLETE
+
+
+def discard_unwritten() -> None:
+    """Discard what can't be written to stdout and stderr, or Python tries again as it exits, and exits with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def print_error(text: str) -> None:
+    """Write what ends the command to stderr; no URL in it has credentials."""
+    print_notice(f"askbot: {hide_credentials(text)}")
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -90,6 +132,15 @@ def discard_stdout() -> ExitCode:
 def describe_ending(end: Answer | End) -> str:
     """Return in words why an answer is incomplete."""
     return end.error.message if end.error else _ENDINGS.get(end.reason, end.reason)
+
+
+def is_text(text: str) -> bool:
+    """Return whether a string is text: it has no lone surrogates, which stand for bytes that were none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def one_line(text: str, *, width: int = 60) -> str:

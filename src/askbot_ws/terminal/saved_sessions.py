@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkstemp
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .output import one_line
+from .server_url import earlier_names, server_name
 
 MAX_SESSIONS = 200  # of all servers together; the oldest are dropped
 
@@ -33,15 +33,15 @@ class SavedSessions:
 
     def __init__(self, url: str, file: Path | None, *, on_error: Callable[[str], None]) -> None:
         """`on_error` gets a message, once, where the file can't be written."""
-        parts = urlsplit(url)
-        self._server = f"{parts.hostname}:{parts.port}"  # the rest may hold credentials
+        self._server = server_name(url)
+        self._names = {self._server} | earlier_names(url)  # that the file may have it by
         self._file = file
         self._on_error = on_error
         self._sessions: list[SavedSession] = []
 
     def all(self) -> list[SavedSession]:
         """Return this server's sessions, the newest first."""
-        return sorted((each for each in self._read() if each.server == self._server), key=lambda each: -each.at)
+        return sorted((each for each in self._read() if each.server in self._names), key=lambda each: -each.at)
 
     def latest_id(self) -> str | None:
         """Return the session that was used last."""
@@ -66,7 +66,7 @@ class SavedSessions:
         self._write(self._without(session))
 
     def _without(self, session: str) -> list[SavedSession]:
-        return [each for each in self._read() if (each.server, each.session) != (self._server, session)]
+        return [each for each in self._read() if not (each.server in self._names and each.session == session)]
 
     def _read(self) -> list[SavedSession]:
         """Read the file, each time, as other terminals write it too. One that can't be parsed counts as empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,19 +17,22 @@ RECAP_LINES = 6  # of an answer, enough to remember it by
 
 async def load_turns(chat: Chat, *, limit: int | None = None) -> list[Turn]:
     """Return the last `limit` turns, or all, oldest first, without those that a retry or an edit has replaced."""
-    view, before = View(session=chat.id), MAX_SEQ
-    while True:
+    view, before, more = View(session=chat.id), MAX_SEQ, True
+    while more and (limit is None or len(view.turns) < limit):
         page: History = await chat.history(before=before, limit=PAGE_TURNS)
         view.fold(page)
-        if not page.more or not page.turns or (limit is not None and len(view.turns) >= limit):
-            return view.turns if limit is None else view.turns[-limit:]
-        before = page.turns[0].from_ + 1
+        oldest = page.turns[0].from_ + 1 if page.turns else before
+        more, before = page.more and oldest < before, oldest  # a server that repeats itself has no more
+    return view.turns if limit is None else view.turns[-limit:]
 
 
-async def stream_running_thinking(chat: Chat, turn: Turn) -> AsyncIterator[str]:
-    """Yield what the model thinks in a turn that was running before we connected, until its answer begins."""
+async def stream_running_thinking(chat: Chat, turn: Turn, closed: asyncio.Event) -> AsyncIterator[str]:
+    """Yield what the model thinks in a turn that was running before we connected, until its answer begins.
+
+    `closed` is set once the conversation is closed: then this raises why.
+    """
     yielded = 0
-    async for current in _follow_turn(chat, turn):
+    async for current in _follow_turn(chat, turn, closed):
         if text := current.read_thinking(yielded):
             yielded += len(text)
             yield text
@@ -36,11 +40,14 @@ async def stream_running_thinking(chat: Chat, turn: Turn) -> AsyncIterator[str]:
             return
 
 
-async def stream_running_answer(chat: Chat, turn: Turn) -> AsyncIterator[str]:
-    """Yield the text of an answer that was running before we connected, from its beginning. Sets `turn.end`."""
+async def stream_running_answer(chat: Chat, turn: Turn, closed: asyncio.Event) -> AsyncIterator[str]:
+    """Yield the text of an answer that was running before we connected, from its beginning.
+
+    Sets `turn.end`, unless the server no longer has the answer. `closed` as for `stream_running_thinking`.
+    """
     yielded = 0
-    async for current in _follow_turn(chat, turn):
-        if text := current.answer[yielded:]:
+    async for current in _follow_turn(chat, turn, closed):
+        if text := current.answer_buffer.read_after(yielded):
             yielded += len(text)
             yield text
         if current.end:
@@ -48,16 +55,52 @@ async def stream_running_answer(chat: Chat, turn: Turn) -> AsyncIterator[str]:
             return
 
 
-async def _follow_turn(chat: Chat, turn: Turn) -> AsyncIterator[Turn]:
-    """Yield a turn as the view has it, now and whenever something has changed; ends where the server has lost it."""
+async def _follow_turn(chat: Chat, turn: Turn, closed: asyncio.Event) -> AsyncIterator[Turn]:
+    """Yield a turn as the view has it, now and whenever something has changed; ends where the server has lost it.
+
+    What the view has not, or not whole once it has ended, is requested once.
+    """
+    requested = False
     while True:
-        changed, current = chat.changed, chat.view.all_turns.get(turn.turn)
-        if current is None and (chat.view.seq or 0) > turn.from_:
+        changed, current = chat.changed, _find(chat.view, turn)
+        missing = _is_read_without(chat.view, turn) if current is None else current.end and not current.whole
+        if closed.is_set() or (missing and not requested):
+            requested = True
+            page = await chat.history(before=turn.from_ + 2, limit=1)  # raises where the conversation is closed
+            current = next((Turn.from_record(record) for record in page.turns if record.turn == turn.turn), None)
+            missing = current is None or not _is_same(current, turn)
+        if missing and (current is None or not current.end):
             return
         if current:
             yield current
-        await changed.wait()
-        await chat.history(before=0, limit=1)  # raises where the conversation is over and nothing will change
+            if current.end:
+                return
+        await _wait_for_any(changed, closed)
+
+
+def _find(view: View, turn: Turn) -> Turn | None:
+    """Return the turn as a view has it; another history may have another turn by its id."""
+    current = view.all_turns.get(turn.turn)
+    return current if current and _is_same(current, turn) else None
+
+
+def _is_same(one: Turn, other: Turn) -> bool:
+    return (one.turn, one.id, one.from_, one.text) == (other.turn, other.id, other.from_, other.text)
+
+
+def _is_read_without(view: View, turn: Turn) -> bool:
+    """Return whether a view that has not the turn will not get it any more: it has read on, or to the log's end."""
+    seq, ready = view.seq or 0, view.ready
+    return seq > turn.from_ or (ready is not None and seq >= ready.seq)
+
+
+async def _wait_for_any(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
 
 
 def recap(turn: Turn) -> str:

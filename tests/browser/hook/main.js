@@ -1,5 +1,5 @@
 /** A component that tells all that the hook tells it, for a test that mounts it, changes it and takes it away. */
-import { createElement as h, StrictMode, useEffect } from "react";
+import { createElement as h, StrictMode, useEffect, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { useAskbot } from "../../../client/react.js";
 
@@ -24,8 +24,15 @@ function Early({ ask, question }) {
   }, [ask, question]);
 }
 
-function Bot({ early, ...options }) {
-  const bot = useAskbot({ ...options, onFrame: ({ type }) => seen.frames.push(type) });
+/** With `keeps`, it names the session that it has heard of last. */
+function Bot({ early, keeps, ...options }) {
+  const [kept, keep] = useState();
+  if (keeps && kept) options.session = kept;
+  const onFrame = ({ type, session }) => {
+    seen.frames.push(type);
+    if (type === "ready") keep(session);
+  };
+  const bot = useAskbot({ ...options, onFrame });
   seen.renders += 1;
   seen.last = bot;
   return [h(Twice, { key: "twice", bot }), h(Early, { key: "early", ask: bot.ask, question: early })];

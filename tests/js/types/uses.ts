@@ -11,7 +11,7 @@ import WebSocket from "ws";
 
 const [url] = process.argv.slice(2);
 
-const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0 };
+const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0, name: "types", token: async () => null };
 const chat: Chat = connect(options);
 const heard: string[] = [];
 chat.addEventListener("state", ({ detail }: CustomEvent<State>) => heard.push(detail));
@@ -43,15 +43,19 @@ assert.equal(edited.question, "Who?");
 const history = await chat.history({ limit: 1 });
 assert.equal(history.more satisfies boolean, false);
 await chat.cancel(edited.turn);
+assert.equal((await chat.cancel()) satisfies void, undefined);
+assert.equal((await chat.ask("Who?", { id: edited.id ?? "" })).turn, edited.turn); // it is in the view already
 const drawn: Row[] = rows(chat);
 assert.deepEqual(drawn.map(({ status, turn }) => [status, turn]), [["ended", edited.turn]]);
 assert.deepEqual(drawn.map(({ thinking, thinkingTime }) => [thinking, thinkingTime]), [["", null]]);
 assert.deepEqual(shown(chat.view.turns).map(({ turn }) => turn), [edited.turn]);
 assert.ok(chat.session);
+await chat.forget("0".repeat(32));
 await chat.forget();
 chat.fresh();
 const refused = await chat.ask("").catch((error: AskbotError) => error);
 assert.ok(refused instanceof Error && (refused.code satisfies ErrorCode | string) === "question_empty");
+assert.deepEqual([refused.id?.length, refused.text], [32, ""]);
 chat.close();
 assert.equal(chat.state, "closed");
 assert.ok(heard.includes("open"));
@@ -90,13 +94,14 @@ export function inAPage(): void {
 
 /** Only in a component may this be called. */
 export function useAll(given: AskbotOptions): Askbot {
-  const { turns, state, session, model, limits, running, earlier, error, ...acts } = useAskbot(given);
-  void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, error?.code];
+  const { turns, state, session, model, limits, running, earlier, draft, error, ...acts } = useAskbot(given);
+  void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, draft.length, error?.code];
   acts.ask("Why?").catch(() => acts.stop());
   acts.retry();
   acts.edit("t1", "Who?");
   acts.history({ before: 5 });
   acts.forget();
   acts.fresh();
-  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), session: "s1", token: "t", storage: {}, onFrame: ({ type }) => void type });
+  for (const { id, text } of acts.pending()) acts.ask(text, { id });
+  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), name: "shop", session: "s1", token: async () => "t", storage: {}, onFrame: ({ type }) => void type });
 }

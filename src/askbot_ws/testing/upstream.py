@@ -1,4 +1,4 @@
-"""Testing: a scripted upstream and a server in the test's process, for tests of what is built on askbot-ws."""
+"""ScriptedUpstream, and a server in the test's process that asks it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from .config import load
-from .core.prompt import Prompt
-from .server.app import Server, running
-from .upstream import Ending, Upstream
-from .upstream.checked import CheckedUpstream
-from .upstream.choose import UpstreamChoice
-
-__all__ = ["ScriptedUpstream", "Step", "serving"]
+from ..config import load
+from ..core.prompt import Prompt
+from ..server.app import Server, running
+from ..upstream import Ending, Upstream
+from ..upstream.checked import CheckedUpstream
+from ..upstream.choose import UpstreamChoice
 
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
 """One step of a script: text, seconds to wait, an event to wait for, an error, or the end; see `ScriptedUpstream`."""

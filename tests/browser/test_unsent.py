@@ -1,0 +1,348 @@
+"""What was asked and not sent, or typed, is not lost: page and element keep it, give it back, and say so."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from .breakable_proxy import BreakableProxy
+from .sockets import SOCKETS
+from .tab import IMPATIENT, Tabs
+from .test_element import bot, shop
+from .test_list import begin, entry
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TOLD = "A question may not have been sent. It is kept as a draft."
+TOLD_BY_THE_ELEMENT = "A question may not have been sent: it is in the field"
+
+
+async def sockets(page: Page) -> int:
+    """How many were opened."""
+    count: int = await page.evaluate("sockets.length")
+    return count
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_question_that_a_draining_server_does_not_take_is_in_the_new_conversation(tabs: Tabs) -> None:
+    """It is in the field, and the page says so."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, script=SOCKETS)
+        await tab.connected()
+        await tab.page.evaluate("drain()")
+        await tab.ask("One?")
+        await expect(tab.last).to_have_attribute("data-status", "sending")
+        await tab.button("New conversation").click()
+        await expect(tab.question).to_have_value("One?")
+        await expect(tab.page.get_by_role("alert")).to_have_text(TOLD)
+        await tab.question.press("Enter")
+        await tab.answered("You asked: One?")
+        await expect(tab.page.locator("#notice")).to_be_empty()
+
+
+async def test_a_question_that_a_draining_server_does_not_take_waits_in_its_conversation(tabs: Tabs) -> None:
+    """Other conversations have nothing of it, but say that it is kept; what was typed after it is there too."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, script=SOCKETS)
+        await begin(tab, "One?")
+        await tab.page.evaluate("drain()")
+        await tab.ask("Two?")
+        await tab.question.fill("three")
+        await tab.button("New conversation").click()
+        await expect(tab.question).to_have_value("")
+        await expect(tab.page.get_by_role("alert")).to_have_text(TOLD)
+        await entry(tab, "One?").get_by_role("link").click()
+        await tab.answered("You asked: One?")
+        await expect(tab.question).to_have_value("Two?\n\nthree")
+        await expect(tab.page.get_by_role("alert")).to_have_text(TOLD)
+
+
+async def test_a_question_that_waits_when_the_tab_is_closed_is_in_the_field_on_the_next_visit(tabs: Tabs) -> None:
+    """Also where the conversation has nothing else in it, and as often as the page is left before it is asked."""
+    async with serving() as server, BreakableProxy.start(server.port) as proxy:
+        for before in ([], ["One?"]):
+            tab = await tabs.open(proxy.port, script=IMPATIENT)
+            await begin(tab, *before)
+            proxy.is_down = True
+            proxy.cut()
+            await tab.connected("waiting")
+            await tab.ask("Two?")
+            await tab.question.fill("three")
+            await tab.page.goto("about:blank")
+            await tab.page.close()
+            proxy.is_down = False
+            again = await tabs.beside(tab.page.context, proxy.port)
+            for _ in range(2):
+                await again.connected()
+                await expect(again.turns).to_have_count(len(before))
+                typed = "\n\nthree" if before else ""  # what is only typed in a new conversation is the tab's own
+                await expect(again.question).to_have_value(f"Two?{typed}")
+                await expect(again.page.get_by_role("alert")).to_have_text(TOLD)
+                await again.page.reload()
+
+
+async def test_a_question_that_the_server_had_got_is_not_given_back(tabs: Tabs) -> None:
+    """Only its acknowledgement was lost: its answer is there, and what was typed after it."""
+    upstream = ScriptedUpstream()
+    async with serving(upstream) as server:
+        tab = await tabs.open(server.port, script=SOCKETS)
+        await begin(tab, "One?")
+        await tab.page.evaluate("deafen()")
+        await tab.ask("Two?")
+        await tab.question.fill("three")
+        await expect(tab.last).to_have_attribute("data-status", "sending")
+        await tab.page.reload()
+        await tab.answered("You asked: Two?")
+        await expect(tab.question).to_have_value("three")
+        await expect(tab.page.locator("#notice")).to_be_empty()
+    assert len(upstream.prompts) == 2
+
+
+LEAVE_AND_COME_BACK = """() => {
+    dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+    const kept = Object.keys(localStorage).filter((key) => key.startsWith("askbot.unsent"));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    return [kept.length, Object.keys(localStorage).filter((key) => key.startsWith("askbot.unsent")).length];
+}"""
+
+
+async def test_a_page_that_is_shown_again_without_being_loaded_keeps_no_second_question(tabs: Tabs) -> None:
+    """The browser had it in its back/forward cache: its question is still its own, and is not in the field too."""
+    async with shop(tabs) as place:
+        one = await place.open(script=SOCKETS)
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        tab = await tabs.open(place.port, script=SOCKETS)
+        await begin(tab, "One?")
+        for page in (one.tab.page, tab.page):
+            await page.evaluate("drain()")
+        await one.ask("Two?")
+        await tab.ask("Two?")
+        assert await one.tab.page.evaluate(LEAVE_AND_COME_BACK) == [1, 0]
+        assert await tab.page.evaluate(LEAVE_AND_COME_BACK) == [1, 0]
+        await expect(one.part("field")).to_have_value("")
+        await expect(tab.question).to_have_value("")
+
+
+async def test_what_is_refused_does_not_replace_what_was_typed_meanwhile(tabs: Tabs) -> None:
+    """Both are in the field; a question that was edited too."""
+    async with serving() as server:
+        tab = await tabs.open(server.port)
+        await tab.ask("One?")
+        await tab.answered("You asked: One?")
+        await tab.question.fill("next")
+        await tab.button("Edit the question").click()
+        await tab.page.get_by_role("textbox", name="The question").fill("x" * 9000)
+        await tab.button("Ask this instead").click()
+        await expect(tab.question).to_have_value(f"{'x' * 9000}\n\nnext")
+        await expect(tab.page.get_by_role("alert")).to_have_text("The question is too long.")
+
+
+async def test_a_draft_of_a_new_conversation_is_its_tabs_own(tabs: Tabs) -> None:
+    """Another tab has its own, and neither loses its own by a reload."""
+    async with serving() as server:
+        one = await tabs.open(server.port)
+        await begin(one, "One?")
+        await begin(one)
+        await one.question.fill("more of one")
+        two = await tabs.beside(one.page.context, server.port)
+        await begin(two)
+        await expect(two.question).to_have_value("")
+        await two.question.fill("more of two")
+        for tab, text in ((one, "more of one"), (two, "more of two")):
+            await tab.page.reload()
+            await tab.connected()
+            await expect(tab.question).to_have_value(text)
+
+
+async def test_servers_under_two_paths_of_one_host_share_nothing(tabs: Tabs) -> None:
+    """Their conversations are not the same ones."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, "/healthz")
+        await tab.page.route(
+            re.compile("/[ab]/"), lambda route: route.continue_(url=re.sub("/[ab]/", "/", route.request.url))
+        )
+        await tab.page.goto(f"http://127.0.0.1:{server.port}/a/")
+        await tab.question.fill("of a")
+        await tab.page.goto(f"http://127.0.0.1:{server.port}/b/")
+        await tab.connected("waiting")
+        await expect(tab.question).to_have_value("")
+        await tab.page.goto(f"http://127.0.0.1:{server.port}/a/")
+        await expect(tab.question).to_have_value("of a")
+        assert await tab.page.evaluate("Object.keys(sessionStorage)") == ["askbot/a.draft"]
+
+
+async def test_a_token_is_in_no_link_and_not_in_the_address(tabs: Tabs) -> None:
+    """It is sent all the same, after a reload and in another conversation too."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, "/#token=secret", script=SOCKETS)
+        await begin(tab, "One?")
+        session = await tab.page.evaluate("new URL(location).searchParams.get('session')")
+        address = f"http://127.0.0.1:{server.port}/?session={session}"
+        assert tab.page.url == address
+        assert await entry(tab, "One?").get_by_role("link").get_attribute("href") == address
+        await tab.page.reload()
+        await begin(tab, "Two?")
+        offered = await tab.page.evaluate("offered")
+        assert offered
+        assert all(protocols == ["askbot.v1", "askbot.bearer.secret"] for protocols in offered)
+        await tab.page.evaluate("location.hash = 'token=other'")
+        await expect(tab.turns).to_have_count(1)
+        assert "other" not in tab.page.url
+        assert (await tab.page.evaluate("offered"))[-1] == ["askbot.v1", "askbot.bearer.other"]
+
+
+# --- the element -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_element_gives_back_what_a_draining_server_does_not_take(tabs: Tabs) -> None:
+    """Before it begins a new conversation, or goes to another one."""
+    async with shop(tabs) as place, serving(origins=place.place.origin) as second:
+        other = await place.open()
+        await other.ask("Elsewhere?")
+        await other.answered("You asked: Elsewhere?")
+        session = await other.host.evaluate("(bot) => bot.chat.session")
+        ways = [
+            "bot.fresh()",
+            f"bot.setAttribute('session', '{session}')",
+            f"bot.setAttribute('server', 'http://127.0.0.1:{second.port}')",
+            "bot.setAttribute('name', 'other')",
+        ]
+        for way in ways:
+            one = await place.open(script=SOCKETS)
+            await one.ask("One?")
+            await one.answered("You asked: One?")
+            await one.tab.page.evaluate("drain()")
+            await one.ask("Two?")
+            await one.part("field").fill("three")
+            await one.host.evaluate(f"(bot) => {way}")
+            await expect(one.part("field")).to_have_value("Two?\n\nthree")
+            await expect(one.part("status")).to_have_text(TOLD_BY_THE_ELEMENT)
+            await expect(one.part("question").filter(has_text="One?")).to_have_count(0)
+            await one.part("field").press("Enter")
+            await one.answered("You asked: Two?three")  # the line breaks are elements
+            await expect(one.part("status")).to_have_text("The answer is complete")
+
+
+async def test_the_element_keeps_what_waits_for_the_next_visit(tabs: Tabs) -> None:
+    """And drops it where the server had got it after all."""
+    upstream = ScriptedUpstream()
+    async with shop(tabs, upstream) as place:
+        one = await place.open(script=SOCKETS)
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        await one.tab.page.evaluate("drain()")
+        await one.ask("Two?")
+        for _ in range(2):
+            await one.tab.page.reload()
+            await expect(one.part("status")).to_have_text(TOLD_BY_THE_ELEMENT)
+            await expect(one.part("field")).to_have_value("Two?")
+            await expect(one.part("turn")).to_have_count(1)
+        await one.tab.page.evaluate("deafen()")
+        await one.part("field").press("Enter")
+        await one.part("field").fill("three")
+        await one.tab.page.reload()
+        await one.answered("You asked: Two?")
+        await expect(one.part("field")).to_have_value("three")
+        await expect(one.part("status")).to_have_text("The answer is complete")
+    assert len(upstream.prompts) == 2
+
+
+async def test_an_element_that_is_taken_away_leaves_its_question_to_the_next_one(tabs: Tabs) -> None:
+    """Or has it itself where it comes back."""
+    async with shop(tabs) as place:
+        one = await place.open(script=SOCKETS)
+        await expect(one.part("status")).to_have_text("")
+        await one.tab.page.evaluate("drain()")
+        await one.ask("One?")
+        back = "async (bot) => { const { parentNode } = bot; bot.remove(); await 0; parentNode.append(bot); }"
+        await one.host.evaluate(back)
+        await expect(one.part("field")).to_have_value("One?")
+        await one.tab.page.wait_for_function("document.querySelector('ask-bot').chat.state === 'open'")
+        await one.tab.page.evaluate("drain()")
+        await one.part("field").press("Enter")
+        await expect(one.part("field")).to_have_value("")
+        new = "async (bot) => { bot.remove(); await 0; document.body.append(document.createElement('ask-bot')); }"
+        await one.host.evaluate(new)
+        await expect(one.part("field")).to_have_value("One?")
+        await one.part("field").press("Enter")
+        await one.answered("You asked: One?")
+
+
+async def test_a_new_token_tears_nothing_down_and_connects_again_where_the_old_one_was_refused(tabs: Tabs) -> None:
+    """What was asked under the old one is in the field."""
+    gate = asyncio.Event()
+    async with shop(tabs, ScriptedUpstream(["One ", gate, "two."])) as place:
+        one = await place.open('<ask-bot token="old"></ask-bot>', script=SOCKETS)
+        await one.ask("Count!")
+        await one.shows("One")
+        await one.host.evaluate("(bot) => bot.setAttribute('token', 'new')")
+        gate.set()
+        await one.answered("One two.")
+        assert await sockets(one.tab.page) == 1
+
+        await one.tab.page.evaluate("drain()")
+        await one.ask("Two?")
+        await one.part("field").fill("three")
+        await one.tab.page.evaluate("globalThis.isRefused = true; refuse()")
+        await expect(one.part("field")).to_have_value("Two?\n\nthree")
+        await expect(one.part("status")).to_have_text("unauthorized")
+        await one.host.evaluate("(bot) => (globalThis.isRefused = false, bot.setAttribute('token', 'newest'))")
+        await one.part("field").fill("Four?")
+        await one.part("field").press("Enter")
+        await one.answered("You asked: Four?")
+        assert await one.tab.page.evaluate("offered.at(-1)") == ["askbot.v1", "askbot.bearer.newest"]
+
+
+async def test_attributes_that_say_nothing_new_change_nothing(tabs: Tabs) -> None:
+    """Its own session, no session, an id beside a name, the same server in other words."""
+    async with shop(tabs) as place:
+        one = await place.open('<ask-bot name="shop"></ask-bot>', script=SOCKETS)
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        for way in (
+            "setAttribute('session', bot.chat.session)",
+            "removeAttribute('session')",
+            "setAttribute('id', 'other')",
+            f"setAttribute('server', 'http://127.0.0.1:{place.port}')",
+            "setAttribute('placeholder', 'Well?')",
+        ):
+            await one.host.evaluate(f"(bot) => bot.{way}")
+        await one.ask("Two?")
+        await one.answered("You asked: Two?")
+        assert await sockets(one.tab.page) == 1
+
+
+async def test_an_element_is_known_by_its_name_wherever_it_stands(tabs: Tabs) -> None:
+    """Its `name`, else its `id`; in a shadow root too. One that is put before it takes nothing from it."""
+    async with shop(tabs) as place:
+        root = """<div></div><script>
+            const root = document.querySelector("div").attachShadow({ mode: "open" });
+            root.innerHTML = '<ask-bot name="deep"></ask-bot>';
+        </script>"""
+        one = await place.open(f"<ask-bot></ask-bot>{root}")
+        page = one.tab.page
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        deep = bot(one.tab, 1)
+        await deep.ask("Deep?")
+        await deep.answered("You asked: Deep?")
+        place.place.pages["/"] = place.place.pages["/"].replace("<h1>", '<ask-bot id="first"></ask-bot><h1>')
+        await page.reload()
+        first, one, deep = (bot(one.tab, at) for at in range(3))
+        await one.answered("You asked: One?")
+        await deep.answered("You asked: Deep?")
+        await expect(first.part("turn")).to_have_count(0)
+        await first.ask("First?")
+        await first.answered("You asked: First?")
+        place.place.pages["/"] = place.place.pages["/"].replace("<ask-bot></ask-bot>", "")
+        await page.reload()
+        await first.answered("You asked: First?")
+        await bot(one.tab, 1).answered("You asked: Deep?")
