@@ -16,16 +16,14 @@ export async function matchesCheck({ answer, check }) {
  *
  * @param {import("./askbot.js").Chat} chat
  * @param {import("./requests.js").Request} request
- * @param {() => import("./view.js").Turn | undefined} findTurn returns the turn that the view has
- * @param {() => boolean} hasEnded whether the request has
  */
-export async function* readAnswer(chat, request, findTurn, hasEnded) {
+export async function* readAnswer(chat, request) {
   const { frame, result } = request;
   let given = ""; // what was yielded
   let isPending = true;
   while (isPending) {
-    isPending = !hasEnded();
-    const turn = isPending ? findTurn() : await result.catch(() => request.turn);
+    isPending = !request.hasEnded;
+    const turn = isPending ? chat.view.turns.find(({ id }) => id === frame.id) : await result.catch(() => request.turn);
     const missing = turn?.answer.length - given.length;
     if (missing > 0) {
       const text = (missing <= turn.tail?.length ? turn.tail : turn.answer).slice(-missing);

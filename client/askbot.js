@@ -11,16 +11,14 @@ import { delay, hideSecrets, openConnection } from "./connection.js";
 import { ANSWERS, createRequest, requestError } from "./requests.js";
 import { countCodePoints, empty, view } from "./view.js";
 
-export { delay };
-
 const HISTORY_LIMIT = 20; // turns
 const KEEP = 262_144; // code points
 const TIME_LIMIT_MS = 60_000;
 
 // Close codes that are more than a lost connection: docs/protocol.md.
 const FRAME_TOO_BIG = 1009;
-const BAD_FRAME_CODES = [1003, 1008, FRAME_TOO_BIG];
 const SESSION_NOT_FOUND = 4404;
+const BAD_FRAME_CODES = [1003, 1008, FRAME_TOO_BIG];
 const REFUSALS = { 4401: "unauthorized", 4403: "forbidden" };
 
 /** Returns whether a frame about a session lacks a number that is needed to go on from it: it is like a gap. */
@@ -49,13 +47,14 @@ const isQuestion = ({ frame }) => !(frame.type in ANSWERS);
  * @returns {import("./askbot.js").Chat}
  */
 export function connect({
-  url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP, ...environment
+  url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP,
+  WebSocket = page.WebSocket, timers = page,
 } = {}) {
-  const { WebSocket = page.WebSocket, timers = page } = environment;
   const address = hideSecrets(() => parseAddress(url));
   const storageKey = `askbot.session ${address.origin}${address.pathname} ${name}`;
 
   const chat = new EventTarget();
+  const listen = chat.addEventListener;
   const heard = {}; // the types of events that somebody has ever listened to
   const requests = new Map(); // those that have not ended, by id, in the order in which they were made
   const cancelled = new Set(); // ids of questions that were given up before the server acknowledged them
@@ -83,7 +82,9 @@ export function connect({
   const cancel = (id) => {
     const turn = currentView().turns.find((each) => (id ? each.turn === id || each.id === id : each.status !== "ended"));
     const isOver = turn ? turn.status === "ended" : !id || requests.has(id);
-    if (!turn) withdraw(id);
+    if (!turn) {
+      for (const each of all()) if (isQuestion(each) && (id ? each.frame.id === id : !turnOf(each))) giveUp(each, "cancelled");
+    }
     if (isOver && !endCode) return Promise.resolve();
     return request({ type: "cancel", turn: turn?.turn ?? id });
   };
@@ -101,16 +102,13 @@ export function connect({
 
   const addEventListener = (type, ...rest) => {
     heard[type] = true;
-    EventTarget.prototype.addEventListener.call(chat, type, ...rest);
+    listen.call(chat, type, ...rest);
   };
 
   // --- requests ------------------------------------------------------------------------------------------------------
 
   /** Returns the requests that have not ended, as they are now: whoever hears that one has ended may make another. */
   const all = () => [...requests.values()];
-
-  /** Returns whether a request has not ended: a listener may do that, and make another of the same id. */
-  const isPending = (request) => request && requests.get(request.frame.id) === request;
 
   const findTurn = (key, value) => currentView().turns.find((turn) => turn[key] === value);
 
@@ -128,7 +126,7 @@ export function connect({
     cancelled.delete(id);
     result.id = id;
     if (isQuestion(made)) {
-      result[Symbol.asyncIterator] = () => readAnswer(chat, made, () => findTurn("id", id), () => !isPending(made));
+      result[Symbol.asyncIterator] = () => readAnswer(chat, made);
     }
     if (endCode) fail(made, { code: endCode });
     else if (fault) fail(made, { code: "invalid_frame", message: fault });
@@ -141,7 +139,7 @@ export function connect({
 
   /** Sends a request that has no acknowledgement, where that is possible now. */
   function send(request) {
-    if (!isPending(request) || request.turn || !connection.isOpen()) return;
+    if (request.hasEnded || request.turn || !connection.isOpen()) return;
     if (request.bytes > currentView().limits?.frame_bytes) return failTooLong(request);
     connection.send(request.data);
     request.timer = timers.setTimeout(() => turnOf(request) || giveUp(request, "timeout"), TIME_LIMIT_MS);
@@ -152,21 +150,22 @@ export function connect({
     request.timer = undefined;
   }
 
-  /** Ends a request by its result or its error. Returns whether it had not ended yet. */
+  /** Ends a request by its result or its error, if it has not ended: a listener to the end of another may do that. */
   function settle(request, result) {
-    if (!isPending(request)) return false;
+    if (request.hasEnded) return;
     stopTimer(request);
     requests.delete(request.frame.id);
     request.settle(result);
     emit("change");
-    return true;
   }
 
   /** Rejects a request. Only a question that is not in the log has its text in the error, for an interface to give back. */
   function fail(request, reason, isSilent = endCode) {
+    if (request.hasEnded) return;
     const { id, text } = request.frame;
     const error = requestError({ id, ...reason }, turnOf(request) ? undefined : text);
-    if (settle(request, error) && !isSilent) emit("error", error);
+    settle(request, error);
+    if (!isSilent) emit("error", error);
   }
 
   const failTooLong = (request) => fail(request, { code: request.frame.text ? "question_too_long" : "invalid_frame" });
@@ -175,13 +174,6 @@ export function connect({
   function giveUp(request, code) {
     cancelled.add(request.frame.id);
     fail(request, { code }, code === "cancelled");
-  }
-
-  /** Gives up questions that are not in the log: one, or all. */
-  function withdraw(id) {
-    for (const each of all()) {
-      if (isQuestion(each) && (id ? each.frame.id === id : !each.turn)) giveUp(each, "cancelled");
-    }
   }
 
   /** Ends a question whose turn has ended, once its answer is complete: one that is not is fetched again. */
@@ -194,8 +186,9 @@ export function connect({
       return checkAnswer(findTurn("turn", turn.turn) ?? turn, true);
     }
     const asked = requests.get(turn.id);
+    if (!asked) return;
     if (isComplete) settle(asked, turn);
-    else if (asked) fail(asked, { code: "damaged" });
+    else fail(asked, { code: "damaged" });
   }
 
   /** Ends the questions whose turns the log does not have any more, once it was read to its end: nobody pays twice. */
@@ -258,11 +251,10 @@ export function connect({
   /** Takes a frame. A slice of text that follows another one is added to that, which is all that most frames cost. */
   function receive(frame) {
     const { type, turn, seq, text } = frame;
-    const before = run.seq;
-    if (text && type === run.type && turn === run.turn && seq === before + countCodePoints(text)) {
+    if (text && type === run.type && turn === run.turn && seq === run.seq + countCodePoints(text)) {
       run.text += text;
       run.seq = seq;
-      onRead(before, seq);
+      onRead(seq);
     } else if (isBroken(frame, chat.session)) {
       return connection.reconnect();
     } else if (!isExpected(frame) || !apply(frame)) {
@@ -281,27 +273,35 @@ export function connect({
     const before = currentView();
     const after = view(before, frame);
     if (after.gap) return connection.reconnect();
-    const isFirst = frame.type === "ready";
-    if (isFirst) all().forEach(turnOf);
+    if (frame.type === "ready") {
+      all().forEach(turnOf);
+      furthest = Math.max(furthest, after.seq);
+      isReplaying = true;
+    }
     current = after;
     run = { ...frame, text: "" };
-    isReplaying ||= isFirst;
-    const isReadBefore = !isFirst && frame.seq !== undefined && after.seq === before.seq;
-    if (!isReadBefore) handlers[frame.type]?.(frame);
-    onRead(isFirst ? after.seq : before.seq, after.seq);
+    if (after !== before || frame.seq === undefined) handle(frame); // or it was read before
+    onRead(after.seq);
     return true;
   }
 
-  /** The log was read from one position to another. */
-  function onRead(before, seq) {
-    if (seq > before && seq > furthest) {
+  /** The log was read up to a position. */
+  function onRead(seq) {
+    if (seq > furthest) {
       furthest = seq;
       connection.onProgress();
     }
     if (isReplaying && seq >= current.head) endReplay();
   }
 
-  /** What is done about a frame beyond its effect on the view, by its type. */
+  /** Handles a frame, beyond its effect on the view. */
+  function handle(frame) {
+    const { id, type, code } = frame;
+    const asked = requests.get(id);
+    if (asked && ANSWERS[asked.frame.type] === (code ?? type)) settle(asked, code ? undefined : frame);
+    handlers[type]?.(frame, asked);
+  }
+
   const handlers = {
     __proto__: null, // a type such as "constructor" is unknown too
 
@@ -312,10 +312,8 @@ export function connect({
       connection.onReady();
     },
 
-    question({ id, turn, seq }) {
-      const asked = requests.get(id);
+    question({ id, turn, seq }, asked) {
       if (asked && !asked.turn) furthest = seq - 1; // new, in whatever history: it is acknowledged only once
-      if (asked) turnOf(asked);
       if (cancelled.delete(id)) cancel(turn);
     },
 
@@ -324,30 +322,42 @@ export function connect({
       checkAnswer(findTurn("turn", turn));
     },
 
-    history(frame) {
-      const asked = requests.get(frame.id);
-      if (asked?.frame.type === "history") settle(asked, frame);
-    },
-
     going_away({ reconnect_after: wait }) {
       connection.leaveAfter(wait);
     },
 
-    error(frame) {
-      const { id, code, session, retry_after: wait } = frame;
-      const refused = requests.get(id);
-      const isAnswer = refused && code === ANSWERS[refused.frame.type];
-      if (isAnswer) settle(refused);
-      connection.pause(wait);
-      if (code === "session_not_found" && (refused?.frame.session ?? session) === chat.session) connection.reconnect(SESSION_NOT_FOUND);
-      else if (!refused) emit("error", requestError(frame));
-      else if (!isAnswer) fail(refused, frame);
+    error(frame, asked) {
+      connection.pause(frame.retry_after);
+      const isGone = frame.code === "session_not_found" && (asked?.frame.session ?? frame.session) === chat.session;
+      if (isGone) connection.reconnect(SESSION_NOT_FOUND);
+      else if (asked) fail(asked, frame);
+      else emit("error", requestError(frame));
     },
   };
 
+  Object.defineProperty(chat, "view", { get: currentView });
+  Object.assign(chat, {
+    session: session ?? callStorage("getItem"),
+    addEventListener,
+    ask: (text, options) => request({ ...options, type: "ask", text }),
+    retry: (turn, options) => request({ ...options, type: "retry", turn }),
+    edit: (turn, text, options) => request({ ...options, type: "edit", turn, text }),
+    forget: (session = chat.session) => request({ type: "forget", session }),
+    history,
+    cancel,
+    pending,
+    fresh,
+    close,
+  });
+
   // --- what the connection calls -------------------------------------------------------------------------------------
 
-  const owner = {
+  const connection = openConnection({
+    token,
+    random,
+    page,
+    timers,
+    WebSocket,
     receive,
 
     /** Returns the server's address, with the position to resume after. */
@@ -376,7 +386,7 @@ export function connect({
       run = {};
       isReady = false;
       if (REFUSALS[code]) return end(REFUSALS[code]);
-      const [...sent] = all().filter((each) => each.timer && !turnOf(each));
+      const sent = all().filter((each) => each.timer && !turnOf(each));
       all().forEach(stopTimer); // time without a connection does not count
       if (code === SESSION_NOT_FOUND) startNewSession("session_not_found");
       if (!BAD_FRAME_CODES.includes(code) || !sent.length) return;
@@ -384,22 +394,8 @@ export function connect({
       if (code !== FRAME_TOO_BIG) return fail(sent[0], { code: "invalid_frame" });
       failTooLong(sent.reduce((longest, each) => (each.bytes > longest.bytes ? each : longest)));
     },
-  };
-
-  Object.defineProperty(chat, "view", { get: currentView });
-  Object.assign(chat, {
-    session: session ?? callStorage("getItem"),
-    addEventListener,
-    ask: (text, options) => request({ ...options, type: "ask", text }),
-    retry: (turn, options) => request({ ...options, type: "retry", turn }),
-    edit: (turn, text, options) => request({ ...options, type: "edit", turn, text }),
-    forget: (session = chat.session) => request({ type: "forget", session }),
-    history,
-    cancel,
-    pending,
-    fresh,
-    close,
   });
-  const connection = openConnection({ token, random, page, timers, WebSocket }, owner);
   return chat;
 }
+
+export { delay };

@@ -40,14 +40,13 @@ export function hideSecrets(action) {
 /**
  * Opens the first socket. Throws where the address or the token is not valid.
  *
- * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`
- * @param {object} owner what it is called back for:
+ * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`, and what the owner does:
  *   `address()` returns the URL to connect to, `receive(frame)` takes a frame,
  *   `onLost(code)` is called when there is no socket any more, with the close code where there is one, and may close this,
  *   `onFailed(error)` is called when none could be opened,
  *   `onState(state)` is called with the new state
  */
-export function openConnection({ token, random, page, timers, WebSocket }, owner) {
+export function openConnection({ token, random, page, timers, WebSocket, address, receive, onFailed, onLost, onState }) {
   let state;
   let socket;
   let isReady = false; // whether `ready` has come on this socket
@@ -75,7 +74,7 @@ export function openConnection({ token, random, page, timers, WebSocket }, owner
 
   function setState(next) {
     state = next;
-    owner.onState(next);
+    onState(next);
   }
 
   /** Returns whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
@@ -97,29 +96,29 @@ export function openConnection({ token, random, page, timers, WebSocket }, owner
       const value = await token();
       if (attempt === socket) openSocket(value);
     } catch (error) {
-      if (attempt === socket) onFailed(error);
+      if (attempt === socket) fail(error);
     }
   }
 
   function openSocket(value) {
     const protocols = value ? [SUBPROTOCOL, `askbot.bearer.${value}`] : [SUBPROTOCOL];
-    const opened = hideSecrets(() => new WebSocket(owner.address(), protocols));
+    const opened = hideSecrets(() => new WebSocket(address(), protocols));
     socket = opened;
-    opened.onmessage = ({ data }) => opened === socket && receive(data);
+    opened.onmessage = ({ data }) => opened === socket && onMessage(data);
     opened.onclose = opened.onerror = ({ code }) => opened === socket && reconnect(code);
   }
 
   /** Hands a frame to the owner. One that cannot be read is like a gap: it may have been an event. */
-  function receive(data) {
+  function onMessage(data) {
     try {
-      owner.receive(JSON.parse(data));
+      receive(JSON.parse(data));
     } catch {
       reconnect();
     }
   }
 
-  function onFailed(error) {
-    owner.onFailed(error);
+  function fail(error) {
+    onFailed(error);
     reconnect();
   }
 
@@ -129,7 +128,7 @@ export function openConnection({ token, random, page, timers, WebSocket }, owner
     try {
       connect();
     } catch (error) {
-      onFailed(error);
+      fail(error);
     }
   }
 
@@ -155,7 +154,7 @@ export function openConnection({ token, random, page, timers, WebSocket }, owner
     isReady = isLeaving = false;
     for (const stopTimer of [setTimer, setLeaveTimer, setTokenTimer]) stopTimer();
     dropped?.close();
-    owner.onLost(code);
+    onLost(code);
   }
 
   /** Checks the socket by a `ping`, or reconnects, when the network is back or the page is visible again. */

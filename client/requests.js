@@ -31,9 +31,7 @@ export function requestError({ code, message = code, retryable, retry_after: ret
 /** Returns a frame as it is sent. Throws where it cannot be. */
 function encode(frame) {
   if (!ID.test(frame.id)) throw new Error("The id has not 1 to 64 characters.");
-  for (const value of Object.values(frame)) {
-    if (LONE_SURROGATE.test(value)) throw new Error("The text has half an emoji (a lone surrogate).");
-  }
+  if (LONE_SURROGATE.test(Object.values(frame).join())) throw new Error("The text has half an emoji (a lone surrogate).");
   return JSON.stringify(frame);
 }
 
@@ -46,7 +44,8 @@ function encode(frame) {
  * @property {number} bytes of `data` in UTF-8
  * @property {string} [fault] why it cannot be sent, where that is so
  * @property {Promise<unknown>} result
- * @property {(result: unknown) => void} settle rejects `result` with an error, and else resolves it
+ * @property {(result: unknown) => void} settle ends it: rejects `result` with an error, and else resolves it
+ * @property {boolean} [hasEnded]
  * @property {unknown} [timer] of its time limit: it was sent on the present connection
  * @property {import("./view.js").Turn} [turn] a question's turn as it was last seen: it is in the log, so it is acknowledged
  */
@@ -61,7 +60,10 @@ function encode(frame) {
 export function createRequest({ id = toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields }) { // insecure origins have no randomUUID
   const request = { frame: { id, ...fields } };
   request.result = new Promise((resolve, reject) => {
-    request.settle = (result) => (result instanceof Error ? reject : resolve)(result);
+    request.settle = (result) => {
+      request.hasEnded = true;
+      (result instanceof Error ? reject : resolve)(result);
+    };
   });
   request.result.catch(() => {});
   try {
