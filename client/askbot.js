@@ -7,17 +7,12 @@
  * what they bring. The types of what is public are in askbot.d.ts.
  */
 import { matchesCheck, readAnswer } from "./answer.js";
-import { delay, hideSecrets, openConnection } from "./connection.js";
-import { ANSWERS, createRequest, requestError } from "./requests.js";
+import { delay, FRAME_TOO_BIG, hideSecrets, openConnection, SESSION_NOT_FOUND } from "./connection.js";
+import { ANSWERS, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
 import { countCodePoints, empty, view } from "./view.js";
 
 const HISTORY_LIMIT = 20; // turns
 const KEEP = 262_144; // code points
-const TIME_LIMIT_MS = 60_000;
-
-// Close codes that are more than a lost connection: docs/protocol.md.
-const FRAME_TOO_BIG = 1009;
-const SESSION_NOT_FOUND = 4404;
 const BAD_FRAME_CODES = [1003, 1008, FRAME_TOO_BIG];
 const REFUSALS = { 4401: "unauthorized", 4403: "forbidden" };
 
@@ -74,8 +69,7 @@ export function connect({
   }
 
   const history = (range) => {
-    const [oldest] = currentView().turns;
-    const before = oldest ? oldest.from + 1 : null;
+    const before = currentView().turns[0]?.from + 1 || null; // null: of all turns
     return request({ before, limit: HISTORY_LIMIT, ...range, type: "history" });
   };
 
@@ -140,7 +134,7 @@ export function connect({
   /** Sends a request that has no acknowledgement, where that is possible now. */
   function send(request) {
     if (request.hasEnded || request.turn || !connection.isOpen()) return;
-    if (request.bytes > currentView().limits?.frame_bytes) return failTooLong(request);
+    if (request.bytes > currentView().limits?.frame_bytes) return failInvalid(request, true);
     connection.send(request.data);
     request.timer = timers.setTimeout(() => turnOf(request) || giveUp(request, "timeout"), TIME_LIMIT_MS);
   }
@@ -168,7 +162,8 @@ export function connect({
     if (!isSilent) emit("error", error);
   }
 
-  const failTooLong = (request) => fail(request, { code: request.frame.text ? "question_too_long" : "invalid_frame" });
+  /** Rejects a request whose frame the server does not take: it is too long, or else we do not know what is wrong. */
+  const failInvalid = (request, isTooLong) => fail(request, { code: isTooLong && request.frame.text ? "question_too_long" : "invalid_frame" });
 
   /** Rejects a request that may be on its way: if it gets into the log after all, it is cancelled. */
   function giveUp(request, code) {
@@ -389,10 +384,10 @@ export function connect({
       const sent = all().filter((each) => each.timer && !turnOf(each));
       all().forEach(stopTimer); // time without a connection does not count
       if (code === SESSION_NOT_FOUND) startNewSession("session_not_found");
-      if (!BAD_FRAME_CODES.includes(code) || !sent.length) return;
       // One of the frames that were sent was bad: the longest, where it was too long, else the oldest without an answer.
-      if (code !== FRAME_TOO_BIG) return fail(sent[0], { code: "invalid_frame" });
-      failTooLong(sent.reduce((longest, each) => (each.bytes > longest.bytes ? each : longest)));
+      const isTooLong = code === FRAME_TOO_BIG;
+      if (isTooLong) sent.sort((one, other) => other.bytes - one.bytes);
+      if (BAD_FRAME_CODES.includes(code) && sent[0]) failInvalid(sent[0], isTooLong);
     },
   });
   return chat;

@@ -1,5 +1,6 @@
 /** Requests: the frames that a client has sent or will send, and that have not ended yet. */
 
+export const TIME_LIMIT_MS = 60_000;
 const ID_BYTES = 16;
 const ID = /^.{1,64}$/su;
 const LONE_SURROGATE = /\p{Surrogate}/u; // half of a character that takes two UTF-16 code units, such as an emoji
@@ -31,7 +32,7 @@ export function requestError({ code, message = code, retryable, retry_after: ret
 /** Returns a frame as it is sent. Throws where it cannot be. */
 function encode(frame) {
   if (!ID.test(frame.id)) throw new Error("The id has not 1 to 64 characters.");
-  if (LONE_SURROGATE.test(Object.values(frame).join())) throw new Error("The text has half an emoji (a lone surrogate).");
+  if (LONE_SURROGATE.test(Object.values(frame).join())) throw new Error("The text has half an emoji.");
   return JSON.stringify(frame);
 }
 
