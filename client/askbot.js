@@ -6,8 +6,9 @@
  * the frames into the view that is shown, connection.js has the WebSocket, requests.js makes requests, answer.js reads
  * what they bring. The types of what is public are in askbot.d.ts.
  */
+import { hideSecrets, parseAddress, resumeAddress } from "./address.js";
 import { matchesCheck, readAnswer } from "./answer.js";
-import { delay, FRAME_TOO_BIG, hideSecrets, openConnection, SESSION_NOT_FOUND } from "./connection.js";
+import { delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
 import { ANSWERS, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
 import { countCodePoints, empty, view } from "./view.js";
 
@@ -25,14 +26,6 @@ function isBroken({ type, session, seq = 0, from, check, turns }, ownSession) {
   return !numbers.every(Number.isInteger);
 }
 
-/** Returns the server's address. */
-function parseAddress(url) {
-  const address = new URL(url, globalThis.location?.href);
-  address.protocol = address.protocol.replace("http", "ws");
-  address.hash = "";
-  return address;
-}
-
 const isQuestion = ({ frame }) => !(frame.type in ANSWERS);
 
 /**
@@ -45,7 +38,7 @@ export function connect({
   url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP,
   WebSocket = page.WebSocket, timers = page,
 } = {}) {
-  const address = hideSecrets(() => parseAddress(url));
+  const address = parseAddress(url);
   const storageKey = `askbot.session ${address.origin}${address.pathname} ${name}`;
 
   const chat = new EventTarget();
@@ -68,12 +61,12 @@ export function connect({
     return current;
   }
 
-  const history = (range) => {
+  function history(range) {
     const before = currentView().turns[0]?.from + 1 || null; // null: of all turns
     return request({ before, limit: HISTORY_LIMIT, ...range, type: "history" });
-  };
+  }
 
-  const cancel = (id) => {
+  function cancel(id) {
     const turn = currentView().turns.find((each) => (id ? each.turn === id || each.id === id : each.status !== "ended"));
     const isOver = turn ? turn.status === "ended" : !id || requests.has(id);
     if (!turn) {
@@ -81,23 +74,14 @@ export function connect({
     }
     if (isOver && !endCode) return Promise.resolve();
     return request({ type: "cancel", turn: turn?.turn ?? id });
-  };
+  }
 
-  const pending = () => all().filter((each) => each.frame.text && !turnOf(each)).map(({ frame }) => frame);
-
-  const fresh = () => {
+  function fresh() {
     if (endCode) return;
     connection.disconnect();
     startNewSession("closed");
     if (!endCode) connection.reopen(); // one who hears of an error may close it
-  };
-
-  const close = () => end("closed");
-
-  const addEventListener = (type, ...rest) => {
-    heard[type] = true;
-    listen.call(chat, type, ...rest);
-  };
+  }
 
   // --- requests ------------------------------------------------------------------------------------------------------
 
@@ -119,9 +103,7 @@ export function connect({
     requests.set(id, made);
     cancelled.delete(id);
     result.id = id;
-    if (isQuestion(made)) {
-      result[Symbol.asyncIterator] = () => readAnswer(chat, made);
-    }
+    if (isQuestion(made)) result[Symbol.asyncIterator] = () => readAnswer(chat, made);
     if (endCode) fail(made, { code: endCode });
     else if (fault) fail(made, { code: "invalid_frame", message: fault });
     else if (type === "forget" && !frame.session) settle(made); // the server has nothing of it yet
@@ -333,16 +315,19 @@ export function connect({
   Object.defineProperty(chat, "view", { get: currentView });
   Object.assign(chat, {
     session: session ?? callStorage("getItem"),
-    addEventListener,
+    addEventListener(type, ...rest) {
+      heard[type] = true;
+      listen.call(chat, type, ...rest);
+    },
     ask: (text, options) => request({ ...options, type: "ask", text }),
     retry: (turn, options) => request({ ...options, type: "retry", turn }),
     edit: (turn, text, options) => request({ ...options, type: "edit", turn, text }),
     forget: (session = chat.session) => request({ type: "forget", session }),
     history,
     cancel,
-    pending,
+    pending: () => all().filter((each) => each.frame.text && !turnOf(each)).map(({ frame }) => frame),
     fresh,
-    close,
+    close: () => end("closed"),
   });
 
   // --- what the connection calls -------------------------------------------------------------------------------------
@@ -352,18 +337,8 @@ export function connect({
     random,
     page,
     timers,
-    WebSocket,
     receive,
-
-    /** Returns the server's address, with the position to resume after. */
-    address() {
-      const resumed = new URL(address);
-      const { session, seq, log } = currentView();
-      if (chat.session) resumed.searchParams.set("session", chat.session);
-      if (session) resumed.searchParams.set("after", seq);
-      if (log) resumed.searchParams.set("log", log);
-      return resumed.href;
-    },
+    createSocket: (protocols) => hideSecrets(() => new WebSocket(resumeAddress(address, chat.session, currentView()), protocols)),
 
     /** Sends what has no acknowledgement once it is open, before any other. */
     onState(state) {

@@ -30,25 +30,16 @@ export function delay(tries, random = Math.random) {
   return random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** tries);
 }
 
-/** Returns what an action returns. Its error is replaced, as that shows addresses and tokens, with passwords in them. */
-export function hideSecrets(action) {
-  try {
-    return action();
-  } catch {
-    throw new TypeError("The url or the token is not valid.");
-  }
-}
-
 /**
  * Opens the first socket. Throws where the address or the token is not valid.
  *
- * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`, and what the owner does:
- *   `address()` returns the URL to connect to, `receive(frame)` takes a frame,
+ * @param {object} options `token`, `random`, `page` and `timers` of `connect`, and what the owner does:
+ *   `createSocket(protocols)` returns a new WebSocket, or throws, `receive(frame)` takes a frame,
  *   `onLost(code)` is called when there is no socket any more, with the close code where there is one, and may close this,
  *   `onFailed(error)` is called when none could be opened,
  *   `onState(state)` is called with the new state
  */
-export function openConnection({ token, random, page, timers, WebSocket, address, receive, onFailed, onLost, onState }) {
+export function openConnection({ token, random, page, timers, createSocket, receive, onFailed, onLost, onState }) {
   let state;
   let socket;
   let isReady = false; // whether `ready` has come on this socket
@@ -63,7 +54,6 @@ export function openConnection({ token, random, page, timers, WebSocket, address
   const setLeaveTimer = createTimer();
   const setPauseTimer = createTimer();
   const setTokenTimer = createTimer();
-  const wakeEvents = new AbortController();
 
   /** Returns a function that starts a timer in place of the one before, or only ends that. */
   function createTimer() {
@@ -104,7 +94,7 @@ export function openConnection({ token, random, page, timers, WebSocket, address
 
   function openSocket(value) {
     const protocols = value ? [SUBPROTOCOL, `askbot.bearer.${value}`] : [SUBPROTOCOL];
-    const opened = hideSecrets(() => new WebSocket(address(), protocols));
+    const opened = createSocket(protocols);
     socket = opened;
     opened.onmessage = ({ data }) => opened === socket && onMessage(data);
     opened.onclose = opened.onerror = ({ code }) => opened === socket && reconnect(code);
@@ -154,7 +144,9 @@ export function openConnection({ token, random, page, timers, WebSocket, address
     const dropped = socket;
     socket = null;
     isReady = isLeaving = false;
-    for (const stopTimer of [setTimer, setLeaveTimer, setTokenTimer]) stopTimer();
+    setTimer();
+    setLeaveTimer();
+    setTokenTimer();
     dropped?.close();
     onLost(code);
   }
@@ -170,7 +162,7 @@ export function openConnection({ token, random, page, timers, WebSocket, address
   }
 
   connect();
-  for (const name of WAKE_EVENTS) page.addEventListener?.(name, onWake, { signal: wakeEvents.signal });
+  for (const name of WAKE_EVENTS) page.addEventListener?.(name, onWake);
 
   return {
     isOpen,
@@ -222,7 +214,7 @@ export function openConnection({ token, random, page, timers, WebSocket, address
 
     /** Disconnects for good. */
     close() {
-      wakeEvents.abort();
+      for (const name of WAKE_EVENTS) page.removeEventListener?.(name, onWake);
       disconnect();
       setPauseTimer();
       setState("closed");
