@@ -4,12 +4,14 @@
  * A session is an append-only log, and a connection is a cursor over it. This module resumes after the last `seq` that
  * was read, and sends requests, again where a connection was lost before the server acknowledged them. view.js folds
  * the frames into the view that is shown, connection.js has the WebSocket, requests.js makes requests, answer.js reads
- * what they bring. The types of what is public are in askbot.d.ts.
+ * the text that they bring. The types of what is public are in askbot.d.ts.
+ *
+ * Modules of the client keep their state in closures: a minifier shortens a variable's name, but no member's.
  */
-import { hideSecrets, parseAddress, resumeAddress } from "./address.js";
 import { matchesCheck, readAnswer } from "./answer.js";
 import { delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
 import { ANSWERS, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
+import { hideSecrets, parseAddress, resumeAddress } from "./server-address.js";
 import { countCodePoints, empty, view } from "./view.js";
 
 const HISTORY_LIMIT = 20; // turns

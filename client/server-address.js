@@ -1,4 +1,4 @@
-/** Address: where a client connects to, without showing the passwords that may be in it. */
+/** ServerAddress: where a client connects to, and from which position it goes on. It may have passwords in it. */
 
 /** Returns what an action returns. Its error is replaced, as that shows addresses and tokens. */
 export function hideSecrets(action) {
