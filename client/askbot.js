@@ -120,6 +120,7 @@ export function connect({
     if (request.hasEnded || request.turn || !connection.isOpen()) return;
     if (request.bytes > currentView().limits?.frame_bytes) return failInvalid(request, true);
     connection.send(request.data);
+    stopTimer(request);
     request.timer = timers.setTimeout(() => turnOf(request) || giveUp(request, "timeout"), TIME_LIMIT_MS);
   }
 
@@ -147,7 +148,9 @@ export function connect({
   }
 
   /** Rejects a request whose frame the server does not take: it is too long, or else we do not know what is wrong. */
-  const failInvalid = (request, isTooLong) => fail(request, { code: isTooLong && request.frame.text ? "question_too_long" : "invalid_frame" });
+  function failInvalid(request, isTooLong) {
+    fail(request, { code: isTooLong && request.frame.text ? "question_too_long" : "invalid_frame" });
+  }
 
   /** Rejects a request that may be on its way: if it gets into the log after all, it is cancelled. */
   function giveUp(request, code) {
@@ -301,9 +304,7 @@ export function connect({
       checkAnswer(findTurn("turn", turn));
     },
 
-    going_away({ reconnect_after: wait }) {
-      connection.leaveAfter(wait);
-    },
+    going_away: (frame) => connection.leaveAfter(frame.reconnect_after),
 
     error(frame, asked) {
       connection.pause(frame.retry_after);
@@ -340,7 +341,10 @@ export function connect({
     page,
     timers,
     receive,
-    createSocket: (protocols) => hideSecrets(() => new WebSocket(resumeAddress(address, chat.session, currentView()), protocols)),
+    createSocket(protocols) {
+      const resumed = resumeAddress(address, chat.session, currentView());
+      return hideSecrets(() => new WebSocket(resumed, protocols));
+    },
 
     /** Sends what has no acknowledgement once it is open, before any other. */
     onState(state) {
