@@ -160,7 +160,7 @@ export function connect({
 
   /** Ends a question whose turn has ended, once its answer is complete: one that is not is fetched again. */
   async function checkAnswer(turn, isFetched = false) {
-    if (turn?.status !== "ended") return;
+    if (!isFetched && turn?.status !== "ended") return;
     const isComplete = await matchesCheck(turn);
     if (!isComplete && !isFetched) {
       const afterQuestion = turn.from + 2; // `from` is the position before the question, and `before` is exclusive
@@ -170,7 +170,7 @@ export function connect({
     const asked = requests.get(turn.id);
     if (!asked) return;
     if (isComplete) settle(asked, turn);
-    else fail(asked, { code: "damaged" });
+    else fail(asked, { code: endCode ?? "damaged" });
   }
 
   /** Ends the questions whose turns the log does not have any more, once it was read to its end: nobody pays twice. */

@@ -13,7 +13,7 @@ const BOUNDS_BYTES = {
   "view.js": 1280,
   "rows.js": 512,
   "element.js": 12_288,
-  "react.js": 6144,
+  "react.js": 6400,
   "markdown.js": 4096,
   "highlight.js": 4096,
   "page/page.js": 20_480,
