@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from coverage import Coverage
 from hypothesis import settings
 
 from .process import ProviderProcess, provider_process
@@ -54,6 +55,9 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
+UNMEASURED = ("chaos/", "walk/", "client/test_faults.py")
+"""Paths in tests/, or their beginnings, in whose tests no coverage is measured."""
+
 LONGEST = ("test_soak.py", "test_chaos.py", "test_slow_readers.py")
 """Files that workers begin with, so that none of them is still at one when the others have ended."""
 
@@ -62,10 +66,14 @@ LONGEST = ("test_soak.py", "test_chaos.py", "test_slow_readers.py")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow, and order the files for workers."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(SLOW):
+        if _path_in_tests(item.path).startswith(SLOW):
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
         interleave_folders(items)
+
+
+def _path_in_tests(path: Path) -> str:
+    return path.relative_to(Path(__file__).parent).as_posix()
 
 
 def interleave_folders(items: list[pytest.Item]) -> None:
@@ -96,6 +104,17 @@ def uncovered() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # coverage sets it, for the workers of pytest-xdist
         yield
+
+
+@pytest.fixture(autouse=True)
+def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Measure no coverage in tests that run for long and at random what others run too: it takes half of their time."""
+    coverage = Coverage.current() if _path_in_tests(request.path).startswith(UNMEASURED) else None
+    if coverage:
+        coverage.stop()
+    yield
+    if coverage:
+        coverage.start()
 
 
 @pytest.fixture(scope="session")
