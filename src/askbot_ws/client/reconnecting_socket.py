@@ -179,8 +179,6 @@ class ReconnectingSocket:
     def _final_error(self, error: Exception, code: int | None) -> Exception | None:
         """Return the error to end with; None where another connection may help."""
         match code:
-            case 1000:
-                return Closed("The server has ended the conversation.")
             case 4401 if self._renew_token():
                 return None
             case 4401 | 401:
