@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest
+from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest, encode
 from ..errors import AskbotError, InvalidFrame, QuestionTooLong, SessionNotFound, TurnNotFound
 from .errors import Damaged, copy_of
 from .view import End, TextBuffer
@@ -248,6 +248,17 @@ def too_long(frame: ClientFrame) -> AskbotError:
     if isinstance(frame, Ask | Edit):
         return QuestionTooLong("The question is longer than the server takes.")
     return InvalidFrame("The frame is longer than the server takes.")
+
+
+def encoding_error(frame: ClientFrame) -> AskbotError | None:
+    """Return the error for a frame that can't be sent as JSON in UTF-8; None for others."""
+    try:
+        encode(frame)
+    except ValueError as error:
+        if "surrogate" in str(error):
+            return InvalidFrame("The text has half a character (a lone surrogate), as of an emoji that was cut in two.")
+        return InvalidFrame("The frame can't be sent as JSON.")
+    return None
 
 
 def ignore_result(future: asyncio.Future[Any]) -> None:

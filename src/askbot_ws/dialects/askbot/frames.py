@@ -328,10 +328,10 @@ _serializers: dict[type[Record], SchemaSerializer] = {
 
 
 def encode(frame: Record) -> bytes:
-    """Encode a frame as a JSON object in UTF-8."""
+    """Encode a frame as a JSON object in UTF-8. Raises ValueError where a field can't be, or has another type."""
     if isinstance(frame, Question | Token | Thinking | Done):
         return encode_event(frame)
-    return _serializers[type(frame)].to_json(frame, by_alias=True)
+    return _serializers[type(frame)].to_json(frame, by_alias=True, warnings="error")
 
 
 def to_dict(frame: Record) -> dict[str, Any]:
