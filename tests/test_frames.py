@@ -657,4 +657,4 @@ def test_a_duration_that_no_number_can_hold_is_a_frame_error(frame: str) -> None
 def test_a_field_of_another_type_is_not_encoded(text: object) -> None:
     """Whatever warnings do here."""
     with pytest.raises(ValueError, match="Expected `str`"):
-        encode(Ask(id="q", text=cast("str", text)))
+        encode(Ask(id="q", text=cast("str", text)), strict=True)

@@ -145,7 +145,7 @@ class Endpoint:
         by itself is a failure like any other.
         """
         failure: Exception | None = None
-        token: object = None
+        token: str | None = None
         try:
             given = self.token() if callable(self.token) else self.token
             token = await given if inspect.isawaitable(given) else given
@@ -159,7 +159,7 @@ class Endpoint:
             raise TokenError from failure
         if token is None:
             return None
-        if not isinstance(token, str):
+        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the function is the caller's
             raise TokenError from TypeError(f"the token is no str, but {type(token).__name__}")
         if not (token.isascii() and token.isprintable()):
             raise TokenError from ValueError("the token has characters that no HTTP header can have")

@@ -253,7 +253,7 @@ def too_long(frame: ClientFrame) -> AskbotError:
 def encoding_error(frame: ClientFrame) -> AskbotError | None:
     """Return the error for a frame that can't be sent as JSON in UTF-8; None for others."""
     try:
-        encode(frame)
+        encode(frame, strict=True)
     except ValueError as error:
         if "surrogate" in str(error):
             return InvalidFrame("The text has half a character (a lone surrogate), as of an emoji that was cut in two.")
