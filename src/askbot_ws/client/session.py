@@ -239,7 +239,8 @@ class ClientSession:
         """Read another history than before. Requests that have no acknowledgement are sent again, here too."""
         for question in self.requests.questions():
             if turn := self.view.all_turns.get(question.turn or ""):
-                question.received, question.thinking = turn.answer, turn.thinking
+                question.keep_received(turn.answer)
+                question.thinking = turn.thinking
                 question.thinking_before_answer = turn.thinking_before_answer
             question.turn = None
         self.view.seq = None
@@ -254,6 +255,9 @@ class ClientSession:
     def _end_lost(self, question: PendingQuestion) -> None:
         """End a question that the server had acknowledged, and that is not in the history that it has now."""
         question.end = LOST_END
+        question.keep_received(str(question.cache or ""))
+        for stream in self._streams_of(question):
+            stream.keep_received()
         for stream in self._streams_of(question):
             stream.end_lost()
         self.requests.resolve(question.frame.id, LOST_END)
