@@ -117,7 +117,7 @@ class Endpoint:
             return await self._open_socket(point, token)
         except InvalidStatus as error:
             failure = _refusal(error.response)
-        except (WebSocketException, OSError, ValueError) as error:
+        except (WebSocketException, OSError, ValueError, LookupError) as error:  # LookupError: a header comes twice
             failure = ConnectError(safe_message(error))
         raise failure  # not in the block above: the error would be its context, and has the URL
 
