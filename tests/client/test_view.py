@@ -457,13 +457,13 @@ def test_the_turns_to_show_are_found_in_one_pass() -> None:
 
     class CountingTurn(Turn):
         @property
-        def from_(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] - it counts
+        def from_(self) -> int:
             nonlocal looked_at
             looked_at += 1
             return self._from
 
         @from_.setter
-        def from_(self, value: int) -> None:
+        def from_(self, value: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - it counts
             self._from = value
 
     turns = 400
