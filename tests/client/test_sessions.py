@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from askbot_ws import connect
 from askbot_ws.client import Chat, Closed, State
-from askbot_ws.dialects.askbot.frames import Attach, ClientFrame, Detach
+from askbot_ws.dialects.askbot.frames import Attach, ClientFrame, Detach, Error
 from askbot_ws.errors import InvalidFrame, SessionNotFound
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import address, eventually
 from .internals import attached, cut, forget, multiplexer_of, session_of
-from .virtual import Line, answer, chat_with, ready, run, virtual_endpoint
+from .virtual import HOUR, Line, answer, chat_with, question, ready, run, token, virtual_endpoint
 
 
 async def begun(server: Server) -> str:
@@ -220,3 +221,36 @@ def test_a_new_session_is_not_taken_for_another_new_one_that_was_left() -> None:
     name, received = run(main())
     assert name == "second"
     assert [frame.session for frame in received if isinstance(frame, Detach)] == ["first"]
+
+
+@pytest.mark.parametrize("refusal", ["error", "gap"])
+def test_a_session_that_can_not_be_read_has_the_others_not_hammer(refusal: str) -> None:
+    """Another connection may help it; that an answer goes on in another session is no sign that it has."""
+
+    async def main() -> tuple[int, int]:
+        def accept(line: Line) -> None:
+            def on_frame(frame: ClientFrame) -> None:
+                if not isinstance(frame, Attach):
+                    return
+                if refusal == "error" and len(endpoint.lines) > 1:
+                    line.send(Error(code="overloaded", message="No.", retryable=True, retry_after=None, id=frame.id))
+                    return
+                line.send(ready(session="other", log="l2", id=frame.id))
+                if len(endpoint.lines) > 1:
+                    line.send(replace(question(None, at=5), session="other"))
+
+            line.on_frame = on_frame
+            after = line.point.after or 0
+            line.send(ready(seq=after, from_=after), question("q", at=after) if after == 0 else token("x", at=after))
+
+        endpoint = virtual_endpoint(accept)
+        async with chat_with(endpoint, session="s") as chat, chat.session() as other:
+            endpoint.lines[0].end()
+            await asyncio.sleep(HOUR)
+            attempts, read = len(endpoint.attempts), chat.view.seq or 0
+            assert other.id == "other"
+            return attempts, read
+
+    attempts, read = run(main())
+    assert attempts < 300
+    assert read >= attempts

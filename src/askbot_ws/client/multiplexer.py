@@ -17,7 +17,7 @@ from .errors import Closed
 from .pending import encoding_error, ignore_result, too_long
 from .reconnecting_socket import ReconnectingSocket, State
 from .session import ClientSession, SessionFrame
-from .view import View
+from .view import Gap, View
 
 MAX_BLOCKED_SECONDS = 5.0  # for which the socket waits for a slow caller; the server closes a slow reader after 30
 FRAME_TOO_LONG_CODE = 1009
@@ -182,7 +182,11 @@ class SessionMultiplexer:
             if isinstance(frame, Ready) and not self._find(frame.session):  # it was closed before it had a name
                 self._socket.send(Detach(id=uuid4().hex, session=frame.session))
             return None
-        session.receive(frame)
+        try:
+            session.receive(frame)
+        except Gap:
+            self._socket.given_up_for = session
+            raise
         self._remove_closed(session)
         return self._wait_for_readers(session) if session.blocked else None
 

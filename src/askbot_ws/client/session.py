@@ -270,7 +270,7 @@ class ClientSession:
             return
         if event.seq > self._furthest:
             self._furthest = event.seq
-            self._socket.on_progress()
+            self._socket.on_progress(self)
         self.view.fold(event)
         for stream in self._streams:  # before anything else: each is at the attachment's position, or full
             stream.receive(event)
@@ -288,7 +288,7 @@ class ClientSession:
         before, self.attachment.position = self.attachment.position, event.seq
         if event.seq > self._furthest:
             self._furthest = event.seq
-            self._socket.on_progress()
+            self._socket.on_progress(self)
         self.view.fold(event)
         for stream in self._streams:
             stream.skip_unknown(event.seq, after=before)
