@@ -12,6 +12,8 @@ const RECONNECT_BASE_MS = 500;
 const RECONNECT_MAX_MS = 30_000;
 const TIMER_MAX_MS = 2 ** 31 - 1; // a timer of more ends at once
 const UNAUTHORIZED = 4401;
+export const FRAME_TOO_BIG = 1009;
+export const SESSION_NOT_FOUND = 4404;
 const TOKEN_WORKED_MS = 30_000; // a connection that lasts so long was not refused because of its token
 const SUBPROTOCOL = "askbot.v1";
 const WAKE_EVENTS = ["online", "visibilitychange"]; // after these, a socket that looks open may be dead
@@ -28,205 +30,194 @@ export function delay(tries, random = Math.random) {
   return random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** tries);
 }
 
-export class Connection {
-  /** Whether `ready` has come on this socket. */
-  isReady = false;
+/**
+ * Opens the first socket. Throws where the address or the token is not valid.
+ *
+ * @param {object} options `token`, `random`, `page` and `timers` of `connect`, and what the owner does:
+ *   `createSocket(protocols)` returns a new WebSocket, or throws, `receive(frame)` takes a frame,
+ *   `onLost(code)` is called when there is no socket any more, with the close code where there is one, and may close this,
+ *   `onFailed(error)` is called when none could be opened,
+ *   `onState(state)` is called with the new state
+ */
+export function openConnection({ token, random, page, timers, createSocket, receive, onFailed, onLost, onState }) {
+  let state;
+  let socket;
+  let isReady = false; // whether `ready` has come on this socket
+  let isLeaving = false; // the server is about to stop
+  let attempts = 0; // to connect, since a connection has last brought something new
+  let pauseTime = 0; // milliseconds for which the server wants no connection; 0: none
+  let isTokenRenewed = false; // since a connection has last worked
+  let isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
 
-  #state;
-  #socket = null;
-  #isLeaving = false; // the server is about to stop
-  #attempts = 0; // to connect, since a connection has last brought something new
-  #pause = 0; // milliseconds for which the server wants no connection; 0: none
-  #isTokenRenewed = false; // since a connection has last worked
-  #isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
-  #timers = {}; // by name: `next` (the end of the silence, or the next attempt), `leave`, `pause`, `token`
-  #options;
-  #owner;
+  const setTimer = createTimer(); // the end of the silence, or the next attempt
+  const setRestTimer = createTimer();
+  const setLeaveTimer = createTimer();
+  const setPauseTimer = createTimer();
+  const setTokenTimer = createTimer();
 
-  /**
-   * Opens the first socket. Throws where the address or the token is not valid.
-   *
-   * @param {object} options `token`, `random`, `page`, `timers` and `WebSocket` of `connect`
-   * @param {object} owner what it is called back for:
-   *   `address()` returns the URL to connect to, `receive(frame)` takes a frame,
-   *   `lost(code)` is called when a connection is lost, with the close code where there is one, and may close this,
-   *   `failed(error)` is called when none could be opened,
-   *   `stateChanged(state)` is called with the new state
-   */
-  constructor(options, owner) {
-    this.#options = options;
-    this.#owner = owner;
-    this.#connect();
-    for (const name of WAKE_EVENTS) options.page.addEventListener?.(name, this.#onWake);
+  /** Returns a function that starts a timer in place of the one before, or only ends that. */
+  function createTimer() {
+    let timer;
+    return (milliseconds, action) => {
+      timers.clearTimeout(timer);
+      if (action) timer = timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
+    };
   }
 
-  /** Whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
-  get acceptsRequests() {
-    return this.isReady && !this.#isLeaving;
+  function setState(next) {
+    state = next;
+    onState(next);
   }
 
-  /** Opens a socket in place of the present one, now, or when the server wants one again. */
-  reopen = () => {
-    if (this.#pause) return this.reconnect();
-    try {
-      this.#connect();
-    } catch (error) {
-      this.#onFailed(error);
-    }
-  };
-
-  send(data) {
-    this.#socket?.send(data);
-  }
-
-  /** Handles `ready`. */
-  onReady() {
-    this.isReady = true;
-    this.#startTimer("token", TOKEN_WORKED_MS, () => (this.#isTokenRenewed = false));
-    if (this.acceptsRequests) this.#setState("open");
-  }
-
-  /** Sends nothing more, and reads on until the socket is lost, for `milliseconds` at most: the server is about to stop. */
-  leaveAfter(milliseconds) {
-    this.#isLeaving = true;
-    this.#startTimer("leave", milliseconds, this.#onSilence);
-  }
-
-  /** Opens no socket for `milliseconds`, as the server asks. Of several such times the longest counts, from now on. */
-  pause(milliseconds) {
-    if (!(milliseconds > 0)) return;
-    this.#pause = Math.max(this.#pause, milliseconds);
-    this.#startTimer("pause", this.#pause, () => {
-      this.#pause = 0;
-      if (this.#state === "waiting") this.#scheduleAttempt();
-    });
-  }
-
-  /** Counts attempts to connect from zero again, as the connection has brought something new. */
-  resetAttempts() {
-    if (this.#pause) this.#clearTimer("pause");
-    this.#attempts = this.#pause = 0;
-    this.#isTokenRenewed = false;
-  }
-
-  /** Restarts the timer that detects silence, as a frame has arrived. A socket without `ready` is given no more time. */
-  restartSilenceTimer() {
-    if (!this.isReady || this.#isResting) return;
-    this.#startTimer("next", REST_MS, () => this.#startTimer("next", SILENCE_TIMEOUT_MS - REST_MS, this.#onSilence));
-    this.#isResting = true;
-  }
-
-  /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
-  reconnect(code) {
-    const isTokenExpired = code === UNAUTHORIZED && this.#canRenewToken();
-    this.disconnect();
-    this.#owner.lost(isTokenExpired ? undefined : code);
-    if (this.#state === "closed") return;
-    this.#isTokenRenewed ||= isTokenExpired;
-    if (!this.#pause) this.#scheduleAttempt();
-    this.#setState("waiting");
-  }
-
-  /** Drops the socket without waiting for its close, which may take minutes for a dead one. */
-  disconnect() {
-    const socket = this.#socket;
-    this.#socket = null;
-    this.isReady = this.#isLeaving = false;
-    for (const name of ["next", "leave", "token"]) this.#clearTimer(name);
-    socket?.close();
-  }
-
-  /** Disconnects for good. */
-  close() {
-    const { page } = this.#options;
-    for (const name of WAKE_EVENTS) page.removeEventListener?.(name, this.#onWake);
-    this.disconnect();
-    this.#clearTimer("pause");
-    this.#setState("closed");
-  }
-
-  #setState(state) {
-    this.#state = state;
-    this.#owner.stateChanged(state);
-  }
+  /** Returns whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
+  const isOpen = () => isReady && !isLeaving;
 
   /** Opens a socket. Throws where the address or the token is not valid. */
-  #connect() {
-    this.disconnect();
-    const { token } = this.#options;
-    if (typeof token === "function") this.#openWithToken(token);
-    else this.#openSocket(token);
-    this.#startTimer("next", SILENCE_TIMEOUT_MS, this.#onSilence);
-    this.#setState("connecting");
+  function connect() {
+    disconnect();
+    if (typeof token === "function") openWithToken();
+    else openSocket(token);
+    setTimer(SILENCE_TIMEOUT_MS, reconnect);
+    setState("connecting");
   }
 
-  async #openWithToken(getToken) {
-    const attempt = { close() {} }; // in the socket's place: after a `disconnect` it is not there any more
-    this.#socket = attempt;
+  async function openWithToken() {
+    const attempt = (socket = { close() {} }); // in the socket's place: after `disconnect` it is not there any more
     try {
       await null; // first all are told of the attempt
-      const token = await getToken();
-      if (attempt === this.#socket) this.#openSocket(token);
+      const value = await token();
+      if (attempt === socket) openSocket(value);
     } catch (error) {
-      if (attempt === this.#socket) this.#onFailed(error);
+      if (attempt === socket) fail(error);
     }
   }
 
-  #openSocket(token) {
-    const { WebSocket } = this.#options;
-    const protocols = token ? [SUBPROTOCOL, `askbot.bearer.${token}`] : [SUBPROTOCOL];
-    let socket;
-    try {
-      socket = new WebSocket(this.#owner.address(), protocols);
-    } catch {
-      throw new TypeError("The url or the token is not valid."); // that error shows both, with passwords in them
-    }
-    this.#socket = socket;
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(data);
-    socket.onclose = socket.onerror = ({ code }) => socket === this.#socket && this.reconnect(code);
+  function openSocket(value) {
+    const protocols = value ? [SUBPROTOCOL, `askbot.bearer.${value}`] : [SUBPROTOCOL];
+    const opened = createSocket(protocols);
+    socket = opened;
+    opened.onmessage = ({ data }) => opened === socket && onMessage(data);
+    opened.onclose = opened.onerror = ({ code }) => opened === socket && reconnect(code);
   }
 
   /** Hands a frame to the owner. One that cannot be read is like a gap: it may have been an event. */
-  #receive(data) {
+  function onMessage(data) {
     try {
-      this.#owner.receive(JSON.parse(data));
+      receive(JSON.parse(data));
     } catch {
-      this.reconnect();
+      reconnect();
     }
   }
 
-  #onFailed(error) {
-    this.#owner.failed(error);
-    this.reconnect();
+  function fail(error) {
+    onFailed(error);
+    reconnect();
   }
 
-  #canRenewToken() {
-    return this.isReady && !this.#isTokenRenewed && typeof this.#options.token === "function";
+  /** Opens a socket in place of the present one, now, or when the server wants one again. */
+  function reopen() {
+    if (pauseTime) return reconnect();
+    try {
+      connect();
+    } catch (error) {
+      fail(error);
+    }
   }
 
-  #startTimer(name, milliseconds, action) {
-    this.#clearTimer(name);
-    this.#timers[name] = this.#options.timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
-    this.#isResting = false;
+  /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
+  function reconnect(code) {
+    const isTokenExpired = code === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
+    disconnect(isTokenExpired ? undefined : code);
+    if (state === "closed") return;
+    isTokenRenewed ||= isTokenExpired;
+    if (!pauseTime) scheduleAttempt();
+    setState("waiting");
   }
 
-  #clearTimer(name) {
-    this.#options.timers.clearTimeout(this.#timers[name]);
+  function scheduleAttempt() {
+    setTimer(delay(attempts, random), reopen);
+    attempts += 1;
   }
 
-  #scheduleAttempt() {
-    this.#startTimer("next", delay(this.#attempts, this.#options.random), this.reopen);
-    this.#attempts += 1;
+  /** Drops the socket without waiting for its close, which may take minutes for a dead one. */
+  function disconnect(code) {
+    const dropped = socket;
+    socket = null;
+    isReady = isLeaving = false;
+    setTimer();
+    setLeaveTimer();
+    setTokenTimer();
+    dropped?.close();
+    onLost(code);
   }
-
-  #onSilence = () => this.reconnect();
 
   /** Checks the socket by a `ping`, or reconnects, when the network is back or the page is visible again. */
-  #onWake = () => {
-    if (this.#options.page.document?.hidden) return;
-    if (this.#state === "waiting" && !this.#pause) this.reopen();
-    if (!this.acceptsRequests) return;
-    this.send('{"type":"ping"}');
-    this.#startTimer("next", PING_TIMEOUT_MS, this.#onSilence);
+  function onWake() {
+    if (page.document?.hidden) return;
+    if (state === "waiting" && !pauseTime) reopen();
+    if (!isOpen()) return;
+    socket.send('{"type":"ping"}');
+    setTimer(PING_TIMEOUT_MS, reconnect);
+    isResting = false;
+  }
+
+  connect();
+  for (const name of WAKE_EVENTS) page.addEventListener?.(name, onWake);
+
+  return {
+    isOpen,
+    reopen,
+    reconnect,
+    disconnect,
+
+    send(data) {
+      socket.send(data);
+    },
+
+    /** Handles `ready`. */
+    onReady() {
+      isReady = true;
+      setTokenTimer(TOKEN_WORKED_MS, () => (isTokenRenewed = false));
+      if (isOpen()) setState("open");
+    },
+
+    /** Handles a frame: the socket is not silent. One without `ready` is given no more time. */
+    onFrame() {
+      if (!isReady || isResting) return;
+      isResting = true;
+      setRestTimer(REST_MS, () => (isResting = false));
+      setTimer(SILENCE_TIMEOUT_MS, reconnect);
+    },
+
+    /** Counts attempts to connect from zero again, as the connection has brought something new. */
+    onProgress() {
+      if (pauseTime) setPauseTimer();
+      attempts = pauseTime = 0;
+      isTokenRenewed = false;
+    },
+
+    /** Sends nothing more, and reads on until the socket is lost, for `milliseconds` at most: the server is about to stop. */
+    leaveAfter(milliseconds) {
+      isLeaving = true;
+      setLeaveTimer(milliseconds, reconnect);
+    },
+
+    /** Opens no socket for `milliseconds`, as the server asks. Of several such times the longest counts, from now on. */
+    pause(milliseconds) {
+      if (!(milliseconds > 0)) return;
+      pauseTime = Math.max(pauseTime, milliseconds);
+      setPauseTimer(pauseTime, () => {
+        pauseTime = 0;
+        if (state === "waiting") scheduleAttempt();
+      });
+    },
+
+    /** Disconnects for good. */
+    close() {
+      for (const name of WAKE_EVENTS) page.removeEventListener?.(name, onWake);
+      disconnect();
+      setPauseTimer();
+      setState("closed");
+    },
   };
 }

@@ -1,26 +1,15 @@
 /** Requests: the frames that a client has sent or will send, and that have not ended yet. */
 
+export const TIME_LIMIT_MS = 60_000;
 const ID_BYTES = 16;
 const ID = /^.{1,64}$/su;
 const LONE_SURROGATE = /\p{Surrogate}/u; // half of a character that takes two UTF-16 code units, such as an emoji
-const TIME_LIMIT_MS = 60_000;
 
 /**
- * What each request is, by the type of its frame. docs/clients-javascript.md has the same table, for people.
- *
- *   isQuestion  a `question` acknowledges it, and the `done` of that turn is its end
- *   doneCode    the code of an `error` that is no refusal: there is nothing left to do
- *   isSentOnce  the next connection does not send it again, though it has neither an acknowledgement nor an end
+ * The type, or an error's code, of the frame that ends a request without a refusal, by the type of the request. A question
+ * (`ask`, `retry`, `edit`) ends with its turn, and so does a `cancel`. docs/clients-javascript.md has a table for people.
  */
-export const REQUESTS = {
-  ask: { isQuestion: true },
-  retry: { isQuestion: true },
-  edit: { isQuestion: true },
-  cancel: { doneCode: "turn_not_found" }, // ends with its turn, and always names that
-  history: {}, // ends with its `history`
-  forget: { doneCode: "session_not_found" },
-  fork: { isSentOnce: true }, // ends with its `ready`; a second one would make a second session
-};
+export const ANSWERS = { cancel: "turn_not_found", history: "history", forget: "session_not_found" };
 
 /** Returns bytes as lower-case hexadecimal digits. `bytes` is what `Uint8Array` can be made of. */
 export function toHex(bytes) {
@@ -43,9 +32,7 @@ export function requestError({ code, message = code, retryable, retry_after: ret
 /** Returns a frame as it is sent. Throws where it cannot be. */
 function encode(frame) {
   if (!ID.test(frame.id)) throw new Error("The id has not 1 to 64 characters.");
-  for (const value of Object.values(frame)) {
-    if (LONE_SURROGATE.test(value)) throw new Error("The text has half an emoji (a lone surrogate).");
-  }
+  if (LONE_SURROGATE.test(Object.values(frame).join())) throw new Error("The text has half an emoji.");
   return JSON.stringify(frame);
 }
 
@@ -56,85 +43,35 @@ function encode(frame) {
  * @property {object} frame
  * @property {string} data the frame as it is sent
  * @property {number} bytes of `data` in UTF-8
+ * @property {string} [fault] why it cannot be sent, where that is so
  * @property {Promise<unknown>} result
- * @property {boolean} isSent on the present connection
+ * @property {(result: unknown) => void} settle ends it: rejects `result` with an error, and else resolves it
+ * @property {boolean} [hasEnded]
+ * @property {unknown} [timer] of its time limit: it was sent on the present connection
  * @property {import("./view.js").Turn} [turn] a question's turn as it was last seen: it is in the log, so it is acknowledged
  */
 
-/** The requests that have not ended, by id, in the order in which they were made. */
-export class PendingRequests extends Map {
-  #timers;
-  #onTimeout;
-
-  /**
-   * @param {object} timers has `setTimeout` and `clearTimeout`
-   * @param {(request: Request) => void} onTimeout is called where a request that was sent has no answer for too long
-   */
-  constructor(timers, onTimeout) {
-    super();
-    this.#timers = timers;
-    this.#onTimeout = onTimeout;
+/**
+ * Returns a new request, by default with a new random id, by which the server recognises it when it is sent again.
+ * A rejection that nobody handles is not reported, as the client has an `error` event.
+ *
+ * @param {object} fields of the frame
+ * @returns {Request}
+ */
+export function createRequest({ id = toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields }) { // insecure origins have no randomUUID
+  const request = { frame: { id, ...fields } };
+  request.result = new Promise((resolve, reject) => {
+    request.settle = (result) => {
+      request.hasEnded = true;
+      (result instanceof Error ? reject : resolve)(result);
+    };
+  });
+  request.result.catch(() => {});
+  try {
+    request.data = encode(request.frame);
+    request.bytes = new TextEncoder().encode(request.data).length;
+  } catch ({ message }) {
+    request.fault = message;
   }
-
-  /**
-   * Adds a request, by default under a new random id, by which the server recognises it when it is sent again.
-   * A rejection that nobody handles is not reported, as the client has an `error` event.
-   *
-   * @param {object} fields of the frame
-   * @returns {Request} with `fault` where it cannot be sent: why
-   */
-  add({ id = toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields }) { // insecure origins have no randomUUID
-    const request = { frame: { id, ...fields } };
-    request.result = new Promise((resolve, reject) => Object.assign(request, { resolve, reject }));
-    request.result.catch(() => {});
-    try {
-      request.data = encode(request.frame);
-      request.bytes = new TextEncoder().encode(request.data).length;
-    } catch ({ message }) {
-      request.fault = message;
-    }
-    this.set(id, request);
-    return request;
-  }
-
-  /** Returns all, as they are now: whoever hears that one has ended may make another. */
-  all() {
-    return [...this.values()];
-  }
-
-  /** Returns those without an acknowledgement. */
-  unacknowledged() {
-    return this.all().filter(({ turn }) => !turn);
-  }
-
-  /** A request was sent: it has a limited time from now on. */
-  onSent(request) {
-    this.#stopTimer(request);
-    request.isSent = true;
-    request.timer = this.#timers.setTimeout(() => this.#onTimeout(request), TIME_LIMIT_MS);
-  }
-
-  /** A question is in the log: its answer may take as long as it takes. */
-  onAcknowledged(request, turn) {
-    this.#stopTimer(request);
-    request.turn = turn;
-  }
-
-  /** The connection was lost: time without one does not count. */
-  onLost() {
-    for (const request of this.values()) {
-      this.#stopTimer(request);
-      request.isSent = false;
-    }
-  }
-
-  /** Removes a request, which has ended: its promise is settled. */
-  remove(request) {
-    this.#stopTimer(request);
-    this.delete(request.frame.id);
-  }
-
-  #stopTimer({ timer }) {
-    this.#timers.clearTimeout(timer);
-  }
+  return request;
 }

@@ -290,6 +290,18 @@ test("a socket that says nothing for 45 s is dead", () => {
   assert.equal(sockets.length, 3, "nor does a handshake last for ever");
 });
 
+test("silence is noticed within the last tenth of its 45 s where frames came quickly", () => {
+  const { sockets, timers, chat } = openedClient();
+  for (let count = 0; count < 50; count += 1) {
+    sockets[0].deliver({ type: "alive" });
+    timers.advance(30);
+  }
+  timers.advance(44_870);
+  assert.equal(chat.state, "open", "44.9 s after the last frame");
+  timers.advance(100);
+  assert.equal(chat.state, "waiting", "45 s after it");
+});
+
 test("a page that wakes up asks for a sign of life, and has no patience", () => {
   for (const name of ["online", "visibilitychange"]) {
     const { sockets, timers, page, chat } = openedClient();

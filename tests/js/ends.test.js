@@ -88,6 +88,20 @@ for (const [call, act] of Object.entries(CALLS))
     assert.deepEqual(sockets.at(-1).sent, [], "it is not sent again");
   });
 
+test("what is sent again on the same connection, to another history, has its 60 s anew", async () => {
+  const { chat, timers, socket, log } = openedClient();
+  const asked = chat.ask("Why?");
+  timers.advance(40_000);
+  socket.deliver(log.ready(0, { log: "another" }));
+  assert.deepEqual(socket.sent.map(({ id }) => id), [asked.id, asked.id]);
+  timers.advance(40_000);
+  socket.deliver({ type: "alive" });
+  timers.advance(19_999);
+  assert.equal(chat.pending().length, 1);
+  timers.advance(1);
+  await assertEndsWith(asked, "timeout");
+});
+
 test("a question that timed out is cancelled if it gets into the log after all", async () => {
   const { chat, timers, socket, log } = openedClient();
   const asked = chat.ask("Why?");

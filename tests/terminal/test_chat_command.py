@@ -76,7 +76,8 @@ async def test_there_are_many_ways_to_leave(keys: str, kind: str, tmp_path: Path
 
 async def test_ctrl_c_stops_the_answer_that_is_shown_and_no_other(tmp_path: Path) -> None:
     """Another device's may run before it in the same conversation."""
-    upstream = ScriptedUpstream(["One."], ["Theirs", 0.3, " goes on."], ["Mine", 60.0])
+    stopped = asyncio.Event()
+    upstream = ScriptedUpstream(["One."], ["Theirs", stopped, " goes on."], ["Mine", 60.0])
     async with serving(upstream) as server, terminal("chat", url_of(server), folder=tmp_path) as shown:
         await shown.prompts()
         shown.type("First?", ENTER)
@@ -91,7 +92,9 @@ async def test_ctrl_c_stops_the_answer_that_is_shown_and_no_other(tmp_path: Path
             await shown.shows("Mine?")
             while not any(turn.text == "Mine?" for turn in chat.view.turns):
                 await chat.changed.wait()
+            await asyncio.sleep(0.5)  # until the terminal has read that too: it shows nothing yet
             shown.type(CTRL_C)
+            stopped.set()
             answer = await theirs
         assert (answer.text, answer.reason) == ("Theirs goes on.", "stop")
         await shown.shows("(the answer was stopped)")
