@@ -6,7 +6,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -637,3 +637,24 @@ def test_what_a_client_may_send_fits_the_schema(least: dict[str, object], more: 
     assert not fits(
         {key: value for key, value in least.items() if key != "type"} | {"type": "x"}, {"$ref": "#/$defs/client"}
     )
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"error","code":"x","message":"m","retryable":true,"retry_after":N}',
+        '{"type":"going_away","reconnect_after":N}',
+    ],
+)
+def test_a_duration_that_no_number_can_hold_is_a_frame_error(frame: str) -> None:
+    """An integer of JSON may have any number of digits."""
+    with pytest.raises(InvalidFrame):
+        decode_server(frame.replace("N", "1" + "0" * 400))
+
+
+@pytest.mark.parametrize("text", [5, b"bytes", {"a": 1}])
+@pytest.mark.filterwarnings("default")
+def test_a_field_of_another_type_is_not_encoded(text: object) -> None:
+    """Whatever warnings do here."""
+    with pytest.raises(ValueError, match="Expected `str`"):
+        encode(Ask(id="q", text=cast("str", text)), strict=True)

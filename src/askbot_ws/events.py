@@ -43,7 +43,12 @@ MAX_SEQ = 2**53 - 1  # the largest integer that a JavaScript number holds exactl
 
 
 def _parse_seconds(value: Any, info: ValidationInfo) -> Any:
-    return value / 1000 if info.mode == "json" and isinstance(value, int | float) else value
+    if info.mode != "json" or not isinstance(value, int | float):
+        return value
+    try:
+        return value / 1000
+    except OverflowError as error:  # which is no error of a validator
+        raise ValueError(str(error)) from error
 
 
 def _parse_timestamp(value: Any, info: ValidationInfo) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from askbot_ws.client import Chat
+from askbot_ws.client.multiplexer import SessionMultiplexer
 from askbot_ws.client.session import ClientSession
 from askbot_ws.core.commands import Forget
 from askbot_ws.core.principal import ANONYMOUS
@@ -12,6 +13,11 @@ from askbot_ws.server.app import Server
 def session_of(chat: Chat) -> ClientSession:
     """What a conversation is made of."""
     return chat._session  # pyright: ignore[reportPrivateUsage]
+
+
+def multiplexer_of(chat: Chat) -> SessionMultiplexer:
+    """What holds a conversation's connection."""
+    return chat._multiplexer  # pyright: ignore[reportPrivateUsage]
 
 
 def cut(server: Server) -> None:

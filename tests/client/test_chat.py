@@ -592,7 +592,7 @@ async def test_a_new_session_that_was_lost_while_empty_begins_anew() -> None:
     assert server.queries == [{}, {"session": "s", "after": "0"}, {}]
 
 
-@pytest.mark.parametrize(("code", "error"), [(1000, Closed), (4401, Unauthorized), (4403, Forbidden)])
+@pytest.mark.parametrize(("code", "error"), [(4401, Unauthorized), (4403, Forbidden)])
 async def test_some_closes_are_for_good(code: int, error: type[AskbotError]) -> None:
     """Whoever waits gets the reason raised."""
     async with conversation(Server(cuts=[1], closes=[0, code])) as chat:
@@ -602,7 +602,7 @@ async def test_some_closes_are_for_good(code: int, error: type[AskbotError]) -> 
             chat.ask("Again?")
 
 
-@pytest.mark.parametrize("code", [1008, 1009, 1011, 1012, 1013, 4408, 4429])
+@pytest.mark.parametrize("code", [1000, 1008, 1009, 1011, 1012, 1013, 4408, 4429])
 async def test_other_closes_are_come_back_from(code: int) -> None:
     """1012 is a restart, 4408 a reader too slow for too long."""
     async with conversation(server := Server(cuts=[1], closes=[0, code])) as chat:

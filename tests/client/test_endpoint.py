@@ -157,3 +157,22 @@ async def test_a_proxy_that_is_not_there_is_told(environ: pytest.MonkeyPatch) ->
         await connect("ws://chat.example")
     with pytest.raises(Closed, match="no answer from"):
         await connect("ws://chat.example", proxy="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "seconds"),
+    [("302 Found", "Location: /one", None), ("503 Busy", "Retry-After: 9", 9.0), ("200 OK", "Upgrade: x", None)],
+)
+async def test_a_header_that_comes_twice_is_a_failed_attempt(status: str, header: str, seconds: float | None) -> None:
+    """Whatever answers is told as a server that can't be reached."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\n{header}\r\n{header}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Closed, match="There is no answer") as caught:
+            await connect(f"ws://127.0.0.1:{port}/v1/chat")
+    assert caught.value.retry_after == pytest.approx(seconds, abs=1)

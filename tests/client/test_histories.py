@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from askbot_ws.client import AnswerStream, Chat, Closed, Damaged
+from askbot_ws.client import AnswerStream, Chat, Closed, Damaged, View
 from askbot_ws.client.attachment import AttachState
+from askbot_ws.client.multiplexer import SessionMultiplexer
 from askbot_ws.client.text_stream import MAX_UNREAD_CODE_POINTS
 from askbot_ws.dialects.askbot.frames import Attach, Detach, decode_client
 from askbot_ws.errors import InvalidFrame
 
 from ..process import Json
+from . import virtual
 from .internals import session_of
 from .test_wire import DialoguePlayer, playing
 
@@ -361,3 +363,33 @@ async def test_a_server_that_makes_no_new_sessions_here_is_told() -> None:
         await chat.close()
         with pytest.raises(Closed):
             await chat.session()
+
+
+@pytest.mark.parametrize("keep", [None, 505])
+@pytest.mark.parametrize("losses", [1, 2])
+def test_an_answer_that_is_lost_has_the_longest_text_that_was_received(keep: int | None, losses: int) -> None:
+    """Also where a history in between had less of it, and where the view keeps less."""
+
+    async def main() -> tuple[str, str, str]:
+        def accept(line: virtual.Line) -> None:
+            line.on_frame = lambda frame: line.send(
+                virtual.question(frame.id), virtual.token("Be", at=1), virtual.token("cause", at=3)
+            )
+            line.send(virtual.ready())
+
+        endpoint = virtual.virtual_endpoint(accept)
+        async with Chat(SessionMultiplexer(endpoint, on_state=lambda _: None), View(keep=keep), first=True) as chat:
+            stream = chat.ask("Why?")
+            pieces = aiter(stream)
+            read = ""
+            while len(read) < 7:
+                read += await anext(pieces)
+            if losses == 2:
+                again = [virtual.question(stream.id), virtual.token("B", at=1)]
+                endpoint.lines[0].send(virtual.ready(log="other", seq=9), *again)
+            endpoint.lines[0].send(virtual.ready(log="empty"))
+            read += "".join([text async for text in pieces])
+            answer = await stream
+            return read, answer.text, answer.reason
+
+    assert virtual.run(main()) == ("Because", "Because", "interrupted")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -492,3 +493,72 @@ def test_a_frame_over_the_limit_is_never_sent() -> None:
         return found, texts
 
     assert run(main()) == (["question_too_long", "question_too_long", "Yes."], ["Short?"])
+
+
+def accept_anew(line: Line) -> None:
+    """Go on where the client is."""
+    line.on_frame = lambda frame: line.send(*answer(frame.id, "Yes.", at=line.point.after or 0))
+    line.send(ready(seq=line.point.after or 0, from_=line.point.after or 0))
+
+
+async def cancelled_by_itself() -> str:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("wrong", [lambda: b"bytes", lambda: 5, cancelled_by_itself])
+def test_whatever_a_function_returns_for_a_token_ends_no_conversation(wrong: Callable[[], Any]) -> None:
+    """It has failed to connect, and is asked again."""
+
+    async def main() -> tuple[int, str]:
+        tokens: Iterator[Callable[[], Any]] = iter([lambda: "good", wrong, lambda: "good"])
+
+        def get_token() -> Any:
+            return next(tokens)()
+
+        endpoint = virtual_endpoint(accept_anew, delay=lambda _: 1.0, token=get_token)
+        async with chat_with(endpoint) as chat:
+            endpoint.lines[0].end()
+            return len(endpoint.attempts), (await chat.ask("Why?")).text
+
+    assert run(main())[1] == "Yes."
+
+
+@pytest.mark.parametrize(("wrong", "error"), [(lambda: b"bytes", TypeError), (cancelled_by_itself, RuntimeError)])
+def test_a_function_that_returns_no_token_is_told_so(wrong: Callable[[], Any], error: type[Exception]) -> None:
+    """Where the first connection can't be made."""
+
+    async def main() -> None:
+        await chat_with(virtual_endpoint(accept_anew, token=wrong))
+
+    with pytest.raises(error, match="token"):
+        run(main())
+
+
+def test_a_function_that_can_not_be_cancelled_keeps_no_conversation_open() -> None:
+    """It returns a token where it is cancelled, as one with a bare `except` does."""
+
+    async def main() -> tuple[int, float]:
+        async def get_token() -> str:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(now() * MINUTE)
+            return "good"
+
+        endpoint = virtual_endpoint(accept_anew, delay=lambda _: 1.0, token=get_token)
+        async with chat_with(endpoint):
+            endpoint.lines[0].end()
+            await asyncio.sleep(5)
+        return len(endpoint.lines), now()
+
+    assert run(main()) == (1, 5.0)
+
+
+def test_a_close_that_nobody_asked_for_is_a_lost_connection() -> None:
+    """1000 too, which a proxy may send."""
+
+    async def main() -> tuple[int, str]:
+        endpoint = virtual_endpoint(accept_anew, delay=lambda _: 1.0)
+        async with chat_with(endpoint) as chat:
+            endpoint.lines[0].end(1000)
+            return len(endpoint.lines), (await chat.ask("Why?")).text
+
+    assert run(main()) == (1, "Yes.")

@@ -224,7 +224,7 @@ def test_a_request_ends_where_the_conversation_is_closed(call: Callable[[Chat], 
 
 
 @each_call
-@pytest.mark.parametrize(("close", "code"), [(1000, "closed"), (4401, "unauthorized"), (4403, "forbidden")])
+@pytest.mark.parametrize(("close", "code"), [(4401, "unauthorized"), (4403, "forbidden")])
 def test_a_request_ends_with_the_code_of_a_final_close(
     call: Callable[[Chat], Awaitable[Any]], close: int, code: str
 ) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from askbot_ws import connect
 from askbot_ws.client import Chat, Closed, State
-from askbot_ws.errors import SessionNotFound
+from askbot_ws.dialects.askbot.frames import Attach, ClientFrame, Detach, Error
+from askbot_ws.errors import InvalidFrame, SessionNotFound
 from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import address, eventually
-from .internals import attached, cut, forget, session_of
+from .internals import attached, cut, forget, multiplexer_of, session_of
+from .virtual import HOUR, Line, answer, chat_with, question, ready, run, token, virtual_endpoint
 
 
 async def begun(server: Server) -> str:
@@ -168,3 +171,86 @@ async def test_what_was_not_entered_can_not_be_used() -> None:
     """It says what to do."""
     with pytest.raises(Closed, match="async with"):
         connect("ws://127.0.0.1:1").ask("Why?")
+
+
+def test_a_session_whose_id_can_not_be_sent_is_refused_and_costs_the_others_nothing() -> None:
+    """At once, also while there is no connection."""
+
+    async def main() -> tuple[int, str]:
+        def accept(line: Line) -> None:
+            line.on_frame = lambda frame: line.send(*answer(frame.id, "Yes."))
+            line.send(ready())
+
+        endpoint = virtual_endpoint(accept, delay=lambda _: 1.0)
+        async with chat_with(endpoint) as chat:
+            endpoint.lines[0].end()
+            with pytest.raises(InvalidFrame, match="surrogate"):
+                await chat.session("\ud800")
+            return len(endpoint.attempts), (await chat.ask("Why?")).text
+
+    assert run(main()) == (1, "Yes.")
+
+
+def test_a_new_session_is_not_taken_for_another_new_one_that_was_left() -> None:
+    """The first of them was to be made by the connection's URL, and was left before it was."""
+
+    async def main() -> tuple[str | None, list[ClientFrame]]:
+        gate = asyncio.Event()
+
+        async def accept(line: Line) -> None:
+            def on_frame(frame: ClientFrame) -> None:
+                if isinstance(frame, Attach):
+                    line.send(ready(session="second", log="l2", id=frame.id))
+
+            line.on_frame = on_frame
+            if len(endpoint.lines) > 1:
+                await gate.wait()
+            line.send(ready(session="empty" if len(endpoint.lines) == 1 else "first"))
+
+        endpoint = virtual_endpoint(accept, delay=lambda _: 1.0)
+        async with chat_with(endpoint) as chat:
+            endpoint.lines[0].end(4404)  # as it was empty, it is made again
+            await asyncio.sleep(2)
+            entering = asyncio.ensure_future(chat.session())
+            await asyncio.sleep(1)
+            await multiplexer_of(chat).close_session(session_of(chat))
+            gate.set()
+            other = await entering
+            return other.id, endpoint.lines[-1].received
+
+    name, received = run(main())
+    assert name == "second"
+    assert [frame.session for frame in received if isinstance(frame, Detach)] == ["first"]
+
+
+@pytest.mark.parametrize("refusal", ["error", "gap"])
+def test_a_session_that_can_not_be_read_has_the_others_not_hammer(refusal: str) -> None:
+    """Another connection may help it; that an answer goes on in another session is no sign that it has."""
+
+    async def main() -> tuple[int, int]:
+        def accept(line: Line) -> None:
+            def on_frame(frame: ClientFrame) -> None:
+                if not isinstance(frame, Attach):
+                    return
+                if refusal == "error" and len(endpoint.lines) > 1:
+                    line.send(Error(code="overloaded", message="No.", retryable=True, retry_after=None, id=frame.id))
+                    return
+                line.send(ready(session="other", log="l2", id=frame.id))
+                if len(endpoint.lines) > 1:
+                    line.send(replace(question(None, at=5), session="other"))
+
+            line.on_frame = on_frame
+            after = line.point.after or 0
+            line.send(ready(seq=after, from_=after), question("q", at=after) if after == 0 else token("x", at=after))
+
+        endpoint = virtual_endpoint(accept)
+        async with chat_with(endpoint, session="s") as chat, chat.session() as other:
+            endpoint.lines[0].end()
+            await asyncio.sleep(HOUR)
+            attempts, read = len(endpoint.attempts), chat.view.seq or 0
+            assert other.id == "other"
+            return attempts, read
+
+    attempts, read = run(main())
+    assert attempts < 300
+    assert read >= attempts

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.client.view import Gap, TextBuffer, View
+from askbot_ws.client.view import Gap, TextBuffer, Turn, View
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
@@ -449,3 +449,28 @@ def test_a_text_buffer_of_small_pieces_costs_little_more_than_their_text() -> No
 
     assert text.size == 100_000
     assert cost < 200_000
+
+
+def test_the_turns_to_show_are_found_in_one_pass() -> None:
+    """Of a conversation whose second half retries one turn again and again, too."""
+    looked_at = 0
+
+    class CountingTurn(Turn):
+        @property
+        def from_(self) -> int:
+            nonlocal looked_at
+            looked_at += 1
+            return self._from
+
+        @from_.setter
+        def from_(self, value: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - it counts
+            self._from = value
+
+    turns = 400
+    view = View()
+    for at in range(turns):
+        replaces = f"t{turns // 2}" if at > turns // 2 else None
+        view.all_turns[f"t{at}"] = CountingTurn(f"t{at}", None, "Why?", replaces, 0.0, None, from_=at, seq=at + 1)
+
+    assert len(view.turns) == turns // 2 + 1
+    assert looked_at < 5 * turns

@@ -19,8 +19,10 @@ from askbot_ws.client import Damaged
 from askbot_ws.dialects.askbot.frames import Cancel
 from askbot_ws.errors import ContextTooLong
 from askbot_ws.events import Usage
+from askbot_ws.terminal import ask_command
+from askbot_ws.terminal.ask_command import AskOptions
 from askbot_ws.terminal.output import ExitCode
-from askbot_ws.testing import ScriptedUpstream, serving
+from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ScriptedServer, ScriptedUpstream, serving
 from askbot_ws.upstream import Ending
 
 from ..client.test_chat import ANSWER, running
@@ -155,6 +157,21 @@ async def test_json_tells_of_every_failure_too() -> None:
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
+
+
+async def test_json_names_the_session_that_was_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another one than at first, where that was lost while it was empty."""
+    first, second = ScriptedLog(), ScriptedLog("s2", "l2")
+    scripts: list[Script] = [
+        [first.ready(), Receive("ask"), Cut()],
+        [Close(4404)],
+        [second.ready(), Receive("ask"), *second.answer("Yes.")],
+    ]
+    async with ScriptedServer(*scripts) as server:
+        assert await ask_command.ask(AskOptions("Why?", server.url), timeout=None, as_json=True) == ExitCode.SUCCESS
+
+    report = json.loads(capsys.readouterr().out)
+    assert (report["text"], report["session"]) == ("Yes.", "s2")
 
 
 async def test_another_model_can_be_asked() -> None:

@@ -69,7 +69,7 @@ class AnswerStream:
         Damaged: By iterating: the text has not the length and the SHA-256 that the server gave for it. By awaiting: nor
             has the text in the server's history.
         TimedOut: The server has not acknowledged the question in time.
-        Closed: The conversation was closed, or ended by the server.
+        Closed: The conversation was closed.
         RuntimeError: By an iterator, in a task that asks for a piece while another one waits for it.
 
     Example:

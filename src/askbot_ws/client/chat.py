@@ -24,8 +24,7 @@ class Chat:
     event loop that it was entered in; all its methods may be called by several tasks of that loop at the same time.
 
     Raises:
-        Closed: By every method but `close` and `session`, where it was not entered, was closed, or the server has ended
-            the conversation.
+        Closed: By every method but `close` and `session`, where it was not entered, or was closed.
         SessionNotFound: By every method but `close` and `session`, once the session was deleted.
         Unauthorized: By every method but `close` and `session`, once the server has refused the token.
         TimedOut: By `cancel`, `history`, `forget` and reading an answer: a connection was open for 60 seconds, and the

@@ -5,8 +5,10 @@ What is told of a failure never has credentials: no user, password, query or fra
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -115,7 +117,7 @@ class Endpoint:
             return await self._open_socket(point, token)
         except InvalidStatus as error:
             failure = _refusal(error.response)
-        except (WebSocketException, OSError, ValueError) as error:
+        except (WebSocketException, OSError, ValueError, LookupError) as error:  # LookupError: a header comes twice
             failure = ConnectError(safe_message(error))
         raise failure  # not in the block above: the error would be its context, and has the URL
 
@@ -137,12 +139,29 @@ class Endpoint:
         return cast("WebSocket", await opening)
 
     async def _get_token(self) -> str | None:
+        """Return the token. Raises `TokenError` for whatever goes wrong with it.
+
+        Where this task was cancelled, raises `CancelledError`, also if the function suppresses it; one that it raises
+        by itself is a failure like any other.
+        """
+        failure: Exception | None = None
+        token: str | None = None
         try:
             given = self.token() if callable(self.token) else self.token
             token = await given if inspect.isawaitable(given) else given
-        except Exception as error:
-            raise TokenError from error
-        if token is not None and not (token.isascii() and token.isprintable()):
+        except asyncio.CancelledError:
+            failure = RuntimeError("getting the token was cancelled")
+        except Exception as error:  # noqa: BLE001 - it is the cause of ours
+            failure = error
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError
+        if failure:
+            raise TokenError from failure
+        if token is None:
+            return None
+        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the function is the caller's
+            raise TokenError from TypeError(f"the token is no str, but {type(token).__name__}")
+        if not (token.isascii() and token.isprintable()):
             raise TokenError from ValueError("the token has characters that no HTTP header can have")
         return token
 
@@ -187,15 +206,17 @@ def safe_message(error: Exception) -> str:
 
 def _refusal(response: Response) -> ConnectError:
     status = response.status_code
-    wait = _seconds_of(response.headers.get("Retry-After", "")) if status in {429, 503} else None
-    return ConnectError(f"it has refused the connection: HTTP {status}", status=status, retry_after=wait)
+    given = response.headers.get_all("Retry-After") if status in {429, 503} else []
+    waits = [wait for each in given if (wait := _seconds_of(each)) is not None]
+    message = f"it has refused the connection: HTTP {status}"
+    return ConnectError(message, status=status, retry_after=max(waits, default=None))
 
 
 def _seconds_of(retry_after: str) -> float | None:
     """Return the seconds that a `Retry-After` header has, or until the date in it; None where it has neither."""
     if retry_after.isdecimal():
-        return float(retry_after)
-    with suppress(ValueError):
+        return seconds if math.isfinite(seconds := float(retry_after)) else None
+    with suppress(ValueError, OverflowError):
         date = parsedate_to_datetime(retry_after)
         return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
     return None

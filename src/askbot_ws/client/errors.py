@@ -28,7 +28,7 @@ class Closed(AskbotError):
     """The conversation is over on this side, or there is no server. It has the `code` `closed`.
 
     Raised by entering `connect(…)` where the server can't be reached; by every question, command and running answer
-    once the conversation was closed here, or ended by the server; and by a `Chat` that was not entered.
+    once the conversation was closed here; and by a `Chat` that was not entered.
 
     Example:
         ```python

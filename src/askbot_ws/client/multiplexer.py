@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Alive, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
+from ..dialects.askbot.frames import Alive, Attach, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
 from ..errors import AskbotError, InvalidFrame, SessionNotFound
 from .endpoint import Endpoint, ResumePoint
 from .errors import Closed
-from .pending import too_long
+from .pending import encoding_error, ignore_result, too_long
 from .reconnecting_socket import ReconnectingSocket, State
 from .session import ClientSession, SessionFrame
-from .view import View
+from .view import Gap, View
 
 MAX_BLOCKED_SECONDS = 5.0  # for which the socket waits for a slow caller; the server closes a slow reader after 30
 FRAME_TOO_LONG_CODE = 1009
@@ -47,6 +47,8 @@ class SessionMultiplexer:
 
     async def open_session(self, view: View) -> ClientSession:
         """Read a session, and return it once its log was read; the first one connects. Raises what `connect` raises."""
+        if error := encoding_error(Attach(session=view.session, log=view.log)):
+            raise error
         if view.session is not None and self._find(view.session):
             raise ValueError(f"session {view.session} is being read on this connection already")
         session = ClientSession(self._socket, view)
@@ -93,6 +95,7 @@ class SessionMultiplexer:
         except asyncio.CancelledError:
             task.cancel()
             self._socket.abort()
+            ignore_result(task)
             await asyncio.wait([task])  # this takes no time, and needs none of ours: it ends if we are cancelled again
             raise
         if not task.cancelled():
@@ -125,6 +128,7 @@ class SessionMultiplexer:
         except _NoSessionsLeft:
             pass
         except Exception as unexpected:  # a function of the caller's has raised
+            reason.__cause__ = unexpected
             for session in self._sessions:
                 session.fail_entering(unexpected)
             raise
@@ -178,7 +182,11 @@ class SessionMultiplexer:
             if isinstance(frame, Ready) and not self._find(frame.session):  # it was closed before it had a name
                 self._socket.send(Detach(id=uuid4().hex, session=frame.session))
             return None
-        session.receive(frame)
+        try:
+            session.receive(frame)
+        except Gap:
+            self._socket.given_up_for = session
+            raise
         self._remove_closed(session)
         return self._wait_for_readers(session) if session.blocked else None
 
@@ -196,15 +204,21 @@ class SessionMultiplexer:
             case Ready() if frame.id is not None:
                 return next((session for session in self._sessions if session.attachment.id == frame.id), None)
             case Ready():
-                return self._find(frame.session) or self._find(None)
+                return self._find(frame.session) or self._new_first
             case Error():
                 waiting = (session for session in self._sessions if session.awaits_reply(frame.id))
                 return next(waiting, None) or (self._find(frame.session) if frame.session else None)
             case _:
                 return self._find(frame.session)
 
-    def _find(self, name: str | None) -> ClientSession | None:
-        """Return the session of this name; for None, a new one that has none yet."""
+    @property
+    def _new_first(self) -> ClientSession | None:
+        """The new session that this connection was opened for, while it has no name."""
+        first = self._first
+        return first if first in self._sessions and first and first.view.session is None else None
+
+    def _find(self, name: str) -> ClientSession | None:
+        """Return the session of this name."""
         for session in self._sessions:
             if session.view.session == name:
                 return session

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest
+from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest, encode
 from ..errors import AskbotError, InvalidFrame, QuestionTooLong, SessionNotFound, TurnNotFound
 from .errors import Damaged, copy_of
 from .view import End, TextBuffer
@@ -113,7 +113,7 @@ class PendingQuestion(PendingRequest):
     start: int = 0  # the log's position before the question
     history_number: int = 0  # which of the histories that the session has read has it there
     end: End | None = None
-    received: str = ""  # of the answer, in a history that the server has lost since
+    received: str = ""  # of the answer, in histories that the server has lost since: the longest text
     thinking: str = ""  # all of it, once the turn has ended
     thinking_before_answer: int | None = None  # the code points of it that came before the answer; None: all
     thinking_time: float | None = None  # in seconds
@@ -127,6 +127,11 @@ class PendingQuestion(PendingRequest):
         await asyncio.wait([self.outcome, cancelled], return_when=asyncio.FIRST_COMPLETED)
         if not self.outcome.done() and (error := cancelled.exception()):
             raise copy_of(error)
+
+    def keep_received(self, text: str) -> None:
+        """Keep the beginning of the answer that was received, where it is longer than what is kept."""
+        if len(text) > len(self.received):
+            self.received = text
 
     def cache_text(self, text: str) -> None:
         """Keep text that was iterated over, so that the answer can be awaited afterwards."""
@@ -248,6 +253,17 @@ def too_long(frame: ClientFrame) -> AskbotError:
     if isinstance(frame, Ask | Edit):
         return QuestionTooLong("The question is longer than the server takes.")
     return InvalidFrame("The frame is longer than the server takes.")
+
+
+def encoding_error(frame: ClientFrame) -> AskbotError | None:
+    """Return the error for a frame that can't be sent as JSON in UTF-8; None for others."""
+    try:
+        encode(frame, strict=True)
+    except ValueError as error:
+        if "surrogate" in str(error):
+            return InvalidFrame("The text has half a character (a lone surrogate), as of an emoji that was cut in two.")
+        return InvalidFrame("The frame can't be sent as JSON.")
+    return None
 
 
 def ignore_result(future: asyncio.Future[Any]) -> None:

@@ -60,6 +60,7 @@ class ReconnectingSocket:
         `on_bad_frame` is called with the close code where the server has closed because of a frame of ours.
         """
         self.connection_number = 0  # counts the connections that got as far as `ready`
+        self.given_up_for: object | None = None  # the session that had the last connection given up, by `Gap`
         self._endpoint = endpoint
         self._on_state = on_state
         self._resume_point = resume_point
@@ -93,10 +94,14 @@ class ReconnectingSocket:
         if self._socket and self.is_open:
             self._socket.send_soon(data)
 
-    def on_progress(self) -> None:
-        """Count the attempts to connect from zero again: an event has come that was never read before."""
-        self._backoff.reset()
+    def on_progress(self, session: object) -> None:
+        """Count the attempts to connect from zero again: an event of a session has come that was never read before.
+
+        After a connection that was given up for a session, that is no reason where it is another one's.
+        """
         self._token_renewed = False
+        if self.given_up_for in (None, session):
+            self._backoff.reset()
 
     def abort(self) -> None:
         """Lose this connection at once, without a closing handshake."""
@@ -120,6 +125,8 @@ class ReconnectingSocket:
             if self._ready_at is not None and code in BAD_FRAME_CODES:
                 self._on_bad_frame(code)
             self._ready_at = None
+            if not isinstance(error, Gap):
+                self.given_up_for = None
             if final:
                 raise final
 
@@ -179,8 +186,6 @@ class ReconnectingSocket:
     def _final_error(self, error: Exception, code: int | None) -> Exception | None:
         """Return the error to end with; None where another connection may help."""
         match code:
-            case 1000:
-                return Closed("The server has ended the conversation.")
             case 4401 if self._renew_token():
                 return None
             case 4401 | 401:

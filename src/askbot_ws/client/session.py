@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from ..dialects.askbot.frames import (
     Ask,
-    Attach,
     Cancel,
     ClientFrame,
     Edit,
@@ -27,7 +26,7 @@ from ..dialects.askbot.frames import (
     UnknownEvent,
     encode,
 )
-from ..errors import AskbotError, InvalidFrame, SessionNotFound
+from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Event, Question, Thinking, Token
 from . import pending
 from .attachment import Attachment, AttachState
@@ -40,6 +39,7 @@ from .pending import (
     PendingQuestion,
     PendingRequest,
     PendingRequests,
+    encoding_error,
     ignore_result,
 )
 from .reconnecting_socket import ReconnectingSocket
@@ -80,11 +80,8 @@ class ClientSession:
         return point
 
     def attach(self) -> None:
-        """Read on, on the connection that is open. Raises `InvalidFrame` where the session's id can't be sent."""
-        point = self._resume_point()
-        if error := _unencodable(Attach(session=point.session, log=point.log)):
-            raise error
-        self.attachment.send_attach(point)
+        """Read on, on the connection that is open."""
+        self.attachment.send_attach(self._resume_point())
         self.await_ready()
 
     def await_ready(self) -> None:
@@ -242,7 +239,8 @@ class ClientSession:
         """Read another history than before. Requests that have no acknowledgement are sent again, here too."""
         for question in self.requests.questions():
             if turn := self.view.all_turns.get(question.turn or ""):
-                question.received, question.thinking = turn.answer, turn.thinking
+                question.keep_received(turn.answer)
+                question.thinking = turn.thinking
                 question.thinking_before_answer = turn.thinking_before_answer
             question.turn = None
         self.view.seq = None
@@ -257,6 +255,9 @@ class ClientSession:
     def _end_lost(self, question: PendingQuestion) -> None:
         """End a question that the server had acknowledged, and that is not in the history that it has now."""
         question.end = LOST_END
+        question.keep_received(str(question.cache or ""))
+        for stream in self._streams_of(question):
+            stream.keep_received()
         for stream in self._streams_of(question):
             stream.end_lost()
         self.requests.resolve(question.frame.id, LOST_END)
@@ -269,7 +270,7 @@ class ClientSession:
             return
         if event.seq > self._furthest:
             self._furthest = event.seq
-            self._socket.on_progress()
+            self._socket.on_progress(self)
         self.view.fold(event)
         for stream in self._streams:  # before anything else: each is at the attachment's position, or full
             stream.receive(event)
@@ -287,7 +288,7 @@ class ClientSession:
         before, self.attachment.position = self.attachment.position, event.seq
         if event.seq > self._furthest:
             self._furthest = event.seq
-            self._socket.on_progress()
+            self._socket.on_progress(self)
         self.view.fold(event)
         for stream in self._streams:
             stream.skip_unknown(event.seq, after=before)
@@ -364,7 +365,7 @@ class ClientSession:
         if self.close_reason:
             raise copy_of(self.close_reason)
         self.requests.add(request)
-        if error := _unencodable(request.frame):
+        if error := encoding_error(request.frame):
             self.requests.resolve(request.frame.id, error)
         elif self.attachment.state is AttachState.ATTACHED:
             self._send(request)
@@ -472,14 +473,3 @@ class ClientSession:
         """Forget a stream that is closed."""
         self._streams.remove(stream)
         self.resume()
-
-
-def _unencodable(frame: ClientFrame) -> AskbotError | None:
-    """Return the error for a frame that can't be sent as JSON in UTF-8; None for others."""
-    try:
-        encode(frame)
-    except ValueError as error:
-        if "surrogate" in str(error):
-            return InvalidFrame("The text has half a character (a lone surrogate), as of an emoji that was cut in two.")
-        return InvalidFrame("The frame can't be sent as JSON.")
-    return None

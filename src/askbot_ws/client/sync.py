@@ -120,8 +120,7 @@ class Chat:
     `connect` and `Chat.session` return it. Use it with `with`, or `close` it.
 
     Raises:
-        Closed: By every method but `close`, where it was closed, or is closed meanwhile, or the server has ended the
-            conversation.
+        Closed: By every method but `close`, where it was closed, or is closed meanwhile.
         SessionNotFound: By every method but `close` and `session`, once the session was deleted.
         Unauthorized: By every method but `close` and `session`, once the server has refused the token.
         TimedOut: By `cancel`, `history`, `forget` and reading an answer: a connection was open for 60 seconds, and the
@@ -322,7 +321,7 @@ class AnswerStream:
         Damaged: By iterating: the text has not the length and the SHA-256 that the server gave for it. By `answer`: nor
             has the text in the server's history.
         TimedOut: The server has not acknowledged the question in time.
-        Closed: The conversation was closed, or ended by the server.
+        Closed: The conversation was closed.
 
     Example:
         ```python
@@ -371,7 +370,7 @@ class AnswerStream:
         Raises:
             AskbotError: The question was refused; see `AnswerStream`.
             Damaged: The server has no text with the answer's length and SHA-256.
-            Closed: The conversation was closed, or ended by the server.
+            Closed: The conversation was closed.
         """
         return self._loop.run_coroutine(lambda: _wait_for(self._stream))
 

@@ -230,6 +230,11 @@ class TextStream:
         if self._end is None:
             self._unread, self._to_discard = TextBuffer(), self._returned
 
+    def keep_received(self) -> None:
+        """Have the question keep the text that was received here, where what was returned is in its cache."""
+        if self._cache and self.question.cache is not None:
+            self.question.keep_received(str(self.question.cache) + str(self._unread))
+
     def end_lost(self) -> None:
         """End with the text that was received, as the server has lost the rest."""
         if self._end is None and not self._error:

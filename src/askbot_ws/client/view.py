@@ -289,7 +289,9 @@ class View:
         for turn in self.all_turns.values():
             if turn.replaces is not None:
                 replaced = self.all_turns.get(turn.replaces)  # None: older than all turns here, which are all replaced
-                shown = [other for other in shown if replaced and other.from_ < replaced.from_]
+                first = replaced.from_ if replaced else -1
+                while shown and shown[-1].from_ >= first:  # each turn once at most
+                    shown.pop()
             shown.append(turn)
         return shown
 

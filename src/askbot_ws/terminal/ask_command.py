@@ -113,8 +113,11 @@ async def _ask_until(limit: asyncio.Timeout, options: AskOptions, progress: _Pro
     async with connect(options.url, session=options.session, on_state=on_state) as chat:
         progress.session = chat.id
         stream = chat.ask(options.text, model=options.model)
-        await _stream_thinking(stream, progress, show=options.show_thinking)
-        await _stream_answer(stream, progress, show=show)
+        try:
+            await _stream_thinking(stream, progress, show=options.show_thinking)
+            await _stream_answer(stream, progress, show=show)
+        finally:
+            progress.session = chat.id  # a session that was lost while it was empty has another id now
         later = progress.answer.thinking[len(progress.thinking) :] if progress.answer else ""
         if options.show_thinking and later:  # where it came, it would have broken the answer's lines
             write_thinking(later + "\n")

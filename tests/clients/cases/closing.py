@@ -8,8 +8,6 @@ from typing import Any
 from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ServerStep
 
 from ..case import (
-    JS,
-    PYTHON,
     RETURNED,
     Call,
     Case,
@@ -32,6 +30,7 @@ from ..case import (
 )
 
 ENDS: dict[str, ServerStep] = {
+    "1000": Close(1000),  # of a proxy, say: this side has not asked for it
     "1001": Close(1001),
     "1006": Cut(),
     "reset": Cut(reset=True),
@@ -118,7 +117,7 @@ def a_question_made_while_there_is_no_connection_is_asked_on_the_next(end: str) 
     )
 
 
-ALL_ENDS = ENDS | {str(code): Close(code) for code in (1000, 1003, 1008, 1009, 4401, 4403, 4404)}
+ALL_ENDS = ENDS | {str(code): Close(code) for code in (1003, 1008, 1009, 4401, 4403, 4404)}
 
 
 @cases(*ALL_ENDS)
@@ -159,36 +158,6 @@ def an_end_right_after_an_error_leaves_it(end: str) -> Case:
 
 
 # --- it does not -----------------------------------------------------------------------------------------------------
-
-
-@case
-def a_conversation_that_the_server_closes_is_closed() -> Case:
-    """1000 says that it was closed as asked."""
-    log = ScriptedLog()
-    return Case(
-        scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(1000)]],
-        steps=[ask(), Settled("ask"), State("closed"), 0.02],
-        outcomes={"ask": lost("closed", read="Be")},
-        connections=1,
-        clients=PYTHON,
-    )
-
-
-@case
-def a_conversation_that_the_server_closes_is_opened_again_on_a_page() -> Case:
-    """Where somebody reads it."""
-    log = ScriptedLog()
-    return Case(
-        scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(1000)],
-            [log.resume(), log.token("cause."), log.done()],
-        ],
-        steps=[ask()],
-        outcomes={"ask": answered("Because.")},
-        connections=2,
-        attempts=[0],
-        clients=JS,
-    )
 
 
 @cases(*REFUSALS)

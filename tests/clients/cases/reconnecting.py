@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from askbot_ws.testing import Close, Cut, Receive, Refuse, Script, ScriptedLog, ServerStep
 
-from ..case import JS, PYTHON, Call, Case, Connected, OneOf, State, answered, ask, case, cases, failed, lost
+from ..case import ALL, JS, PYTHON, Call, Case, Connected, OneOf, State, answered, ask, case, cases, failed, lost
 
 
 def half_an_answer(log: ScriptedLog) -> list[ServerStep]:
@@ -176,6 +176,33 @@ def retry_after_of_a_refused_handshake_is_kept(status: int) -> Case:
         steps=[ask(), Connected(2), 0.1],
         connections=2,
         clients=PYTHON,
+    )
+
+
+@cases("9" * 400, "-5", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "soon")
+def a_retry_after_that_says_no_time_is_passed_over(text: str) -> Case:
+    log = ScriptedLog()
+    return Case(
+        scripts=[half_an_answer(log), [Refuse(503, {"Retry-After": text})], rest(log)],
+        steps=[ask()],
+        outcomes={"ask": answered("Because.")},
+        connections=3,
+        attempts=[0, 1],
+    )
+
+
+@cases("0", "-5", "1" + "0" * 400)
+def a_retry_after_of_an_odd_size_ends_nothing(number: str) -> Case:
+    """Of an error, and `reconnect_after` of a server that goes away."""
+    log = ScriptedLog()
+    odd = f'{{"type":"error","code":"x","message":"m","retryable":true,"retry_after":{number}}}'
+    away = f'{{"type":"going_away","reconnect_after":{number}}}'
+    return Case(
+        scripts=[[*half_an_answer(log)[:-1], odd, Cut()], [log.resume(), away, Cut()], rest(log)],
+        steps=[ask()],
+        outcomes={"ask": answered("Because.")},
+        connections=3,
+        clients=ALL if len(number) < 9 else PYTHON,  # in JavaScript it is Infinity, which is kept
     )
 
 

@@ -327,11 +327,14 @@ _serializers: dict[type[Record], SchemaSerializer] = {
 }
 
 
-def encode(frame: Record) -> bytes:
-    """Encode a frame as a JSON object in UTF-8."""
+def encode(frame: Record, *, strict: bool = False) -> bytes:
+    """Encode a frame as a JSON object in UTF-8. Raises ValueError where that can't be done.
+
+    A field of another type is encoded as what it is, with a warning; with `strict` it raises ValueError.
+    """
     if isinstance(frame, Question | Token | Thinking | Done):
         return encode_event(frame)
-    return _serializers[type(frame)].to_json(frame, by_alias=True)
+    return _serializers[type(frame)].to_json(frame, by_alias=True, warnings="error" if strict else True)
 
 
 def to_dict(frame: Record) -> dict[str, Any]:
