@@ -145,6 +145,20 @@ async def test_what_is_refused_does_not_replace_what_was_typed_meanwhile(tabs: T
         await expect(tab.page.get_by_role("alert")).to_have_text("The question is too long.")
 
 
+async def test_what_is_typed_outlasts_its_conversation(tabs: Tabs) -> None:
+    """It is in the field after a reload too, where the server has not got the conversation any more."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, script=SOCKETS)
+        await begin(tab, "One?")
+        await tab.question.fill("two")
+        await tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 4404 }))")
+        await expect(tab.turns).to_have_count(0)
+        await tab.connected()
+        await expect(tab.page).to_have_url(re.compile("/$"))
+        await tab.page.reload()
+        await expect(tab.question).to_have_value("two")
+
+
 async def test_a_draft_of_a_new_conversation_is_its_tabs_own(tabs: Tabs) -> None:
     """Another tab has its own, and neither loses its own by a reload."""
     async with serving() as server:
