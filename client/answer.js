@@ -2,9 +2,9 @@
 import { requestError, toHex } from "./requests.js";
 import { countCodePoints } from "./view.js";
 
-/** Returns whether an ended turn's answer is the one that the server's `check` describes. */
-export async function matchesCheck({ answer, check }) {
-  if (countCodePoints(answer) !== check?.chars) return false;
+/** Returns whether a turn's answer is the one that the server's `check` describes. What is no text is none. */
+export async function matchesCheck({ answer, check } = {}) {
+  if (typeof answer !== "string" || countCodePoints(answer) !== check?.chars) return false;
   const { subtle } = crypto;
   if (!subtle) return true; // an insecure origin has no SHA-256
   return toHex(await subtle.digest("SHA-256", new TextEncoder().encode(answer))) === check.sha256;
@@ -24,7 +24,7 @@ export async function* readAnswer(chat, request) {
   while (isPending) {
     isPending = !request.hasEnded;
     const turn = isPending ? chat.view.turns.find(({ id }) => id === frame.id) : await result.catch(() => request.turn);
-    const missing = turn?.answer.length - given.length;
+    const missing = turn?.answer?.length - given.length;
     if (missing > 0) {
       const text = (missing <= turn.tail?.length ? turn.tail : turn.answer).slice(-missing);
       given += text;

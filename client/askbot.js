@@ -21,10 +21,10 @@ const REFUSALS = { 4401: "unauthorized", 4403: "forbidden" };
 
 /** Returns whether a frame about a session lacks a number that is needed to go on from it: it is like a gap. */
 function isBroken({ type, session, seq = 0, from, check, turns }, ownSession) {
-  const numbers = type === "ready" ? [seq, from] : [];
+  const numbers = type === "history" ? turns.map((turn) => turn.from) : [];
   if (session === ownSession) numbers.push(seq);
+  if (type === "ready") numbers.push(seq, from);
   if (type === "done") numbers.push(check?.chars);
-  if (type === "history") numbers.push(...turns.map((turn) => turn.from));
   return !numbers.every(Number.isInteger);
 }
 
@@ -106,8 +106,7 @@ export function connect({
     cancelled.delete(id);
     result.id = id;
     if (isQuestion(made)) result[Symbol.asyncIterator] = () => readAnswer(chat, made);
-    if (endCode) fail(made, { code: endCode });
-    else if (fault) fail(made, { code: "invalid_frame", message: fault });
+    if (endCode ?? fault) fail(made, { code: endCode ?? "invalid_frame", message: fault });
     else if (type === "forget" && !frame.session) settle(made); // the server has nothing of it yet
     else if (turnOf(made)) checkAnswer(made.turn);
     else send(made);
@@ -159,15 +158,16 @@ export function connect({
   }
 
   /** Ends a question whose turn has ended, once its answer is complete: one that is not is fetched again. */
-  async function checkAnswer(turn, isFetched = false) {
-    if (!isFetched && turn?.status !== "ended") return;
-    const isComplete = await matchesCheck(turn);
-    if (!isComplete && !isFetched) {
+  async function checkAnswer(turn) {
+    if (turn?.status !== "ended") return;
+    const asked = requests.get(turn.id);
+    let isComplete = await matchesCheck(turn);
+    if (!isComplete) {
       const afterQuestion = turn.from + 2; // `from` is the position before the question, and `before` is exclusive
       await history({ before: afterQuestion, limit: 1 }).catch(() => {});
-      return checkAnswer(findTurn("turn", turn.turn) ?? turn, true);
+      turn = findTurn("turn", turn.turn);
+      isComplete = await matchesCheck(turn);
     }
-    const asked = requests.get(turn.id);
     if (!asked) return;
     if (isComplete) settle(asked, turn);
     else fail(asked, { code: endCode ?? "damaged" });
@@ -237,18 +237,16 @@ export function connect({
       run.text += text;
       run.seq = seq;
       onRead(seq);
-    } else if (isBroken(frame, chat.session)) {
-      return connection.reconnect();
-    } else if (!isExpected(frame) || !apply(frame)) {
-      return;
+    } else {
+      if (isBroken(frame, chat.session)) return connection.reconnect();
+      // A connection begins with `ready`, and an event before that comes again.
+      const isExpected = type === "ready" || seq === undefined || isReady;
+      if (!isExpected || typeof type !== "string" || !apply(frame)) return;
     }
     connection.onFrame();
     emit("frame", frame);
     emit("change");
   }
-
-  /** Returns whether a frame may come now: a connection begins with `ready`, and an event before that comes again. */
-  const isExpected = ({ type, seq }) => typeof type === "string" && (type === "ready" || seq === undefined || isReady);
 
   /** Applies a frame to the view, and handles it. Returns false where frames are missing before it. */
   function apply(frame) {
@@ -353,8 +351,8 @@ export function connect({
       emit("state", state);
     },
 
-    onFailed({ message }) {
-      emit("error", requestError({ code: "unauthorized", message, retryable: true }));
+    onFailed(error) {
+      emit("error", requestError({ code: "unauthorized", message: error?.message, retryable: true }));
     },
 
     onLost(code) {

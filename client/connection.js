@@ -44,13 +44,13 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   let socket;
   let isReady = false; // whether `ready` has come on this socket
   let isLeaving = false; // the server is about to stop
+  let leaveTime; // milliseconds for which to stay with it
   let attempts = 0; // to connect, since a connection has last brought something new
   let pauseTime = 0; // milliseconds for which the server wants no connection; 0: none
   let isTokenRenewed = false; // since a connection has last worked
   let isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
 
   const setTimer = createTimer(); // the end of the silence, or the next attempt
-  const setRestTimer = createTimer();
   const setLeaveTimer = createTimer();
   const setPauseTimer = createTimer();
   const setTokenTimer = createTimer();
@@ -128,7 +128,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   function reconnect(code) {
     const isTokenExpired = code === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
     disconnect(isTokenExpired ? undefined : code);
-    if (state === "closed") return;
+    if (socket || state === "closed") return; // one who heard of it may have opened another, or closed this
     isTokenRenewed ||= isTokenExpired;
     if (!pauseTime) scheduleAttempt();
     setState("waiting");
@@ -143,7 +143,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   function disconnect(code) {
     const dropped = socket;
     socket = null;
-    isReady = isLeaving = false;
+    isReady = isLeaving = isResting = false;
     setTimer();
     setLeaveTimer();
     setTokenTimer();
@@ -185,8 +185,10 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     onFrame() {
       if (!isReady || isResting) return;
       isResting = true;
-      setRestTimer(REST_MS, () => (isResting = false));
-      setTimer(SILENCE_TIMEOUT_MS, reconnect);
+      setTimer(REST_MS, () => {
+        isResting = false;
+        setTimer(SILENCE_TIMEOUT_MS - REST_MS, reconnect);
+      });
     },
 
     /** Counts attempts to connect from zero again, as the connection has brought something new. */
@@ -198,8 +200,9 @@ export function openConnection({ token, random, page, timers, createSocket, rece
 
     /** Sends nothing more, and reads on until the socket is lost, for `milliseconds` at most: the server is about to stop. */
     leaveAfter(milliseconds) {
+      if (isLeaving && milliseconds >= leaveTime) return; // it would be prolonged
       isLeaving = true;
-      setLeaveTimer(milliseconds, reconnect);
+      setLeaveTimer((leaveTime = milliseconds), reconnect);
     },
 
     /** Opens no socket for `milliseconds`, as the server asks. Of several such times the longest counts, from now on. */

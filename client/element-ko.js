@@ -23,4 +23,10 @@ export const KOREAN = {
   refused: "거절되었습니다",
   interrupted: "중단되었습니다",
   error: "실패했습니다",
+  unauthorized: "로그인되어 있지 않습니다",
+  forbidden: "이 서버를 사용할 권한이 없습니다",
+  timeout: "서버가 응답하지 않습니다",
+  damaged: "답변이 손상되어 도착했습니다. 다시 질문해 주세요",
+  invalid_frame: "서버가 받지 않는 질문입니다",
+  question_too_long: "질문이 너무 깁니다",
 };

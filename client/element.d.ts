@@ -24,6 +24,7 @@ export class AskBot extends HTMLElement {
   earlier(): void;
   connectedCallback(): void;
   disconnectedCallback(): void;
+  adoptedCallback(): void;
   attributeChangedCallback(name: string, before: string | null, value: string | null): void;
 }
 

@@ -5,7 +5,7 @@ import { rows, running } from "./rows.js";
 import { drawThinking } from "./thinking.js";
 import { Draft, keep, take, unsentKey, unsentOf, withdraw } from "./unsent.js";
 
-/** Texts by name: of parts, of the status line and of a turn's badge. */
+/** Texts by name: of parts, of the status line and of a turn's badge; by code, of the client's own errors. */
 const ENGLISH = {
   log: "Conversation",
   field: "Ask a question",
@@ -30,6 +30,12 @@ const ENGLISH = {
   refused: "Refused",
   interrupted: "Interrupted",
   error: "Failed",
+  unauthorized: "Not signed in",
+  forbidden: "Not allowed",
+  timeout: "No answer",
+  damaged: "The answer is damaged",
+  invalid_frame: "Refused",
+  question_too_long: "Too long a question",
 };
 
 const CSS = `
@@ -108,7 +114,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #unsentKey; // of the server and the name with which it is connected
   #kept = []; // what was kept when the page, or the document, was left
   #isDrawScheduled = false;
-  #error; // the message of the last error; empty once something is asked
+  #token; // with which it connected last
+  #error; // the message of the last error; empty once something is asked, or another conversation is shown
   #texts = ENGLISH;
   #articles = new Map(); // by the question's id, so that an article stays when its question enters the log
   #status = createPart("p", "status");
@@ -126,9 +133,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    const sheet = new CSSStyleSheet(); // unlike a <style>, any Content-Security-Policy allows it
-    sheet.replaceSync(CSS);
-    root.adoptedStyleSheets = [sheet];
+    this.adoptedCallback();
     const header = createPart("div", "header", createSlot("header"), this.#status, this.#fresh);
     root.append(header, this.#log, this.#form, createSlot("footer"));
     this.#status.role = "status";
@@ -151,11 +156,11 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   ask(text, options) {
-    return this.#follow(this.#chat.ask(text, options));
+    return this.#request("ask", text, options);
   }
 
   retry() {
-    return this.#follow(this.#chat.retry());
+    return this.#request("retry");
   }
 
   stop() {
@@ -164,6 +169,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   fresh() {
+    this.#error = "";
     this.#giveBackUnsent();
     this.#chat.fresh();
     this.focus();
@@ -180,6 +186,14 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     if (this.#isKorean()) this.#loadKorean();
     if (!this.#chat) this.#open();
     this.#scheduleDraw();
+  }
+
+  /** Gives it its style, which is lost with each document. */
+  adoptedCallback() {
+    const { CSSStyleSheet } = this.ownerDocument.defaultView;
+    const sheet = new CSSStyleSheet(); // unlike a <style>, any Content-Security-Policy allows it
+    sheet.replaceSync(CSS);
+    this.shadowRoot.adoptedStyleSheets = [sheet];
   }
 
   /** An element that is only moved is in the document again before the microtask runs: it keeps its connection. */
@@ -213,12 +227,13 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #open() {
     const place = this.#place();
     const session = this.getAttribute("session") || undefined;
-    const chat = connect({ ...place, session, token: () => this.getAttribute("token") });
+    const chat = connect({ ...place, session, token: () => (this.#token = this.getAttribute("token")) });
+    this.#error = "";
+    this.#withdrawKept();
     this.#unsentKey = unsentKey(place.url, place.name);
     for (const type of ["change", "state"]) chat.addEventListener(type, () => this.#scheduleDraw());
     chat.addEventListener("error", ({ detail }) => this.#onError(detail));
     this.#chat = chat;
-    this.#withdrawKept();
     this.#draft.add(take(undefined, this.#unsentKey));
     addEventListener("pagehide", this.#keepDraft);
     addEventListener("pageshow", this.#withdrawKept);
@@ -255,15 +270,18 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
 
   // --- requests ------------------------------------------------------------------------------------------------------
 
-  /** Scrolls to a new request, and dispatches `askbot-done` at its end. Returns it. */
-  #follow(request) {
-    this.#error = "";
+  /** Makes a request, scrolls to it, and dispatches `askbot-done` at its end. Returns it. */
+  #request(method, ...given) {
+    if (this.#chat.state !== "closed") this.#error = ""; // before it, as it may fail at once
+    const request = this.#chat[method](...given);
     this.#log.scrollTop = this.#log.scrollHeight;
     request.then((turn) => this.#dispatch("askbot-done", turn), (error) => this.#draft.addFailed(error));
     return request;
   }
 
   #onError(error) {
+    const isTokenOld = this.#chat.state === "closed" && this.#token !== this.getAttribute("token");
+    if (isTokenOld) return this.attributeChangedCallback("token");
     if (error.code !== "closed") this.#error = error.message; // else a question was given back, which the status says
     this.#scheduleDraw();
     this.#dispatch("askbot-error", error);
@@ -284,6 +302,11 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   async #loadKorean() {
     const { KOREAN } = await import("./element-ko.js").catch(() => ({}));
     if (KOREAN && this.#isKorean()) this.#setTexts(KOREAN);
+  }
+
+  /** Returns a text by its name, or what has none: an error of the client has its code as its message. */
+  #textOf(name) {
+    return this.#texts[name] ?? name;
   }
 
   #setTexts(texts) {
@@ -337,7 +360,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#empty.hidden = all.length || view.seq === null || view.seq < view.head || view.earlier;
     this.#earlier.hidden = !view.earlier;
     this.#stop.hidden = !running(this.#chat);
-    setText(this.#status, this.#error || this.#statusOf(all.at(-1)));
+    setText(this.#status, this.#textOf(this.#error) || this.#statusOf(all.at(-1)));
     if (isNearEnd) this.#log.scrollTop = this.#log.scrollHeight;
   }
 
@@ -395,7 +418,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     if (error) return error.message;
     if (status === "sending") return this.#texts.sending;
     if (!reason || reason === "stop") return "";
-    return this.#texts[reason] ?? reason;
+    return this.#textOf(reason);
   }
 }
 

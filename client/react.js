@@ -52,6 +52,7 @@ class ChatStore {
   unsent; // questions that were given back: { id, text }
 
   #chat = null;
+  #token; // as the last connection was given it: a function, or what it is
   #snapshot = INITIAL_SNAPSHOT;
   #error = null;
   #isUpdateScheduled = false;
@@ -76,10 +77,14 @@ class ChatStore {
 
   /** Takes the options of a render. Another token is for the next connection; where the last one was refused, that is now. */
   update(options) {
-    const { token } = options;
-    const isTokenNew = token !== this.options.token && typeof token !== "function"; // which may be new in each render
     this.options = options;
-    if (isTokenNew && this.#chat?.state === "closed") this.#chat = this.#connect();
+    if (this.#isTokenOld()) this.#chat = this.#connect();
+  }
+
+  /** Returns whether the connection was refused, and not with the present token. A function may be new in each render. */
+  #isTokenOld() {
+    const { token } = this.options;
+    return this.#chat?.state === "closed" && token !== this.#token && typeof token !== "function";
   }
 
   getSnapshot = () => this.#snapshot;
@@ -114,7 +119,8 @@ class ChatStore {
     this.#error = null;
     const result = action(this.#ensureConnected());
     result?.catch(({ code, id, text }) => {
-      if (text && code !== "cancelled") this.unsent.push({ id, text });
+      const isKnown = this.unsent.some((question) => question.id === id); // it was asked twice, under its id
+      if (text && code !== "cancelled" && !isKnown) this.unsent.push({ id, text });
       this.#scheduleUpdate();
     });
     return result;
@@ -132,7 +138,8 @@ class ChatStore {
     chat.addEventListener("change", this.#scheduleUpdate);
     chat.addEventListener("state", this.#scheduleUpdate);
     chat.addEventListener("error", ({ detail }) => {
-      this.#error = detail;
+      if (this.#isTokenOld()) this.#chat = this.#connect(); // it has come while the connection was made
+      else this.#error = detail;
       this.#scheduleUpdate();
     });
     chat.addEventListener("frame", ({ detail }) => this.#onFrame(detail, chat));
@@ -142,6 +149,7 @@ class ChatStore {
 
   #currentToken = () => {
     const { token } = this.options;
+    this.#token = token;
     return typeof token === "function" ? token() : token;
   };
 

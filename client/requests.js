@@ -29,11 +29,12 @@ export function requestError({ code, message = code, retryable, retry_after: ret
   return Object.assign(new Error(message), { code, retryable, retryAfter, id, text });
 }
 
-/** Returns a frame as it is sent. Throws where it cannot be. */
-function encode(frame) {
-  if (!ID.test(frame.id)) throw new Error("The id has not 1 to 64 characters.");
-  if (LONE_SURROGATE.test(Object.values(frame).join())) throw new Error("The text has half an emoji.");
-  return JSON.stringify(frame);
+/** Returns why a frame cannot be sent, or undefined. */
+function faultOf(frame) {
+  const values = Object.values(frame);
+  if (!frame.id.match?.(ID)) return "The id has not 1 to 64 characters.";
+  if (LONE_SURROGATE.test(values.join())) return "The text has half an emoji.";
+  if (values.includes(NaN) || values.includes(Infinity)) return "The number has no value.";
 }
 
 /**
@@ -58,8 +59,8 @@ function encode(frame) {
  * @param {object} fields of the frame
  * @returns {Request}
  */
-export function createRequest({ id = toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields }) { // insecure origins have no randomUUID
-  const request = { frame: { id, ...fields } };
+export function createRequest({ id, ...fields }) {
+  const request = { frame: { id: id ?? toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields } };
   request.result = new Promise((resolve, reject) => {
     request.settle = (result) => {
       request.hasEnded = true;
@@ -68,7 +69,8 @@ export function createRequest({ id = toHex(crypto.getRandomValues(new Uint8Array
   });
   request.result.catch(() => {});
   try {
-    request.data = encode(request.frame);
+    request.fault = faultOf(request.frame);
+    request.data = JSON.stringify(request.frame);
     request.bytes = new TextEncoder().encode(request.data).length;
   } catch ({ message }) {
     request.fault = message;

@@ -11,14 +11,10 @@ export function unsentOf(chat) {
   return chat.pending().map(({ id, text }) => ({ id, text }));
 }
 
-/** Returns texts as one. */
-export function textOf(items) {
-  return items.map(({ text }) => text).join("\n\n");
-}
-
 /** What stands in a field, and which questions are in it, as long as nobody edits them. */
 export class Draft {
   #items = [];
+  #shown = ""; // what the field has for them: it may write the ends of lines in another way
   #field;
 
   /** @param {{ value: string }} field */
@@ -28,7 +24,7 @@ export class Draft {
 
   get items() {
     const text = this.#field.value;
-    if (text !== textOf(this.#items)) this.#items = text ? [{ text }] : [];
+    if (text !== this.#shown) this.#items = text ? [{ text }] : [];
     return this.#items;
   }
 
@@ -51,10 +47,11 @@ export class Draft {
 
   /** Empties the field. Returns what to ask: its text, with the id of the question that it is, where it is one. */
   submit() {
-    const text = this.#field.value.trim();
-    const question = this.items.find((item) => item.text === text);
+    const [question, ...others] = this.items;
+    const isQuestion = question?.id && !others.length;
+    const text = isQuestion ? question.text : this.#field.value.trim();
     this.#set([]);
-    return { text, options: question?.id ? { id: question.id } : {} };
+    return { text, options: isQuestion ? { id: question.id } : {} };
   }
 
   /** Removes the questions that are in the log. Returns whether there were some. */
@@ -67,7 +64,8 @@ export class Draft {
 
   #set(items) {
     this.#items = items;
-    this.#field.value = textOf(items);
+    this.#field.value = items.map(({ text }) => text).join("\n\n");
+    this.#shown = this.#field.value;
   }
 }
 

@@ -9,7 +9,11 @@ function nextChange(chat) {
 
 async function readAllTurns(chat) {
   while (chat.view.seq === null || chat.view.seq < chat.view.head) await nextChange(chat);
-  while (chat.view.earlier) await chat.history();
+  while (chat.view.earlier) {
+    const { length } = chat.view.turns;
+    await chat.history();
+    if (chat.view.turns.length === length) throw new Error("The server has no earlier turns, and says that it has.");
+  }
   return chat.view.turns;
 }
 

@@ -311,6 +311,7 @@ function onOpen() {
   if (wanted && wanted !== chat.session) {
     removeLost(wanted);
     updateAddress(null);
+    saveDraft(); // of the new conversation, which has what was typed
   }
   const isLostAnnounced = byId("announce").textContent === translate("lost");
   if (isLostAnnounced) announce(translate("again"));

@@ -499,6 +499,31 @@ async def test_another_token_is_for_the_next_connection(tabs: Tabs, tmp_path: Pa
         assert await hook.tab.page.evaluate("offered") == offered
 
 
+async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(tabs: Tabs, tmp_path: Path) -> None:
+    """The component has rendered with it before the refusal."""
+    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+        await hook.show(token="old")
+        await hook.tab.page.evaluate("globalThis.isRefused = true; refuse = deafen")
+        await hook.tab.page.evaluate("show", {"url": hook.url, "name": "other", "token": "old"})
+        await hook.tab.page.wait_for_function("sockets.length === 2")
+        await hook.tab.page.evaluate("isRefused = false")
+        await hook.tab.page.evaluate("show", {"url": hook.url, "name": "other", "token": "new"})
+        await hook.until("bot.state === 'connecting'")
+        await hook.tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 4401 }))")
+        await hook.until("bot.state === 'open' && bot.error === null")
+        assert (await hook.tab.page.evaluate("offered"))[-1] == ["askbot.v1", "askbot.bearer.new"]
+
+
+async def test_a_question_that_is_asked_twice_under_its_id_is_given_back_once(tabs: Tabs, tmp_path: Path) -> None:
+    """As an effect does in strict mode."""
+    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+        await hook.show()
+        await hook.tab.page.evaluate("drain()")
+        await hook.last("void [1, 2].map(() => bot.ask('One?', { id: 'q1' }).catch(() => {}))")
+        await hook.last("bot.fresh()")
+        await hook.until("bot.draft === 'One?'")
+
+
 async def test_conversations_of_other_names_are_other_ones(tabs: Tabs, tmp_path: Path) -> None:
     """Each is continued as its own."""
     async with hooked(tabs, tmp_path) as hook:

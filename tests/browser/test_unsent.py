@@ -13,7 +13,7 @@ from askbot_ws.testing import ScriptedUpstream, serving
 from .breakable_proxy import BreakableProxy
 from .sockets import SOCKETS
 from .tab import IMPATIENT, Tabs
-from .test_element import bot, shop
+from .test_element import bot, heard, shop
 from .test_list import begin, entry
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -143,6 +143,20 @@ async def test_what_is_refused_does_not_replace_what_was_typed_meanwhile(tabs: T
         await tab.button("Ask this instead").click()
         await expect(tab.question).to_have_value(f"{'x' * 9000}\n\nnext")
         await expect(tab.page.get_by_role("alert")).to_have_text("The question is too long.")
+
+
+async def test_what_is_typed_outlasts_its_conversation(tabs: Tabs) -> None:
+    """It is in the field after a reload too, where the server has not got the conversation any more."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, script=SOCKETS)
+        await begin(tab, "One?")
+        await tab.question.fill("two")
+        await tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 4404 }))")
+        await expect(tab.turns).to_have_count(0)
+        await tab.connected()
+        await expect(tab.page).to_have_url(re.compile("/$"))
+        await tab.page.reload()
+        await expect(tab.question).to_have_value("two")
 
 
 async def test_a_draft_of_a_new_conversation_is_its_tabs_own(tabs: Tabs) -> None:
@@ -293,12 +307,93 @@ async def test_a_new_token_tears_nothing_down_and_connects_again_where_the_old_o
         await one.part("field").fill("three")
         await one.tab.page.evaluate("globalThis.isRefused = true; refuse()")
         await expect(one.part("field")).to_have_value("Two?\n\nthree")
-        await expect(one.part("status")).to_have_text("unauthorized")
+        await expect(one.part("status")).to_have_text("Not signed in")
         await one.host.evaluate("(bot) => (globalThis.isRefused = false, bot.setAttribute('token', 'newest'))")
         await one.part("field").fill("Four?")
         await one.part("field").press("Enter")
         await one.answered("You asked: Four?")
         assert await one.tab.page.evaluate("offered.at(-1)") == ["askbot.v1", "askbot.bearer.newest"]
+
+
+async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(tabs: Tabs) -> None:
+    """The refusal is of a token that it has no more: nobody is told of it, and what was asked is in the field."""
+    async with shop(tabs) as place:
+        one = await place.open('<ask-bot token="old"></ask-bot>', script=SOCKETS)
+        await expect(one.part("status")).to_have_text("")
+        renew = """async (bot) => {
+            bot.setAttribute("name", "other");
+            bot.ask("One?").catch(() => {});
+            while (sockets.length < 2) await null;
+            bot.setAttribute("token", "new");
+            refuse();
+        }"""
+        await one.host.evaluate(renew)
+        await expect(one.part("field")).to_have_value("One?")
+        await one.part("field").press("Enter")
+        await one.answered("You asked: One?")
+        assert await one.tab.page.evaluate("offered.at(-1)") == ["askbot.v1", "askbot.bearer.new"]
+        assert await heard(one) == [["askbot-done", "You asked: One?", "ask-bot"]]
+
+
+async def test_an_error_is_shown_no_longer_than_its_conversation(tabs: Tabs) -> None:
+    """In words, in the reader's language."""
+    ways = ["bot.setAttribute('name', 'other')", "bot.fresh()"]
+    async with shop(tabs) as place:
+        for way in ways:
+            one = await place.open('<ask-bot lang="ko"></ask-bot>')
+            await one.ask("x" * 9000)
+            await expect(one.part("status")).to_contain_text("8000")
+            await one.host.evaluate("(bot) => bot.ask('\\ud83d').catch(() => {})")
+            await expect(one.part("status")).to_contain_text("half an emoji")
+            await one.host.evaluate("(bot) => { bot.ask('?'.repeat(2 ** 20)).catch(() => {}); }")
+            await expect(one.part("status")).to_have_text("질문이 너무 깁니다")
+            await one.part("field").fill("")
+            await one.host.evaluate(f"(bot) => {{ {way}; }}")
+            await expect(one.part("status")).to_have_text("")
+
+
+async def test_what_is_asked_after_a_refusal_is_told_again(tabs: Tabs) -> None:
+    """It is in the field each time."""
+    async with shop(tabs) as place:
+        one = await place.open('<ask-bot token="old"></ask-bot>', script=f"{SOCKETS}; globalThis.isRefused = true;")
+        for _ in range(2):
+            await expect(one.part("status")).to_have_text("Not signed in")
+            await one.ask("One?")
+            await expect(one.part("field")).to_have_value("One?")
+
+
+async def test_an_element_in_another_document_looks_the_same_and_keeps_its_question(tabs: Tabs) -> None:
+    """It is moved into a frame while its question waits, and back."""
+    async with shop(tabs) as place:
+        one = await place.open("<ask-bot></ask-bot><iframe></iframe>", script=SOCKETS)
+        await expect(one.part("status")).to_have_text("")
+        await one.tab.page.evaluate("drain()")
+        await one.ask("One?")
+        await one.host.evaluate("(bot) => { globalThis.moved = bot; }")
+        for target in ("document.querySelector('iframe').contentDocument.body", "document.body"):
+            await one.tab.page.evaluate(f"{target}.append(moved)")
+            look = "moved.ownerDocument.defaultView.getComputedStyle(moved).display"
+            assert await one.tab.page.evaluate(f"[{look}, moved.chat.pending().length]") == ["flex", 1]
+        assert await sockets(one.tab.page) == 1
+
+
+async def test_what_an_element_keeps_is_withdrawn_where_it_was_kept(tabs: Tabs) -> None:
+    """It is taken away, and comes back under another name: the question is in its field, and nowhere else."""
+    async with shop(tabs) as place:
+        one = await place.open(script=SOCKETS)
+        await expect(one.part("status")).to_have_text("")
+        await one.tab.page.evaluate("drain()")
+        await one.ask("One?")
+        back = """async (bot) => {
+            const { parentNode } = bot;
+            bot.remove();
+            await 0;
+            bot.setAttribute("name", "other");
+            parentNode.append(bot);
+            return Object.keys(localStorage).filter((key) => key.startsWith("askbot.unsent"));
+        }"""
+        assert await one.host.evaluate(back) == []
+        await expect(one.part("field")).to_have_value("One?")
 
 
 async def test_attributes_that_say_nothing_new_change_nothing(tabs: Tabs) -> None:

@@ -57,6 +57,31 @@ test("fresh after the end changes nothing, and a second close neither", () => {
   assert.deepEqual([states, sockets.length, chat.state], [["closed"], 1, "closed"]);
 });
 
+test("no timer is left after the end, whenever it comes", async () => {
+  const events = ["state", "change", "frame", "error"];
+  const moments = {
+    "a frame": ({ socket, log }) => socket.deliver(log.question("t1")),
+    "a second ready": ({ socket, log }) => socket.deliver(log.ready(0, { log: "two" }), log.ready(0, { log: "three" })),
+    "going_away": ({ socket }) => socket.deliver({ type: "going_away", reconnect_after: 1000 }),
+    "retry_after": ({ socket }) => socket.deliver(refusal(undefined, "overloaded", { retry_after: 1000 })),
+    "a lost connection": ({ socket }) => socket.closeWith(),
+    "a frame that is refused": ({ socket }) => socket.closeWith(1009),
+    "a session that is gone": ({ socket }) => socket.closeWith(4404),
+    "another conversation": ({ chat }) => chat.fresh(),
+    "a wake-up": ({ page }) => page.dispatchEvent(new Event("online")),
+  };
+  for (const [moment, act] of Object.entries(moments))
+    for (const event of events) {
+      const all = openedClient();
+      const requests = [all.chat.ask("Why?"), all.chat.history(), all.chat.forget("s9"), all.chat.cancel("t1")];
+      all.chat.addEventListener(event, all.chat.close);
+      act(all);
+      all.chat.close();
+      assert.deepEqual([all.chat.state, all.timers.count], ["closed", 0], `${event} after ${moment}`);
+      for (const request of requests) await assert.rejects(request);
+    }
+});
+
 // --- time limits -----------------------------------------------------------------------------------------------------
 
 for (const [call, act] of Object.entries(CALLS))
@@ -139,6 +164,7 @@ test("half an emoji is told at once, and nothing is sent", async () => {
 
 test("a frame that JSON does not have is told at once", async () => {
   const { chat, socket } = openedClient();
+  for (const before of [NaN, Infinity]) await assert.rejects(chat.history({ before }), { code: "invalid_frame" });
   await assertEndsWith(chat.ask("Why?", { max_tokens: 5n }), "invalid_frame");
   await assert.rejects(chat.history({ limit: 5n }), { code: "invalid_frame" });
   assert.deepEqual(socket.sent, []);
@@ -152,10 +178,22 @@ test("an id that is given is used, by ask, retry and edit", () => {
   assert.match(chat.ask("Why?", { id: undefined }).id, /^[0-9a-f]{32}$/);
 });
 
-test("an id of no characters, or of too many, is told at once", async () => {
+test("an id of no characters, of too many, or that is no text is told at once", async () => {
   const { chat, socket } = openedClient();
-  for (const id of ["", "x".repeat(65)]) await assertEndsWith(chat.ask("Why?", { id }), "invalid_frame");
+  for (const id of ["", "x".repeat(65), 5, {}, ["q1"], Symbol("q1")]) await assertEndsWith(chat.ask("Why?", { id }), "invalid_frame");
   assert.deepEqual(socket.sent, []);
+});
+
+test("null is no id: each question has one of its own", async () => {
+  const { chat, socket, log } = openedClient();
+  const asked = ["Why?", "What?"].map((text) => chat.ask(text, { id: null }));
+  assert.deepEqual(socket.sent.map(({ text }) => text), ["Why?", "What?"]);
+  for (const { id } of socket.sent) assert.match(id, /^[0-9a-f]{32}$/);
+  for (const [place, { id, text }] of socket.sent.entries()) {
+    socket.deliver(log.question(`t${place}`, text, { id }));
+    socket.deliver(await log.done(`t${place}`));
+  }
+  assert.deepEqual((await Promise.all(asked)).map(({ turn }) => turn), ["t0", "t1"]);
 });
 
 test("an id that is pending is that same request", async () => {
@@ -589,6 +627,30 @@ for (const [what, say] of [
     assert.equal(errors.at(-1).code, "damaged");
     assert.equal(errors.at(-1).text, undefined, "the question is in the log");
   });
+
+test("an answer that is no text is damaged", async () => {
+  for (const answer of [null, 5, {}]) {
+    const { asked, texts, socket, id, log } = await wronglyAnswered();
+    const [, , done] = log.events;
+    socket.deliver({ type: "history", session: "s1", id, turns: [{ ...done, text: "Capital?", id: asked.id, answer, from: 0 }], more: false });
+    await assertEndsWith(asked, "damaged");
+    await assert.rejects(texts, { code: "damaged" });
+  }
+});
+
+test("an answer that is checked while its conversation is left ends no question of the next one", async () => {
+  const { chat, sockets, log } = openedClient();
+  const first = chat.ask("Why?", { id: "q1" });
+  sockets[0].deliver(log.question("t1", "Why?", { id: "q1" }), log.token("t1", "Old."), await log.done("t1"));
+  chat.fresh();
+  const second = chat.ask("Why?", { id: "q1" });
+  await assert.rejects(first, { code: "closed" });
+  const other = new Log("s2");
+  sockets[1].deliver(other.ready());
+  await flushPromises();
+  sockets[1].deliver(other.question("t2", "Why?", { id: "q1" }), other.token("t2", "New."), await other.done("t2"));
+  assert.equal((await second).answer, "New.");
+});
 
 test("closing while an answer is fetched is closed, not damaged", async () => {
   const { chat, asked, texts } = await wronglyAnswered();

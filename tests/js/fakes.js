@@ -29,6 +29,11 @@ export class Timers {
 
   clearTimeout = (timer) => this.#due.delete(timer);
 
+  /** How many have neither ended nor been cleared. */
+  get count() {
+    return this.#due.size;
+  }
+
   advance(milliseconds) {
     const until = this.now + milliseconds;
     for (;;) {

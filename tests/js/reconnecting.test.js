@@ -121,6 +121,27 @@ test("one that goes away before ready is sent nothing, and left", () => {
   assert.deepEqual([sockets.length, sockets[0].closed], [2, true]);
 });
 
+test("one that says again and again that it goes away is left when it first said, or earlier", () => {
+  for (const [times, left] of [[[1000, 1000, 1000], 1000], [[1000, 300], 700]]) {
+    const { chat, socket, timers } = openedClient();
+    const lost = [];
+    chat.addEventListener("state", () => lost.push(timers.now));
+    for (const time of times) socket.deliver({ type: "going_away", reconnect_after: time }), timers.advance(400);
+    timers.advance(1000);
+    assert.equal(lost[0], left);
+  }
+});
+
+test("who begins another conversation when a frame is refused has the connection of that", () => {
+  const { chat, sockets, timers } = openedClient();
+  chat.ask("Why?");
+  chat.addEventListener("error", chat.fresh, { once: true });
+  sockets[0].closeWith(1009);
+  assert.deepEqual([chat.state, sockets.length], ["connecting", 2]);
+  timers.advance(30_000);
+  assert.deepEqual([chat.state, sockets.length], ["connecting", 2]);
+});
+
 test("one that goes away and falls silent is a lost one", () => {
   const { sockets, timers, log } = openedClient();
   sockets[0].deliver({ type: "going_away", reconnect_after: HOUR });
@@ -307,6 +328,15 @@ for (const [how, fail] of [["throws", () => { throw new Error("No cookie."); }],
     await connected();
     assert.equal(sockets.length, 1);
   });
+
+test("whatever a function throws is an attempt that failed", async () => {
+  for (const thrown of [undefined, null, "No cookie.", 5]) {
+    const { chat } = client({ token: () => Promise.reject(thrown) });
+    const errors = collectEvents(chat, "error");
+    await connected();
+    assert.deepEqual([chat.state, errors.map(({ code }) => code)], ["waiting", ["unauthorized"]]);
+  }
+});
 
 test("closing while a token is fetched is the end", async () => {
   const { chat, sockets } = client({ token: async () => "token" });

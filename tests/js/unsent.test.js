@@ -50,6 +50,26 @@ test("a question that was given back is asked under its id, one that was edited 
   assert.deepEqual(draft.submit(), { text: "Two, please?", options: {} });
 });
 
+test("a question that was given back is the same one, whatever space is around it and however the field ends its lines", () => {
+  const field = {
+    text: "",
+    get value() {
+      return this.text;
+    },
+    set value(text) {
+      this.text = text.replaceAll("\r\n", "\n"); // as a <textarea> does
+    },
+  };
+  const draft = new Draft(field);
+  const question = { id: "1", text: " One,\r\ntwo? " };
+  draft.add([question]);
+  assert.deepEqual([draft.hasQuestion, draft.items], [true, [question]]);
+  assert.deepEqual(draft.submit(), { text: question.text, options: { id: "1" } });
+  draft.add([question]);
+  assert.equal(draft.removeLogged([{ id: "1" }]), true);
+  assert.equal(field.value, "");
+});
+
 test("what is not in the log is unsent, whether it was sent or not", () => {
   const { chat, socket } = client();
   const log = new Log();
