@@ -53,7 +53,7 @@ def processor_time(process: psutil.Process) -> float:
 
 
 @asynccontextmanager
-async def weathered(server: Askbot, *, grows: int = 24 * MB, within: float = 0.25) -> AsyncGenerator[None]:
+async def weathered(server: Askbot, *, grows: int = 24 * MB, within: float = 1.0) -> AsyncGenerator[None]:
     """An honest client is answered soon during what happens here, and memory stays within a bound.
 
     `within` are seconds of the server's processor time for each answer: what else runs on the machine is not in it.
