@@ -235,7 +235,7 @@ async def test_many_connections_are_drained(tmp_path: Path, provider: ProviderPr
         await asyncio.gather(*(reader.ask("tokens:20 rate:40") for reader in readers))
         await asyncio.gather(*(reader.until("token") for reader in readers))
         server.signal(signal.SIGTERM)
-        assert set(await asyncio.gather(*(reader.rest() for reader in readers))) == {1012}
+        assert set(await asyncio.gather(*(reader.rest(20) for reader in readers))) == {1012}
         code = await server.ended(15)
         stuck.cut()
 
