@@ -137,9 +137,12 @@ export function connect({
     emit("change");
   }
 
-  /** Rejects a request. Only a question that is not in the log has its text in the error, for an interface to give back. */
+  /**
+   * Rejects a request; but the server can't take back an answer that has come to its end, and is being checked. Only a
+   * question that is not in the log has its text in the error, for an interface to give back.
+   */
   function fail(request, reason, isSilent = endCode) {
-    if (request.hasEnded) return;
+    if (request.hasEnded || (request.isChecked && reason.code !== "closed")) return;
     const { id, text } = request.frame;
     const error = requestError({ id, ...reason }, turnOf(request) ? undefined : text);
     settle(request, error);
@@ -160,7 +163,8 @@ export function connect({
   /** Ends a question whose turn has ended, once its answer is complete: one that is not is fetched again. */
   async function checkAnswer(turn) {
     if (turn?.status !== "ended") return;
-    const asked = requests.get(turn.id);
+    const asked = requests.get(turn.id) ?? {};
+    asked.isChecked = true;
     let isComplete = await matchesCheck(turn);
     if (!isComplete) {
       const afterQuestion = turn.from + 2; // `from` is the position before the question, and `before` is exclusive
@@ -168,7 +172,8 @@ export function connect({
       turn = findTurn("turn", turn.turn);
       isComplete = await matchesCheck(turn);
     }
-    if (!asked) return;
+    asked.isChecked = false;
+    if (!asked.frame) return; // nobody waits for it
     if (isComplete) settle(asked, turn);
     else fail(asked, { code: endCode ?? "damaged" });
   }
@@ -223,7 +228,7 @@ export function connect({
   function end(code) {
     if (endCode) return;
     endCode = code;
-    for (const each of all()) if (turnOf(each)?.status !== "ended") fail(each, { code }); // else it is being checked
+    for (const each of all()) fail(each, { code });
     connection.close();
     if (code !== "closed") emit("error", requestError({ code }));
   }
@@ -308,8 +313,8 @@ export function connect({
       connection.pause(frame.retry_after);
       const isGone = frame.code === "session_not_found" && (asked?.frame.session ?? frame.session) === chat.session;
       if (isGone) connection.reconnect(SESSION_NOT_FOUND);
-      else if (asked) fail(asked, frame);
-      else emit("error", requestError(frame));
+      else if (!asked) emit("error", requestError(frame));
+      else if (!turnOf(asked)) fail(asked, frame); // else it was sent again, and its turn's end is its end
     },
   };
 

@@ -652,6 +652,24 @@ test("an answer that is checked while its conversation is left ends no question 
   assert.equal((await second).answer, "New.");
 });
 
+for (const code of [4401, 4403, 4404])
+  test(`a close with ${code} right behind an answer takes nothing from it`, async () => {
+    const { chat, sockets, log } = openedClient();
+    const asked = chat.ask("Why?");
+    sockets[0].deliver(log.question("t1", "Why?", { id: asked.id }), log.token("t1", "Because."), await log.done("t1"));
+    sockets[0].closeWith(code);
+    assert.equal((await asked).answer, "Because.");
+  });
+
+test("an error for a question that is in the log already does not end it: it was sent again", async () => {
+  const { chat, sockets, log } = openedClient();
+  const asked = chat.ask("Why?");
+  sockets[0].deliver(log.question("t1", "Why?", { id: asked.id }));
+  sockets[0].deliver({ type: "error", id: asked.id, code: "rate_limited", message: "Later.", retryable: true, retry_after: 1000 });
+  sockets[0].deliver(log.token("t1", "Because."), await log.done("t1"));
+  assert.equal((await asked).answer, "Because.");
+});
+
 test("closing while an answer is fetched is closed, not damaged", async () => {
   const { chat, asked, texts } = await wronglyAnswered();
   const errors = collectEvents(chat, "error");

@@ -9,10 +9,10 @@ import { build } from "esbuild";
 const LOADED_LATER = ["./element-ko.js", "react"]; // not at once, and not ours
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
-  "askbot.js": 5120, // the core, with view.js
+  "askbot.js": 5376, // the core, with view.js
   "view.js": 1280,
   "rows.js": 512,
-  "element.js": 12_288,
+  "element.js": 12_544,
   "react.js": 6400,
   "markdown.js": 4096,
   "highlight.js": 4096,
