@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from askbot_ws.testing import Script
+from askbot_ws.testing import Receive, Script, ScriptedLog, ServerStep
 
 Outcome: TypeAlias = Mapping[str, Any]
 """What came of a call.
@@ -204,3 +204,8 @@ def cases(*values: Any) -> Callable[[Callable[[Any], Case]], Callable[[Any], Cas
         return build
 
     return add
+
+
+def running(log: ScriptedLog) -> list[ServerStep]:
+    """The script of a server that takes a question and gives the beginning of its answer, `Be`."""
+    return [log.ready(), Receive("ask"), log.question(), log.token("Be")]

@@ -8,7 +8,7 @@ from typing import Any
 
 from askbot_ws.testing import Cut, Receive, Script, ScriptedLog
 
-from ..case import Case, OneOf, Sent, Settled, answered, ask, case, cases, close, failed, lost
+from ..case import Case, OneOf, Sent, Settled, answered, ask, case, cases, close, failed, lost, running
 
 TIMING = {"queued": 0, "first_token": None, "total": 1}
 EMPTY_CHECK = {"chars": 0, "sha256": hashlib.sha256(b"").hexdigest()}
@@ -58,7 +58,7 @@ def an_unknown_event_in_the_middle_of_an_answer_breaks_nothing() -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), log.event("weather", wind=3), Cut()],
+            [*running(log), log.event("weather", wind=3), Cut()],
             [log.resume(), log.event("weather"), log.token("cause."), log.done()],
         ],
         steps=[ask()],
@@ -72,7 +72,7 @@ def an_unknown_event_in_the_middle_of_an_answer_breaks_nothing() -> Case:
 @case
 def an_unknown_event_may_move_the_position_by_more_than_one() -> Case:
     log = ScriptedLog()
-    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    begin: Script = running(log)
     log.head += 9
     return Case(
         scripts=[[*begin, log.event("song"), log.token("cause."), log.done()]],
@@ -110,7 +110,7 @@ def an_answer_that_fails_has_its_text() -> Case:
     log = ScriptedLog()
     error = {"code": "upstream_stalled", "message": "It stopped.", "retryable": True, "retry_after": None}
     return Case(
-        scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), log.done("error", error=error)]],
+        scripts=[[*running(log), log.done("error", error=error)]],
         steps=[ask()],
         outcomes={"ask": {"code": None, "text": "Be", "reason": "error", "read": "Be"}},
         connections=1,
@@ -136,7 +136,7 @@ IGNORED: dict[str, Any] = {
 @cases(*IGNORED)
 def in_the_middle_of_an_answer_it_changes_nothing(name: str) -> Case:
     log = ScriptedLog()
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), IGNORED[name], log.token("cause.")]
+    script: Script = [*running(log), IGNORED[name], log.token("cause.")]
     return Case(
         scripts=[[*script, log.done()]],
         steps=[ask()],
@@ -153,7 +153,7 @@ def before_ready_it_changes_nothing(name: str) -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()],
+            [*running(log), Cut()],
             [IGNORED[name], log.resume(), log.token("cause."), log.done()],
         ],
         steps=[ask()],
@@ -168,7 +168,7 @@ def before_ready_it_changes_nothing(name: str) -> Case:
 def ready_of_another_session_leaves_nobody_waiting() -> Case:
     """A client of one session takes it for another history."""
     log = ScriptedLog()
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), ScriptedLog("other").ready()]
+    script: Script = [*running(log), ScriptedLog("other").ready()]
     return Case(
         scripts=[[*script, log.token("cause."), log.done()]],
         steps=[ask()],
@@ -182,7 +182,7 @@ def ready_of_another_session_leaves_nobody_waiting() -> Case:
 def an_event_before_ready_is_not_lost_and_not_doubled() -> Case:
     """The server says it again after `ready`, which begins at the `after` of the URL."""
     log = ScriptedLog()
-    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()]
+    begin: Script = [*running(log), Cut()]
     resume = log.resume()
     early = log.token("cau")
     return Case(
@@ -216,7 +216,7 @@ def log_ready() -> dict[str, Any]:
 @case
 def a_slice_that_overlaps_what_was_read_is_read_from_there() -> Case:
     log = ScriptedLog()
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    script: Script = running(log)
     log.token("cause.")
     overlapping = log.events[-1] | {"text": "Because."}
     return Case(
@@ -230,7 +230,7 @@ def a_slice_that_overlaps_what_was_read_is_read_from_there() -> Case:
 @case
 def after_a_gap_the_client_comes_back_with_what_fits() -> Case:
     log = ScriptedLog()
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    script: Script = running(log)
     log.token("cau")
     return Case(
         scripts=[[*script, log.token("se.")], [log.resume(), log.done()]],
@@ -245,7 +245,7 @@ def after_a_gap_the_client_comes_back_with_what_fits() -> Case:
 @cases("token", "done", "thinking")
 def an_event_of_an_unknown_turn_breaks_nothing(type: str) -> Case:
     log = ScriptedLog()
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    script: Script = running(log)
     strays: dict[str, dict[str, Any]] = {
         "token": {"text": "stray"},
         "thinking": {"text": "stray"},

@@ -27,6 +27,7 @@ from ..case import (
     history,
     lost,
     retry,
+    running,
 )
 
 ENDS: dict[str, ServerStep] = {
@@ -88,7 +89,7 @@ def an_answer_is_read_on_after_an_end_in_its_middle(end: str) -> Case:
     go = asyncio.Event()  # RST would lose what is not read yet
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), go, ENDS[end]],
+            [*running(log), go, ENDS[end]],
             [log.resume(), log.token("cau"), ENDS[end] if end != "reset" else Cut()],
             [log.resume(), log.token("se."), log.done()],
         ],
@@ -165,7 +166,7 @@ def a_refusal_in_the_middle_is_final(code: int) -> Case:
     """For what runs, for what is not acknowledged, and for each later call."""
     log = ScriptedLog()
     reason = REFUSALS[code]
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    script: Script = running(log)
     return Case(
         scripts=[[*script, Receive("ask", "other"), Receive("history"), Close(code)]],
         steps=[
@@ -239,7 +240,7 @@ def a_session_that_is_gone_ends_what_waits_for_it() -> Case:
     """An answer that was begun in it does not come back."""
     log, other = ScriptedLog(), ScriptedLog("s2", "l2")
     return Case(
-        scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()], [Close(4404)], [other.ready()]],
+        scripts=[[*running(log), Cut()], [Close(4404)], [other.ready()]],
         steps=[ask()],
         outcomes={"ask": lost("session_not_found", read="Be")},
         sent={"ask": 1},
@@ -252,7 +253,7 @@ def a_session_that_is_gone_in_the_middle_of_a_connection_ends_what_waits_for_it(
     log, other = ScriptedLog(), ScriptedLog("s2", "l2")
     gone = log.error("session_not_found", session="s1")
     return Case(
-        scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), gone, Close(4404)], [other.ready()]],
+        scripts=[[*running(log), gone, Close(4404)], [other.ready()]],
         steps=[ask()],
         outcomes={"ask": failed("session_not_found", read_code="session_not_found")},
         sent={"ask": 1},
@@ -303,7 +304,7 @@ def one_request_fails_for_each_such_close(code: int) -> Case:
 @cases(*BAD_FRAME)
 def what_is_acknowledged_does_not_fail_for_a_bad_frame(code: int) -> Case:
     log = ScriptedLog()
-    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), Receive("ask", "bad"), Close(code)]
+    begin: Script = [*running(log), Receive("ask", "bad"), Close(code)]
     return Case(
         scripts=[begin, [log.resume(), log.token("cause."), log.done()]],
         steps=[ask("A question that is long?"), Shown("Be"), ask("Bad?", name="bad")],
@@ -334,7 +335,7 @@ def no_request_fails_for_a_bad_frame_that_was_not_sent_on_that_connection(code: 
 @cases("history", "forget", "cancel")
 def other_requests_fail_with_invalid_frame(type: str) -> Case:
     log = ScriptedLog()
-    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), Receive(type), Close(1008)]
+    begin: Script = [*running(log), Receive(type), Close(1008)]
     return Case(
         scripts=[begin, [log.resume(), log.token("cause."), log.done()]],
         steps=[ask(), Shown("Be"), {"history": history(), "forget": forget(), "cancel": cancel("t1")}[type]],
@@ -407,7 +408,7 @@ def a_close_does_not_wait_out_reconnect_after(end: str) -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), going_away(30_000), ENDS[end]],
+            [*running(log), going_away(30_000), ENDS[end]],
             [log.resume(), log.token("cause."), log.done()],
         ],
         steps=[ask()],
@@ -424,7 +425,7 @@ def after_reconnect_after_the_client_comes_back_by_itself() -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), going_away(60)],
+            [*running(log), going_away(60)],
             [log.resume(), log.token("cause."), log.done()],
         ],
         steps=[ask()],

@@ -16,13 +16,14 @@ from ..case import (
     cancel,
     case,
     cases,
+    running,
 )
 
 LOGS = {"the same log": "l1", "another log": "l2", "a log without a name": ""}
 
 
 def lost_history(log: ScriptedLog, *, cut: bool = True) -> list[ServerStep]:
-    return [log.ready(), Receive("ask"), log.question(), log.token("Be"), *([Cut()] if cut else [])]
+    return [*running(log), *([Cut()] if cut else [])]
 
 
 @cases(*LOGS)

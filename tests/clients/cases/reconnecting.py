@@ -7,11 +7,27 @@ from collections.abc import Callable, Sequence
 
 from askbot_ws.testing import Close, Cut, Receive, Refuse, Script, ScriptedLog, ServerStep
 
-from ..case import ALL, JS, PYTHON, Call, Case, Connected, OneOf, State, answered, ask, case, cases, failed, lost
+from ..case import (
+    ALL,
+    JS,
+    PYTHON,
+    Call,
+    Case,
+    Connected,
+    OneOf,
+    State,
+    answered,
+    ask,
+    case,
+    cases,
+    failed,
+    lost,
+    running,
+)
 
 
 def half_an_answer(log: ScriptedLog) -> list[ServerStep]:
-    return [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()]
+    return [*running(log), Cut()]
 
 
 def rest(log: ScriptedLog) -> list[ServerStep]:
@@ -302,7 +318,7 @@ BAD_FRAMES: dict[str, ServerStep] = {
 def a_frame_that_is_none_costs_at_most_a_connection(name: str) -> Case:
     """It is passed over, or the client comes back. What it does to the answer is repaired, or told: `damaged`."""
     log = ScriptedLog()
-    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be")]
+    begin: Script = running(log)
     repair: Script = [log.token("cause."), log.done(), Receive("history"), log.history()]
     return Case(
         scripts=[[*begin, BAD_FRAMES[name], *repair], [log.resume(), *repair[2:]]],
@@ -318,7 +334,7 @@ def a_frame_that_is_none_at_each_connection_is_no_storm(name: str) -> Case:
     """The pauses grow, if the client comes back; and it can be closed."""
     log = ScriptedLog()
     go = asyncio.Event()
-    begin: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), go, Cut()]
+    begin: Script = [*running(log), go, Cut()]
     return Case(
         scripts=[begin, [BAD_FRAMES[name], log.resume(), BAD_FRAMES[name]]],
         steps=[ask(), go, 0.06, Call("close")],

@@ -30,6 +30,7 @@ from ..case import (
     history,
     lost,
     retry,
+    running,
 )
 
 BROKEN = "a\ud83d"  # half an emoji
@@ -41,10 +42,6 @@ def seen(code: str) -> OneOf:
 
 
 # --- cancel ----------------------------------------------------------------------------------------------------------
-
-
-def running(log: ScriptedLog) -> list[ServerStep]:
-    return [log.ready(), Receive("ask"), log.question(), log.token("Be")]
 
 
 @case
@@ -409,7 +406,7 @@ def half_an_emoji_in_an_answer_is_no_end() -> Case:
     """A server that cuts a character in two: the answer can't be what its proof says."""
     log = ScriptedLog()
     broken = '{"type":"token","session":"s1","turn":"t1","seq":4,"text":"\\ud83d"}'
-    script: Script = [log.ready(), Receive("ask"), log.question(), log.token("Be"), broken, log.done(seq=5)]
+    script: Script = [*running(log), broken, log.done(seq=5)]
     return Case(
         scripts=[[*script, Receive("history"), log.error("internal", id="$history.id")]],
         steps=[ask()],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from askbot_ws.testing import Close, Cut, Receive, ScriptedLog, ServerStep
 
-from ..case import JS, Case, State, answered, ask, case, lost
+from ..case import JS, Case, State, answered, ask, case, lost, running
 
 
 def cut_twice(log: ScriptedLog) -> list[list[ServerStep]]:
     return [
-        [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()],
+        [*running(log), Cut()],
         [log.resume(), log.token("cau"), Cut()],
         [log.resume(), log.token("se."), log.done()],
     ]
@@ -45,7 +45,7 @@ def a_function_that_raises_has_failed_to_connect() -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()],
+            [*running(log), Cut()],
             [log.resume(), log.token("cause."), log.done()],
         ],
         steps=[ask()],
@@ -78,7 +78,7 @@ def a_token_that_is_no_longer_good_is_renewed() -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(4401)],
+            [*running(log), Close(4401)],
             [log.resume(), log.token("cau"), Close(4401)],
             [log.resume(), log.token("se."), log.done()],
         ],
@@ -113,7 +113,7 @@ def a_new_token_that_is_refused_too_is_final() -> Case:
     """Before `ready`."""
     log = ScriptedLog()
     return Case(
-        scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(4401)], [Close(4401)]],
+        scripts=[[*running(log), Close(4401)], [Close(4401)]],
         steps=[ask(), State("closed"), 0.02],
         outcomes={"ask": lost("unauthorized", read="Be")},
         connections=2,
@@ -128,7 +128,7 @@ def a_new_token_that_is_refused_right_after_ready_is_final() -> Case:
     log = ScriptedLog()
     return Case(
         scripts=[
-            [log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(4401)],
+            [*running(log), Close(4401)],
             [log.resume(), Close(4401)],
         ],
         steps=[ask(), State("closed"), 0.02],
@@ -143,7 +143,7 @@ def a_new_token_that_is_refused_right_after_ready_is_final() -> Case:
 def a_string_that_is_no_longer_good_is_final() -> Case:
     log = ScriptedLog()
     return Case(
-        scripts=[[log.ready(), Receive("ask"), log.question(), log.token("Be"), Close(4401)]],
+        scripts=[[*running(log), Close(4401)]],
         steps=[ask(), State("closed"), 0.02],
         outcomes={"ask": lost("unauthorized", read="Be")},
         connections=1,
