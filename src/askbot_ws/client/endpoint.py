@@ -31,6 +31,8 @@ from .backoff import reconnect_delay
 
 MAX_SILENCE_SECONDS = 45.0  # the server sends `alive` after 20 s without another frame
 MAX_FRAME_BYTES = 64 * 1024**2  # a page of history with long answers
+DEFAULT_PATH = "/v1/chat"  # of a URL without one
+WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 UNKNOWN_URL = "the given URL"  # shown for one whose parts can't be told apart
 
 _logger = logging.getLogger("askbot_ws.client")
@@ -171,8 +173,8 @@ def resume_url(url: str, point: ResumePoint) -> str:
     parts = urlsplit(url)
     given = {name: str(value) for name, value in point._asdict().items() if value is not None}
     query = dict(parse_qsl(parts.query)) | given
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    path = parts.path if parts.path.strip("/") else "/v1/chat"
+    scheme = WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
+    path = parts.path if parts.path.strip("/") else DEFAULT_PATH
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 

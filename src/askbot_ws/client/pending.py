@@ -17,7 +17,7 @@ from uuid import uuid4
 from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest, encode
 from ..errors import AskbotError, InvalidFrame, QuestionTooLong, SessionNotFound, TurnNotFound
 from .errors import Damaged, copy_of
-from .view import End, TextBuffer
+from .view import End, TextBuffer, Turn
 
 TIME_LIMIT_SECONDS = 60.0  # on an open connection, without an acknowledgement or an end
 MAX_CACHED_CODE_POINTS = 64 * 1024  # of an answer that was iterated over; awaiting a longer one reads it again
@@ -127,6 +127,10 @@ class PendingQuestion(PendingRequest):
         await asyncio.wait([self.outcome, cancelled], return_when=asyncio.FIRST_COMPLETED)
         if not self.outcome.done() and (error := cancelled.exception()):
             raise copy_of(error)
+
+    def keep_thinking(self, turn: Turn) -> None:
+        """Keep what the turn has of the model's reasoning."""
+        self.thinking, self.thinking_before_answer = turn.thinking, turn.thinking_before_answer
 
     def keep_received(self, text: str) -> None:
         """Keep the beginning of the answer that was received, where it is longer than what is kept."""

@@ -240,8 +240,7 @@ class ClientSession:
         for question in self.requests.questions():
             if turn := self.view.all_turns.get(question.turn or ""):
                 question.keep_received(turn.answer)
-                question.thinking = turn.thinking
-                question.thinking_before_answer = turn.thinking_before_answer
+                question.keep_thinking(turn)
             question.turn = None
         self.view.seq = None
         self.view.fold(ready)
@@ -316,8 +315,8 @@ class ClientSession:
             elif isinstance(request, PendingQuestion) and request.turn == done.turn:
                 request.end = End.from_record(done)
                 if turn:
-                    request.thinking, request.thinking_time = turn.thinking, turn.thinking_time
-                    request.thinking_before_answer = turn.thinking_before_answer
+                    request.keep_thinking(turn)
+                    request.thinking_time = turn.thinking_time
                 self.requests.resolve(request.frame.id, request.end)
         if turn and not turn.proven:
             self._recovery.fetch(turn.turn, turn.from_)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-DEFAULT_PATH = "/v1/chat"
-_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+from ..client.endpoint import DEFAULT_PATH, WEBSOCKET_SCHEMES
+
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s?#]*@)?([^\s?#]*)(?:[?#]\S*?(?=[\"'),.:;]*(?:\s|$)))?", re.IGNORECASE)
 
@@ -17,7 +17,7 @@ def server_name(url: str) -> str:
     Raises ValueError where no server can have this URL.
     """
     parts = urlsplit(url)
-    scheme = _SCHEMES.get(parts.scheme)
+    scheme = WEBSOCKET_SCHEMES.get(parts.scheme)
     if scheme is None or not parts.hostname:
         raise ValueError("a URL of a server begins with ws://, wss://, http:// or https://, and names a host")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
