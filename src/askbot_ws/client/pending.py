@@ -245,7 +245,7 @@ class AnswerRecovery:
         try:
             history: History = await self.fetch(question.turn or "", question.start).wait()
         except AskbotError as error:
-            raise Damaged from error
+            raise Damaged(retryable=error.retryable, retry_after=error.retry_after) from error
         for record in history.turns:
             if record.turn == question.turn and question.end and question.end.proves(record.answer):
                 return record.answer  # whatever history this is

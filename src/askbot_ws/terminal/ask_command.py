@@ -103,7 +103,7 @@ async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
             await _ask_until(limit, options, progress, show=show)
     except TimeoutError:
         if limit.expired():
-            raise Closed(f"The server was away for {AWAY_SECONDS:g} s.") from None
+            raise Closed(f"The server was away for {AWAY_SECONDS:g} s.", retryable=True) from None
         raise
 
 
