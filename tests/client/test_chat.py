@@ -505,9 +505,9 @@ async def test_history_brings_older_turns_into_the_view() -> None:
         place = (await chat.ask("Two?")).turn
         async with connect(server.url, session="s", after=int(place[1:]) - 1) as other:
             await other.ask("Three?")
-            assert [turn.text for turn in other.view.turns] == ["Two?", "Three?"]
+            assert [turn.question for turn in other.view.turns] == ["Two?", "Three?"]
             await other.history(limit=1)
-            assert [turn.text for turn in other.view.turns] == ["One?", "Two?", "Three?"]
+            assert [turn.question for turn in other.view.turns] == ["One?", "Two?", "Three?"]
 
 
 async def test_a_forgotten_conversation_is_over() -> None:
@@ -573,7 +573,7 @@ async def test_a_frame_beyond_a_gap_has_the_client_come_back() -> None:
         assert len(server.queries) == 2
         await server.sockets[-1].send(encode(server.log.events[0]), text=True)
         assert await text_of(chat, "And?") == ANSWER
-        assert [turn.text for turn in chat.view.turns] == ["Why?", "And?"]
+        assert [turn.question for turn in chat.view.turns] == ["Why?", "And?"]
 
 
 async def test_a_session_that_is_not_there_is_an_error() -> None:

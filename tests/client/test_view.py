@@ -236,7 +236,7 @@ def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
     folded([ready(after=40), *turn("new", at=40)], view)
 
     assert answers(view) == [("t41", "new")]
-    assert view.has_earlier
+    assert view.earlier
 
 
 def test_a_resumed_log_keeps_what_is_shown() -> None:
@@ -316,12 +316,12 @@ def test_older_turns_stand_before_newer_ones() -> None:
     """And `earlier` says whether the log has still older ones."""
     old, new = turn("old"), turn("new", at=5)
     view = folded([ready(after=5), *new])
-    assert view.has_earlier
+    assert view.earlier
 
     view.fold(History(session="s", id="h", turns=turn_records(old), more=False))
 
     assert answers(view) == [("t1", "old"), ("t6", "new")]
-    assert not view.has_earlier
+    assert not view.earlier
 
 
 def test_history_repairs_an_answer_that_fails_its_proof() -> None:
@@ -398,7 +398,7 @@ def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
             shown = [
                 {
                     "turn": turn.turn,
-                    "text": turn.text,
+                    "text": turn.question,
                     "answer": turn.answer,
                     "reason": turn.end.reason if turn.end else None,
                 }

@@ -226,7 +226,7 @@ class DialoguePlayer:
         await self.caught_up()
         chat = (self.chats | self.left)[self.first or ""]
         shown = [
-            {"turn": turn.turn, "text": turn.text, "answer": turn.answer, "reason": turn.end and turn.end.reason}
+            {"turn": turn.turn, "text": turn.question, "answer": turn.answer, "reason": turn.end and turn.end.reason}
             for turn in chat.view.turns
         ]
         assert shown == turns

@@ -90,7 +90,7 @@ async def test_ctrl_c_stops_the_answer_that_is_shown_and_no_other(tmp_path: Path
                 await asyncio.sleep(0.01)
             shown.type("Mine?", ENTER)
             await shown.shows("Mine?")
-            while not any(turn.text == "Mine?" for turn in chat.view.turns):
+            while not any(turn.question == "Mine?" for turn in chat.view.turns):
                 await chat.changed.wait()
             await asyncio.sleep(0.5)  # until the terminal has read that too: it shows nothing yet
             shown.type(CTRL_C)

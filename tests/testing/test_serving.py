@@ -60,7 +60,7 @@ async def test_a_file_that_is_given_is_found_from_where_the_test_runs(
 ) -> None:
     """As a program's own paths are; None is the default."""
     monkeypatch.chdir(tmp_path)
-    Path("kind.txt").write_text("Be kind.")
+    (tmp_path / "kind.txt").write_text("Be kind.")
     upstream = ScriptedUpstream()
     async with serving(upstream, persona="@kind.txt", max_tokens=None) as server, connect(server.url) as chat:
         await chat.ask("Why?")

@@ -11,10 +11,11 @@ from uuid import uuid4
 from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, History, HistoryRequest, Retry
 from ..events import WhenBusy
 from .answer import AnswerStream
-from .errors import Closed
+from .errors import NOT_ENTERED, Closed
 from .multiplexer import SessionMultiplexer
+from .reconnecting_socket import State
 from .session import ClientSession
-from .view import View
+from .view import Turn, View
 
 
 class Chat:
@@ -49,14 +50,32 @@ class Chat:
     # --- the conversation --------------------------------------------------------------------------------------------
 
     @property
-    def id(self) -> str | None:
-        """The session's id, with which `connect(url, session=…)` continues it; None before a new one is entered."""
-        return self.view.session
+    def id(self) -> str:
+        """The session's id, with which `connect(url, session=…)` continues it. It stays once this is closed.
+
+        Raises:
+            Closed: A new session has no id yet, as it was not entered.
+        """
+        if self._entered:
+            return self._entered.id
+        if self._initial_view.session is None:
+            raise Closed(NOT_ENTERED)
+        return self._initial_view.session
 
     @property
     def view(self) -> View:
-        """The newest turns, as far as they were received. Read it; don't change it."""
+        """The conversation as far as it was received. Read it; don't change it."""
         return self._entered.view if self._entered else self._initial_view
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The newest turns, oldest first, as far as they were received: `view.turns`."""
+        return self.view.turns
+
+    @property
+    def state(self) -> State:
+        """What the connection does, as `connect` tells `on_state`; `connecting` before this is entered too."""
+        return self._multiplexer.state
 
     @property
     def changed(self) -> asyncio.Event:
@@ -75,7 +94,7 @@ class Chat:
         """Ask a question. It is sent at once, or on the next connection; this doesn't wait.
 
         Args:
-            text: The question; how long it may be, in code points, is `view.ready.limits.question_chars`.
+            text: The question; how long it may be, in code points, is `view.limits.question_chars`.
             model: The model to ask; by default the server's.
             temperature: The sampling temperature, from 0 to 2; by default the server's `temperature`, else the model's
                 own.
@@ -183,8 +202,8 @@ class Chat:
         Raises:
             AskbotError: The server has refused it, and the session is as it was.
         """
-        if self.id is not None:
-            await self._session.request(Forget(id=uuid4().hex, session=self.id)).wait()
+        session = self._session
+        await session.request(Forget(id=uuid4().hex, session=session.id)).wait()
 
     def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
         """Return another session on the same connection, to be entered with `async with`, or awaited.
@@ -208,7 +227,7 @@ class Chat:
     @property
     def _session(self) -> ClientSession:
         if self._entered is None:
-            raise Closed("The conversation has not begun: enter it with `async with`.")
+            raise Closed(NOT_ENTERED)
         return self._entered
 
     # --- opening and closing -----------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from ..dialects.askbot.frames import Error
 from ..errors import AskbotError
 from ..events import Failure
 
+NOT_ENTERED = "The conversation has not begun: enter it with `async with`."
+
 E = TypeVar("E", bound=BaseException)
 
 
@@ -39,7 +41,7 @@ class Closed(AskbotError):
         ```python
         try:
             async with connect(url) as chat:
-                print((await chat.ask("Why?")).text)
+                print((await chat.ask("Why?")).answer)
         except Closed as error:
             print(error.message, "Try again later." if error.retryable else "")
         ```
@@ -63,7 +65,7 @@ class Damaged(AskbotError):
             async for text in stream:
                 print(text, end="")
         except Damaged:
-            print((await stream).text)  # the whole answer, as the server has it
+            print((await stream).answer)  # the whole answer, as the server has it
         ```
     """
 

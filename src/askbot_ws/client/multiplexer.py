@@ -32,13 +32,14 @@ class SessionMultiplexer:
     """A reconnecting socket, and the sessions that are read on it."""
 
     def __init__(self, endpoint: Endpoint, *, on_state: Callable[[State], None]) -> None:
+        self.state: State = "connecting"
         self._on_state = on_state
         self._sessions: list[ClientSession] = []
         self._first: ClientSession | None = None  # the one that the connection's URL names
         self._connection_number = 0  # of the connection on which all sessions were attached
         self._socket = ReconnectingSocket(
             endpoint,
-            on_state=on_state,
+            on_state=self._set_state,
             resume_point=self._resume_point,
             on_frame=self._dispatch,
             on_bad_frame=self._on_bad_frame,
@@ -135,7 +136,11 @@ class SessionMultiplexer:
         finally:
             for session in tuple(self._sessions):
                 session.close(reason)
-            self._on_state("closed")
+            self._set_state("closed")
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._on_state(state)
 
     async def _run_until_not_found(self) -> None:
         """Keep the socket connected until the server no longer has the session that the URL names."""

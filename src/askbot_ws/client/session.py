@@ -33,7 +33,6 @@ from .attachment import Attachment, AttachState
 from .endpoint import ResumePoint
 from .errors import Damaged, TimedOut, copy_of, exception_for
 from .pending import (
-    LOST_END,
     AbandonedQuestions,
     AnswerRecovery,
     PendingQuestion,
@@ -70,6 +69,12 @@ class ClientSession:
         self._replaying = True  # the log was not read up to where it ended at `ready`
         self._abandoned = AbandonedQuestions()
         self._attach_timer: asyncio.TimerHandle | None = None
+        self._former_id = ""  # of one that the server no longer has, until that in its place has a name
+
+    @property
+    def id(self) -> str:
+        """The session's id, once it was entered."""
+        return self.view.session or self._former_id
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +153,7 @@ class ClientSession:
     def on_not_found(self, error: AskbotError) -> None:
         """Close, as the server has no such session; but a session that is still empty becomes a new one."""
         if self.view.seq == 0 and self.caught_up.done():  # servers keep nothing of an empty session
-            self.view = View(keep=self.view.keep)
+            self.view, self._former_id = View(keep=self.view.keep), self.id
         else:
             self.close(error)
 
@@ -212,7 +217,7 @@ class ClientSession:
         if not self.view.continues(ready) or ready.from_ != expected:
             self._restart(ready)
         else:
-            self.view.ready, self.view.log = ready, ready.log or self.view.log
+            self.view.last_ready, self.view.log = ready, ready.log or self.view.log
         self._replaying = True
         for request in self.requests.all():
             self._send(request)
@@ -253,13 +258,13 @@ class ClientSession:
 
     def _end_lost(self, question: PendingQuestion) -> None:
         """End a question that the server had acknowledged, and that is not in the history that it has now."""
-        question.end = LOST_END
+        end = question.end_lost(self.view.model)
         question.keep_received(str(question.cache or ""))
         for stream in self._streams_of(question):
             stream.keep_received()
         for stream in self._streams_of(question):
             stream.end_lost()
-        self.requests.resolve(question.frame.id, LOST_END)
+        self.requests.resolve(question.frame.id, end)
 
     def _streams_of(self, question: PendingRequest) -> Iterator[TextStream]:
         return (stream for stream in self._streams if stream.question is question)
@@ -297,6 +302,7 @@ class ClientSession:
         question = self.requests.get(event.id)
         if isinstance(question, PendingQuestion) and question.turn is None:
             question.turn, question.start, question.history_number = event.turn, event.start, self._history_number
+            question.question = event.text
             question.stop_timer()
             if question.acknowledged:
                 for stream in self._streams_of(question):
@@ -378,7 +384,7 @@ class ClientSession:
         if request.may_be_sent:
             frame = request.frame
             data = encode(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
-            if self.view.ready and len(data) > self.view.ready.limits.frame_bytes:
+            if len(data) > self.view.limits.frame_bytes:
                 self.fail(request, pending.too_long(frame))
                 return
             request.size = len(data)
@@ -462,7 +468,7 @@ class ClientSession:
         failure = question.outcome.exception() if question.outcome.done() else None
         if isinstance(error := failure or self.close_reason, AskbotError):
             stream.fail(error)
-        elif question.end is LOST_END:
+        elif question.lost:
             stream.end_lost()
         elif question.end and question.history_number != self._history_number:
             stream.fail(Damaged(ANSWER_LOST_MESSAGE))  # its position may be another turn's by now

@@ -192,6 +192,6 @@ def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,
         "usage": to_dict(answer.usage) if answer and answer.usage else None,
-        "timing": to_dict(answer.timing) if answer and answer.timing else None,
+        "timing": to_dict(answer.timing) if answer else None,
         "error": reported,
     }

@@ -122,13 +122,13 @@ class Conversation:
     async def _show_recap(self) -> None:
         """Show the title and the last turns, and go on with an answer that is still running."""
         turns = await load_turns(self._chat, limit=2)
-        title = self._context.saved_sessions.title(self._chat.id) or (turns[0].text if turns else "")
+        title = self._context.saved_sessions.title(self._chat.id) or (turns[0].question if turns else "")
         self._print_notice(f"Going on with: {one_line(title)} (/new begins another)\n")
         for turn in turns:
             if turn.end:
                 self._print_notice(recap(turn) + "\n")
             else:
-                self._print_notice(f"> {one_line(turn.text)}")
+                self._print_notice(f"> {one_line(turn.question)}")
                 await self._stream(
                     turn,
                     stream_running_answer(self._chat, turn, self._closed),
@@ -245,7 +245,7 @@ class Conversation:
             self._print_notice(f"There is no question {command.argument} here. /history shows their numbers.")
             return
         turn = turns[number - 1]
-        text = await self._context.line_input.read_question("edit> ", text=turn.text)
+        text = await self._context.line_input.read_question("edit> ", text=turn.question)
         if text and text.strip():
             question = text.strip()
             await self._show_answer(lambda: self._chat.edit(turn.turn, question), question=question)
@@ -256,7 +256,7 @@ class Conversation:
         if not turns:
             self._print_notice("Nothing was asked yet.")
         for number, turn in [*enumerate(turns, 1)][-limit:]:
-            self._print_notice(f"{number}> {turn.text}")
+            self._print_notice(f"{number}> {turn.question}")
             self._print_answer(turn.answer)
             self._show_ending(turn.end)
 
@@ -304,7 +304,7 @@ class Conversation:
 
     async def _export(self, name: str) -> None:
         turns = await load_turns(self._chat)
-        first = turns[0].text if turns else "Nothing was asked"
+        first = turns[0].question if turns else "Nothing was asked"
         title = one_line(self._context.saved_sessions.title(self._chat.id) or first)
         path = name or f"askbot-{time.strftime('%Y-%m-%d-%H%M%S')}.md"
         try:

@@ -40,7 +40,7 @@ class ScriptedUpstream:
     Example:
         upstream = ScriptedUpstream(["Be", 0.5, "cause."], [UpstreamRateLimited()])
         async with serving(upstream) as server, connect(server.url) as chat:
-            assert (await chat.ask("Why?")).text == "Because."
+            assert (await chat.ask("Why?")).answer == "Because."
     """
 
     def __init__(self, *scripts: Sequence[Step], model: str = DEFAULT_MODEL) -> None:
@@ -133,7 +133,7 @@ async def serving(upstream: Upstream | None = None, **settings: object) -> Async
     Example:
         async with serving(ScriptedUpstream(["Because."]), max_question=10) as server:
             async with connect(server.url) as chat:
-                assert (await chat.ask("Why?")).text == "Because."
+                assert (await chat.ask("Why?")).answer == "Because."
     """
     given: dict[str, object] = {"port": 0, "store": "memory:", "limits": False} | settings
     checked = from_keywords({name: value for name, value in given.items() if value is not None})
