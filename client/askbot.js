@@ -9,7 +9,7 @@
  * Modules of the client keep their state in closures: a minifier shortens a variable's name, but no member's.
  */
 import { matchesCheck, readAnswer } from "./answer.js";
-import { CLOSE_CODES, delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
+import { CLOSE_CODES, createTimer, delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
 import { ANSWERS, createOutcome, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
 import { hideSecrets, parseAddress, resumeAddress } from "./server-address.js";
 import { countCodePoints, empty, view } from "./view.js";
@@ -19,7 +19,6 @@ const KEEP = 262_144; // code points
 const BAD_FRAME_CODES = [1003, 1008, FRAME_TOO_BIG];
 const FINAL_CODES = [4401, 4403];
 const OPEN_TIMEOUT_MS = 30_000;
-const TIMER_MAX_MS = 2 ** 31 - 1; // a timer of more ends at once
 
 /** Returns whether a frame about a session lacks a number that is needed to go on from it: it is like a gap. */
 function isBroken({ type, session, seq = 0, from, check, turns }, ownSession) {
@@ -42,7 +41,7 @@ export function connect({
   url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP,
   openTimeout = OPEN_TIMEOUT_MS, WebSocket = page.WebSocket, timers = page,
 } = {}) {
-  if (!WebSocket) throw new Error("There is no WebSocket: take Node 22 or newer, or give one, connect({ WebSocket }), such as that of npm's ws.");
+  if (!WebSocket) throw new Error("No WebSocket: use Node 22, or connect({ WebSocket }) with npm's ws.");
   const address = parseAddress(url);
   const storageKey = `askbot.session ${address.origin}${address.pathname} ${name}`;
 
@@ -52,6 +51,7 @@ export function connect({
   const requests = new Map(); // those that have not ended, by id, in the order in which they were made
   const cancelled = new Set(); // ids of questions that were given up before the server acknowledged them
   const opening = createOutcome();
+  const setOpenTimer = createTimer(timers);
   let current = { ...empty, keep: keep ?? Infinity }; // the view, but for `run`
   let run = {}; // the slices of text that have come since `current` was made, as one slice: folded when somebody looks
   let isReady = false; // whether this connection's `ready` was read
@@ -108,8 +108,7 @@ export function connect({
     const made = createRequest(fields);
     const { frame, result, fault, command } = made;
     const { id, type } = frame;
-    const isSame = (each) => each.command === command && type !== "ask" && id !== fields.id;
-    const known = requests.get(id) ?? all().find(isSame);
+    const known = all().find((each) => each.frame.id === id || (type !== "ask" && each.command === command));
     if (known) return known.result;
     requests.set(id, made);
     cancelled.delete(id);
@@ -240,19 +239,19 @@ export function connect({
     endCode = code;
     for (const each of all()) fail(each, { code });
     connection.close(code);
-    settleOpened(requestError({ code }));
-    if (code !== "closed") emit("error", requestError({ code }));
+    const error = requestError({ code });
+    settleOpened(error);
+    if (code !== "closed") emit("error", error);
   }
 
   function settleOpened(result) {
-    timers.clearTimeout(openTimer);
+    setOpenTimer();
     opening.settle(result);
   }
 
   function onOpenTimeout() {
     const { cause, tries } = chat.connection;
-    const message = `Not open after ${tries} tries: ${cause ? `${cause.code} (${cause.message})` : "no answer yet"}`;
-    opening.settle(requestError({ code: "timeout", message, retryable: true }));
+    opening.settle(requestError({ code: "timeout", message: `Not open after ${tries} tries: ${cause?.code ?? "no answer"}` }));
   }
 
   // --- frames --------------------------------------------------------------------------------------------------------
@@ -266,7 +265,7 @@ export function connect({
       onRead(seq);
     } else {
       if (isBroken(frame, chat.session)) return connection.reconnect();
-      if (type === "ready" && frame.id) return onForked(frame);
+      if (type === "ready" && frame.id) return handle(frame); // of a session that `fork` has made
       // A connection begins with `ready`, and an event before that comes again. One of a fork is none of this conversation.
       const isExpected = type === "ready" || seq === undefined || (isReady && frame.session === chat.session);
       if (!isExpected || typeof type !== "string" || !apply(frame)) return;
@@ -303,29 +302,22 @@ export function connect({
 
   /** Handles a frame, beyond its effect on the view. */
   function handle(frame) {
-    const asked = settleAnswered(frame);
-    handlers[frame.type]?.(frame, asked);
-  }
-
-  /** Returns the request of a frame's id, after it was settled where the frame is its answer. */
-  function settleAnswered(frame) {
     const { id, type, code } = frame;
     const asked = requests.get(id);
     if (asked && ANSWERS[asked.frame.type] === (code ?? type)) settle(asked, code ? undefined : frame);
-    return asked;
+    handlers[type]?.(frame, asked);
   }
 
-  /** Handles the `ready` of a session that `fork` has made: it is not read here. */
-  function onForked(frame) {
-    const { session } = frame;
+  /** Has the server send no more of a session that `fork` has made. */
+  function detach(session) {
     if (session !== chat.session) connection.send(JSON.stringify({ type: "detach", session }));
-    settleAnswered(frame);
   }
 
   const handlers = {
     __proto__: null, // a type such as "constructor" is unknown too
 
-    ready({ session }) {
+    ready({ session, id }) {
+      if (id) return detach(session);
       chat.session = session;
       callStorage("setItem", session);
       isReady = true;
@@ -418,7 +410,7 @@ export function connect({
       if (BAD_FRAME_CODES.includes(code) && sent[0]) failInvalid(sent[0], isTooLong);
     },
   });
-  const openTimer = openTimeout <= TIMER_MAX_MS ? timers.setTimeout(onOpenTimeout, openTimeout) : null;
+  setOpenTimer(openTimeout, onOpenTimeout);
   return chat;
 }
 

@@ -43,6 +43,15 @@ export function delay(tries, random = Math.random) {
   return random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** tries);
 }
 
+/** Returns a function that starts a timer in place of the one before, or only ends that. One of `Infinity` never ends. */
+export function createTimer(timers) {
+  let timer;
+  return (milliseconds, action) => {
+    timers.clearTimeout(timer);
+    if (milliseconds < Infinity) timer = timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
+  };
+}
+
 /**
  * Opens the first socket. Throws where the address or the token is not valid.
  *
@@ -67,24 +76,16 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   let isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
   let isSlow = false; // whether there is an attempt to connect that is to be replaced at a wake-up
   let isWoken = false; // whether there was a wake-up since the attempt began
+  let isPinging = false; // whether a `ping` has no answer yet
   let cause = null; // of `chat.connection`, as are these
   let tries = 0;
   let since = Date.now();
   let nextTry = null;
 
-  const setTimer = createTimer(); // the end of the attempt or of the silence, or the next attempt
-  const setLeaveTimer = createTimer();
-  const setPauseTimer = createTimer();
-  const setTokenTimer = createTimer();
-
-  /** Returns a function that starts a timer in place of the one before, or only ends that. */
-  function createTimer() {
-    let timer;
-    return (milliseconds, action) => {
-      timers.clearTimeout(timer);
-      if (action) timer = timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
-    };
-  }
+  const setTimer = createTimer(timers); // the end of the attempt or of the silence, or the next attempt
+  const setLeaveTimer = createTimer(timers);
+  const setPauseTimer = createTimer(timers);
+  const setTokenTimer = createTimer(timers);
 
   function setState(next) {
     if ((next === "open") !== (state === "open")) since = Date.now();
@@ -150,6 +151,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
 
   function restartSilence() {
     isResting = true;
+    isPinging = false;
     setTimer(REST_MS, () => {
       isResting = false;
       setTimer(SILENCE_TIMEOUT_MS - REST_MS, reconnect);
@@ -171,26 +173,20 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     }
   }
 
-  /** Returns why there is no connection, before it is given up. */
-  function causeOf({ code: closeCode, message, reason }, known) {
-    const refusal = last?.type === "error" && !last.id ? last : {};
-    const error = pauseTime ? pauseError : refusal;
-    let code = error.code ?? known ?? CLOSE_CODES[closeCode] ?? (last ? "lost" : "unreachable");
-    if (isLeaving) code = "going_away";
-    return { code, message: error.message || message || reason || code, closeCode };
-  }
-
   /**
    * Gives up the socket, and opens another one after a delay.
    *
    * @param {{ code?: number, message?: string, reason?: string }} [event] `code` is the close code, or the one that fits
-   * @param {string} [known] the code of the cause, where it does not follow from the event and the last frame
+   * @param {string} [code] that of the cause, where neither the server nor a close code says one
    */
-  function reconnect(event = {}, known) {
-    const { code } = event;
-    const isTokenExpired = code === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
-    cause = causeOf(event, known);
-    disconnect(isTokenExpired ? undefined : code);
+  function reconnect({ code: closeCode, message, reason } = {}, code = last ? "lost" : "unreachable") {
+    const isTokenExpired = closeCode === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
+    const error = pauseTime ? pauseError : !last?.id && last;
+    if (isLeaving) code = "going_away";
+    else if (error?.type === "error") ({ code, message } = error);
+    else code = CLOSE_CODES[closeCode] ?? code;
+    cause = { code, message: message || reason || code, closeCode };
+    disconnect(isTokenExpired ? undefined : closeCode);
     if (socket || state === "closed") return; // one who heard of it may have opened another, or closed this
     isTokenRenewed ||= isTokenExpired;
     wait();
@@ -213,7 +209,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   function disconnect(code) {
     const dropped = socket;
     socket = last = null;
-    isReady = isLeaving = isResting = isSlow = false;
+    isReady = isLeaving = isResting = isPinging = isSlow = false;
     setTimer();
     setLeaveTimer();
     setTokenTimer();
@@ -227,10 +223,11 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   function wake() {
     isWoken = true;
     if (!pauseTime && (isSlow || state === "waiting")) reopen();
-    if (!isOpen()) return;
+    if (isPinging || !isOpen()) return;
+    isPinging = true;
+    isResting = false;
     socket.send('{"type":"ping"}');
     setTimer(PING_TIMEOUT_MS, reconnect);
-    isResting = false;
   }
 
   connect();

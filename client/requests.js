@@ -43,7 +43,7 @@ function faultOf(frame) {
  * @typedef {object} Request
  * @property {object} frame
  * @property {string} data the frame as it is sent
- * @property {string} command the frame without its id: that of the same command is the same
+ * @property {string} command the fields that it was made with: those of the same command are the same
  * @property {number} bytes of `data` in UTF-8
  * @property {string} [fault] why it cannot be sent, where that is so
  * @property {Promise<unknown>} result
@@ -74,15 +74,16 @@ export function createOutcome() {
 /**
  * Returns a new request, by default with a new random id, by which the server recognises it when it is sent again.
  *
- * @param {object} fields of the frame
+ * @param {object} given fields of the frame
  * @returns {Request}
  */
-export function createRequest({ id, ...fields }) {
+export function createRequest(given) {
+  const { id, ...fields } = given;
   const request = createOutcome();
   request.frame = { id: id ?? toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields };
   try {
     request.fault = faultOf(request.frame);
-    request.command = JSON.stringify(fields);
+    request.command = JSON.stringify(given);
     request.data = JSON.stringify(request.frame);
     request.bytes = new TextEncoder().encode(request.data).length;
   } catch ({ message }) {
