@@ -209,7 +209,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   function disconnect(code) {
     const dropped = socket;
     socket = last = null;
-    isReady = isLeaving = isResting = isPinging = isSlow = false;
+    isReady = isLeaving = isResting = isSlow = false;
     setTimer();
     setLeaveTimer();
     setTokenTimer();

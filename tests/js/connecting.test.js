@@ -89,7 +89,7 @@ test("a token that fails is a cause, and an end has one", async () => {
   assert.deepEqual(shortOf(failing.chat), ["waiting", "unauthorized", 1]);
   assert.equal(failing.chat.connection.cause.message, "No cookie.");
   failing.chat.close();
-  assert.deepEqual(shortOf(failing.chat), ["closed", "closed", 1]);
+  assert.deepEqual([...shortOf(failing.chat), failing.chat.connection.nextTry], ["closed", "closed", 1, null]);
   const refused = client();
   refused.socket.onclose({ code: 4401, reason: "Who are you?" });
   const cause = { code: "unauthorized", message: "Who are you?", closeCode: 4401 };
@@ -148,9 +148,11 @@ test("opened rejects after its time with the cause and the tries, and the client
 });
 
 test("opened has no limit where that is Infinity, nor a short one where it is more than a timer has", async () => {
-  for (const openTimeout of [Infinity, 2 ** 33]) {
-    const { chat, timers } = client({ openTimeout });
-    timers.advance(1e6);
+  for (const [openTimeout, milliseconds] of [[Infinity, 2 ** 31], [2 ** 33, 2 ** 30]]) {
+    const { chat, socket, timers } = client({ openTimeout });
+    socket.deliver(error({ retry_after: 2 ** 33 }));
+    socket.closeWith();
+    timers.advance(milliseconds);
     assert.equal(await Promise.race([chat.opened, flushPromises()]), undefined);
     chat.close();
     await assert.rejects(chat.opened, { code: "closed" });
@@ -186,10 +188,13 @@ test("a handshake gets 10 s, from its socket to ready, however slow a token is",
   assert.deepEqual([chat.state, sockets[0].closed], ["waiting", true]);
 });
 
-test("a connection that was ready in time has no limit any more", () => {
-  const { chat, socket, timers } = client();
+test("a connection that was ready in time has no limit any more, and is not replaced", () => {
+  const { chat, socket, sockets, timers } = client();
   timers.advance(9999);
   socket.deliver(new Log().ready());
+  chat.reconnect();
+  assert.deepEqual([sockets.length, socket.sent], [1, [{ type: "ping" }]]);
+  socket.deliver({ type: "pong" });
   timers.advance(44_999);
   assert.equal(chat.state, "open");
 });
