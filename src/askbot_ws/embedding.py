@@ -59,7 +59,7 @@ async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: 
             there is an `answer`.
 
     Yields:
-        The listening server: `url` is where clients connect, `port` its port, `await serve_forever()` waits for its end.
+        The listening server: `url` is where clients connect, `port` its port, `serve_forever` waits for its end.
 
     Raises:
         askbot_ws.errors.ConfigError: Settings are wrong (with every error), `answer` is not an async generator

@@ -365,6 +365,11 @@ class View:
         return self.ready.model
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, that one first; empty where an older server does not say. As `ready`."""
+        return self.ready.models
+
+    @property
     def limits(self) -> Limits:
         """What the server accepts: `frame_bytes`, `question_chars`, `waiting_turns`. Raises as `ready` does."""
         return self.ready.limits
