@@ -69,14 +69,20 @@ class Sample:
         return re.sub(r"\W", "_", f"{self.page.removesuffix('.md')}_{self.line + 1}")
 
     @property
+    def preamble(self) -> str | None:
+        """The name of the module that has what it sees; None where it is a whole program."""
+        if not self.page.startswith(REFERENCE):
+            return None
+        return "preamble_sync" if self.page == SYNC_PAGE else "preamble"
+
+    @property
     def module(self) -> str:
         """The program as a module, in which each of its lines has the number that it has in the page."""
         code, before = self.code, [""] * self.line
-        is_part = self.page.startswith(REFERENCE)
-        if is_part or _awaits_outside(code):
+        if self.preamble or _awaits_outside(code):
             code, before[-1] = indent(code, "    "), "async def sample() -> None:"
-        if is_part:
-            before[0] = f"from preamble{'_sync' if self.page == SYNC_PAGE else ''} import *"
+        if self.preamble:
+            before[0] = f"from {self.preamble} import *"
         return "\n".join([*before, code])
 
 
@@ -131,9 +137,10 @@ def faults(found: Iterable[Sample], *, cache: Path) -> list[str]:
     with TemporaryDirectory() as name:
         folder = Path(name).resolve()
         (folder / "pyrightconfig.json").write_text(json.dumps(PYRIGHT))
-        (folder / "preamble.py").write_text(PREAMBLE.format(client="askbot_ws.client"))
-        (folder / "preamble_sync.py").write_text(PREAMBLE.format(client="askbot_ws.client.sync"))
         for sample in by_name.values():
+            if sample.preamble:
+                client = "askbot_ws.client.sync" if sample.preamble == "preamble_sync" else "askbot_ws.client"
+                (folder / f"{sample.preamble}.py").write_text(PREAMBLE.format(client=client))
             (folder / f"{sample.name}.py").write_text(sample.module, "utf-8")
         told = [*_pyright(folder), *_mypy(folder, cache)]
     return [f"{by_name[module].page if module in by_name else module}:{about}" for module, about in told]

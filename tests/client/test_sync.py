@@ -82,6 +82,30 @@ def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
             chat.ask("says:four")
 
 
+def test_what_is_read_of_a_conversation_does_not_change_meanwhile(server: Askbot) -> None:
+    """The view and the turns are copies, as the conversation goes on in another thread."""
+    with connect(server.url) as chat:
+        before, turns = chat.view, chat.turns
+        stream = chat.ask("says:hello")
+        assert stream.answer().id == stream.id
+        assert (before.turns, turns, before.model) == ([], [], chat.view.model)
+        assert [(turn.question, turn.answer, turn.status) for turn in chat.view.turns] == [
+            ("says:hello", "hello", "ended")
+        ]
+        assert (chat.state, chat.view.session) == ("open", chat.id)
+    assert chat.state == "closed"
+
+
+def test_leaving_the_block_of_an_answer_stops_it(server: Askbot) -> None:
+    """As in the other form."""
+    with connect(server.url) as chat:
+        with chat.ask("wait:") as stream:
+            pass
+        assert stream.answer().reason == "cancelled"
+        with chat.ask("says:all") as stream:
+            assert stream.answer().reason == "stop"
+
+
 def test_errors_are_raised_where_they_are_asked_for(server: Askbot) -> None:
     """As in the other form."""
     with pytest.raises(Closed, match="no answer from"):

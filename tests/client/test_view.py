@@ -474,3 +474,22 @@ def test_the_turns_to_show_are_found_in_one_pass() -> None:
 
     assert len(view.turns) == turns // 2 + 1
     assert looked_at < 5 * turns
+
+
+def test_a_snapshot_does_not_change() -> None:
+    """Whatever comes later; nor does the view by what is done with the snapshot."""
+    events = turn("Be", "cause")
+    view = folded([ready(after=0), *events[:2]])
+    copied = view.snapshot()
+    (begun,) = copied.turns
+    folded(events[2:], view)
+
+    assert (begun.answer, begun.status, copied.seq) == ("Be", "answering", 3)
+    assert (view.turns[0].answer, view.turns[0].status, view.seq) == ("Because", "ended", 9)
+
+
+def test_former_names_are_the_same() -> None:
+    """Type checkers tell what they are called now."""
+    view = folded([ready(after=0), *turn("Yes.")])
+    assert view.turns[0].text == view.turns[0].question  # pyright: ignore[reportDeprecated]
+    assert view.has_earlier is view.earlier is False  # pyright: ignore[reportDeprecated]
