@@ -5,15 +5,13 @@ That they all do is checked by `make check`; here, that a fault in one would be 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from .process import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
 from samples import Sample, faults, pages, samples
+
+from .process import ROOT
 
 PAGE = """\
 # A page

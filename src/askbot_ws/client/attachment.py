@@ -34,10 +34,10 @@ class Attachment:
 
     def __init__(self, socket: ReconnectingSocket, fork: Fork | None) -> None:
         """`fork` is the frame that makes the session; None: it exists, or `attach` makes it."""
-        self.state = AttachState.DETACHED
-        self.id = ""  # of the `attach` frame that was sent last; empty where the connection's URL named the session
+        self.state: AttachState = AttachState.DETACHED
+        self.id: str = ""  # of the `attach` that was sent last; empty where the URL of the connection named the session
         self.after: int | None = None  # the position that was requested
-        self.position = 0  # up to which events were received
+        self.position: int = 0  # up to which events were received
         self._head = 0  # the log's last position at `ready`
         self._socket = socket
         self._fork = fork

@@ -60,7 +60,7 @@ class ReconnectingSocket:
         `on_frame` is called with each frame; where it returns an awaitable, the next one is read once that is done.
         `on_bad_frame` is called with the close code where the server has closed because of a frame of ours.
         """
-        self.connection_number = 0  # counts the connections that got as far as `ready`
+        self.connection_number: int = 0  # counts the connections that got as far as `ready`
         self.given_up_for: object | None = None  # the session that had the last connection given up, by `Gap`
         self._endpoint = endpoint
         self._on_state = on_state

@@ -56,13 +56,13 @@ class ClientSession:
 
     def __init__(self, socket: ReconnectingSocket, view: View, fork: Fork | None = None) -> None:
         """`fork` is the frame that makes the session; None: it exists, or is to be a new one."""
-        self.view = view
+        self.view: View = view
         self.close_reason: AskbotError | None = None  # None: open
-        self.changed = asyncio.Event()  # set, and replaced, at each change of the view
-        self.unblocked = asyncio.Event()  # set when `blocked` may have become False
+        self.changed: asyncio.Event = asyncio.Event()  # set, and replaced, at each change of the view
+        self.unblocked: asyncio.Event = asyncio.Event()  # set when `blocked` may have become False
         self.caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the log was read once
-        self.attachment = Attachment(socket, fork)
-        self.requests = PendingRequests()
+        self.attachment: Attachment = Attachment(socket, fork)
+        self.requests: PendingRequests = PendingRequests()
         self._socket = socket
         self._fork = fork
         self._recovery = AnswerRecovery(self.request)

@@ -56,7 +56,7 @@ class ScriptedLog:
         """
         self.session = session
         self.log = log
-        self.head = 0
+        self.head: int = 0
         self.events: list[Fields] = []
         self._starts: list[int] = []  # the positions before the events
         self._turns: dict[str, _Turn] = {}
