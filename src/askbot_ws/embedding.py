@@ -78,7 +78,9 @@ async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: 
     without = HOST_SETTINGS if answer is None else (*HOST_SETTINGS, "upstream")
     checked = from_keywords(settings, without=without)
     chosen = (
-        choose_upstream(checked) if answer is None else UpstreamChoice(_make_upstream(answer, checked), persona=None)
+        choose_upstream(checked, environ={})
+        if answer is None
+        else UpstreamChoice(_make_upstream(answer, checked), persona=None)
     )
     use_host_logging(checked)
     async with running(checked, chosen) as server:
