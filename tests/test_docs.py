@@ -191,6 +191,22 @@ async def test_the_program_that_embeds_the_server_answers(tmp_path: Path) -> Non
         await process.communicate()
 
 
+def test_the_tests_that_are_shown_pass_in_any_folder(tmp_path: Path) -> None:
+    """docs/testing.md, as it stands, where settings of the folder and of the environment would be wrong."""
+    text = (DOCS / "testing.md").read_text("utf-8")
+    programs = re.findall(r"^```python\n# (\S+), for pytest\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    for name, program in programs:
+        (tmp_path / name).write_text(program)
+    (tmp_path / "askbot.toml").write_text("max_question = 1\nnonsense = 1\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:llmock", "-p", "no:asyncio"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment(ASKBOT_NONSENSE="1"), capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 0, ended.stdout
+    assert "4 passed" in ended.stdout
+
+
 def test_the_timeouts_of_deploy_are_longer_than_the_drain() -> None:
     """Else running answers would be cut off by whoever stops the server."""
     text = (DOCS / "deploy.md").read_text("utf-8")
