@@ -49,6 +49,8 @@ __all__ = ["Settings", "load"]
 ENV_PREFIX = "ASKBOT_"
 CONFIG_FILE = "askbot.toml"
 CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
+URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` connect to; no setting of a server
+OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE)
 MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 

@@ -14,9 +14,11 @@ from ..client.view import End
 from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, Unauthorized
 from .commands import HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
-from .output import Screen, describe_ending, is_text, one_line
+from .output import Screen, describe_ending, one_line
+from .question import check_length
 from .saved_sessions import SavedSession, SavedSessions
 from .server_url import hide_credentials
+from .streams import is_text
 from .thinking_line import ThinkingLine
 from .transcript import (
     load_turns,
@@ -191,6 +193,7 @@ class Conversation:
         """Ask, and show the answer up to its end; a question that may not have been asked is given back."""
         if not is_text(question):
             raise InvalidFrame(NO_TEXT)
+        check_length(question, self._chat.view)
         stream: AnswerStream | None = None
         try:
             stream = ask()

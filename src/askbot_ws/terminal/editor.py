@@ -25,6 +25,7 @@ from .line_input import CONTINUATION_PROMPT, PROMPT, without_echo
 from .output import terminal_size
 from .saved_sessions import append_private, write_private
 from .stdin_reader import StdinReader
+from .streams import recover_text
 
 MAX_QUESTIONS = 1000  # kept when the file is cut, which is when it has more than twice as many
 
@@ -67,7 +68,8 @@ class LineEditor:
     async def _read(self, session: PromptSession[str], prompt: str, text: str) -> str | None:
         self._reading = True
         try:
-            return await session.prompt_async(prompt, default=text, handle_sigint=False, set_exception_handler=False)
+            typed = await session.prompt_async(prompt, default=text, handle_sigint=False, set_exception_handler=False)
+            return recover_text(typed, sys.stdin.encoding)
         except (EOFError, KeyboardInterrupt):
             return None
         finally:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import typer
 
 from .stdin_reader import StdinReader
+from .streams import recover_text
 from .typed_line import EditingKeys, TypedLine
 
 PROMPT = "> "
@@ -101,7 +102,7 @@ class PlainInput:
             self._reading = False
         if line is None:
             typer.echo()
-        return line
+        return line and recover_text(line, sys.stdin.encoding)
 
     async def _read_piped_line(self) -> str | None:
         pieces = [self._unread]
