@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
-from .config import URL_VARIABLE, Settings, default_text, env_variable, flag, load
+from .config import API_KEY, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
+from .decoding import is_text, recover_text
 from .errors import ConfigError
-from .terminal.streams import discard_unwritten, is_text, prepare_streams, recover_text, take_unwritable
+from .setting_types import one_of
+from .terminal.streams import discard_unwritten, prepare_streams, take_unwritable
 
 if TYPE_CHECKING:
     from .store.sqlite.maintenance.check import Report
@@ -69,8 +71,22 @@ def _errors_told() -> Generator[None]:
         if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
             from .terminal.server_url import hide_credentials  # noqa: PLC0415 - late, see above
 
-            setattr(error, "message", hide_credentials(message))  # noqa: B010 - typer's classes have no public names
+            told: Any = error  # typer's classes have no public names
+            told.message = hide_credentials(message) + (_option_hint(told) if hasattr(told, "possibilities") else "")
+            told.possibilities = None
         raise
+
+
+def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
+    """Return what may be meant by an option that a command doesn't have."""
+    name = error.option_name.partition("=")[0]
+    if name == flag(API_KEY):
+        return f". The key is no option, as every user of this machine could read it: set {env_variable(API_KEY)}."
+    if error.possibilities:
+        return f". Did you mean {' or '.join(error.possibilities[:2])}?"
+    commands: dict[str, Any] = getattr(error.ctx.command, "commands", {})
+    owners = [f"`askbot {each}`" for each, command in commands.items() for p in command.params if name in p.opts]
+    return f". It is an option of {one_of(owners)}, and stands behind that." if owners else ""
 
 
 app = typer.Typer(
@@ -100,6 +116,20 @@ def askbot(
     ] = False,
 ) -> None:
     """Conversations with any OpenAI-compatible model over WebSocket: nothing lost, nothing twice."""
+
+
+class _SectionedCommand(TyperCommand):
+    """A command whose help has its options in sections: those of `rich_help_panel`, without drawing boxes."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
+        """Write the sections, in the order of their first options, and those of the command itself at the end."""
+        sections = dict[str, list[tuple[str, str]]]()
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                sections.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(record)
+        for title, records in sorted(sections.items(), key=lambda item: item[0] == "Options"):
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 # --- serve -----------------------------------------------------------------------------------------------------------
@@ -135,22 +165,22 @@ def _setting_option(field: str) -> inspect.Parameter:
     metavar = (
         None if switch else "|".join(get_args(info.annotation)) if get_origin(info.annotation) is Literal else "VALUE"
     )
-    option = typer.Option(name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar)
+    option = typer.Option(
+        name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar, rich_help_panel=section(field)
+    )
     kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _serve_signature() -> inspect.Signature:
-    """Return all settings as options, but the API key, which the process list would show to everybody."""
+    """Return all settings as options, but the API key, which every user of the machine could read."""
     watch = Annotated[bool, typer.Option("--reload", help="Restart when a file changes; for development.")]
     switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
-    return inspect.Signature(
-        [switch, *(_setting_option(field) for field in Settings.model_fields if field != "openai_api_key")]
-    )
+    return inspect.Signature([switch, *(_setting_option(field) for field in Settings.model_fields if field != API_KEY)])
 
 
 setattr(serve, "__signature__", _serve_signature())  # noqa: B010 - typer reads it; type checkers know no such attribute
-app.command()(serve)
+app.command(cls=_SectionedCommand)(serve)
 
 # --- conversations ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from askbot_ws import cli
-from askbot_ws.terminal.streams import is_text, prepare_streams, recover_text, take_unwritable
+from askbot_ws.decoding import is_text, recover_text
+from askbot_ws.terminal.streams import prepare_streams, take_unwritable
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..command import call

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ..client import Answer, AnswerStream, Chat, Closed, Damaged, Turn
 from ..client.view import End
+from ..decoding import is_text
 from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, Unauthorized
 from .commands import HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
@@ -18,7 +19,6 @@ from .output import Screen, describe_ending, one_line
 from .question import check_length
 from .saved_sessions import SavedSession, SavedSessions
 from .server_url import hide_credentials
-from .streams import is_text
 from .thinking_line import ThinkingLine
 from .transcript import (
     load_turns,

@@ -20,12 +20,12 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from ..decoding import recover_text
 from .commands import COMMANDS
 from .line_input import CONTINUATION_PROMPT, PROMPT, without_echo
 from .output import terminal_size
 from .saved_sessions import append_private, write_private
 from .stdin_reader import StdinReader
-from .streams import recover_text
 
 MAX_QUESTIONS = 1000  # kept when the file is cut, which is when it has more than twice as many
 

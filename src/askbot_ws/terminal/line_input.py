@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import typer
 
+from ..decoding import recover_text
 from .stdin_reader import StdinReader
-from .streams import recover_text
 from .typed_line import EditingKeys, TypedLine
 
 PROMPT = "> "

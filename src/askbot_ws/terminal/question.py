@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from ..client import View
+from ..decoding import is_text, recover_text
 from ..errors import InvalidFrame, QuestionTooLong
 from .output import print_notice
 from .stdin_reader import StdinReader
-from .streams import is_text, recover_text
 
 STDIN = "-"  # the word that stands for what stdin has
 MAX_STDIN_CHARACTERS = 16 * 1024**2  # far more than any server takes, and little enough to hold

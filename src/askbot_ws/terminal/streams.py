@@ -13,6 +13,8 @@ from contextlib import suppress
 from io import TextIOWrapper
 from unicodedata import combining, east_asian_width
 
+from ..decoding import is_text
+
 _ERRORS = "askbot_similar"
 _SIMILAR = {  # code points, and what is as wide and in every encoding
     ord(character): similar
@@ -89,30 +91,3 @@ def discard_unwritten() -> None:
         except OSError:
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-# --- bytes that are text in another encoding -------------------------------------------------------------------------
-
-
-def is_text(text: str) -> bool:
-    """Return whether a string is text: it has no lone surrogates, which stand for bytes that were none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def recover_text(text: str, encoding: str | None = None) -> str:
-    """Return a text that was decoded by an encoding that it is not in, as an argument or a line of stdin may be.
-
-    Args:
-        text: It is returned as it is, unless it has lone surrogates and its bytes are UTF-8.
-        encoding: By which it was decoded; by default that of arguments and of the environment.
-    """
-    if is_text(text):
-        return text
-    try:
-        return text.encode(encoding or sys.getfilesystemencoding(), "surrogateescape").decode()
-    except UnicodeError:
-        return text
