@@ -35,6 +35,7 @@ from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
 from ..store.url import open_store
+from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
@@ -286,9 +287,13 @@ async def running(
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
+    """Raises `ConfigError` where a model has a name that no frame can have."""
+    for name in settings.models:
+        if clean_model_name(name) != name:
+            raise ConfigError(f"ASKBOT_MODELS: {name!r}: a model's name is UTF-8 of at most 200 code points.")
     return Policy(
         persona=chosen.persona if settings.persona is None else settings.persona,
-        models=frozenset(settings.models),
+        models=settings.models,
         thinking=settings.thinking,
         max_tokens=settings.max_tokens,
         context_tokens=settings.context_tokens or chosen.context_tokens,
