@@ -44,10 +44,14 @@ _BLOCK_PARSER = make_parser(inline=False)
 def finished_length(source: str) -> int:
     """Return how many characters of a growing text are blocks that no further text can change.
 
-    Blocks are parsed line by line, so those are all before the last one that has a complete line.
+    Blocks are parsed line by line, so those are all before the last one that has a complete line; and before the one
+    above it, where the last is a formula without an end: it may turn out to be text, and belong to that.
     """
     whole = source[: source.rfind("\n") + 1]
-    starts = [token.map[0] for token in _BLOCK_PARSER.parse(whole) if token.level == 0 and token.map]
+    tokens = _BLOCK_PARSER.parse(whole, {"growing": True})
+    starts = [token.map[0] for token in tokens if token.level == 0 and token.map]
+    if tokens and tokens[-1].meta.get("open"):
+        starts = starts[:-1] or starts
     return sum(len(line) + 1 for line in whole.split("\n")[: starts[-1]]) if starts else 0
 
 
@@ -59,16 +63,23 @@ class MarkdownRenderer:
             file=io.StringIO(), force_terminal=True, legacy_windows=False, highlight=False, theme=THEME
         )
 
-    def render_lines(self, source: str, *, width: int, definitions: Definitions | None = None) -> list[str]:
+    def render_lines(
+        self, source: str, *, width: int, definitions: Definitions | None = None, is_growing: bool = False
+    ) -> list[str]:
         """Return the lines, at most `width` columns wide and without spaces at their ends.
 
-        `definitions` are those of reference links that stood before; those in the source are added.
+        `definitions` are those of reference links that stood before; those in the source are added. Where the
+        source is growing, a formula at its end need not be closed.
         """
         options = self._console.options.update(width=width, max_width=width, height=None)
-        rows = self._console.render_lines(_AnswerMarkdown(strip_control(source), definitions), options, pad=False)
+        rows = self._console.render_lines(self._parse(source, definitions, is_growing=is_growing), options, pad=False)
         with self._console.capture() as capture:
             self._console.print(SegmentLines(_trim_rows(rows), new_lines=True), crop=False, end="")
         return capture.get().strip("\n").split("\n")
+
+    def _parse(self, source: str, definitions: Definitions | None, *, is_growing: bool) -> Markdown:
+        env = {"references": {} if definitions is None else definitions, "growing": is_growing}
+        return _AnswerMarkdown(_PARSER.parse(strip_control(source), env))
 
 
 def _trim_rows(rows: list[list[Segment]]) -> Iterator[list[Segment]]:
@@ -95,10 +106,10 @@ class _AnswerMarkdown(Markdown):
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = ELEMENTS
 
-    def __init__(self, source: str, definitions: Definitions | None) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         super().__init__("", hyperlinks=False)
         self.inlines = {*Markdown.inlines, "link", "link_url"}
-        self.parsed = _PARSER.parse(source, {"references": {} if definitions is None else definitions})
+        self.parsed = tokens
         _note_loose_lists(self.parsed)
         for token in self.parsed:
             token.children = [*_terminal_tokens(token.children)] if token.children else token.children
@@ -127,7 +138,8 @@ def _terminal_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
             case "softbreak":
                 yield Token("hardbreak", "br", 0)
             case "image":
-                text, address = _plain_text(token.children or []), str(token.attrs["src"])
+                address = str(token.attrs["src"])
+                text = _plain_text(token.children or []) or address
                 yield from (_LINK_OPEN, _text_token(text), _LINK_CLOSE, *_target_tokens(text, address))
             case "link_open":
                 text, address = "", str(token.attrs["href"])

@@ -99,7 +99,7 @@ class MarkdownScreen:
         width, cut = _usable_width(columns), finished_length(self._unfinished)
         block, self._unfinished = self._unfinished[:cut], self._unfinished[cut:]
         finished = [*self._render(block, width, self._definitions), ""] if cut else []
-        growing = self._render(self._unfinished, width, {**self._definitions})
+        growing = self._render(self._unfinished, width, {**self._definitions}, is_growing=True)
         self._write(self._live.update([*finished, *growing], columns=columns, rows=rows, finished=len(finished)))
         self._dirty = False
         if self._timer:
@@ -107,8 +107,8 @@ class MarkdownScreen:
         pause = max(MIN_REDRAW_SECONDS, REDRAW_COST_FACTOR * (loop.time() - started))
         self._timer = loop.call_later(pause, self._draw_if_dirty)
 
-    def _render(self, source: str, width: int, definitions: Definitions) -> list[str]:
-        return self._renderer.render_lines(source, width=width, definitions=definitions)
+    def _render(self, source: str, width: int, definitions: Definitions, *, is_growing: bool = False) -> list[str]:
+        return self._renderer.render_lines(source, width=width, definitions=definitions, is_growing=is_growing)
 
     def _draw_if_dirty(self) -> None:
         self._timer = None

@@ -18,30 +18,29 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 from markdown_it.token import Token
 
-_CJK_LETTER = re.compile(
-    "[\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
-    "\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff]"
-)
+_WIDE = re.compile("[\u3000-\u30ff\uff00-\uffef]")  # what is written with letters that have no case
 _TEXT = re.compile(r"[^\n!#$%&*+\-:<=>@\[\\\]^_`{}~]+")  # in which no other rule begins
-_URL_PATH = r"[/?#](?:[^\s<>\"`()\[\]]|\([^\s<>\"`()\[\]]*\))*"
+_URL_PATH = r"[/?#](?:(?!&[A-Za-z0-9_]+;(?!\S))[^\s<>\"`()\[\]]|\([^\s<>\"`()\[\]]*\))*"
 _ADDRESS = re.compile(  # the host is ASCII, as a Korean particle may follow at once
-    rf"(?<!\w)(?:https?://|www\.)[A-Za-z0-9_.-]+(?::[0-9]+)?(?:{_URL_PATH})?(?<![.,:;!?*_~'}}\u3001\u3002\uff0c])"
-    r"|(?<![\w.+-])[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?<![_-])"
+    r"(?<!\w)(?:https?://[A-Za-z0-9_.-]+|www\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)"
+    rf"(?::[0-9]+)?(?:{_URL_PATH})?(?<![.,:;!?*_~'}}\u3001\u3002\uff0c])"
+    r"|(?<![\w.+-])[A-Za-z0-9_.+-]+@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+(?<![-_])(?![A-Za-z0-9_-])"
 )
 _SAFE_URL = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
-_BREAK = re.compile(r"<br ?/?>", re.IGNORECASE)
-_FORMULA = re.compile(
-    r"\$\$(?!\s*\$)[^$\n]+\$\$"
-    r"|(?<![A-Za-z0-9$\\])\$(?![\s$])[^$\n]*(?<![\s\\])\$(?![A-Za-z0-9$])"
-    r"|\\\((?!\s*\\\))[^\n]{1,1000}?\\\)"
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_TAG = re.compile(
+    r"</?[a-zA-Z][a-zA-Z0-9-]*(?:\s+[a-zA-Z_:][\w.:-]*(?:\s*=\s*(?:[^\s\"'=<>`]+|'[^']*'|\"[^\"]*\"))?)*\s*/?>"
 )
-_DISPLAYED = {"$$": "$$", "\\[": "\\]"}  # what begins and ends a formula that is a block
+_DOLLARS = re.compile(  # on one line, and neither of prices nor of variables
+    r"(?<![A-Za-z0-9_$])\$(?![\s$]|[0-9][0-9.,]*\s+[^\W\d_]{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![A-Za-z0-9_$])"
+)
+_CLOSINGS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # of formulas
+_DISPLAY = re.compile(r"\$\$|\\\[|\\begin\{(?:align|equation|gather)\*?\}")  # begins one that is a block
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
-_FOOTNOTE = re.compile(r"\[\^([^\]\s]+)\]")
-_FOOTNOTE_TEXT = re.compile(_FOOTNOTE.pattern + r":[ \t]*(?=\S)")
+_FOOTNOTE = re.compile(r"\[\^[^\]\[\s]{1,99}\]")
+_FOOTNOTE_TEXT = re.compile(_FOOTNOTE.pattern + r":(?=[ \t]|$)", re.MULTILINE)
 _FENCE = re.compile(r" *(`{3,}|~{3,})")
 _NUMBER = re.compile(r" *[0-9]{1,9}[.)] {1,4}(?=\S)")
-_BULLET = re.compile(r" *[-*+](?: |$)")
 
 
 class _Dialect(MarkdownIt):
@@ -55,7 +54,7 @@ class _Dialect(MarkdownIt):
 def make_parser(*, inline: bool = True) -> MarkdownIt:
     """Return a parser of the dialect; without `inline`, of its blocks alone."""
     parser = _Dialect("commonmark", {"html": False}).enable("table")
-    parser.core.ruler.after("normalize", "list_indents", _indent_nested_lists)
+    parser.core.ruler.after("normalize", "item_indents", _indent_items)
     parser.block.ruler.before(
         "fence", "formula", _formula_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
     )
@@ -68,8 +67,10 @@ def make_parser(*, inline: bool = True) -> MarkdownIt:
     rules.at("strikethrough", _strikethrough_marks)
     rules.at("emphasis", _emphasis_marks)
     rules.before("escape", "formula", _formula)
-    rules.before("link", "footnote", _footnote_reference)
-    rules.before("autolink", "break", _break)
+    rules.before("escape", "dollars", _matching(_DOLLARS, _push_formula))
+    rules.before("link", "footnote", _matching(_FOOTNOTE, _push_text))
+    rules.after("autolink", "break", _matching(_BREAK, _push_break))
+    rules.after("break", "tag", _matching(_TAG, _push_text))
     parser.core.ruler.after("inline", "tasks", _mark_tasks)
     return parser
 
@@ -110,27 +111,35 @@ def _push_mark(state: StateInline, mark: str, *, length: int, can_open: bool, ca
 def _flanking(state: StateInline, *, in_words: bool) -> tuple[bool, bool, int]:
     """Return whether marks can open and close emphasis, and how many there are.
 
-    As in CommonMark, but beside a Chinese, Japanese or Korean letter they can though punctuation is on their other
-    side: a particle follows a word's end without a space.
+    By CommonMark, marks between punctuation and a letter belong to the letter's side; but in Korean, Japanese and
+    Chinese a word goes on without a space.
     """
     start, end, marker = state.pos, state.pos, state.src[state.pos]
     while end < state.posMax and state.src[end] == marker:
         end += 1
     before = state.src[start - 1] if start > 0 else " "
     after = state.src[end] if end < state.posMax else " "
-    left = not after.isspace() and (not _is_punctuation(after) or _is_boundary(before))
-    right = not before.isspace() and (not _is_punctuation(before) or _is_boundary(after))
+    left, right = _belongs(after, before), _belongs(before, after)
     can_open = left and (in_words or not right or _is_punctuation(before))
     can_close = right and (in_words or not left or _is_punctuation(after))
     return can_open, can_close, end - start
+
+
+def _belongs(inner: str, outer: str) -> bool:
+    """Return whether marks belong to the text on one side of them."""
+    if inner.isspace():
+        return False
+    if not _is_punctuation(inner) or _has_no_case(inner):
+        return True
+    return outer.isspace() or _is_punctuation(outer) or _has_no_case(outer)
 
 
 def _is_punctuation(character: str) -> bool:
     return category(character)[0] in "PS"
 
 
-def _is_boundary(character: str) -> bool:
-    return character.isspace() or _is_punctuation(character) or _CJK_LETTER.match(character) is not None
+def _has_no_case(character: str) -> bool:
+    return category(character) == "Lo" or _WIDE.match(character) is not None
 
 
 # --- other inline parts ----------------------------------------------------------------------------------------------
@@ -196,11 +205,29 @@ def _matching(
     return rule
 
 
+def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - as above
+    """Take a formula up to its end; a delimiter without one is text."""
+    start = state.pos
+    closing = _CLOSINGS.get(state.src[start : start + 2])
+    if closing is None:
+        return False
+    absent: set[tuple[str, str]] = state.env.setdefault("absent", set())  # closings that a text doesn't have any more
+    end = -1 if (state.src, closing) in absent else state.src.find(closing, start + 2)
+    if end < 0:
+        absent.add((state.src, closing))
+    if not 0 <= end <= state.posMax - 2 or not state.src[start + 2 : end].strip():
+        return False
+    if not silent:
+        state.push("code_inline", "code", 0).content = state.src[start : end + 2].replace("\n", " ")
+    state.pos = end + 2
+    return True
+
+
 def _push_formula(state: StateInline, found: re.Match[str]) -> None:
     state.push("code_inline", "code", 0).content = found[0]
 
 
-def _push_footnote(state: StateInline, found: re.Match[str]) -> None:
+def _push_text(state: StateInline, found: re.Match[str]) -> None:
     state.push("text", "", 0).content = found[0]
 
 
@@ -208,38 +235,46 @@ def _push_break(state: StateInline, _: re.Match[str]) -> None:
     state.push("hardbreak", "br", 0)
 
 
-_formula = _matching(_FORMULA, _push_formula)
-_footnote_reference = _matching(_FOOTNOTE, _push_footnote)
-_break = _matching(_BREAK, _push_break)
-
-
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
 
 def _formula_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - as above
-    """Take the lines of a formula, of which none is blank."""
+    """Take a formula: its lines up to the one that ends with its end, which may still come where the text grows."""
     if state.is_code_block(first):
         return False
     line = _line(state, first)
-    closing = _DISPLAYED.get(line[:2])
-    if closing is None:
+    found = _DISPLAY.match(line)
+    if not found:
         return False
-    opening, last, rest = line[:2], first, line[2:]
-    while not rest.endswith(closing):
-        last += 1
-        if last >= end or state.isEmpty(last) or state.sCount[last] < state.blkIndent:
-            return False
-        rest = _line(state, last)
-        if opening != closing and rest.startswith(opening):
-            return False
-    if closing in rest[: -len(closing)]:
-        return False  # a formula in a line of text
+    closing = _CLOSINGS.get(found[0], found[0].replace("begin", "end"))
+    last, rest = first, line[found.end() :]
+    if closing not in rest:
+        last = _find_line(state, closing, first + 1, end)
+        rest = _line(state, last) if last < end else closing * bool(state.env.get("growing"))
+    before, _, behind = rest.partition(closing)
+    if behind or not rest or (last == first and not before.strip()):
+        return False
     if not silent:
         token = state.push("formula", "pre", 0)
-        token.content = state.getLines(first, last + 1, state.blkIndent, keepLastLF=False)
-        token.map = [first, last + 1]
-        state.line = last + 1
+        state.line = min(last + 1, end)
+        token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=False)
+        token.map, token.meta = [first, state.line], {"open": last == end}
     return True
+
+
+def _find_line(state: StateBlock, text: str, first: int, end: int) -> int:
+    """Return the first line with some text in it, of the block that is open; `end` where there is none."""
+    known: dict[tuple[str, int], int] = state.env.setdefault("lines", {})
+    place = known.get((text, end), 0)
+    if place < first:
+        place = first
+        while place < end and text not in _line(state, place):
+            place += 1
+        known[text, end] = place
+    if place == end or state.blkIndent == 0:
+        return place
+    inside = (state.isEmpty(line) or state.sCount[line] >= state.blkIndent for line in range(first, place + 1))
+    return place if all(inside) else end
 
 
 def _footnote_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - as above
@@ -253,7 +288,7 @@ def _footnote_block(state: StateBlock, first: int, end: int, silent: bool) -> bo
     if silent:
         return True
     opening = state.push("footnote_open", "", 1)
-    opening.content, opening.map = f"[^{found[1]}]: ", [first, first]
+    opening.content, opening.map = f"{found[0]} ", [first, first]
     before = state.bMarks[first], state.tShift[first], state.sCount[first], state.blkIndent, state.parentType
     state.bMarks[first], state.tShift[first], state.sCount[first] = found.end(), 0, state.blkIndent + 4
     state.blkIndent += 4
@@ -270,28 +305,26 @@ def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip()
 
 
-def _indent_nested_lists(state: StateCore) -> None:
-    """Indent lists below a number that are indented too little, by two columns below `1. `, so that they are in it."""
+def _indent_items(state: StateCore) -> None:
+    """Indent what stands below a number by two columns or more as far as its text, so that it is in that item."""
     state.src = "\n".join(_indented(state.src.split("\n")))
 
 
 def _indented(lines: Sequence[str]) -> Iterator[str]:
     fence = ""  # the character of the fence that is open
-    content = 0  # the column of the text behind the last number
-    nested = shift = 0  # the column of a list below it that is indented too little, and how many it lacks
+    number = content = 0  # the columns of the last number, and of the text behind it
+    least = shift = 0  # the column from which on lines below it are shifted, and by how many
     for line in lines:
         indent = len(line) - len(line.lstrip(" "))
         if line.strip() and not fence:
-            if indent < nested:
-                nested = shift = 0
-            if shift:
-                pass
-            elif number := _NUMBER.match(line):
-                content = number.end()
-            elif 1 < indent < content and _BULLET.match(line):
-                nested, shift = indent, content - indent
+            if indent < least:
+                least = shift = 0
+            if found := _NUMBER.match(line):
+                number, content = indent + shift, found.end() + shift
+            elif not shift and number + 1 < indent < content and not line[indent].isdigit():
+                least, shift = indent, content - indent
             elif indent == 0:
-                content = 0
+                number = content = 0
         if found := _FENCE.match(line):
             fence = "" if fence == found[1][0] else fence or found[1][0]
         yield " " * shift + line if line.strip() else line
