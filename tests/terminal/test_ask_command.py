@@ -22,7 +22,17 @@ from askbot_ws.events import Usage
 from askbot_ws.terminal import ask_command
 from askbot_ws.terminal.ask_command import AskOptions
 from askbot_ws.terminal.output import ExitCode
-from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ScriptedServer, ScriptedUpstream, serving
+from askbot_ws.testing import (
+    Close,
+    Cut,
+    Receive,
+    Refuse,
+    Script,
+    ScriptedLog,
+    ScriptedServer,
+    ScriptedUpstream,
+    serving,
+)
 from askbot_ws.upstream import Ending
 
 from ..client.test_chat import ANSWER, running
@@ -215,10 +225,29 @@ async def test_no_server_and_no_session_are_told_apart() -> None:
     code, out, err = await call("ask", "Why?", "--url", "ws://127.0.0.1:1")
     assert (code, out) == (3, "")
     assert err.startswith("askbot: There is no answer from ws://127.0.0.1:1")
+    assert err.endswith(". Try again later.\n")
 
     async with serving() as server:
         code, out, err = await call("ask", "Why?", "--session", "gone", "--url", url_of(server))
     assert (code, out, err) == (4, "", "askbot: There is no such session.\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "ending", "retryable", "retry_after"),
+    [(503, ": HTTP 503. Try again in 7 s.\n", True, 7000), (404, ": HTTP 404.\n", False, None)],
+)
+async def test_whether_it_may_work_later_is_told(
+    status: int, ending: str, *, retryable: bool, retry_after: int | None
+) -> None:
+    """In words, and with `--json` as on the wire."""
+    async with ScriptedServer([Refuse(status, headers={"Retry-After": "7"})]) as server:
+        _, _, err = await call("ask", "Why?", "--url", server.url)
+        _, out, _ = await call("ask", "Why?", "--url", server.url, "--json")
+
+    assert err.endswith(ending)
+    error = json.loads(out)["error"]
+    assert (error["code"], error["retryable"]) == ("closed", retryable)
+    assert error["retry_after"] == (retry_after and pytest.approx(retry_after, abs=500))
 
 
 async def test_an_empty_question_is_not_asked() -> None:

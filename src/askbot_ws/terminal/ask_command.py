@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..client import Answer, AnswerStream, Closed, Damaged, State, connect
 from ..dialects.askbot.frames import to_dict
 from ..errors import AskbotError, InvalidFrame
+from ..events import Failure
 from .exit_signals import ExitSignals
 from .output import (
     ExitCode,
     describe_ending,
+    describe_retry,
     print_error,
     report_output_error,
     write_answer,
@@ -70,11 +72,11 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
             try:
                 code, error = await _try_to_ask(options, progress, timeout, show=not as_json)
                 if error:
-                    print_error(error[1])
+                    print_error(error.message + describe_retry(error))
             except asyncio.CancelledError:
                 if signals.exit_code is None:
                     raise
-                code, error = signals.exit_code, ("cancelled", "the command was stopped")
+                code, error = signals.exit_code, _failure("cancelled", "the command was stopped")
             if as_json:
                 write_answer(json.dumps(_json_report(progress, error)) + "\n")
         except OSError as unwritten:
@@ -85,21 +87,29 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
 
 async def _try_to_ask(
     options: AskOptions, progress: _Progress, limit: float | None, *, show: bool
-) -> tuple[ExitCode, tuple[str, str] | None]:
-    """Ask. Returns the exit code, and what went wrong as code and message."""
+) -> tuple[ExitCode, Failure | None]:
+    """Ask. Returns the exit code, and what went wrong."""
     try:
         async with asyncio.timeout(limit):
             await _ask(options, progress, show=show)
     except TimeoutError:
-        return ExitCode.TIMEOUT, ("timeout", f"no complete answer within {limit:g} s")
+        return ExitCode.TIMEOUT, _failure("timeout", f"no complete answer within {limit:g} s")
     except NothingAskedError as nothing:
-        return ExitCode.USAGE, (InvalidFrame.code, str(nothing))
+        return ExitCode.USAGE, _failure(InvalidFrame.code, str(nothing))
     except AskbotError as raised:
-        return ExitCode.from_error(raised), (raised.code, raised.message)
+        failure = Failure(
+            code=raised.code, message=raised.message, retryable=raised.retryable, retry_after=raised.retry_after
+        )
+        return ExitCode.from_error(raised), failure
     answer = progress.answer
     if answer and answer.reason != "stop":
-        return ExitCode.INCOMPLETE, (answer.reason, describe_ending(answer))
+        return ExitCode.INCOMPLETE, _failure(answer.reason, describe_ending(answer))
     return ExitCode.SUCCESS, None
+
+
+def _failure(code: str, message: str) -> Failure:
+    """Return what has gone wrong, where nothing says that it may work later."""
+    return Failure(code=code, message=message, retryable=False)
 
 
 async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
@@ -185,15 +195,12 @@ async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: boo
     progress.answer = await stream
 
 
-def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str, object]:
-    """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds.
-
-    `error` is a code and a message.
-    """
+def _json_report(progress: _Progress, error: Failure | None) -> dict[str, object]:
+    """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds."""
     answer = progress.answer
     reported = to_dict(answer.error) if answer and answer.error else None
     if error and answer is None:
-        reported = {"code": error[0], "message": hide_credentials(error[1])}
+        reported = to_dict(replace(error, message=hide_credentials(error.message)))
     return {
         "text": answer.text if answer else "".join(progress.pieces),
         "thinking": answer.thinking if answer else progress.thinking,

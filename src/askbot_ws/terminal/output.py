@@ -14,6 +14,7 @@ import typer
 from ..client import Answer, Closed
 from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
+from ..events import Failure
 from .server_url import hide_credentials
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -104,6 +105,13 @@ def print_error(text: str) -> None:
 def describe_ending(end: Answer | End) -> str:
     """Return in words why an answer is incomplete."""
     return end.error.message if end.error else _ENDINGS.get(end.reason, end.reason)
+
+
+def describe_retry(failure: Failure) -> str:
+    """Return a sentence, after a space, on when the same may work; nothing where it will not."""
+    if not failure.retryable:
+        return ""
+    return " Try again later." if failure.retry_after is None else f" Try again in {failure.retry_after:.0f} s."
 
 
 def one_line(text: str, *, width: int = 60) -> str:
