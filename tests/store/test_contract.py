@@ -418,7 +418,7 @@ steps = st.lists(st.tuples(st.sampled_from(["ask", "say", "say", "end", "flush"]
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(max_examples=150, deadline=None)
 @given(steps=steps)
-def test_a_replay_begins_and_a_page_ends_where_the_turns_themselves_say(kind: str, steps: list[tuple[str, int]]) -> None:
+def test_a_replay_and_a_page_are_what_the_turns_themselves_say(kind: str, steps: list[tuple[str, int]]) -> None:
     """However they are interleaved: as it is found in the whole turns, for every number of them."""
 
     async def tell() -> None:
