@@ -143,7 +143,7 @@ class TurnNotFound(AskbotError):
 
 
 class Busy(AskbotError):
-    """A turn runs or waits, and the question's `when_busy` is `reject`."""
+    """A turn runs or waits, and the question's `when_busy` is `reject`; or it is the turn that is to be forked."""
 
     code = "busy"
     default = "An answer is running."

@@ -18,7 +18,7 @@ import pytest
 import askbot_ws
 from askbot_ws.client import Closed
 from askbot_ws.client.sync import Chat, connect
-from askbot_ws.errors import QuestionEmpty, SessionNotFound
+from askbot_ws.errors import QuestionEmpty, SessionNotFound, TurnNotFound
 
 from ..process import ROOT, Askbot, askbot, environment
 from .test_chat import ANSWER, Server, running
@@ -57,7 +57,7 @@ def test_an_answer_comes_in_pieces_and_as_a_whole(server: Askbot) -> None:
 
 
 def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
-    """Retry, edit, history, cancel, forget, and a second session."""
+    """Retry, edit, history, cancel, forget, a second session, and a fork."""
     with connect(server.url) as chat:
         first = chat.ask("says:one").answer()
         assert chat.retry(temperature=0.5).answer().text == "one"
@@ -77,6 +77,13 @@ def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
         with chat.session() as new:
             assert new.id not in {None, chat.id}
             assert new.ask("says:new").answer().text == "new"
+        with chat.fork(edited.turn) as fork:
+            assert [turn.answer for turn in fork.turns] == ["two"]
+            assert fork.ask("says:five").answer().text == "five"
+        with pytest.raises(TurnNotFound):
+            chat.fork("t999")
+        assert chat.models == fork.models
+        assert chat.ask("says:six", model=chat.models[0]).answer().text == "six"
         chat.forget()
         with pytest.raises(SessionNotFound):
             chat.ask("says:four")

@@ -72,8 +72,7 @@ class SessionCopier:
         try:
             return await self._registry.open_owner(principal, session)
         except SessionNotFound:
-            if session not in self._registry.topics:  # since then another task may have made it
-                self._registry.create(principal, session)
+            self._registry.create(principal, session)  # nothing is awaited between, so no other task has made it
             return await self._registry.open_owner(principal, session)
 
     async def _read_turns(self, session: str, turn: str) -> list[TurnRecord]:
