@@ -20,7 +20,7 @@ from .virtual import Line, chat_with, now, ready, run, virtual_endpoint
 
 
 def turns(chat: Chat) -> list[tuple[str, str]]:
-    return [(turn.text, turn.answer) for turn in chat.view.turns]
+    return [(turn.question, turn.answer) for turn in chat.view.turns]
 
 
 async def test_a_fork_goes_on_on_the_same_connection_and_by_itself() -> None:

@@ -244,8 +244,10 @@ class ScriptedLog:
 
         Example:
             ```python
+            log = ScriptedLog()
+            asked: Script = [log.ready(), Receive("ask"), *log.answer("Because.")]
             new = log.fork("t1")
-            script = [log.ready(), Receive("fork"), new.ready(id="$fork.id", from_=0), *new.events]
+            server = ScriptedServer([*asked, Receive("fork"), new.ready(id="$fork.id", from_=0), *new.events])
             ```
         """
         forked = ScriptedLog(session, self.log)
