@@ -2,6 +2,7 @@
  * Connection: one WebSocket at a time, opened again whenever it is lost. Its owner interprets the frames.
  *
  *     connecting --onReady()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
+ *     connecting --failed, or not ready in time--> waiting; one that hangs --page wakes up--> connecting, anew
  *     (any) --close()--> closed
  */
 
