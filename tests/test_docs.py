@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from askbot_ws.config import FIELD_OF_VARIABLE, Settings
+from askbot_ws.config import FIELD_OF_VARIABLE, OTHER_VARIABLES, Settings
 from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
 from askbot_ws.upstream.embedded_model import SMOLLM2, SYSTEM_PROMPT
 from askbot_ws.upstream.openai import DEFAULT_MODEL
@@ -146,7 +146,7 @@ def test_a_link_that_leads_nowhere_is_a_fault(tmp_path: Path, link: str) -> None
 def test_the_settings_that_a_page_names_exist(page: Path) -> None:
     """As they are spelled."""
     named = set(re.findall(r"\b(?:ASKBOT|OPENAI)_[A-Z_]+\b", page.read_text("utf-8")))
-    assert named <= {*FIELD_OF_VARIABLE, "ASKBOT_CONFIG"}
+    assert named <= {*FIELD_OF_VARIABLE, *OTHER_VARIABLES}
 
 
 def test_places_in_the_pages_beside_docs_exist() -> None:

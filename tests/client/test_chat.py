@@ -120,7 +120,7 @@ class Server:
                 await self.apply(decode_client(data), send)
 
     def ready(self, start: int) -> Ready:
-        limits = Limits(frame_bytes=1_048_576, question_chars=1, waiting_turns=1)
+        limits = Limits(frame_bytes=1_048_576, question_chars=8000, waiting_turns=1)
         return Ready(
             session=self.log.session,
             seq=self.log.head,

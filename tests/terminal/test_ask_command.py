@@ -55,11 +55,11 @@ async def test_an_answer_goes_to_stdout() -> None:
 
 
 async def test_what_is_piped_in_is_the_question_or_follows_it() -> None:
-    """`git diff | askbot ask "What changed?"`."""
+    """`git diff | askbot ask "What changed?" -`."""
     upstream = ScriptedUpstream(["One."], ["Two."])
     async with serving(upstream) as server:
         assert (await call("ask", "--url", url_of(server), stdin="Why?\n"))[0] == 0
-        assert (await call("ask", "What changed?", "--url", url_of(server), stdin="+ a line\n"))[0] == 0
+        assert (await call("ask", "What changed?", "-", "--url", url_of(server), stdin="+ a line\n"))[0] == 0
 
     assert [prompt.messages[-1].text.strip() for prompt in upstream.prompts] == ["Why?", "What changed?\n\n+ a line"]
 
@@ -168,7 +168,7 @@ async def test_json_names_the_session_that_was_asked(capsys: pytest.CaptureFixtu
         [second.ready(), Receive("ask"), *second.answer("Yes.")],
     ]
     async with ScriptedServer(*scripts) as server:
-        assert await ask_command.ask(AskOptions("Why?", server.url), timeout=None, as_json=True) == ExitCode.SUCCESS
+        assert await ask_command.ask(AskOptions(("Why?",), server.url), timeout=None, as_json=True) == ExitCode.SUCCESS
 
     report = json.loads(capsys.readouterr().out)
     assert (report["text"], report["session"]) == ("Yes.", "s2")

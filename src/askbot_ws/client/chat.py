@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, History, HistoryRequest, Retry
+from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, Fork, History, HistoryRequest, Retry
 from ..events import WhenBusy
 from .answer import AnswerStream
-from .errors import Closed
+from .errors import Closed, copy_of
 from .multiplexer import SessionMultiplexer
 from .session import ClientSession
 from .view import View
@@ -20,8 +20,9 @@ from .view import View
 class Chat:
     """One session, over as many connections as it takes.
 
-    `connect` and `Chat.session` return it. Enter it with `async with`, or await it and `close` it. It belongs to the
-    event loop that it was entered in; all its methods may be called by several tasks of that loop at the same time.
+    `connect`, `Chat.session` and `Chat.fork` return it. Enter it with `async with`, or await it and `close` it. It
+    belongs to the event loop that it was entered in; all its methods may be called by several tasks of that loop at the
+    same time.
 
     Raises:
         Closed: By every method but `close` and `session`, where it was not entered, or was closed.
@@ -39,10 +40,11 @@ class Chat:
         ```
     """
 
-    def __init__(self, multiplexer: SessionMultiplexer, view: View, *, first: bool) -> None:
+    def __init__(self, multiplexer: SessionMultiplexer, view: View, *, first: bool, fork: Fork | None = None) -> None:
         self._multiplexer = multiplexer
         self._initial_view = view
         self._first = first  # closing it closes the connection
+        self._fork = fork  # the frame that makes the session; None: it exists, or is to be a new one
         self._entered: ClientSession | None = None
         self._is_entering = False
 
@@ -57,6 +59,11 @@ class Chat:
     def view(self) -> View:
         """The newest turns, as far as they were received. Read it; don't change it."""
         return self._entered.view if self._entered else self._initial_view
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, the default first; empty until it is entered, or by an older server."""
+        return self.view.ready.models if self.view.ready else ()
 
     @property
     def changed(self) -> asyncio.Event:
@@ -202,6 +209,26 @@ class Chat:
         """
         return Chat(self._multiplexer, View(session=id, seq=after, log=log, keep=self.view.keep), first=False)
 
+    def fork(self, turn: str) -> Chat:
+        """Return a new session on the same connection, to be entered with `async with`, or awaited.
+
+        It has, each whole, the turns that the model was shown for a turn of this session, and that turn, with new ids,
+        and goes on from there; this session stays as it is. Once it is entered, it is a session like any other, which
+        `connect(url, session=fork.id)` continues. Closing it detaches it; closing the `Chat` that `connect` returned
+        closes all of them.
+
+        Args:
+            turn: The turn's id; it must have ended.
+
+        Returns:
+            A `Chat`. Entering it makes the session, once, over as many connections as it takes. Entering raises `Busy`
+            where the turn has not ended, and `TurnNotFound` where this session has no such turn.
+        """
+        if error := self._session.close_reason:
+            raise copy_of(error)
+        frame = Fork(id=uuid4().hex, session=self.id, turn=turn)
+        return Chat(self._multiplexer, View(keep=self.view.keep), first=False, fork=frame)
+
     def _question(self, frame: Ask | Retry | Edit) -> AnswerStream:
         return AnswerStream(self._session, self._session.ask(frame))
 
@@ -220,7 +247,7 @@ class Chat:
         if self._entered is None:
             self._is_entering = True
             try:
-                self._entered = await self._multiplexer.open_session(self._initial_view)
+                self._entered = await self._multiplexer.open_session(self._initial_view, self._fork)
             except BaseException:
                 if self._first:
                     await self._multiplexer.close()

@@ -10,7 +10,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Alive, Attach, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
+from ..dialects.askbot.frames import (
+    Alive,
+    Attach,
+    Detach,
+    Error,
+    Fork,
+    GoingAway,
+    Pong,
+    Ready,
+    ServerFrame,
+    UnknownEvent,
+)
 from ..errors import AskbotError, InvalidFrame, SessionNotFound
 from .endpoint import Endpoint, ResumePoint
 from .errors import Closed
@@ -34,7 +45,7 @@ class SessionMultiplexer:
     def __init__(self, endpoint: Endpoint, *, on_state: Callable[[State], None]) -> None:
         self._on_state = on_state
         self._sessions: list[ClientSession] = []
-        self._first: ClientSession | None = None  # the one that the connection's URL names
+        self._first: ClientSession | None = None  # the one that the connection's URL names, or makes
         self._connection_number = 0  # of the connection on which all sessions were attached
         self._socket = ReconnectingSocket(
             endpoint,
@@ -45,13 +56,16 @@ class SessionMultiplexer:
         )
         self._task: asyncio.Task[None] | None = None
 
-    async def open_session(self, view: View) -> ClientSession:
-        """Read a session, and return it once its log was read; the first one connects. Raises what `connect` raises."""
-        if error := encoding_error(Attach(session=view.session, log=view.log)):
+    async def open_session(self, view: View, fork: Fork | None = None) -> ClientSession:
+        """Read a session, and return it once its log was read; the first one connects. Raises what `connect` raises.
+
+        `fork` is the frame that makes it; None: it exists, or is to be a new one.
+        """
+        if error := encoding_error(fork or Attach(session=view.session, log=view.log)):
             raise error
         if view.session is not None and self._find(view.session):
             raise ValueError(f"session {view.session} is being read on this connection already")
-        session = ClientSession(self._socket, view)
+        session = ClientSession(self._socket, view, fork)
         self._sessions.append(session)
         try:
             if self._task is None:
@@ -168,8 +182,8 @@ class SessionMultiplexer:
         session.fail(request, error)
 
     def _resume_point(self) -> ResumePoint:
-        self._first = self._sessions[0]
-        return self._first.begin_attach()
+        self._first = next((session for session in self._sessions if session.can_be_first), None)
+        return self._first.begin_attach() if self._first else ResumePoint()
 
     def _dispatch(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
         """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""

@@ -19,6 +19,7 @@ from ..dialects.askbot.frames import (
     Edit,
     Error,
     Forget,
+    Fork,
     History,
     Ready,
     Retry,
@@ -54,15 +55,17 @@ R = TypeVar("R", bound=PendingRequest)
 class ClientSession:
     """One session: its view, those who read answers in it, and the requests that are pending. An `AnswerSource`."""
 
-    def __init__(self, socket: ReconnectingSocket, view: View) -> None:
+    def __init__(self, socket: ReconnectingSocket, view: View, fork: Fork | None = None) -> None:
+        """`fork` is the frame that makes the session; None: it exists, or is to be a new one."""
         self.view = view
         self.close_reason: AskbotError | None = None  # None: open
         self.changed = asyncio.Event()  # set, and replaced, at each change of the view
         self.unblocked = asyncio.Event()  # set when `blocked` may have become False
         self.caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the log was read once
-        self.attachment = Attachment(socket)
+        self.attachment = Attachment(socket, fork)
         self.requests = PendingRequests()
         self._socket = socket
+        self._fork = fork
         self._recovery = AnswerRecovery(self.request)
         self._streams = TextStreams()
         self._history_number = 0  # counts the histories that the server has sent, one after another was lost
@@ -72,6 +75,11 @@ class ClientSession:
         self._attach_timer: asyncio.TimerHandle | None = None
 
     # --- attaching ---------------------------------------------------------------------------------------------------
+
+    @property
+    def can_be_first(self) -> bool:
+        """Whether the URL of a connection can name it, or make it: a fork has to be named by its `ready` first."""
+        return self._fork is None or self.view.session is not None
 
     def begin_attach(self) -> ResumePoint:
         """Return what the next connection is to read of this session, which its URL names."""

@@ -117,7 +117,7 @@ def connect(
 class Chat:
     """One session, over as many connections as it takes. All its methods may be called in any thread.
 
-    `connect` and `Chat.session` return it. Use it with `with`, or `close` it.
+    `connect`, `Chat.session` and `Chat.fork` return it. Use it with `with`, or `close` it.
 
     Raises:
         Closed: By every method but `close`, where it was closed, or is closed meanwhile.
@@ -146,6 +146,11 @@ class Chat:
     def id(self) -> str | None:
         """The session's id, with which `connect(url, session=…)` continues it."""
         return self._chat.id
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, the default first; empty where an older server does not say."""
+        return self._chat.models
 
     @property
     def turns(self) -> list[Turn]:
@@ -277,6 +282,25 @@ class Chat:
         """
         entering = self._chat.session(id, after=after, log=log)
         return Chat(self._loop, self._loop.run_coroutine(entering.__aenter__), owns_loop=False)
+
+    def fork(self, turn: str) -> Chat:
+        """Make a new session of a turn and of what the model was shown for it, and read it on the same connection.
+
+        It has these turns, each whole, with new ids, and goes on from there; this session stays as it is. Closing the
+        new one detaches it; closing the `Chat` that `connect` returned closes all of them.
+
+        Args:
+            turn: The turn's id; it must have ended.
+
+        Returns:
+            A `Chat` that is entered already. It is made once, over as many connections as it takes.
+
+        Raises:
+            Busy: The turn has not ended.
+            TurnNotFound: This session has no such turn.
+        """
+        entered = self._loop.run_coroutine(lambda: self._chat.fork(turn).__aenter__())
+        return Chat(self._loop, entered, owns_loop=False)
 
     def _stream(self, ask: Callable[[], AsyncAnswerStream]) -> AnswerStream:
         return AnswerStream(self._loop, self._loop.run_function(ask))

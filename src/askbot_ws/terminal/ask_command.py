@@ -13,23 +13,26 @@ from .exit_signals import ExitSignals
 from .output import (
     ExitCode,
     describe_ending,
-    discard_unwritten,
-    is_text,
     print_error,
     report_output_error,
     write_answer,
     write_thinking,
 )
+from .question import NothingAskedError, check_length, read_question
 from .server_url import hide_credentials
+from .streams import discard_unwritten
 
 AWAY_SECONDS = 60.0  # without a connection and without a piece of the answer, after which it is given up
 
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What to ask, which server, session and model, and whether to show the model's thinking."""
+    """What to ask, which server, session and model, and whether to show the model's thinking.
 
-    text: str
+    `words` are those of the question, and `-` for what stdin has; without any, stdin is the question.
+    """
+
+    words: tuple[str, ...]
     url: str
     session: str | None = None
     model: str | None = None
@@ -57,7 +60,10 @@ class _Progress:
 
 
 async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - it is the user's
-    """Ask, write the answer to stdout and everything else to stderr. `timeout` is in seconds. Returns the exit code."""
+    """Ask, write the answer to stdout and everything else to stderr. Returns the exit code.
+
+    `timeout` is in seconds, for all of it: reading stdin, connecting and the answer.
+    """
     progress = _Progress()
     with ExitSignals() as signals:
         try:
@@ -86,6 +92,8 @@ async def _try_to_ask(
             await _ask(options, progress, show=show)
     except TimeoutError:
         return ExitCode.TIMEOUT, ("timeout", f"no complete answer within {limit:g} s")
+    except NothingAskedError as nothing:
+        return ExitCode.USAGE, (InvalidFrame.code, str(nothing))
     except AskbotError as raised:
         return ExitCode.from_error(raised), (raised.code, raised.message)
     answer = progress.answer
@@ -95,24 +103,26 @@ async def _try_to_ask(
 
 
 async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
-    if not is_text(options.text):
-        raise InvalidFrame("The question has bytes that are no text.")
+    question = await read_question(options.words)
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            await _ask_until(limit, options, progress, show=show)
+            await _ask_until(limit, question, options, progress, show=show)
     except TimeoutError:
         if limit.expired():
             raise Closed(f"The server was away for {AWAY_SECONDS:g} s.") from None
         raise
 
 
-async def _ask_until(limit: asyncio.Timeout, options: AskOptions, progress: _Progress, *, show: bool) -> None:
+async def _ask_until(
+    limit: asyncio.Timeout, question: str, options: AskOptions, progress: _Progress, *, show: bool
+) -> None:
     """Ask; `limit` passes where the server is away for too long."""
     on_state = _AwayTime(limit, progress).on_state
     async with connect(options.url, session=options.session, on_state=on_state) as chat:
         progress.session = chat.id
-        stream = chat.ask(options.text, model=options.model)
+        check_length(question, chat.view)
+        stream = chat.ask(question, model=options.model)
         try:
             await _stream_thinking(stream, progress, show=options.show_thinking)
             await _stream_answer(stream, progress, show=show)

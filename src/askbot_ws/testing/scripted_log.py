@@ -83,6 +83,7 @@ class ScriptedLog:
             "server": "scripted",
             "model": "scripted",
             "limits": LIMITS,
+            "models": ["scripted"],
             "log": self.log,
         } | fields
 
