@@ -17,7 +17,7 @@ import { countCodePoints, empty, view } from "./view.js";
 const HISTORY_LIMIT = 20; // turns
 const KEEP = 262_144; // code points
 const BAD_FRAME_CODES = [1003, 1008, FRAME_TOO_BIG];
-const FINAL_CODES = [4401, 4403];
+const REFUSED = [4401, 4403]; // close codes
 const OPEN_TIMEOUT_MS = 30_000;
 
 /** Returns whether a frame about a session lacks a number that is needed to go on from it: it is like a gap. */
@@ -400,7 +400,7 @@ export function connect({
       currentView();
       run = {};
       isReady = hasForked = false;
-      if (FINAL_CODES.includes(code)) return end(CLOSE_CODES[code]);
+      if (REFUSED.includes(code)) return end(CLOSE_CODES[code]);
       const sent = all().filter((each) => each.timer && !turnOf(each));
       all().forEach(stopTimer); // time without a connection does not count
       if (code === SESSION_NOT_FOUND) startNewSession("session_not_found");

@@ -2,6 +2,7 @@
  * Connection: one WebSocket at a time, opened again whenever it is lost. Its owner interprets the frames.
  *
  *     connecting --onReady()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
+ *     connecting --failed, or not ready in time--> waiting; one that hangs --page wakes up--> connecting, anew
  *     (any) --close()--> closed
  */
 
@@ -80,14 +81,13 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   let cause = null; // of `chat.connection`, as are these
   let tries = 0;
   let since = Date.now();
-  let nextTry = null;
 
   const setTimer = createTimer(timers); // the end of the attempt or of the silence, or the next attempt
   const setLeaveTimer = createTimer(timers);
   const setPauseTimer = createTimer(timers);
   const setTokenTimer = createTimer(timers);
 
-  function setState(next) {
+  function setState(next, nextTry = null) {
     if ((next === "open") !== (state === "open")) since = Date.now();
     state = next;
     onState({ state, cause, tries, since, nextTry });
@@ -100,7 +100,6 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   function connect() {
     disconnect();
     tries += 1;
-    nextTry = null;
     if (typeof token === "function") openWithToken();
     else openSocket(token);
     setState("connecting");
@@ -194,15 +193,11 @@ export function openConnection({ token, random, page, timers, createSocket, rece
 
   /** Waits for the time of the next attempt, or first for the end of the pause. */
   function wait() {
-    if (pauseTime) {
-      nextTry = pauseEnd;
-    } else {
-      const milliseconds = delay(attempts, random);
-      attempts += 1;
-      setTimer(milliseconds, reopen);
-      nextTry = Date.now() + milliseconds;
-    }
-    setState("waiting");
+    if (pauseTime) return setState("waiting", pauseEnd);
+    const milliseconds = delay(attempts, random);
+    attempts += 1;
+    setTimer(milliseconds, reopen);
+    setState("waiting", Date.now() + milliseconds);
   }
 
   /** Drops the socket without waiting for its close, which may take minutes for a dead one. */
@@ -287,7 +282,6 @@ export function openConnection({ token, random, page, timers, createSocket, rece
       disconnect();
       setPauseTimer();
       if (cause?.code !== code) cause = { code, message: code };
-      nextTry = null;
       setState("closed");
     },
   };

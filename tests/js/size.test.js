@@ -9,11 +9,11 @@ import { build } from "esbuild";
 const LOADED_LATER = ["./element-ko.js", "react"]; // not at once, and not ours
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
-  "askbot.js": 5376, // the core, with view.js
+  "askbot.js": 5888, // the core, with view.js
   "view.js": 1280,
   "rows.js": 512,
-  "element.js": 12_544,
-  "react.js": 6400,
+  "element.js": 13_184,
+  "react.js": 7232,
   "markdown.js": 4096,
   "highlight.js": 4096,
   "page/page.js": 20_480,

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from unicodedata import category
 
 from markdown_it import MarkdownIt
-from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 from markdown_it.token import Token
+
+from .markdown_blocks import CLOSINGS, FOOTNOTE, footnote_block, formula_block, indent_items
 
 _WIDE = re.compile("[\u3000-\u30ff\uff00-\uffef]")  # what is written with letters that have no case
 _TEXT = re.compile(r"[^\n!#$%&*+\-:<=>@\[\\\]^_`{}~]+")  # in which no other rule begins
@@ -34,13 +35,7 @@ _TAG = re.compile(
 _DOLLARS = re.compile(  # on one line, and neither of prices nor of variables
     r"(?<![A-Za-z0-9_$])\$(?![\s$]|[0-9][0-9.,]*\s+[^\W\d_]{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![A-Za-z0-9_$])"
 )
-_CLOSINGS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # of formulas
-_DISPLAY = re.compile(r"\$\$|\\\[|\\begin\{(?:align|equation|gather)\*?\}")  # begins one that is a block
 _TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
-_FOOTNOTE = re.compile(r"\[\^[^\]\[\s]{1,99}\]")
-_FOOTNOTE_TEXT = re.compile(_FOOTNOTE.pattern + r":(?=[ \t]|$)", re.MULTILINE)
-_FENCE = re.compile(r" *(`{3,}|~{3,})")
-_NUMBER = re.compile(r" *[0-9]{1,9}[.)] {1,4}(?=\S)")
 
 
 class _Dialect(MarkdownIt):
@@ -54,11 +49,11 @@ class _Dialect(MarkdownIt):
 def make_parser(*, inline: bool = True) -> MarkdownIt:
     """Return a parser of the dialect; without `inline`, of its blocks alone."""
     parser = _Dialect("commonmark", {"html": False}).enable("table")
-    parser.core.ruler.after("normalize", "item_indents", _indent_items)
+    parser.core.ruler.after("normalize", "item_indents", indent_items)
     parser.block.ruler.before(
-        "fence", "formula", _formula_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
+        "fence", "formula", formula_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
     )
-    parser.block.ruler.before("reference", "footnote", _footnote_block, {"alt": ["paragraph", "reference"]})
+    parser.block.ruler.before("reference", "footnote", footnote_block, {"alt": ["paragraph", "reference"]})
     if not inline:
         return parser.disable("inline")
     parser.enable("strikethrough")
@@ -68,7 +63,7 @@ def make_parser(*, inline: bool = True) -> MarkdownIt:
     rules.at("emphasis", _emphasis_marks)
     rules.before("escape", "formula", _formula)
     rules.before("escape", "dollars", _matching(_DOLLARS, _push_formula))
-    rules.before("link", "footnote", _matching(_FOOTNOTE, _push_text))
+    rules.before("link", "footnote", _matching(FOOTNOTE, _push_text))
     rules.after("autolink", "break", _matching(_BREAK, _push_break))
     rules.after("break", "tag", _matching(_TAG, _push_text))
     parser.core.ruler.after("inline", "tasks", _mark_tasks)
@@ -208,7 +203,7 @@ def _matching(
 def _formula(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 - as above
     """Take a formula up to its end; a delimiter without one is text."""
     start = state.pos
-    closing = _CLOSINGS.get(state.src[start : start + 2])
+    closing = CLOSINGS.get(state.src[start : start + 2])
     if closing is None:
         return False
     absent: set[tuple[str, str]] = state.env.setdefault("absent", set())  # closings that a text doesn't have any more
@@ -233,101 +228,6 @@ def _push_text(state: StateInline, found: re.Match[str]) -> None:
 
 def _push_break(state: StateInline, _: re.Match[str]) -> None:
     state.push("hardbreak", "br", 0)
-
-
-# --- blocks ----------------------------------------------------------------------------------------------------------
-
-
-def _formula_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - as above
-    """Take a formula: its lines up to the one that ends with its end, which may still come where the text grows."""
-    if state.is_code_block(first):
-        return False
-    line = _line(state, first)
-    found = _DISPLAY.match(line)
-    if not found:
-        return False
-    closing = _CLOSINGS.get(found[0], found[0].replace("begin", "end"))
-    last, rest = first, line[found.end() :]
-    if closing not in rest:
-        last = _find_line(state, closing, first + 1, end)
-        rest = _line(state, last) if last < end else closing * bool(state.env.get("growing"))
-    before, _, behind = rest.partition(closing)
-    if behind or not rest or (last == first and not before.strip()):
-        return False
-    if not silent:
-        token = state.push("formula", "pre", 0)
-        state.line = min(last + 1, end)
-        token.content = state.getLines(first, state.line, state.blkIndent, keepLastLF=False)
-        token.map, token.meta = [first, state.line], {"open": last == end}
-    return True
-
-
-def _find_line(state: StateBlock, text: str, first: int, end: int) -> int:
-    """Return the first line with some text in it, of the block that is open; `end` where there is none."""
-    known: dict[tuple[str, int], int] = state.env.setdefault("lines", {})
-    place = known.get((text, end), 0)
-    if place < first:
-        place = first
-        while place < end and text not in _line(state, place):
-            place += 1
-        known[text, end] = place
-    if place == end or state.blkIndent == 0:
-        return place
-    inside = (state.isEmpty(line) or state.sCount[line] >= state.blkIndent for line in range(first, place + 1))
-    return place if all(inside) else end
-
-
-def _footnote_block(state: StateBlock, first: int, end: int, silent: bool) -> bool:  # noqa: FBT001 - as above
-    """Take a footnote: the rest of its line, and what is indented below it."""
-    if state.is_code_block(first):
-        return False
-    start = state.bMarks[first] + state.tShift[first]
-    found = _FOOTNOTE_TEXT.match(state.src, start, state.eMarks[first])
-    if not found:
-        return False
-    if silent:
-        return True
-    opening = state.push("footnote_open", "", 1)
-    opening.content, opening.map = f"{found[0]} ", [first, first]
-    before = state.bMarks[first], state.tShift[first], state.sCount[first], state.blkIndent, state.parentType
-    state.bMarks[first], state.tShift[first], state.sCount[first] = found.end(), 0, state.blkIndent + 4
-    state.blkIndent += 4
-    state.parentType = "footnote"
-    state.md.block.tokenize(state, first, end)
-    state.bMarks[first], state.tShift[first], state.sCount[first], state.blkIndent, state.parentType = before
-    opening.map = [first, state.line]
-    state.push("footnote_close", "", -1)
-    return True
-
-
-def _line(state: StateBlock, number: int) -> str:
-    """Return a line without the spaces around it."""
-    return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip()
-
-
-def _indent_items(state: StateCore) -> None:
-    """Indent what stands below a number by two columns or more as far as its text, so that it is in that item."""
-    state.src = "\n".join(_indented(state.src.split("\n")))
-
-
-def _indented(lines: Sequence[str]) -> Iterator[str]:
-    fence = ""  # the character of the fence that is open
-    number = content = 0  # the columns of the last number, and of the text behind it
-    least = shift = 0  # the column from which on lines below it are shifted, and by how many
-    for line in lines:
-        indent = len(line) - len(line.lstrip(" "))
-        if line.strip() and not fence:
-            if indent < least:
-                least = shift = 0
-            if found := _NUMBER.match(line):
-                number, content = indent + shift, found.end() + shift
-            elif not shift and number + 1 < indent < content and not line[indent].isdigit():
-                least, shift = indent, content - indent
-            elif indent == 0:
-                number = content = 0
-        if found := _FENCE.match(line):
-            fence = "" if fence == found[1][0] else fence or found[1][0]
-        yield " " * shift + line if line.strip() else line
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
