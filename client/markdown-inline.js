@@ -1,48 +1,40 @@
-/** Inline parts: emphasis, links and code in a block's text. */
+/** Inline parts: emphasis, links, code and formulas in a block's text. */
+import { characterOf, ENTITY, ESCAPE } from "./markdown-entities.js";
+import { createPart, resolveEmphasis, runOf, textOf } from "./markdown-emphasis.js";
+import { linkTo, readTarget } from "./markdown-links.js";
 
-const MAX_OPEN_MARKS = 48; // brackets and emphasis that are open at once, so also how deep elements nest
-
-/**
- * Returns the description of an element: a block or an inline part.
- *
- * @param {string} name the element's
- * @param {string | Array} [text] Markdown, or inline parts and strings
- * @param {Array} [below] blocks that come after the text, as in a list or a quote
- * @param {object | false} [attributes]
- */
-export function createPart(name, text = [], below = [], attributes = {}) {
-  return { name, text, below, attributes };
-}
-
-const SAFE_URL = /^(?:https?:\/\/|mailto:)[^\s\0-\x1f]+$/i;
-const LINK_TARGET = /\(\s?([^\s()]*(?:\([^\s()]*\)[^\s()]*)*)(?:\s+"[^"]*")?\s?\)/y;
 const TICKS = /`+/g;
-const WORD_CHARACTER = /[\p{L}\p{N}_]/u;
+const UNFINISHED_END = /[.,:;!?*_~'}。、，)]*$/y;
+const CLOSINGS = { "\\(": ["\\)", "("], "\\[": ["\\]", "["], $$: ["$$", "$$"] }; // and the text of what is not closed
 
 /**
  * By the method of InlineParser that handles it. A bare address has an ASCII host, as a Korean particle may follow at once;
- * a full stop at its end is the sentence's.
+ * a full stop at its end is the sentence's. A dollar begins a formula where one ends on the same line, and neither is a
+ * price's or a variable's.
  */
 const TOKENS = {
-  escaped: /\\[!-/:-@[-`{-~]/,
-  line: /\\?\n/,
+  formula: /\\[([]|\$\$/,
+  dollars: /(?<![\w$])\$(?![\s$]|\d[\d.,]*\s+\p{L}{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![\w$])/u,
+  unfinished: /(?<![\w$])\$(?![\s\d$])[^$`\n]*$/,
+  character: new RegExp(`${ESCAPE.source}|${ENTITY.source}`),
+  line: /\\?\n|<[bB][rR]\s*\/?>/,
   ticks: TICKS,
-  marks: /\*+|_+|~~+/,
+  marks: /\*+|_+|~+/,
   open: /!?\[/,
   close: /\]/,
-  address: /<(?:https?:\/\/|mailto:)[^\s<>]+>|(?<![\p{L}\p{N}_])https?:\/\/[\w.-]+(?::\d+)?(?:[/?#](?:[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/u,
+  angles: /<(?:[a-zA-Z][a-zA-Z\d+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[a-zA-Z\d](?:[\w.-]*\w)?)>/,
+  tag: /<\/?[a-zA-Z][a-zA-Z\d-]*(?:\s+[a-zA-Z_:][\w.:-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*\s*\/?>/,
+  address: /(?<![\p{L}\p{N}_])(?:https?:\/\/[\w.-]+|www\.[\w-]+(?:\.[\w-]+)+)(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/u,
 };
 const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 
-const isBracket = ({ mark }) => mark.endsWith("[");
-
 /**
- * Parses a block's text. What is open is a stack of marks with the parts after them, the text itself the lowest. A mark
- * that finds its end becomes an element in the entry below; one that doesn't becomes text there.
+ * Parses a block's text to nodes: strings, parts, and runs of marks, which become emphasis at the end of the text or of
+ * the link that they are in.
  */
 class InlineParser {
-  constructor(text) {
-    Object.assign(this, { text, position: 0, stack: [{ mark: "", parts: [] }] });
+  constructor(text, context) {
+    Object.assign(this, { text, context, position: 0, nodes: [], brackets: [], active: 0, absent: new Set() });
     const runs = text.matchAll(/`+/g); // not TICKS: its `lastIndex` would be where to begin
     this.lastTicks = new Map(Array.from(runs, ({ 0: ticks, index }) => [ticks.length, index])); // by their number
   }
@@ -50,13 +42,12 @@ class InlineParser {
   parse() {
     for (let found; (found = this.findNext(TOKEN)); ) {
       const [kind, token] = Object.entries(found.groups).find(([, matched]) => matched);
-      this.add(this.text.slice(this.position, found.index));
+      this.nodes.push(this.text.slice(this.position, found.index));
       this.position = found.index + token.length;
       this[kind](token);
     }
-    this.add(this.text.slice(this.position));
-    this.flatten(1);
-    return this.stack[0].parts;
+    this.nodes.push(this.text.slice(this.position));
+    return resolveEmphasis(this.nodes);
   }
 
   findNext(pattern) {
@@ -64,114 +55,131 @@ class InlineParser {
     return pattern.exec(this.text);
   }
 
-  /** Adds a part or a text to an entry of the stack, by default to the highest. */
-  add(added, { parts } = this.stack.at(-1)) {
-    if (typeof added === "string" && typeof parts.at(-1) === "string") parts.push(parts.pop() + added);
-    else if (added) parts.push(added);
-  }
-
-  /** Turns `count` entries of the stack, from a place on, into text of the entry below. */
-  flatten(place, count = Infinity) {
-    for (const { mark, parts } of this.stack.splice(place, count)) {
-      for (const added of [mark, ...parts]) this.add(added, this.stack[place - 1]);
-    }
-  }
-
   // --- tokens: what each does, after the position has moved behind it ---
 
-  escaped(token) {
-    this.add(token[1]);
+  character(token) {
+    this.nodes.push(characterOf(token));
+  }
+
+  marks(run) {
+    const isTilde = run[0] === "~"; // one is a range's, as in 3~5
+    if (isTilde && run.length !== 2) this.nodes.push(run);
+    else this.nodes.push(runOf(this.text, this.position - run.length, this.position));
   }
 
   line() {
-    this.add(createPart("br"));
+    this.nodes.push(this.nodes.pop().trimEnd(), createPart("br"));
+  }
+
+  tag(token) {
+    this.nodes.push(token);
   }
 
   ticks(ticks) {
     const start = this.position;
     const isClosed = this.lastTicks.get(ticks.length) >= start;
-    if (!isClosed) return this.add(ticks);
+    if (!isClosed) return this.nodes.push(ticks);
     let end;
     do {
       end = this.findNext(TICKS);
       this.position = end.index + end[0].length;
     } while (end[0].length !== ticks.length);
     const code = this.text.slice(start, end.index).replaceAll("\n", " ");
-    this.add(createPart("code", [code.replace(/^ (.*) $/, "$1")]));
+    const isPadded = code.startsWith(" ") && code.endsWith(" ") && code.trim();
+    this.nodes.push(createPart("code", [isPadded ? code.slice(1, -1) : code]));
   }
 
-  address(token) {
-    const url = token.replace(/^<|>$/g, "");
-    const isInBrackets = this.stack.some(isBracket);
-    if (isInBrackets || !SAFE_URL.test(url)) this.add(token);
-    else this.add(linkTo(url, [url.replace(/^mailto:/, "")]));
+  /** A formula that is not closed is one while its text grows; else its delimiter is text. */
+  formula(open) {
+    const [close, text] = CLOSINGS[open];
+    const start = this.position;
+    const end = this.absent.has(close) ? -1 : this.text.indexOf(close, start);
+    if (end < 0) {
+      this.absent.add(close);
+      if (!this.context.isGrowing) return this.nodes.push(text);
+      this.position = this.text.length;
+      return this.nodes.push(createPart("code", [open + this.text.slice(start)], { class: "math" }));
+    }
+    const tex = this.text.slice(start, end);
+    if (!tex.trim()) return this.nodes.push(text);
+    this.position = end + 2;
+    this.nodes.push(formulaOf(open + tex + close, tex, open !== "\\("));
+  }
+
+  dollars(token) {
+    this.nodes.push(formulaOf(token, token.slice(1, -1), false));
+  }
+
+  /** What may become a formula stays as it is written, so that it is not drawn as emphasis before. */
+  unfinished(token) {
+    if (!this.context.isGrowing) this.position -= token.length - 1;
+    this.nodes.push(this.context.isGrowing ? token : "$");
+  }
+
+  angles(token) {
+    const [address] = token.match(/[^<>]+/);
+    const url = /^[a-z][\w+.-]+:/i.test(address) ? address : `mailto:${address}`;
+    const [link] = linkTo({ url }, [address], createPart);
+    this.nodes.push(link.name ? link : token);
+  }
+
+  address(address) {
+    const isUnfinished = this.context.isGrowing && this.findNext(UNFINISHED_END);
+    const scheme = /^www\./i.test(address) ? "http://" : /^https?:/.test(address) ? "" : "mailto:";
+    this.nodes.push(...linkTo({ url: isUnfinished ? undefined : scheme + address }, [address], createPart));
   }
 
   open(mark) {
-    if (this.stack.length > MAX_OPEN_MARKS) this.add(mark);
-    else this.stack.push({ mark, parts: [] });
+    this.brackets.push({ mark, place: this.nodes.length, start: this.position });
+    this.nodes.push(mark);
   }
 
+  /** Links are in no link: the inner one counts, and an address in a link's text is only text. */
   close(token) {
-    const place = this.stack.findLastIndex(isBracket);
-    if (place < 0) return this.add(token);
-    const target = this.stack[place].hasLink ? null : this.findNext(LINK_TARGET); // no link in a link
-    const [whole, url] = target ?? [];
-    if (!SAFE_URL.test(url)) {
-      this.flatten(place, 1); // emphasis reaches over brackets without a target
-      return this.add(token);
+    const bracket = this.brackets.pop();
+    const isActive = bracket && (bracket.mark === "![" || this.brackets.length >= this.active);
+    this.active = Math.min(this.active, this.brackets.length);
+    const linkText = bracket?.hasBrackets ? "" : this.text.slice(bracket?.start, this.position - 1);
+    const target = isActive && readTarget(this.text, this.position, linkText, this.context);
+    if (this.brackets.length) this.brackets.at(-1).hasBrackets = true;
+    if (!target) return this.nodes.push(token);
+    const parts = resolveEmphasis(this.nodes.splice(bracket.place + 1));
+    const [mark] = this.nodes.pop();
+    this.position += target.length;
+    this.nodes.push(...this.partsOf(target, mark, parts));
+  }
+
+  partsOf(target, mark, parts) {
+    const isImage = mark === "!";
+    if (target.number) return [isImage ? mark : "", createPart("sup", [String(target.number)])];
+    if (isImage) {
+      const link = linkTo(target, [textOf(parts) || target.url], createPart);
+      return link.length > 1 ? [mark, ...link] : link;
     }
-    this.flatten(place + 1);
-    const { parts } = this.stack.pop();
-    for (const outer of this.stack) outer.hasLink = true;
-    this.add(linkTo(url, parts.length ? parts : [url]));
-    this.position += whole.length;
+    this.active = this.brackets.length;
+    return linkTo(target, withoutLinks(parts), createPart);
   }
+}
 
-  /** Flanking is as in CommonMark, but punctuation doesn't count: in Korean or Japanese a word goes on after the marks. */
-  marks(run) {
-    const [character] = run;
-    const before = this.text[this.position - run.length - 1] ?? " ";
-    const after = this.text[this.position] ?? " ";
-    if (run.length > 3) return this.add(run);
-    const opens = /\S/.test(after) && !(character === "_" && WORD_CHARACTER.test(before));
-    const closes = /\S/.test(before) && !(character === "_" && WORD_CHARACTER.test(after));
-    const left = closes ? this.closeEmphasis(run, opens) : run;
-    if (left && opens) this.open(left);
-    else this.add(left);
-  }
+const formulaOf = (source, tex, isDisplay) => ({
+  ...createPart("code", [source], { class: "math" }),
+  formula: { tex: tex.trim(), isDisplay },
+});
 
-  /** Ends as much emphasis as marks can, but in "**2*3**" only their like. Returns what is left of the marks. */
-  closeEmphasis(run, isInWord) {
-    const same = this.stack.findLast(({ mark }) => mark === run);
-    const opening = same ?? this.stack.findLast(({ mark }) => !isInWord && mark[0] === run[0]);
-    const place = this.stack.indexOf(opening);
-    if (place < 1) return run;
-    this.flatten(place + 1);
-    const { mark, parts } = this.stack.pop();
-    const used = Math.min(2, run.length, mark.length);
-    const ended = createPart(emphasisOf(run[0], used), parts);
-    if (mark.length === used) this.add(ended);
-    else this.stack.push({ mark: mark.slice(used), parts: [ended] });
-    return this.closeEmphasis(run.slice(used), isInWord);
-  }
+function withoutLinks(parts) {
+  return parts.flatMap((part) => {
+    if (part.name === "a") return part.below;
+    return part.below ? { ...part, below: withoutLinks(part.below) } : part;
+  });
 }
 
 /**
  * Returns the inline parts of a block's text.
  *
  * @param {string} text
+ * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context
  * @returns {Array} strings, and parts as `createPart` makes them
  */
-export function parseInline(text) {
-  return new InlineParser(text).parse();
-}
-
-function linkTo(href, text) {
-  return createPart("a", text, [], { href, rel: "noopener noreferrer nofollow", target: "_blank" });
-}
-
-function emphasisOf(character, count) {
-  if (character === "~") return "del";
-  return count === 2 ? "strong" : "em";
+export function parseInline(text, context) {
+  return new InlineParser(text, context).parse();
 }
