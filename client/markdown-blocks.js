@@ -4,94 +4,121 @@
  * As CommonMark describes it: a line goes on with the blocks that are open, from the outermost to the innermost, begins new
  * ones, and what is left of it is text of the innermost.
  */
-import { Cursor } from "./markdown-cursor.js";
-import { define, takeDefinitions } from "./markdown-links.js";
+import { unescape } from "./markdown-entities.js";
+import { createPart, define, takeDefinitions } from "./markdown-links.js";
 
 const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads each line, blank ones too
+const MAX_FORMULA_LINES = 200; // in which its end is sought
+const TAB = 4; // columns
 
 const HEADING = /^(#{1,6})(?:[ \t]+(.*))?$/;
 const UNDERLINE = /^(?:(=+)|-+)[ \t]*$/;
 const RULE = /^([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
-const FENCE = /^(?:(`{3,})([^`]*)|(~{3,})(.*))$/;
-const FORMULA = /^(?:\$\$|\\\[|\\begin\{(?:align|equation|gather)\*?\})/;
+const FENCE = /^(`{3,}(?!.*`)|~{3,})(.*)$/;
+const FORMULA = /^(?:\$\$|\\\[)/;
 const ITEM = /^(?:[-*+]|(\d{1,9})[.)]|\[\^([^\][\s]{1,99})\]:)(?=[ \t]|$)/;
+const TASK = /^\[( |x)\](?=[ \t])/gim;
 const TABLE_MARKS = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
 
 /** Returns the texts of a table row's cells. */
-export function cellsOf(line) {
+function cellsOf(line) {
   const inner = line.trim().replace(/^\||(?<!\\)\|$/g, "");
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 }
 
-const isContainer = ({ kind }) => kind === "list" || kind === "item" || kind === "quote" || kind === "document";
+const canHold = (parent, { name }) => (parent.isList ? name === "li" : parent.isContainer && name !== "li");
 
-const canHold = (parent, { kind }) => isContainer(parent) && (parent.kind === "list") === (kind === "item");
+/** What is left of a line, and the column where that begins, on which the width of a tab depends. */
+class Cursor {
+  column = 0;
+
+  constructor(line) {
+    this.rest = line.replace(/\r$/, "");
+  }
+
+  /** What is left without the blanks at its beginning. */
+  get text() {
+    return this.rest.replace(/^[ \t]+/, "");
+  }
+
+  /** Width of the blanks at the beginning, in columns. */
+  get indent() {
+    let end = this.column;
+    for (const blank of /^[ \t]*/.exec(this.rest)[0]) end += blank === " " ? 1 : TAB - (end % TAB);
+    return end - this.column;
+  }
+
+  skipText(length) {
+    this.rest = this.rest.slice(length);
+    this.column += length;
+  }
+
+  /** Skips columns of blanks, at most so many. Of a tab that is wider the others stay, as blanks. */
+  skip(columns) {
+    for (let left = Math.min(columns, this.indent); left > 0; left -= 1) {
+      this.rest = this.rest.replace(/^\t/, " ".repeat(TAB - (this.column % TAB)));
+      this.skipText(1);
+    }
+  }
+}
 
 /**
- * A block is `{ kind, start, line, last, below }` and what its kind needs: `start` is its place in the whole text, `line`
- * and `last` are indices of its first line and of the last that is not blank, `below` the blocks in it.
+ * A block is a part, as `createPart` makes them, with the `text` that is parsed when it is drawn, the `code` that is written,
+ * or the `formula` that is rendered; without a name, what it has is its parent's. While it is open it has `rows`, and
+ * always `start`, its place in the whole text, `line` and `last`, indices of its first line and of the last not blank.
  */
 class BlockParser {
   position = 0; // index of the line
-  closings = new Map(); // what ends a formula -> index of the next line with it
 
   constructor(lines, start, context) {
-    Object.assign(this, { lines, start, context, open: [{ kind: "document", below: [] }] });
-    this.footnotes = [...context.definitions.values()].filter(({ number }) => number).length;
+    Object.assign(this, { lines, start, context, open: [{ isContainer: true, below: [] }] });
   }
 
   parse() {
-    for (; this.position < this.lines.length; this.position += 1) {
-      const line = this.lines[this.position];
+    for (const line of this.lines) {
       this.cursor = new Cursor(line);
       this.parseLine();
       this.start += line.length + 1;
+      this.position += 1;
     }
     this.closeTo(1);
     return this.open[0].below;
+  }
+
+  get innermost() {
+    return this.open.at(-1);
+  }
+
+  get isLastLine() {
+    return this.position >= this.lines.length - 1;
   }
 
   parseLine() {
     const { cursor, open } = this;
     this.depth = 1; // of the blocks that go on
     while (this.depth < open.length && this.continues(open[this.depth])) this.depth += 1;
-    const innermost = open[this.depth - 1];
-    if (innermost.isVerbatim) return this.addVerbatim(innermost);
-    while (!cursor.isBlank && this.begin()) if (!isContainer(open.at(-1))) return undefined;
-    if (!cursor.isBlank && open.at(-1).kind === "paragraph") return this.addText(open.at(-1)); // which may be a lazy one
-    this.closeTo(this.depth);
-    if (cursor.isBlank) return undefined;
-    return this.addText(open.at(-1).kind === "table" ? open.at(-1) : this.add({ kind: "paragraph", rows: [] }));
+    if (open[this.depth - 1].isVerbatim) return this.addVerbatim(open[this.depth - 1]);
+    while (cursor.text && this.begin()) if (!this.innermost.isContainer) return undefined;
+    const isLazy = cursor.text && this.innermost.name === "p";
+    if (!isLazy) this.closeTo(this.depth);
+    return cursor.text && this.addText();
   }
 
   // --- open blocks ---
 
   /** Whether the line goes on with a block; what marks that is skipped. */
   continues(block) {
-    const { cursor } = this;
-    const { indent, isBlank } = cursor;
-    switch (block.kind) {
-      case "list":
-        return true;
-      case "quote":
-        return this.skipQuoteMark();
-      case "item":
-        return isBlank ? block.below.length > 0 : this.skipItemIndent(block, indent);
-      case "indented":
-        return isBlank || indent >= 4;
-      case "paragraph":
-      case "table":
-        return !isBlank;
-      default:
-        return block.isVerbatim && !block.isClosed;
-    }
+    const { text, indent } = this.cursor;
+    if (block.name === "blockquote") return this.skipQuoteMark();
+    if (block.name === "li") return text ? this.skipItemIndent(block) : block.below.length > 0;
+    if (block.isVerbatim) return !block.isClosed && (block.end !== undefined || !text || indent >= TAB);
+    return block.isList || (Boolean(text) && block.rows);
   }
 
   skipQuoteMark() {
     const { cursor } = this;
-    const { indent } = cursor;
-    if (indent > 3 || cursor.text[0] !== ">") return false;
-    cursor.skip(indent);
+    if (cursor.indent >= TAB || cursor.text[0] !== ">") return false;
+    cursor.skip(cursor.indent);
     cursor.skipText(1);
     cursor.skip(1);
     this.touch(this.depth + 1);
@@ -99,64 +126,59 @@ class BlockParser {
   }
 
   /** Below a number two columns are enough, but for the next number: models indent by two as often as by three. */
-  skipItemIndent(item, indent) {
-    const isNear = item.isOrdered && indent >= item.indent + 2 && !/^\d/.test(this.cursor.text);
+  skipItemIndent(item) {
+    const { indent, text } = this.cursor;
+    const isNear = item.isOrdered && indent >= item.indent + 2 && !/^\d/.test(text);
     if (isNear) item.width = Math.min(item.width, indent);
-    if (indent >= item.width) this.cursor.skip(item.width);
-    return indent >= item.width;
+    const isInside = indent >= item.width;
+    if (isInside) this.cursor.skip(item.width);
+    return isInside;
   }
 
-  add(block) {
+  /** Begins a block, after those that do not go on, or can't hold it, are closed. */
+  add(name, more) {
+    const block = { ...createPart(name), start: this.start, line: this.position, ...more };
     this.closeTo(this.depth);
-    if (!canHold(this.open.at(-1), block)) this.closeTo(this.depth - 1);
-    const added = Object.assign(block, { start: this.start, line: this.position, below: [] });
-    this.open.at(-1).below.push(added);
-    this.open.push(added);
-    this.depth = this.open.length;
+    if (!canHold(this.innermost, block)) this.closeTo(this.depth - 1);
+    this.innermost.below.push(block);
+    this.depth = this.open.push(block);
     this.touch();
-    return added;
+    return block;
   }
 
   closeTo(depth) {
-    for (const block of this.open.splice(depth).reverse()) this.close(block);
-  }
-
-  close(block) {
-    block.isGrowing = this.context.isGrowing && block.last === this.lines.length - 1;
-    if (block.kind === "paragraph") block.text = this.takeDefinitions(block);
-  }
-
-  takeDefinitions({ rows, start, isGrowing }) {
-    return takeDefinitions(rows.join("\n").trimEnd(), start, { ...this.context, isGrowing });
+    while (this.open.length > depth) this.close(this.open.pop());
   }
 
   touch(depth) {
     for (const block of this.open.slice(0, depth)) block.last = this.position;
   }
 
-  addText(block) {
-    block.rows.push(this.cursor.text);
+  addText() {
+    if (!this.innermost.rows) this.add("p", { rows: [] });
+    this.innermost.rows.push(this.cursor.text);
     this.touch();
   }
 
   addVerbatim(block) {
     const { cursor } = this;
-    const { indent, text, isBlank } = cursor;
-    const isFenceEnd = block.fence && indent < 4 && text.startsWith(block.fence) && !text.trim().replaceAll(block.fence[0], "");
-    block.isClosed = isFenceEnd || text.includes(block.end);
+    const { indent, text } = cursor;
+    const { end, isFence } = block;
+    const isFenceEnd = isFence && indent < TAB && text.startsWith(end) && !text.trim().replaceAll(end[0], "");
+    block.isClosed = isFence ? isFenceEnd : text.includes(end);
     cursor.skip(block.indent);
     if (!isFenceEnd) block.rows.push(cursor.rest);
-    if (block.kind !== "indented" || !isBlank) this.touch();
+    if (end || text) this.touch();
   }
 
   // --- beginnings: each returns whether there is one, and takes what marks it ---
 
   begin() {
     const { indent, text } = this.cursor;
-    const isParagraphOpen = this.open.at(-1).kind === "paragraph";
-    if (indent >= 4) return !isParagraphOpen && this.beginIndentedCode();
+    const isParagraphOpen = this.innermost.name === "p";
+    if (indent >= TAB) return !isParagraphOpen && this.beginVerbatim({ indent: TAB });
     const innermost = this.open[this.depth - 1];
-    const paragraph = innermost.kind === "paragraph" && innermost;
+    const paragraph = innermost.name === "p" && innermost;
     const canNest = this.open.length < MAX_DEPTH;
     return (
       (canNest && this.beginQuote(text)) ||
@@ -164,22 +186,15 @@ class BlockParser {
       this.beginFence(text, indent) ||
       this.beginFormula(text, indent) ||
       (paragraph && this.underline(paragraph, text)) ||
-      this.beginRule(text) ||
-      (canNest && this.beginItem(text, indent, innermost)) ||
+      (RULE.test(text) && this.add("hr")) ||
+      (canNest && this.beginItem(text, indent, paragraph)) ||
       (paragraph && this.beginTable(paragraph, text))
     );
   }
 
-  beginIndentedCode() {
-    const block = this.add({ kind: "indented", isVerbatim: true, indent: 4, rows: [] });
-    this.addVerbatim(block);
-    return true;
-  }
-
   beginQuote(text) {
     if (text[0] !== ">") return false;
-    this.add({ kind: "quote" });
-    this.depth -= 1;
+    this.depth = this.open.indexOf(this.add("blockquote", { isContainer: true }));
     this.skipQuoteMark();
     this.depth += 1;
     return true;
@@ -190,95 +205,140 @@ class BlockParser {
     if (!marks) return false;
     let end = content.trimEnd().length;
     while (content[end - 1] === "#") end -= 1;
-    const isClosed = end === 0 || /[ \t]/.test(content[end - 1]);
-    this.add({ kind: "heading", level: marks.length, text: (isClosed ? content.slice(0, end) : content).trim() });
-    return true;
+    const isClosed = /^[ \t]?$/.test(content.charAt(end - 1));
+    return this.add(headingName(marks.length), { text: (isClosed ? content.slice(0, end) : content).trim() });
+  }
+
+  beginVerbatim(more) {
+    const block = this.add("pre", { isVerbatim: true, rows: [], ...more });
+    if (!block.isFence) this.addVerbatim(block);
+    return block;
   }
 
   beginFence(text, indent) {
-    const [, ticks, tickInfo, tildes, tildeInfo] = FENCE.exec(text) ?? [];
-    const fence = ticks ?? tildes;
-    if (fence) this.add({ kind: "fence", isVerbatim: true, fence, indent, info: tickInfo ?? tildeInfo, rows: [] });
-    return Boolean(fence);
+    const [, end, info] = FENCE.exec(text) ?? [];
+    return end && this.beginVerbatim({ isFence: true, end, info, indent });
   }
 
   /** A formula ends with a line that has its end; one without is text, unless it may still come. */
   beginFormula(text, indent) {
-    const [open] = FORMULA.exec(text) ?? [];
-    if (!open) return false;
-    const end = { $: "$$", "[": "\\]" }[open[1]] ?? open.replace("begin", "end");
-    const place = text.indexOf(end, open.length);
-    const lastLine = place < 0 ? this.findLine(end) : text.slice(place);
-    if (lastLine === undefined ? !this.context.isGrowing : lastLine.slice(end.length).trim()) return false;
-    const block = this.add({ kind: "formula", isVerbatim: true, open, end, indent, rows: [text] });
-    block.isClosed = place >= 0;
+    const [begin] = FORMULA.exec(text) ?? [];
+    if (!begin) return false;
+    const end = begin.replace("[", "]");
+    const others = this.lines.slice(this.position + 1, this.position + MAX_FORMULA_LINES);
+    const last = [text.slice(2), ...others].find((line) => line.includes(end));
+    const isFormula = last === undefined ? this.context.isGrowing : last.trimEnd().indexOf(end) === last.trimEnd().length - 2;
+    if (!isFormula) return false;
+    const block = this.beginVerbatim({ end, indent });
+    block.isClosed = text.includes(end, 2);
     return true;
-  }
-
-  /** Returns the next line with some text, from there on. */
-  findLine(text) {
-    let place = this.closings.get(text) ?? 0;
-    if (place <= this.position) {
-      place = this.position + 1;
-      while (place < this.lines.length && !this.lines[place].includes(text)) place += 1;
-      this.closings.set(text, place);
-    }
-    const line = this.lines[place];
-    return line?.slice(line.indexOf(text));
   }
 
   /** Makes a paragraph a heading. While the text grows its last line may turn out to be a list. */
   underline(paragraph, text) {
-    const [underline, isFirstLevel] = UNDERLINE.exec(text) ?? [];
-    const mayGrow = this.context.isGrowing && this.position === this.lines.length - 1;
-    const heading = underline && !mayGrow && this.takeDefinitions(paragraph);
+    const [line, isFirstLevel] = UNDERLINE.exec(text) ?? [];
+    if (!line || (this.context.isGrowing && this.isLastLine)) return false;
+    const heading = this.textOf(paragraph);
     if (!heading) return false;
     this.touch();
-    Object.assign(paragraph, { kind: "heading", level: isFirstLevel ? 1 : 2, text: heading });
-    return true;
-  }
-
-  beginRule(text) {
-    if (!RULE.test(text)) return false;
-    this.add({ kind: "rule" });
-    return true;
+    return Object.assign(paragraph, { name: headingName(isFirstLevel ? 1 : 2), text: heading, rows: undefined });
   }
 
   /** Begins a list's item, or a footnote, which is one of a list of its own. */
-  beginItem(text, indent, innermost) {
+  beginItem(text, indent, paragraph) {
     const [marker, number, label] = ITEM.exec(text) ?? [];
-    const isEmpty = marker && !text.slice(marker.length).trim();
-    const isSentence = innermost.kind === "paragraph" && !label && (isEmpty || Number(number ?? 1) !== 1);
-    if (!marker || isSentence) return false;
+    if (!marker) return false;
     const { cursor } = this;
+    const isEmpty = text.trimEnd() === marker;
+    if (paragraph && !label && (isEmpty || Number(number ?? 1) !== 1)) return false; // it is a sentence's
     cursor.skip(indent);
     cursor.skipText(marker.length);
-    const padding = isEmpty || cursor.indent > 4 ? 1 : cursor.indent;
+    const padding = isEmpty || cursor.indent > TAB ? 1 : cursor.indent;
     cursor.skip(padding);
     const type = marker.at(-1);
-    const first = label ? this.defineFootnote(label) : number && Number(number);
-    if (innermost.type !== type) this.add({ kind: "list", type, first });
-    const width = label ? 4 : indent + marker.length + padding;
-    this.add({ kind: "item", indent, width, isOrdered: Boolean(number) });
-    return true;
+    if (this.open[this.depth - 1].type !== type) this.beginList(type, label ? this.countFootnotes() + 1 : number && Number(number));
+    if (label) define(`^${label}`, { number: this.countFootnotes() + 1, start: this.start }, this.context.definitions);
+    const width = label ? TAB : indent + marker.length + padding;
+    return this.add("li", { isContainer: true, indent, width, isOrdered: Boolean(number) });
   }
 
-  defineFootnote(label) {
-    const { definitions } = this.context;
-    if (define(`^${label}`, { number: this.footnotes + 1, start: this.start }, definitions)) this.footnotes += 1;
-    return this.footnotes;
+  beginList(type, first) {
+    const attributes = { ...(type === ":" && { class: "footnotes" }), ...(first !== undefined && first !== 1 && { start: first }) };
+    this.add(first === undefined ? "ul" : "ol", { isContainer: true, isList: true, type, attributes });
+  }
+
+  countFootnotes() {
+    return [...this.context.definitions.values()].filter(({ number }) => number).length;
   }
 
   /** Makes the last line of a paragraph the head of a table. */
   beginTable(paragraph, text) {
-    if (!text.includes("|") || !TABLE_MARKS.test(text)) return false;
     const head = paragraph.rows.at(-1);
-    if (!head.includes("|") || cellsOf(head).length !== cellsOf(text).length) return false;
+    const isTable = [head, text].every((line) => line.includes("|")) && TABLE_MARKS.test(text);
+    if (!isTable || cellsOf(head).length !== cellsOf(text).length) return false;
     paragraph.rows.pop();
-    const { start, line } = paragraph;
-    Object.assign(this.add({ kind: "table", rows: [head, text] }), { start, line: this.position - 1 });
-    return true;
+    return this.add("div", { rows: [head, text], start: paragraph.start, line: this.position - 1 });
   }
+
+  // --- what a block is, when all its lines are read ---
+
+  close(block) {
+    block.isGrowing = this.context.isGrowing && block.last === this.lines.length - 1;
+    if (block.isList) closeList(block);
+    else if (block.isVerbatim) Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
+    else if (block.name === "div") Object.assign(block, tableOf(block));
+    else if (block.name === "p") {
+      block.text = this.textOf(block).replace(TASK, (_, mark) => (mark === " " ? "☐" : "☑"));
+      if (!block.text) block.name = "";
+    }
+  }
+
+  /** Returns a paragraph's text without the definitions at its beginning. */
+  textOf({ rows, start, isGrowing }) {
+    return takeDefinitions(rows.join("\n").trimEnd(), start, { ...this.context, isGrowing });
+  }
+}
+
+/** h1 and h2 are the page's. */
+const headingName = (level) => `h${Math.min(6, level + 2)}`;
+
+/** Paragraphs of a tight list, without blank lines between its blocks, have no element of their own. */
+function closeList({ below }) {
+  const isApart = ({ line }, place, { [place - 1]: before }) => before && line > before.last + 1;
+  const isLoose = below.some(isApart) || below.some((item) => item.below.some(isApart));
+  for (const item of below) {
+    const [first, ...others] = item.below;
+    if (/^[☐☑]/.test(first?.text)) item.attributes = { class: "task" };
+    if (isLoose) continue;
+    for (const block of item.below) if (block.name === "p") block.name = "";
+    if (first?.name === "") Object.assign(item, { text: first.text, isGrowing: first.isGrowing, below: others });
+  }
+}
+
+function codeFrameOf({ rows, isFence, info = "" }) {
+  const [language] = unescape(info).trim().split(/\s/);
+  const lines = isFence ? rows : rows.slice(0, 1 + rows.findLastIndex((row) => row.trim()));
+  const code = { ...createPart("code"), code: lines.join("\n"), language };
+  const caption = createPart("figcaption", [createPart("span", [language])]);
+  return createPart("figure", [caption, createPart("pre", [code], { tabindex: "0" })]);
+}
+
+function formulaOf({ rows, isClosed }) {
+  const source = rows.join("\n").trimEnd();
+  const formula = isClosed ? { tex: source.slice(2, -2).trim(), isDisplay: true } : undefined;
+  return { ...createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }), formula };
+}
+
+/** A row keeps the cells that it has, up to as many as the head. */
+function tableOf({ rows: [head, marks, ...others], isGrowing }) {
+  const alignments = cellsOf(marks).map((mark) => (mark.endsWith(":") ? { class: mark[0] === ":" ? "center" : "right" } : {}));
+  const rowOf = (line, name, isLast) => {
+    const cells = cellsOf(line).slice(0, alignments.length);
+    return createPart("tr", cells.map((text, column) => ({ ...createPart(name, [], alignments[column]), text, isGrowing: isLast })));
+  };
+  const rows = others.map((line, place) => rowOf(line, "td", isGrowing && place === others.length - 1));
+  const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];
+  return createPart("div", [createPart("table", below.slice(0, rows.length + 1))], { class: "table", tabindex: "0" });
 }
 
 /**

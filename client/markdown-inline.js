@@ -1,11 +1,13 @@
 /** Inline parts: emphasis, links, code and formulas in a block's text. */
+import { resolveEmphasis, runOf } from "./markdown-emphasis.js";
 import { characterOf, ENTITY, ESCAPE } from "./markdown-entities.js";
-import { createPart, resolveEmphasis, runOf, textOf } from "./markdown-emphasis.js";
-import { linkTo, readTarget } from "./markdown-links.js";
+import { createPart, linkTo, readTarget } from "./markdown-links.js";
 
-const TICKS = /`+/g;
-const UNFINISHED_END = /[.,:;!?*_~'}。、，)]*$/y;
-const CLOSINGS = { "\\(": ["\\)", "("], "\\[": ["\\]", "["], $$: ["$$", "$$"] }; // and the text of what is not closed
+const MAX_TICKS = 99; // each number of them is sought once in a text
+const UNFINISHED_END = /^[.,:;!?*_~'}。、，)]*$/;
+
+/** What ends a formula, by what begins it. */
+const FORMULA_ENDS = { "\\(": /\\\)/g, "\\[": /\\\]/g, $$: /\$\$/g };
 
 /**
  * By the method of InlineParser that handles it. A bare address has an ASCII host, as a Korean particle may follow at once;
@@ -14,33 +16,37 @@ const CLOSINGS = { "\\(": ["\\)", "("], "\\[": ["\\]", "["], $$: ["$$", "$$"] };
  */
 const TOKENS = {
   formula: /\\[([]|\$\$/,
-  dollars: /(?<![\w$])\$(?![\s$]|\d[\d.,]*\s+\p{L}{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![\w$])/u,
-  unfinished: /(?<![\w$])\$(?![\s\d$])[^$`\n]*$/,
+  dollars: /(?<![\w$])\$(?![\s$]|\d[\d.,]*\s+\p{L}{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![\w$])/,
+  dollar: /(?<![\w$])\$(?![\s\d$])[^$`\n]*$/,
   character: new RegExp(`${ESCAPE.source}|${ENTITY.source}`),
   line: /\\?\n|<[bB][rR]\s*\/?>/,
-  ticks: TICKS,
+  ticks: /`+/,
   marks: /\*+|_+|~+/,
   open: /!?\[/,
   close: /\]/,
-  angles: /<(?:[a-zA-Z][a-zA-Z\d+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[a-zA-Z\d](?:[\w.-]*\w)?)>/,
+  angles: /<(?:[a-zA-Z][a-zA-Z\d+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+)>/,
   tag: /<\/?[a-zA-Z][a-zA-Z\d-]*(?:\s+[a-zA-Z_:][\w.:-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*\s*\/?>/,
-  address: /(?<![\p{L}\p{N}_])(?:https?:\/\/[\w.-]+|www\.[\w-]+(?:\.[\w-]+)+)(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/u,
+  address: /(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
 };
 const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 
 /**
- * Parses a block's text to nodes: strings, parts, and runs of marks, which become emphasis at the end of the text or of
- * the link that they are in.
+ * Parses a block's text to nodes: strings, parts, addresses, and runs of marks, which become emphasis at the end of the text
+ * or of the link that they are in.
  */
 class InlineParser {
+  position = 0;
+  nodes = [];
+  brackets = []; // that are open
+  active = 0; // how many of them are in no link's text
+  absent = new Set(); // what was sought and is not in the rest of the text
+
   constructor(text, context) {
-    Object.assign(this, { text, context, position: 0, nodes: [], brackets: [], active: 0, absent: new Set() });
-    const runs = text.matchAll(/`+/g); // not TICKS: its `lastIndex` would be where to begin
-    this.lastTicks = new Map(Array.from(runs, ({ 0: ticks, index }) => [ticks.length, index])); // by their number
+    Object.assign(this, { text, context });
   }
 
   parse() {
-    for (let found; (found = this.findNext(TOKEN)); ) {
+    for (let found; (found = this.find(TOKEN)); ) {
       const [kind, token] = Object.entries(found.groups).find(([, matched]) => matched);
       this.nodes.push(this.text.slice(this.position, found.index));
       this.position = found.index + token.length;
@@ -50,9 +56,21 @@ class InlineParser {
     return resolveEmphasis(this.nodes);
   }
 
-  findNext(pattern) {
+  find(pattern) {
+    if (this.absent.has(pattern.source)) return undefined;
     pattern.lastIndex = this.position;
-    return pattern.exec(this.text);
+    const found = pattern.exec(this.text);
+    if (!found) this.absent.add(pattern.source);
+    return found;
+  }
+
+  /** Reads up to a pattern, and moves behind it. Returns what is before it, or nothing where it is not in the text. */
+  readTo(pattern) {
+    const found = this.find(pattern);
+    if (!found) return undefined;
+    const text = this.text.slice(this.position, found.index);
+    this.position = found.index + found[0].length;
+    return text;
   }
 
   // --- tokens: what each does, after the position has moved behind it ---
@@ -61,10 +79,10 @@ class InlineParser {
     this.nodes.push(characterOf(token));
   }
 
+  /** In Korean, one tilde is a range's: 3~5. */
   marks(run) {
-    const isTilde = run[0] === "~"; // one is a range's, as in 3~5
-    if (isTilde && run.length !== 2) this.nodes.push(run);
-    else this.nodes.push(runOf(this.text, this.position - run.length, this.position));
+    const isText = run[0] === "~" && run.length !== 2;
+    this.nodes.push(isText ? run : runOf(this.text, this.position - run.length, this.position));
   }
 
   line() {
@@ -76,101 +94,80 @@ class InlineParser {
   }
 
   ticks(ticks) {
-    const start = this.position;
-    const isClosed = this.lastTicks.get(ticks.length) >= start;
-    if (!isClosed) return this.nodes.push(ticks);
-    let end;
-    do {
-      end = this.findNext(TICKS);
-      this.position = end.index + end[0].length;
-    } while (end[0].length !== ticks.length);
-    const code = this.text.slice(start, end.index).replaceAll("\n", " ");
-    const isPadded = code.startsWith(" ") && code.endsWith(" ") && code.trim();
+    const isShort = ticks.length <= MAX_TICKS;
+    const code = isShort && this.readTo(new RegExp(`(?<!\`)${ticks}(?!\`)`, "g"))?.replaceAll("\n", " ");
+    if (!code) return this.nodes.push(ticks);
+    const isPadded = code.trim() && code.startsWith(" ") && code.endsWith(" ");
     this.nodes.push(createPart("code", [isPadded ? code.slice(1, -1) : code]));
   }
 
-  /** A formula that is not closed is one while its text grows; else its delimiter is text. */
+  /** A formula that is not closed is one while its text grows; else its beginning is text. */
   formula(open) {
-    const [close, text] = CLOSINGS[open];
-    const start = this.position;
-    const end = this.absent.has(close) ? -1 : this.text.indexOf(close, start);
-    if (end < 0) {
-      this.absent.add(close);
-      if (!this.context.isGrowing) return this.nodes.push(text);
-      this.position = this.text.length;
-      return this.nodes.push(createPart("code", [open + this.text.slice(start)], { class: "math" }));
-    }
-    const tex = this.text.slice(start, end);
-    if (!tex.trim()) return this.nodes.push(text);
-    this.position = end + 2;
-    this.nodes.push(formulaOf(open + tex + close, tex, open !== "\\("));
+    const { isGrowing } = this.context;
+    const start = this.position - open.length;
+    const tex = this.readTo(FORMULA_ENDS[open]);
+    if (tex === undefined && isGrowing) this.position = this.text.length;
+    const source = this.text.slice(start, this.position);
+    if (tex?.trim()) this.addFormula(source, { tex: tex.trim(), isDisplay: open !== "\\(" });
+    else if (source.length > open.length) this.addFormula(source);
+    else this.nodes.push(open.replace("\\", ""));
   }
 
-  dollars(token) {
-    this.nodes.push(formulaOf(token, token.slice(1, -1), false));
+  dollars(source) {
+    this.addFormula(source, { tex: source.slice(1, -1), isDisplay: false });
   }
 
   /** What may become a formula stays as it is written, so that it is not drawn as emphasis before. */
-  unfinished(token) {
-    if (!this.context.isGrowing) this.position -= token.length - 1;
-    this.nodes.push(this.context.isGrowing ? token : "$");
+  dollar(rest) {
+    const token = this.context.isGrowing ? rest : "$";
+    this.position += token.length - rest.length;
+    this.nodes.push(token);
+  }
+
+  addFormula(source, formula) {
+    this.nodes.push({ ...createPart("code", [source], { class: "math" }), formula });
   }
 
   angles(token) {
-    const [address] = token.match(/[^<>]+/);
-    const url = /^[a-z][\w+.-]+:/i.test(address) ? address : `mailto:${address}`;
-    const [link] = linkTo({ url }, [address], createPart);
-    this.nodes.push(link.name ? link : token);
+    const text = token.slice(1, -1);
+    const link = linkTo({ url: /^[^@]+:/.test(text) ? text : `mailto:${text}` }, [text]);
+    this.nodes.push(link[1] ? token : { address: text, link });
   }
 
   address(address) {
-    const isUnfinished = this.context.isGrowing && this.findNext(UNFINISHED_END);
-    const scheme = /^www\./i.test(address) ? "http://" : /^https?:/.test(address) ? "" : "mailto:";
-    this.nodes.push(...linkTo({ url: isUnfinished ? undefined : scheme + address }, [address], createPart));
+    const isUnfinished = this.context.isGrowing && UNFINISHED_END.test(this.text.slice(this.position));
+    const scheme = address.includes("@") ? "mailto:" : "http://";
+    const url = address.includes("://") ? address : scheme + address;
+    this.nodes.push({ address, link: linkTo({ url: isUnfinished ? undefined : url }, [address]) });
   }
 
   open(mark) {
-    this.brackets.push({ mark, place: this.nodes.length, start: this.position });
+    this.brackets.push({ isImage: mark !== "[", place: this.nodes.length, start: this.position });
     this.nodes.push(mark);
   }
 
-  /** Links are in no link: the inner one counts, and an address in a link's text is only text. */
+  /** Links are in no link: the inner one counts. */
   close(token) {
     const bracket = this.brackets.pop();
-    const isActive = bracket && (bracket.mark === "![" || this.brackets.length >= this.active);
-    this.active = Math.min(this.active, this.brackets.length);
-    const linkText = bracket?.hasBrackets ? "" : this.text.slice(bracket?.start, this.position - 1);
-    const target = isActive && readTarget(this.text, this.position, linkText, this.context);
+    if (!bracket) return this.nodes.push(token);
+    const { isImage, place, start, hasBrackets } = bracket;
+    const isActive = isImage || this.brackets.length >= this.active;
+    const text = hasBrackets ? "" : this.text.slice(start, this.position - 1);
+    const target = isActive && readTarget(this.text, this.position, text, this.context);
     if (this.brackets.length) this.brackets.at(-1).hasBrackets = true;
+    this.active = Math.min(this.active, this.brackets.length);
     if (!target) return this.nodes.push(token);
-    const parts = resolveEmphasis(this.nodes.splice(bracket.place + 1));
-    const [mark] = this.nodes.pop();
+    const below = resolveEmphasis(this.nodes.splice(place).slice(1), true);
     this.position += target.length;
-    this.nodes.push(...this.partsOf(target, mark, parts));
-  }
-
-  partsOf(target, mark, parts) {
-    const isImage = mark === "!";
-    if (target.number) return [isImage ? mark : "", createPart("sup", [String(target.number)])];
-    if (isImage) {
-      const link = linkTo(target, [textOf(parts) || target.url], createPart);
-      return link.length > 1 ? [mark, ...link] : link;
-    }
-    this.active = this.brackets.length;
-    return linkTo(target, withoutLinks(parts), createPart);
+    if (target.number) return this.nodes.push(isImage ? "!" : "", createPart("sup", [String(target.number)]));
+    if (!isImage) this.active = this.brackets.length;
+    const link = linkTo(target, isImage ? [textOf(below) || target.url] : below);
+    this.nodes.push(isImage && link[1] ? "!" : "", ...link);
   }
 }
 
-const formulaOf = (source, tex, isDisplay) => ({
-  ...createPart("code", [source], { class: "math" }),
-  formula: { tex: tex.trim(), isDisplay },
-});
-
-function withoutLinks(parts) {
-  return parts.flatMap((part) => {
-    if (part.name === "a") return part.below;
-    return part.below ? { ...part, below: withoutLinks(part.below) } : part;
-  });
+function textOf(parts) {
+  return parts.map((part) => (part.below ? textOf(part.below) : part)).join("");
 }
 
 /**

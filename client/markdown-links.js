@@ -3,17 +3,27 @@ import { unescape } from "./markdown-entities.js";
 
 const SAFE_URL = /^(?:https?:\/\/|mailto:)[^\s\0-\x1f]+$/i;
 
-// A bound on each repetition, so that what is never closed costs a bounded time for each beginning.
+// Brackets in brackets and lengths are bounded, so that what is never closed costs a bounded time for each beginning.
 const LABEL = String.raw`\[((?:\\.|[^\\[\]]){1,999})\]`;
-const IN_ANGLES = String.raw`<((?:\\.|[^\\<>\n]){0,2000})>`;
-const TITLE = String.raw`(?:\s+("(?:\\[^]|[^\\"]){0,2000}"|'(?:\\[^]|[^\\']){0,2000}'|\((?:\\[^]|[^\\()]){0,2000}\)))?`;
 const bracketed = (inner) => String.raw`(?:\\\S|[^\\\s()\0-\x1f]|\(${inner}\))*`;
-const BARE = bracketed(bracketed(bracketed("")));
+const TARGET = String.raw`\s*(?!\s)(?:<((?:\\.|[^\\<>\n]){0,999})>|(?!<)(${bracketed(bracketed(bracketed("")))}))`;
+const TITLE = String.raw`(?:\s+("(?:\\[^]|[^\\"]){0,999}"|'(?:\\[^]|[^\\']){0,999}'|\((?:\\[^]|[^\\()]){0,999}\)))?`;
 
-const TARGET = new RegExp(String.raw`\(\s*(?!\s)(?:${IN_ANGLES}|(?!<)(${BARE}))${TITLE}\s*\)`, "y");
+const INLINE = new RegExp(String.raw`\(${TARGET}${TITLE}\s*\)`, "y");
 const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");
-const DEFINITION = new RegExp(String.raw`${LABEL}:\s*(?:${IN_ANGLES}|(?!<)(\S+))${TITLE}[ \t]*(?:\n|$)`, "y");
+const DEFINITION = new RegExp(String.raw`${LABEL}:(?=\s*\S)${TARGET}${TITLE}[ \t]*(?:\n|$)`, "y");
 const UNFINISHED = /\((?:<[^<>\n]*|[^\s[\]]*(?:\s+["'(][^\n[\]]*)?)$/y;
+
+/**
+ * Returns the description of an element: a block or an inline part.
+ *
+ * @param {string} name the element's
+ * @param {Array} [below] strings and parts
+ * @param {object} [attributes]
+ */
+export function createPart(name, below = [], attributes = {}) {
+  return { name, below, attributes };
+}
 
 function matchAt(pattern, text, position) {
   pattern.lastIndex = position;
@@ -23,9 +33,9 @@ function matchAt(pattern, text, position) {
 /** Returns a label as it is compared: in no case, with single blanks. */
 const normalize = (label) => label.trim().replace(/\s+/g, " ").toLowerCase().toUpperCase();
 
-const targetOf = ([{ length }, inAngles, bare, title = ""]) => ({
+const targetOf = (length, [inAngles, bare, title = ""]) => ({
   length,
-  url: unescape(inAngles ?? bare ?? ""),
+  url: unescape(inAngles ?? bare),
   title: unescape(title.slice(1, -1)),
 });
 
@@ -36,55 +46,50 @@ const targetOf = ([{ length }, inAngles, bare, title = ""]) => ({
  * @param {number} position behind the closing bracket
  * @param {string} linkText as it is written; empty where it can't be a label
  * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context
- * @returns {{ length: number, url?: string, title?: string, number?: number } | undefined} `length` is that of what was read;
- *   without a `url` or a footnote's `number` the target is not complete
+ * @returns {{ length: number, url?: string, title?: string, number?: number } | undefined | false} `length` is that of what
+ *   was read; without a `url` or a footnote's `number` the target is not complete
  */
 export function readTarget(text, position, linkText, { definitions, isGrowing }) {
-  const target = matchAt(TARGET, text, position);
-  if (target) return targetOf(target);
+  const [inline, ...target] = matchAt(INLINE, text, position) ?? [];
+  if (inline) return targetOf(inline.length, target);
   const unfinished = isGrowing && matchAt(UNFINISHED, text, position);
   if (unfinished) return { length: unfinished[0].length };
-  if (!definitions.size) return undefined;
   const [{ length }, label = linkText] = matchAt(REFERENCE, text, position) ?? [""];
-  const definition = definitions.get(normalize(label));
+  const definition = definitions.size && definitions.get(normalize(label));
   return definition && { ...definition, length };
 }
 
 /**
- * Takes the definitions of references from a paragraph's beginning, and returns the text that is left.
+ * Takes the definitions of references from a paragraph's beginning, and returns the text that is left. At the end of a text
+ * that grows they are taken and not kept.
  *
  * @param {string} text
  * @param {number} start where the paragraph begins in the whole text
- * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context takes the definitions, but for one at the end of
- *   a text that grows
+ * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context
  */
 export function takeDefinitions(text, start, { definitions, isGrowing }) {
   let position = 0;
-  for (let found; (found = matchAt(DEFINITION, text, position)); ) {
+  for (let found; (found = matchAt(DEFINITION, text, position))?.[1].trim(); ) {
     const [whole, label, ...target] = found;
-    if (!label.trim()) break;
     position += whole.length;
-    if (!isGrowing || position < text.length) define(label, { ...targetOf([whole, ...target]), start }, definitions);
+    if (!isGrowing || position < text.length) define(label, { ...targetOf(0, target), start }, definitions);
   }
   return text.slice(position);
 }
 
-/** Keeps a definition, unless its label has one. Returns whether it did. */
+/** Keeps a definition, unless its label has one. */
 export function define(label, definition, definitions) {
   const key = normalize(label);
-  const isNew = !definitions.has(key);
-  if (isNew) definitions.set(key, definition);
-  return isNew;
+  if (!definitions.has(key)) definitions.set(key, definition);
 }
 
 /**
  * Returns the parts of a link: its element, or, where it leads to what an answer has no business with, its text and its
  * target as one would write them.
  */
-export function linkTo({ url, title }, parts, createPart) {
+export function linkTo({ url, title }, parts) {
   if (url === undefined) return [createPart("a", parts)];
   const href = url.replace(/\s/g, encodeURIComponent);
   if (!SAFE_URL.test(href)) return ["[", ...parts, `](${url})`];
-  const attributes = { href, rel: "noopener noreferrer nofollow", target: "_blank", ...(title && { title }) };
-  return [createPart("a", parts, attributes)];
+  return [createPart("a", parts, { href, rel: "noopener noreferrer nofollow", target: "_blank", ...(title && { title }) })];
 }

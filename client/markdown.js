@@ -1,13 +1,12 @@
 /**
  * Markdown, as models write it, to DOM nodes. Never to HTML: markup in an answer stays text that one sees.
  *
- * Lines are parsed to blocks (markdown-blocks.js), these to parts (markdown-parts.js), a block's text to inline parts
- * (markdown-inline.js), and here parts are drawn as elements. An answer is untrusted, so the time it takes is linear in its
+ * Lines are parsed to blocks (markdown-blocks.js), a block's text to inline parts (markdown-inline.js), and here both are
+ * drawn as elements. An answer is untrusted, so the time it takes is linear in its
  * length, but for the bounds of those modules: what exceeds them stays plain text. docs/markdown.md says what it reads.
  */
 import { parseBlocks } from "./markdown-blocks.js";
 import { parseInline } from "./markdown-inline.js";
-import { partOf } from "./markdown-parts.js";
 
 /** Writes a text, which may have grown, over what a node shows: what both begin with stays, and with it a selection. */
 function writeText(node, text) {
@@ -110,7 +109,7 @@ export function update(container, text, options = {}) {
   const context = { document: container.ownerDocument, write, renderMath, definitions };
   const mayGrow = isGrowing && /\S$/.test(text);
   const blocks = parseBlocks(linesOf(text.slice(start)), start, { definitions, isGrowing: mayGrow });
-  const parts = [...kept, ...blocks.map((block) => partOf(block))];
+  const parts = [...kept, ...blocks];
   context.isAnew = JSON.stringify([...definitions]) !== JSON.stringify([...before.definitions]);
   const drawn = draw(container, partsBelow({ below: parts }, null, context), before.drawn, context);
   drawnIn.set(container, { text, parts, drawn, definitions, renderMath });
