@@ -26,7 +26,9 @@ function cellsOf(line) {
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 }
 
-const canHold = (parent, { name }) => (parent.isList ? name === "li" : parent.isContainer && name !== "li");
+const isContainer = ({ name }) => /^(?:[uo]l|li|blockquote|)$/.test(name);
+
+const canHold = (parent, { name }) => isContainer(parent) && Boolean(parent.type) === (name === "li");
 
 /** What is left of a line, and the column where that begins, on which the width of a tab depends. */
 class Cursor {
@@ -71,7 +73,8 @@ class BlockParser {
   position = 0; // index of the line
 
   constructor(lines, start, context) {
-    Object.assign(this, { lines, start, context, open: [{ isContainer: true, below: [] }] });
+    Object.assign(this, { lines, start, context, open: [createPart("")] });
+    this.footnotes = [...context.definitions.values()].filter(({ number }) => number).length;
   }
 
   parse() {
@@ -97,8 +100,9 @@ class BlockParser {
     const { cursor, open } = this;
     this.depth = 1; // of the blocks that go on
     while (this.depth < open.length && this.continues(open[this.depth])) this.depth += 1;
-    if (open[this.depth - 1].isVerbatim) return this.addVerbatim(open[this.depth - 1]);
-    while (cursor.text && this.begin()) if (!this.innermost.isContainer) return undefined;
+    const innermost = open[this.depth - 1];
+    if (innermost.name === "pre") return this.addVerbatim(innermost);
+    while (cursor.text && this.begin()) if (!isContainer(this.innermost)) return undefined;
     const isLazy = cursor.text && this.innermost.name === "p";
     if (!isLazy) this.closeTo(this.depth);
     return cursor.text && this.addText();
@@ -111,8 +115,8 @@ class BlockParser {
     const { text, indent } = this.cursor;
     if (block.name === "blockquote") return this.skipQuoteMark();
     if (block.name === "li") return text ? this.skipItemIndent(block) : block.below.length > 0;
-    if (block.isVerbatim) return !block.isClosed && (block.end !== undefined || !text || indent >= TAB);
-    return block.isList || (Boolean(text) && block.rows);
+    if (block.name === "pre") return !block.isClosed && (block.end || !text || indent >= TAB);
+    return block.type || (text && block.rows);
   }
 
   skipQuoteMark() {
@@ -128,7 +132,7 @@ class BlockParser {
   /** Below a number two columns are enough, but for the next number: models indent by two as often as by three. */
   skipItemIndent(item) {
     const { indent, text } = this.cursor;
-    const isNear = item.isOrdered && indent >= item.indent + 2 && !/^\d/.test(text);
+    const isNear = item.number && indent >= item.indent + 2 && !/^\d/.test(text);
     if (isNear) item.width = Math.min(item.width, indent);
     const isInside = indent >= item.width;
     if (isInside) this.cursor.skip(item.width);
@@ -137,7 +141,7 @@ class BlockParser {
 
   /** Begins a block, after those that do not go on, or can't hold it, are closed. */
   add(name, more) {
-    const block = { ...createPart(name), start: this.start, line: this.position, ...more };
+    const block = createPart(name, [], {}, { start: this.start, line: this.position, ...more });
     this.closeTo(this.depth);
     if (!canHold(this.innermost, block)) this.closeTo(this.depth - 1);
     this.innermost.below.push(block);
@@ -194,7 +198,7 @@ class BlockParser {
 
   beginQuote(text) {
     if (text[0] !== ">") return false;
-    this.depth = this.open.indexOf(this.add("blockquote", { isContainer: true }));
+    this.depth = this.open.indexOf(this.add("blockquote"));
     this.skipQuoteMark();
     this.depth += 1;
     return true;
@@ -203,14 +207,11 @@ class BlockParser {
   beginHeading(text) {
     const [, marks, content = ""] = HEADING.exec(text) ?? [];
     if (!marks) return false;
-    let end = content.trimEnd().length;
-    while (content[end - 1] === "#") end -= 1;
-    const isClosed = /^[ \t]?$/.test(content.charAt(end - 1));
-    return this.add(headingName(marks.length), { text: (isClosed ? content.slice(0, end) : content).trim() });
+    return this.add(headingName(marks.length), { text: content.trim().replace(/(?:^|[ \t])#+$/, "").trimEnd() });
   }
 
   beginVerbatim(more) {
-    const block = this.add("pre", { isVerbatim: true, rows: [], ...more });
+    const block = this.add("pre", { rows: [], ...more });
     if (!block.isFence) this.addVerbatim(block);
     return block;
   }
@@ -227,7 +228,7 @@ class BlockParser {
     const end = begin.replace("[", "]");
     const others = this.lines.slice(this.position + 1, this.position + MAX_FORMULA_LINES);
     const last = [text.slice(2), ...others].find((line) => line.includes(end));
-    const isFormula = last === undefined ? this.context.isGrowing : last.trimEnd().indexOf(end) === last.trimEnd().length - 2;
+    const isFormula = last === undefined ? this.context.isGrowing : !last.split(end)[1].trim();
     if (!isFormula) return false;
     const block = this.beginVerbatim({ end, indent });
     block.isClosed = text.includes(end, 2);
@@ -256,19 +257,17 @@ class BlockParser {
     const padding = isEmpty || cursor.indent > TAB ? 1 : cursor.indent;
     cursor.skip(padding);
     const type = marker.at(-1);
-    if (this.open[this.depth - 1].type !== type) this.beginList(type, label ? this.countFootnotes() + 1 : number && Number(number));
-    if (label) define(`^${label}`, { number: this.countFootnotes() + 1, start: this.start }, this.context.definitions);
+    const first = label ? this.defineFootnote(label) : number && Number(number);
+    const attributes = { ...(label && { class: "footnotes" }), ...(first !== 1 && { start: first }) };
+    if (this.open[this.depth - 1].type !== type) this.add(first === undefined ? "ul" : "ol", { type, attributes });
     const width = label ? TAB : indent + marker.length + padding;
-    return this.add("li", { isContainer: true, indent, width, isOrdered: Boolean(number) });
+    return this.add("li", { indent, width, number });
   }
 
-  beginList(type, first) {
-    const attributes = { ...(type === ":" && { class: "footnotes" }), ...(first !== undefined && first !== 1 && { start: first }) };
-    this.add(first === undefined ? "ul" : "ol", { isContainer: true, isList: true, type, attributes });
-  }
-
-  countFootnotes() {
-    return [...this.context.definitions.values()].filter(({ number }) => number).length;
+  defineFootnote(label) {
+    this.footnotes += 1;
+    define(`^${label}`, { number: this.footnotes, start: this.start }, this.context.definitions);
+    return this.footnotes;
   }
 
   /** Makes the last line of a paragraph the head of a table. */
@@ -284,8 +283,8 @@ class BlockParser {
 
   close(block) {
     block.isGrowing = this.context.isGrowing && block.last === this.lines.length - 1;
-    if (block.isList) closeList(block);
-    else if (block.isVerbatim) Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
+    if (block.type) closeList(block);
+    else if (block.name === "pre") Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
     else if (block.name === "div") Object.assign(block, tableOf(block));
     else if (block.name === "p") {
       block.text = this.textOf(block).replace(TASK, (_, mark) => (mark === " " ? "☐" : "☑"));
@@ -318,15 +317,15 @@ function closeList({ below }) {
 function codeFrameOf({ rows, isFence, info = "" }) {
   const [language] = unescape(info).trim().split(/\s/);
   const lines = isFence ? rows : rows.slice(0, 1 + rows.findLastIndex((row) => row.trim()));
-  const code = { ...createPart("code"), code: lines.join("\n"), language };
+  const code = createPart("code", [], {}, { code: lines.join("\n"), language });
   const caption = createPart("figcaption", [createPart("span", [language])]);
   return createPart("figure", [caption, createPart("pre", [code], { tabindex: "0" })]);
 }
 
 function formulaOf({ rows, isClosed }) {
   const source = rows.join("\n").trimEnd();
-  const formula = isClosed ? { tex: source.slice(2, -2).trim(), isDisplay: true } : undefined;
-  return { ...createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }), formula };
+  const formula = isClosed && { tex: source.slice(2, -2).trim(), isDisplay: true };
+  return createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }, { formula });
 }
 
 /** A row keeps the cells that it has, up to as many as the head. */
@@ -334,7 +333,7 @@ function tableOf({ rows: [head, marks, ...others], isGrowing }) {
   const alignments = cellsOf(marks).map((mark) => (mark.endsWith(":") ? { class: mark[0] === ":" ? "center" : "right" } : {}));
   const rowOf = (line, name, isLast) => {
     const cells = cellsOf(line).slice(0, alignments.length);
-    return createPart("tr", cells.map((text, column) => ({ ...createPart(name, [], alignments[column]), text, isGrowing: isLast })));
+    return createPart("tr", cells.map((text, column) => createPart(name, [], alignments[column], { text, isGrowing: isLast })));
   };
   const rows = others.map((line, place) => rowOf(line, "td", isGrowing && place === others.length - 1));
   const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];

@@ -72,7 +72,7 @@ export function resolveEmphasis(nodes, isInLink) {
       openings.length = place + Math.sign(opening.left);
       resolved.length = opening.place + Math.sign(opening.left);
       const name = run.mark === "~" ? "del" : used === 2 ? "strong" : "em";
-      resolved.push({ ...createPart(name, below), depth });
+      resolved.push(createPart(name, below, {}, { depth }));
     }
   }
 

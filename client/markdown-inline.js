@@ -1,6 +1,6 @@
 /** Inline parts: emphasis, links, code and formulas in a block's text. */
 import { resolveEmphasis, runOf } from "./markdown-emphasis.js";
-import { characterOf, ENTITY, ESCAPE } from "./markdown-entities.js";
+import { CHARACTER, characterOf } from "./markdown-entities.js";
 import { createPart, linkTo, readTarget } from "./markdown-links.js";
 
 const MAX_TICKS = 99; // each number of them is sought once in a text
@@ -18,7 +18,7 @@ const TOKENS = {
   formula: /\\[([]|\$\$/,
   dollars: /(?<![\w$])\$(?![\s$]|\d[\d.,]*\s+\p{L}{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![\w$])/,
   dollar: /(?<![\w$])\$(?![\s\d$])[^$`\n]*$/,
-  character: new RegExp(`${ESCAPE.source}|${ENTITY.source}`),
+  character: CHARACTER,
   line: /\\?\n|<[bB][rR]\s*\/?>/,
   ticks: /`+/,
   marks: /\*+|_+|~+/,
@@ -125,7 +125,7 @@ class InlineParser {
   }
 
   addFormula(source, formula) {
-    this.nodes.push({ ...createPart("code", [source], { class: "math" }), formula });
+    this.nodes.push(createPart("code", [source], { class: "math" }, { formula }));
   }
 
   angles(token) {

@@ -20,9 +20,10 @@ const UNFINISHED = /\((?:<[^<>\n]*|[^\s[\]]*(?:\s+["'(][^\n[\]]*)?)$/y;
  * @param {string} name the element's
  * @param {Array} [below] strings and parts
  * @param {object} [attributes]
+ * @param {object} [more] what else is known of it
  */
-export function createPart(name, below = [], attributes = {}) {
-  return { name, below, attributes };
+export function createPart(name, below = [], attributes = {}, more = {}) {
+  return { name, below, attributes, ...more };
 }
 
 function matchAt(pattern, text, position) {

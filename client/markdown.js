@@ -24,9 +24,14 @@ function writePlain(code, text) {
   writeText(code.firstChild, text);
 }
 
+/** Sets the attributes that an element hasn't yet. One without a value is none. */
 function setAttributes(element, attributes, before = {}) {
-  for (const key of Object.keys(before)) if (!(key in attributes)) element.removeAttribute(key);
-  for (const [key, value] of Object.entries(attributes)) if (before[key] !== value) element.setAttribute(key, value);
+  for (const key of Object.keys({ ...before, ...attributes })) {
+    const value = attributes[key];
+    if (value === before[key]) continue;
+    if (value === undefined) element.removeAttribute(key);
+    else element.setAttribute(key, value);
+  }
 }
 
 /** Returns the node of a library's renderer, or nothing where it has none or fails: the formula then stays as it is. */
