@@ -28,275 +28,7 @@ function cellsOf(line) {
 
 const isContainer = ({ name }) => /^(?:[uo]l|li|blockquote|)$/.test(name);
 
-const canHold = (parent, { name }) => isContainer(parent) && Boolean(parent.type) === (name === "li");
-
-/** What is left of a line, and the column where that begins, on which the width of a tab depends. */
-class Cursor {
-  column = 0;
-
-  constructor(line) {
-    this.rest = line.replace(/\r$/, "");
-  }
-
-  /** What is left without the blanks at its beginning. */
-  get text() {
-    return this.rest.replace(/^[ \t]+/, "");
-  }
-
-  /** Width of the blanks at the beginning, in columns. */
-  get indent() {
-    let end = this.column;
-    for (const blank of /^[ \t]*/.exec(this.rest)[0]) end += blank === " " ? 1 : TAB - (end % TAB);
-    return end - this.column;
-  }
-
-  skipText(length) {
-    this.rest = this.rest.slice(length);
-    this.column += length;
-  }
-
-  /** Skips columns of blanks, at most so many. Of a tab that is wider the others stay, as blanks. */
-  skip(columns) {
-    for (let left = Math.min(columns, this.indent); left > 0; left -= 1) {
-      this.rest = this.rest.replace(/^\t/, " ".repeat(TAB - (this.column % TAB)));
-      this.skipText(1);
-    }
-  }
-}
-
-/**
- * A block is a part, as `createPart` makes them, with the `text` that is parsed when it is drawn, the `code` that is written,
- * or the `formula` that is rendered; without a name, what it has is its parent's. While it is open it has `rows`, and
- * always `start`, its place in the whole text, `line` and `last`, indices of its first line and of the last not blank.
- */
-class BlockParser {
-  position = 0; // index of the line
-
-  constructor(lines, start, context) {
-    Object.assign(this, { lines, start, context, open: [createPart("")] });
-    this.footnotes = [...context.definitions.values()].filter(({ number }) => number).length;
-  }
-
-  parse() {
-    for (const line of this.lines) {
-      this.cursor = new Cursor(line);
-      this.parseLine();
-      this.start += line.length + 1;
-      this.position += 1;
-    }
-    this.closeTo(1);
-    return this.open[0].below;
-  }
-
-  get innermost() {
-    return this.open.at(-1);
-  }
-
-  get isLastLine() {
-    return this.position >= this.lines.length - 1;
-  }
-
-  parseLine() {
-    const { cursor, open } = this;
-    this.depth = 1; // of the blocks that go on
-    while (this.depth < open.length && this.continues(open[this.depth])) this.depth += 1;
-    const innermost = open[this.depth - 1];
-    if (innermost.name === "pre") return this.addVerbatim(innermost);
-    while (cursor.text && this.begin()) if (!isContainer(this.innermost)) return undefined;
-    const isLazy = cursor.text && this.innermost.name === "p";
-    if (!isLazy) this.closeTo(this.depth);
-    return cursor.text && this.addText();
-  }
-
-  // --- open blocks ---
-
-  /** Whether the line goes on with a block; what marks that is skipped. */
-  continues(block) {
-    const { text, indent } = this.cursor;
-    if (block.name === "blockquote") return this.skipQuoteMark();
-    if (block.name === "li") return text ? this.skipItemIndent(block) : block.below.length > 0;
-    if (block.name === "pre") return !block.isClosed && (block.end || !text || indent >= TAB);
-    return block.type || (text && block.rows);
-  }
-
-  skipQuoteMark() {
-    const { cursor } = this;
-    if (cursor.indent >= TAB || cursor.text[0] !== ">") return false;
-    cursor.skip(cursor.indent);
-    cursor.skipText(1);
-    cursor.skip(1);
-    this.touch(this.depth + 1);
-    return true;
-  }
-
-  /** Below a number two columns are enough, but for the next number: models indent by two as often as by three. */
-  skipItemIndent(item) {
-    const { indent, text } = this.cursor;
-    const isNear = item.number && indent >= item.indent + 2 && !/^\d/.test(text);
-    if (isNear) item.width = Math.min(item.width, indent);
-    const isInside = indent >= item.width;
-    if (isInside) this.cursor.skip(item.width);
-    return isInside;
-  }
-
-  /** Begins a block, after those that do not go on, or can't hold it, are closed. */
-  add(name, more) {
-    const block = createPart(name, [], {}, { start: this.start, line: this.position, ...more });
-    this.closeTo(this.depth);
-    if (!canHold(this.innermost, block)) this.closeTo(this.depth - 1);
-    this.innermost.below.push(block);
-    this.depth = this.open.push(block);
-    this.touch();
-    return block;
-  }
-
-  closeTo(depth) {
-    while (this.open.length > depth) this.close(this.open.pop());
-  }
-
-  touch(depth) {
-    for (const block of this.open.slice(0, depth)) block.last = this.position;
-  }
-
-  addText() {
-    if (!this.innermost.rows) this.add("p", { rows: [] });
-    this.innermost.rows.push(this.cursor.text);
-    this.touch();
-  }
-
-  addVerbatim(block) {
-    const { cursor } = this;
-    const { indent, text } = cursor;
-    const { end, isFence } = block;
-    const isFenceEnd = isFence && indent < TAB && text.startsWith(end) && !text.trim().replaceAll(end[0], "");
-    block.isClosed = isFence ? isFenceEnd : text.includes(end);
-    cursor.skip(block.indent);
-    if (!isFenceEnd) block.rows.push(cursor.rest);
-    if (end || text) this.touch();
-  }
-
-  // --- beginnings: each returns whether there is one, and takes what marks it ---
-
-  begin() {
-    const { indent, text } = this.cursor;
-    const isParagraphOpen = this.innermost.name === "p";
-    if (indent >= TAB) return !isParagraphOpen && this.beginVerbatim({ indent: TAB });
-    const innermost = this.open[this.depth - 1];
-    const paragraph = innermost.name === "p" && innermost;
-    const canNest = this.open.length < MAX_DEPTH;
-    return (
-      (canNest && this.beginQuote(text)) ||
-      this.beginHeading(text) ||
-      this.beginFence(text, indent) ||
-      this.beginFormula(text, indent) ||
-      (paragraph && this.underline(paragraph, text)) ||
-      (RULE.test(text) && this.add("hr")) ||
-      (canNest && this.beginItem(text, indent, paragraph)) ||
-      (paragraph && this.beginTable(paragraph, text))
-    );
-  }
-
-  beginQuote(text) {
-    if (text[0] !== ">") return false;
-    this.depth = this.open.indexOf(this.add("blockquote"));
-    this.skipQuoteMark();
-    this.depth += 1;
-    return true;
-  }
-
-  beginHeading(text) {
-    const [, marks, content = ""] = HEADING.exec(text) ?? [];
-    if (!marks) return false;
-    return this.add(headingName(marks.length), { text: content.trim().replace(/(?:^|[ \t])#+$/, "").trimEnd() });
-  }
-
-  beginVerbatim(more) {
-    const block = this.add("pre", { rows: [], ...more });
-    if (!block.isFence) this.addVerbatim(block);
-    return block;
-  }
-
-  beginFence(text, indent) {
-    const [, end, info] = FENCE.exec(text) ?? [];
-    return end && this.beginVerbatim({ isFence: true, end, info, indent });
-  }
-
-  /** A formula ends with a line that has its end; one without is text, unless it may still come. */
-  beginFormula(text, indent) {
-    const [begin] = FORMULA.exec(text) ?? [];
-    if (!begin) return false;
-    const end = begin.replace("[", "]");
-    const others = this.lines.slice(this.position + 1, this.position + MAX_FORMULA_LINES);
-    const last = [text.slice(2), ...others].find((line) => line.includes(end));
-    const isFormula = last === undefined ? this.context.isGrowing : !last.split(end)[1].trim();
-    if (!isFormula) return false;
-    const block = this.beginVerbatim({ end, indent });
-    block.isClosed = text.includes(end, 2);
-    return true;
-  }
-
-  /** Makes a paragraph a heading. While the text grows its last line may turn out to be a list. */
-  underline(paragraph, text) {
-    const [line, isFirstLevel] = UNDERLINE.exec(text) ?? [];
-    if (!line || (this.context.isGrowing && this.isLastLine)) return false;
-    const heading = this.textOf(paragraph);
-    if (!heading) return false;
-    this.touch();
-    return Object.assign(paragraph, { name: headingName(isFirstLevel ? 1 : 2), text: heading, rows: undefined });
-  }
-
-  /** Begins a list's item, or a footnote, which is one of a list of its own. */
-  beginItem(text, indent, paragraph) {
-    const [marker, number, label] = ITEM.exec(text) ?? [];
-    if (!marker) return false;
-    const { cursor } = this;
-    const isEmpty = text.trimEnd() === marker;
-    if (paragraph && !label && (isEmpty || Number(number ?? 1) !== 1)) return false; // it is a sentence's
-    cursor.skip(indent);
-    cursor.skipText(marker.length);
-    const padding = isEmpty || cursor.indent > TAB ? 1 : cursor.indent;
-    cursor.skip(padding);
-    const type = marker.at(-1);
-    const first = label ? this.defineFootnote(label) : number && Number(number);
-    const attributes = { ...(label && { class: "footnotes" }), ...(first !== 1 && { start: first }) };
-    if (this.open[this.depth - 1].type !== type) this.add(first === undefined ? "ul" : "ol", { type, attributes });
-    const width = label ? TAB : indent + marker.length + padding;
-    return this.add("li", { indent, width, number });
-  }
-
-  defineFootnote(label) {
-    this.footnotes += 1;
-    define(`^${label}`, { number: this.footnotes, start: this.start }, this.context.definitions);
-    return this.footnotes;
-  }
-
-  /** Makes the last line of a paragraph the head of a table. */
-  beginTable(paragraph, text) {
-    const head = paragraph.rows.at(-1);
-    const isTable = [head, text].every((line) => line.includes("|")) && TABLE_MARKS.test(text);
-    if (!isTable || cellsOf(head).length !== cellsOf(text).length) return false;
-    paragraph.rows.pop();
-    return this.add("div", { rows: [head, text], start: paragraph.start, line: this.position - 1 });
-  }
-
-  // --- what a block is, when all its lines are read ---
-
-  close(block) {
-    block.isGrowing = this.context.isGrowing && block.last === this.lines.length - 1;
-    if (block.type) closeList(block);
-    else if (block.name === "pre") Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
-    else if (block.name === "div") Object.assign(block, tableOf(block));
-    else if (block.name === "p") {
-      block.text = this.textOf(block).replace(TASK, (_, mark) => (mark === " " ? "☐" : "☑"));
-      if (!block.text) block.name = "";
-    }
-  }
-
-  /** Returns a paragraph's text without the definitions at its beginning. */
-  textOf({ rows, start, isGrowing }) {
-    return takeDefinitions(rows.join("\n").trimEnd(), start, { ...this.context, isGrowing });
-  }
-}
+const canHold = (parent, name) => isContainer(parent) && Boolean(parent.type) === (name === "li");
 
 /** h1 and h2 are the page's. */
 const headingName = (level) => `h${Math.min(6, level + 2)}`;
@@ -341,12 +73,233 @@ function tableOf({ rows: [head, marks, ...others], isGrowing }) {
 }
 
 /**
- * Returns the blocks of some lines.
+ * Returns the blocks of some lines. A block is a part, as `createPart` makes them, with the `text` that is parsed when it is
+ * drawn, the `code` that is written, or the `formula` that is rendered; without a name, what it has is its parent's. Each has
+ * `start`, its place in the whole text, and `line` and `last`, indices of its first line and of its last that is not blank.
  *
  * @param {string[]} lines
  * @param {number} start where they begin in the whole text
  * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context takes the definitions of links and footnotes
  */
-export function parseBlocks(lines, start, context) {
-  return new BlockParser(lines, start, context).parse();
+export function parseBlocks(lines, start, { definitions, isGrowing }) {
+  const document = createPart("");
+  const open = [document]; // blocks that may go on, from the outermost to the innermost
+  let footnotes = [...definitions.values()].filter(({ number }) => number).length;
+  let position = 0; // index of the line
+  let depth; // how many of the open blocks go on with the line
+  let rest; // what is left of the line
+  let column; // where that begins: the width of a tab depends on it
+
+  // --- the line ---
+
+  /** Returns what is left without the blanks at its beginning. */
+  const textLeft = () => rest.replace(/^[ \t]+/, "");
+
+  /** Returns the width of the blanks at the beginning, in columns. */
+  function indentLeft() {
+    let end = column;
+    for (const blank of /^[ \t]*/.exec(rest)[0]) end += blank === " " ? 1 : TAB - (end % TAB);
+    return end - column;
+  }
+
+  function skipText(length) {
+    rest = rest.slice(length);
+    column += length;
+  }
+
+  /** Skips columns of blanks, at most so many. Of a tab that is wider the others stay, as blanks. */
+  function skipBlanks(columns) {
+    for (let left = Math.min(columns, indentLeft()); left > 0; left -= 1) {
+      rest = rest.replace(/^\t/, " ".repeat(TAB - (column % TAB)));
+      skipText(1);
+    }
+  }
+
+  function skipQuoteMark() {
+    const isQuote = indentLeft() < TAB && textLeft()[0] === ">";
+    if (!isQuote) return false;
+    skipBlanks(TAB);
+    skipText(1);
+    skipBlanks(1);
+    return true;
+  }
+
+  /** Below a number two columns are enough, but for the next number: models indent by two as often as by three. */
+  function skipItemIndent(item) {
+    const indent = indentLeft();
+    if (item.number && indent >= item.indent + 2 && !/^\d/.test(textLeft())) item.width = Math.min(item.width, indent);
+    if (indent < item.width) return false;
+    skipBlanks(item.width);
+    return true;
+  }
+
+  // --- open blocks ---
+
+  const touch = (count) => open.slice(0, count).forEach((block) => (block.last = position));
+
+  /** Begins a block, after those that do not go on, or can't hold it, are closed. */
+  function add(name, more) {
+    const block = createPart(name, [], {}, { start, line: position, ...more });
+    closeTo(depth);
+    if (!canHold(open.at(-1), name)) closeTo(depth - 1);
+    open.at(-1).below.push(block);
+    depth = open.push(block);
+    touch();
+    return block;
+  }
+
+  function closeTo(count) {
+    while (open.length > count) close(open.pop());
+  }
+
+  function close(block) {
+    block.isGrowing = isGrowing && block.last === lines.length - 1;
+    if (block.type) closeList(block);
+    else if (block.name === "pre") Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
+    else if (block.name === "div") Object.assign(block, tableOf(block));
+    else if (block.name === "p") {
+      block.text = textOf(block).replace(TASK, (_, mark) => (mark === " " ? "☐" : "☑"));
+      if (!block.text) block.name = "";
+    }
+  }
+
+  /** Returns a paragraph's text without the definitions at its beginning. */
+  const textOf = (block) => takeDefinitions(block.rows.join("\n").trimEnd(), block.start, { definitions, isGrowing: block.isGrowing });
+
+  /** Whether the line goes on with a block; what marks that is skipped. */
+  function continues(block) {
+    const text = textLeft();
+    switch (block.name) {
+      case "blockquote":
+        return skipQuoteMark() && (touch(depth + 1), true);
+      case "li":
+        return text ? skipItemIndent(block) : block.below.length;
+      case "pre":
+        return !block.isClosed && (block.end || !text || indentLeft() >= TAB);
+      default:
+        return block.type || (text && block.rows);
+    }
+  }
+
+  function addVerbatim(block) {
+    const text = textLeft();
+    const { end, isFence } = block;
+    const isFenceEnd = isFence && indentLeft() < TAB && text.startsWith(end) && !text.trim().replaceAll(end[0], "");
+    block.isClosed = isFence ? isFenceEnd : text.includes(end);
+    skipBlanks(block.indent);
+    if (!isFenceEnd) block.rows.push(rest);
+    if (end || text) touch();
+  }
+
+  // --- beginnings: each returns whether there is one, and takes what marks it ---
+
+  function begin() {
+    const isParagraphOpen = open.at(-1).name === "p";
+    const indent = indentLeft();
+    if (indent >= TAB) return !isParagraphOpen && beginVerbatim({ indent: TAB });
+    const text = textLeft();
+    const paragraph = open[depth - 1].name === "p" && open[depth - 1];
+    const canNest = open.length < MAX_DEPTH;
+    return (
+      (canNest && skipQuoteMark() && add("blockquote")) ||
+      beginHeading(text) ||
+      beginFence(text, indent) ||
+      beginFormula(text, indent) ||
+      (paragraph && underline(paragraph, text)) ||
+      (RULE.test(text) && add("hr")) ||
+      (canNest && beginItem(text, indent, paragraph)) ||
+      (paragraph && beginTable(paragraph, text))
+    );
+  }
+
+  function beginHeading(text) {
+    const [, marks, content = ""] = HEADING.exec(text) ?? [];
+    return marks && add(headingName(marks.length), { text: content.trim().replace(/(?:^|[ \t])#+$/, "").trimEnd() });
+  }
+
+  function beginVerbatim(more) {
+    const block = add("pre", { rows: [], ...more });
+    if (!block.isFence) addVerbatim(block);
+    return block;
+  }
+
+  function beginFence(text, indent) {
+    const [, end, info] = FENCE.exec(text) ?? [];
+    return end && beginVerbatim({ isFence: true, end, info, indent });
+  }
+
+  /** A formula ends with a line that has its end; one without is text, unless it may still come. */
+  function beginFormula(text, indent) {
+    const [mark] = FORMULA.exec(text) ?? [];
+    if (!mark) return false;
+    const end = mark.replace("[", "]");
+    const others = lines.slice(position + 1, position + MAX_FORMULA_LINES);
+    const last = [text.slice(2), ...others].find((line) => line.includes(end));
+    const isFormula = last === undefined ? isGrowing : !last.split(end)[1].trim();
+    if (isFormula) beginVerbatim({ end, indent }).isClosed = text.includes(end, 2);
+    return isFormula;
+  }
+
+  /** Makes a paragraph a heading. While the text grows its last line may turn out to be a list. */
+  function underline(paragraph, text) {
+    const [line, isFirstLevel] = UNDERLINE.exec(text) ?? [];
+    const mayBeList = isGrowing && position === lines.length - 1;
+    const heading = line && !mayBeList && textOf(paragraph);
+    if (!heading) return false;
+    touch();
+    return Object.assign(paragraph, { name: headingName(isFirstLevel ? 1 : 2), text: heading, rows: undefined });
+  }
+
+  /** Begins a list's item, or a footnote, which is one of a list of its own. */
+  function beginItem(text, indent, paragraph) {
+    const [marker, number, label] = ITEM.exec(text) ?? [];
+    const isEmpty = marker === text.trimEnd();
+    const isSentence = paragraph && !label && (isEmpty || Number(number ?? 1) !== 1);
+    if (!marker || isSentence) return false;
+    skipBlanks(indent);
+    skipText(marker.length);
+    const padding = isEmpty || indentLeft() > TAB ? 1 : indentLeft();
+    skipBlanks(padding);
+    if (label) define(`^${label}`, { number: (footnotes += 1), start }, definitions);
+    const type = marker.at(-1);
+    const first = label ? footnotes : number && Number(number);
+    const attributes = { class: label && "footnotes", start: first === 1 ? undefined : first };
+    if (open[depth - 1].type !== type) add(first === undefined ? "ul" : "ol", { type, attributes });
+    return add("li", { indent, width: label ? TAB : indent + marker.length + padding, number });
+  }
+
+  /** Makes the last line of a paragraph the head of a table. */
+  function beginTable(paragraph, text) {
+    const head = paragraph.rows.at(-1);
+    const isTable = [head, text].every((line) => line.includes("|")) && TABLE_MARKS.test(text);
+    if (!isTable || cellsOf(head).length !== cellsOf(text).length) return false;
+    paragraph.rows.pop();
+    return add("div", { rows: [head, text], start: paragraph.start, line: position - 1 });
+  }
+
+  // --- from the first line to the last ---
+
+  function parseLine() {
+    depth = 1;
+    while (depth < open.length && continues(open[depth])) depth += 1;
+    if (open[depth - 1].name === "pre") return addVerbatim(open[depth - 1]);
+    while (textLeft() && begin()) if (!isContainer(open.at(-1))) return undefined;
+    const text = textLeft();
+    const isLazy = text && open.at(-1).name === "p";
+    if (!isLazy) closeTo(depth);
+    if (!text) return undefined;
+    const { rows } = open.at(-1).rows ? open.at(-1) : add("p", { rows: [] });
+    rows.push(text);
+    return touch();
+  }
+
+  for (const line of lines) {
+    rest = line.replace(/\r$/, "");
+    column = 0;
+    parseLine();
+    start += line.length + 1;
+    position += 1;
+  }
+  closeTo(1);
+  return document.below;
 }

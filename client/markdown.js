@@ -13,8 +13,7 @@ function writeText(node, text) {
   const { data } = node;
   if (data === text) return;
   let same = 0;
-  if (text.startsWith(data)) same = data.length;
-  else while (data[same] === text[same]) same += 1;
+  while (same < data.length && data[same] === text[same]) same += 1;
   node.replaceData(same, data.length - same, text.slice(same));
 }
 
