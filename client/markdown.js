@@ -33,10 +33,14 @@ function setAttributes(element, attributes, before = {}) {
   }
 }
 
-/** Returns the node of a library's renderer, or nothing where it has none or fails: the formula then stays as it is. */
-function renderFormula({ tex, isDisplay }, renderMath) {
+/** Returns what a library makes of a formula, or nothing where there is none or it fails: the formula then stays as it is. */
+function renderFormula({ formula }, old, renderMath) {
+  if (!formula || !renderMath) return undefined;
+  const key = JSON.stringify(formula);
+  if (old?.key === key) return old;
   try {
-    return renderMath(tex, isDisplay);
+    const node = renderMath(formula.tex, formula.isDisplay);
+    return node && { key, node };
   } catch {
     return undefined;
   }
@@ -50,35 +54,26 @@ function partsBelow(part, old, context) {
   return [...(part.inline ?? []), ...below.flatMap((block) => (block.name === "" ? partsBelow(block, null, context) : [block]))];
 }
 
-function place(container, drawn, old) {
-  if (drawn.node !== old?.node) {
-    container.insertBefore(drawn.node, old?.node ?? null);
-    old?.node.remove();
-  }
-  return drawn;
-}
-
 /** Draws a part, and what is below. The node of the part that was there before stays where it can. */
 function drawPart(container, part, old, context) {
   if (old?.part === part && !context.isAnew) return old;
   const { document, renderMath, write } = context;
-  if (part.formula && renderMath) {
-    const key = JSON.stringify(part.formula);
-    if (old?.key === key && old.renderMath === renderMath) return { ...old, part };
-    const node = renderFormula(part.formula, renderMath);
-    if (node) return place(container, { key, part, node, renderMath }, old);
+  const rendered = renderFormula(part, old, renderMath);
+  const { key = part.name } = rendered ?? {};
+  const kept = old?.key === key ? old : undefined;
+  const node = rendered?.node ?? kept?.node ?? (key ? document.createElement(key) : document.createTextNode(""));
+  if (node !== old?.node) {
+    container.insertBefore(node, old?.node ?? null);
+    old?.node.remove();
   }
-  const key = part.name;
-  const kept = old && old.key === key ? old : undefined;
-  const node = kept?.node ?? (key ? document.createElement(key) : document.createTextNode(""));
-  const drawn = place(container, { key, part, node }, old);
-  if (!key) {
-    writeText(node, part);
-    return drawn;
+  const drawn = { key, part, node };
+  if (rendered) return drawn;
+  if (!key) writeText(node, part);
+  else {
+    setAttributes(node, part.attributes, kept?.part.attributes);
+    drawn.below = draw(node, partsBelow(part, kept, context), kept?.below, context);
+    if ("code" in part) write(node, part.code, part.language);
   }
-  setAttributes(node, part.attributes, kept?.part.attributes);
-  drawn.below = draw(node, partsBelow(part, kept, context), kept?.below, context);
-  if ("code" in part) write(node, part.code, part.language);
   return drawn;
 }
 
@@ -115,7 +110,8 @@ export function update(container, text, options = {}) {
   const blocks = parseBlocks(linesOf(text.slice(start)), start, { definitions, isGrowing: mayGrow });
   const parts = [...kept, ...blocks];
   context.isAnew = JSON.stringify([...definitions]) !== JSON.stringify([...before.definitions]);
-  const drawn = draw(container, partsBelow({ below: parts }, null, context), before.drawn, context);
+  const drawnBefore = renderMath === before.renderMath ? before.drawn : draw(container, [], before.drawn, context);
+  const drawn = draw(container, partsBelow({ below: parts }, null, context), drawnBefore, context);
   drawnIn.set(container, { text, parts, drawn, definitions, renderMath });
 }
 
