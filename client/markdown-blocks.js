@@ -11,6 +11,7 @@ const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads ea
 const MAX_FORMULA_LINES = 200; // in which its end is sought
 const TAB = 4; // columns
 
+const BEGINNING = /^[-#>`~$\\=*+_\d[|:]/; // of any block but a paragraph
 const HEADING = /^(#{1,6})(?:[ \t]+(.*))?$/;
 const UNDERLINE = /^(?:(=+)|-+)[ \t]*$/;
 const RULE = /^([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
@@ -93,12 +94,12 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
   // --- the line ---
 
   /** Returns what is left without the blanks at its beginning. */
-  const textLeft = () => rest.replace(/^[ \t]+/, "");
+  const textLeft = () => (rest[0] > " " ? rest : rest.replace(/^[ \t]+/, ""));
 
   /** Returns the width of the blanks at the beginning, in columns. */
   function indentLeft() {
     let end = column;
-    for (const blank of /^[ \t]*/.exec(rest)[0]) end += blank === " " ? 1 : TAB - (end % TAB);
+    for (let index = 0; rest[index] === " " || rest[index] === "\t"; index += 1) end += rest[index] === " " ? 1 : TAB - (end % TAB);
     return end - column;
   }
 
@@ -110,7 +111,7 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
   /** Skips columns of blanks, at most so many. Of a tab that is wider the others stay, as blanks. */
   function skipBlanks(columns) {
     for (let left = Math.min(columns, indentLeft()); left > 0; left -= 1) {
-      rest = rest.replace(/^\t/, " ".repeat(TAB - (column % TAB)));
+      if (rest[0] === "\t") rest = " ".repeat(TAB - (column % TAB)) + rest.slice(1);
       skipText(1);
     }
   }
@@ -198,6 +199,7 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
     const indent = indentLeft();
     if (indent >= TAB) return !isParagraphOpen && beginVerbatim({ indent: TAB });
     const text = textLeft();
+    if (!BEGINNING.test(text)) return false;
     const paragraph = open[depth - 1].name === "p" && open[depth - 1];
     const canNest = open.length < MAX_DEPTH;
     return (
@@ -263,7 +265,7 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
     if (label) define(`^${label}`, { number: (footnotes += 1), start }, definitions);
     const type = marker.at(-1);
     const first = label ? footnotes : number && Number(number);
-    const attributes = { class: label && "footnotes", start: first === 1 ? undefined : first };
+    const attributes = { class: label && "footnotes", start: first !== 1 && first?.toString() };
     if (open[depth - 1].type !== type) add(first === undefined ? "ul" : "ol", { type, attributes });
     return add("li", { indent, width: label ? TAB : indent + marker.length + padding, number });
   }

@@ -6,18 +6,20 @@ import { createPart, linkTo, readTarget } from "./markdown-links.js";
 const MAX_TICKS = 99; // each number of them is sought once in a text
 const UNFINISHED_END = /^[.,:;!?*_~'}。、，)]*$/;
 
+const MAIL = /(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/;
+
 /** What ends a formula, by what begins it. */
 const FORMULA_ENDS = { "\\(": /\\\)/g, "\\[": /\\\]/g, $$: /\$\$/g };
 
 /**
- * By the method of InlineParser that handles it. A bare address has an ASCII host, as a Korean particle may follow at once;
+ * By the handler of each. A bare address has an ASCII host, as a Korean particle may follow at once;
  * a full stop at its end is the sentence's. A dollar begins a formula where one ends on the same line, and neither is a
  * price's or a variable's.
  */
 const TOKENS = {
   formula: /\\[([]|\$\$/,
-  dollars: /(?<![\w$])\$(?![\s$]|\d[\d.,]*\s+\p{L}{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![\w$])/,
-  dollar: /(?<![\w$])\$(?![\s\d$])[^$`\n]*$/,
+  dollars: /\$(?<![\w$]\$)(?![\s$]|\d[\d.,]*\s+\p{L}{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![\w$])/,
+  dollar: /\$(?<![\w$]\$)(?![\s\d$])[^$`\n]*$/,
   character: CHARACTER,
   line: /\\?\n|<[bB][rR]\s*\/?>/,
   ticks: /`+/,
@@ -26,9 +28,11 @@ const TOKENS = {
   close: /\]/,
   angles: /<(?:[a-zA-Z][a-zA-Z\d+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+)>/,
   tag: /<\/?[a-zA-Z][a-zA-Z\d-]*(?:\s+[a-zA-Z_:][\w.:-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*\s*\/?>/,
-  address: /(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
+  address: /(?=https?:\/\/|www\.[\w-]+\.)(?<![\p{L}\p{N}_])(?:https?:\/\/)?[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/,
 };
-const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
+const tokenOf = (tokens) => new RegExp(Object.entries(tokens).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
+const TOKEN = tokenOf(TOKENS);
+const TOKEN_OR_MAIL = tokenOf({ ...TOKENS, mail: MAIL }); // which may begin with any letter, so it is slower
 
 /**
  * Returns the inline parts of a block's text. It is parsed to nodes: strings, parts, addresses, and runs of marks, which
@@ -111,6 +115,8 @@ export function parseInline(text, context) {
       nodes.push({ address, link: linkTo({ url: isUnfinished ? undefined : url }, [address]) });
     },
 
+    mail: (address) => handlers.address(address),
+
     open(mark) {
       brackets.push({ isImage: mark !== "[", place: nodes.length, start: position });
       nodes.push(mark);
@@ -134,15 +140,14 @@ export function parseInline(text, context) {
     },
   };
 
-  for (let before, found; ; ) {
-    TOKEN.lastIndex = position;
-    found = TOKEN.exec(text);
-    before = text.slice(position, found?.index);
-    nodes.push(before);
+  const pattern = text.includes("@") ? TOKEN_OR_MAIL : TOKEN;
+  for (;;) {
+    pattern.lastIndex = position;
+    const found = pattern.exec(text);
+    nodes.push(text.slice(position, found?.index));
     if (!found) return resolveEmphasis(nodes);
-    position = TOKEN.lastIndex;
-    const [kind, token] = Object.entries(found.groups).find(([, matched]) => matched);
-    handlers[kind](token);
+    position = pattern.lastIndex;
+    for (const kind in found.groups) if (found.groups[kind]) handlers[kind](found.groups[kind]);
   }
 }
 

@@ -12,7 +12,7 @@ const TITLE = String.raw`(?:\s+("(?:\\[^]|[^\\"]){0,999}"|'(?:\\[^]|[^\\']){0,99
 const INLINE = new RegExp(String.raw`\(${TARGET}${TITLE}\s*\)`, "y");
 const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");
 const DEFINITION = new RegExp(String.raw`${LABEL}:(?=\s*\S)${TARGET}${TITLE}[ \t]*(?:\n|$)`, "y");
-const UNFINISHED = /\((?:<[^<>\n]*|[^\s[\]]*(?:\s+["'(][^\n[\]]*)?)$/y;
+const UNFINISHED = /\([^\s[\]]*(?:\s+["'(][^\n[\]]*)?$/y;
 
 /**
  * Returns the description of an element: a block or an inline part.
@@ -92,5 +92,5 @@ export function linkTo({ url, title }, parts) {
   if (url === undefined) return [createPart("a", parts)];
   const href = url.replace(/\s/g, encodeURIComponent);
   if (!SAFE_URL.test(href)) return ["[", ...parts, `](${url})`];
-  return [createPart("a", parts, { href, rel: "noopener noreferrer nofollow", target: "_blank", ...(title && { title }) })];
+  return [createPart("a", parts, { href, rel: "noopener noreferrer nofollow", target: "_blank", title })];
 }

@@ -23,13 +23,12 @@ function writePlain(code, text) {
   writeText(code.firstChild, text);
 }
 
-/** Sets the attributes that an element hasn't yet. One without a value is none. */
+/** Sets the attributes that an element hasn't yet. One without a value is none, and what stays is not touched. */
 function setAttributes(element, attributes, before = {}) {
   for (const key of Object.keys({ ...before, ...attributes })) {
     const value = attributes[key];
-    if (value === before[key]) continue;
-    if (value === undefined) element.removeAttribute(key);
-    else element.setAttribute(key, value);
+    if (value && value !== before[key]) element.setAttribute(key, value);
+    if (!value) element.removeAttribute(key);
   }
 }
 
@@ -51,7 +50,8 @@ function partsBelow(part, old, context) {
   const { text, isGrowing, below } = part;
   const isSame = old && old.part.text === text && old.part.isGrowing === isGrowing && !context.isAnew;
   if (text !== undefined) part.inline = isSame ? old.part.inline : parseInline(text, { ...context, isGrowing });
-  return [...(part.inline ?? []), ...below.flatMap((block) => (block.name === "" ? partsBelow(block, null, context) : [block]))];
+  const blocks = below.flatMap((block) => (block.name === "" ? partsBelow(block, undefined, context) : block));
+  return part.inline ? part.inline.concat(blocks) : blocks;
 }
 
 /** Draws a part, and what is below. The node of the part that was there before stays where it can. */
@@ -109,10 +109,11 @@ export function update(container, text, options = {}) {
   const mayGrow = isGrowing && /\S$/.test(text);
   const blocks = parseBlocks(linesOf(text.slice(start)), start, { definitions, isGrowing: mayGrow });
   const parts = [...kept, ...blocks];
-  context.isAnew = JSON.stringify([...definitions]) !== JSON.stringify([...before.definitions]);
+  const key = JSON.stringify([...definitions]);
+  context.isAnew = key !== before.key;
   const drawnBefore = renderMath === before.renderMath ? before.drawn : draw(container, [], before.drawn, context);
   const drawn = draw(container, partsBelow({ below: parts }, null, context), drawnBefore, context);
-  drawnIn.set(container, { text, parts, drawn, definitions, renderMath });
+  drawnIn.set(container, { text, parts, drawn, definitions, key, renderMath });
 }
 
 /**
