@@ -61,7 +61,7 @@ export function specifiedHtml({ markdown, html }) {
   const inAngles = (text) => (markdown.includes(`<${unescape(text)}>`) ? `&lt;${text}&gt;` : undefined);
   const links = [];
   const shown = html
-    .replace(/<(?:pre>.*?<\/pre>|[^>]*>)/gs, (tag) => (isMarkup(tag) ? escape(tag) : tag))
+    .replace(/<(?:!\[CDATA\[.*?\]\]|(?:"[^"]*"|'[^']*'|[^'">])*)>/gs, (tag) => (isMarkup(tag) ? escape(tag) : tag))
     .replace(/\n<\/code><\/pre>/g, "</code></pre>")
     .replace(/<(br|hr) \/>/g, "<$1>")
     .replace(/<(\/?)h[56]>/g, "<$1h4>")
