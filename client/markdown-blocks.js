@@ -5,7 +5,7 @@
  * ones, and what is left of it is text of the innermost.
  */
 import { unescape } from "./markdown-entities.js";
-import { createPart, define, takeDefinitions } from "./markdown-links.js";
+import { COMPLETE, createPart, define, takeDefinitions } from "./markdown-links.js";
 
 const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads each line, blank ones too
 const MAX_FORMULA_LINES = 200; // in which its end is sought
@@ -43,7 +43,7 @@ function closeList({ below }) {
     if (/^[☐☑]/.test(first?.text)) item.attributes = { class: "task" };
     if (isLoose) continue;
     for (const block of item.below) if (block.name === "p") block.name = "";
-    if (first?.name === "") Object.assign(item, { text: first.text, isGrowing: first.isGrowing, below: others });
+    if (first?.name === "") Object.assign(item, { text: first.text, growth: first.growth, below: others });
   }
 }
 
@@ -62,13 +62,14 @@ function formulaOf({ rows, isClosed }) {
 }
 
 /** A row keeps the cells that it has, up to as many as the head. */
-function tableOf({ rows: [head, marks, ...others], isGrowing }) {
+function tableOf({ rows: [head, marks, ...others], growth }) {
   const alignments = cellsOf(marks).map((mark) => (mark.endsWith(":") ? { class: mark[0] === ":" ? "center" : "right" } : {}));
-  const rowOf = (line, name, isLast) => {
+  const rowOf = (line, name, place) => {
     const cells = cellsOf(line).slice(0, alignments.length);
-    return createPart("tr", cells.map((text, column) => createPart(name, [], alignments[column], { text, isGrowing: isLast })));
+    const isLast = place === others.length - 1;
+    return createPart("tr", cells.map((text, column) => createPart(name, [], alignments[column], { text, growth: isLast ? growth : COMPLETE })));
   };
-  const rows = others.map((line, place) => rowOf(line, "td", isGrowing && place === others.length - 1));
+  const rows = others.map((line, place) => rowOf(line, "td", place));
   const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];
   return createPart("div", [createPart("table", below.slice(0, rows.length + 1))], { class: "table", tabindex: "0" });
 }
@@ -80,12 +81,15 @@ function tableOf({ rows: [head, marks, ...others], isGrowing }) {
  *
  * @param {string[]} lines
  * @param {number} start where they begin in the whole text
- * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context takes the definitions of links and footnotes
+ * @param {{ definitions: Map<string, object>, growth?: number }} context takes the definitions of links and footnotes
+ * @returns {{ blocks: Array, unclosed?: number }} `unclosed` is the start of the first block that has the beginning of a
+ *   formula whose end may still come
  */
-export function parseBlocks(lines, start, { definitions, isGrowing }) {
+export function parseBlocks(lines, start, { definitions, growth }) {
   const document = createPart("");
   const open = [document]; // blocks that may go on, from the outermost to the innermost
   let footnotes = [...definitions.values()].filter(({ number }) => number).length;
+  let unclosed;
   let position = 0; // index of the line
   let depth; // how many of the open blocks go on with the line
   let rest; // what is left of the line
@@ -154,7 +158,7 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
   }
 
   function close(block) {
-    block.isGrowing = isGrowing && block.last === lines.length - 1;
+    block.growth = block.last === lines.length - 1 ? growth : COMPLETE;
     if (block.type) closeList(block);
     else if (block.name === "pre") Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
     else if (block.name === "div") Object.assign(block, tableOf(block));
@@ -165,7 +169,7 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
   }
 
   /** Returns a paragraph's text without the definitions at its beginning. */
-  const textOf = (block) => takeDefinitions(block.rows.join("\n").trimEnd(), block.start, { definitions, isGrowing: block.isGrowing });
+  const textOf = (block) => takeDefinitions(block.rows.join("\n").trimEnd(), block.start, { definitions, growth: block.growth });
 
   /** Whether the line goes on with a block; what marks that is skipped. */
   function continues(block) {
@@ -237,7 +241,9 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
     const end = mark.replace("[", "]");
     const others = lines.slice(position + 1, position + MAX_FORMULA_LINES);
     const last = [text.slice(2), ...others].find((line) => line.includes(end));
-    const isFormula = last === undefined ? isGrowing : !last.split(end)[1].trim();
+    const mayEnd = last === undefined && others.length < MAX_FORMULA_LINES - 1;
+    if (mayEnd) unclosed ??= open[1]?.start ?? start;
+    const isFormula = last === undefined ? mayEnd && growth !== COMPLETE : !last.split(end)[1].trim();
     if (isFormula) beginVerbatim({ end, indent }).isClosed = text.includes(end, 2);
     return isFormula;
   }
@@ -245,7 +251,7 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
   /** Makes a paragraph a heading. While the text grows its last line may turn out to be a list. */
   function underline(paragraph, text) {
     const [line, isFirstLevel] = UNDERLINE.exec(text) ?? [];
-    const mayBeList = isGrowing && position === lines.length - 1;
+    const mayBeList = growth !== COMPLETE && position === lines.length - 1;
     const heading = line && !mayBeList && textOf(paragraph);
     if (!heading) return false;
     touch();
@@ -303,5 +309,5 @@ export function parseBlocks(lines, start, { definitions, isGrowing }) {
     position += 1;
   }
   closeTo(1);
-  return document.below;
+  return { blocks: document.below, unclosed };
 }

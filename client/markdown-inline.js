@@ -1,7 +1,7 @@
 /** Inline parts: emphasis, links, code and formulas in a block's text. */
 import { resolveEmphasis, runOf } from "./markdown-emphasis.js";
 import { CHARACTER, characterOf } from "./markdown-entities.js";
-import { createPart, linkTo, readTarget } from "./markdown-links.js";
+import { COMPLETE, createPart, IN_WORD, linkTo, readTarget } from "./markdown-links.js";
 
 const MAX_TICKS = 99; // each number of them is sought once in a text
 const UNFINISHED_END = /^[.,:;!?*_~'}。、，)]*$/;
@@ -28,7 +28,7 @@ const TOKENS = {
   close: /\]/,
   angles: /<(?:[a-zA-Z][a-zA-Z\d+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+)>/,
   tag: /<\/?[a-zA-Z][a-zA-Z\d-]*(?:\s+[a-zA-Z_:][\w.:-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*\s*\/?>/,
-  address: /(?=https?:\/\/|www\.[\w-]+\.)(?<![\p{L}\p{N}_])(?:https?:\/\/)?[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/,
+  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/,
 };
 const tokenOf = (tokens) => new RegExp(Object.entries(tokens).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 const TOKEN = tokenOf(TOKENS);
@@ -39,11 +39,11 @@ const TOKEN_OR_MAIL = tokenOf({ ...TOKENS, mail: MAIL }); // which may begin wit
  * become emphasis at the end of the text or of the link that they are in.
  *
  * @param {string} text
- * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context
+ * @param {{ definitions: Map<string, object>, growth?: number }} context
  * @returns {Array} strings, and parts as `createPart` makes them
  */
 export function parseInline(text, context) {
-  const { isGrowing } = context;
+  const { growth } = context;
   const nodes = [];
   const brackets = []; // that are open
   const absent = new Set(); // what was sought and is not in the rest of the text
@@ -88,7 +88,7 @@ export function parseInline(text, context) {
     formula(open) {
       const start = position - open.length;
       const tex = readTo(FORMULA_ENDS[open]);
-      if (tex === undefined && !isGrowing) return nodes.push(open.replace("\\", ""));
+      if (tex === undefined && growth === COMPLETE) return nodes.push(open.replace("\\", ""));
       if (tex === undefined) position = text.length;
       return addFormula(text.slice(start, position), tex && { tex: tex.trim(), isDisplay: open !== "\\(" });
     },
@@ -97,7 +97,7 @@ export function parseInline(text, context) {
 
     /** What may become a formula stays as it is written, so that it is not drawn as emphasis before. */
     dollar(rest) {
-      const token = isGrowing ? rest : "$";
+      const token = growth === COMPLETE ? "$" : rest;
       position += token.length - rest.length;
       nodes.push(token);
     },
@@ -109,7 +109,7 @@ export function parseInline(text, context) {
     },
 
     address(address) {
-      const isUnfinished = isGrowing && UNFINISHED_END.test(text.slice(position));
+      const isUnfinished = growth === IN_WORD && UNFINISHED_END.test(text.slice(position));
       const scheme = address.includes("@") ? "mailto:" : "http://";
       const url = address.includes("://") ? address : scheme + address;
       nodes.push({ address, link: linkTo({ url: isUnfinished ? undefined : url }, [address]) });

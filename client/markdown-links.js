@@ -14,6 +14,11 @@ const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");
 const DEFINITION = new RegExp(String.raw`${LABEL}:(?=\s*\S)${TARGET}${TITLE}[ \t]*(?:\n|$)`, "y");
 const UNFINISHED = /\([^\s[\]]*(?:\s+["'(][^\n[\]]*)?$/y;
 
+/** How the end of a text may go on: not at all, after a blank, or in the middle of a word. */
+export const COMPLETE = 0;
+export const AFTER_BLANK = 1;
+export const IN_WORD = 2;
+
 /**
  * Returns the description of an element: a block or an inline part.
  *
@@ -46,14 +51,14 @@ const targetOf = (length, [inAngles, bare, title = ""]) => ({
  * @param {string} text
  * @param {number} position behind the closing bracket
  * @param {string} linkText as it is written; empty where it can't be a label
- * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context
+ * @param {{ definitions: Map<string, object>, growth?: number }} context
  * @returns {{ length: number, url?: string, title?: string, number?: number } | undefined | false} `length` is that of what
  *   was read; without a `url` or a footnote's `number` the target is not complete
  */
-export function readTarget(text, position, linkText, { definitions, isGrowing }) {
+export function readTarget(text, position, linkText, { definitions, growth }) {
   const [inline, ...target] = matchAt(INLINE, text, position) ?? [];
   if (inline) return targetOf(inline.length, target);
-  const unfinished = isGrowing && matchAt(UNFINISHED, text, position);
+  const unfinished = growth === IN_WORD && matchAt(UNFINISHED, text, position);
   if (unfinished) return { length: unfinished[0].length };
   const [{ length }, label = linkText] = matchAt(REFERENCE, text, position) ?? [""];
   const definition = definitions.size && definitions.get(normalize(label));
@@ -66,14 +71,14 @@ export function readTarget(text, position, linkText, { definitions, isGrowing })
  *
  * @param {string} text
  * @param {number} start where the paragraph begins in the whole text
- * @param {{ definitions: Map<string, object>, isGrowing?: boolean }} context
+ * @param {{ definitions: Map<string, object>, growth?: number }} context
  */
-export function takeDefinitions(text, start, { definitions, isGrowing }) {
+export function takeDefinitions(text, start, { definitions, growth }) {
   let position = 0;
   for (let found; (found = matchAt(DEFINITION, text, position))?.[1].trim(); ) {
     const [whole, label, ...target] = found;
     position += whole.length;
-    if (!isGrowing || position < text.length) define(label, { ...targetOf(0, target), start }, definitions);
+    if (growth !== IN_WORD || position < text.length) define(label, { ...targetOf(0, target), start }, definitions);
   }
   return text.slice(position);
 }

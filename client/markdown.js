@@ -7,6 +7,7 @@
  */
 import { parseBlocks } from "./markdown-blocks.js";
 import { parseInline } from "./markdown-inline.js";
+import { AFTER_BLANK, COMPLETE, IN_WORD } from "./markdown-links.js";
 
 /** Writes a text, which may have grown, over what a node shows: what both begin with stays, and with it a selection. */
 function writeText(node, text) {
@@ -47,9 +48,9 @@ function renderFormula({ formula }, old, renderMath) {
 
 /** Returns a part's inline parts and blocks. Inline parts are parsed where the text is not the same as before. */
 function partsBelow(part, old, context) {
-  const { text, isGrowing, below } = part;
-  const isSame = old && old.part.text === text && old.part.isGrowing === isGrowing && !context.isAnew;
-  if (text !== undefined) part.inline = isSame ? old.part.inline : parseInline(text, { ...context, isGrowing });
+  const { text, growth, below } = part;
+  const isSame = old && old.part.text === text && old.part.growth === growth && !context.isAnew;
+  if (text !== undefined) part.inline = isSame ? old.part.inline : parseInline(text, { ...context, growth });
   const blocks = below.flatMap((block) => (block.name === "" ? partsBelow(block, undefined, context) : block));
   return part.inline ? part.inline.concat(blocks) : blocks;
 }
@@ -102,18 +103,18 @@ export function update(container, text, options = {}) {
   const { write = writePlain, renderMath, isGrowing = false } = typeof options === "function" ? { write: options } : options;
   const before = drawnIn.get(container) ?? NOTHING;
   const isContinued = text.startsWith(before.text) && renderMath === before.renderMath;
-  const start = (isContinued && before.parts.at(-2)?.start) || 0;
+  const start = isContinued ? Math.min(before.parts.at(-2)?.start ?? 0, before.unclosed ?? Infinity) : 0;
   const kept = before.parts.filter((part) => part.start < start);
   const definitions = new Map([...before.definitions].filter(([, definition]) => definition.start < start));
   const context = { document: container.ownerDocument, write, renderMath, definitions };
-  const mayGrow = isGrowing && /\S$/.test(text);
-  const blocks = parseBlocks(linesOf(text.slice(start)), start, { definitions, isGrowing: mayGrow });
+  const growth = !isGrowing ? COMPLETE : /\s$/.test(text) ? AFTER_BLANK : IN_WORD;
+  const { blocks, unclosed } = parseBlocks(linesOf(text.slice(start)), start, { definitions, growth });
   const parts = [...kept, ...blocks];
   const key = JSON.stringify([...definitions]);
   context.isAnew = key !== before.key;
   const drawnBefore = renderMath === before.renderMath ? before.drawn : draw(container, [], before.drawn, context);
   const drawn = draw(container, partsBelow({ below: parts }, null, context), drawnBefore, context);
-  drawnIn.set(container, { text, parts, drawn, definitions, key, renderMath });
+  drawnIn.set(container, { text, parts, drawn, definitions, key, unclosed, renderMath });
 }
 
 /**
