@@ -31,9 +31,6 @@ const isContainer = ({ name }) => /^(?:[uo]l|li|blockquote|)$/.test(name);
 
 const canHold = (parent, name) => isContainer(parent) && Boolean(parent.type) === (name === "li");
 
-/** h1 and h2 are the page's. */
-const headingName = (level) => `h${Math.min(6, level + 2)}`;
-
 /** Paragraphs of a tight list, without blank lines between its blocks, have no element of their own. */
 function closeList({ below }) {
   const isApart = ({ line }, place, { [place - 1]: before }) => before && line > before.last + 1;
@@ -47,9 +44,9 @@ function closeList({ below }) {
   }
 }
 
-function codeFrameOf({ rows, isFence, info = "" }) {
+function codeFrameOf({ rows, info = "", end }) {
   const [language] = unescape(info).trim().split(/\s/);
-  const lines = isFence ? rows : rows.slice(0, 1 + rows.findLastIndex((row) => row.trim()));
+  const lines = end ? rows : rows.slice(0, 1 + rows.findLastIndex((row) => row.trim()));
   const code = createPart("code", [], {}, { code: lines.join("\n"), language });
   const caption = createPart("figcaption", [createPart("span", [language])]);
   return createPart("figure", [caption, createPart("pre", [code], { tabindex: "0" })]);
@@ -63,7 +60,7 @@ function formulaOf({ rows, isClosed }) {
 
 /** A row keeps the cells that it has, up to as many as the head. */
 function tableOf({ rows: [head, marks, ...others], growth }) {
-  const alignments = cellsOf(marks).map((mark) => (mark.endsWith(":") ? { class: mark[0] === ":" ? "center" : "right" } : {}));
+  const alignments = cellsOf(marks).map((mark) => ({ class: mark.endsWith(":") && (mark[0] === ":" ? "center" : "right") }));
   const rowOf = (line, name, place) => {
     const cells = cellsOf(line).slice(0, alignments.length);
     const isLast = place === others.length - 1;
@@ -71,7 +68,7 @@ function tableOf({ rows: [head, marks, ...others], growth }) {
   };
   const rows = others.map((line, place) => rowOf(line, "td", place));
   const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];
-  return createPart("div", [createPart("table", below.slice(0, rows.length + 1))], { class: "table", tabindex: "0" });
+  return createPart("div", [createPart("table", below)], { class: "table", tabindex: "0" });
 }
 
 /**
@@ -86,8 +83,7 @@ function tableOf({ rows: [head, marks, ...others], growth }) {
  *   formula whose end may still come
  */
 export function parseBlocks(lines, start, { definitions, growth }) {
-  const document = createPart("");
-  const open = [document]; // blocks that may go on, from the outermost to the innermost
+  const open = [createPart("")]; // the document, and blocks that may go on, from the outermost to the innermost
   let footnotes = [...definitions.values()].filter(({ number }) => number).length;
   let unclosed;
   let position = 0; // index of the line
@@ -126,6 +122,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     skipBlanks(TAB);
     skipText(1);
     skipBlanks(1);
+    touch(depth);
     return true;
   }
 
@@ -160,7 +157,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
   function close(block) {
     block.growth = block.last === lines.length - 1 ? growth : COMPLETE;
     if (block.type) closeList(block);
-    else if (block.name === "pre") Object.assign(block, block.isFence || !block.end ? codeFrameOf(block) : formulaOf(block));
+    else if (block.name === "pre") Object.assign(block, block.isFormula ? formulaOf(block) : codeFrameOf(block));
     else if (block.name === "div") Object.assign(block, tableOf(block));
     else if (block.name === "p") {
       block.text = textOf(block).replace(TASK, (_, mark) => (mark === " " ? "☐" : "☑"));
@@ -176,7 +173,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     const text = textLeft();
     switch (block.name) {
       case "blockquote":
-        return skipQuoteMark() && (touch(depth + 1), true);
+        return skipQuoteMark();
       case "li":
         return text ? skipItemIndent(block) : block.below.length;
       case "pre":
@@ -188,11 +185,11 @@ export function parseBlocks(lines, start, { definitions, growth }) {
 
   function addVerbatim(block) {
     const text = textLeft();
-    const { end, isFence } = block;
-    const isFenceEnd = isFence && indentLeft() < TAB && text.startsWith(end) && !text.trim().replaceAll(end[0], "");
-    block.isClosed = isFence ? isFenceEnd : text.includes(end);
+    const { end, isFormula } = block;
+    const isFenceEnd = end && indentLeft() < TAB && text.startsWith(end) && !text.trim().replaceAll(end[0], "");
+    block.isClosed = isFormula ? text.includes(end) : isFenceEnd;
     skipBlanks(block.indent);
-    if (!isFenceEnd) block.rows.push(rest);
+    if (isFormula || !isFenceEnd) block.rows.push(rest);
     if (end || text) touch();
   }
 
@@ -218,20 +215,21 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     );
   }
 
+  /** h1 and h2 are the page's. */
   function beginHeading(text) {
     const [, marks, content = ""] = HEADING.exec(text) ?? [];
-    return marks && add(headingName(marks.length), { text: content.trim().replace(/(?:^|[ \t])#+$/, "").trimEnd() });
+    return marks && add(`h${Math.min(6, marks.length + 2)}`, { text: content.trim().replace(/(?:^|[ \t])#+$/, "").trimEnd() });
   }
 
   function beginVerbatim(more) {
     const block = add("pre", { rows: [], ...more });
-    if (!block.isFence) addVerbatim(block);
+    if (block.info === undefined) addVerbatim(block);
     return block;
   }
 
   function beginFence(text, indent) {
     const [, end, info] = FENCE.exec(text) ?? [];
-    return end && beginVerbatim({ isFence: true, end, info, indent });
+    return end && beginVerbatim({ end, info, indent });
   }
 
   /** A formula ends with a line that has its end; one without is text, unless it may still come. */
@@ -244,7 +242,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     const mayEnd = last === undefined && others.length < MAX_FORMULA_LINES - 1;
     if (mayEnd) unclosed ??= open[1]?.start ?? start;
     const isFormula = last === undefined ? mayEnd && growth !== COMPLETE : !last.split(end)[1].trim();
-    if (isFormula) beginVerbatim({ end, indent }).isClosed = text.includes(end, 2);
+    if (isFormula) beginVerbatim({ isFormula, end, indent }).isClosed = text.includes(end, 2);
     return isFormula;
   }
 
@@ -255,7 +253,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     const heading = line && !mayBeList && textOf(paragraph);
     if (!heading) return false;
     touch();
-    return Object.assign(paragraph, { name: headingName(isFirstLevel ? 1 : 2), text: heading, rows: undefined });
+    return Object.assign(paragraph, { name: isFirstLevel ? "h3" : "h4", text: heading, rows: undefined });
   }
 
   /** Begins a list's item, or a footnote, which is one of a list of its own. */
@@ -309,5 +307,5 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     position += 1;
   }
   closeTo(1);
-  return { blocks: document.below, unclosed };
+  return { blocks: open[0].below, unclosed };
 }

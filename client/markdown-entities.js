@@ -5,11 +5,10 @@
 
 /** Each name is followed by its code point. */
 const NAMES =
-  "quot34amp38lt60gt62apos39nbsp160pound163yen165copy169laquo171shy173reg174deg176plusmn177middot183raquo187times215" +
-  "divide247Auml196Ouml214Uuml220szlig223eacute233auml228ouml246uuml252Delta916Omega937alpha945beta946gamma947delta948" +
-  "theta952lambda955mu956pi960sigma963omega969ensp8194emsp8195thinsp8201ndash8211mdash8212lsquo8216rsquo8217ldquo8220" +
-  "rdquo8221bull8226hellip8230euro8364trade8482larr8592uarr8593rarr8594darr8595harr8596rArr8658sum8721minus8722radic8730" +
-  "infin8734asymp8776ne8800le8804ge8805check10003";
+  "quot34amp38apos39lt60gt62nbsp160copy169laquo171reg174deg176plusmn177middot183raquo187times215szlig223auml228eacute233" +
+  "ouml246divide247uuml252alpha945beta946pi960ndash8211mdash8212lsquo8216rsquo8217ldquo8220rdquo8221bull8226hellip8230" +
+  "euro8364trade8482larr8592uarr8593rarr8594darr8595harr8596rArr8658sum8721minus8722radic8730infin8734asymp8776ne8800" +
+  "le8804ge8805check10003";
 const ENTITIES = new Map(Array.from(NAMES.matchAll(/(\D+)(\d+)/g), ([, name, code]) => [name, Number(code)]));
 
 /** An escape or an entity. */

@@ -4,7 +4,6 @@ import { CHARACTER, characterOf } from "./markdown-entities.js";
 import { COMPLETE, createPart, IN_WORD, linkTo, readTarget } from "./markdown-links.js";
 
 const MAX_TICKS = 99; // each number of them is sought once in a text
-const UNFINISHED_END = /^[.,:;!?*_~'}。、，)]*$/;
 
 const MAIL = /(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/;
 
@@ -26,8 +25,7 @@ const TOKENS = {
   marks: /\*+|_+|~+/,
   open: /!?\[/,
   close: /\]/,
-  angles: /<(?:[a-zA-Z][a-zA-Z\d+.-]{1,31}:[^\s<>]*|[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+)>/,
-  tag: /<\/?[a-zA-Z][a-zA-Z\d-]*(?:\s+[a-zA-Z_:][\w.:-]*(?:\s*=\s*(?:[^\s"'=<>`]+|'[^']*'|"[^"]*"))?)*\s*\/?>/,
+  angles: /<[a-zA-Z/][^<>]*(?<!\\)>/,
   address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/,
 };
 const tokenOf = (tokens) => new RegExp(Object.entries(tokens).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
@@ -66,8 +64,6 @@ export function parseInline(text, context) {
   const handlers = {
     character: (token) => nodes.push(characterOf(token)),
 
-    tag: (token) => nodes.push(token),
-
     line: () => nodes.push(nodes.pop().trimEnd(), createPart("br")),
 
     /** One tilde is a range's: 3~5. */
@@ -80,7 +76,7 @@ export function parseInline(text, context) {
       const isShort = ticks.length <= MAX_TICKS;
       const code = isShort && readTo(new RegExp(`(?<!\`)${ticks}(?!\`)`, "g"))?.replaceAll("\n", " ");
       if (!code) return nodes.push(ticks);
-      const isPadded = code.trim() && code.startsWith(" ") && code.endsWith(" ");
+      const isPadded = code.trim() && /^ [^]* $/.test(code);
       return nodes.push(createPart("code", [isPadded ? code.slice(1, -1) : code]));
     },
 
@@ -102,14 +98,16 @@ export function parseInline(text, context) {
       nodes.push(token);
     },
 
+    /** An address, or markup, which stays as it is written. */
     angles(token) {
       const address = token.slice(1, -1);
-      const link = linkTo({ url: /^[^@]+:/.test(address) ? address : `mailto:${address}` }, [address]);
-      nodes.push(link[1] ? token : { address, link });
+      const isMail = /^[^\s:@\\]+@[\w.-]+$/.test(address);
+      const link = linkTo({ url: isMail ? `mailto:${address}` : address }, [address]);
+      nodes.push(link[1] || /\s/.test(address) ? token : { address, link });
     },
 
     address(address) {
-      const isUnfinished = growth === IN_WORD && UNFINISHED_END.test(text.slice(position));
+      const isUnfinished = growth === IN_WORD && !/\s/.test(text.slice(position));
       const scheme = address.includes("@") ? "mailto:" : "http://";
       const url = address.includes("://") ? address : scheme + address;
       nodes.push({ address, link: linkTo({ url: isUnfinished ? undefined : url }, [address]) });
@@ -118,14 +116,15 @@ export function parseInline(text, context) {
     mail: (address) => handlers.address(address),
 
     open(mark) {
-      brackets.push({ isImage: mark !== "[", place: nodes.length, start: position });
+      brackets.push({ place: nodes.length, start: position });
       nodes.push(mark);
     },
 
     /** Links are in no link: the inner one counts. */
     close(token) {
-      const { isImage, place, start, hasBrackets } = brackets.pop() ?? { start: position };
-      const isActive = isImage || (place >= 0 && brackets.length >= active);
+      const { place = 0, start = position, hasBrackets } = brackets.pop() ?? {};
+      const isImage = nodes[place] === "![";
+      const isActive = isImage || (start < position && brackets.length >= active);
       const label = hasBrackets ? "" : text.slice(start, position - 1);
       const target = isActive && readTarget(text, position, label, context);
       if (brackets.length) brackets.at(-1).hasBrackets = true;
@@ -135,7 +134,7 @@ export function parseInline(text, context) {
       position += target.length;
       if (target.number) return nodes.push(isImage ? "!" : "", createPart("sup", [String(target.number)]));
       if (!isImage) active = brackets.length;
-      const link = linkTo(target, isImage ? [textOf(below) || target.url] : below);
+      const link = linkTo(target, below.length ? below : [target.url ?? ""]);
       return nodes.push(isImage && link[1] ? "!" : "", ...link);
     },
   };
@@ -149,8 +148,4 @@ export function parseInline(text, context) {
     position = pattern.lastIndex;
     for (const kind in found.groups) if (found.groups[kind]) handlers[kind](found.groups[kind]);
   }
-}
-
-function textOf(parts) {
-  return parts.map((part) => (part.below ? textOf(part.below) : part)).join("");
 }

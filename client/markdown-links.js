@@ -7,7 +7,7 @@ const SAFE_URL = /^(?:https?:\/\/|mailto:)[^\s\0-\x1f]+$/i;
 const LABEL = String.raw`\[((?:\\.|[^\\[\]]){1,999})\]`;
 const bracketed = (inner) => String.raw`(?:\\\S|[^\\\s()\0-\x1f]|\(${inner}\))*`;
 const TARGET = String.raw`\s*(?!\s)(?:<((?:\\.|[^\\<>\n]){0,999})>|(?!<)(${bracketed(bracketed(bracketed("")))}))`;
-const TITLE = String.raw`(?:\s+("(?:\\[^]|[^\\"]){0,999}"|'(?:\\[^]|[^\\']){0,999}'|\((?:\\[^]|[^\\()]){0,999}\)))?`;
+const TITLE = String.raw`(?:\s+((?<quote>["'])(?:\\[^]|(?!\k<quote>)[^\\]){0,999}\k<quote>|\((?:\\[^]|[^\\()]){0,999}\)))?`;
 
 const INLINE = new RegExp(String.raw`\(${TARGET}${TITLE}\s*\)`, "y");
 const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");

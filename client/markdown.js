@@ -36,7 +36,7 @@ function setAttributes(element, attributes, before = {}) {
 /** Returns what a library makes of a formula, or nothing where there is none or it fails: the formula then stays as it is. */
 function renderFormula({ formula }, old, renderMath) {
   if (!formula || !renderMath) return undefined;
-  const key = JSON.stringify(formula);
+  const key = formula.isDisplay + formula.tex;
   if (old?.key === key) return old;
   try {
     const node = renderMath(formula.tex, formula.isDisplay);
