@@ -11,7 +11,6 @@ const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads ea
 const MAX_FORMULA_LINES = 200; // in which its end is sought
 const TAB = 4; // columns
 
-const BEGINNING = /^[-#>`~$\\=*+_\d[|:]/; // of any block but a paragraph
 const HEADING = /^(#{1,6})(?:[ \t]+(.*))?$/;
 const UNDERLINE = /^(?:(=+)|-+)[ \t]*$/;
 const RULE = /^([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
@@ -200,7 +199,6 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     const indent = indentLeft();
     if (indent >= TAB) return !isParagraphOpen && beginVerbatim({ indent: TAB });
     const text = textLeft();
-    if (!BEGINNING.test(text)) return false;
     const paragraph = open[depth - 1].name === "p" && open[depth - 1];
     const canNest = open.length < MAX_DEPTH;
     return (
@@ -307,5 +305,5 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     position += 1;
   }
   closeTo(1);
-  return { blocks: open[0].below, unclosed };
+  return { blocks: open[0].below.filter(({ name }) => name), unclosed };
 }

@@ -5,8 +5,6 @@ import { COMPLETE, createPart, IN_WORD, linkTo, readTarget } from "./markdown-li
 
 const MAX_TICKS = 99; // each number of them is sought once in a text
 
-const MAIL = /(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/;
-
 /** What ends a formula, by what begins it. */
 const FORMULA_ENDS = { "\\(": /\\\)/g, "\\[": /\\\]/g, $$: /\$\$/g };
 
@@ -26,11 +24,9 @@ const TOKENS = {
   open: /!?\[/,
   close: /\]/,
   angles: /<[a-zA-Z/][^<>]*(?<!\\)>/,
-  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])/,
+  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
 };
-const tokenOf = (tokens) => new RegExp(Object.entries(tokens).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
-const TOKEN = tokenOf(TOKENS);
-const TOKEN_OR_MAIL = tokenOf({ ...TOKENS, mail: MAIL }); // which may begin with any letter, so it is slower
+const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 
 /**
  * Returns the inline parts of a block's text. It is parsed to nodes: strings, parts, addresses, and runs of marks, which
@@ -113,8 +109,6 @@ export function parseInline(text, context) {
       nodes.push({ address, link: linkTo({ url: isUnfinished ? undefined : url }, [address]) });
     },
 
-    mail: (address) => handlers.address(address),
-
     open(mark) {
       brackets.push({ place: nodes.length, start: position });
       nodes.push(mark);
@@ -139,13 +133,12 @@ export function parseInline(text, context) {
     },
   };
 
-  const pattern = text.includes("@") ? TOKEN_OR_MAIL : TOKEN;
   for (;;) {
-    pattern.lastIndex = position;
-    const found = pattern.exec(text);
+    TOKEN.lastIndex = position;
+    const found = TOKEN.exec(text);
     nodes.push(text.slice(position, found?.index));
     if (!found) return resolveEmphasis(nodes);
-    position = pattern.lastIndex;
+    position = TOKEN.lastIndex;
     for (const kind in found.groups) if (found.groups[kind]) handlers[kind](found.groups[kind]);
   }
 }

@@ -113,7 +113,7 @@ export function update(container, text, options = {}) {
   const key = JSON.stringify([...definitions]);
   context.isAnew = key !== before.key;
   const drawnBefore = renderMath === before.renderMath ? before.drawn : draw(container, [], before.drawn, context);
-  const drawn = draw(container, partsBelow({ below: parts }, null, context), drawnBefore, context);
+  const drawn = draw(container, parts, drawnBefore, context);
   drawnIn.set(container, { text, parts, drawn, definitions, key, unclosed, renderMath });
 }
 
