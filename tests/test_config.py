@@ -150,6 +150,15 @@ def test_an_embedded_model_is_a_file_that_exists(tmp_path: Path) -> None:
     assert fault.startswith("  ASKBOT_EMBEDDED_MODEL: 'other.gguf', in the environment: there is no such file")
 
 
+def test_the_pages_module_is_a_file_that_exists(tmp_path: Path) -> None:
+    """As with other files, a missing one is told at the start."""
+    (tmp_path / "math.js").touch()
+
+    assert load({}, {"ASKBOT_PAGE_MODULE": "math.js"}, tmp_path).page_module == tmp_path / "math.js"
+    (fault,) = errors_of(tmp_path, {"ASKBOT_PAGE_MODULE": "other.js"})
+    assert fault.endswith("there is no such file; give the path of a JavaScript module.")
+
+
 @pytest.mark.parametrize(
     ("written", "guard"), [("on", "on"), ("OFF", "off"), ("true", "on"), ("0", "off"), (False, "off"), ("auto", "auto")]
 )

@@ -32,6 +32,7 @@ from .setting_types import (
     Lowercase,
     ModelFile,
     Origins,
+    PageModule,
     Persona,
     Size,
     SizeOrZero,
@@ -94,6 +95,11 @@ class Settings(BaseModel):
     origins: Origins = Field(
         default=(),
         description="Web origins besides the server's own whose pages may connect, comma separated; * allows any.",
+    )
+    page_module: PageModule | None = Field(
+        default=None,
+        description="JavaScript module for the page, which the server serves beside it: its export renderMath(tex, "
+        "display) returns the DOM node that is shown for a formula.",
     )
 
     # what is kept

@@ -138,14 +138,23 @@ def read_persona(value: str, info: ValidationInfo) -> str:
 
 
 def find_model_file(value: Path, info: ValidationInfo) -> Path:
-    """Return the absolute path of a file, relative to the context. Raises ValueError."""
+    """Return the absolute path of a model's file, relative to the context. Raises ValueError."""
+    return _find_file(value, info, "a GGUF file")
+
+
+def find_page_module(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a JavaScript module, relative to the context. Raises ValueError."""
+    return _find_file(value, info, "a JavaScript module")
+
+
+def _find_file(value: Path, info: ValidationInfo, kind: str) -> Path:
     path = Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
     try:
         if path.is_file():
             return path
     except OSError:  # a folder that may not be read
         pass
-    raise ValueError("there is no such file; give the path of a GGUF file")
+    raise ValueError(f"there is no such file; give the path of {kind}")
 
 
 def check_origin(value: str) -> str:
@@ -258,6 +267,7 @@ StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 UpstreamSpec = Annotated[str, AfterValidator(check_upstream)]
 Persona = Annotated[str, AfterValidator(read_persona)]
 ModelFile = Annotated[Path, AfterValidator(find_model_file)]
+PageModule = Annotated[Path, AfterValidator(find_page_module)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]

@@ -87,7 +87,11 @@ class Server:
     def _make_acceptor(self) -> Acceptor:
         settings, most = self._settings, sys.maxsize
         app = make_application(
-            Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__
+            Completions(self._hub),
+            access=self._access,
+            readiness=self._readiness,
+            version=__version__,
+            page_module=settings.page_module,
         )
         return Acceptor(
             app,
