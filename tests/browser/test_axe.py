@@ -81,7 +81,14 @@ async def test_axe_finds_nothing(tabs: Tabs, look: str) -> None:
         await expect(page.locator(".line .k").first).to_be_visible()
         assert await faults(tab) == []
 
+        await tab.turns.first.locator("[data-do=retry]:visible").click()
+        assert await faults(tab) == []
+        await page.keyboard.press("Escape")
+
+        await tab.turns.first.locator(".about summary").click()
         await tab.turns.first.locator("[data-do=edit]").click()
+        await page.locator("form.edit textarea").fill("x" * 9000)
+        await page.evaluate("for (const id of ['undo', 'offline']) document.getElementById(id).hidden = false")
         await page.evaluate("document.getElementById('notice').textContent = 'Too many questions are waiting.'")
         assert await faults(tab) == []
 

@@ -16,7 +16,7 @@ const BOUNDS_BYTES = {
   "react.js": 7232,
   "markdown.js": 4096,
   "highlight.js": 4096,
-  "page/page.js": 20_480,
+  "page/page.js": 30_208,
 };
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
