@@ -139,8 +139,10 @@ def _terminal_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
                 yield Token("hardbreak", "br", 0)
             case "image":
                 address = str(token.attrs["src"])
-                text = _plain_text(token.children or []) or address
-                yield from (_LINK_OPEN, _text_token(text), _LINK_CLOSE, *_target_tokens(text, address))
+                inside = [child for child in token.children or () if child.type not in {"link_open", "link_close"}]
+                text = _plain_text(inside) or address
+                yield from (_LINK_OPEN, *(_terminal_tokens(inside) if inside else [_text_token(text)]), _LINK_CLOSE)
+                yield from _target_tokens(text, address)
             case "link_open":
                 text, address = "", str(token.attrs["href"])
                 yield _LINK_OPEN
