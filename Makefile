@@ -100,7 +100,7 @@ clean:  ## As freshly cloned
 	@touch $@
 
 .venv/.browser.stamp: .venv/.dev.stamp
-	$(BIN)/python tools/browser.py
+	$(BIN)/python -m tests.browser.programs
 	@touch $@
 
 .venv/.node.stamp: tests/js/package.json examples/react/package.json .venv/.dev.stamp

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from .programs import CHROMIUM
 from .tab import Tabs
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")  # as in tools/browser.py
 FLAGS = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -24,9 +23,9 @@ FLAGS = (
 
 def chromium(playwrights: str) -> str:
     """The machine's own Chromium, or playwright's. There is no going without."""
-    found = next(filter(None, map(shutil.which, NAMES)), playwrights)
+    found = CHROMIUM.path() or playwrights
     if not Path(found).exists():
-        pytest.fail("there is no Chromium for the browser tests: `make setup` installs one", pytrace=False)
+        pytest.fail(CHROMIUM.how_to_get(), pytrace=False)
     return found
 
 
