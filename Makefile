@@ -19,7 +19,7 @@ export ASKBOT_TEST_SEED := $(SEED)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk canary fix generate clean
+.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk pictures canary fix generate clean
 
 help:  ## This list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ soak: setup  ## An hour of mixed traffic in which nothing may grow
 
 walk: setup  ## An hour of the hub over a real SQLite store, with faults of disk, sync, clock and other programs
 	$(BIN)/python -m tests.walk --seconds 3600 $(SEEDED)
+
+pictures: .venv/.dev.stamp .venv/.browser.stamp  ## README's pictures, and each state of page and element in test-artefacts/
+	$(BIN)/python -m tests.browser.pictures $(ONLY)
 
 canary: .venv/.serve.stamp .venv/.dev.stamp  ## Do the newest websockets and uvicorn do? The next make has the pinned ones again
 	rm -f .venv/.*.stamp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,21 @@ def chromium(playwrights: str) -> str:
     return found
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncGenerator[Browser]:
-    """One process for all tests."""
+@asynccontextmanager
+async def launched() -> AsyncGenerator[Browser]:
+    """A Chromium, until the block ends."""
     async with async_playwright() as playwright:
         path = chromium(playwright.chromium.executable_path)
         browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncGenerator[Browser]:
+    """One process for all tests."""
+    async with launched() as browser:
+        yield browser
 
 
 @pytest_asyncio.fixture(loop_scope="session")
