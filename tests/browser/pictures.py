@@ -1,7 +1,7 @@
 """Draw README's pictures, and each state of the page and of the element: `make pictures`.
 
-README's are docs/page.png and docs/page-dark-phone.png; all others are in test-artefacts/pictures/, where index.html shows
-them together. `make pictures ONLY=phone/offline` draws those with that in their names, `ONLY=readme` README's.
+README's are docs/page.png and docs/page-dark-phone.png; the others are in test-artefacts/pictures/, where index.html
+shows them. `make pictures ONLY=phone/offline` draws those with that in their names, `ONLY=readme` README's.
 """
 
 from __future__ import annotations
