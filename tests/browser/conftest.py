@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
@@ -22,19 +20,11 @@ FLAGS = (
 )
 
 
-def chromium(playwrights: str) -> str:
-    """The machine's own Chromium, or playwright's. There is no going without."""
-    found = CHROMIUM.path() or playwrights
-    if not Path(found).exists():
-        pytest.fail(CHROMIUM.how_to_get(), pytrace=False)
-    return found
-
-
 @asynccontextmanager
 async def launched() -> AsyncGenerator[Browser]:
     """A Chromium, until the block ends."""
     async with async_playwright() as playwright:
-        path = chromium(playwright.chromium.executable_path)
+        path = CHROMIUM.path()  # None: playwright's own
         browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         await browser.close()

@@ -26,7 +26,8 @@ QUESTION = "하늘은 왜 파란가요?"
 class Selectors:
     """Where things are, as JavaScript."""
 
-    root: str
+    root: str  # an element that is not defined yet has none
+    ready: str  # is there once the field can be used
     field: str
     question: str
     answer: str
@@ -35,19 +36,20 @@ class Selectors:
 
     def one(self, selector: str) -> str:
         """The element."""
-        return f"{self.root}.querySelector({selector!r})"
+        return f"{self.root}?.querySelector({selector!r})"
 
     def count(self, selector: str) -> str:
         """How many elements there are."""
-        return f"{self.root}.querySelectorAll({selector!r}).length"
+        return f"{self.root}?.querySelectorAll({selector!r}).length"
 
     def texts(self, selector: str) -> str:
         """The texts of all elements."""
-        return f"[...{self.root}.querySelectorAll({selector!r})].map((found) => found.textContent.trim())"
+        return f"[...{self.root}?.querySelectorAll({selector!r}) ?? []].map((found) => found.textContent.trim())"
 
 
 PAGE = Selectors(
     root="document",
+    ready="#state[data-state=open]",
     field="#question",
     question="#turns .question",
     answer="#turns .answer",
@@ -56,6 +58,7 @@ PAGE = Selectors(
 )
 ELEMENT = Selectors(
     root="document.querySelector('ask-bot').shadowRoot",
+    ready="[part~=field]",
     field="[part~=field]",
     question="[part~=question]",
     answer="[part~=answer]",
@@ -75,6 +78,7 @@ class Question:
 async def ask_reload_stop(browser: BrowserDriver, place: Selectors, question: Question) -> None:
     """What both tests do in a page that is open."""
     answers = place.texts(place.answer)
+    await browser.until(place.count(place.ready), 1)
     await browser.submit(place.one(place.field), QUESTION)
     await browser.until(answers, ["하나"])
     question.gates[0].set()
