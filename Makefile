@@ -9,6 +9,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
+ALONE = $(shell grep -rl --include='test_*.py' '^@pytest.mark.alone' tests)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -32,7 +33,7 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS)
-	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES)
+	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES) $(ALONE)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/node --test 'tests/js/*.test.js'

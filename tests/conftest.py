@@ -55,10 +55,20 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
-UNMEASURED = ("chaos/", "walk/", "client/test_faults.py")
-"""Paths in tests/, or their beginnings, in whose tests no coverage is measured."""
+UNMEASURED = ("browser/", "chaos/", "clients/", "package/", "walk/", "client/test_faults.py")
+"""Paths in tests/, or their beginnings, in whose tests no coverage is measured: what they run, others run too."""
 
-LONGEST = ("test_soak.py", "test_chaos.py", "test_slow_readers.py")
+LONGEST = (
+    "test_chat_command.py",
+    "test_connections.py",
+    "test_crash.py",
+    "test_embedded.py",
+    "test_faults.py",
+    "test_floods.py",
+    "test_leaving.py",
+    "test_soak.py",
+    "test_upstream_faults.py",
+)
 """Files that workers begin with, so that none of them is still at one when the others have ended."""
 
 
@@ -108,7 +118,7 @@ def uncovered() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Measure no coverage in tests that run for long and at random what others run too: it takes half of their time."""
+    """Measure no coverage in the tests of `UNMEASURED`: it takes up to half of their time."""
     coverage = Coverage.current() if _path_in_tests(request.path).startswith(UNMEASURED) else None
     if coverage:
         coverage.stop()
