@@ -55,7 +55,16 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
-UNMEASURED = ("browser/", "chaos/", "clients/", "package/", "walk/", "client/test_faults.py")
+UNMEASURED = (
+    "browser/",
+    "chaos/",
+    "client/test_faults.py",
+    "clients/",
+    "package/",
+    "terminal/test_guide.py",
+    "terminal/test_leaving.py",
+    "walk/",
+)
 """Paths in tests/, or their beginnings, in whose tests no coverage is measured: what they run, others run too."""
 
 LONGEST = (
@@ -118,12 +127,15 @@ def uncovered() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Measure no coverage in the tests of `UNMEASURED`: it takes up to half of their time."""
+    """Measure no coverage in the tests of `UNMEASURED`, nor in their processes: it takes up to half of their time."""
     coverage = Coverage.current() if _path_in_tests(request.path).startswith(UNMEASURED) else None
-    if coverage:
+    if coverage is None:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_RUN", raising=False)  # tests/command.py looks for it
         coverage.stop()
-    yield
-    if coverage:
+        yield
         coverage.start()
 
 
