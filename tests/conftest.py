@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,7 @@ def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
         coverage.stop()
         yield
         coverage.start()
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # which `start` has set again, see `uncovered`
 
 
 @pytest.fixture(scope="session")
