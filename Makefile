@@ -9,6 +9,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
+ALONE = $(shell grep -rl --include='test_*.py' '^@pytest.mark.alone' tests)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -19,7 +20,7 @@ export ASKBOT_TEST_SEED := $(SEED)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk canary fix generate clean
+.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk pictures canary fix generate clean
 
 help:  ## This list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +33,7 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS)
-	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES)
+	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES) $(ALONE)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 	$(BIN)/node --test 'tests/js/*.test.js'
@@ -69,6 +70,9 @@ soak: setup  ## An hour of mixed traffic in which nothing may grow
 walk: setup  ## An hour of the hub over a real SQLite store, with faults of disk, sync, clock and other programs
 	$(BIN)/python -m tests.walk --seconds 3600 $(SEEDED)
 
+pictures: .venv/.dev.stamp .venv/.browser.stamp  ## README's pictures, and each state of page and element in test-artefacts/
+	$(BIN)/python -m tests.browser.pictures $(ONLY)
+
 canary: .venv/.serve.stamp .venv/.dev.stamp  ## Do the newest websockets and uvicorn do? The next make has the pinned ones again
 	rm -f .venv/.*.stamp
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade websockets uvicorn
@@ -102,7 +106,7 @@ clean:  ## As freshly cloned
 	@touch $@
 
 .venv/.browser.stamp: .venv/.dev.stamp
-	$(BIN)/python tools/browser.py
+	$(BIN)/python -m tests.browser.programs
 	@touch $@
 
 .venv/.node.stamp: tests/js/package.json examples/react/package.json .venv/.dev.stamp

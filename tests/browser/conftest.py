@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncGenerator
-from pathlib import Path
+from contextlib import asynccontextmanager
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
+from .programs import CHROMIUM
 from .tab import Tabs
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")  # as in tools/browser.py
 FLAGS = (
     "--no-sandbox",
     "--disable-background-networking",
@@ -22,22 +20,21 @@ FLAGS = (
 )
 
 
-def chromium(playwrights: str) -> str:
-    """The machine's own Chromium, or playwright's. There is no going without."""
-    found = next(filter(None, map(shutil.which, NAMES)), playwrights)
-    if not Path(found).exists():
-        pytest.fail("there is no Chromium for the browser tests: `make setup` installs one", pytrace=False)
-    return found
+@asynccontextmanager
+async def launched() -> AsyncGenerator[Browser]:
+    """A Chromium, until the block ends."""
+    async with async_playwright() as playwright:
+        path = CHROMIUM.path()  # None: playwright's own
+        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        await browser.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncGenerator[Browser]:
     """One process for all tests."""
-    async with async_playwright() as playwright:
-        path = chromium(playwright.chromium.executable_path)
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+    async with launched() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -12,7 +12,6 @@ from playwright.async_api import expect
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .conversation import EARLIER, Sky
 from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -303,40 +302,3 @@ async def test_reading_along_ends_where_one_scrolls_up(tabs: Tabs) -> None:
         await tab.ended()
         await expect(tab.answer.locator("p")).to_have_count(180)
         assert await tab.page.evaluate(left) < 2
-
-
-STILL = """() => Promise.all(document.getAnimations()
-    .filter(({ effect }) => effect.getTiming().iterations === 1).map(({ finished }) => finished))"""
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("page", {"viewport": {"width": 1280, "height": 800}}),
-        ("page-dark-phone", PHONE | {"color_scheme": "dark"}),
-    ],
-)
-async def test_the_page_is_photographed(tabs: Tabs, name: str, options: dict[str, Any]) -> None:
-    """For people to look at: test-artefacts/, and the pictures in docs/ were taken here."""
-    sky = Sky()
-    async with serving(sky.upstream(*EARLIER)) as server:
-        tab = await tabs.open(server.port, **options)
-        await expect(tab.page.locator("#empty")).to_be_visible()
-        empty = await tab.page.screenshot(path=ARTEFACTS / f"{name}-empty.png", animations="disabled")
-        for question in EARLIER:
-            await tab.ask(question)
-            await tab.ended()
-            await tab.button("New conversation").click()
-            await expect(tab.turns).to_have_count(0)
-        await sky.show(tab)
-        await tab.page.evaluate(STILL)
-        middle = await tab.page.screenshot(path=ARTEFACTS / f"{name}.png")
-        sky.written.set()
-        await tab.ended()
-        ended = await tab.page.screenshot(path=ARTEFACTS / f"{name}-ended.png")
-        if await tab.page.locator("#menu").is_visible():
-            await tab.page.locator("#menu").click()
-        await tab.page.locator("#search").fill("light")
-        await tab.page.evaluate(STILL)
-        listed = await tab.page.screenshot(path=ARTEFACTS / f"{name}-list.png")
-        assert len({empty, middle, ended, listed}) == 4

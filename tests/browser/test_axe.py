@@ -1,104 +1,55 @@
-"""WCAG 2.2 AA, as far as a program can tell: axe finds nothing, in whatever state the page is."""
+"""axe finds nothing, in whatever state the page or the element is: all of states.py, in all looks."""
 
 from __future__ import annotations
 
-import asyncio
-from importlib.resources import files
-from typing import Any
+from typing import Literal
 
 import pytest
-from playwright.async_api import expect
 
-from askbot_ws.errors import UpstreamUnavailable
-from askbot_ws.testing import ScriptedUpstream, serving
-
-from .tab import Tab, Tabs
+from .axe import CONTRAST, RULES, faults
+from .states import ELEMENT, PAGE, Stage, State, element_stage, page_stage
+from .tab import Json, Tabs
 from .test_access import PHONE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-RUN = "(rules) => axe.run({ runOnly: rules, resultTypes: ['violations'] }).then(({ violations }) => violations)"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-STILL = """() => Promise.allSettled(document.getAnimations()
-    .filter(({ effect }) => effect.getTiming().iterations === 1).map(({ finished }) => finished))"""
-ANSWER = """\
-# Colours
-
-See [this](https://example.org/), **that** and `those`:
-
-- one
-- two
-
-1. three
-
-> four
-
-```python
-def scattered(nm: float, name="blue") -> float:  # by Rayleigh
-    return (700 / nm) ** 4
-```
-
-| a | b |
-|---|--:|
-| 1 | 2 |
-"""
+QUICK: Json = {"reduced_motion": "reduce"}  # or each change of colours is waited for
 TALL = PHONE | {"viewport": {"width": 360, "height": 1600}}  # what lies under the footer, axe takes for covered
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {},
-    "dark": {"color_scheme": "dark"},
-    "korean": {"locale": "ko-KR"},
-    "phone": TALL,
-    "dark phone": TALL | {"color_scheme": "dark"},
-}
+LOOKS: dict[str, Json] = {"desk": QUICK, "phone": QUICK | TALL | {"locale": "ko-KR"}}
+SCHEMES: dict[Literal["light", "dark"], object] = {"light": RULES, "dark": CONTRAST}
 
 
-async def faults(tab: Tab) -> list[str]:
-    """What axe finds, each with the places."""
-    await tab.page.evaluate(STILL)
-    await tab.page.evaluate(AXE)
-    violations: list[dict[str, Any]] = await tab.page.evaluate(RUN, RULES)
-    return [f"{one['id']}: {node['target']} {node['any']}" for one in violations for node in one["nodes"]]
+async def faults_of(stage: Stage, states: dict[str, State]) -> list[str]:
+    """What axe finds in each of these states; where all is dark, only other colours are to be found."""
+    found: list[str] = []
+    for name, show in states.items():
+        await stage.begin()
+        await show(stage)
+        for scheme, rules in SCHEMES.items():
+            await stage.tab.page.emulate_media(color_scheme=scheme)
+            found += [f"{name}, {scheme}: {fault}" for fault in await faults(stage.tab, rules)]
+    return found
 
 
 @pytest.mark.parametrize("look", LOOKS)
-async def test_axe_finds_nothing(tabs: Tabs, look: str) -> None:
-    """Empty, with answers of all kinds, while one is written, edited, searched, renamed, deleted."""
-    upstream = ScriptedUpstream([ANSWER], ["Half an", UpstreamUnavailable()], ["One", asyncio.Event()])
-    async with serving(upstream) as server:
-        tab = await tabs.open(server.port, **LOOKS[look])
-        page = tab.page
-        await expect(page.locator("#empty")).to_be_visible()
-        assert await faults(tab) == []
+async def test_axe_finds_nothing_on_the_page(tabs: Tabs, look: str) -> None:
+    """In no state; in the dark too, on a phone, in Korean."""
+    async with page_stage(tabs, **LOOKS[look]) as stage:
+        assert await faults_of(stage, PAGE) == []
 
-        for count, question in enumerate(("Colours?", "More?", "And?"), start=1):
-            await tab.ask(question)
-            await expect(tab.turns).to_have_count(count)
-            if count < 3:
-                await expect(tab.last).to_have_attribute("data-status", "ended")
-        await tab.shows("One")
-        await tab.turns.first.hover()
-        await expect(page.locator(".line .k").first).to_be_visible()
-        assert await faults(tab) == []
 
-        await tab.turns.first.locator("[data-do=retry]:visible").click()
-        assert await faults(tab) == []
-        await page.keyboard.press("Escape")
+@pytest.mark.parametrize("look", LOOKS)
+async def test_axe_finds_nothing_in_the_element(tabs: Tabs, look: str) -> None:
+    """The same, on somebody's page, which is light or dark as its reader likes it."""
+    body = '<ask-bot lang="ko"></ask-bot>' if look == "phone" else "<ask-bot></ask-bot>"
+    async with element_stage(tabs, body, **LOOKS[look]) as stage:
+        assert await faults_of(stage, ELEMENT) == []
 
-        await tab.turns.first.locator(".about summary").click()
-        await tab.turns.first.locator("[data-do=edit]").click()
-        await page.locator("form.edit textarea").fill("x" * 9000)
-        await page.evaluate("for (const id of ['undo', 'offline']) document.getElementById(id).hidden = false")
-        await page.evaluate("document.getElementById('notice').textContent = 'Too many questions are waiting.'")
-        assert await faults(tab) == []
 
-        if await page.locator("#menu").is_visible():
-            await page.locator("#menu").click()
-        await page.locator("#search").fill("rayleigh")
-        await page.locator("[data-do=more]").click()
-        assert await faults(tab) == []
-        await page.locator("[data-do=rename]").click()
-        assert await faults(tab) == []
-        await page.locator("form.rename [type=submit]").click()
-        await page.locator("[data-do=delete]").click()
-        assert await faults(tab) == []
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_the_elements_theme_has_its_contrast_in_the_other_scheme(tabs: Tabs, theme: str) -> None:
+    """The page's author may choose; the reader's system says otherwise."""
+    other = {"light": "dark", "dark": "light"}[theme]
+    async with element_stage(tabs, f'<ask-bot theme="{theme}"></ask-bot>', color_scheme=other) as stage:
+        await ELEMENT["ended"](stage)
+        assert await faults(stage.tab) == []

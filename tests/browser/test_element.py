@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,16 +15,12 @@ from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from .breakable_proxy import BreakableProxy
-from .conversation import Sky
 from .other_origin import OtherOrigin, other_origin
 from .tab import IMPATIENT, Json, Tab, Tabs
 from .test_access import PHONE
-from .test_axe import ANSWER as MARKDOWN
-from .test_axe import faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 BOT = "<ask-bot></ask-bot>"
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>A shop</title>
@@ -510,45 +504,3 @@ async def test_reading_along_ends_where_one_scrolls_up(tabs: Tabs) -> None:
         await expect(one.part("turn")).to_have_count(2)
         await one.answered("You asked: More!")
         assert await one.part("log").evaluate(left) < 2
-
-
-@pytest.mark.parametrize("attributes", ["", 'theme="dark"', 'lang="ko"'])
-@pytest.mark.parametrize("options", [{}, PHONE], ids=["desk", "phone"])
-async def test_axe_finds_nothing(tabs: Tabs, attributes: str, options: Json) -> None:
-    """WCAG 2.2 AA, as far as a program can tell: empty, while it answers, and when something has failed."""
-    async with shop(tabs, ScriptedUpstream([MARKDOWN, asyncio.Event()], [UpstreamUnavailable()])) as place:
-        one = await place.open(f"<ask-bot {attributes}></ask-bot>", **options)
-        await expect(one.part("field")).to_be_visible()
-        assert await faults(one.tab) == []
-        await one.ask("Which colours are there?")
-        await one.shows("Colours")
-        assert await faults(one.tab) == []
-        await one.part("stop").click()
-        await one.ask("And now?")
-        await expect(one.part("badge")).to_have_count(2)
-        await expect(one.last).to_have_attribute("part", "turn ended")
-        assert await faults(one.tab) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "attributes", "options"),
-    [
-        ("element", "", {"viewport": {"width": 900, "height": 700}}),
-        ("element-dark-phone", 'theme="dark"', PHONE | {"color_scheme": "dark"}),
-        ("element-korean", 'lang="ko"', {"viewport": {"width": 900, "height": 700}}),
-    ],
-)
-async def test_the_element_is_photographed(tabs: Tabs, name: str, attributes: str, options: Json) -> None:
-    """For people to look at: test-artefacts/."""
-    sky = Sky()
-    async with shop(tabs, sky.upstream()) as place:
-        one = await place.open(f"<ask-bot {attributes}></ask-bot>", **options)
-        empty = await one.tab.page.screenshot(path=ARTEFACTS / f"{name}-empty.png")
-        await one.ask("Why is the sky blue?")
-        await expect(one.last).to_have_attribute("part", "turn ended")
-        await one.ask("And why is it red in the evening?")
-        await one.shows("which is why")
-        middle = await one.tab.page.screenshot(path=ARTEFACTS / f"{name}.png")
-        assert json.dumps(empty.hex()) != json.dumps(middle.hex())
-        sky.written.set()
-        await expect(one.last).to_have_attribute("part", "turn ended")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ARTEFACTS = Path(__file__).parents[2] / "test-artefacts"
 TOKENS = 10_000
-RATE = 200  # tokens a second
+RATE = 800  # tokens a second: that of the quickest providers, each in a frame of its own
 FRAME = 50  # milliseconds: what takes longer is a long task, to browsers and to people
 PART = """\
 ## Why the sky is blue
@@ -98,7 +98,7 @@ async def ended(tab: Tab) -> None:
 
 
 @pytest.mark.alone  # what shares the caches and cores costs the page's thread processor time, too
-async def test_ten_thousand_tokens_at_two_hundred_a_second_keep_no_frame_longer_than_50_ms(
+async def test_ten_thousand_tokens_at_eight_hundred_a_second_keep_no_frame_longer_than_50_ms(
     browser: Browser, tabs: Tabs
 ) -> None:
     """What the page does for any frame takes its thread less than that.

@@ -17,12 +17,12 @@ from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..package.npm import EXAMPLE, Pages, built, needs, started
 from ..process import ROOT, address
+from .axe import faults
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
 from .sockets import SOCKETS
 from .tab import IMPATIENT, Tab, Tabs
 from .test_access import PHONE
-from .test_axe import faults
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from ..config import Settings
 from ..errors import ConfigError
 from . import Upstream
-from .guarded import GuardedUpstream
 
 DEFAULT_PERSONA = (
     "You are Askbot. You answer questions in a funky voice: warm, playful, with rhythm, and right in what you say. "
@@ -34,8 +33,11 @@ class UpstreamChoice:
 
 def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice:
     """Return the choice with the guard before its upstream, where it is on."""
-    on = choice.guard if settings.guard == "auto" else settings.guard == "on"
-    return replace(choice, upstream=GuardedUpstream(choice.upstream)) if on else choice
+    if not (choice.guard if settings.guard == "auto" else settings.guard == "on"):
+        return choice
+    from .guarded import GuardedUpstream  # noqa: PLC0415 - its words take 30 ms to compile
+
+    return replace(choice, upstream=GuardedUpstream(choice.upstream))
 
 
 def choose_upstream(settings: Settings, *, environ: Mapping[str, str] = os.environ) -> UpstreamChoice:
