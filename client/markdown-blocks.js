@@ -258,7 +258,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
   function beginItem(text, indent, paragraph) {
     const [marker, number, label] = ITEM.exec(text) ?? [];
     const isEmpty = marker === text.trimEnd();
-    const isSentence = paragraph && !label && (isEmpty || Number(number ?? 1) !== 1);
+    const isSentence = paragraph && !label && (isEmpty || number > 1 || number < 1);
     if (!marker || isSentence) return false;
     skipBlanks(indent);
     skipText(marker.length);
@@ -266,9 +266,9 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     skipBlanks(padding);
     if (label) define(`^${label}`, { number: (footnotes += 1), start }, definitions);
     const type = marker.at(-1);
-    const first = label ? footnotes : number && Number(number);
-    const attributes = { class: label && "footnotes", start: first !== 1 && first?.toString() };
-    if (open[depth - 1].type !== type) add(first === undefined ? "ul" : "ol", { type, attributes });
+    const first = label ? footnotes : Number(number); // NaN for bullets
+    const attributes = { class: label && "footnotes", start: first >= 0 && first !== 1 && String(first) };
+    if (open[depth - 1].type !== type) add(first >= 0 ? "ol" : "ul", { type, attributes });
     return add("li", { indent, width: label ? TAB : indent + marker.length + padding, number });
   }
 

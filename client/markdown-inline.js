@@ -23,7 +23,7 @@ const TOKENS = {
   marks: /\*+|_+|~+/,
   open: /!?\[/,
   close: /\]/,
-  angles: /<[a-zA-Z/][^<>]*(?<!\\)>/,
+  angles: /<[a-zA-Z/][^<>]*>/,
   address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
 };
 const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");

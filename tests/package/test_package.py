@@ -74,7 +74,7 @@ async def test_every_export_can_be_imported_where_there_is_no_page(tmp_path: Pat
         "./rows": "rows,running",
         "./element": "AskBot",
         "./react": "useAskbot",
-        "./markdown": "blocks,render,update",
+        "./markdown": "render,update",
     }
 
 

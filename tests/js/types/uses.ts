@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connect, delay, type AnswerStream, type Asked, type AskbotError, type Chat, type Connection, type ConnectionCause, type ConnectOptions, type RequestFrame, type State } from "askbot-ws";
 import { AskBot } from "askbot-ws/element";
 import type { ClientFrame, ErrorCode, Ready, Reason, ServerFrame } from "askbot-ws/frames";
-import { blocks, render, update } from "askbot-ws/markdown";
+import { render, update, type Options, type RenderMath } from "askbot-ws/markdown";
 import { useAskbot, type Askbot, type AskbotOptions } from "askbot-ws/react";
 import { rows, running, type Command, type Row } from "askbot-ws/rows";
 import { countCodePoints, empty, points, shown, view, type Turn, type View } from "askbot-ws/view";
@@ -88,7 +88,9 @@ assert.equal(delay(0, () => 1), 500);
 const command: ClientFrame = { type: "ask", text: "Why?" };
 assert.ok(command);
 
-assert.equal(blocks(["# One"])[0]?.name, "h3");
+const renderMath: RenderMath = (tex, display) => (display ? null : document.createTextNode(tex));
+const drawing: Options = { write: (code, text, language) => code.append(text, language), renderMath, isGrowing: true };
+assert.equal(typeof drawing.write, "function");
 assert.equal(typeof useAskbot, "function");
 assert.ok(AskBot.observedAttributes.includes("server"));
 
