@@ -76,7 +76,7 @@ assert.equal(chat.state, "closed");
 assert.ok(heard.includes("open"));
 
 const ready: Ready = {
-  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m",
+  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m", models: ["m"],
   limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 }, log: "l",
 };
 const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
@@ -104,6 +104,9 @@ export function inAPage(): void {
   element.stop();
   element.fresh();
   element.earlier();
+  element.latest();
+  element.reconnect();
+  element.renderMath = (tex, display) => (display ? document.createTextNode(tex) : null);
   element.chat?.close();
   update(element, "# One");
   element.append(...render("*one*", document));
