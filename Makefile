@@ -48,6 +48,8 @@ check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, docstring
 	$(BIN)/pyright --warnings
 	$(BIN)/lint-imports
 	$(BIN)/python tools/docstrings.py
+	$(BIN)/python tools/samples.py
+	$(BIN)/python tools/completeness.py
 	$(BIN)/python tools/generate.py --check
 
 docs: .venv/.serve.stamp .venv/.dev.stamp  ## The pages of docs/ as a site in site/

@@ -1,9 +1,36 @@
-import type { Ask, ErrorCode, History, ServerFrame } from "./frames.js";
+import type { Ask, ErrorCode, History, Ready, ServerFrame } from "./frames.js";
 import type { Turn, View } from "./view.js";
 
 export type { Turn, View };
 
 export type State = "connecting" | "open" | "waiting" | "closed";
+
+/** Why there is no connection. */
+export interface ConnectionCause {
+  /**
+   * `unreachable`: nothing came from the server, which is down, or refuses this page's origin (a browser does not say
+   * which); `timeout`: it was not ready in time; `lost`: the connection was closed or fell silent; `going_away`: the server
+   * is about to stop; `closed`: `close()` was called; or the code of a server's error.
+   */
+  readonly code: ErrorCode | "unreachable" | "timeout" | "lost" | "going_away" | "closed" | (string & {});
+  /** What the server or the WebSocket said of it, else the code. */
+  readonly message: string;
+  /** The code that the WebSocket was closed with, where it was. */
+  readonly closeCode?: number;
+}
+
+/** How the connection is. It is never changed: each change makes a new one. */
+export interface Connection {
+  readonly state: State;
+  /** Why it is not open; null while it is, and before an attempt has failed. */
+  readonly cause: ConnectionCause | null;
+  /** How many attempts to connect were begun since it was last open. */
+  readonly tries: number;
+  /** Since when it is open, or since when it is not, in milliseconds since 1970. */
+  readonly since: number;
+  /** While it waits: when the next attempt is made, in milliseconds since 1970; a server's `retry_after` comes first. */
+  readonly nextTry: number | null;
+}
 
 /** How a question is to be answered. */
 export type ModelOptions = Partial<Pick<Ask, "model" | "temperature" | "max_tokens">>;
@@ -43,6 +70,14 @@ export interface Requested<Result> extends Promise<Result> {
   readonly id: string;
 }
 
+/** The frame of a request that has no answer yet. */
+export interface RequestFrame {
+  readonly type: "ask" | "retry" | "edit" | "cancel" | "fork" | "history" | "forget";
+  readonly id: string;
+  readonly turn?: string;
+  readonly text?: string;
+}
+
 /** The frame of a question or an edit that is not in the log yet. */
 export interface Pending {
   readonly type: "ask" | "edit";
@@ -52,9 +87,9 @@ export interface Pending {
 }
 
 export interface ChatEvents {
-  /** The connection's state has changed. */
+  /** The connection's state, or another part of `connection`, has changed; an attempt that fails is a change too. */
   state: CustomEvent<State>;
-  /** A frame was received, and is in `view`. */
+  /** A frame of this conversation was received, and is in `view`. What comes of a session that `fork` has made is none. */
   frame: CustomEvent<ServerFrame>;
   /** `view`, or what is pending, has changed. */
   change: CustomEvent<View>;
@@ -73,12 +108,25 @@ export interface Chat extends EventTarget {
   /** Its id, with which `connect` continues this conversation anywhere; null before the server has given one. */
   readonly session: string | null | undefined;
   readonly state: State;
+  /** The same, and since when, why, and when the next attempt is made. */
+  readonly connection: Connection;
+  /**
+   * Resolves to this once the connection is open for the first time. Rejects with an `AskbotError`: `timeout` after
+   * `openTimeout`, whose message says the cause and the number of tries, though it goes on trying; else what has ended the
+   * conversation before (`unauthorized`, `forbidden`, `closed`).
+   */
+  readonly opened: Promise<Chat>;
   /** Ask a question, as soon as there is a connection. Rejects with an `AskbotError`, as all requests do. */
   ask(text: string, options?: AskOptions): AnswerStream;
   /** Ask a turn's question again; without `turn`, the last one's. Options that are not given stay as they were for that turn. */
   retry(turn?: string, options?: QuestionOptions): AnswerStream;
   /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
   edit(turn: string, text: string, options?: QuestionOptions): AnswerStream;
+  /**
+   * Make a new session of a turn that has ended, and of what the model was shown for it. Resolves to its `ready` frame:
+   * continue it by `connect({ session: frame.session })`. This conversation stays as it is. The same `id` makes it once.
+   */
+  fork(turn: string, options?: { id?: string }): Requested<Ready>;
   /**
    * Stop a turn, by its id or its question's; without one, the turn that runs, else all questions that are not in the log
    * yet. Resolves once the turn has ended; at once where there is none.
@@ -95,6 +143,13 @@ export interface Chat extends EventTarget {
   fresh(): void;
   /** The questions that are not in the log yet. It is right at any moment, that of `pagehide` too. */
   pending(): Pending[];
+  /** The requests that have no answer yet, in the order in which they were made; a question that is in the log has one. */
+  requests(): RequestFrame[];
+  /**
+   * Try to connect now where an attempt is waited for, or one hangs, but not before a server's `retry_after` has passed.
+   * An open connection is checked.
+   */
+  reconnect(): void;
   /** Close the connection for good. Requests without an answer are rejected, with the code `closed`. */
   close(): void;
   addEventListener<Name extends keyof ChatEvents>(type: Name, listener: Listener<Name> | null, options?: boolean | AddEventListenerOptions): void;
@@ -136,6 +191,8 @@ export interface ConnectOptions {
   token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
   /** By default `localStorage`; `{}` keeps nothing. */
   storage?: SessionStorage;
+  /** Milliseconds after which `opened` rejects, by default 30,000; `Infinity`: never. */
+  openTimeout?: number;
   /** By default the global one, which Node has from version 22 on. */
   WebSocket?: new (url: string, protocols: string[]) => Socket;
   /** By default `Math.random`: it spreads reconnects. */
@@ -146,7 +203,10 @@ export interface ConnectOptions {
   timers?: { setTimeout: (action: () => void, wait: number) => any; clearTimeout: (timer: any) => void };
 }
 
-/** Connect, and reconnect whenever the connection is lost, until the conversation is closed. */
+/**
+ * Connect, and reconnect whenever the connection is lost, until the conversation is closed. Throws where the URL or the
+ * token is not valid, or there is no WebSocket.
+ */
 export function connect(options?: ConnectOptions): Chat;
 
 /** Returns how long to wait before the next attempt to connect, in milliseconds; `tries` is the number of attempts so far. */

@@ -9,15 +9,16 @@
  * Modules of the client keep their state in closures: a minifier shortens a variable's name, but no member's.
  */
 import { matchesCheck, readAnswer } from "./answer.js";
-import { delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
-import { ANSWERS, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
+import { CLOSE_CODES, createTimer, delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
+import { ANSWERS, createOutcome, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
 import { hideSecrets, parseAddress, resumeAddress } from "./server-address.js";
 import { countCodePoints, empty, view } from "./view.js";
 
 const HISTORY_LIMIT = 20; // turns
 const KEEP = 262_144; // code points
 const BAD_FRAME_CODES = [1003, 1008, FRAME_TOO_BIG];
-const REFUSALS = { 4401: "unauthorized", 4403: "forbidden" };
+const REFUSED = [4401, 4403]; // close codes
+const OPEN_TIMEOUT_MS = 30_000;
 
 /** Returns whether a frame about a session lacks a number that is needed to go on from it: it is like a gap. */
 function isBroken({ type, session, seq = 0, from, check, turns }, ownSession) {
@@ -38,8 +39,9 @@ const isQuestion = ({ frame }) => !(frame.type in ANSWERS);
  */
 export function connect({
   url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP,
-  WebSocket = page.WebSocket, timers = page,
+  openTimeout = OPEN_TIMEOUT_MS, WebSocket = page.WebSocket, timers = page,
 } = {}) {
+  if (!WebSocket) throw new Error("No WebSocket: use Node 22, or connect({ WebSocket }) with npm's ws.");
   const address = parseAddress(url);
   const storageKey = `askbot.session ${address.origin}${address.pathname} ${name}`;
 
@@ -48,10 +50,13 @@ export function connect({
   const heard = {}; // the types of events that somebody has ever listened to
   const requests = new Map(); // those that have not ended, by id, in the order in which they were made
   const cancelled = new Set(); // ids of questions that were given up before the server acknowledged them
+  const opening = createOutcome();
+  const setOpenTimer = createTimer(timers);
   let current = { ...empty, keep: keep ?? Infinity }; // the view, but for `run`
   let run = {}; // the slices of text that have come since `current` was made, as one slice: folded when somebody looks
   let isReady = false; // whether this connection's `ready` was read
   let isReplaying = false; // whether what the log had at `ready` was not read to its end
+  let hasForked = false; // whether a `fork` was sent on this connection: frames on it have to say which session is meant
   let furthest = 0; // the highest `seq` that was read, in whatever history
   let endCode; // once this is closed: the code of what is called then
 
@@ -90,6 +95,9 @@ export function connect({
   /** Returns the requests that have not ended, as they are now: whoever hears that one has ended may make another. */
   const all = () => [...requests.values()];
 
+  /** Returns the frames of those that have no answer yet; that of a question is its acknowledgement. */
+  const unanswered = () => all().filter((each) => !turnOf(each)).map(({ frame }) => frame);
+
   const findTurn = (key, value) => currentView().turns.find((turn) => turn[key] === value);
 
   /** Returns a question's turn as it was last seen: the view may be of another history, which does not have it. */
@@ -97,11 +105,11 @@ export function connect({
 
   /** Sends a request as soon as there is a connection. Returns its result, which for a question is its answer too. */
   function request(fields) {
-    const known = requests.get(fields.id);
-    if (known) return known.result;
     const made = createRequest(fields);
-    const { frame, result, fault } = made;
+    const { frame, result, fault, command } = made;
     const { id, type } = frame;
+    const known = all().find((each) => each.frame.id === id || (type !== "ask" && each.command === command));
+    if (known) return known.result;
     requests.set(id, made);
     cancelled.delete(id);
     result.id = id;
@@ -118,7 +126,8 @@ export function connect({
   function send(request) {
     if (request.hasEnded || request.turn || !connection.isOpen()) return;
     if (request.bytes > currentView().limits?.frame_bytes) return failInvalid(request, true);
-    connection.send(request.data);
+    hasForked ||= request.frame.type === "fork";
+    connection.send(hasForked ? JSON.stringify({ session: chat.session, ...request.frame }) : request.data);
     stopTimer(request);
     request.timer = timers.setTimeout(() => turnOf(request) || giveUp(request, "timeout"), TIME_LIMIT_MS);
   }
@@ -229,8 +238,20 @@ export function connect({
     if (endCode) return;
     endCode = code;
     for (const each of all()) fail(each, { code });
-    connection.close();
-    if (code !== "closed") emit("error", requestError({ code }));
+    connection.close(code);
+    const error = requestError({ code });
+    settleOpened(error);
+    if (code !== "closed") emit("error", error);
+  }
+
+  function settleOpened(result) {
+    setOpenTimer();
+    opening.settle(result);
+  }
+
+  function onOpenTimeout() {
+    const { cause, tries } = chat.connection;
+    opening.settle(requestError({ code: "timeout", message: `Not open after ${tries} tries: ${cause?.code ?? "no answer"}` }));
   }
 
   // --- frames --------------------------------------------------------------------------------------------------------
@@ -244,11 +265,11 @@ export function connect({
       onRead(seq);
     } else {
       if (isBroken(frame, chat.session)) return connection.reconnect();
-      // A connection begins with `ready`, and an event before that comes again.
-      const isExpected = type === "ready" || seq === undefined || isReady;
+      if (type === "ready" && frame.id) return handle(frame); // of a session that `fork` has made
+      // A connection begins with `ready`, and an event before that comes again. One of a fork is none of this conversation.
+      const isExpected = type === "ready" || seq === undefined || (isReady && frame.session === chat.session);
       if (!isExpected || typeof type !== "string" || !apply(frame)) return;
     }
-    connection.onFrame();
     emit("frame", frame);
     emit("change");
   }
@@ -287,10 +308,16 @@ export function connect({
     handlers[type]?.(frame, asked);
   }
 
+  /** Has the server send no more of a session that `fork` has made. */
+  function detach(session) {
+    if (session !== chat.session) connection.send(JSON.stringify({ type: "detach", session }));
+  }
+
   const handlers = {
     __proto__: null, // a type such as "constructor" is unknown too
 
-    ready({ session }) {
+    ready({ session, id }) {
+      if (id) return detach(session);
       chat.session = session;
       callStorage("setItem", session);
       isReady = true;
@@ -310,9 +337,9 @@ export function connect({
     going_away: (frame) => connection.leaveAfter(frame.reconnect_after),
 
     error(frame, asked) {
-      connection.pause(frame.retry_after);
+      connection.pause(frame);
       const isGone = frame.code === "session_not_found" && (asked?.frame.session ?? frame.session) === chat.session;
-      if (isGone) connection.reconnect(SESSION_NOT_FOUND);
+      if (isGone) connection.reconnect({ code: SESSION_NOT_FOUND });
       else if (!asked) emit("error", requestError(frame));
       else if (!turnOf(asked)) fail(asked, frame); // else it was sent again, and its turn's end is its end
     },
@@ -321,6 +348,7 @@ export function connect({
   Object.defineProperty(chat, "view", { get: currentView });
   Object.assign(chat, {
     session: session ?? callStorage("getItem"),
+    opened: opening.result,
     addEventListener(type, ...rest) {
       heard[type] = true;
       listen.call(chat, type, ...rest);
@@ -328,11 +356,14 @@ export function connect({
     ask: (text, options) => request({ ...options, type: "ask", text }),
     retry: (turn, options) => request({ ...options, type: "retry", turn }),
     edit: (turn, text, options) => request({ ...options, type: "edit", turn, text }),
+    fork: (turn, options) => request({ ...options, type: "fork", turn }),
     forget: (session = chat.session) => request({ type: "forget", session }),
     history,
     cancel,
-    pending: () => all().filter((each) => each.frame.text && !turnOf(each)).map(({ frame }) => frame),
+    requests: unanswered,
+    pending: () => unanswered().filter(({ text }) => text),
     fresh,
+    reconnect: () => connection.wake(),
     close: () => end("closed"),
   });
 
@@ -350,9 +381,14 @@ export function connect({
     },
 
     /** Sends what has no acknowledgement once it is open, before any other. */
-    onState(state) {
+    onState(now) {
+      const { state } = now;
       chat.state = state;
-      if (state === "open") all().forEach(send);
+      chat.connection = now;
+      if (state === "open") {
+        all().forEach(send);
+        settleOpened(chat);
+      }
       emit("state", state);
     },
 
@@ -363,8 +399,8 @@ export function connect({
     onLost(code) {
       currentView();
       run = {};
-      isReady = false;
-      if (REFUSALS[code]) return end(REFUSALS[code]);
+      isReady = hasForked = false;
+      if (REFUSED.includes(code)) return end(CLOSE_CODES[code]);
       const sent = all().filter((each) => each.timer && !turnOf(each));
       all().forEach(stopTimer); // time without a connection does not count
       if (code === SESSION_NOT_FOUND) startNewSession("session_not_found");
@@ -374,6 +410,7 @@ export function connect({
       if (BAD_FRAME_CODES.includes(code) && sent[0]) failInvalid(sent[0], isTooLong);
     },
   });
+  setOpenTimer(openTimeout, onOpenTimeout);
   return chat;
 }
 

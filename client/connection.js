@@ -2,10 +2,14 @@
  * Connection: one WebSocket at a time, opened again whenever it is lost. Its owner interprets the frames.
  *
  *     connecting --onReady()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
+ *     connecting --failed, or not ready in time--> waiting; one that hangs --page wakes up--> connecting, anew
  *     (any) --close()--> closed
  */
 
 const SILENCE_TIMEOUT_MS = 45_000; // the server sends `alive` where it has sent nothing else for 20 s
+const HANDSHAKE_TIMEOUT_MS = 10_000; // from a new socket to `ready`
+const TOKEN_TIMEOUT_MS = 45_000; // for a token from a function, which may ask somebody to log in
+const PATIENCE_MS = 2_000; // an attempt that is older is replaced when the network is back or the page is visible again
 const REST_MS = 100; // between two frames that the timer is restarted for, as that costs more than to read a frame
 const PING_TIMEOUT_MS = 5_000; // for any answer to our own `ping`
 const RECONNECT_BASE_MS = 500;
@@ -17,6 +21,16 @@ export const SESSION_NOT_FOUND = 4404;
 const TOKEN_WORKED_MS = 30_000; // a connection that lasts so long was not refused because of its token
 const SUBPROTOCOL = "askbot.v1";
 const WAKE_EVENTS = ["online", "visibilitychange"]; // after these, a socket that looks open may be dead
+
+/** The codes of the errors that close codes stand for. */
+export const CLOSE_CODES = {
+  1012: "going_away",
+  1013: "overloaded",
+  [UNAUTHORIZED]: "unauthorized",
+  4403: "forbidden",
+  [SESSION_NOT_FOUND]: "session_not_found",
+  4429: "rate_limited",
+};
 
 /**
  * Returns how long to wait before the next attempt to connect, in milliseconds. With full jitter, so that the clients
@@ -30,6 +44,15 @@ export function delay(tries, random = Math.random) {
   return random() * Math.min(RECONNECT_MAX_MS, RECONNECT_BASE_MS * 2 ** tries);
 }
 
+/** Returns a function that starts a timer in place of the one before, or only ends that. One of `Infinity` never ends. */
+export function createTimer(timers) {
+  let timer;
+  return (milliseconds, action) => {
+    timers.clearTimeout(timer);
+    if (milliseconds < Infinity) timer = timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
+  };
+}
+
 /**
  * Opens the first socket. Throws where the address or the token is not valid.
  *
@@ -37,36 +60,37 @@ export function delay(tries, random = Math.random) {
  *   `createSocket(protocols)` returns a new WebSocket, or throws, `receive(frame)` takes a frame,
  *   `onLost(code)` is called when there is no socket any more, with the close code where there is one, and may close this,
  *   `onFailed(error)` is called when none could be opened,
- *   `onState(state)` is called with the new state
+ *   `onState(connection)` is called with what `chat.connection` is, whenever that has changed
  */
 export function openConnection({ token, random, page, timers, createSocket, receive, onFailed, onLost, onState }) {
   let state;
   let socket;
+  let last; // the last frame that has come on this socket, or its data where that could not be read
   let isReady = false; // whether `ready` has come on this socket
   let isLeaving = false; // the server is about to stop
   let leaveTime; // milliseconds for which to stay with it
   let attempts = 0; // to connect, since a connection has last brought something new
   let pauseTime = 0; // milliseconds for which the server wants no connection; 0: none
+  let pauseError; // the error that said so
+  let pauseEnd;
   let isTokenRenewed = false; // since a connection has last worked
   let isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
+  let isSlow = false; // whether there is an attempt to connect that is to be replaced at a wake-up
+  let isWoken = false; // whether there was a wake-up since the attempt began
+  let isPinging = false; // whether a `ping` has no answer yet
+  let cause = null; // of `chat.connection`, as are these
+  let tries = 0;
+  let since = Date.now();
 
-  const setTimer = createTimer(); // the end of the silence, or the next attempt
-  const setLeaveTimer = createTimer();
-  const setPauseTimer = createTimer();
-  const setTokenTimer = createTimer();
+  const setTimer = createTimer(timers); // the end of the attempt or of the silence, or the next attempt
+  const setLeaveTimer = createTimer(timers);
+  const setPauseTimer = createTimer(timers);
+  const setTokenTimer = createTimer(timers);
 
-  /** Returns a function that starts a timer in place of the one before, or only ends that. */
-  function createTimer() {
-    let timer;
-    return (milliseconds, action) => {
-      timers.clearTimeout(timer);
-      if (action) timer = timers.setTimeout(action, Math.min(milliseconds, TIMER_MAX_MS));
-    };
-  }
-
-  function setState(next) {
+  function setState(next, nextTry = null) {
+    if ((next === "open") !== (state === "open")) since = Date.now();
     state = next;
-    onState(next);
+    onState({ state, cause, tries, since, nextTry });
   }
 
   /** Returns whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
@@ -75,14 +99,25 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   /** Opens a socket. Throws where the address or the token is not valid. */
   function connect() {
     disconnect();
+    tries += 1;
     if (typeof token === "function") openWithToken();
     else openSocket(token);
-    setTimer(SILENCE_TIMEOUT_MS, reconnect);
     setState("connecting");
+  }
+
+  /** Gives up the attempt after `milliseconds`. */
+  function limitAttempt(milliseconds) {
+    isSlow = isWoken = false;
+    setTimer(PATIENCE_MS, () => {
+      isSlow = true;
+      setTimer(milliseconds - PATIENCE_MS, () => reconnect({}, "timeout"));
+      if (isWoken) wake();
+    });
   }
 
   async function openWithToken() {
     const attempt = (socket = { close() {} }); // in the socket's place: after `disconnect` it is not there any more
+    limitAttempt(TOKEN_TIMEOUT_MS);
     try {
       await null; // first all are told of the attempt
       const value = await token();
@@ -97,21 +132,34 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     const opened = createSocket(protocols);
     socket = opened;
     opened.onmessage = ({ data }) => opened === socket && onMessage(data);
-    opened.onclose = opened.onerror = ({ code }) => opened === socket && reconnect(code);
+    opened.onclose = opened.onerror = (event) => opened === socket && reconnect(event);
+    limitAttempt(HANDSHAKE_TIMEOUT_MS);
   }
 
   /** Hands a frame to the owner. One that cannot be read is like a gap: it may have been an event. */
   function onMessage(data) {
     try {
-      receive(JSON.parse(data));
+      last = data;
+      last = JSON.parse(data);
+      receive(last);
     } catch {
       reconnect();
     }
+    if (isReady && !isResting) restartSilence(); // one without `ready` is given no more time
+  }
+
+  function restartSilence() {
+    isResting = true;
+    isPinging = false;
+    setTimer(REST_MS, () => {
+      isResting = false;
+      setTimer(SILENCE_TIMEOUT_MS - REST_MS, reconnect);
+    });
   }
 
   function fail(error) {
     onFailed(error);
-    reconnect();
+    reconnect({ message: error?.message }, "unauthorized");
   }
 
   /** Opens a socket in place of the present one, now, or when the server wants one again. */
@@ -124,26 +172,39 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     }
   }
 
-  /** Gives up the socket, and opens another one after a delay. `code` is the close code, or the one that fits. */
-  function reconnect(code) {
-    const isTokenExpired = code === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
-    disconnect(isTokenExpired ? undefined : code);
+  /**
+   * Gives up the socket, and opens another one after a delay.
+   *
+   * @param {{ code?: number, message?: string, reason?: string }} [event] `code` is the close code, or the one that fits
+   * @param {string} [code] that of the cause, where neither the server nor a close code says one
+   */
+  function reconnect({ code: closeCode, message, reason } = {}, code = last ? "lost" : "unreachable") {
+    const isTokenExpired = closeCode === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
+    const error = pauseTime ? pauseError : !last?.id && last;
+    if (isLeaving) code = "going_away";
+    else if (error?.type === "error") ({ code, message } = error);
+    else code = CLOSE_CODES[closeCode] ?? code;
+    cause = { code, message: message || reason || code, closeCode };
+    disconnect(isTokenExpired ? undefined : closeCode);
     if (socket || state === "closed") return; // one who heard of it may have opened another, or closed this
     isTokenRenewed ||= isTokenExpired;
-    if (!pauseTime) scheduleAttempt();
-    setState("waiting");
+    wait();
   }
 
-  function scheduleAttempt() {
-    setTimer(delay(attempts, random), reopen);
+  /** Waits for the time of the next attempt, or first for the end of the pause. */
+  function wait() {
+    if (pauseTime) return setState("waiting", pauseEnd);
+    const milliseconds = delay(attempts, random);
     attempts += 1;
+    setTimer(milliseconds, reopen);
+    setState("waiting", Date.now() + milliseconds);
   }
 
   /** Drops the socket without waiting for its close, which may take minutes for a dead one. */
   function disconnect(code) {
     const dropped = socket;
-    socket = null;
-    isReady = isLeaving = isResting = false;
+    socket = last = null;
+    isReady = isLeaving = isResting = isSlow = false;
     setTimer();
     setLeaveTimer();
     setTokenTimer();
@@ -151,14 +212,17 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     onLost(code);
   }
 
-  /** Checks the socket by a `ping`, or reconnects, when the network is back or the page is visible again. */
-  function onWake() {
-    if (page.document?.hidden) return;
-    if (state === "waiting" && !pauseTime) reopen();
-    if (!isOpen()) return;
+  const onWake = () => page.document?.hidden || wake();
+
+  /** Checks the socket by a `ping`. An attempt that is waited for is made at once, and one that hangs is replaced. */
+  function wake() {
+    isWoken = true;
+    if (!pauseTime && (isSlow || state === "waiting")) reopen();
+    if (isPinging || !isOpen()) return;
+    isPinging = true;
+    isResting = false;
     socket.send('{"type":"ping"}');
     setTimer(PING_TIMEOUT_MS, reconnect);
-    isResting = false;
   }
 
   connect();
@@ -168,6 +232,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     isOpen,
     reopen,
     reconnect,
+    wake,
     disconnect,
 
     send(data) {
@@ -177,18 +242,12 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     /** Handles `ready`. */
     onReady() {
       isReady = true;
+      isSlow = false;
       setTokenTimer(TOKEN_WORKED_MS, () => (isTokenRenewed = false));
-      if (isOpen()) setState("open");
-    },
-
-    /** Handles a frame: the socket is not silent. One without `ready` is given no more time. */
-    onFrame() {
-      if (!isReady || isResting) return;
-      isResting = true;
-      setTimer(REST_MS, () => {
-        isResting = false;
-        setTimer(SILENCE_TIMEOUT_MS - REST_MS, reconnect);
-      });
+      if (!isOpen()) return;
+      cause = null;
+      tries = 0;
+      setState("open");
     },
 
     /** Counts attempts to connect from zero again, as the connection has brought something new. */
@@ -205,21 +264,24 @@ export function openConnection({ token, random, page, timers, createSocket, rece
       setLeaveTimer((leaveTime = milliseconds), reconnect);
     },
 
-    /** Opens no socket for `milliseconds`, as the server asks. Of several such times the longest counts, from now on. */
-    pause(milliseconds) {
-      if (!(milliseconds > 0)) return;
-      pauseTime = Math.max(pauseTime, milliseconds);
+    /** Opens no socket for as long as an error says. Of several such times the longest counts, from now on. */
+    pause(error) {
+      if (!(error.retry_after > 0)) return;
+      pauseError = error;
+      pauseTime = Math.max(pauseTime, error.retry_after);
+      pauseEnd = Date.now() + pauseTime;
       setPauseTimer(pauseTime, () => {
         pauseTime = 0;
-        if (state === "waiting") scheduleAttempt();
+        if (state === "waiting") wait();
       });
     },
 
-    /** Disconnects for good. */
-    close() {
+    /** Disconnects for good. `code` says why. */
+    close(code) {
       for (const name of WAKE_EVENTS) page.removeEventListener?.(name, onWake);
       disconnect();
       setPauseTimer();
+      if (cause?.code !== code) cause = { code, message: code };
       setState("closed");
     },
   };

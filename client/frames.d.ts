@@ -44,7 +44,7 @@ export interface Limits {
   waiting_turns: number;
 }
 
-/** A session is attached; the events after `from` follow. `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the `attach` that this answers. */
+/** A session is attached; the events after `from` follow. `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the `attach` or `fork` that this answers. `models` are those that a question may name, the default (`model`) first. */
 export interface Ready {
   type: "ready";
   session: string;
@@ -56,6 +56,7 @@ export interface Ready {
   model: string;
   limits: Limits;
   log: string;
+  models: string[];
   id?: string;
 }
 
@@ -279,6 +280,14 @@ export interface Detach {
   session?: string;
 }
 
+/** Make a new session of a turn that has ended and of what the model was shown for it, and attach that session. The same `id` names the same new session. */
+export interface Fork {
+  type: "fork";
+  id?: string;
+  session?: string;
+  turn: string;
+}
+
 /** Delete a session and all it holds. */
 export interface Forget {
   type: "forget";
@@ -299,4 +308,4 @@ export type LogEvent = Question | Token | Thinking | Done;
 export type ServerFrame = Ready | Question | Token | Thinking | Done | ErrorFrame | History | GoingAway | Pong | Alive;
 
 /** What a client sends. */
-export type ClientFrame = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget | Ping;
+export type ClientFrame = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | Forget | Ping;

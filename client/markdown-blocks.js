@@ -1,27 +1,24 @@
-/** Blocks: the lines of a Markdown text, parsed to headings, paragraphs, lists, quotes, tables and code. */
-import { createPart } from "./markdown-inline.js";
+/**
+ * Blocks: the lines of a Markdown text, parsed to headings, paragraphs, lists, quotes, tables, code and formulas.
+ *
+ * As CommonMark describes it: a line goes on with the blocks that are open, from the outermost to the innermost, begins new
+ * ones, and what is left of it is text of the innermost.
+ */
+import { unescape } from "./markdown-entities.js";
+import { COMPLETE, createPart, define, takeDefinitions } from "./markdown-links.js";
 
-const MAX_DEPTH = 10; // quotes and lists in each other: each level reads its lines again
+const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads each line, blank ones too
+const MAX_FORMULA_LINES = 200; // in which its end is sought
+const TAB = 4; // columns
 
-const FENCE = /^[ \t]*(`{3,}|~{3,}(?!~))([^`]*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?:\s|$)/;
-const RULE = /^ *([-*_])(?:\s*\1){2,}\s*$/;
-const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^[ \t]*([-*+]|\d{1,9}[.)])(?:[ \t]|$)/;
-const INTERRUPTING_ITEM = /^[ \t]*(?:[-*+]|1[.)])[ \t]+\S/; // a line of a sentence may begin with another number
-
-/** Returns the width of a line's indentation in columns; a tab has four. */
-function indentOf(line) {
-  const [indent] = /^[ \t]*/.exec(line);
-  return indent.replaceAll("\t", "    ").length;
-}
-
-/** Returns a line without so many columns of its indentation. */
-function outdent(line, columns) {
-  let start = 0;
-  for (let left = columns; left > 0 && /[ \t]/.test(line[start]); start += 1) left -= indentOf(line[start]);
-  return line.slice(start);
-}
+const HEADING = /^(#{1,6})(?:[ \t]+(.*))?$/;
+const UNDERLINE = /^(?:(=+)|-+)[ \t]*$/;
+const RULE = /^([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
+const FENCE = /^(`{3,}(?!.*`)|~{3,})(.*)$/;
+const FORMULA = /^(?:\$\$|\\\[)/;
+const ITEM = /^(?:[-*+]|(\d{1,9})[.)]|\[\^([^\][\s]{1,99})\]:)(?=[ \t]|$)/;
+const TASK = /^\[( |x)\](?=[ \t])/gim;
+const TABLE_MARKS = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
 
 /** Returns the texts of a table row's cells. */
 function cellsOf(line) {
@@ -29,149 +26,284 @@ function cellsOf(line) {
   return inner.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
 }
 
+const isContainer = ({ name }) => /^(?:[uo]l|li|blockquote|)$/.test(name);
+
+const canHold = (parent, name) => isContainer(parent) && Boolean(parent.type) === (name === "li");
+
+/** Paragraphs of a tight list, without blank lines between its blocks, have no element of their own. */
+function closeList({ below }) {
+  const isApart = ({ line }, place, { [place - 1]: before }) => before && line > before.last + 1;
+  const isLoose = below.some(isApart) || below.some((item) => item.below.some(isApart));
+  for (const item of below) {
+    const [first, ...others] = item.below;
+    if (/^[☐☑]/.test(first?.text)) item.attributes = { class: "task" };
+    if (isLoose) continue;
+    for (const block of item.below) if (block.name === "p") block.name = "";
+    if (first?.name === "") Object.assign(item, { text: first.text, growth: first.growth, below: others });
+  }
+}
+
+function codeFrameOf({ rows, info = "", end }) {
+  const [language] = unescape(info).trim().split(/\s/);
+  const lines = end ? rows : rows.slice(0, 1 + rows.findLastIndex((row) => row.trim()));
+  const code = createPart("code", [], {}, { code: lines.join("\n"), language });
+  const caption = createPart("figcaption", [createPart("span", [language])]);
+  return createPart("figure", [caption, createPart("pre", [code], { tabindex: "0" })]);
+}
+
+function formulaOf({ rows, isClosed }) {
+  const source = rows.join("\n").trimEnd();
+  const formula = isClosed && { tex: source.slice(2, -2).trim(), isDisplay: true };
+  return createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }, { formula });
+}
+
+/** A row keeps the cells that it has, up to as many as the head. */
+function tableOf({ rows: [head, marks, ...others], growth }) {
+  const alignments = cellsOf(marks).map((mark) => ({ class: mark.endsWith(":") && (mark[0] === ":" ? "center" : "right") }));
+  const rowOf = (line, name, place) => {
+    const cells = cellsOf(line).slice(0, alignments.length);
+    const isLast = place === others.length - 1;
+    return createPart("tr", cells.map((text, column) => createPart(name, [], alignments[column], { text, growth: isLast ? growth : COMPLETE })));
+  };
+  const rows = others.map((line, place) => rowOf(line, "td", place));
+  const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];
+  return createPart("div", [createPart("table", below)], { class: "table", tabindex: "0" });
+}
+
 /**
- * Returns the blocks of some lines.
+ * Returns the blocks of some lines. A block is a part, as `createPart` makes them, with the `text` that is parsed when it is
+ * drawn, the `code` that is written, or the `formula` that is rendered; without a name, what it has is its parent's. Each has
+ * `start`, its place in the whole text, and `line` and `last`, indices of its first line and of its last that is not blank.
  *
  * @param {string[]} lines
- * @param {number} [depth] of the quotes and lists that the lines are in
- * @param {number} [from] index of the first line to parse
- * @returns {import("./markdown.js").Block[]}
+ * @param {number} start where they begin in the whole text
+ * @param {{ definitions: Map<string, object>, growth?: number }} context takes the definitions of links and footnotes
+ * @returns {{ blocks: Array, unclosed?: number }} `unclosed` is the start of the first block that has the beginning of a
+ *   formula whose end may still come
  */
-export function blocks(lines, depth = 0, from = 0) {
-  const found = [];
-  const parser = new BlockParser(lines, depth, from);
-  while (!parser.isAtEnd) {
-    const line = parser.position;
-    if (parser.line.trim()) found.push({ ...parser.parseBlock(), line });
-    else parser.position += 1;
-  }
-  return found;
-}
+export function parseBlocks(lines, start, { definitions, growth }) {
+  const open = [createPart("")]; // the document, and blocks that may go on, from the outermost to the innermost
+  let footnotes = [...definitions.values()].filter(({ number }) => number).length;
+  let unclosed;
+  let position = 0; // index of the line
+  let depth; // how many of the open blocks go on with the line
+  let rest; // what is left of the line
+  let column; // where that begins: the width of a tab depends on it
 
-/** Parses the block that begins at its position, and moves behind it. */
-class BlockParser {
-  constructor(lines, depth, position) {
-    Object.assign(this, { lines, depth, position });
-  }
+  // --- the line ---
 
-  get line() {
-    return this.lines[this.position];
-  }
+  /** Returns what is left without the blanks at its beginning. */
+  const textLeft = () => (rest[0] > " " ? rest : rest.replace(/^[ \t]+/, ""));
 
-  get isAtEnd() {
-    return this.position >= this.lines.length;
+  /** Returns the width of the blanks at the beginning, in columns. */
+  function indentLeft() {
+    let end = column;
+    for (let index = 0; rest[index] === " " || rest[index] === "\t"; index += 1) end += rest[index] === " " ? 1 : TAB - (end % TAB);
+    return end - column;
   }
 
-  parseBlock() {
-    const { line } = this;
-    const canNest = this.depth < MAX_DEPTH;
-    if (FENCE.test(line)) return this.parseFence();
-    if (HEADING.test(line)) return this.parseHeading();
-    if (RULE.test(line)) return this.parseRule();
-    if (QUOTE.test(line) && canNest) return this.parseQuote();
-    if (ITEM.test(line) && canNest) return this.parseList();
-    if (this.isTable()) return this.parseTable();
-    return this.parseParagraph();
+  function skipText(length) {
+    rest = rest.slice(length);
+    column += length;
   }
 
-  /** Returns this line and those after it, up to one that `isEnd` or the last, and moves behind them. */
-  readLines(isEnd) {
-    const start = this.position;
-    do this.position += 1;
-    while (!this.isAtEnd && !isEnd(this.line));
-    return this.lines.slice(start, this.position);
-  }
-
-  endsParagraph() {
-    const { line } = this;
-    const beginnings = [FENCE, HEADING, RULE, QUOTE, INTERRUPTING_ITEM];
-    return !line.trim() || beginnings.some((beginning) => beginning.test(line)) || this.isTable();
-  }
-
-  isTable() {
-    const [line, next = ""] = this.lines.slice(this.position, this.position + 2);
-    const marks = line.includes("|") ? cellsOf(next) : [];
-    return next.includes("|") && marks.every((mark) => /^:?-+:?$/.test(mark)) && marks.length === cellsOf(line).length;
-  }
-
-  parseParagraph() {
-    const lines = this.readLines(() => this.endsParagraph());
-    return createPart("p", lines.map((line) => line.trim()).join("\n"));
-  }
-
-  parseRule() {
-    this.position += 1;
-    return createPart("hr");
-  }
-
-  parseFence() {
-    const [, mark, info] = FENCE.exec(this.line);
-    const [language] = info.trim().split(/\s/);
-    const indent = indentOf(this.line);
-    const [, ...lines] = this.readLines((line) => line.trim().startsWith(mark) && !line.replaceAll(mark[0], "").trim());
-    this.position += 1; // the closing fence
-    const code = { ...createPart("code"), code: lines.map((line) => outdent(line, indent)).join("\n"), language };
-    const caption = createPart("figcaption", [], [createPart("span", [language])]);
-    return createPart("figure", [], [caption, createPart("pre", [], [code], { tabindex: "0" })]);
-  }
-
-  parseHeading() {
-    const { line } = this;
-    this.position += 1;
-    const { length } = HEADING.exec(line)[1];
-    const level = Math.min(6, length + 2); // h1 and h2 are the page's
-    return createPart(`h${level}`, line.trim().replace(/ #+$/, "").slice(length).trim());
-  }
-
-  parseQuote() {
-    const lines = this.readLines((line) => !QUOTE.test(line) && this.endsParagraph());
-    return createPart("blockquote", [], blocks(lines.map((line) => line.replace(QUOTE, "")), this.depth + 1));
-  }
-
-  /** Two columns are enough to belong to an item: below "1." models indent by two as often as by three. */
-  parseList() {
-    const [, first] = ITEM.exec(this.line);
-    const indent = indentOf(this.line);
-    const items = [];
-    let isAfterBlank = false;
-    let isLoose = false; // blank lines between its items or their paragraphs
-    for (; !this.isAtEnd; this.position += 1) {
-      const { line } = this;
-      const item = ITEM.exec(line);
-      const isBlank = !line.trim();
-      const isInside = indentOf(line) >= indent + 2;
-      const isNext = !isInside && item?.[1].at(-1) === first.at(-1) && !RULE.test(line);
-      const continues = isBlank || isInside || !(isAfterBlank || item || this.endsParagraph());
-      if (isNext) items.push([line.slice(item[0].length)]);
-      else if (continues) items.at(-1).push(outdent(line, indent + first.length + 1));
-      else break;
-      isLoose ||= isAfterBlank && (isNext || (isInside && !item && !isBlank));
-      isAfterBlank = isBlank;
+  /** Skips columns of blanks, at most so many. Of a tab that is wider the others stay, as blanks. */
+  function skipBlanks(columns) {
+    for (let left = Math.min(columns, indentLeft()); left > 0; left -= 1) {
+      if (rest[0] === "\t") rest = " ".repeat(TAB - (column % TAB)) + rest.slice(1);
+      skipText(1);
     }
-    const start = parseInt(first, 10); // NaN for bullets
-    const below = items.map((lines) => itemOf(blocks(lines, this.depth + 1), isLoose));
-    return createPart(start >= 0 ? "ol" : "ul", [], below, start >= 0 && start !== 1 && { start });
   }
 
-  parseTable() {
-    const [head, marks, ...rows] = this.readLines((line) => !line.includes("|"));
-    const alignments = cellsOf(marks).map((mark) => mark.endsWith(":") && { class: mark[0] === ":" ? "center" : "right" });
-    const rowOf = (line, cellName) => {
-      const cells = cellsOf(line).slice(0, alignments.length);
-      return createPart("tr", [], cells.map((cell, column) => createPart(cellName, cell, [], alignments[column])));
-    };
-    const below = [
-      createPart("thead", [], [rowOf(head, "th")]),
-      createPart("tbody", [], rows.map((line) => rowOf(line, "td"))),
-    ];
-    return createPart("div", [], [createPart("table", [], below)], { class: "table", tabindex: "0" });
+  function skipQuoteMark() {
+    const isQuote = indentLeft() < TAB && textLeft()[0] === ">";
+    if (!isQuote) return false;
+    skipBlanks(TAB);
+    skipText(1);
+    skipBlanks(1);
+    touch(depth);
+    return true;
   }
-}
 
-/** Returns a list item of its blocks. The first paragraph of a tight list has no element of its own. */
-function itemOf(below, isLoose) {
-  const [first, ...rest] = below;
-  if (first?.name !== "p") return createPart("li", [], below);
-  first.text = first.text.replace(/^\[ \] /, "☐ ").replace(/^\[x\] /i, "☑ ");
-  return isLoose ? createPart("li", [], below) : createPart("li", first.text, rest);
+  /** Below a number two columns are enough, but for the next number: models indent by two as often as by three. */
+  function skipItemIndent(item) {
+    const indent = indentLeft();
+    if (item.number && indent >= item.indent + 2 && !/^\d/.test(textLeft())) item.width = Math.min(item.width, indent);
+    if (indent < item.width) return false;
+    skipBlanks(item.width);
+    return true;
+  }
+
+  // --- open blocks ---
+
+  const touch = (count) => open.slice(0, count).forEach((block) => (block.last = position));
+
+  /** Begins a block, after those that do not go on, or can't hold it, are closed. */
+  function add(name, more) {
+    const block = createPart(name, [], {}, { start, line: position, ...more });
+    closeTo(depth);
+    if (!canHold(open.at(-1), name)) closeTo(depth - 1);
+    open.at(-1).below.push(block);
+    depth = open.push(block);
+    touch();
+    return block;
+  }
+
+  function closeTo(count) {
+    while (open.length > count) close(open.pop());
+  }
+
+  function close(block) {
+    block.growth = block.last === lines.length - 1 ? growth : COMPLETE;
+    if (block.type) closeList(block);
+    else if (block.name === "pre") Object.assign(block, block.isFormula ? formulaOf(block) : codeFrameOf(block));
+    else if (block.name === "div") Object.assign(block, tableOf(block));
+    else if (block.name === "p") {
+      block.text = textOf(block).replace(TASK, (_, mark) => (mark === " " ? "☐" : "☑"));
+      if (!block.text) block.name = "";
+    }
+  }
+
+  /** Returns a paragraph's text without the definitions at its beginning. */
+  const textOf = (block) => takeDefinitions(block.rows.join("\n").trimEnd(), block.start, { definitions, growth: block.growth });
+
+  /** Whether the line goes on with a block; what marks that is skipped. */
+  function continues(block) {
+    const text = textLeft();
+    switch (block.name) {
+      case "blockquote":
+        return skipQuoteMark();
+      case "li":
+        return text ? skipItemIndent(block) : block.below.length;
+      case "pre":
+        return !block.isClosed && (block.end || !text || indentLeft() >= TAB);
+      default:
+        return block.type || (text && block.rows);
+    }
+  }
+
+  function addVerbatim(block) {
+    const text = textLeft();
+    const { end, isFormula } = block;
+    const isFenceEnd = end && indentLeft() < TAB && text.startsWith(end) && !text.trim().replaceAll(end[0], "");
+    block.isClosed = isFormula ? text.includes(end) : isFenceEnd;
+    skipBlanks(block.indent);
+    if (isFormula || !isFenceEnd) block.rows.push(rest);
+    if (end || text) touch();
+  }
+
+  // --- beginnings: each returns whether there is one, and takes what marks it ---
+
+  function begin() {
+    const isParagraphOpen = open.at(-1).name === "p";
+    const indent = indentLeft();
+    if (indent >= TAB) return !isParagraphOpen && beginVerbatim({ indent: TAB });
+    const text = textLeft();
+    const paragraph = open[depth - 1].name === "p" && open[depth - 1];
+    const canNest = open.length < MAX_DEPTH;
+    return (
+      (canNest && skipQuoteMark() && add("blockquote")) ||
+      beginHeading(text) ||
+      beginFence(text, indent) ||
+      beginFormula(text, indent) ||
+      (paragraph && underline(paragraph, text)) ||
+      (RULE.test(text) && add("hr")) ||
+      (canNest && beginItem(text, indent, paragraph)) ||
+      (paragraph && beginTable(paragraph, text))
+    );
+  }
+
+  /** h1 and h2 are the page's. */
+  function beginHeading(text) {
+    const [, marks, content = ""] = HEADING.exec(text) ?? [];
+    return marks && add(`h${Math.min(6, marks.length + 2)}`, { text: content.trim().replace(/(?:^|[ \t])#+$/, "").trimEnd() });
+  }
+
+  function beginVerbatim(more) {
+    const block = add("pre", { rows: [], ...more });
+    if (block.info === undefined) addVerbatim(block);
+    return block;
+  }
+
+  function beginFence(text, indent) {
+    const [, end, info] = FENCE.exec(text) ?? [];
+    return end && beginVerbatim({ end, info, indent });
+  }
+
+  /** A formula ends with a line that has its end; one without is text, unless it may still come. */
+  function beginFormula(text, indent) {
+    const [mark] = FORMULA.exec(text) ?? [];
+    if (!mark) return false;
+    const end = mark.replace("[", "]");
+    const others = lines.slice(position + 1, position + MAX_FORMULA_LINES);
+    const last = [text.slice(2), ...others].find((line) => line.includes(end));
+    const mayEnd = last === undefined && others.length < MAX_FORMULA_LINES - 1;
+    if (mayEnd) unclosed ??= open[1]?.start ?? start;
+    const isFormula = last === undefined ? mayEnd && growth !== COMPLETE : !last.split(end)[1].trim();
+    if (isFormula) beginVerbatim({ isFormula, end, indent }).isClosed = text.includes(end, 2);
+    return isFormula;
+  }
+
+  /** Makes a paragraph a heading. While the text grows its last line may turn out to be a list. */
+  function underline(paragraph, text) {
+    const [line, isFirstLevel] = UNDERLINE.exec(text) ?? [];
+    const mayBeList = growth !== COMPLETE && position === lines.length - 1;
+    const heading = line && !mayBeList && textOf(paragraph);
+    if (!heading) return false;
+    touch();
+    return Object.assign(paragraph, { name: isFirstLevel ? "h3" : "h4", text: heading, rows: undefined });
+  }
+
+  /** Begins a list's item, or a footnote, which is one of a list of its own. */
+  function beginItem(text, indent, paragraph) {
+    const [marker, number, label] = ITEM.exec(text) ?? [];
+    const isEmpty = marker === text.trimEnd();
+    const isSentence = paragraph && !label && (isEmpty || number > 1 || number < 1);
+    if (!marker || isSentence) return false;
+    skipBlanks(indent);
+    skipText(marker.length);
+    const padding = isEmpty || indentLeft() > TAB ? 1 : indentLeft();
+    skipBlanks(padding);
+    if (label) define(`^${label}`, { number: (footnotes += 1), start }, definitions);
+    const type = marker.at(-1);
+    const first = label ? footnotes : Number(number); // NaN for bullets
+    const attributes = { class: label && "footnotes", start: first >= 0 && first !== 1 && String(first) };
+    if (open[depth - 1].type !== type) add(first >= 0 ? "ol" : "ul", { type, attributes });
+    return add("li", { indent, width: label ? TAB : indent + marker.length + padding, number });
+  }
+
+  /** Makes the last line of a paragraph the head of a table. */
+  function beginTable(paragraph, text) {
+    const head = paragraph.rows.at(-1);
+    const isTable = [head, text].every((line) => line.includes("|")) && TABLE_MARKS.test(text);
+    if (!isTable || cellsOf(head).length !== cellsOf(text).length) return false;
+    paragraph.rows.pop();
+    return add("div", { rows: [head, text], start: paragraph.start, line: position - 1 });
+  }
+
+  // --- from the first line to the last ---
+
+  function parseLine() {
+    depth = 1;
+    while (depth < open.length && continues(open[depth])) depth += 1;
+    if (open[depth - 1].name === "pre") return addVerbatim(open[depth - 1]);
+    while (textLeft() && begin()) if (!isContainer(open.at(-1))) return undefined;
+    const text = textLeft();
+    const isLazy = text && open.at(-1).name === "p";
+    if (!isLazy) closeTo(depth);
+    if (!text) return undefined;
+    const { rows } = open.at(-1).rows ? open.at(-1) : add("p", { rows: [] });
+    rows.push(text);
+    return touch();
+  }
+
+  for (const line of lines) {
+    rest = line.replace(/\r$/, "");
+    column = 0;
+    parseLine();
+    start += line.length + 1;
+    position += 1;
+  }
+  closeTo(1);
+  return { blocks: open[0].below.filter(({ name }) => name), unclosed };
 }

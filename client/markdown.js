@@ -2,70 +2,120 @@
  * Markdown, as models write it, to DOM nodes. Never to HTML: markup in an answer stays text that one sees.
  *
  * Lines are parsed to blocks (markdown-blocks.js), a block's text to inline parts (markdown-inline.js), and here both are
- * drawn as elements. An answer is untrusted, so the time it takes is linear in its length, but for the bounds of those
- * modules: what exceeds them stays plain text. A line break stays one, as models don't wrap lines.
+ * drawn as elements. An answer is untrusted, so the time it takes is linear in its
+ * length, but for the bounds of those modules: what exceeds them stays plain text. docs/markdown.md says what it reads.
  */
-import { blocks } from "./markdown-blocks.js";
+import { parseBlocks } from "./markdown-blocks.js";
 import { parseInline } from "./markdown-inline.js";
+import { AFTER_BLANK, COMPLETE, IN_WORD } from "./markdown-links.js";
 
-export { blocks };
+/** Writes a text, which may have grown, over what a node shows: what both begin with stays, and with it a selection. */
+function writeText(node, text) {
+  const { data } = node;
+  if (data === text) return;
+  let same = 0;
+  while (same < data.length && data[same] === text[same]) same += 1;
+  node.replaceData(same, data.length - same, text.slice(same));
+}
 
-/** Writes a block of code, which may have grown, into its element: the `write` of `update` where none is given. */
+/** Writes a block of code into its element: the `write` of `update` where none is given. */
 function writePlain(code, text) {
-  const shown = code.firstChild;
-  if (shown && text.startsWith(shown.data)) return shown.appendData(text.slice(shown.data.length));
-  shown?.remove();
-  code.append(text);
+  if (!code.firstChild) code.append("");
+  writeText(code.firstChild, text);
 }
 
-/** Returns a part's element, without what is below. */
-function build({ name, text, attributes }, document) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  const inlineParts = typeof text === "string" ? parseInline(text) : text;
-  for (const inline of inlineParts) element.append(typeof inline === "string" ? inline : build(inline, document));
-  return element;
+/** Sets the attributes that an element hasn't yet. One without a value is none, and what stays is not touched. */
+function setAttributes(element, attributes, before = {}) {
+  for (const key of Object.keys({ ...before, ...attributes })) {
+    const value = attributes[key];
+    if (value && value !== before[key]) element.setAttribute(key, value);
+    if (!value) element.removeAttribute(key);
+  }
 }
 
-function hasSameAppearance(part, other) {
-  const appearance = ({ name, text, attributes }) => JSON.stringify([name, text, attributes]);
-  return appearance(part) === appearance(other);
+/** Returns what a library makes of a formula, or nothing where there is none or it fails: the formula then stays as it is. */
+function renderFormula({ formula }, old, renderMath) {
+  if (!formula || !renderMath) return undefined;
+  const key = formula.isDisplay + formula.tex;
+  if (old?.key === key) return old;
+  try {
+    const node = renderMath(formula.tex, formula.isDisplay);
+    return node && { key, node };
+  } catch {
+    return undefined;
+  }
 }
 
-/** Draws parts over those before: an element that would look the same stays, with what the reader has selected in it. */
-function draw(container, parts, before, write) {
-  parts.forEach((part, place) => {
-    const old = before[place];
-    if (part === old) return;
-    const isKept = old && hasSameAppearance(part, old);
-    part.node = isKept ? old.node : build(part, container.ownerDocument);
-    if (!isKept) {
-      container.insertBefore(part.node, old?.node ?? null);
-      old?.node.remove();
-    }
-    draw(part.node, part.below, isKept ? old.below : [], write);
-    if ("code" in part) write(part.node, part.code, part.language);
-  });
+/** Returns a part's inline parts and blocks. Inline parts are parsed where the text is not the same as before. */
+function partsBelow(part, old, context) {
+  const { text, growth, below } = part;
+  const isSame = old && old.part.text === text && old.part.growth === growth && !context.isAnew;
+  if (text !== undefined) part.inline = isSame ? old.part.inline : parseInline(text, { ...context, growth });
+  const blocks = below.flatMap((block) => (block.name === "" ? partsBelow(block, undefined, context) : block));
+  return part.inline ? part.inline.concat(blocks) : blocks;
+}
+
+/** Draws a part, and what is below. The node of the part that was there before stays where it can. */
+function drawPart(container, part, old, context) {
+  if (old?.part === part && !context.isAnew) return old;
+  const { document, renderMath, write } = context;
+  const rendered = renderFormula(part, old, renderMath);
+  const { key = part.name } = rendered ?? {};
+  const kept = old?.key === key ? old : undefined;
+  const node = rendered?.node ?? kept?.node ?? (key ? document.createElement(key) : document.createTextNode(""));
+  if (node !== old?.node) {
+    container.insertBefore(node, old?.node ?? null);
+    old?.node.remove();
+  }
+  const drawn = { key, part, node };
+  if (rendered) return drawn;
+  if (!key) writeText(node, part);
+  else {
+    setAttributes(node, part.attributes, kept?.part.attributes);
+    drawn.below = draw(node, partsBelow(part, kept, context), kept?.below, context);
+    if ("code" in part) write(node, part.code, part.language);
+  }
+  return drawn;
+}
+
+/** Draws parts one after the other over those before, and returns what is there now: `{ key, part, node, below }` each. */
+function draw(container, parts, before = [], context) {
+  const drawn = parts.map((part, index) => drawPart(container, part, before[index], context));
   for (const { node } of before.slice(parts.length)) node.remove();
+  return drawn;
 }
 
-const drawnIn = new WeakMap(); // container -> { text, parts }: what it shows
+/** A line break ends a line, and begins none. */
+const linesOf = (text) => (text.endsWith("\n") ? text.slice(0, -1) : text).split("\n");
+
+const NOTHING = { text: "", parts: [], definitions: [] };
+const drawnIn = new WeakMap(); // container -> what it shows
 
 /**
  * Shows a text that grows. Only its last line can be unfinished, and change no more than its block and the one before,
- * which it may turn out to continue: the others stay.
+ * which it may turn out to continue: the others stay, unless they refer to what is defined now.
  *
  * @param {Element} container
  * @param {string} text all of it
- * @param {import("./markdown.js").WriteCode} [write]
+ * @param {import("./markdown.js").Options | import("./markdown.js").WriteCode} [options]
  */
-export function update(container, text, write = writePlain) {
-  const before = drawnIn.get(container) ?? { text: "", parts: [] };
-  const kept = text.startsWith(before.text) ? before.parts.slice(0, -2) : [];
-  const from = kept.length && before.parts[kept.length].line;
-  const parts = [...kept, ...blocks(text.split("\n"), 0, from)];
-  draw(container, parts, before.parts, write);
-  drawnIn.set(container, { text, parts });
+export function update(container, text, options = {}) {
+  const { write = writePlain, renderMath, isGrowing = false } = typeof options === "function" ? { write: options } : options;
+  let before = drawnIn.get(container) ?? NOTHING;
+  if (!text.startsWith(before.text) || renderMath !== before.renderMath) {
+    draw(container, [], before.drawn);
+    before = NOTHING;
+  }
+  const start = Math.min(before.parts.at(-2)?.start ?? 0, before.unclosed ?? Infinity);
+  const kept = before.parts.filter((part) => part.start < start);
+  const definitions = new Map(before.definitions.filter(([, definition]) => definition.start < start));
+  const context = { document: container.ownerDocument, write, renderMath, definitions };
+  const growth = !isGrowing ? COMPLETE : /\s$/.test(text) ? AFTER_BLANK : IN_WORD;
+  const { blocks, unclosed } = parseBlocks(linesOf(text.slice(start)), start, { definitions, growth });
+  const parts = [...kept, ...blocks];
+  context.isAnew = JSON.stringify([...definitions]) !== JSON.stringify(before.definitions);
+  const drawn = draw(container, parts, before.drawn, context);
+  drawnIn.set(container, { text, parts, drawn, definitions: [...definitions], unclosed, renderMath });
 }
 
 /**
@@ -73,11 +123,11 @@ export function update(container, text, write = writePlain) {
  *
  * @param {string} text
  * @param {Document} document
- * @param {import("./markdown.js").WriteCode} [write]
+ * @param {import("./markdown.js").Options | import("./markdown.js").WriteCode} [options]
  * @returns {Element[]}
  */
-export function render(text, document, write) {
+export function render(text, document, options) {
   const container = document.createElement("div");
-  update(container, text, write);
+  update(container, text, options);
   return [...container.childNodes];
 }

@@ -9,7 +9,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u; // half of a character that takes two U
  * The type, or an error's code, of the frame that ends a request without a refusal, by the type of the request. A question
  * (`ask`, `retry`, `edit`) ends with its turn, and so does a `cancel`. docs/clients-javascript.md has a table for people.
  */
-export const ANSWERS = { cancel: "turn_not_found", history: "history", forget: "session_not_found" };
+export const ANSWERS = { cancel: "turn_not_found", fork: "ready", history: "history", forget: "session_not_found" };
 
 /** Returns bytes as lower-case hexadecimal digits. `bytes` is what `Uint8Array` can be made of. */
 export function toHex(bytes) {
@@ -43,6 +43,7 @@ function faultOf(frame) {
  * @typedef {object} Request
  * @property {object} frame
  * @property {string} data the frame as it is sent
+ * @property {string} command the fields that it was made with: those of the same command are the same
  * @property {number} bytes of `data` in UTF-8
  * @property {string} [fault] why it cannot be sent, where that is so
  * @property {Promise<unknown>} result
@@ -53,23 +54,36 @@ function faultOf(frame) {
  */
 
 /**
- * Returns a new request, by default with a new random id, by which the server recognises it when it is sent again.
- * A rejection that nobody handles is not reported, as the client has an `error` event.
+ * Returns a promise with the function that settles it: rejects it with an error, and else resolves it. A rejection that
+ * nobody handles is not reported, as the client has an `error` event.
  *
- * @param {object} fields of the frame
- * @returns {Request}
+ * @returns {Pick<Request, "result" | "settle" | "hasEnded">}
  */
-export function createRequest({ id, ...fields }) {
-  const request = { frame: { id: id ?? toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields } };
-  request.result = new Promise((resolve, reject) => {
-    request.settle = (result) => {
-      request.hasEnded = true;
+export function createOutcome() {
+  const outcome = {};
+  outcome.result = new Promise((resolve, reject) => {
+    outcome.settle = (result) => {
+      outcome.hasEnded = true;
       (result instanceof Error ? reject : resolve)(result);
     };
   });
-  request.result.catch(() => {});
+  outcome.result.catch(() => {});
+  return outcome;
+}
+
+/**
+ * Returns a new request, by default with a new random id, by which the server recognises it when it is sent again.
+ *
+ * @param {object} given fields of the frame
+ * @returns {Request}
+ */
+export function createRequest(given) {
+  const { id, ...fields } = given;
+  const request = createOutcome();
+  request.frame = { id: id ?? toHex(crypto.getRandomValues(new Uint8Array(ID_BYTES))), ...fields };
   try {
     request.fault = faultOf(request.frame);
+    request.command = JSON.stringify(given);
     request.data = JSON.stringify(request.frame);
     request.bytes = new TextEncoder().encode(request.data).length;
   } catch ({ message }) {

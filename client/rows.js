@@ -1,14 +1,27 @@
 /** Rows: the turns and unsent questions that an interface draws. */
 import { shown } from "./view.js";
 
+const rowsByTurn = new WeakMap(); // so that a row is the same object for as long as it has not changed
+
+/** Returns a turn's row, with the type of the command about it that has no answer yet. */
+function rowOf(turn, pending = null) {
+  let row = rowsByTurn.get(turn);
+  if (row?.pending !== pending) rowsByTurn.set(turn, (row = { ...turn, pending }));
+  return row;
+}
+
 /**
  * Returns the turns to show, then the questions that are not in the log yet, as rows with the status `sending` and
  * without a turn.
  *
- * @param {Pick<import("./askbot.js").Chat, "view" | "pending">} chat
+ * @param {import("./rows.js").Conversation} chat
  * @returns {import("./rows.js").Row[]}
  */
 export function rows(chat) {
+  const turns = shown(chat.view.turns);
+  const last = turns.at(-1)?.turn; // which a retry is about that names none
+  const commands = (chat.requests?.() ?? []).filter(({ type, turn }) => turn || type === "retry");
+  const pending = new Map(commands.map(({ type, turn = last }) => [turn, type]));
   const unsent = chat.pending().map(({ id, text: question }) => ({
     turn: null,
     id,
@@ -18,8 +31,9 @@ export function rows(chat) {
     answer: "",
     status: "sending",
     reason: null,
+    pending: null,
   }));
-  return [...shown(chat.view.turns), ...unsent];
+  return [...turns.map((turn) => rowOf(turn, pending.get(turn.turn))), ...unsent];
 }
 
 /**

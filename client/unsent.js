@@ -1,15 +1,139 @@
 /**
- * Unsent: the questions that the server had not acknowledged when their conversation was left. They go back into the field
- * that they came from, and are kept in a storage while there is no page that could show them.
+ * Unsent: what a reader has typed and the server has not acknowledged. It is kept in a storage from the moment it is typed
+ * or asked, so that it outlasts its page, whatever ends that. The next page that opens the conversation asks what was asked,
+ * and has in its field what was typed.
  *
- * One is `{ id, text }`: by its `id` it is recognised where the server has got it after all. Text that was only typed has
- * no `id`.
+ * An item is `{ id, text }`, with `turn` where that turn's question was edited, and the options with which it was asked. By
+ * its `id` the server recognises a question that it has got after all. With `isDraft` it is in the field: it was refused, or
+ * only typed, and then has no `id`.
  */
+import { toHex } from "./requests.js";
+
+const OWNER_BYTES = 8;
+const TAB_STORAGE = {
+  getItem: (key) => sessionStorage.getItem(key), // even to name it throws where it is forbidden
+  setItem: (key, value) => sessionStorage.setItem(key, value),
+  removeItem: (key) => sessionStorage.removeItem(key),
+};
 
 /** Returns the questions of a conversation that are not in its log yet. */
 export function unsentOf(chat) {
-  return chat.pending().map(({ id, text }) => ({ id, text }));
+  return chat.pending().map(({ type, ...question }) => question);
 }
+
+/** Asks a question again, under its id, and returns the request. */
+export function askAgain(chat, { text, turn, ...options }) {
+  return turn ? chat.edit(turn, text, options) : chat.ask(text, options);
+}
+
+/**
+ * What one page has in one conversation and the server has not acknowledged, in a storage that pages share. While the page
+ * lives it holds a lock of the browser; where that has no locks, every other page counts as gone. A tab knows its page
+ * before this one, as after a reload.
+ */
+export class Outbox {
+  #key;
+  #storage;
+  #tabStorage;
+  #locks;
+  #owner = toHex(crypto.getRandomValues(new Uint8Array(OWNER_BYTES)));
+  #written = "[]"; // our items as they are in the storage
+  #items = [];
+  #release; // an AbortController of our lock, and of the waiting for others'
+
+  /**
+   * @param {string} key in the storage, of the conversation
+   * @param {object} [options]
+   * @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} [options.storage] by default localStorage
+   * @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} [options.tabStorage] by default sessionStorage
+   * @param {LockManager} [options.locks]
+   */
+  constructor(key, { storage, tabStorage = TAB_STORAGE, locks = globalThis.navigator?.locks } = {}) {
+    this.#key = key;
+    this.#storage = storage;
+    this.#tabStorage = tabStorage;
+    this.#locks = locks;
+    this.hold();
+  }
+
+  /** Keeps these items, and no others of this page: those that are left out need it no more. */
+  keep(items) {
+    this.#items = items;
+    const written = JSON.stringify(items);
+    if (written === this.#written) return;
+    this.#written = written;
+    const own = items.map((item) => ({ ...item, owner: this.#owner }));
+    write(this.#storage, this.#key, [...this.#others(), ...own]);
+    write(this.#tabStorage, this.#ownerKey, own.length ? [{ text: this.#owner }] : []);
+  }
+
+  /** Keeps the items under another key: their conversation has got its session, or another one. */
+  move(key) {
+    if (key === this.#key) return;
+    const items = this.#items;
+    this.keep([]);
+    this.#key = key;
+    this.keep(items);
+  }
+
+  /**
+   * Takes over the items of other pages that are gone, and keeps them; questions, and all of this tab's page before this
+   * one, also as soon as that is gone. Each is taken by one page only.
+   *
+   * @param {(item: object) => void} take is called with each
+   */
+  takeOver(take) {
+    const former = read(this.#tabStorage, this.#ownerKey)[0]?.text;
+    const owners = new Set(this.#others().map(({ owner }) => owner));
+    for (const owner of owners) {
+      this.#whenGone(owner, owner === former, () => this.#take(owner, () => true, take));
+      this.#whenGone(owner, true, () => this.#take(owner, ({ isDraft }) => !isDraft, take));
+    }
+  }
+
+  /** Leaves the items to the next page that opens the conversation. */
+  release() {
+    this.#release.abort();
+  }
+
+  /** Holds the lock; again, after `release`, where the page is shown again. */
+  hold() {
+    this.#release = new AbortController();
+    const { signal } = this.#release;
+    const untilReleased = () => new Promise((resolve) => signal.addEventListener("abort", resolve));
+    this.#locks?.request(lockOf(this.#owner), () => signal.aborted || untilReleased()).catch(() => {});
+    this.#written = "[]"; // others may have taken what was left
+    this.keep(this.#items);
+  }
+
+  /** Calls a function if the page of an owner is gone, or once it is, as long as this one lives. */
+  #whenGone(owner, waits, action) {
+    if (!owner || !this.#locks) return action();
+    const { signal } = this.#release;
+    const options = waits ? { signal } : { ifAvailable: true };
+    this.#locks.request(lockOf(owner), options, (lock) => lock && !signal.aborted && action()).catch(() => {});
+  }
+
+  #take(owner, isTaken, take) {
+    const items = read(this.#storage, this.#key);
+    const taken = items.filter((item) => item.owner === owner && isTaken(item));
+    if (!taken.length) return;
+    write(this.#storage, this.#key, items.filter((item) => !taken.includes(item)));
+    const own = taken.map(({ owner: _, ...item }) => item);
+    this.keep([...this.#items, ...own]);
+    own.forEach(take);
+  }
+
+  get #ownerKey() {
+    return `${this.#key} owner`;
+  }
+
+  #others() {
+    return read(this.#storage, this.#key).filter(({ owner }) => owner !== this.#owner);
+  }
+}
+
+const lockOf = (owner) => `askbot.unsent ${owner}`;
 
 /** What stands in a field, and which questions are in it, as long as nobody edits them. */
 export class Draft {
@@ -91,22 +215,4 @@ function write(storage, key, items) {
     if (items.length) (storage ?? localStorage).setItem(key, JSON.stringify(items));
     else (storage ?? localStorage).removeItem(key);
   } catch {}
-}
-
-/** Adds items to those that are kept. */
-export function keep(storage, key, items) {
-  if (items.length) write(storage, key, [...read(storage, key), ...items]);
-}
-
-/** Returns the items that are kept, and keeps them no more. */
-export function take(storage, key) {
-  const items = read(storage, key);
-  if (items.length) write(storage, key, []);
-  return items;
-}
-
-/** Keeps these items no more: their page is shown again. */
-export function withdraw(storage, key, items) {
-  const isOwn = (kept) => items.some(({ id, text }) => id === kept.id && text === kept.text);
-  if (items.length) write(storage, key, read(storage, key).filter((kept) => !isOwn(kept)));
 }

@@ -65,6 +65,8 @@ export interface View {
   readonly head?: number;
   /** The model that answers where a question names none. */
   readonly model?: string;
+  /** The models that a question may name, the one that answers by default first; an older server does not say. */
+  readonly models?: readonly string[];
   readonly limits?: Limits;
   /** Whether the log has older turns than these, not read or dropped. */
   readonly earlier?: boolean;

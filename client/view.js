@@ -64,11 +64,11 @@ export function shown(turns) {
  * Begins a connection. What was read is kept if the server continues at our position of the same history; a different
  * `log` is a different history. A server of an earlier version sends no `log`, which then matches any.
  */
-function applyReady(state, { session, seq: head, from, log, model, limits }) {
+function applyReady(state, { session, seq: head, from, log, model, models, limits }) {
   const sameLog = (log ?? state.log) === (state.log ?? log);
   const continues = session === state.session && from === state.seq && sameLog;
   const kept = continues ? state : { ...empty, keep: state.keep, session, seq: from, earlier: from > 0 };
-  return { ...kept, head, log: log ?? kept.log, model, limits, gap: false };
+  return { ...kept, head, log: log ?? kept.log, model, models, limits, gap: false };
 }
 
 /** Applies an event of the log that is newer than the view. Event types that are not known only advance `seq`. */

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 from watchfiles import Change
 
+import askbot_ws
 from askbot_ws import __version__, reload
 from askbot_ws.cli import app
-from askbot_ws.config import Settings, env_variable, flag
+from askbot_ws.config import SECTIONS, Settings, env_variable, flag, section
 from askbot_ws.dialects.askbot.frames import schema
 
 from .command import ASKBOT, call
@@ -85,6 +88,44 @@ def test_help_shows_every_setting() -> None:
         assert (f"{info.description} [env: {env_variable(field)}" in told) is shown
 
 
+def test_the_help_of_a_server_is_in_sections_that_fit_a_terminal() -> None:
+    """Each option is in one; that of its setting, in the settings' order."""
+    told = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "80"}, terminal_width=80).output
+    sections = dict[str, list[str]]()
+    for line in told.splitlines():
+        if title := re.fullmatch(r"([A-Z].*):", line):
+            sections[title[1]] = []
+        elif option := re.match(r"  (?:-h, )?(--[a-z-]+)", line):
+            [*sections.values()][-1].append(option[1])
+
+    assert max(map(len, told.splitlines())) <= 80
+    assert sections.pop("Options") == ["--reload", "--help"]
+    assert [*sections] == [*SECTIONS.values()]
+    shown = [field for field in Settings.model_fields if field != "openai_api_key"]
+    assert [(title, name) for title, names in sections.items() for name in names] == [
+        (section(field), flag(field)) for field in shown
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["serve", "--prot", "1"], "No such option: --prot. Did you mean --port or"),
+        (["serve", "--no-fsnyc"], "Did you mean --no-fsync or --fsync?"),
+        (["ask", "--modle", "x", "?"], "Did you mean --model?"),
+        (["--port", "1"], "It is an option of `askbot serve`, and stands behind that."),
+        (["--url=ws://a", "ask"], "It is an option of `askbot ask`"),
+        (["serve", "--openai-api-key=sk-secret"], "set OPENAI_API_KEY."),
+        (["sevre"], "Did you mean 'serve'"),
+        (["store", "chekc"], "Did you mean 'check'?"),
+    ],
+)
+def test_a_command_line_that_is_wrong_is_told_what_may_be_meant(arguments: list[str], hint: str) -> None:
+    """Commands and options, of subcommands too."""
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, hint in result.output, "secret" in result.output) == (2, True, False), result.output
+
+
 def test_the_version_is_told() -> None:
     """By its usual flag."""
     assert CliRunner().invoke(app, ["--version"]).output == f"askbot-ws {__version__}\n"
@@ -109,7 +150,7 @@ async def test_a_wrong_setting_is_told_without_a_traceback(tmp_path: Path) -> No
     code, out, err = await call("serve", "--port", "http", cwd=tmp_path, ASKBOT_DRAIN="soon")
 
     assert (code, out) == (2, "")
-    assert "ASKBOT_PORT: 'http', as --port" in err
+    assert "--port: 'http', on the command line: it should be a whole number" in err
     assert "ASKBOT_DRAIN: 'soon', in the environment" in err
     assert "Traceback" not in err
 
@@ -131,6 +172,21 @@ async def test_a_server_starts_answers_and_ends(tmp_path: Path) -> None:
         if server.returncode is None:
             server.kill()
     assert server.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("0.0.0.0", "127.0.0.1"), ("::", "127.0.0.1"), ("[::1]", "[::1]"), ("localhost", "localhost")]
+)
+async def test_the_address_of_a_server_can_be_opened(host: str, address: str) -> None:
+    """Also where it listens on all addresses, and on a port that was free."""
+
+    async def answer(*_: object) -> AsyncIterator[str]:
+        yield "Because."
+
+    async with askbot_ws.serve(answer, host=host, allow_anonymous=True, port=0, store="memory:") as server:
+        assert server.url == f"ws://{address}:{server.port}/v1/chat"
+        async with askbot_ws.connect(server.url) as chat:
+            assert (await chat.ask("Why?")).text == "Because."
 
 
 async def listening(server: Process) -> int:

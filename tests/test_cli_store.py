@@ -81,7 +81,7 @@ def test_a_copy_is_made(path: Path) -> None:
         (["backup", "copy.db", "--store", "sqlite:///none.db"], "there is no store none.db"),
         (["backup", "a.db"], "a.db exists already"),
         (["check", "--store", "memory:"], "memory: keeps no file"),
-        (["check", "--store", "a.db"], "ASKBOT_STORE: 'a.db', as --store"),
+        (["check", "--store", "a.db"], "--store: 'a.db', on the command line"),
     ],
 )
 def test_what_cannot_be_opened_is_told_by_name(path: Path, arguments: list[str], said: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from askbot_ws.config import FIELD_OF_VARIABLE, Settings
+from askbot_ws.config import FIELD_OF_VARIABLE, OTHER_VARIABLES, Settings
 from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
 from askbot_ws.upstream.embedded_model import SMOLLM2, SYSTEM_PROMPT
 from askbot_ws.upstream.openai import DEFAULT_MODEL
@@ -146,7 +146,7 @@ def test_a_link_that_leads_nowhere_is_a_fault(tmp_path: Path, link: str) -> None
 def test_the_settings_that_a_page_names_exist(page: Path) -> None:
     """As they are spelled."""
     named = set(re.findall(r"\b(?:ASKBOT|OPENAI)_[A-Z_]+\b", page.read_text("utf-8")))
-    assert named <= {*FIELD_OF_VARIABLE, "ASKBOT_CONFIG"}
+    assert named <= {*FIELD_OF_VARIABLE, *OTHER_VARIABLES}
 
 
 def test_places_in_the_pages_beside_docs_exist() -> None:
@@ -189,6 +189,22 @@ async def test_the_program_that_embeds_the_server_answers(tmp_path: Path) -> Non
         if process.returncode is None:
             process.terminate()
         await process.communicate()
+
+
+def test_the_tests_that_are_shown_pass_in_any_folder(tmp_path: Path) -> None:
+    """docs/testing.md, as it stands, where settings of the folder and of the environment would be wrong."""
+    text = (DOCS / "testing.md").read_text("utf-8")
+    programs = re.findall(r"^```python\n# (\S+), for pytest\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    for name, program in programs:
+        (tmp_path / name).write_text(program)
+    (tmp_path / "askbot.toml").write_text("max_question = 1\nnonsense = 1\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:llmock", "-p", "no:asyncio"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment(ASKBOT_NONSENSE="1"), capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == 0, ended.stdout
+    assert "4 passed" in ended.stdout
 
 
 def test_the_timeouts_of_deploy_are_longer_than_the_drain() -> None:

@@ -223,6 +223,13 @@ async def test_nothing_is_read_from_the_environment(tmp_path: Path, monkeypatch:
         assert (await reader.answer("Hello?")).answer == "Hello? "
 
 
+async def test_a_key_goes_to_no_address_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is read would be an error here; nothing is asked before a question."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "nonsense")
+    async with askbot_ws.serve(port=0, store="memory:", openai_api_key="sk-mine", model="gpt-mine") as server:
+        assert server.port
+
+
 # --- the host stays its own ------------------------------------------------------------------------------------------
 
 

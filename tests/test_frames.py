@@ -191,9 +191,10 @@ SERVER: list[tuple[Record, str, str]] = [
             model="m",
             limits=Limits(frame_bytes=1, question_chars=1, waiting_turns=1),
             log="l",
+            models=("m",),
             id="a",
         ),
-        "type session seq from resumed protocol server model limits log",
+        "type session seq from resumed protocol server model limits log models",
         "id",
     ),
     (
@@ -233,6 +234,7 @@ CLIENT: list[tuple[dict[str, object], str]] = [
     ({"type": "history"}, "before limit"),
     ({"type": "attach"}, "session after log"),
     ({"type": "detach"}, ""),
+    ({"type": "fork", "turn": "t1"}, ""),
     ({"type": "forget", "session": "s"}, ""),
     ({"type": "ping"}, ""),
 ]

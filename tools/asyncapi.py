@@ -22,6 +22,7 @@ ANSWERS = {
     "cancel": ("Done", "Error"),
     "history": ("History", "Error"),
     "attach": ("Ready", "Error"),
+    "fork": ("Ready", "Error"),
     "detach": ("Error",),  # only where there was nothing to detach
     "forget": ("Error",),
     "ping": ("Pong",),

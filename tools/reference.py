@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from itertools import groupby
 
-from askbot_ws.config import Settings, default_text, env_variable, flag
+from askbot_ws.config import Settings, default_text, env_variable, flag, section
 from askbot_ws.errors import AskbotError
 from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
 from askbot_ws.upstream.embedded_model import DEFAULT_WINDOW_TOKENS, SMOLLM2, SYSTEM_PROMPT
@@ -14,11 +16,7 @@ DEPENDENT = [env_variable(name) for name in ("model", "persona", "context_tokens
 
 
 def settings() -> str:
-    """docs/settings.md: one row a setting."""
-    rows = [
-        f"| `{env_variable(name)}` | {_flag(name)} | {_default(name)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
+    """docs/settings.md: one table a section, one row a setting."""
     return "\n".join(
         [
             "# Settings",
@@ -31,13 +29,20 @@ def settings() -> str:
             "`64KiB` or `1MiB`, whose unit is a power of 1024 (of `64kB` or `1MB`, a power of 1000). Switches are `on`",
             "or `off` (as flags: `--fsync`, `--no-limits`).",
             "",
-            "| variable | flag | default | what it sets |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            "",
+            *_tables(),
             *_defaults(),
         ]
     )
+
+
+def _tables() -> Iterator[str]:
+    """One section after another, as in `askbot serve --help`."""
+    for title, names in groupby(Settings.model_fields, key=section):
+        yield from (f"## {title}", "", "| variable | flag | default | what it sets |", "| --- | --- | --- | --- |")
+        for name in names:
+            described = Settings.model_fields[name].description
+            yield f"| `{env_variable(name)}` | {_flag(name)} | {_default(name)} | {described} |"
+        yield ""
 
 
 def _defaults() -> list[str]:

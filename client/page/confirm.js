@@ -1,5 +1,6 @@
-/** The dialog that asks before something is done that cannot be undone. */
+/** The dialog that asks before something is done that takes something away. */
 import { byId, setText } from "./dom.js";
+import { translate } from "./strings.js";
 
 const dialog = byId("confirm");
 
@@ -7,10 +8,13 @@ const dialog = byId("confirm");
  * Asks the reader a question that is answered by yes or no.
  *
  * @param {string} question
+ * @param {"delete" | "ask_again"} action what yes does: the name of its text
  * @returns {Promise<boolean>} false too where the dialog is closed in any other way, as by Escape
  */
-export function askForConfirmation(question) {
+export function askForConfirmation(question, action) {
   setText(byId("confirm-question"), question);
+  setText(byId("confirm-yes"), translate(action));
+  dialog.dataset.action = action;
   dialog.returnValue = "";
   dialog.showModal();
   byId("confirm-no").focus();

@@ -1,23 +1,24 @@
 /**
- * The conversations that this browser knows, in its storage: a list, and of each its draft and the text to search in.
+ * The conversations that this browser knows, in its storage: a list, and of each what is not sent and the text to search in.
  *
- *   askbot.list              [{ session, title, named, used }]   `named` by the reader; `used`: when it was last asked, in ms
- *   askbot.draft.session     text that is typed and not sent yet
- *   askbot.unsent[.session]  questions that were asked and perhaps not sent when the page was left (unsent.js); without a
- *                            session, of a conversation that is still empty
+ *   askbot.list              [{ session, title, named, used, isUnsent }]   `named` by the reader; `used`: when it was last
+ *                            asked, in ms; `isUnsent`: nothing of it was acknowledged
+ *   askbot.edits.session     texts in the edit forms of its turns, by turn
+ *   askbot.unsent[.session]  what is typed, and what was asked and is not acknowledged (unsent.js); without a session, in
+ *                            conversations that are still empty
  *   askbot.text.session      its questions and answers, as far as they were on this page, to search in
  *   askbot.gone              sessions that were deleted here and have still to be deleted on the server
  *   askbot.session           the session that was last on a page
  *
  * All tabs share them, so every change begins by reading. In the storage of the tab are
  *
- *   askbot.draft             text that is typed in a conversation that is still empty
- *   askbot.session           the session that was last on this tab's page
+ *   askbot.session                  the session that was last on this tab's page
+ *   askbot.unsent[.session] owner   the page that has kept what is unsent
  *
  * Where storage is forbidden, they last as long as the page; where it is full, the texts of the conversations that were
  * used least recently are removed. A server under a path, such as `/a/`, has keys of its own: `askbot/a.list`.
  */
-import { keep, take, withdraw } from "../unsent.js";
+import { Outbox } from "../unsent.js";
 
 const MAX_TEXT_CHARACTERS = 20_000; // the newest; browsers give an origin five million in all
 const MAX_TITLE_CHARACTERS = 80;
@@ -27,7 +28,7 @@ const normalize = (text) => text.normalize("NFC").toLowerCase();
 
 const collapseSpace = (text) => text.replace(/\s+/g, " ");
 
-const draftKey = (session) => (session ? `draft.${session}` : "draft");
+const editsKey = (session) => `edits.${session}`;
 
 const unsentKey = (session) => (session ? `unsent.${session}` : "unsent");
 
@@ -67,7 +68,7 @@ export class ConversationStore {
   #prefix;
   #unsaved = new Map(); // by key: values that the storage did not accept
   #tab;
-  #unsent = {
+  #unsentStorage = {
     getItem: (key) => this.#read(key),
     setItem: (key, value) => this.#write(key, value),
     removeItem: (key) => this.#erase(key),
@@ -109,10 +110,15 @@ export class ConversationStore {
   recordUse(session, { title, used }) {
     if (this.deletedSessions().includes(session)) return false;
     const known = this.find(session);
-    const conversation = { session, named: false, title, ...known, used: Math.max(used, known?.used ?? 0) };
+    const conversation = { session, named: false, title, ...known, isUnsent: undefined, used: Math.max(used, known?.used ?? 0) };
     if (!conversation.named) conversation.title = title;
     this.#saveConversation(conversation);
     return !known;
+  }
+
+  /** Marks a conversation whose questions the server has not acknowledged, so that it may not have it. */
+  markUnsent(session) {
+    this.#saveConversation({ ...this.find(session), isUnsent: true });
   }
 
   /** Gives a conversation a title; an empty one changes nothing. */
@@ -152,8 +158,9 @@ export class ConversationStore {
   remove(session) {
     this.#write("list", JSON.stringify(this.#list().filter((conversation) => conversation.session !== session)));
     this.#erase(textKey(session));
-    this.#erase(draftKey(session));
+    this.#erase(editsKey(session));
     this.#erase(unsentKey(session));
+    this.#tab.#erase(`${unsentKey(session)} owner`);
     for (const store of [this, this.#tab]) if (store.#read("session") === session) store.#erase("session");
   }
 
@@ -185,34 +192,29 @@ export class ConversationStore {
     return found;
   }
 
-  // --- drafts, and the last session on the page ----------------------------------------------------------------------
+  // --- what is not sent, and the last session on the page ------------------------------------------------------------
 
-  /** Returns the draft of a conversation; with null, of one that is still empty. */
-  draft(session) {
-    return this.#draftStore(session).#read(draftKey(session)) ?? "";
+  /** Returns the texts in edit forms of a conversation, by turn. */
+  edits(session) {
+    try {
+      return { ...JSON.parse(this.#read(editsKey(session))) };
+    } catch {
+      return {};
+    }
   }
 
-  saveDraft(session, text) {
-    this.#draftStore(session).#save(draftKey(session), text);
+  saveEdits(session, edits) {
+    this.#save(editsKey(session), Object.keys(edits).length ? JSON.stringify(edits) : "");
   }
 
-  #draftStore(session) {
-    return session ? this : this.#tab;
+  /** Returns an outbox for what is asked in a conversation; with null, in one that is still empty. */
+  outbox(session) {
+    return new Outbox(unsentKey(session), { storage: this.#unsentStorage, tabStorage: this.#tab.#unsentStorage });
   }
 
-  /** Keeps questions that were asked, and perhaps not sent, beside those that are kept. With null, of a conversation that is still empty. */
-  keepUnsent(session, questions) {
-    keep(this.#unsent, unsentKey(session), questions);
-  }
-
-  /** Returns the questions that are kept, and keeps them no more. */
-  takeUnsent(session) {
-    return take(this.#unsent, unsentKey(session));
-  }
-
-  /** Keeps these questions no more. */
-  withdrawUnsent(session, questions) {
-    withdraw(this.#unsent, unsentKey(session), questions);
+  /** Returns the outbox's key. */
+  outboxKey(session) {
+    return unsentKey(session);
   }
 
   /** Returns the session that was last on this tab's page, else on any. */

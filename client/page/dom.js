@@ -3,6 +3,9 @@ import { translate } from "./strings.js";
 
 const COPIED_NOTICE_MS = 1500; // for which a button shows that it has copied
 
+/** A screen that is touched: its keyboard covers the page, and has no Shift+Enter. */
+export const touchScreen = matchMedia("(hover: none) and (pointer: coarse)");
+
 export function byId(id) {
   return document.getElementById(id);
 }
@@ -37,6 +40,30 @@ export function createButton(action, text, label = text) {
 /** Sets an element's text, where it is not the same. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** Gives the focus to the question's field, or on a touch screen, where that opens the keyboard, to the turns. */
+export function focusQuestion() {
+  byId(touchScreen.matches ? "turns" : "question").focus({ preventScroll: true });
+}
+
+/**
+ * Draws, and gives the focus to the question's field where what had it is not shown any more.
+ *
+ * @param {() => void} draw
+ */
+export function drawWithFocus(draw) {
+  const focused = document.activeElement;
+  draw();
+  const isGone = focused !== document.body && !focused.checkVisibility();
+  if (isGone && (document.activeElement === focused || document.activeElement === document.body)) focusQuestion();
+}
+
+/** Shows on a button that what it does is not done yet, until a promise is settled. */
+export async function showBusy(button, promise) {
+  button.ariaBusy = "true";
+  await promise.catch(() => {});
+  button.ariaBusy = "false";
 }
 
 /** Has a text read aloud by screen readers. */

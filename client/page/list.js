@@ -1,13 +1,17 @@
 /**
  * The list of conversations: #sessions > li[data-session], each with a link and, when it is expanded, its actions. The
- * document's title is that of the conversation on the page. On a wide screen the list stands beside that, on a narrow
+ * tab's title is that of the conversation on the page. On a wide screen the list stands beside that, on a narrow
  * one it is in a drawer.
  */
+import { isComposing } from "../composing.js";
 import { addressOf } from "./address.js";
-import { announce, byId, createButton, createElement, setChildren, setText } from "./dom.js";
-import { translate } from "./strings.js";
+import { dateGroup } from "./date-groups.js";
+import { announce, byId, createButton, createElement, setChildren, setText, showBusy } from "./dom.js";
+import * as strings from "./strings.js";
+import { setTabTitle } from "./tab-title.js";
 import { submitOnEnter } from "./text-field.js";
 
+const { translate } = strings;
 const MAX_TITLE_CHARACTERS = 80;
 const ACTIONS = ["rename", "as_markdown", "as_json", "delete"];
 
@@ -20,13 +24,14 @@ const items = new Map(); // by session
 function createItem(session) {
   const buttons = ACTIONS.map((action) => createButton(action, translate(action)));
   const parts = {
-    link: createElement("a", {}, createElement("span", { class: "title" }), createElement("small", { class: "excerpt" })),
+    group: createElement("h3", { class: "group" }),
+    link: createElement("a", {}, createElement("span", { class: "title", dir: "auto" }), createElement("small", { class: "excerpt", dir: "auto" })),
     more: createButton("more", "⋯"),
     actions: createElement("div", { class: "acts", id: `acts-${session}` }, ...buttons),
   };
   parts.more.setAttribute("aria-controls", parts.actions.id);
   const entry = createElement("div", { class: "entry" }, parts.link, parts.more);
-  const item = Object.assign(createElement("li", { "data-session": session }, entry, parts.actions), { parts });
+  const item = Object.assign(createElement("li", { "data-session": session }, parts.group, entry, parts.actions), { parts });
   setExpanded(item, false);
   return item;
 }
@@ -61,6 +66,7 @@ function renameItem(item, onRenamed) {
     value: link.firstChild.textContent,
     maxlength: String(MAX_TITLE_CHARACTERS),
     autocomplete: "off",
+    dir: "auto",
   });
   const form = createElement("form", { class: "rename" }, field, createElement("button", { type: "submit" }, translate("save")));
 
@@ -75,7 +81,7 @@ function renameItem(item, onRenamed) {
     onRenamed(field.value);
   });
   field.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.isComposing) return;
+    if (event.key !== "Escape" || isComposing(event)) return;
     event.preventDefault(); // the drawer stays open
     event.stopPropagation();
     close();
@@ -91,7 +97,7 @@ function renameItem(item, onRenamed) {
  * Makes the list work.
  *
  * @param {import("./conversation-store.js").ConversationStore} store
- * @param {Record<"open" | "as_markdown" | "as_json" | "delete", (session: string) => unknown>} actions
+ * @param {Record<"open" | "as_markdown" | "as_json" | "delete", (session: string) => void | Promise<void>>} actions
  * @returns {(session?: string | null) => void} draws the list; `session` is the one on the page from now on
  */
 export function createList(store, actions) {
@@ -103,10 +109,23 @@ export function createList(store, actions) {
     const all = new Map(store.all().map((conversation) => [conversation.session, conversation]));
     const shown = query ? store.search(query) : [...all.values()];
     for (const known of items.keys()) if (!all.has(known)) items.delete(known);
-    document.title = [all.get(currentSession)?.title, translate("title")].filter(Boolean).join(" · ");
+    setTabTitle(all.get(currentSession)?.title);
     setChildren(byId("sessions"), shown.map(itemOf));
+    drawGroups(query ? [] : shown);
     setText(byId("none"), shown.length ? "" : translate(query ? "none_found" : "none"));
     if (query) announce(translate("found", { count: shown.length }));
+  }
+
+  /** Puts a heading above the first conversation of each group; above none while they are searched. */
+  function drawGroups(shown) {
+    const groups = new Map(shown.map(({ session, used }) => [session, dateGroup(used, Date.now(), strings)]));
+    let before;
+    for (const { dataset, parts } of byId("sessions").children) {
+      const group = groups.get(dataset.session);
+      parts.group.hidden = !group || group === before;
+      setText(parts.group, group ?? "");
+      before = group;
+    }
   }
 
   function itemOf(conversation) {
@@ -128,7 +147,8 @@ export function createList(store, actions) {
     const action = event.target.closest("[data-do]")?.dataset.do;
     if (action === "more") setExpanded(item, item.parts.actions.hidden);
     else if (action === "rename") renameItem(item, (title) => rename(session, title));
-    else if (action) actions[action](session);
+    else if (action === "delete") actions.delete(session);
+    else if (action) showBusy(event.target, actions[action](session));
     else if (event.target.closest("a")) onLinkClick(event, session);
   }
 

@@ -1,133 +1,88 @@
 /**
- * The page: a conversation (askbot.js), the conversations that this browser knows (conversation-store.js), and what is
- * drawn of both.
+ * The page: the conversation on it (conversation.js), the conversations that this browser knows (conversation-store.js),
+ * and what is drawn of both.
  *
  * For tests and style sheets, these stay:
- *   #ask (form) #question #send #stop #new #earlier #latest #model #notice #announce #empty
+ *   #ask (form) #question #length #new #earlier #latest #model #notice #announce #empty
+ *   #send #stop: one of them is shown. #offline with #try-now, #undo with #take-back: hidden where there is nothing to say
  *   #state[data-state=connecting|open|waiting|closed]
  *   #turns > article[data-turn][data-id][data-status=sending|waiting|thinking|answering|ended][data-reason]
- *     .question .thought (details) .answer .meta .badge, button[data-do=retry|edit|copy|copy-code], form.edit (while a question is edited)
+ *     .question .thought (details) .wait .answer .badge .about (details) .meta, form.edit (while a question is edited)
+ *     button[data-do=retry|edit|branch|copy|copy-code|fold][aria-busy]
  *   An article with an empty data-turn is a question that is not in the log yet.
  *   #list (in #drawer on a narrow screen, opened by #menu, closed by #close) #search #none
  *   #sessions > li[data-session] a[aria-current], button[data-do=more|rename|as_markdown|as_json|delete], form.rename
  *   #confirm (dialog) #confirm-yes #confirm-no
  * The address has ?session=, once something was asked; #token=, where the server wants one, is read and removed.
  */
-import { connect } from "../askbot.js";
+import { isComposing } from "../composing.js";
 import { rows, running } from "../rows.js";
-import { Draft, unsentOf } from "../unsent.js";
 import { shown } from "../view.js";
 import * as address from "./address.js";
-import { fetchAllTurns } from "./background-connection.js";
-import { askForConfirmation } from "./confirm.js";
+import { Commands } from "./commands.js";
+import { composerField, createComposer, drawComposer } from "./composer.js";
+import { drawConnection } from "./connection-state.js";
+import { Conversation } from "./conversation.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
-import { announce, byId, downloadFile, setText } from "./dom.js";
-import { fileName, jsonOf, markdownOf } from "./export.js";
-import { createList, focusNeighbour } from "./list.js";
+import { announce, byId, drawWithFocus, setText, showBusy } from "./dom.js";
+import { createList } from "./list.js";
+import { loadRenderMath } from "./math.js";
+import { OtherConversations } from "./other-conversations.js";
 import * as strings from "./strings.js";
-import { fitHeight, submitOnEnter } from "./text-field.js";
+import { markAnswered } from "./tab-title.js";
 import { badgeOf } from "./turn-text.js";
 import { runAction } from "./turn.js";
-import { drawAbove, drawTurns, followEnd } from "./turns.js";
+import { articleOf, drawAbove, drawTurns, followEnd } from "./turns.js";
 
 const { translate, translateError } = strings;
 const notice = byId("notice");
-const question = byId("question");
 const server = { url: new URL("v1/chat", document.baseURI), token: address.currentToken };
 const { pathname: path } = new URL(".", document.baseURI);
 const store = new ConversationStore(() => localStorage, { tabStorage: () => sessionStorage, path });
-const draft = new Draft({
-  get value() {
-    return question.value;
-  },
-  set value(text) {
-    setQuestion(text);
-  },
+const others = new OtherConversations(server, store, {
+  chat: () => conversation.chat,
+  onDeleted: (session) => (session === conversation.chat.session ? navigate(null) : drawList()),
+  onLost: removeLost,
+  onError: (text) => setText(notice, text),
 });
-let chat; // the conversation on the page
-let listeners; // an AbortController of our listeners on `chat`
+const commands = new Commands({ current: () => conversation, openBranch, onError });
+let conversation; // the one on the page
 let isDrawScheduled = false;
-const deleting = new Set(); // the sessions whose deletion the server has still to answer
-let kept = []; // the questions that were kept when the page was left
-
-const badge = (turn) => badgeOf(turn, strings);
 
 // --- the conversation on the page ------------------------------------------------------------------------------------
 
-/** Connects to a conversation in the place of the one on the page; without a session, to a new one. */
+/** Shows a conversation in the place of the one on the page; without a session, a new one. */
 function open(session) {
-  const hasUnsent = chat && closeCurrent();
+  const hasUnsent = conversation?.close();
   followEnd();
+  commands.forget();
   setText(notice, hasUnsent ? translate("unsent") : "");
-  const storage = {
-    getItem: () => session,
-    setItem: (_, id) => store.saveLastSession(id),
-    removeItem: () => store.saveLastSession(null),
-  };
-  chat = connect({ ...server, storage });
-  listeners = new AbortController();
-  const { signal } = listeners;
-  chat.addEventListener("change", scheduleDraw, { signal });
-  chat.addEventListener("state", ({ detail }) => onState(detail), { signal });
-  chat.addEventListener("frame", ({ detail }) => onFrame(detail), { signal });
-  chat.addEventListener("error", ({ detail }) => onError(detail), { signal });
-  setQuestion(store.draft(listedSession()));
-  giveBackUnsent();
-  onState(chat.state);
+  conversation = new Conversation({
+    server,
+    session,
+    store,
+    field: composerField,
+    listeners: { change: scheduleDraw, state: onState, frame: onFrame, error: onError },
+    onRefused,
+    onListed: () => drawList(conversation?.chat.session),
+  });
+  onState();
   drawList(session);
-}
-
-/** Leaves the conversation on the page. Returns whether there are questions that were perhaps not sent: they are kept. */
-function closeCurrent() {
-  const hasUnsent = unsentOf(chat).length > 0;
-  keepUnsent();
-  listeners.abort();
-  chat.close();
-  return hasUnsent;
-}
-
-/** Keeps the questions that are not in the log, or that were given back and not asked again, and the rest of the draft. */
-function keepUnsent() {
-  const items = [...unsentOf(chat), ...draft.items];
-  kept = items.filter(({ id }) => id);
-  store.keepUnsent(listedSession(), kept);
-  if (draft.hasQuestion) store.saveDraft(listedSession(), draft.items.find(({ id }) => !id)?.text);
-}
-
-/** Puts the questions that were kept into the field. */
-function giveBackUnsent() {
-  const unsent = store.takeUnsent(listedSession());
-  if (!unsent.length) return;
-  draft.add(unsent);
-  saveDraft();
-  setText(notice, translate("unsent"));
-}
-
-/** Removes the questions from the field that the server has got after all. */
-function removeLogged() {
-  if (!draft.removeLogged(chat.view.turns)) return;
-  saveDraft();
-  const isTold = notice.textContent === translate("unsent");
-  if (isTold && !draft.hasQuestion) setText(notice, "");
-}
-
-/** The page was left, but not closed, and is shown again: its questions are still with its conversation. */
-function onPageShow({ persisted }) {
-  if (!persisted) return;
-  store.withdrawUnsent(listedSession(), kept);
-  saveDraft();
-}
-
-/** Returns the session of the conversation on the page; null where nothing was asked in it. */
-function listedSession() {
-  return store.find(chat.session) ? chat.session : null;
 }
 
 /** Shows a conversation, as a step of the browser's history; with null, a new one. */
 function navigate(session) {
-  if (session !== null && session === chat.session) return;
+  if (session !== null && session === conversation.chat.session) return;
   history.pushState(null, "", address.addressOf(session));
   open(session);
+}
+
+/** Shows a fork of a conversation, under its title. */
+function openBranch(session, origin) {
+  const title = store.find(origin)?.title ?? translate("title");
+  store.recordUse(session, { title, used: Date.now() });
+  store.rename(session, translate("branch_title", { title }));
+  navigate(session);
 }
 
 /** Sets the address to the conversation on the page. */
@@ -142,34 +97,47 @@ function updateAddress(session) {
  * @param {number} used when it was asked something, in milliseconds since 1970
  */
 function recordConversation(used) {
-  const { turns, earlier } = chat.view;
-  const [first] = shown(turns);
+  const { session, view } = conversation.chat;
+  const [first] = shown(view.turns);
   if (!first) return;
-  const knownTitle = earlier ? store.find(chat.session)?.title : null; // the first question is not here
-  const isNew = store.recordUse(chat.session, { title: knownTitle ?? titleOf(first.question), used });
-  if (isNew) {
-    saveDraft();
-    store.saveDraft(null, "");
-  }
-  store.saveSearchText(chat.session, turns.map((turn) => `${turn.question}\n${turn.answer}`).join("\n"));
-  updateAddress(chat.session);
-  drawList(chat.session);
+  const knownTitle = view.earlier ? store.find(session)?.title : null; // the first question is not here
+  conversation.record(knownTitle ?? titleOf(first.question), used);
+  store.saveSearchText(session, view.turns.map((turn) => `${turn.question}\n${turn.answer}`).join("\n"));
+  updateAddress(session);
 }
 
 // --- drawing ---------------------------------------------------------------------------------------------------------
 
+/** Returns the rows to draw, with what the page knows beyond them. */
+function pageRows(chat) {
+  const isOffline = chat.state !== "open";
+  let before = 0; // answers that come first
+  return rows(chat).map((row) => {
+    const isUnsent = row.status === "sending" || Boolean(row.pending);
+    const more = { ...(isOffline && isUnsent && { isOffline }), ...(before && row.status === "waiting" && { before }) };
+    if (row.status !== "ended") before += 1;
+    return Object.keys(more).length ? { ...row, ...more } : row;
+  });
+}
+
 function draw() {
   isDrawScheduled = false;
+  const { chat } = conversation;
   const { view } = chat;
-  const isOffline = chat.state !== "open";
-  removeLogged();
-  const drawn = rows(chat).map((row) => (row.status === "sending" && isOffline ? { ...row, isOffline } : row));
-  byId("empty").hidden = drawn.length > 0 || view.seq === null || view.seq < view.head || view.earlier;
-  byId("earlier").hidden = !view.earlier;
-  byId("stop").hidden = !running(chat);
-  setText(byId("model"), view.model ?? "");
-  if (view.limits?.question_chars) question.maxLength = view.limits.question_chars;
-  drawTurns(drawn);
+  const drawn = pageRows(chat);
+  const target = running(chat);
+  drawWithFocus(() => {
+    byId("empty").hidden = drawn.length > 0 || view.seq === null || view.seq < view.head || view.earlier;
+    byId("earlier").hidden = !view.earlier;
+    setText(byId("model"), view.model ?? "");
+    drawComposer({
+      questionLimit: view.limits?.question_chars,
+      canStop: target !== undefined,
+      isStopping: drawn.some(({ turn, pending }) => turn === target && pending === "cancel"),
+    });
+    drawTurns(drawn);
+  });
+  commands.restoreEdits();
 }
 
 /** Draws once an animation frame at most; a hidden page has none, and is drawn when it is seen. */
@@ -181,94 +149,10 @@ function scheduleDraw() {
 
 const drawList = createList(store, {
   open: navigate,
-  delete: deleteAfterConfirmation,
-  as_markdown: (session) => exportConversation(session, "md"),
-  as_json: (session) => exportConversation(session, "json"),
+  delete: (session) => others.delete(session),
+  as_markdown: (session) => others.save(session, "md"),
+  as_json: (session) => others.save(session, "json"),
 });
-
-// --- asking ----------------------------------------------------------------------------------------------------------
-
-function ask(text, options) {
-  followEnd();
-  follow(chat.ask(text, options));
-}
-
-/** Waits for the outcome of what was asked. What is refused goes back into the field. */
-async function follow(request) {
-  const asked = chat;
-  setText(notice, "");
-  scheduleDraw();
-  try {
-    await request;
-  } catch (error) {
-    if (asked !== chat || error.code === "cancelled") return; // what was left is kept
-    setText(notice, translateError(error));
-    draft.addFailed(error);
-    saveDraft();
-  }
-}
-
-function setQuestion(text) {
-  question.value = text;
-  byId("send").disabled = !text.trim();
-  fitHeight(question);
-}
-
-function saveDraft() {
-  store.saveDraft(listedSession(), question.value);
-}
-
-function stop() {
-  chat.cancel(running(chat));
-}
-
-async function showEarlier() {
-  await chat.history().catch(() => {});
-  await drawAbove(draw);
-}
-
-// --- other conversations ---------------------------------------------------------------------------------------------
-
-async function deleteAfterConfirmation(session) {
-  const isConfirmed = await askForConfirmation(translate("delete_question", store.find(session)));
-  if (!isConfirmed) return;
-  focusNeighbour(session);
-  store.markDeleted(session);
-  if (session === chat.session) navigate(null);
-  else drawList();
-  announce(translate("deleted"));
-  deleteOnServer();
-}
-
-/** Deletes on the server what was deleted here. What fails is tried again when the page is connected again. */
-function deleteOnServer() {
-  for (const session of store.deletedSessions()) if (!deleting.has(session)) deleteSession(session);
-}
-
-async function deleteSession(session) {
-  deleting.add(session);
-  try {
-    await chat.forget(session);
-    store.confirmDeleted(session);
-  } catch {
-  } finally {
-    deleting.delete(session);
-  }
-}
-
-async function exportConversation(session, extension) {
-  const { title } = store.find(session);
-  const name = fileName(title, extension);
-  try {
-    const turns = await fetchAllTurns({ ...server, session });
-    if (extension === "md") downloadFile(name, "text/markdown", markdownOf(title, turns, badge));
-    else downloadFile(name, "application/json", jsonOf(session, title, turns));
-    announce(translate("exported", { name }));
-  } catch (error) {
-    if (error.code === "session_not_found") removeLost(session);
-    notice.textContent = translate("not_exported");
-  }
-}
 
 /** Removes a conversation that the server does not have any more: it has expired, or was deleted elsewhere. */
 function removeLost(session) {
@@ -280,92 +164,126 @@ function removeLost(session) {
 
 function onFrame(frame) {
   if (frame.type === "error" && frame.code === "session_not_found" && frame.session) removeLost(frame.session);
-  const { head, turns } = chat.view;
+  const { head, turns } = conversation.chat.view;
   const isNew = frame.seq > head; // not a part of what is read again
+  if (frame.type === "question") conversation.saveLogged();
   if (isNew) onNewEvent(frame);
   else if (frame.seq === head) recordConversation(Date.parse(turns.at(-1)?.created));
 }
 
 function onNewEvent(event) {
-  if (event.type === "token" || event.type === "thinking") return;
-  if (event.type === "question") announce(translate("waiting"));
-  if (event.type === "done") announce(event.reason === "stop" ? translate("complete") : badge(event));
+  const { type, reason } = event;
+  if (type === "token" || type === "thinking") return;
   recordConversation(Date.now());
+  if (type === "question") {
+    announce(translate("waiting"));
+    commands.onQuestion(event);
+  } else if (type === "done") {
+    announce(reason === "stop" ? translate("complete") : badgeOf(event, strings));
+    if (reason !== "cancelled") markAnswered();
+  }
 }
 
 function onError(error) {
-  const isEmpty = error.code === "session_not_found" && !address.session(); // nothing had been asked in it
-  if (!isEmpty) setText(notice, translateError(error));
+  const isNew = !address.session() || store.find(conversation.chat.session)?.isUnsent; // the server has nothing of it
+  if (error.code !== "session_not_found" || !isNew) setText(notice, translateError(error));
 }
 
-function onState(state) {
+/** Says why a question is refused. The text of an edit goes back into its form, where its turn is still there. */
+function onRefused(error, turn) {
+  setText(notice, translateError(error));
+  const article = error.text && articleOf(turn);
+  if (article) {
+    conversation.saveEdit(turn, error.text);
+    commands.edit(article, { text: error.text });
+  }
+  return Boolean(article);
+}
+
+function onState() {
+  const { chat } = conversation;
   scheduleDraw();
-  byId("state").dataset.state = state;
-  byId("state").lastChild.textContent = translate(`state_${state}`);
-  if (state === "waiting") announce(translate("lost"));
-  if (state === "open") onOpen();
+  drawConnection(chat);
+  if (chat.state === "waiting") setText(byId("announce"), translate("lost")); // once, however often it is tried
+  if (chat.state === "open") onOpen();
 }
 
 function onOpen() {
+  const { session } = conversation.chat;
   const wanted = address.session();
-  if (wanted && wanted !== chat.session) {
-    removeLost(wanted);
-    updateAddress(null);
-    saveDraft(); // of the new conversation, which has what was typed
-  }
+  if (wanted && wanted !== session) updateAddress(null);
   const isLostAnnounced = byId("announce").textContent === translate("lost");
   if (isLostAnnounced) announce(translate("again"));
-  deleteOnServer();
+  others.deleteOnServer();
 }
 
+/** Asks what is in the field, or an example. */
+function ask(example) {
+  setText(notice, "");
+  followEnd();
+  if (example) conversation.ask(example);
+  else conversation.submit();
+}
+
+function stop() {
+  const { chat } = conversation;
+  chat.cancel(running(chat)).catch(() => {});
+}
+
+async function showEarlier() {
+  const first = byId("turns").firstElementChild;
+  await showBusy(byId("earlier"), conversation.chat.history());
+  const hadFocus = document.activeElement === byId("earlier");
+  await drawAbove(draw);
+  if (!hadFocus || !byId("earlier").hidden) return;
+  first.tabIndex = -1; // what one has read up to: the button is gone
+  first.focus({ preventScroll: true });
+}
+
+/** Stops the answer by Escape, where that key is nobody else's; an open detail is closed by it. */
 function onKeydown(event) {
-  const isDialogOpen = document.querySelector("dialog[open]");
-  if (event.key !== "Escape" || event.isComposing || isDialogOpen) return;
-  if (!byId("stop").hidden) stop();
-}
-
-function onSubmit(event) {
-  event.preventDefault();
-  const { text, options } = draft.submit();
-  saveDraft();
-  if (text) ask(text, options);
+  const { key, target, defaultPrevented } = event;
+  if (key !== "Escape" || defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
+  const details = target.closest("details[open]");
+  if (details) {
+    details.open = false;
+    details.querySelector("summary").focus();
+  } else if (!target.closest("#list, form:not(#ask)") && running(conversation.chat) !== undefined) {
+    stop();
+  }
 }
 
 function onTurnsClick({ target }) {
   const button = target.closest("[data-do]");
   if (!button) return;
-  if (button.dataset.do === "retry") followEnd();
   runAction(button, {
-    retry: (turn) => chat.retry(turn),
-    edit: (turn, text) => follow(chat.edit(turn, text)),
+    retry: (article) => commands.retry(article),
+    edit: (article) => commands.edit(article),
+    branch: (article) => commands.branch(article),
   });
 }
 
+createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
 byId("turns").addEventListener("click", onTurnsClick);
 byId("earlier").addEventListener("click", showEarlier);
-byId("stop").addEventListener("click", stop);
+byId("try-now").addEventListener("click", () => conversation.chat.reconnect());
 byId("latest").addEventListener("click", () => {
-  followEnd();
+  drawWithFocus(followEnd);
   scheduleDraw();
 });
 byId("new").addEventListener("click", () => {
   navigate(null);
-  question.focus();
+  byId("question").focus();
 });
 byId("empty").addEventListener("click", ({ target }) => {
   const example = target.closest("button");
-  if (example) ask(example.textContent);
+  if (example && running(conversation.chat) === undefined) ask(example.textContent); // or it was clicked twice
 });
-question.addEventListener("input", () => {
-  setQuestion(question.value);
-  saveDraft();
-});
-byId("ask").addEventListener("submit", onSubmit);
 addEventListener("keydown", onKeydown);
 addEventListener("resize", scheduleDraw);
 addEventListener("popstate", () => open(address.session()));
-addEventListener("pagehide", keepUnsent);
-addEventListener("pageshow", onPageShow);
+addEventListener("pagehide", ({ persisted }) => persisted && conversation.release());
+addEventListener("pageshow", ({ persisted }) => persisted && conversation.hold());
 
-submitOnEnter(question, byId("ask"));
+await loadRenderMath();
 open(address.session() ?? store.lastSession());

@@ -24,3 +24,8 @@ export function translateReason(reason) {
 export function translateError({ code, message }) {
   return strings[`error_${code}`] ?? message;
 }
+
+/** Returns the text for the cause of a lost connection. */
+export function translateCause({ code, message }) {
+  return strings[`cause_${code}`] ?? translateError({ code, message });
+}

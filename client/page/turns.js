@@ -1,19 +1,20 @@
 /** All turns on the page (#turns), and the reader's place in them. */
+import { Following } from "../following.js";
 import { byId, setChildren } from "./dom.js";
 import { createArticle, drawTurn } from "./turn.js";
 
-const NEAR_END_PX = 64; // from the end, within which a reader follows what is written
-
 const articles = new Map(); // by the question's id, so that an article stays when its question enters the log
-let isFollowing = true;
-let lastScrollY = 0;
+const following = new Following(document, { content: document.body, onChange: drawLatest });
 
-const distanceToEnd = () => document.documentElement.scrollHeight - innerHeight - scrollY;
+/** Shows the button that leads to the end, where there is something below that is not followed. */
+function drawLatest() {
+  byId("latest").hidden = following.isFollowing || following.isAtEnd;
+}
 
 /**
  * Draws rows. A reader who follows is scrolled to the end; one who doesn't stays where they are.
  *
- * @param {(import("../rows.js").Row & { isOffline?: boolean })[]} rows
+ * @param {import("./turn.js").PageRow[]} rows
  */
 export function drawTurns(rows) {
   const drawn = rows.map((turn) => {
@@ -25,17 +26,18 @@ export function drawTurns(rows) {
   });
   setChildren(byId("turns"), drawn);
   for (const [key, article] of articles) if (!article.isConnected) articles.delete(key);
-  if (isFollowing) scrollToEnd();
-  byId("latest").hidden = isFollowing || distanceToEnd() < NEAR_END_PX;
+  following.scroll();
+  drawLatest();
 }
 
-function scrollToEnd() {
-  scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
+/** Returns the article of a turn, or undefined. */
+export function articleOf(turn) {
+  return [...articles.values()].find(({ drawn }) => drawn.turn === turn);
 }
 
 /** Makes the reader follow what is written, until they scroll up. */
 export function followEnd() {
-  isFollowing = true;
+  following.followEnd();
 }
 
 /**
@@ -45,23 +47,9 @@ export function followEnd() {
  */
 export async function drawAbove(draw) {
   const before = document.documentElement.scrollHeight;
-  isFollowing = false;
+  following.stay();
   await draw();
   scrollBy({ top: document.documentElement.scrollHeight - before, behavior: "instant" });
 }
 
-function onScroll() {
-  const isScrollingDown = scrollY >= lastScrollY;
-  isFollowing = distanceToEnd() < NEAR_END_PX || (isFollowing && isScrollingDown);
-  lastScrollY = scrollY;
-  byId("latest").hidden = isFollowing;
-}
-
-/** A reader who opens or closes what a turn has thought follows on only where the end is still near. */
-function onToggle() {
-  isFollowing = distanceToEnd() < NEAR_END_PX;
-  byId("latest").hidden = isFollowing;
-}
-
-addEventListener("scroll", onScroll, { passive: true });
-byId("turns").addEventListener("toggle", onToggle, { capture: true }); // it does not bubble
+addEventListener("scroll", drawLatest, { passive: true });

@@ -5,54 +5,88 @@ What takes long to import is imported by the command that needs it, so that `--h
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
-import os
-import stat
+import math
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
-from .config import Settings, default_text, env_variable, flag, load
+from .config import API_KEY, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
+from .decoding import is_text, recover_text
 from .errors import ConfigError
+from .setting_types import one_of
+from .terminal.streams import discard_unwritten, prepare_streams, take_unwritable
 
 if TYPE_CHECKING:
     from .store.sqlite.maintenance.check import Report
 
+URL_HELP = f"URL of the server, or its host and port [env: {URL_VARIABLE}]."
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
+BROKEN_PIPE = 141  # the exit code where nobody reads the output any more
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}  # of an output that is full, or not open for writing
 
 
 class _Commands(TyperGroup):
-    """The commands; what a wrong command line is told has no credentials in it."""
+    """The commands, with what can be said of their errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - typer's own
         """Read the command line up to the command."""
-        with _credentials_hidden():
+        with _errors_told():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own
         """Read the rest of the command line, and run the command."""
-        with _credentials_hidden():
+        with _errors_told():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _credentials_hidden() -> Generator[None]:
-    """Hide user, password, query and fragment of all URLs in the message of an error about the command line."""
+def _errors_told() -> Generator[None]:
+    """Exit where the output can't be written; have no credentials of a URL in what is said of a wrong command line."""
     try:
         yield
+    except BrokenPipeError:
+        raise typer.Exit(BROKEN_PIPE) from None
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        with suppress(OSError):
+            typer.echo(f"askbot: the output can't be written: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
+    except UnicodeEncodeError as error:
+        if error.encoding != sys.getfilesystemencoding():
+            raise
+        raise ConfigError(
+            f"The name of a file can't be written in the locale's encoding, {error.encoding}; set LC_ALL=C.UTF-8."
+        ) from None
     except Exception as error:
         if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
             from .terminal.server_url import hide_credentials  # noqa: PLC0415 - late, see above
 
-            setattr(error, "message", hide_credentials(message))  # noqa: B010 - typer's classes have no public names
+            told: Any = error  # typer's classes have no public names
+            told.message = hide_credentials(message) + (_option_hint(told) if hasattr(told, "possibilities") else "")
+            told.possibilities = None
         raise
+
+
+def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
+    """Return what may be meant by an option that a command doesn't have."""
+    name = error.option_name.partition("=")[0]
+    if name == flag(API_KEY):
+        return f". The key is no option, as every user of this machine could read it: set {env_variable(API_KEY)}."
+    if error.possibilities:
+        return f". Did you mean {' or '.join(error.possibilities[:2])}?"
+    commands: dict[str, Any] = getattr(error.ctx.command, "commands", {})
+    owners = [f"`askbot {each}`" for each, command in commands.items() for p in command.params if name in p.opts]
+    return f". It is an option of {one_of(owners)}, and stands behind that." if owners else ""
 
 
 app = typer.Typer(
@@ -82,6 +116,20 @@ def askbot(
     ] = False,
 ) -> None:
     """Conversations with any OpenAI-compatible model over WebSocket: nothing lost, nothing twice."""
+
+
+class _SectionedCommand(TyperCommand):
+    """A command whose help has its options in sections: those of `rich_help_panel`, without drawing boxes."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
+        """Write the sections, in the order of their first options, and those of the command itself at the end."""
+        sections = dict[str, list[tuple[str, str]]]()
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                sections.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(record)
+        for title, records in sorted(sections.items(), key=lambda item: item[0] == "Options"):
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 # --- serve -----------------------------------------------------------------------------------------------------------
@@ -117,22 +165,22 @@ def _setting_option(field: str) -> inspect.Parameter:
     metavar = (
         None if switch else "|".join(get_args(info.annotation)) if get_origin(info.annotation) is Literal else "VALUE"
     )
-    option = typer.Option(name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar)
+    option = typer.Option(
+        name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar, rich_help_panel=section(field)
+    )
     kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
 def _serve_signature() -> inspect.Signature:
-    """Return all settings as options, but the API key, which the process list would show to everybody."""
+    """Return all settings as options, but the API key, which every user of the machine could read."""
     watch = Annotated[bool, typer.Option("--reload", help="Restart when a file changes; for development.")]
     switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
-    return inspect.Signature(
-        [switch, *(_setting_option(field) for field in Settings.model_fields if field != "openai_api_key")]
-    )
+    return inspect.Signature([switch, *(_setting_option(field) for field in Settings.model_fields if field != API_KEY)])
 
 
 setattr(serve, "__signature__", _serve_signature())  # noqa: B010 - typer reads it; type checkers know no such attribute
-app.command()(serve)
+app.command(cls=_SectionedCommand)(serve)
 
 # --- conversations ---------------------------------------------------------------------------------------------------
 
@@ -142,7 +190,7 @@ SessionOption = Annotated[str | None, typer.Option("--session", metavar="ID", he
 
 @app.command()
 def chat(
-    url: Annotated[str, typer.Argument(help="URL of the server.")] = DEFAULT_URL,
+    url: Annotated[str, typer.Argument(help=URL_HELP, envvar=URL_VARIABLE, show_envvar=False)] = DEFAULT_URL,
     session: SessionOption = None,
     *,
     new: Annotated[bool, typer.Option("--new", help="Start a new conversation.")] = False,
@@ -162,25 +210,34 @@ def chat(
     from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command only
     from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command only
 
-    _prepare(url, session)
-    options = ChatOptions(url, session=session, new=new, save_history=history, plain=plain)
+    options = ChatOptions(
+        _check_url(url, name="URL"),
+        session=session and _check_name(session, name="--session"),
+        new=new,
+        save_history=history,
+        plain=plain,
+    )
     raise typer.Exit(asyncio.run(run_chat(options)))
 
 
 @app.command()
 def ask(
-    question: Annotated[str | None, typer.Argument(help="The question; by default it is read from stdin.")] = None,
-    url: Annotated[str, typer.Option(help="URL of the server.")] = DEFAULT_URL,
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUESTION|-", help="The question; - is what stdin has, as without a question."),
+    ] = None,
+    url: Annotated[str, typer.Option(help=URL_HELP, envvar=URL_VARIABLE, show_envvar=False)] = DEFAULT_URL,
     session: SessionOption = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Model to ask.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Maximum time for the whole answer, in seconds.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Maximum time for everything, in seconds.")] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer has ended.")] = False,
     thinking: Annotated[bool, typer.Option("--thinking", help="Show the model's thinking, on stderr.")] = False,
 ) -> None:
     """Ask one question; the answer goes to stdout, as it comes.
 
-    What is piped in follows the question as context. Everything but the answer goes to stderr.
+    Stdin is read only where there is no question, or for -, as in `git diff | askbot ask "What does this change?" -`.
+    Everything but the answer goes to stderr.
 
     The exit code is 0 where the answer is complete; 1 where it ended otherwise, or was refused; 2 for a wrong command
     line; 3 where the server can't be reached, or is away for too long; 4 where there is no such session; 124 after
@@ -192,34 +249,44 @@ def ask(
     from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command only
     from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command only
 
-    _prepare(url, session, model)
-    text = "\n\n".join(part for part in (question, _read_piped(required=question is None)) if part and part.strip())
-    if not text:
-        raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
-    options = AskOptions(text, url, session=session, model=model, show_thinking=thinking)
+    if timeout is not None and math.isnan(timeout):
+        raise typer.BadParameter("it has to be a number of seconds", param_hint="--timeout")
+    options = AskOptions(
+        _question_words(question or []),
+        _check_url(url, name="--url"),
+        session=session and _check_name(session, name="--session"),
+        model=model and _check_name(model, name="--model"),
+        show_thinking=thinking,
+    )
     raise typer.Exit(asyncio.run(run_ask(options, timeout=timeout, as_json=as_json)))
 
 
-def _prepare(url: str, *names: str | None) -> None:
-    """Prepare the standard streams. Raises BadParameter where the URL, or what is named, can't be."""
-    from .terminal.output import is_text, prepare_streams  # noqa: PLC0415 - for these commands only
-    from .terminal.server_url import server_name  # noqa: PLC0415 - for these commands only
+def _question_words(words: list[str]) -> tuple[str, ...]:
+    """Return one question, one `-`, or both; without any where stdin has it. Raises BadParameter."""
+    questions = [word for word in words if word != "-"]
+    if len(questions) > 1 or len(words) - len(questions) > 1:
+        raise typer.BadParameter("there is one question, in quotes, and at most one -", param_hint="QUESTION")
+    if not words and (sys.stdin is None or sys.stdin.isatty()):
+        raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
+    return tuple(words)
 
-    prepare_streams()
+
+def _check_url(written: str, *, name: str) -> str:
+    """Return the complete URL. Raises BadParameter, with the name of the argument and nothing of the URL."""
+    from .terminal.server_url import complete_url  # noqa: PLC0415 - for these commands only
+
     try:
-        server_name(url)
-    except ValueError:  # whose message may have a password in it
-        raise typer.BadParameter("it has to be like wss://example.org/v1/chat", param_hint="URL") from None
-    if not all(is_text(name) for name in (url, *names) if name):
-        raise typer.BadParameter("there are bytes in it that are no text")
+        return complete_url(_check_name(written, name=name))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, like localhost:8765 or wss://example.org", param_hint=name) from None
 
 
-def _read_piped(*, required: bool) -> str | None:
-    """Return the text of stdin, None for a terminal; unless it is required, only that of a pipe or a file."""
-    if sys.stdin is None or sys.stdin.isatty():
-        return None
-    kind = 0 if required else os.fstat(sys.stdin.fileno()).st_mode
-    return sys.stdin.read() if required or stat.S_ISFIFO(kind) or stat.S_ISREG(kind) else None
+def _check_name(written: str, *, name: str) -> str:
+    """Return a text from the command line or the environment. Raises BadParameter where it has bytes that are none."""
+    text = recover_text(written)
+    if not is_text(text):
+        raise typer.BadParameter("there are bytes in it that are no text", param_hint=name)
+    return text
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -338,13 +405,24 @@ def print_schema() -> None:
 
 def main() -> None:
     """Run the console script. Exits with 2 where settings are wrong, with 130 after Ctrl-C."""
+    prepare_streams()
     try:
         app()
     except ConfigError as error:
-        typer.echo(error, err=True)
-        raise SystemExit(2) from None
+        _exit(2, str(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    finally:
+        if notice := take_unwritable():
+            with suppress(OSError):
+                typer.echo(f"askbot: {notice}", err=True)
+        discard_unwritten()
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    with suppress(OSError):
+        typer.echo(message, err=True)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

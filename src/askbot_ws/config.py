@@ -7,20 +7,20 @@ start, and all errors are reported at once. The flags, their help and docs/setti
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
+from .decoding import is_text, recover_text
 from .errors import ConfigError
+from .setting_sources import SourcedValue, redact, suggest_name
 from .setting_types import (
+    MAX_INTEGER,
     ApiKey,
     BaseUrl,
     Count,
@@ -32,15 +32,18 @@ from .setting_types import (
     Lowercase,
     ModelFile,
     Origins,
+    PageModule,
     Persona,
     Size,
     SizeOrZero,
     StoreUrl,
     TextList,
     UpstreamSpec,
+    allowed_text,
     default_store,
     format_value,
     is_loopback,
+    is_switch,
     to_switch,
 )
 
@@ -49,7 +52,12 @@ __all__ = ["Settings", "load"]
 ENV_PREFIX = "ASKBOT_"
 CONFIG_FILE = "askbot.toml"
 CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
+URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` connect to; no setting of a server
+OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE)
+API_KEY = "openai_api_key"  # the secret: in no message and no option
 MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
+_BLAMED = {"allow_anonymous": "host", "openai_base_url": "upstream"}  # which setting wants one that is not given
+_PATHS = {"store", "embedded_model"}  # which may have any bytes
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
@@ -68,7 +76,9 @@ class Settings(BaseModel):
         assert settings.session_ttl == 604800.0
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True
+    )
 
     # where
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
@@ -85,6 +95,11 @@ class Settings(BaseModel):
     origins: Origins = Field(
         default=(),
         description="Web origins besides the server's own whose pages may connect, comma separated; * allows any.",
+    )
+    page_module: PageModule | None = Field(
+        default=None,
+        description="JavaScript module for the page, which the server serves beside it: its export renderMath(tex, "
+        "display) returns the DOM node that is shown for a formula.",
     )
 
     # what is kept
@@ -174,7 +189,10 @@ class Settings(BaseModel):
     # questions and turns
     max_question: Count = Field(default=8000, description="Maximum length of a question, in characters.")
     max_waiting: int = Field(
-        default=8, ge=0, description="Maximum number of questions of one session that wait for an answer to end."
+        default=8,
+        ge=0,
+        le=MAX_INTEGER,
+        description="Maximum number of questions of one session that wait for an answer to end.",
     )
     max_turns: Count = Field(default=1000, description="Maximum number of answers that run at the same time.")
     abandon_after: DurationOrNever = Field(
@@ -228,13 +246,26 @@ class Settings(BaseModel):
         """Whether only this machine can connect."""
         return is_loopback(self.host)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_kind(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse on and off for what is no switch (to pydantic, true is 1), and bytes for what is a text."""
+        field = info.field_name or ""
+        if isinstance(value, bool) and not is_switch(cls.model_fields[field]):
+            raise PydanticCustomError("no_switch", "it is no switch")
+        if isinstance(value, str) and field not in _PATHS:
+            value = recover_text(value)
+            if not is_text(value):
+                raise ValueError("it has bytes that are no text, in the locale's encoding or in UTF-8")
+        return value
+
     @field_validator("allow_anonymous")
     @classmethod
     def _check_anonymous(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
         host = info.data.get("host")
         if not value and host is not None and not is_loopback(host):
             raise ValueError(
-                f"ASKBOT_HOST={host} can be reached from other machines, and anonymous use is for loopback. "
+                "it can be reached from other machines, and anonymous use is for loopback. "
                 "Authentication is not built yet: where everybody who can reach it may use it, "
                 "set ASKBOT_ALLOW_ANONYMOUS=true (--allow-anonymous); else set ASKBOT_HOST=127.0.0.1"
             )
@@ -244,7 +275,7 @@ class Settings(BaseModel):
     @classmethod
     def _check_credentials(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("upstream") == "openai" and not value and info.data.get("openai_api_key", ...) is None:
-            raise ValueError("ASKBOT_UPSTREAM=openai needs OPENAI_API_KEY, or OPENAI_BASE_URL of a server without keys")
+            raise ValueError("it needs OPENAI_API_KEY, or OPENAI_BASE_URL of a server without keys")
         return value
 
 
@@ -269,16 +300,24 @@ def default_text(field: str) -> str | None:
 
 
 FIELD_OF_VARIABLE = {env_variable(field): field for field in Settings.model_fields}
+SECTIONS = {  # titles in the help and in docs/settings.md, each by the field that its section begins with
+    "host": "Where it listens",
+    "store": "What is kept",
+    "upstream": "The model",
+    "openai_api_key": "The model's API",
+    "max_question": "Questions and answers",
+    "max_frame": "Connections",
+    "log_level": "Logs",
+}
+
+
+def section(field: str) -> str:
+    """Return the title of a setting's section."""
+    fields = [*Settings.model_fields]
+    return [SECTIONS[each] for each in fields[: fields.index(field) + 1] if each in SECTIONS][-1]
+
 
 # --- sources ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SourcedValue:
-    """A value, and in words where it was set."""
-
-    value: object
-    source: str
 
 
 def load(
@@ -315,11 +354,11 @@ def from_keywords(keywords: Mapping[str, object], *, without: Collection[str] = 
     Raises:
         ConfigError: With every error, one a line.
     """
-    known = {name: name for name in Settings.model_fields if name not in without}
+    known = [name for name in Settings.model_fields if name not in without]
     errors = [
-        f"{name}: there is no such keyword. {_suggest_name(name, known)}" for name in keywords if name not in known
+        f"{name}: there is no such keyword. {suggest_name(name, known)}" for name in keywords if name not in known
     ]
-    values = {name: SourcedValue(keywords[name], f"as the keyword {name}") for name in known if name in keywords}
+    values = {name: SourcedValue(keywords[name], name, f"as the keyword {name}") for name in known if name in keywords}
     return _validate(values, Path.cwd(), errors)
 
 
@@ -328,7 +367,9 @@ def _validate(values: Mapping[str, SourcedValue], cwd: Path, errors: list[str]) 
     try:
         settings = Settings.model_validate({name: sourced.value for name, sourced in values.items()}, context=cwd)
     except ValidationError as error:
-        errors += [_describe_error(detail, values) for detail in error.errors(include_url=False, include_context=False)]
+        for detail in error.errors(include_url=False, include_context=False):
+            if (line := _describe_error(detail, values)) not in errors:
+                errors.append(line)
     else:
         if not errors:
             return settings
@@ -346,7 +387,9 @@ def _collect_values(
     values |= dict(_values_of_variables(dotenv, "in .env", errors))
     values |= dict(_values_of_variables(environ, "in the environment", errors))
     return values | {
-        name: SourcedValue(value, f"as {flag(name)}") for name, value in flags.items() if value is not None
+        name: SourcedValue(value, flag(name), "on the command line")
+        for name, value in flags.items()
+        if value is not None
     }
 
 
@@ -369,9 +412,10 @@ def _values_of_variables(
     for name, value in variables.items():
         field = FIELD_OF_VARIABLE.get(name)
         if field is not None and (value.strip() or field in MAY_BE_EMPTY):
-            yield field, SourcedValue(value.strip(), source)
-        elif name.startswith(ENV_PREFIX) and name not in FIELD_OF_VARIABLE and name != CONFIG_FILE_VARIABLE:
-            errors.append(f"{name}, {source}: there is no such setting. {_suggest_name(name, FIELD_OF_VARIABLE)}")
+            yield field, SourcedValue(value.strip(), name, source)
+        elif name.startswith(ENV_PREFIX) and name not in FIELD_OF_VARIABLE and name not in OTHER_VARIABLES:
+            known = [*FIELD_OF_VARIABLE, *OTHER_VARIABLES]
+            errors.append(f"{name}, {source}: there is no such setting. {suggest_name(name, known)}")
 
 
 def _values_of_file(path: Path, required: bool, errors: list[str]) -> Iterator[tuple[str, SourcedValue]]:  # noqa: FBT001 - one call
@@ -384,35 +428,27 @@ def _values_of_file(path: Path, required: bool, errors: list[str]) -> Iterator[t
         return
     for name, value in values.items():
         if name in Settings.model_fields:
-            yield name, SourcedValue(value, f"in {path.name}")
+            yield name, SourcedValue(value, name, f"in {path.name}")
         else:
-            known = {field: field for field in Settings.model_fields}
-            errors.append(f"{name}, in {path.name}: there is no such setting. {_suggest_name(name, known)}")
+            known = [*Settings.model_fields]
+            errors.append(f"{name}, in {path.name}: there is no such setting. {suggest_name(name, known)}")
 
 
 # --- error messages --------------------------------------------------------------------------------------------------
 
 
-def _suggest_name(name: str, known: Mapping[str, str]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.7)
-    return f"Did you mean {close[0]}?" if close else "Remove it; `askbot serve --help` lists all that there are."
-
-
 def _describe_error(detail: ErrorDetails, values: Mapping[str, SourcedValue]) -> str:
-    """Return one line: the setting, its value and source, and the fix."""
-    field = str(detail["loc"][0])
-    fix = detail["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
-    sourced = values.get(field)
-    if sourced is None:
-        return f"{env_variable(field)}: {fix}."
-    shown = "what was given" if field == "openai_api_key" else _redact(sourced.value)
-    return f"{env_variable(field)}: {shown}, {sourced.source}: {fix}."
-
-
-def _redact(value: object) -> str:
-    """Return a value without the credentials of a URL, quoted and cut at 80 characters."""
-    text = re.sub(r"//[^/@]*@", "//…@", str(value))
-    return repr(text if len(text) <= 80 else text[:79] + "…")
+    """Return one line: the setting as it was written, its value and source, and what it should be."""
+    field, *item = map(str, detail["loc"])
+    blamed = field if field in values else _BLAMED.get(field, field)
+    info = Settings.model_fields[field]
+    own = detail["type"] == "value_error"
+    fix = detail["msg"].removeprefix("Value error, ") if own else allowed_text(info, is_item=bool(item))
+    if item and detail["input"] != values[field].value:
+        fix = f"{redact(detail['input'])} is wrong: {fix}"
+    if blamed not in values:
+        return f"{env_variable(blamed)}: {fix}."
+    return f"{values[blamed].describe(secret=blamed == API_KEY)}: {fix}."
 
 
 def _reason(error: Exception) -> str:

@@ -59,24 +59,28 @@ async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: 
             there is an `answer`.
 
     Yields:
-        The listening server: `url` is where clients connect, `port` its port, `await forever()` waits until it ends.
+        The listening server: `url` is where clients connect, `port` its port, `serve_forever` waits for its end.
 
     Raises:
         askbot_ws.errors.ConfigError: Settings are wrong (with every error), `answer` is not an async generator
             function, the store can't be opened, or the port is taken.
 
     Example:
-        async def answer(messages, options):
+        from collections.abc import AsyncIterator
+
+        async def answer(messages: list[dict[str, str]], options: dict[str, object]) -> AsyncIterator[str]:
             yield f"You asked: {messages[-1]['content']}"
 
         async with askbot_ws.serve(answer, port=8765, store="sqlite:///chats.db") as server:
             print(server.url)
-            await server.forever()
+            await server.serve_forever()
     """
     without = HOST_SETTINGS if answer is None else (*HOST_SETTINGS, "upstream")
     checked = from_keywords(settings, without=without)
     chosen = (
-        choose_upstream(checked) if answer is None else UpstreamChoice(_make_upstream(answer, checked), persona=None)
+        choose_upstream(checked, environ={})
+        if answer is None
+        else UpstreamChoice(_make_upstream(answer, checked), persona=None)
     )
     use_host_logging(checked)
     async with running(checked, chosen) as server:

@@ -58,20 +58,25 @@ class AskbotError(Exception):
         retry_after: In how many seconds, or None where that is not known.
     """
 
-    code: ClassVar[str] = "internal"
+    code: str = "internal"
     default: ClassVar[str] = "Something went wrong on our side."
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
-    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, retry_after: float | None = None, retryable: bool | None = None
+    ) -> None:
         """Make an error.
 
         Args:
             message: A sentence that is safe to show to anybody; the class's `default` without it.
             retry_after: In how many seconds the same may succeed, if that is known.
+            retryable: Whether the same may succeed later; by default as for the class.
         """
         super().__init__(message or self.default)
-        self.message = message or self.default
-        self.retry_after = retry_after
+        self.message: str = message or self.default
+        self.retry_after: float | None = retry_after
+        if retryable is not None:
+            self.retryable = retryable
 
 
 # --- invalid frames --------------------------------------------------------------------------------------------------
@@ -95,7 +100,7 @@ class FrameError(AskbotError):
             id: The frame's `id`, where it has a valid one.
         """
         super().__init__(message)
-        self.id = id
+        self.id: str | None = id
 
 
 class InvalidJSON(FrameError):
@@ -138,7 +143,7 @@ class TurnNotFound(AskbotError):
 
 
 class Busy(AskbotError):
-    """A turn runs or waits, and the question's `when_busy` is `reject`."""
+    """A turn runs or waits, and the question's `when_busy` is `reject`; or it is the turn that is to be forked."""
 
     code = "busy"
     default = "An answer is running."

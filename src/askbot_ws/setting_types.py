@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, TypeAdapter, ValidationInfo
@@ -13,6 +15,9 @@ from pydantic.fields import FieldInfo
 
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE)
+MAX_INTEGER = 2**53 - 1  # that every reader of JSON takes
+MAX_SECONDS = 36_500 * 86400  # a hundred years: points in time stay within what a database takes
+_A_DURATION, _A_SIZE = 'a duration like "20s", "5m", "2h" or "30d"', 'a size like "64KiB" or "1MiB"'
 _byte_size = TypeAdapter(ByteSize)
 
 
@@ -25,7 +30,7 @@ def parse_duration(value: object) -> object:
         return value
     match = _AMOUNT.fullmatch(value.strip())
     if not match or match[2].lower() not in _SECONDS:
-        raise ValueError('it should be a duration like "20s", "5m", "2h" or "30d"')
+        raise ValueError(f"it should be {_A_DURATION}")
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 
@@ -43,7 +48,7 @@ def parse_size(value: object) -> object:
             return int(_byte_size.validate_python(value))
     except ValueError:  # an unknown unit
         pass
-    raise ValueError('it should be a size like "64KiB" or "1MiB"')
+    raise ValueError(f"it should be {_A_SIZE}")
 
 
 def format_value(value: object, info: FieldInfo) -> str:
@@ -99,10 +104,11 @@ def default_store() -> str:
 
 
 def check_host(value: str) -> str:
-    """Accept what can be a host name or an IP address. Raises ValueError."""
-    if not re.fullmatch(r"[\w.:%\[\]-]+", value):
+    """Accept what can be a host name or an IP address, which may have the brackets of a URL. Raises ValueError."""
+    found = re.fullmatch(r"\[([0-9a-fA-F:.%\w-]+)\]|[\w.:%-]+", value)
+    if not found:
         raise ValueError("it should be a name or an address alone, like 127.0.0.1")
-    return value
+    return found[1] or value
 
 
 def check_store_url(value: str) -> str:
@@ -132,14 +138,23 @@ def read_persona(value: str, info: ValidationInfo) -> str:
 
 
 def find_model_file(value: Path, info: ValidationInfo) -> Path:
-    """Return the absolute path of a file, relative to the context. Raises ValueError."""
+    """Return the absolute path of a model's file, relative to the context. Raises ValueError."""
+    return _find_file(value, info, "a GGUF file")
+
+
+def find_page_module(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a JavaScript module, relative to the context. Raises ValueError."""
+    return _find_file(value, info, "a JavaScript module")
+
+
+def _find_file(value: Path, info: ValidationInfo, kind: str) -> Path:
     path = Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
     try:
         if path.is_file():
             return path
     except OSError:  # a folder that may not be read
         pass
-    raise ValueError("there is no such file; give the path of a GGUF file")
+    raise ValueError(f"there is no such file; give the path of {kind}")
 
 
 def check_origin(value: str) -> str:
@@ -174,14 +189,77 @@ def check_base_url(value: str) -> str:
     return value
 
 
+# --- what is allowed -------------------------------------------------------------------------------------------------
+
+
+def allowed_text(info: FieldInfo, *, is_item: bool = False) -> str:
+    """Return what a setting, or an item of its list, should be, in words."""
+    return f"it should be {'a text' if is_item else _describe(info.annotation, info.metadata)}"
+
+
+def is_switch(info: FieldInfo) -> bool:
+    """Return whether a setting may be on or off."""
+    return info.annotation is bool or any(
+        isinstance(each, BeforeValidator) and each.func is to_switch for each in info.metadata
+    )
+
+
+def _describe(annotation: object, metadata: Iterable[object]) -> str:
+    metadata = [*_flatten(metadata)]
+    parsers = [each.func for each in metadata if isinstance(each, BeforeValidator)]
+    match get_origin(annotation):
+        case origin if origin is Annotated:
+            inner, *more = get_args(annotation)
+            return _describe(inner, [*metadata, *more])
+        case origin if origin in {Union, UnionType}:
+            (inner,) = (each for each in get_args(annotation) if each is not NoneType)
+            return ("never, or " if parse_never in parsers else "") + _describe(inner, metadata)
+        case origin if origin is Literal:
+            return one_of(get_args(annotation))
+        case origin if origin is tuple:
+            return "a list, separated by commas"
+        case _:
+            return _describe_plain(annotation, metadata, parsers)
+
+
+def _describe_plain(annotation: object, metadata: list[object], parsers: Sequence[object]) -> str:
+    bounds: dict[str, Any] = {
+        name: value
+        for each in metadata
+        for name in ("ge", "gt", "le")
+        if (value := getattr(each, name, None)) is not None
+    }
+    if parse_duration in parsers:
+        return f"{_A_DURATION}{', longer than 0' if 'gt' in bounds else ''}, at most {MAX_SECONDS // 86400}d"
+    if parse_size in parsers:
+        return f"{_A_SIZE}{', more than 0' if 'gt' in bounds else ''}, at most {MAX_INTEGER}"
+    if annotation is bool:
+        return one_of(["on", "off"])
+    if annotation is int or annotation is float:
+        return f"a {'whole ' if annotation is int else ''}number from {bounds['ge']} to {bounds['le']}"
+    return "the path of a file" if annotation is Path else "a text"
+
+
+def _flatten(metadata: Iterable[object]) -> Iterable[object]:
+    for each in metadata:
+        yield from each.metadata if isinstance(each, FieldInfo) else [each]
+
+
+def one_of(values: Sequence[str]) -> str:
+    """Return values as words: "a, b or c"."""
+    return " or ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else values[0]
+
+
 # --- the types of fields ---------------------------------------------------------------------------------------------
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, allow_inf_nan=False)]
-DurationOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)]
+_Seconds = Annotated[float, BeforeValidator(parse_duration), Field(le=MAX_SECONDS, allow_inf_nan=False)]
+_Bytes = Annotated[int, BeforeValidator(parse_size), Field(le=MAX_INTEGER)]
+Duration = Annotated[_Seconds, Field(gt=0)]
+DurationOrZero = Annotated[_Seconds, Field(ge=0)]
 DurationOrNever = Annotated[Duration | None, BeforeValidator(parse_never)]
-Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
-SizeOrZero = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
+Size = Annotated[_Bytes, Field(gt=0)]
+SizeOrZero = Annotated[_Bytes, Field(ge=0)]
+Count = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 Host = Annotated[str, AfterValidator(check_host)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(parse_host_name)], ...], BeforeValidator(parse_list)]
@@ -189,6 +267,7 @@ StoreUrl = Annotated[str, AfterValidator(check_store_url)]
 UpstreamSpec = Annotated[str, AfterValidator(check_upstream)]
 Persona = Annotated[str, AfterValidator(read_persona)]
 ModelFile = Annotated[Path, AfterValidator(find_model_file)]
+PageModule = Annotated[Path, AfterValidator(find_page_module)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]

@@ -256,6 +256,36 @@ async def confirming(stage: Stage) -> None:
     await expect(stage.tab.page.locator("#confirm")).to_be_visible()
 
 
+async def edit_too_long(stage: Stage) -> None:
+    """It is put differently at a length that no server takes."""
+    await editing(stage)
+    await stage.tab.page.locator("form.edit textarea").fill(TOO_LONG)
+
+
+async def asking_again(stage: Stage) -> None:
+    """A dialog says what leaves the conversation when an earlier question is asked again."""
+    await asked("One.")(stage)
+    await asked("Two.")(stage)
+    await stage.tab.turns.first.hover()
+    await stage.tab.turns.first.locator("[data-do=retry]:visible").click()
+    await expect(stage.tab.page.locator("#confirm")).to_be_visible()
+
+
+async def asked_again(stage: Stage) -> None:
+    """What has left the conversation can be taken back."""
+    await asking_again(stage)
+    stage.upstream.scripts[:] = [["One again."]]
+    await stage.tab.page.locator("#confirm-yes").click()
+    await expect(stage.tab.page.locator("#undo")).to_be_visible()
+    await stage.reaches("ended")
+
+
+async def details(stage: Stage) -> None:
+    """When a question was asked, and what it took."""
+    await asked("One.", Ending("stop", usage=USAGE))(stage)
+    await stage.tab.turns.last.locator(".about summary").click()
+
+
 async def noticed(stage: Stage) -> None:
     """Something was refused."""
     await asked("One.")(stage)
@@ -294,6 +324,10 @@ PAGE: dict[str, State] = CONVERSATION | {
     "menu": menu,
     "rename": renaming,
     "dialog": confirming,
+    "edit-too-long": edit_too_long,
+    "retry-dialog": asking_again,
+    "retried": asked_again,
+    "details": details,
     "notice": noticed,
 }
 ELEMENT = CONVERSATION

@@ -58,9 +58,12 @@ class Tab:
         await expect(self.page.locator("#state")).to_have_attribute("data-state", state)
 
     async def ask(self, text: str) -> None:
-        """Type a question and press Enter."""
+        """Type a question and press Enter; on a touch screen, where that breaks the line, the button."""
         await self.question.fill(text)
-        await self.question.press("Enter")
+        if await self.page.evaluate("matchMedia('(hover: none) and (pointer: coarse)').matches"):
+            await self.page.locator("#send").click()
+        else:
+            await self.question.press("Enter")
 
     async def shows(self, text: str) -> None:
         """Wait until the last answer begins with this."""
@@ -132,4 +135,4 @@ class Tabs:
         """The end of the test."""
         for context in self._contexts:
             await context.close()
-        assert self.trouble == []
+        assert self.trouble == [], self.trouble

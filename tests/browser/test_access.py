@@ -58,9 +58,10 @@ async def test_the_keyboard_reaches_everything(tabs: Tabs) -> None:
         await tab.question.fill("next")
 
         order = await names_in_tab_order(tab)
-        turn = ["a", "copy-code", "pre", "copy", "retry", "edit"]
-        assert order == ["question", "stop", "send", "search", "a", "more", "new", *turn]
+        turn = ["a", "copy-code", "pre", "copy", "retry", "edit", "branch", "summary"]
+        assert order == ["question", "send", "search", "a", "more", "new", *turn]
 
+        await tab.question.fill("")
         await tab.page.locator("#stop").focus()
         await tab.page.keyboard.press("Shift+Tab")
         await tab.page.keyboard.press("Tab")
@@ -137,10 +138,11 @@ async def test_a_screen_reader_is_told_what_everything_is(tabs: Tabs) -> None:
         await expect(tab.last).to_match_aria_snapshot("""
             - heading "The capital of France?" [level=2]
             - paragraph: Paris.
-            - paragraph
             - button "Copy the answer"
             - button "Ask again"
             - button "Edit the question"
+            - button "Branch from here"
+            - group
         """)
         await tab.ask("And then?")
         await expect(tab.button("Stop the answer")).to_be_visible()
@@ -180,7 +182,7 @@ async def test_a_screen_reader_is_told_the_state_and_not_each_token(tabs: Tabs) 
             "The model cannot be reached.",
         ]
         live = tab.page.locator("[aria-live], [role=status], [role=alert], [role=log]")
-        assert await live.evaluate_all("(all) => all.map(({ id }) => id)") == ["notice", "announce"]
+        assert await live.evaluate_all("(all) => all.map(({ id }) => id)") == ["notice", "undo", "announce"]
 
 
 # --- by sight --------------------------------------------------------------------------------------------------------
@@ -219,12 +221,14 @@ async def test_a_phone_scrolls_in_one_direction(tabs: Tabs) -> None:
 
         size = await tab.question.evaluate("(field) => Number.parseFloat(getComputedStyle(field).fontSize)")
         assert size >= 16  # or iPhones zoom in
-        for button in ("#send", "#stop", "#new", "#menu"):
+        for button in ("#stop", "#send", "#new", "#menu"):
+            await tab.question.fill("" if button == "#stop" else "x")
             box = await tab.page.locator(button).bounding_box()
             assert box
             assert min(box["width"], box["height"]) >= 24  # WCAG 2.5.8
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= 360
+        await tab.question.fill("")
         await tab.stop.tap()
         await tab.ended("cancelled")
 

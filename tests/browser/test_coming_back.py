@@ -209,7 +209,7 @@ async def test_a_killed_server_is_said_and_survived(tabs: Tabs, provider: Provid
     shown = await tab.answer.text_content()
     with askbot(tmp_path, "--port", str(port), upstream=provider.url) as server:
         await tab.ended("interrupted")
-        await expect(tab.last.locator(".badge")).to_have_text("Interrupted: the server went away")
+        await expect(tab.last.locator(".badge")).to_have_text("It broke off: the server went away.")
         text = await tab.answer.text_content()
         assert shown
         assert text

@@ -213,7 +213,7 @@ async def test_a_failed_answer_says_why_and_can_be_tried_again(tabs: Tabs) -> No
         tab = await tabs.open(server.port)
         await tab.ask("Well?")
         await tab.answered("Half an", reason="error")
-        await expect(tab.last.locator(".badge")).to_have_text("The model cannot be reached.")
+        await expect(tab.last.locator(".badge")).to_have_text("It broke off. The model cannot be reached.")
         await tab.button("Ask again").click()
         await expect(tab.answer).to_have_text("A whole answer.")
         await tab.ended()

@@ -54,7 +54,7 @@ async def test_a_conversation_is_saved_as_markdown(tabs: Tabs, tmp_path: Path) -
     ]  # fmt: skip
     assert [line.split(" · ")[:-1] for line in text.splitlines() if line.startswith("*")] == [
         ["*m-1"],
-        ["*The model cannot be reached.", "m-1"],
+        ["*It broke off. The model cannot be reached.", "m-1"],
     ]
 
 

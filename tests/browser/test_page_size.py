@@ -15,7 +15,7 @@ from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MAX_PAGE_BYTES = 64 * 1024  # gzipped, as a proxy in front of the server sends them; the files have their comments
+MAX_PAGE_BYTES = 96 * 1024  # gzipped, as a proxy in front of the server sends them; the files have their comments
 
 
 def listen(tab: Tab) -> list[Response]:
@@ -29,7 +29,7 @@ def listen(tab: Tab) -> list[Response]:
     return got
 
 
-async def test_the_whole_page_is_less_than_64_kb(tabs: Tabs) -> None:
+async def test_the_whole_page_is_less_than_96_kb(tabs: Tabs) -> None:
     """All that is loaded up to the first answer, in English and Korean; tests/js/size.test.js bounds the code alone."""
     async with serving() as server:
         for locale in ("en-US", "ko-KR"):

@@ -49,7 +49,7 @@ LOOK = """() => ({
 
 TEXT = {"p", "br", "a", "em", "strong", "code", "pre", "figure", "figcaption", "span", "button"}
 TABLES = {"div", "table", "thead", "tbody", "tr", "th", "td"}
-ATTRIBUTES = {"href", "rel", "target", "class", "tabindex", "type", "data-do", "aria-label"}
+ATTRIBUTES = {"href", "rel", "target", "class", "tabindex", "type", "data-do", "aria-label", "dir"}
 
 
 async def answered(tab: Tab, question: str) -> dict[str, list[str]]:

@@ -120,7 +120,7 @@ class Server:
                 await self.apply(decode_client(data), send)
 
     def ready(self, start: int) -> Ready:
-        limits = Limits(frame_bytes=1_048_576, question_chars=1, waiting_turns=1)
+        limits = Limits(frame_bytes=1_048_576, question_chars=8000, waiting_turns=1)
         return Ready(
             session=self.log.session,
             seq=self.log.head,
@@ -262,6 +262,48 @@ async def test_a_connection_lost_after_any_frame_costs_nothing(cut: int) -> None
 
     assert server.questions == ["Why?", "And then?"]
     assert all(query["session"] == "s" for query in server.queries[1:])
+
+
+async def test_what_a_conversation_knows_once_it_is_entered_is_not_known_before() -> None:
+    """Its id, what the server accepts, and its models: an error rather than None. They stay once it is closed."""
+    async with running(Server()) as server:
+        chat = connect(server.url)
+        read: list[Callable[[], object]] = [
+            lambda: chat.id,
+            lambda: chat.view.ready,
+            lambda: chat.view.model,
+            lambda: chat.view.models,
+            lambda: chat.view.limits,
+            lambda: chat.view.head,
+        ]
+        for each in read:
+            with pytest.raises(Closed, match="has not begun"):
+                each()
+        states: list[State] = [chat.state]
+        assert connect(server.url, session="s").id == "s"
+        async with chat:
+            states.append(chat.state)
+        assert [each() for each in read[:5]] == ["s", chat.view.ready, "m", chat.view.ready.models, chat.view.limits]
+        assert [*states, chat.state] == ["connecting", "open", "closed"]
+
+
+async def test_an_answer_has_what_its_turn_has() -> None:
+    """While it runs, what is known of its end is None; the question of a retry is the turn's."""
+    async with running(Server(hold=True)) as server, connect(server.url) as chat:
+        stream = chat.ask("Why?")
+        await anext(aiter(stream))
+        (turn,) = chat.turns
+        assert (turn.question, turn.status, turn.end) == ("Why?", "answering", None)
+        assert {turn.reason, turn.model, turn.usage, turn.timing, turn.check, turn.error} == {None}
+    async with running(Server()) as server, connect(server.url) as chat:
+        await chat.ask("Why?")
+        answer = await chat.retry()
+        (turn,) = chat.turns
+        assert (turn.turn, turn.id, turn.status) == (answer.turn, answer.id, "ended")
+        for name in ("question", "answer", "reason", "model", "usage", "timing", "error", "thinking"):
+            assert getattr(turn, name) == getattr(answer, name), name
+        assert answer.question == "Again"  # as that server logs it
+        assert turn.check == (turn.end and turn.end.check)
 
 
 async def test_connections_that_carry_one_event_each_are_enough() -> None:
@@ -505,9 +547,9 @@ async def test_history_brings_older_turns_into_the_view() -> None:
         place = (await chat.ask("Two?")).turn
         async with connect(server.url, session="s", after=int(place[1:]) - 1) as other:
             await other.ask("Three?")
-            assert [turn.text for turn in other.view.turns] == ["Two?", "Three?"]
+            assert [turn.question for turn in other.view.turns] == ["Two?", "Three?"]
             await other.history(limit=1)
-            assert [turn.text for turn in other.view.turns] == ["One?", "Two?", "Three?"]
+            assert [turn.question for turn in other.view.turns] == ["One?", "Two?", "Three?"]
 
 
 async def test_a_forgotten_conversation_is_over() -> None:
@@ -573,7 +615,7 @@ async def test_a_frame_beyond_a_gap_has_the_client_come_back() -> None:
         assert len(server.queries) == 2
         await server.sockets[-1].send(encode(server.log.events[0]), text=True)
         assert await text_of(chat, "And?") == ANSWER
-        assert [turn.text for turn in chat.view.turns] == ["Why?", "And?"]
+        assert [turn.question for turn in chat.view.turns] == ["Why?", "And?"]
 
 
 async def test_a_session_that_is_not_there_is_an_error() -> None:

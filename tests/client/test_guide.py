@@ -44,6 +44,7 @@ ANSWERS = {
         ),
     ),
     "several sessions": ("Paris.", "['You asked: Of Italy?', 'You asked: And of Spain?']\n"),
+    "a fork": ("Paris.", "['You asked: And of Italy?', 'You asked: How many people live there?']\n"),
     "errors": ("Nothing.", "question_empty The question is empty.\n"),
 }
 

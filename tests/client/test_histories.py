@@ -218,7 +218,8 @@ async def test_an_acknowledged_question_that_is_not_in_another_history_is_interr
         await peer.send(*answer("somebody's", "else", "!")[2:])
         assert [text async for text in pieces] == ["two"]
         whole = await stream
-        assert (whole.text, whole.reason) == ("One, two", "interrupted")
+        assert (whole.text, whole.reason, whole.model) == ("One, two", "interrupted", "m")
+        assert whole.timing.total > 0  # measured here, as the server has nothing of it
         await peer.send(*answer(ids[1], "Yes.", at=7))
         assert (await other).text == "Yes."
 
@@ -344,6 +345,7 @@ async def test_a_new_session_that_was_lost_while_empty_begins_anew() -> None:
         await peer.send(gone)
         attach = await peer.receive()
         assert attach == {"type": "attach", "id": attach["id"]}
+        assert other.id == "new"  # until the server says another
         other.ask("Why?")
         await peer.send(ready("x", session="newer", id=attach["id"]))
         assert (await peer.receive())["session"] == other.id == "newer"

@@ -43,8 +43,8 @@ async def test_two_sessions_are_read_on_one_connection() -> None:
     async with two_sessions() as (server, one, other):
         answers = await asyncio.gather(one.ask("A?"), other.ask("B?"))
         assert [answer.text for answer in answers] == ["You asked: A?", "You asked: B?"]
-        assert [turn.text for turn in one.view.turns] == ["A?"]
-        assert [turn.text for turn in other.view.turns] == ["Hello?", "B?"]
+        assert [turn.question for turn in one.view.turns] == ["A?"]
+        assert [turn.question for turn in other.view.turns] == ["Hello?", "B?"]
         assert [turn.text for turn in (await other.history(before=100)).turns] == ["Hello?", "B?"]
         assert len(attached(server)) == 1
 
@@ -71,7 +71,7 @@ async def test_a_session_that_is_left_is_detached_and_the_other_goes_on() -> Non
             other.ask("Still there?")
         assert (await one.ask("A?")).text == "You asked: A?"
         async with one.session(other.id or "") as again:
-            assert [turn.text for turn in again.view.turns] == ["Hello?"]
+            assert [turn.question for turn in again.view.turns] == ["Hello?"]
 
 
 async def test_new_sessions_are_made_on_the_same_connection() -> None:
@@ -83,7 +83,7 @@ async def test_new_sessions_are_made_on_the_same_connection() -> None:
         assert [answer.text for answer in answers] == [f"You asked: {chat.id}?" for chat in (one, other, third)]
         assert attached(server) == [[one.id, other.id, third.id]]
         async with connect(address(server.port), session=other.id) as elsewhere:
-            assert [turn.text for turn in elsewhere.view.turns] == [f"{other.id}?"]
+            assert [turn.question for turn in elsewhere.view.turns] == [f"{other.id}?"]
         cut(server)
         assert (await third.ask("Again?")).text == "You asked: Again?"
 

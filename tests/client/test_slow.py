@@ -192,7 +192,7 @@ async def test_the_view_keeps_the_newest_within_its_limit() -> None:
         for number in range(5):
             await chat.ask(f"says:{str(number) * 3000}")
         assert [turn.answer[:1] for turn in chat.view.turns] == ["3", "4"]
-        assert chat.view.has_earlier
+        assert chat.view.earlier
         await chat.ask("long:100")
         (turn,) = chat.view.turns
         assert not turn.whole

@@ -18,7 +18,7 @@ import pytest
 import askbot_ws
 from askbot_ws.client import Closed
 from askbot_ws.client.sync import Chat, connect
-from askbot_ws.errors import QuestionEmpty, SessionNotFound
+from askbot_ws.errors import QuestionEmpty, SessionNotFound, TurnNotFound
 
 from ..process import ROOT, Askbot, askbot, environment
 from .test_chat import ANSWER, Server, running
@@ -57,7 +57,7 @@ def test_an_answer_comes_in_pieces_and_as_a_whole(server: Askbot) -> None:
 
 
 def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
-    """Retry, edit, history, cancel, forget, and a second session."""
+    """Retry, edit, history, cancel, forget, a second session, and a fork."""
     with connect(server.url) as chat:
         first = chat.ask("says:one").answer()
         assert chat.retry(temperature=0.5).answer().text == "one"
@@ -77,9 +77,40 @@ def test_a_conversation_can_do_what_the_other_form_can(server: Askbot) -> None:
         with chat.session() as new:
             assert new.id not in {None, chat.id}
             assert new.ask("says:new").answer().text == "new"
+        with chat.fork(edited.turn) as fork:
+            assert [turn.answer for turn in fork.turns] == ["two"]
+            assert fork.ask("says:five").answer().text == "five"
+        with pytest.raises(TurnNotFound):
+            chat.fork("t999")
+        assert chat.models == fork.models
+        assert chat.ask("says:six", model=chat.models[0]).answer().text == "six"
         chat.forget()
         with pytest.raises(SessionNotFound):
             chat.ask("says:four")
+
+
+def test_what_is_read_of_a_conversation_does_not_change_meanwhile(server: Askbot) -> None:
+    """The view and the turns are copies, as the conversation goes on in another thread."""
+    with connect(server.url) as chat:
+        before, turns = chat.view, chat.turns
+        stream = chat.ask("says:hello")
+        assert stream.answer().id == stream.id
+        assert (before.turns, turns, before.model) == ([], [], chat.view.model)
+        assert [(turn.question, turn.answer, turn.status) for turn in chat.view.turns] == [
+            ("says:hello", "hello", "ended")
+        ]
+        assert (chat.state, chat.view.session) == ("open", chat.id)
+    assert chat.state == "closed"
+
+
+def test_leaving_the_block_of_an_answer_stops_it(server: Askbot) -> None:
+    """As in the other form."""
+    with connect(server.url) as chat:
+        with chat.ask("wait:") as stream:
+            pass
+        assert stream.answer().reason == "cancelled"
+        with chat.ask("says:all") as stream:
+            assert stream.answer().reason == "stop"
 
 
 def test_errors_are_raised_where_they_are_asked_for(server: Askbot) -> None:

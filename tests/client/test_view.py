@@ -236,7 +236,7 @@ def test_a_log_that_begins_elsewhere_is_shown_anew() -> None:
     folded([ready(after=40), *turn("new", at=40)], view)
 
     assert answers(view) == [("t41", "new")]
-    assert view.has_earlier
+    assert view.earlier
 
 
 def test_a_resumed_log_keeps_what_is_shown() -> None:
@@ -316,12 +316,12 @@ def test_older_turns_stand_before_newer_ones() -> None:
     """And `earlier` says whether the log has still older ones."""
     old, new = turn("old"), turn("new", at=5)
     view = folded([ready(after=5), *new])
-    assert view.has_earlier
+    assert view.earlier
 
     view.fold(History(session="s", id="h", turns=turn_records(old), more=False))
 
     assert answers(view) == [("t1", "old"), ("t6", "new")]
-    assert not view.has_earlier
+    assert not view.earlier
 
 
 def test_history_repairs_an_answer_that_fails_its_proof() -> None:
@@ -398,7 +398,7 @@ def test_the_dialogues_end_in_the_view_that_they_tell(dialogue: Path) -> None:
             shown = [
                 {
                     "turn": turn.turn,
-                    "text": turn.text,
+                    "text": turn.question,
                     "answer": turn.answer,
                     "reason": turn.end.reason if turn.end else None,
                 }
@@ -474,3 +474,22 @@ def test_the_turns_to_show_are_found_in_one_pass() -> None:
 
     assert len(view.turns) == turns // 2 + 1
     assert looked_at < 5 * turns
+
+
+def test_a_snapshot_does_not_change() -> None:
+    """Whatever comes later; nor does the view by what is done with the snapshot."""
+    events = turn("Be", "cause")
+    view = folded([ready(after=0), *events[:2]])
+    copied = view.snapshot()
+    (begun,) = copied.turns
+    folded(events[2:], view)
+
+    assert (begun.answer, begun.status, copied.seq) == ("Be", "answering", 3)
+    assert (view.turns[0].answer, view.turns[0].status, view.seq) == ("Because", "ended", 9)
+
+
+def test_former_names_are_the_same() -> None:
+    """Type checkers tell what they are called now."""
+    view = folded([ready(after=0), *turn("Yes.")])
+    assert view.turns[0].text == view.turns[0].question  # pyright: ignore[reportDeprecated]
+    assert view.has_earlier is view.earlier is False  # pyright: ignore[reportDeprecated]

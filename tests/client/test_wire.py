@@ -171,8 +171,8 @@ class DialoguePlayer:
                 before = frame.get("before", (chat.view.seq or 0) + 1)
                 self.start(chat.history(before=before, limit=frame.get("limit", 50)))
                 frame |= {"before": before, "limit": frame.get("limit", 50)}
-            case {"type": "attach"}:
-                self.entering = asyncio.ensure_future(chat.session(frame.get("session"), after=frame.get("after")))
+            case {"type": "attach" | "fork"}:
+                self.entering = asyncio.ensure_future(opened(chat, frame))
             case {"type": "detach"}:
                 self.left[frame["session"]] = self.chats.pop(frame["session"])
                 self.start(chat.close())
@@ -226,7 +226,7 @@ class DialoguePlayer:
         await self.caught_up()
         chat = (self.chats | self.left)[self.first or ""]
         shown = [
-            {"turn": turn.turn, "text": turn.text, "answer": turn.answer, "reason": turn.end and turn.end.reason}
+            {"turn": turn.turn, "text": turn.question, "answer": turn.answer, "reason": turn.end and turn.end.reason}
             for turn in chat.view.turns
         ]
         assert shown == turns
@@ -240,6 +240,13 @@ class DialoguePlayer:
                     assert outcome.code in self.errors
                 case _:
                     raise AssertionError(outcome)
+
+
+def opened(chat: Chat, frame: Json) -> Chat:
+    """The further conversation that this frame asks for, to be entered."""
+    if frame["type"] == "fork":
+        return chat.fork(frame["turn"])
+    return chat.session(frame.get("session"), after=frame.get("after"))
 
 
 def resume_point_of(chat: Chat) -> Json:

@@ -163,7 +163,7 @@ def chat_with(
 
 
 def refuse(*, status: int | None = None, retry_after: float | None = None) -> None:
-    raise ConnectError("refused", status=status, retry_after=retry_after)
+    raise ConnectError("refused", retryable=True, status=status, retry_after=retry_after)
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -544,7 +544,7 @@ async def test_what_the_provider_counts_is_shown() -> None:
 
 async def test_the_guard_and_the_options_come_before_the_log() -> None:
     """What is not allowed changes nothing."""
-    async with hub_of(policy=Policy(max_question=5, models=frozenset({"m"}), max_tokens=10)) as hub:
+    async with hub_of(policy=Policy(max_question=5, models=("m",), max_tokens=10)) as hub:
         reader = attach_reader(hub)
         for frame, error in (
             (Ask(text=" \u200b"), QuestionEmpty),

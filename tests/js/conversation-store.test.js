@@ -54,8 +54,8 @@ test("a deleted conversation leaves nothing but that the server is to be told", 
   const store = createStore(storage);
   store.recordUse("a", { title: "A", used: 1 });
   store.saveSearchText("a", "text");
-  store.saveDraft("a", "draft");
-  store.keepUnsent("a", [{ id: "1", text: "One?" }]);
+  store.saveEdits("a", { t1: "edited" });
+  store.outbox("a").keep([{ id: "1", text: "One?" }]);
   store.saveLastSession("a");
   store.markDeleted("a");
   assert.deepEqual(store.deletedSessions(), ["a"]);
@@ -91,12 +91,12 @@ test("where storage is full, the texts of what was used least recently make room
     store.saveSearchText(`${place}`, `${place}`.repeat(1000));
   }
   storage.room = 3300;
-  store.saveDraft("3", "d".repeat(300));
-  assert.equal(store.draft("3"), "d".repeat(300));
+  store.saveEdits("3", { t1: "d".repeat(300) });
+  assert.deepEqual(store.edits("3"), { t1: "d".repeat(300) });
   assert.deepEqual(["111", "222", "333"].map((text) => store.search(text).length), [0, 1, 1]);
   storage.room = 0;
-  store.saveDraft("3", "more");
-  assert.equal(store.draft("3"), "more"); // as long as the page lasts
+  store.saveEdits("3", { t1: "more" });
+  assert.deepEqual(store.edits("3"), { t1: "more" }); // as long as the page lasts
 });
 
 test("where storage is forbidden, the page has its list as long as it lasts", () => {
@@ -104,20 +104,16 @@ test("where storage is forbidden, the page has its list as long as it lasts", ()
     throw new Error("SecurityError");
   });
   store.recordUse("a", { title: "A", used: 1 });
-  store.saveDraft(null, "draft");
+  store.saveEdits("a", { t1: "edited" });
   assert.deepEqual(titles(store.all()), ["A"]);
-  assert.equal(store.draft(null), "draft");
-  store.saveDraft(null, "");
-  assert.equal(store.draft(null), "");
+  assert.deepEqual(store.edits("a"), { t1: "edited" });
+  store.saveEdits("a", {});
+  assert.deepEqual(store.edits("a"), {});
 });
 
-test("a new conversation's draft and the last session are the tab's own, and a new tab shows what was shown last", () => {
+test("the last session is the tab's own, and a new tab shows what was shown last", () => {
   const storage = new Storage();
   const [one, two] = [new Storage(), new Storage()].map((tab) => new ConversationStore(() => storage, { tabStorage: () => tab }));
-  one.saveDraft(null, "one");
-  two.saveDraft(null, "two");
-  one.saveDraft("a", "shared");
-  assert.deepEqual([one.draft(null), two.draft(null), two.draft("a")], ["one", "two", "shared"]);
   one.saveLastSession("a");
   assert.equal(two.lastSession(), "a");
   two.saveLastSession("b");
@@ -126,15 +122,11 @@ test("a new conversation's draft and the last session are the tab's own, and a n
   assert.equal(one.lastSession(), "b");
 });
 
-test("questions that were not sent are kept once, a new conversation's too", () => {
-  const store = createStore();
-  for (const session of ["a", null]) {
-    store.keepUnsent(session, [{ id: "1", text: "One?" }]);
-    store.keepUnsent(session, [{ id: "2", text: "Two?" }]);
-    store.withdrawUnsent(session, [{ id: "1", text: "One?" }]);
-    assert.deepEqual(store.takeUnsent(session), [{ id: "2", text: "Two?" }]);
-    assert.deepEqual(store.takeUnsent(session), []);
-  }
+test("what is not sent is kept by conversation, a new one's too", () => {
+  const storage = new Storage();
+  const store = createStore(storage);
+  for (const session of ["a", null]) store.outbox(session).keep([{ id: "1", text: "One?" }]);
+  assert.deepEqual([...storage.kept.keys()], ["askbot.unsent.a", "askbot.unsent.a owner", "askbot.unsent", "askbot.unsent owner"]);
 });
 
 test("servers under two paths of one origin share nothing", () => {

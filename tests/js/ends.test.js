@@ -16,6 +16,7 @@ const CALLS = {
   ask: (chat) => chat.ask("Why?"),
   retry: (chat) => chat.retry("t1"),
   edit: (chat) => chat.edit("t1", "What?"),
+  fork: (chat) => chat.fork("t1"),
   cancel: (chat) => chat.cancel("t1"),
   "cancel without a turn": (chat) => chat.cancel(),
   history: (chat) => chat.history(),
@@ -232,6 +233,159 @@ test("a question that was withdrawn may be asked again with its id", async () =>
   assert.equal((await second).turn, "t1");
   await assert.rejects(first, { code: "cancelled" });
   assert.deepEqual(socket.sent.map(({ type }) => type), ["ask", "ask"]);
+});
+
+// --- the same command again ------------------------------------------------------------------------------------------
+
+for (const [call, act] of Object.entries(CALLS))
+  test(`${call} that is made again before it has ended is ${call === "ask" ? "another one" : "the same one, and sent once"}`, async () => {
+    for (const isOffline of [false, true]) {
+      const all = busyClient();
+      if (isOffline) all.socket.closeWith();
+      const [first, second] = [act(all.chat), act(all.chat)];
+      all.timers.advance(500);
+      if (isOffline) all.sockets[1].deliver(all.log.ready(1));
+      assert.equal(first === second, call !== "ask");
+      assert.equal(all.sockets.at(-1).sent.length, call === "ask" ? 2 : 1);
+      all.chat.close();
+      await assert.rejects(second, { code: "closed" });
+    }
+  });
+
+test("commands with other turns, fields or ids are others", () => {
+  const { chat, socket } = openedClient();
+  const calls = [
+    () => chat.retry("t1"),
+    () => chat.retry("t2"),
+    () => chat.retry(),
+    () => chat.retry("t1", { model: "m2" }),
+    () => chat.retry("t1", { id: "r1" }),
+    () => chat.edit("t1", "One?"),
+    () => chat.edit("t1", "Two?"),
+    () => chat.fork("t1"),
+    () => chat.fork("t2"),
+    () => chat.history({ limit: 1 }),
+    () => chat.history({ limit: 2 }),
+    () => chat.cancel("t1"),
+    () => chat.forget("s8"),
+    () => chat.forget("s9"),
+  ];
+  const made = calls.map((call) => call());
+  assert.equal(new Set(made).size, calls.length);
+  calls.forEach((call, place) => assert.equal(call(), made[place]));
+  assert.equal(socket.sent.length, calls.length);
+});
+
+test("a retry is the same one until its answer has ended, and then another", async () => {
+  const { chat, socket, log } = openedClient();
+  socket.deliver(log.question("t1"), await log.done("t1"));
+  const first = chat.retry("t1");
+  socket.deliver(log.question("t2", "Why?", { id: first.id, replaces: "t1" }), log.token("t2", "So."));
+  const second = chat.retry("t1");
+  assert.equal(second, first);
+  socket.deliver(await log.done("t2"));
+  assert.deepEqual([(await second).turn, await collect(second)], ["t2", ["So."]]);
+  assert.notEqual(chat.retry("t1"), first);
+});
+
+test("a command that was refused may be made again", async () => {
+  const { chat, socket } = openedClient();
+  const first = chat.fork("t1");
+  socket.deliver(refusal(first.id, "busy"));
+  await assert.rejects(first, { code: "busy" });
+  assert.notEqual(chat.fork("t1").id, first.id);
+  assert.equal(socket.sent.length, 2);
+});
+
+// --- fork ------------------------------------------------------------------------------------------------------------
+
+/** A client that has forked a turn. */
+async function forked(options) {
+  const all = openedClient();
+  all.socket.deliver(all.log.question("t1", "Why?"), all.log.token("t1", "So."), await all.log.done("t1"));
+  const fork = new Log("s2");
+  for (const { seq, session, ...event } of all.log.events) fork.add({ ...event, turn: "f1" });
+  const result = all.chat.fork("t1", options);
+  return { ...all, fork, result, ready: fork.ready(0, { id: result.id }) };
+}
+const framesOf = ({ sent }) => sent.map(({ id, ...frame }) => frame);
+
+test("a fork resolves to the ready of its session, which is left at once, and nothing of it is shown", async () => {
+  const { chat, socket, log, fork, result, ready, storage } = await forked({ id: "f1" });
+  const [frames, errors] = ["frame", "error"].map((type) => collectEvents(chat, type));
+  const before = chat.view;
+  socket.deliver(ready, ...fork.events, fork.token("f1", " More."), { type: "history", session: "s2", id: "h", turns: [], more: false });
+  assert.deepEqual((await result).session, "s2");
+  assert.deepEqual(framesOf(socket), [{ type: "fork", session: "s1", turn: "t1" }, { type: "detach", session: "s2" }]);
+  assert.deepEqual([chat.view.turns, chat.view.seq, chat.session, [...storage.kept.values()]], [before.turns, before.seq, "s1", ["s1"]]);
+  assert.deepEqual([frames.map(({ session }) => session).filter((session) => session !== "s2"), errors], [[], []]);
+  socket.deliver(log.question("t2"), log.token("t2", "Here."));
+  assert.deepEqual(chat.view.turns.map(({ answer }) => answer), ["So.", "Here."]);
+});
+
+test("events of a fork are no progress, no gap and no reason to come back, and a sign of life", async () => {
+  const { chat, log, fork, ready, timers, sockets } = await forked();
+  sockets[0].closeWith();
+  timers.advance(500);
+  sockets[1].deliver(log.ready(log.seq), ready);
+  timers.advance(44_000);
+  sockets[1].deliver(...Array.from({ length: 50 }, () => fork.token("f1", "x")), { ...fork.token("f1", "gap"), seq: 1e6 });
+  timers.advance(44_000);
+  assert.equal(chat.state, "open");
+  sockets[1].closeWith();
+  timers.advance(999);
+  assert.equal(sockets.length, 2, "the second attempt waits up to 1 s");
+  timers.advance(1);
+  assert.equal(sockets[2].after(), String(log.seq));
+});
+
+test("what is sent while two sessions are read says which one it is about", async () => {
+  const { chat, socket } = await forked();
+  chat.ask("Why?");
+  chat.cancel("t9");
+  assert.deepEqual(socket.sent.map(({ session }) => session), ["s1", "s1", "s1"]);
+});
+
+test("a fork is sent again on a new connection with its id, and the rest as always", async () => {
+  const { chat, sockets, timers, log, result, ready } = await forked();
+  sockets[0].closeWith();
+  timers.advance(500);
+  sockets[1].deliver(log.ready(log.seq));
+  assert.deepEqual(sockets[1].sent, [sockets[0].sent[0]]);
+  sockets[1].deliver(ready);
+  assert.equal((await result).session, "s2");
+  sockets[1].closeWith();
+  timers.advance(1000);
+  sockets[2].deliver(log.ready(log.seq));
+  chat.ask("Why?");
+  assert.deepEqual(framesOf(sockets[2]), [{ type: "ask", text: "Why?" }]);
+});
+
+test("a fork that is refused rejects, and so does one on a server that has none", async () => {
+  for (const code of ["busy", "turn_not_found", "unknown_type"]) {
+    const { chat, socket, result } = await forked();
+    const errors = collectEvents(chat, "error");
+    socket.deliver(refusal(result.id, code));
+    await assert.rejects(result, { code });
+    assert.deepEqual([codesOf(errors), chat.state], [[code], "open"]);
+  }
+});
+
+test("a fork that comes too late is left, too", async () => {
+  const { socket, timers, result, ready } = await forked();
+  timers.advance(30_000);
+  socket.deliver({ type: "alive" });
+  timers.advance(30_000);
+  await assert.rejects(result, { code: "timeout" });
+  socket.deliver(ready);
+  assert.deepEqual(framesOf(socket).at(-1), { type: "detach", session: "s2" });
+});
+
+test("a fork that is this conversation is not left", async () => {
+  const { chat, socket, log, result } = await forked();
+  socket.deliver(log.ready(0, { id: result.id }), log.question("t2"));
+  assert.equal((await result).session, "s1");
+  assert.deepEqual([socket.sent.length, chat.view.turns.length], [1, 2]);
 });
 
 // --- frames that the server does not take ----------------------------------------------------------------------------

@@ -212,8 +212,8 @@ class Text extends Node {
     this.data = data;
   }
 
-  appendData(data) {
-    this.data += data;
+  replaceData(offset, count, data) {
+    this.data = this.data.slice(0, offset) + data + this.data.slice(offset + count);
   }
 
   get textContent() {
@@ -259,6 +259,10 @@ class Element extends Node {
     this.attributes[key] = String(value);
   }
 
+  removeAttribute(key) {
+    delete this.attributes[key];
+  }
+
   append(...nodes) {
     for (const node of nodes) this.insertBefore(node instanceof Node ? node : new Text(String(node)), null);
   }
@@ -280,4 +284,7 @@ class Element extends Node {
   }
 }
 
-export const fakeDocument = { createElement: (name) => new Element(name, fakeDocument) };
+export const fakeDocument = {
+  createElement: (name) => new Element(name, fakeDocument),
+  createTextNode: (data) => new Text(data),
+};

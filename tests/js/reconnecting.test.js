@@ -138,7 +138,7 @@ test("who begins another conversation when a frame is refused has the connection
   chat.addEventListener("error", chat.fresh, { once: true });
   sockets[0].closeWith(1009);
   assert.deepEqual([chat.state, sockets.length], ["connecting", 2]);
-  timers.advance(30_000);
+  timers.advance(9000);
   assert.deepEqual([chat.state, sockets.length], ["connecting", 2]);
 });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rows, running } from "../../client/rows.js";
-import { client, Log } from "./fakes.js";
+import { client, Log, openedClient } from "./fakes.js";
 
 test("questions that the log does not have yet stand after its turns, until it has them", async () => {
   const { chat, socket } = client();
@@ -35,4 +35,67 @@ test("what runs is the first turn without an end, else the question that was ask
   assert.equal(running(chat), three.id);
   socket.deliver(log.question("t2"), log.question("t3"));
   assert.equal(running(chat), "t2");
+});
+
+/** A client with two turns that have ended. */
+async function answeredClient() {
+  const all = openedClient();
+  for (const turn of ["t1", "t2"]) all.socket.deliver(all.log.question(turn), await all.log.done(turn));
+  return all;
+}
+const pendingOf = (chat) => rows(chat).map(({ pending }) => pending);
+
+test("a row says which command about its turn has no answer yet, with a connection or without", async () => {
+  const commands = {
+    retry: (chat) => chat.retry("t1"),
+    edit: (chat) => chat.edit("t1", "What?", { id: "e1" }),
+    fork: (chat) => chat.fork("t1"),
+  };
+  for (const [type, act] of Object.entries(commands))
+    for (const isOffline of [false, true]) {
+      const { chat, socket } = await answeredClient();
+      if (isOffline) socket.closeWith();
+      assert.deepEqual(pendingOf(chat), [null, null]);
+      const { id } = act(chat);
+      assert.deepEqual(pendingOf(chat).slice(0, 2), [type, null]);
+      if (isOffline) chat.close();
+      else socket.deliver({ type: "error", code: "busy", message: "", retryable: true, id });
+      assert.deepEqual(pendingOf(chat), [null, null]);
+    }
+});
+
+test("a retry that names no turn is about the last one, until its question is in the log", async () => {
+  const { chat, socket, log } = await answeredClient();
+  const { id } = chat.retry();
+  chat.history();
+  chat.forget("s9");
+  chat.ask("Next?");
+  assert.deepEqual(pendingOf(chat), [null, "retry", null]);
+  socket.deliver(log.question("t3", "Why?", { id, replaces: "t2" }));
+  assert.deepEqual(pendingOf(chat), [null, null, null]);
+});
+
+test("a turn that is being stopped says so until it has ended", async () => {
+  const { chat, socket, log } = openedClient();
+  socket.deliver(log.question("t1"));
+  chat.cancel();
+  socket.deliver(log.token("t1", "So"));
+  assert.deepEqual(pendingOf(chat), ["cancel"]);
+  socket.deliver(await log.done("t1", { reason: "cancelled" }));
+  assert.deepEqual(pendingOf(chat), [null]);
+});
+
+test("a row that has not changed is the same object", async () => {
+  const { chat, socket, log } = await answeredClient();
+  const before = rows(chat);
+  chat.retry("t2");
+  socket.deliver(log.question("t3"));
+  const after = rows(chat);
+  assert.deepEqual(before.map((row, place) => row === after[place]), [true, false]);
+  assert.equal(rows(chat)[1], after[1]);
+});
+
+test("rows of what has no requests have nothing pending", async () => {
+  const { view } = (await answeredClient()).chat;
+  assert.deepEqual(pendingOf({ view, pending: () => [] }), [null, null]);
 });

@@ -9,14 +9,14 @@ import { build } from "esbuild";
 const LOADED_LATER = ["./element-ko.js", "react"]; // not at once, and not ours
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
-  "askbot.js": 5376, // the core, with view.js
+  "askbot.js": 5888, // the core, with view.js
   "view.js": 1280,
   "rows.js": 512,
-  "element.js": 12_544,
-  "react.js": 6400,
-  "markdown.js": 4096,
+  "element.js": 22_016,
+  "react.js": 7232,
+  "markdown.js": 6500,
   "highlight.js": 4096,
-  "page/page.js": 20_480,
+  "page/page.js": 30_208,
 };
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");

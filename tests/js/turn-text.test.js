@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { badgeOf, metaOf } from "../../client/page/turn-text.js";
+import { badgeOf, isCode, linesOf, metaOf, waitText } from "../../client/page/turn-text.js";
 
 const texts = JSON.parse(readFileSync(new URL("../../client/page/strings.json", import.meta.url), "utf8"));
 
@@ -42,4 +42,25 @@ test("what an answer lacks is said, and of an error what it was", () => {
   assert.equal(badge({ reason: "error", error: { code: "new_code", message: "Something new." } }), "Something new.");
   assert.equal(badge({ reason: "error" }), "Failed");
   assert.equal(badge({ reason: "new_reason" }), "new_reason");
+  assert.equal(badge({ reason: "interrupted", answer: "Half" }), "It broke off: the server went away.");
+  assert.equal(badge({ reason: "cancelled", answer: "Half" }), "Stopped");
+  assert.equal(badge({ reason: "stop", isOffline: true, pending: "retry" }), "Will be done when the connection is back");
+});
+
+test("an answer that waits says how many come before it, then for how long it does", () => {
+  const said = (row, seconds = 0) => waitText({ status: "waiting", ...row }, seconds, strings("en"));
+  assert.equal(said({ before: 1 }), "Next in line");
+  assert.equal(said({ before: 2 }), "In line, 2 before it");
+  assert.equal(said({}), "");
+  assert.equal(said({}, 3), "Waiting… 3 s");
+  assert.equal(said({ status: "answering" }, 3), "");
+});
+
+test("a question's lines are counted as they are broken, and code is told from prose", () => {
+  assert.equal(linesOf("one\n\nthree"), 3);
+  assert.equal(linesOf("x".repeat(161)), 3);
+  const code = ["def f(x):\n    return x\n\nprint(f(1))", "const a = 1;\nif (a) {\n}", "$ ls -l\n# cd /\n> out", "a -> b\nb -> c\nc -> d"];
+  for (const text of code) assert.equal(isCode(text), true, text);
+  const prose = ["Why?", "One.\nTwo.\nThree.", "Dear you,\nthis is a letter (a long one).\nYours,\nme", "f(x)"];
+  for (const text of prose) assert.equal(isCode(text), false, text);
 });

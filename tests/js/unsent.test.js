@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Draft, keep, take, unsentKey, unsentOf, withdraw } from "../../client/unsent.js";
-import { client, Log, Storage } from "./fakes.js";
+import { askAgain, Draft, Outbox, unsentKey, unsentOf } from "../../client/unsent.js";
+import { client, flushPromises, Log, Storage } from "./fakes.js";
 
 const ONE = { id: "1", text: "One?" };
 const TWO = { id: "2", text: "Two?" };
@@ -81,29 +81,157 @@ test("what is not in the log is unsent, whether it was sent or not", () => {
   chat.close();
 });
 
-test("what several pages have kept is taken once, and a page that comes back withdraws its own", () => {
+test("an edit, and a question with options, are asked again as they were", () => {
+  const { chat } = client();
+  const frames = () => chat.pending().map(({ type, id, text, turn, model }) => ({ type, id, text, turn, model }));
+  chat.ask("One?", { id: "1", model: "large" });
+  chat.edit("t1", "Two?", { id: "2" });
+  const [items, before] = [unsentOf(chat), frames()];
+  chat.cancel("1");
+  chat.cancel("2");
+  assert.deepEqual(frames(), []);
+  for (const item of items) askAgain(chat, item);
+  assert.deepEqual(frames(), before);
+  chat.close();
+});
+
+/** The locks of a browser, of which one is held at a time under a name. */
+class Locks {
+  #queues = new Map();
+  #requests = new Map(); // how many there are, by name
+
+  request(name, ...rest) {
+    const [{ signal, ifAvailable }, action] = rest.length > 1 ? rest : [{}, rest[0]];
+    const before = this.#queues.get(name) ?? Promise.resolve();
+    if (ifAvailable && this.#requests.get(name)) return Promise.resolve(action(null));
+    this.#requests.set(name, (this.#requests.get(name) ?? 0) + 1);
+    const granted = before.then(async () => {
+      if (!signal?.aborted) await action({ name });
+      this.#requests.set(name, this.#requests.get(name) - 1);
+      signal?.throwIfAborted();
+    });
+    this.#queues.set(name, granted.catch(() => {}));
+    return granted;
+  }
+}
+
+/** Pages that share a storage, each with the items that it was given. */
+function pagesOf(locks = new Locks()) {
   const storage = new Storage();
-  keep(storage, "key", [ONE, { text: "typed" }]);
-  keep(storage, "key", [TWO]);
-  withdraw(storage, "key", [ONE, { text: "typed" }]);
-  assert.deepEqual(take(storage, "key"), [TWO]);
-  assert.deepEqual(take(storage, "key"), []);
+  const open = (key = "key", tabStorage = new Storage()) => {
+    const taken = [];
+    const outbox = new Outbox(key, { storage, tabStorage, locks });
+    outbox.takeOver((item) => taken.push(item));
+    return { outbox, taken };
+  };
+  return { storage, open };
+}
+
+test("what a page has asked is kept at once, and another one takes it over when the page is gone, not before", async () => {
+  const { storage, open } = pagesOf();
+  const one = open();
+  one.outbox.keep([ONE]);
+  assert.equal(JSON.parse(storage.getItem("key"))[0].text, "One?");
+  const [two, three] = [open(), open()];
+  await flushPromises();
+  assert.deepEqual([two.taken, three.taken], [[], []]);
+  one.outbox.release();
+  await flushPromises();
+  assert.deepEqual([two.taken, three.taken], [[ONE], []]);
+  two.outbox.release(); // it had no answer either
+  await flushPromises();
+  const four = open();
+  await flushPromises();
+  assert.deepEqual(four.taken, [ONE]);
+  four.outbox.keep([]);
   assert.deepEqual([...storage.kept], []);
+});
+
+test("a page that ends before another one is gone takes nothing", async () => {
+  const { open } = pagesOf();
+  const one = open();
+  one.outbox.keep([ONE, { ...TWO, isDraft: true }]);
+  const two = open();
+  two.outbox.release();
+  one.outbox.release();
+  await flushPromises();
+  assert.deepEqual(two.taken, []);
+  const three = open();
+  await flushPromises();
+  assert.deepEqual(three.taken, [ONE, { ...TWO, isDraft: true }]);
+});
+
+test("what was typed comes back to its tab, or to one that is opened later, not into the middle of another", async () => {
+  const { open } = pagesOf();
+  const tab = new Storage();
+  const draft = { text: "typed", isDraft: true };
+  const one = open("key", tab);
+  one.outbox.keep([ONE, draft]);
+  const other = open();
+  await flushPromises();
+  const reloaded = open("key", tab); // before the page that was there has ended
+  one.outbox.release();
+  await flushPromises();
+  assert.deepEqual([...other.taken, ...reloaded.taken], [ONE, draft]);
+  assert.deepEqual(other.taken.filter(({ isDraft }) => isDraft), []);
+  for (const page of [other, reloaded]) page.outbox.release();
+  await flushPromises();
+  const later = open();
+  await flushPromises();
+  assert.deepEqual(later.taken, [ONE, draft]);
+});
+
+test("a page that is shown again has its items as before", async () => {
+  const { storage, open } = pagesOf();
+  const one = open();
+  one.outbox.keep([ONE]);
+  one.outbox.release();
+  one.outbox.hold();
+  await flushPromises();
+  const two = open();
+  await flushPromises();
+  assert.deepEqual(two.taken, []);
+  assert.equal(JSON.parse(storage.getItem("key")).length, 1);
+});
+
+test("items move with their conversation to its key", async () => {
+  const { storage, open } = pagesOf();
+  const [one, other] = [open("new"), open("new")];
+  one.outbox.keep([ONE]);
+  other.outbox.keep([TWO]);
+  one.outbox.move("session");
+  assert.deepEqual(["new", "session"].map((key) => JSON.parse(storage.getItem(key)).map(({ id }) => id)), [["2"], ["1"]]);
+  one.outbox.release();
+  const two = open("session");
+  await flushPromises();
+  assert.deepEqual(two.taken, [ONE]);
+});
+
+test("without locks, and of what has no owner, all is taken at once", () => {
+  const { storage, open } = pagesOf(null);
+  open().outbox.keep([ONE]);
+  assert.deepEqual(open().taken, [ONE]);
+  storage.setItem("key", JSON.stringify([TWO]));
+  assert.deepEqual(open().taken, [TWO]);
 });
 
 test("a storage that is forbidden, or has something else in it, is one that has nothing", () => {
   for (const value of ["", "{", "null", "7", "{}", "[null, 7, {}, { \"text\": 7 }]"]) {
-    const storage = new Storage();
+    const { storage, open } = pagesOf(null);
     storage.setItem("key", value);
-    assert.deepEqual(take(storage, "key"), []);
-    keep(storage, "key", [ONE]);
-    assert.deepEqual(take(storage, "key"), [ONE]);
+    const { outbox, taken } = open();
+    assert.deepEqual(taken, []);
+    outbox.keep([ONE]);
+    assert.deepEqual(open().taken, [ONE]);
   }
-  for (const storage of [{}, undefined]) { // in Node, there is no localStorage
-    keep(storage, "key", [ONE]);
-    withdraw(storage, "key", [ONE]);
-    assert.deepEqual(take(storage, "key"), []);
+  const forbidden = { configurable: true, get: () => assert.fail("SecurityError") };
+  Object.defineProperty(globalThis, "sessionStorage", forbidden); // in Node, there is no localStorage either
+  for (const options of [{ storage: {} }, {}]) {
+    const outbox = new Outbox("key", { ...options, locks: null });
+    outbox.keep([ONE]);
+    outbox.takeOver(() => assert.fail());
   }
+  delete globalThis.sessionStorage;
 });
 
 test("servers differ by host and path, conversations at one by name, and no key has a credential", () => {

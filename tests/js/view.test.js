@@ -409,3 +409,10 @@ test("a state is never changed", async () => {
   const log = await conversation();
   [log.ready(), ...log.events, history([recordOf("t0", -9, "z")])].reduce((state, frame) => freeze(view(state, freeze(frame))), freeze({ ...empty }));
 });
+
+test("a view has the models that a question may name, as far as the server says", () => {
+  const log = new Log();
+  const named = view(empty, log.ready(0, { models: ["m", "m2"] }));
+  assert.deepEqual(named.models, ["m", "m2"]);
+  assert.equal(view(named, log.ready(0)).models, undefined);
+});

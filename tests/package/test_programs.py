@@ -37,9 +37,9 @@ def test_there_are_the_programs_that_are_tested_here_and_in_the_browser() -> Non
     """A further one wants a test."""
     kinds = ("js", "html", "jsx", "sh")
     assert [len(programs(README, kind)) for kind in kinds] == [1, 1, 1, 0]
-    assert [len(programs(GUIDE, kind)) for kind in kinds] == [5, 1, 0, 0]
+    assert [len(programs(GUIDE, kind)) for kind in kinds] == [6, 1, 0, 0]
     assert README.read_text().count("```") == 2 * 3
-    assert GUIDE.read_text().count("```") == 2 * 6
+    assert GUIDE.read_text().count("```") == 2 * 7
 
 
 async def test_the_first_program_prints_the_answer_and_is_short(tmp_path: Path) -> None:
@@ -70,12 +70,13 @@ async def test_the_guides_program_about_thinking_prints_for_how_long(
     ("place", "scripts", "out"),
     [
         (1, [ANSWER, ["Rome."]], "Rome.\n"),
-        (3, [ANSWER, ["Rome."]], "true\n"),
-        (4, [ANSWER], "".join(ANSWER) + "\n"),
+        (3, [], "scripted\n"),
+        (4, [ANSWER, ["Rome."]], "true\n"),
+        (5, [ANSWER], "".join(ANSWER) + "\n"),
     ],
 )
-async def test_the_guides_other_programs_print_the_answer(
+async def test_the_guides_other_programs_print_what_they_say(
     tmp_path: Path, place: int, scripts: list[list[str]], out: str
 ) -> None:
-    """With what there is to see, with names, and with a WebSocket of one's own."""
+    """With what there is to see, once it is open, with names, and with a WebSocket of one's own."""
     assert await said(programs(GUIDE)[place], tmp_path, *scripts) == out

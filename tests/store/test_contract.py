@@ -418,8 +418,8 @@ steps = st.lists(st.tuples(st.sampled_from(["ask", "say", "say", "end", "flush"]
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @settings(max_examples=150, deadline=None)
 @given(steps=steps)
-def test_a_replay_begins_where_the_turns_themselves_say(kind: str, steps: list[tuple[str, int]]) -> None:
-    """However they are interleaved: as `newest` finds it in the whole turns, for every number of them."""
+def test_a_replay_and_a_page_are_what_the_turns_themselves_say(kind: str, steps: list[tuple[str, int]]) -> None:
+    """However they are interleaved: as it is found in the whole turns, for every number of them."""
 
     async def tell() -> None:
         with TemporaryDirectory() as folder:
@@ -442,6 +442,10 @@ def test_a_replay_begins_where_the_turns_themselves_say(kind: str, steps: list[t
             turns = turn_records(factory.events)
             for count in range(1, 12):
                 assert await store.replay_start("s", turns=count) == replay_start(turns, count=count)
+            for before in range(0, factory.head + 3, 5):
+                older = [turn for turn in turns if turn.from_ + 1 < before]
+                assert await store.turns("s", before=before, limit=3) == older[-3:]
+            assert await store.turns("s", limit=3) == turns[-3:]
             await store.close()
 
     asyncio.run(tell())

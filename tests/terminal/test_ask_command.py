@@ -22,7 +22,17 @@ from askbot_ws.events import Usage
 from askbot_ws.terminal import ask_command
 from askbot_ws.terminal.ask_command import AskOptions
 from askbot_ws.terminal.output import ExitCode
-from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ScriptedServer, ScriptedUpstream, serving
+from askbot_ws.testing import (
+    Close,
+    Cut,
+    Receive,
+    Refuse,
+    Script,
+    ScriptedLog,
+    ScriptedServer,
+    ScriptedUpstream,
+    serving,
+)
 from askbot_ws.upstream import Ending
 
 from ..client.test_chat import ANSWER, running
@@ -55,11 +65,11 @@ async def test_an_answer_goes_to_stdout() -> None:
 
 
 async def test_what_is_piped_in_is_the_question_or_follows_it() -> None:
-    """`git diff | askbot ask "What changed?"`."""
+    """`git diff | askbot ask "What changed?" -`."""
     upstream = ScriptedUpstream(["One."], ["Two."])
     async with serving(upstream) as server:
         assert (await call("ask", "--url", url_of(server), stdin="Why?\n"))[0] == 0
-        assert (await call("ask", "What changed?", "--url", url_of(server), stdin="+ a line\n"))[0] == 0
+        assert (await call("ask", "What changed?", "-", "--url", url_of(server), stdin="+ a line\n"))[0] == 0
 
     assert [prompt.messages[-1].text.strip() for prompt in upstream.prompts] == ["Why?", "What changed?\n\n+ a line"]
 
@@ -168,7 +178,7 @@ async def test_json_names_the_session_that_was_asked(capsys: pytest.CaptureFixtu
         [second.ready(), Receive("ask"), *second.answer("Yes.")],
     ]
     async with ScriptedServer(*scripts) as server:
-        assert await ask_command.ask(AskOptions("Why?", server.url), timeout=None, as_json=True) == ExitCode.SUCCESS
+        assert await ask_command.ask(AskOptions(("Why?",), server.url), timeout=None, as_json=True) == ExitCode.SUCCESS
 
     report = json.loads(capsys.readouterr().out)
     assert (report["text"], report["session"]) == ("Yes.", "s2")
@@ -215,10 +225,29 @@ async def test_no_server_and_no_session_are_told_apart() -> None:
     code, out, err = await call("ask", "Why?", "--url", "ws://127.0.0.1:1")
     assert (code, out) == (3, "")
     assert err.startswith("askbot: There is no answer from ws://127.0.0.1:1")
+    assert err.endswith(". Try again later.\n")
 
     async with serving() as server:
         code, out, err = await call("ask", "Why?", "--session", "gone", "--url", url_of(server))
     assert (code, out, err) == (4, "", "askbot: There is no such session.\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "ending", "retryable", "retry_after"),
+    [(503, ": HTTP 503. Try again in 7 s.\n", True, 7000), (404, ": HTTP 404.\n", False, None)],
+)
+async def test_whether_it_may_work_later_is_told(
+    status: int, ending: str, *, retryable: bool, retry_after: int | None
+) -> None:
+    """In words, and with `--json` as on the wire."""
+    async with ScriptedServer([Refuse(status, headers={"Retry-After": "7"})]) as server:
+        _, _, err = await call("ask", "Why?", "--url", server.url)
+        _, out, _ = await call("ask", "Why?", "--url", server.url, "--json")
+
+    assert err.endswith(ending)
+    error = json.loads(out)["error"]
+    assert (error["code"], error["retryable"]) == ("closed", retryable)
+    assert error["retry_after"] == (retry_after and pytest.approx(retry_after, abs=500))
 
 
 async def test_an_empty_question_is_not_asked() -> None:

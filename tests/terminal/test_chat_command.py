@@ -90,7 +90,7 @@ async def test_ctrl_c_stops_the_answer_that_is_shown_and_no_other(tmp_path: Path
                 await asyncio.sleep(0.01)
             shown.type("Mine?", ENTER)
             await shown.shows("Mine?")
-            while not any(turn.text == "Mine?" for turn in chat.view.turns):
+            while not any(turn.question == "Mine?" for turn in chat.view.turns):
                 await chat.changed.wait()
             await asyncio.sleep(0.5)  # until the terminal has read that too: it shows nothing yet
             shown.type(CTRL_C)
@@ -324,7 +324,7 @@ async def test_the_commands_are_told(tmp_path: Path) -> None:
         await shown.shows(*(f"/{name} {argument}".strip() for name, (argument, _) in COMMANDS.items()))
         await shown.prompts()
         shown.type("/retyr", ENTER)
-        await shown.shows("There is no /retyr.")
+        await shown.shows("There is no /retyr. Did you mean /retry?")
 
     assert upstream.prompts == []
 
@@ -387,11 +387,12 @@ async def test_another_model_can_be_chosen(tmp_path: Path) -> None:
         terminal("chat", url_of(server), folder=tmp_path) as shown,
     ):
         for keys, told in (
-            ("/model", "scripted is asked."),
+            ("/model", "* scripted\n  small\nscripted is asked."),
             ("/model small", "small is asked. (/model scripted goes back.)"),
             ("One?", "You asked: One?"),
-            ("/model large", "large is asked."),
-            ("Two?", "(This model is not offered here.)"),
+            ("/model SMAL", "There is no model SMAL here. Did you mean small? /model lists all."),
+            ("/model", "  scripted\n* small\nsmall is asked."),
+            ("Two?", "You asked: Two?"),
             ("/model scripted", "/model scripted\nscripted is asked."),
             ("Three?", "You asked: Three?"),
         ):
@@ -399,7 +400,7 @@ async def test_another_model_can_be_chosen(tmp_path: Path) -> None:
             shown.type(keys, ENTER)
             await shown.shows(told)
 
-    assert [prompt.options.model for prompt in upstream.prompts] == ["small", None]
+    assert [prompt.options.model for prompt in upstream.prompts] == ["small", "small", None]
 
 
 async def test_a_conversation_can_be_taken_along(tmp_path: Path) -> None:

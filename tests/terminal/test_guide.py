@@ -36,6 +36,7 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.parametrize("script", blocks("sh"))
 async def test_its_commands_run(script: str, tmp_path: Path) -> None:
     """As they stand, each to a good end."""
+    (tmp_path / "notes.txt").write_text("So.")
     upstream = ScriptedUpstream(model="gpt-5-mini")
     async with serving(upstream) as server:
         process = await asyncio.create_subprocess_exec(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from askbot_ws.terminal.markdown import MarkdownRenderer, finished_length
+from askbot_ws.terminal.markdown import Definitions, MarkdownRenderer, finished_length
 from askbot_ws.terminal.output import strip_control
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -17,7 +18,8 @@ PIECES = [
     "word", "two words", " ", "  ", "    ", "\n", "\n\n", "# ", "- ", "1. ", "> ", "`", "```", "```py\n", "~~~", "**",
     "*", "_", "~~", "---\n", "===\n", "|", "|-|-|\n", "| a | b |\n", "[a](b)", "![a](b)", "[", "](", "<b>", "</kbd>",
     "<!--", "&#27;[2J", "&#13;", "%1b", "\x1b[2J", "\x1b]8;;x\x07", "\x9b2J", "\r", "\t", "\\", "é", "語", "🙂",
-    "\u200d", "\u202e", "<http://a/%1b[2J%C2%9B1J>",
+    "\u200d", "\u202e", "<http://a/%1b[2J%C2%9B1J>", "$", "$$", "$$\n", "\\[\n", "\\]\n", "\\(", "\\)", "[^1]",
+    "[^1]: ", "[ ] ", "[x] ", "<br>", "http://a.b/", "www.a.b", "a@b.c", "&#10;", "  - ", "“", "”", "는",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 
@@ -59,6 +61,37 @@ def test_code_stands_between_its_fences_and_nothing_stands_before_it() -> None:
 
     assert seen(source) == source.splitlines()
     assert "\x1b[94mreturn\x1b[0m" in "".join(MarkdownRenderer().render_lines(source, width=40))
+
+
+def test_blocks_in_items_and_quotes_stand_apart_and_loose_lists_are_loose() -> None:
+    """As paragraphs do; a tight list is tight."""
+    assert seen("- a\n\n- b\n\n  c\n  - d") == [" • a", "", " • b", "", "   c", "    • d"]
+    assert seen("> a\n>\n> b") == ["▌ a", "▌", "▌ b"]
+    assert seen("9. a\n10. b") == ["  9 a", " 10 b"]
+
+
+def test_tasks_have_boxes_and_footnotes_their_labels() -> None:
+    """Where they are written: what has scrolled away can't be numbered."""
+    assert seen("- [ ] a\n- [X] b\n\n1. [x] c") == [" ☐ a", " ☑ b", "", " 1 ☑ c"]
+    assert seen("a[^n]\n\n[^n]: One.\n\n    Two.") == ["a[^n]", "", "[^n]: One.", "", "      Two."]
+
+
+def test_a_definition_of_a_link_holds_for_the_rest_of_an_answer() -> None:
+    """Though its block is finished; one that comes later can't change what is shown."""
+    definitions: Definitions = {}
+    renderer = MarkdownRenderer()
+    assert renderer.render_lines("[a]: http://b", width=40, definitions=definitions) == [""]
+    (shown,) = renderer.render_lines("[a]", width=40, definitions={**definitions})
+    assert STYLE.sub("", shown) == "a (http://b)"
+
+
+def test_a_text_of_one_kind_takes_no_time() -> None:
+    """Whatever a model repeats."""
+    begun = time.process_time()
+    for piece in ("$a ", "\\(", "\\[\n", "$$a", "a@", "a.b+", "www.a", "http://", "[^1]", "[", "“**", "1. a\n  - b\n"):
+        finished_length(piece * 4000)
+        MarkdownRenderer().render_lines(piece * 4000, width=80)
+    assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize("source", ["```", "```py", "```py\nx = 1", "```py\nx = 1\n", "~~~\n```\n", "    x = 1"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from askbot_ws.terminal.server_url import earlier_names, hide_credentials, server_name
+from askbot_ws.terminal.server_url import complete_url, earlier_names, hide_credentials, server_name
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,55 @@ def test_what_can_be_no_server_has_no_name(url: str) -> None:
     with pytest.raises(ValueError, match=r".") as raised:
         server_name(url)
     assert "//" not in str(raised.value) or "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("localhost:8765", "ws://localhost:8765"),
+        ("localhost:8765/", "ws://localhost:8765"),
+        ("localhost:99/team/v1/chat/", "ws://localhost:99/team/v1/chat"),
+        ("localhost", "ws://localhost:8765"),
+        ("localhost:", "ws://localhost:8765"),
+        ("//localhost:99", "ws://localhost:99"),
+        (":99", "ws://127.0.0.1:99"),
+        (" example.org ", "ws://example.org:8765"),
+        ("me:pass@example.org", "ws://me:pass@example.org:8765"),
+        ("::1", "ws://[::1]:8765"),
+        ("[::1]", "ws://[::1]:8765"),
+        ("[::1]:99", "ws://[::1]:99"),
+        ("http://[::1]:99/", "ws://[::1]:99"),
+        ("https://example.org/", "wss://example.org"),
+        ("HTTPS://example.org?ticket=1", "wss://example.org?ticket=1"),
+        ("ws://example.org", "ws://example.org"),
+    ],
+)
+def test_what_is_left_out_of_a_url_is_as_the_server_has_it(written: str, url: str) -> None:
+    """`askbot ask --url localhost:8765`."""
+    assert complete_url(written) == url
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("ftp://secret", "scheme"),
+        ("ws:secret", "scheme"),
+        ("http:/secret:8765", "scheme"),
+        ("localhost:secret", "port"),
+        ("localhost:0", "port"),
+        ("ws://me:99999", "port"),
+        ("ws://", "host"),
+        ("", "host"),
+        ("a secret", "host"),
+        ("ws://[secret]", "brackets"),
+        ("[::1", "brackets"),
+    ],
+)
+def test_what_is_no_url_of_a_server_is_told_by_its_part(written: str, fault: str) -> None:
+    """Nothing of it is repeated, as it may have a password."""
+    with pytest.raises(ValueError, match=fault) as raised:
+        complete_url(written)
+    assert "secret" not in str(raised.value)
 
 
 def test_earlier_versions_knew_host_and_port_only() -> None:

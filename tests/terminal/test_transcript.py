@@ -143,7 +143,7 @@ async def test_a_server_that_repeats_itself_is_not_asked_for_ever() -> None:
     """Older turns are older."""
     async with running(server := Repeating()), connect(server.url) as chat:
         await chat.ask("Why?")
-        assert [turn.text for turn in await asyncio.wait_for(load_turns(chat), 5)] == ["Why?"]
+        assert [turn.question for turn in await asyncio.wait_for(load_turns(chat), 5)] == ["Why?"]
 
 
 async def test_a_session_that_is_gone_has_no_turns_to_load() -> None:

@@ -44,6 +44,33 @@ async def received(socket: ClientConnection) -> Any:
     return json.loads(await socket.recv())
 
 
+def test_a_log_is_forked_as_a_server_forks_it() -> None:
+    """A turn, and what the model was shown for it, under new ids and in new places; the log stays as it is."""
+    log = ScriptedLog()
+    log.answer("One.", text="1?")
+    log.answer("Two.", text="2?")
+    log.question("2?", replaces="t2")
+    log.thinking("hm")
+    log.token("Deux.")
+    log.done("length", model="other")
+    events = [*log.events]
+    forks = [log.fork(turn, session=turn) for turn in ("t2", "t3")]
+
+    assert log.events == events
+    assert [[turn["text"] for turn in fork.history()["turns"]] for fork in forks] == [["1?", "2?"], ["1?", "2?"]]
+    assert [[turn["answer"] for turn in fork.history()["turns"]] for fork in forks] == [
+        ["One.", "Two."],
+        ["One.", "Deux."],
+    ]
+    (question, thinking, token, done) = forks[1].events[3:]
+    assert question == {"type": "question", "session": "t3", "seq": 7, "turn": "t2"} | {
+        name: events[6][name] for name in ("text", "created")
+    }
+    assert [event["seq"] for event in (thinking, token, done)] == [9, 14, 15]
+    assert {**events[-1], "session": "t3", "seq": 15, "turn": "t2"} == done
+    assert not [decode_server(json.dumps(event)) for event in forks[1].events if event["seq"] < 0]
+
+
 async def test_frames_and_raw_messages_are_sent_in_their_order() -> None:
     """A dict, a model, text that is no JSON, and a binary message."""
     async with playing([{"type": "new"}, Alive(), "{", b"\x00"]) as (_, socket):

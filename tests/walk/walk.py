@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Retry
+from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Fork, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import (
@@ -93,6 +93,7 @@ class Walk:
         self.readers: dict[str, RecordingReader] = {}
         self.forgotten: set[str] = set()
         self.uncertain: set[str] = set()  # whose deletion was asked of a process that died
+        self.copied: set[str] = set()  # questions that may be in several sessions, and asked again in each
         self.counts: Counter[str] = Counter()
         self._fsync = self.rng.random() < 0.5
         self._wall = 1_700_000_000.0
@@ -232,6 +233,8 @@ class Walk:
             case 4 if rng.random() < 0.3:
                 await self._forget(session)
                 mine.remove(session)
+            case 5 if rng.random() < 0.3 and len(mine) < 10:
+                await self._fork(session, mine)
             case _:
                 await self._commanded(session, self._command(session))
                 self.counts["commands"] += 1
@@ -254,6 +257,23 @@ class Walk:
                     raise outcome
             return
         await hub.command(ANONYMOUS, session, command)
+
+    async def _fork(self, session: str, mine: list[str]) -> None:
+        """Fork some turn, twice at once: one session is made."""
+        hub, questions = self._hub, self.readers[session].questions
+        command = Fork(self.rng.choice([*questions][-5:] or ["t1"]), id=f"f{next(self._numbers)}")
+        self.copied |= {question.text for question in questions.values()}
+        forking = (hub.fork(ANONYMOUS, session, command) for _ in range(2))
+        outcomes = await asyncio.gather(*forking, return_exceptions=True)
+        made = {each.session for each in outcomes if not isinstance(each, BaseException)}
+        for each in outcomes:
+            if isinstance(each, BaseException) and not made:
+                raise each
+        (name,) = made
+        self.readers[name] = RecordingReader(name)
+        mine.append(name)
+        self.counts["forked"] += 1
+        await self._read(name)
 
     def _text(self) -> str:
         return f"question {next(self._numbers)}?"
@@ -332,7 +352,8 @@ class Walk:
             ids = Counter(question.id for question in again.questions.values() if question.id)
             assert not ids or max(ids.values()) == 1, f"{session}: asked twice: {ids}"
             for text, turns in Counter(question.text for question in again.questions.values()).items():
-                assert self.upstream.asked[text] <= turns, f"{session}: the provider was asked {text!r} twice"
+                once = text in self.copied or self.upstream.asked[text] <= turns
+                assert once, f"{session}: the provider was asked {text!r} twice"
         await self._answers()
 
     async def _gone(self, session: str) -> None:

@@ -1,11 +1,12 @@
 """The Python client: a conversation that outlives its connections.
 
+A connection is a cursor over the session's log: reconnecting is connecting with `after` = the last `seq` that was
+received. Programs without asyncio have the same in `askbot_ws.client.sync`.
+
+Example:
     async with connect("ws://127.0.0.1:8765/v1/chat") as chat:
         async for text in chat.ask("Why is the sky blue?"):
             print(text, end="")
-
-A connection is a cursor over the session's log: reconnecting is connecting with `after` = the last `seq` that was
-received. Programs without asyncio have the same in `askbot_ws.client.sync`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .endpoint import MAX_SILENCE_SECONDS, Endpoint
 from .errors import Closed, Damaged, TimedOut
 from .multiplexer import SessionMultiplexer
 from .reconnecting_socket import State
-from .view import End, Turn, View
+from .view import End, Status, Turn, View
 
 __all__ = [
     "Answer",
@@ -32,6 +33,7 @@ __all__ = [
     "Damaged",
     "End",
     "State",
+    "Status",
     "TimedOut",
     "Turn",
     "View",

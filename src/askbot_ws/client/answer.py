@@ -20,37 +20,46 @@ class Answer:
     """An answer that has ended, whatever the `reason`.
 
     Attributes:
-        text: The text, which has the length and the SHA-256 that the server gave for it; with a `reason` other than
-            `stop`, the text up to where the answer ended.
+        text: The answer's text, which has the length and the SHA-256 that the server gave for it; with a `reason` other
+            than `stop`, the text up to where the answer ended. `answer` is the same, as a `Turn` has it.
         turn: The turn's id: what `retry` and `edit` take.
         reason: One of `askbot_ws.events.Reason` (`stop`, `length`, `cancelled`, `refused`, `interrupted`, `error`), or
             a word that a later version of the server uses.
-        model: The model that was asked; None where the server did not say.
+        model: The model that was asked.
         usage: The provider's count, `input_tokens` and `output_tokens`; None where it gave none.
         timing: `queued`, `first_token` and `total`, in seconds since the question arrived; `first_token` is None where
-            no text came.
+            no text came. Where the server has lost the turn, only `total` is known, as it was measured here.
         error: Where `reason` is `error`: `code`, `message`, `retryable` and `retry_after` (seconds, or None).
         thinking: The reasoning that the model has shown; empty where it showed none. It is no part of `text`. Of what
             is longer than `connect(…, keep=)`, the beginning.
         thinking_time: How long it thought before it answered, in seconds; None where that is not known.
+        question: The question.
+        id: The question's id, as it is in the log.
 
     Example:
         ```python
-        answer = await chat.ask("Why is the sky blue?")
-        if answer.reason == "stop" and answer.timing:
-            print(answer.text, f"({answer.timing.total:.1f} s)")
+        turn = await chat.ask("Why is the sky blue?")
+        if turn.reason == "stop":
+            print(turn.answer, f"({turn.timing.total:.1f} s)")
         ```
     """
 
     text: str
     turn: str
     reason: str
-    model: str | None
+    model: str
     usage: Usage | None
-    timing: Timing | None
+    timing: Timing
     error: Failure | None
     thinking: str = ""
     thinking_time: float | None = None
+    question: str = ""
+    id: str = ""
+
+    @property
+    def answer(self) -> str:
+        """The answer's text."""
+        return self.text
 
 
 class AnswerStream:
@@ -77,8 +86,8 @@ class AnswerStream:
         stream = chat.ask("Why is the sky blue?")
         async for text in stream:
             print(text, end="", flush=True)
-        answer = await stream
-        print(answer.reason, answer.usage)
+        turn = await stream
+        print(turn.reason, turn.usage)
         ```
     """
 
@@ -177,9 +186,20 @@ class AnswerStream:
         return self._build_answer(text, await self._wait_for_end())
 
     def _build_answer(self, text: str, end: End) -> Answer:
-        turn = self._question.turn or ""
-        thinking, thinking_time = self._question.thinking, self._question.thinking_time
-        return Answer(text, turn, end.reason, end.model, end.usage, end.timing, end.error, thinking, thinking_time)
+        asked = self._question
+        return Answer(
+            text,
+            turn=asked.turn or "",
+            reason=end.reason,
+            model=end.model,
+            usage=end.usage,
+            timing=end.timing,
+            error=end.error,
+            thinking=asked.thinking,
+            thinking_time=asked.thinking_time,
+            question=asked.question,
+            id=self.id,
+        )
 
 
 Asked = AnswerStream

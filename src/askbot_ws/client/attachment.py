@@ -12,7 +12,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Attach, Detach, Ready
+from ..dialects.askbot.frames import Attach, Detach, Fork, Ready
 from .endpoint import ResumePoint
 from .reconnecting_socket import ReconnectingSocket
 from .view import Gap
@@ -30,25 +30,34 @@ class AttachState(Enum):
 class Attachment:
     """One session's cursor on the wire, for all who read its log here."""
 
-    __slots__ = ("_head", "_socket", "after", "id", "position", "state")
+    __slots__ = ("_fork", "_head", "_socket", "after", "id", "position", "state")
 
-    def __init__(self, socket: ReconnectingSocket) -> None:
-        self.state = AttachState.DETACHED
-        self.id = ""  # of the `attach` frame that was sent last; empty where the connection's URL named the session
+    def __init__(self, socket: ReconnectingSocket, fork: Fork | None) -> None:
+        """`fork` is the frame that makes the session; None: it exists, or `attach` makes it."""
+        self.state: AttachState = AttachState.DETACHED
+        self.id: str = ""  # of the `attach` that was sent last; empty where the URL of the connection named the session
         self.after: int | None = None  # the position that was requested
-        self.position = 0  # up to which events were received
+        self.position: int = 0  # up to which events were received
         self._head = 0  # the log's last position at `ready`
         self._socket = socket
+        self._fork = fork
 
     def begin(self, point: ResumePoint) -> None:
         """Expect `ready` for this resume point, as the URL of the next connection has it."""
         self.state, self.id, self.after = AttachState.ATTACHING, "", point.after
 
     def send_attach(self, point: ResumePoint) -> None:
-        """Send an `attach` frame for this resume point; without a session in it, a new one is made."""
+        """Send an `attach` frame for this resume point; without a session in it, a new one is made.
+
+        A `fork` is sent in its place until `ready` has named the session, each time with the same id: it is made once.
+        """
         self.begin(point)
-        self.id = uuid4().hex
-        self._socket.send(Attach(id=self.id, session=point.session, after=point.after, log=point.log))
+        if self._fork is not None and point.session is None:
+            self.id = self._fork.id or ""
+            self._socket.send(self._fork)
+        else:
+            self.id = uuid4().hex
+            self._socket.send(Attach(id=self.id, session=point.session, after=point.after, log=point.log))
 
     def send_detach(self, session: str | None) -> None:
         """Send a `detach` frame, if the server sends the session.

@@ -8,20 +8,22 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, History, HistoryRequest, Retry
+from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, Fork, History, HistoryRequest, Retry
 from ..events import WhenBusy
 from .answer import AnswerStream
-from .errors import Closed
+from .errors import NOT_ENTERED, Closed, copy_of
 from .multiplexer import SessionMultiplexer
+from .reconnecting_socket import State
 from .session import ClientSession
-from .view import View
+from .view import Turn, View
 
 
 class Chat:
     """One session, over as many connections as it takes.
 
-    `connect` and `Chat.session` return it. Enter it with `async with`, or await it and `close` it. It belongs to the
-    event loop that it was entered in; all its methods may be called by several tasks of that loop at the same time.
+    `connect`, `Chat.session` and `Chat.fork` return it. Enter it with `async with`, or await it and `close` it. It
+    belongs to the event loop that it was entered in; all its methods may be called by several tasks of that loop at the
+    same time.
 
     Raises:
         Closed: By every method but `close` and `session`, where it was not entered, or was closed.
@@ -39,24 +41,48 @@ class Chat:
         ```
     """
 
-    def __init__(self, multiplexer: SessionMultiplexer, view: View, *, first: bool) -> None:
+    def __init__(self, multiplexer: SessionMultiplexer, view: View, *, first: bool, fork: Fork | None = None) -> None:
         self._multiplexer = multiplexer
         self._initial_view = view
         self._first = first  # closing it closes the connection
+        self._fork = fork  # the frame that makes the session; None: it exists, or is to be a new one
         self._entered: ClientSession | None = None
         self._is_entering = False
 
     # --- the conversation --------------------------------------------------------------------------------------------
 
     @property
-    def id(self) -> str | None:
-        """The session's id, with which `connect(url, session=…)` continues it; None before a new one is entered."""
-        return self.view.session
+    def id(self) -> str:
+        """The session's id, with which `connect(url, session=…)` continues it. It stays once this is closed.
+
+        Raises:
+            Closed: A new session has no id yet, as it was not entered.
+        """
+        if self._entered:
+            return self._entered.id
+        if self._initial_view.session is None:
+            raise Closed(NOT_ENTERED)
+        return self._initial_view.session
 
     @property
     def view(self) -> View:
-        """The newest turns, as far as they were received. Read it; don't change it."""
+        """The conversation as far as it was received. Read it; don't change it."""
         return self._entered.view if self._entered else self._initial_view
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The newest turns, oldest first, as far as they were received: `view.turns`."""
+        return self.view.turns
+
+    @property
+    def state(self) -> State:
+        """What the connection does, as `connect` tells `on_state`; `connecting` before this is entered too."""
+        return self._multiplexer.state
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, the default first; empty until it is entered, or by an older server."""
+        return self.view.last_ready.models if self.view.last_ready else ()
 
     @property
     def changed(self) -> asyncio.Event:
@@ -75,7 +101,7 @@ class Chat:
         """Ask a question. It is sent at once, or on the next connection; this doesn't wait.
 
         Args:
-            text: The question; how long it may be, in code points, is `view.ready.limits.question_chars`.
+            text: The question; how long it may be, in code points, is `view.limits.question_chars`.
             model: The model to ask; by default the server's.
             temperature: The sampling temperature, from 0 to 2; by default the server's `temperature`, else the model's
                 own.
@@ -183,8 +209,8 @@ class Chat:
         Raises:
             AskbotError: The server has refused it, and the session is as it was.
         """
-        if self.id is not None:
-            await self._session.request(Forget(id=uuid4().hex, session=self.id)).wait()
+        session = self._session
+        await session.request(Forget(id=uuid4().hex, session=session.id)).wait()
 
     def session(self, id: str | None = None, *, after: int | None = None, log: str | None = None) -> Chat:
         """Return another session on the same connection, to be entered with `async with`, or awaited.
@@ -202,13 +228,33 @@ class Chat:
         """
         return Chat(self._multiplexer, View(session=id, seq=after, log=log, keep=self.view.keep), first=False)
 
+    def fork(self, turn: str) -> Chat:
+        """Return a new session on the same connection, to be entered with `async with`, or awaited.
+
+        It has, each whole, the turns that the model was shown for a turn of this session, and that turn, with new ids,
+        and goes on from there; this session stays as it is. Once it is entered, it is a session like any other, which
+        `connect(url, session=fork.id)` continues. Closing it detaches it; closing the `Chat` that `connect` returned
+        closes all of them.
+
+        Args:
+            turn: The turn's id; it must have ended.
+
+        Returns:
+            A `Chat`. Entering it makes the session, once, over as many connections as it takes. Entering raises `Busy`
+            where the turn has not ended, and `TurnNotFound` where this session has no such turn.
+        """
+        if error := self._session.close_reason:
+            raise copy_of(error)
+        frame = Fork(id=uuid4().hex, session=self.id, turn=turn)
+        return Chat(self._multiplexer, View(keep=self.view.keep), first=False, fork=frame)
+
     def _question(self, frame: Ask | Retry | Edit) -> AnswerStream:
         return AnswerStream(self._session, self._session.ask(frame))
 
     @property
     def _session(self) -> ClientSession:
         if self._entered is None:
-            raise Closed("The conversation has not begun: enter it with `async with`.")
+            raise Closed(NOT_ENTERED)
         return self._entered
 
     # --- opening and closing -----------------------------------------------------------------------------------------
@@ -220,7 +266,7 @@ class Chat:
         if self._entered is None:
             self._is_entering = True
             try:
-                self._entered = await self._multiplexer.open_session(self._initial_view)
+                self._entered = await self._multiplexer.open_session(self._initial_view, self._fork)
             except BaseException:
                 if self._first:
                     await self._multiplexer.close()

@@ -15,14 +15,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ssl import SSLContext
+from ssl import SSLContext, SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
 from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
 from websockets.asyncio.connection import broadcast
-from websockets.exceptions import InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import (
+    InvalidMessage,
+    InvalidProxy,
+    InvalidProxyMessage,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    WebSocketException,
+)
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
@@ -56,11 +65,15 @@ class ResumePoint(NamedTuple):
 class ConnectError(Exception):
     """No connection could be opened; the message has no credentials.
 
-    `status` is the HTTP status of a refused handshake, `retry_after` for how many seconds the server wants no other.
+    `retryable` is whether a later attempt may succeed, `status` the HTTP status of a refused handshake, `retry_after`
+    for how many seconds the server wants no other.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retryable: bool, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
+        self.retryable = retryable
         self.status = status
         self.retry_after = retry_after
 
@@ -120,7 +133,7 @@ class Endpoint:
         except InvalidStatus as error:
             failure = _refusal(error.response)
         except (WebSocketException, OSError, ValueError, LookupError) as error:  # LookupError: a header comes twice
-            failure = ConnectError(safe_message(error))
+            failure = ConnectError(safe_message(error), retryable=_may_pass(error))
         raise failure  # not in the block above: the error would be its context, and has the URL
 
     async def _open_socket(self, point: ResumePoint, token: str | None) -> Socket:
@@ -178,6 +191,29 @@ def resume_url(url: str, point: ResumePoint) -> str:
     return urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
 
 
+# --- whether a later attempt may succeed -----------------------------------------------------------------------------
+
+
+def is_temporary(status: int) -> bool:
+    """Return whether an HTTP status tells of a fault that may pass: the server's own, or too much or too slow."""
+    return status in {408, 425, 429} or (status >= 500 and status not in {501, 505})
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether a later attempt may succeed: not where the URL, a certificate or the kind of server is wrong."""
+    match error:
+        case InvalidProxyStatus():
+            return is_temporary(error.response.status_code)
+        case InvalidMessage() | InvalidProxyMessage():
+            return isinstance(error.__cause__, EOFError)  # it was closed before its answer, as by a restart
+        case SSLEOFError() | SSLZeroReturnError() | SSLSyscallError():
+            return True  # as above
+        case SSLError() | PermissionError():
+            return False
+        case _:
+            return isinstance(error, OSError | ProxyError)
+
+
 # --- what is told of a failure ---------------------------------------------------------------------------------------
 
 
@@ -211,7 +247,7 @@ def _refusal(response: Response) -> ConnectError:
     given = response.headers.get_all("Retry-After") if status in {429, 503} else []
     waits = [wait for each in given if (wait := _seconds_of(each)) is not None]
     message = f"it has refused the connection: HTTP {status}"
-    return ConnectError(message, status=status, retry_after=max(waits, default=None))
+    return ConnectError(message, retryable=is_temporary(status), status=status, retry_after=max(waits, default=None))
 
 
 def _seconds_of(retry_after: str) -> float | None:

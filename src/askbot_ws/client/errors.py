@@ -11,6 +11,8 @@ from ..dialects.askbot.frames import Error
 from ..errors import AskbotError
 from ..events import Failure
 
+NOT_ENTERED = "The conversation has not begun: enter it with `async with`."
+
 E = TypeVar("E", bound=BaseException)
 
 
@@ -30,13 +32,18 @@ class Closed(AskbotError):
     Raised by entering `connect(…)` where the server can't be reached; by every question, command and running answer
     once the conversation was closed here; and by a `Chat` that was not entered.
 
+    Its `retryable` says which: it is True where the server can't be reached now and may be later (no such host, nothing
+    listens there, no answer in time, HTTP 502, 503, 504 and the like), with `retry_after` where the server said when.
+    It is False where connecting again would fail again (a wrong URL, a certificate that isn't trusted, HTTP 404,
+    a server of another kind), and for a conversation that was closed here or not entered.
+
     Example:
         ```python
         try:
             async with connect(url) as chat:
-                print((await chat.ask("Why?")).text)
+                print((await chat.ask("Why?")).answer)
         except Closed as error:
-            print(error.message)
+            print(error.message, "Try again later." if error.retryable else "")
         ```
     """
 
@@ -49,7 +56,7 @@ class Damaged(AskbotError):
 
     Raised at the end of an iteration, where the text has not the length and the SHA-256 that the server gave for it, or
     the server has lost the answer; and by awaiting an `AnswerStream`, where the text in the server's history has not
-    either.
+    either. Its `retryable` is True where that history could not be had, and may be later.
 
     Example:
         ```python
@@ -58,7 +65,7 @@ class Damaged(AskbotError):
             async for text in stream:
                 print(text, end="")
         except Damaged:
-            print((await stream).text)  # the whole answer, as the server has it
+            print((await stream).answer)  # the whole answer, as the server has it
         ```
     """
 
@@ -100,10 +107,11 @@ def copy_of(error: E) -> E:
 
 
 def exception_for(record: Error | Failure) -> AskbotError:
-    """Return the exception for an `error` frame or the failure of a turn; an `AskbotError` for an unknown code."""
+    """Return the exception for an `error` frame or the failure of a turn; an `AskbotError` for an unknown code.
+
+    Whether it is retryable is the server's to say: of one cause some cases may pass, and others not.
+    """
     kind = _CLASS_BY_CODE.get(record.code)
-    if kind is None:
-        return AskbotError(f"{record.message} ({record.code})", retry_after=record.retry_after)
-    error = kind(record.message)
-    error.retry_after = record.retry_after
+    error = kind(record.message) if kind else AskbotError(f"{record.message} ({record.code})")
+    error.code, error.retryable, error.retry_after = record.code, record.retryable, record.retry_after
     return error

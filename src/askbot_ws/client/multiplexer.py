@@ -10,7 +10,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Alive, Attach, Detach, Error, GoingAway, Pong, Ready, ServerFrame, UnknownEvent
+from ..dialects.askbot.frames import (
+    Alive,
+    Attach,
+    Detach,
+    Error,
+    Fork,
+    GoingAway,
+    Pong,
+    Ready,
+    ServerFrame,
+    UnknownEvent,
+)
 from ..errors import AskbotError, InvalidFrame, SessionNotFound
 from .endpoint import Endpoint, ResumePoint
 from .errors import Closed
@@ -32,26 +43,30 @@ class SessionMultiplexer:
     """A reconnecting socket, and the sessions that are read on it."""
 
     def __init__(self, endpoint: Endpoint, *, on_state: Callable[[State], None]) -> None:
+        self.state: State = "connecting"
         self._on_state = on_state
         self._sessions: list[ClientSession] = []
-        self._first: ClientSession | None = None  # the one that the connection's URL names
+        self._first: ClientSession | None = None  # the one that the connection's URL names, or makes
         self._connection_number = 0  # of the connection on which all sessions were attached
         self._socket = ReconnectingSocket(
             endpoint,
-            on_state=on_state,
+            on_state=self._set_state,
             resume_point=self._resume_point,
             on_frame=self._dispatch,
             on_bad_frame=self._on_bad_frame,
         )
         self._task: asyncio.Task[None] | None = None
 
-    async def open_session(self, view: View) -> ClientSession:
-        """Read a session, and return it once its log was read; the first one connects. Raises what `connect` raises."""
-        if error := encoding_error(Attach(session=view.session, log=view.log)):
+    async def open_session(self, view: View, fork: Fork | None = None) -> ClientSession:
+        """Read a session, and return it once its log was read; the first one connects. Raises what `connect` raises.
+
+        `fork` is the frame that makes it; None: it exists, or is to be a new one.
+        """
+        if error := encoding_error(fork or Attach(session=view.session, log=view.log)):
             raise error
         if view.session is not None and self._find(view.session):
             raise ValueError(f"session {view.session} is being read on this connection already")
-        session = ClientSession(self._socket, view)
+        session = ClientSession(self._socket, view, fork)
         self._sessions.append(session)
         try:
             if self._task is None:
@@ -135,7 +150,11 @@ class SessionMultiplexer:
         finally:
             for session in tuple(self._sessions):
                 session.close(reason)
-            self._on_state("closed")
+            self._set_state("closed")
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._on_state(state)
 
     async def _run_until_not_found(self) -> None:
         """Keep the socket connected until the server no longer has the session that the URL names."""
@@ -168,8 +187,8 @@ class SessionMultiplexer:
         session.fail(request, error)
 
     def _resume_point(self) -> ResumePoint:
-        self._first = self._sessions[0]
-        return self._first.begin_attach()
+        self._first = next((session for session in self._sessions if session.can_be_first), None)
+        return self._first.begin_attach() if self._first else ResumePoint()
 
     def _dispatch(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
         """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""

@@ -14,17 +14,15 @@ from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest, encode
+from ..dialects.askbot.frames import Ask, Cancel, ClientFrame, Edit, History, HistoryRequest, Retry, encode
 from ..errors import AskbotError, InvalidFrame, QuestionTooLong, SessionNotFound, TurnNotFound
+from ..events import Timing
 from .errors import Damaged, copy_of
 from .view import End, TextBuffer, Turn
 
 TIME_LIMIT_SECONDS = 60.0  # on an open connection, without an acknowledgement or an end
 MAX_CACHED_CODE_POINTS = 64 * 1024  # of an answer that was iterated over; awaiting a longer one reads it again
 MAX_ABANDONED = 1000  # ids of questions that have failed here; the oldest are forgotten
-
-LOST_END = End("interrupted", model=None, usage=None, timing=None, check=None, error=None)
-"""The end of a question that was in a history that the server has lost, and is not in the one that it has now."""
 
 
 class SentAgain(Enum):
@@ -109,10 +107,13 @@ class PendingRequest:
 class PendingQuestion(PendingRequest):
     """A question; its outcome is the `End` of its turn."""
 
-    turn: str | None = None  # the turn's id, once the question is in the log
+    asked_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    question: str = ""  # its text, once it is in the log
+    turn: str | None = None  # the turn's id, as above
     start: int = 0  # the log's position before the question
     history_number: int = 0  # which of the histories that the session has read has it there
     end: End | None = None
+    lost: bool = False  # it was in a history that the server has lost, and is not in the one that it has now
     received: str = ""  # of the answer, in histories that the server has lost since: the longest text
     thinking: str = ""  # all of it, once the turn has ended
     thinking_before_answer: int | None = None  # the code points of it that came before the answer; None: all
@@ -127,6 +128,16 @@ class PendingQuestion(PendingRequest):
         await asyncio.wait([self.outcome, cancelled], return_when=asyncio.FIRST_COMPLETED)
         if not self.outcome.done() and (error := cancelled.exception()):
             raise copy_of(error)
+
+    def end_lost(self, model: str) -> End:
+        """End it, as the server has lost it; it was asked of `model` where it names none. Returns that end."""
+        total = asyncio.get_running_loop().time() - self.asked_at
+        timing = Timing(queued=0.0, first_token=None, total=total)
+        if isinstance(self.frame, Ask | Retry | Edit):
+            model = self.frame.model or model
+        self.lost = True
+        self.end = End("interrupted", model=model, usage=None, timing=timing, check=None, error=None)
+        return self.end
 
     def keep_thinking(self, turn: Turn) -> None:
         """Keep what the turn has of the model's reasoning."""
@@ -245,7 +256,7 @@ class AnswerRecovery:
         try:
             history: History = await self.fetch(question.turn or "", question.start).wait()
         except AskbotError as error:
-            raise Damaged from error
+            raise Damaged(retryable=error.retryable, retry_after=error.retry_after) from error
         for record in history.turns:
             if record.turn == question.turn and question.end and question.end.proves(record.answer):
                 return record.answer  # whatever history this is

@@ -24,12 +24,13 @@ from ..dialects.askbot.frames import (
 )
 from ..errors import Forbidden, FrameError, SessionNotFound, Unauthorized
 from .backoff import Backoff
-from .endpoint import ConnectError, Endpoint, ResumePoint, Socket, TokenError, safe_message, safe_url
+from .endpoint import ConnectError, Endpoint, ResumePoint, Socket, TokenError, is_temporary, safe_message, safe_url
 from .errors import Closed
 from .view import Gap
 
 TOKEN_WORKED_SECONDS = 30.0  # a connection that lasts so long was not closed because its token was bad from the start
 BAD_FRAME_CODES = frozenset({1003, 1008, 1009})  # the server closes with these because of a frame of ours
+LASTING_CODES = BAD_FRAME_CODES | {1002, 1007, 1010}  # and with these where it is another kind of server
 
 # After these errors the connection is opened again. OSError: TimeoutError too. FrameError: it may have been an event.
 _CONNECTION_ERRORS = (ConnectError, TokenError, ConnectionClosed, OSError, Gap, FrameError)
@@ -59,7 +60,7 @@ class ReconnectingSocket:
         `on_frame` is called with each frame; where it returns an awaitable, the next one is read once that is done.
         `on_bad_frame` is called with the close code where the server has closed because of a frame of ours.
         """
-        self.connection_number = 0  # counts the connections that got as far as `ready`
+        self.connection_number: int = 0  # counts the connections that got as far as `ready`
         self.given_up_for: object | None = None  # the session that had the last connection given up, by `Gap`
         self._endpoint = endpoint
         self._on_state = on_state
@@ -210,7 +211,20 @@ class ReconnectingSocket:
         if isinstance(error, TokenError):
             return error.__cause__ if isinstance(error.__cause__, Exception) else error
         message = f"There is no answer from {safe_url(self._endpoint.url)}: {safe_message(error)}."
-        return Closed(message, retry_after=self._backoff.hold_seconds or None)
+        return Closed(message, retry_after=self._backoff.hold_seconds or None, retryable=_may_pass(error))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether a first connection that has ended so may succeed later."""
+    match error:
+        case ConnectError():
+            return error.retryable
+        case FrameError():
+            return False  # it speaks another protocol
+        case _ if (code := _close_code(error)) is not None:
+            return is_temporary(code - 4000) if 4400 <= code < 4600 else code not in LASTING_CODES
+        case _:
+            return True  # it broke off, or nothing came in time
 
 
 def _close_code(error: Exception) -> int | None:

@@ -19,6 +19,7 @@ from ..dialects.askbot.frames import (
     Edit,
     Error,
     Forget,
+    Fork,
     History,
     Ready,
     Retry,
@@ -33,7 +34,6 @@ from .attachment import Attachment, AttachState
 from .endpoint import ResumePoint
 from .errors import Damaged, TimedOut, copy_of, exception_for
 from .pending import (
-    LOST_END,
     AbandonedQuestions,
     AnswerRecovery,
     PendingQuestion,
@@ -54,15 +54,17 @@ R = TypeVar("R", bound=PendingRequest)
 class ClientSession:
     """One session: its view, those who read answers in it, and the requests that are pending. An `AnswerSource`."""
 
-    def __init__(self, socket: ReconnectingSocket, view: View) -> None:
-        self.view = view
+    def __init__(self, socket: ReconnectingSocket, view: View, fork: Fork | None = None) -> None:
+        """`fork` is the frame that makes the session; None: it exists, or is to be a new one."""
+        self.view: View = view
         self.close_reason: AskbotError | None = None  # None: open
-        self.changed = asyncio.Event()  # set, and replaced, at each change of the view
-        self.unblocked = asyncio.Event()  # set when `blocked` may have become False
+        self.changed: asyncio.Event = asyncio.Event()  # set, and replaced, at each change of the view
+        self.unblocked: asyncio.Event = asyncio.Event()  # set when `blocked` may have become False
         self.caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the log was read once
-        self.attachment = Attachment(socket)
-        self.requests = PendingRequests()
+        self.attachment: Attachment = Attachment(socket, fork)
+        self.requests: PendingRequests = PendingRequests()
         self._socket = socket
+        self._fork = fork
         self._recovery = AnswerRecovery(self.request)
         self._streams = TextStreams()
         self._history_number = 0  # counts the histories that the server has sent, one after another was lost
@@ -70,8 +72,19 @@ class ClientSession:
         self._replaying = True  # the log was not read up to where it ended at `ready`
         self._abandoned = AbandonedQuestions()
         self._attach_timer: asyncio.TimerHandle | None = None
+        self._former_id = ""  # of one that the server no longer has, until that in its place has a name
+
+    @property
+    def id(self) -> str:
+        """The session's id, once it was entered."""
+        return self.view.session or self._former_id
 
     # --- attaching ---------------------------------------------------------------------------------------------------
+
+    @property
+    def can_be_first(self) -> bool:
+        """Whether the URL of a connection can name it, or make it: a fork has to be named by its `ready` first."""
+        return self._fork is None or self.view.session is not None
 
     def begin_attach(self) -> ResumePoint:
         """Return what the next connection is to read of this session, which its URL names."""
@@ -148,7 +161,7 @@ class ClientSession:
     def on_not_found(self, error: AskbotError) -> None:
         """Close, as the server has no such session; but a session that is still empty becomes a new one."""
         if self.view.seq == 0 and self.caught_up.done():  # servers keep nothing of an empty session
-            self.view = View(keep=self.view.keep)
+            self.view, self._former_id = View(keep=self.view.keep), self.id
         else:
             self.close(error)
 
@@ -212,7 +225,7 @@ class ClientSession:
         if not self.view.continues(ready) or ready.from_ != expected:
             self._restart(ready)
         else:
-            self.view.ready, self.view.log = ready, ready.log or self.view.log
+            self.view.last_ready, self.view.log = ready, ready.log or self.view.log
         self._replaying = True
         for request in self.requests.all():
             self._send(request)
@@ -253,13 +266,13 @@ class ClientSession:
 
     def _end_lost(self, question: PendingQuestion) -> None:
         """End a question that the server had acknowledged, and that is not in the history that it has now."""
-        question.end = LOST_END
+        end = question.end_lost(self.view.model)
         question.keep_received(str(question.cache or ""))
         for stream in self._streams_of(question):
             stream.keep_received()
         for stream in self._streams_of(question):
             stream.end_lost()
-        self.requests.resolve(question.frame.id, LOST_END)
+        self.requests.resolve(question.frame.id, end)
 
     def _streams_of(self, question: PendingRequest) -> Iterator[TextStream]:
         return (stream for stream in self._streams if stream.question is question)
@@ -297,6 +310,7 @@ class ClientSession:
         question = self.requests.get(event.id)
         if isinstance(question, PendingQuestion) and question.turn is None:
             question.turn, question.start, question.history_number = event.turn, event.start, self._history_number
+            question.question = event.text
             question.stop_timer()
             if question.acknowledged:
                 for stream in self._streams_of(question):
@@ -378,7 +392,7 @@ class ClientSession:
         if request.may_be_sent:
             frame = request.frame
             data = encode(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
-            if self.view.ready and len(data) > self.view.ready.limits.frame_bytes:
+            if len(data) > self.view.limits.frame_bytes:
                 self.fail(request, pending.too_long(frame))
                 return
             request.size = len(data)
@@ -462,7 +476,7 @@ class ClientSession:
         failure = question.outcome.exception() if question.outcome.done() else None
         if isinstance(error := failure or self.close_reason, AskbotError):
             stream.fail(error)
-        elif question.end is LOST_END:
+        elif question.lost:
             stream.end_lost()
         elif question.end and question.history_number != self._history_number:
             stream.fail(Damaged(ANSWER_LOST_MESSAGE))  # its position may be another turn's by now

@@ -1,11 +1,12 @@
 """The Python client without asyncio, for scripts, threads and notebooks: `connect` and `Chat` with methods that wait.
 
+The conversation runs on an event loop in a thread of its own, so the caller may have a running loop, as Jupyter has.
+Ctrl-C in the middle of an answer stops it at the server.
+
+Example:
     with connect("ws://127.0.0.1:8765/v1/chat") as chat:
         for text in chat.ask("Why is the sky blue?"):
             print(text, end="")
-
-The conversation runs on an event loop in a thread of its own, so the caller may have a running loop, as Jupyter has.
-Ctrl-C in the middle of an answer stops it at the server.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .errors import Closed
 from .event_loop_thread import EventLoopThread
 from .reconnecting_socket import State
 from .text_stream import TextStream
-from .view import Turn
+from .view import Turn, View
 
 __all__ = ["Answer", "AnswerStream", "Asked", "Chat", "connect"]
 
@@ -53,10 +54,10 @@ def connect(
     Args:
         url: The server's: `ws://` or `wss://`, or `http(s)://` for the same; without a path, it is `/v1/chat`.
         session: The id of the session to continue, `chat.id` of an earlier conversation; by default a new one.
-        after: The position (`seq`) in the session's log to read on from; by default `chat.turns` begins with the newest
-            turns.
-        log: The history in which `after` is a position, `view.log` of an `askbot_ws.View`. Where the server has another
-            history, or a shorter one, `chat.turns` begins elsewhere than at `after`.
+        after: The position in the session's log to read on from, `chat.view.seq` of that conversation; by default the
+            view begins with the newest turns.
+        log: The history in which `after` is a position, `chat.view.log` of that conversation. Where the server has
+            another history, or a shorter one, the view begins elsewhere than at `after`.
         token: Sent as `Authorization: Bearer …`. A function is called before each connection, in the conversation's own
             thread, and returns the token or an awaitable of it. What it raises is raised by `connect`, and later counts
             as a failed attempt to connect. Where the server closes an open connection because of its token, a function
@@ -64,7 +65,7 @@ def connect(
         ssl: What to trust with `wss://`; by default what Python trusts.
         proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
             but none for this machine.
-        keep: How many code points of questions and answers `chat.turns` holds; None for all.
+        keep: How many code points of questions and answers `chat.view` holds; None for all.
         silence: After how many seconds without a frame a connection is given up. By default 45; the server sends a
             frame every 20 seconds, or as its `ASKBOT_HEARTBEAT` says.
         delay: Returns the seconds to wait before an attempt to reconnect, given the number of attempts before it that
@@ -117,7 +118,7 @@ def connect(
 class Chat:
     """One session, over as many connections as it takes. All its methods may be called in any thread.
 
-    `connect` and `Chat.session` return it. Use it with `with`, or `close` it.
+    `connect`, `Chat.session` and `Chat.fork` return it. Use it with `with`, or `close` it.
 
     Raises:
         Closed: By every method but `close`, where it was closed, or is closed meanwhile.
@@ -143,14 +144,29 @@ class Chat:
         self._owns_loop = owns_loop
 
     @property
-    def id(self) -> str | None:
-        """The session's id, with which `connect(url, session=…)` continues it."""
+    def id(self) -> str:
+        """The session's id, with which `connect(url, session=…)` continues it. It stays once this is closed."""
         return self._chat.id
 
     @property
+    def view(self) -> View:
+        """The conversation as far as it was received: a copy, which doesn't change when more is."""
+        return self._loop.run_function(self._chat.view.snapshot)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, the default first; empty where an older server does not say."""
+        return self._chat.models
+
+    @property
     def turns(self) -> list[Turn]:
-        """The newest turns, oldest first, as far as they were received; see `askbot_ws.View.turns`."""
-        return self._loop.run_function(lambda: self._chat.view.turns)
+        """The newest turns, oldest first, as far as they were received: `view.turns`, copies as that is."""
+        return self._loop.run_function(lambda: [turn.snapshot() for turn in self._chat.turns])
+
+    @property
+    def state(self) -> State:
+        """What the connection does, as `connect` tells `on_state`."""
+        return self._chat.state
 
     def ask(
         self,
@@ -164,7 +180,7 @@ class Chat:
         """Ask a question. It is sent at once, or on the next connection; this doesn't wait for the answer.
 
         Args:
-            text: The question, in as many code points as the server allows (its `max_question`, by default 8000).
+            text: The question; how long it may be, in code points, is `view.limits.question_chars`.
             model: The model to ask; by default the server's.
             temperature: The sampling temperature, from 0 to 2; by default the server's `temperature`, else the model's
                 own.
@@ -278,6 +294,25 @@ class Chat:
         entering = self._chat.session(id, after=after, log=log)
         return Chat(self._loop, self._loop.run_coroutine(entering.__aenter__), owns_loop=False)
 
+    def fork(self, turn: str) -> Chat:
+        """Make a new session of a turn and of what the model was shown for it, and read it on the same connection.
+
+        It has these turns, each whole, with new ids, and goes on from there; this session stays as it is. Closing the
+        new one detaches it; closing the `Chat` that `connect` returned closes all of them.
+
+        Args:
+            turn: The turn's id; it must have ended.
+
+        Returns:
+            A `Chat` that is entered already. It is made once, over as many connections as it takes.
+
+        Raises:
+            Busy: The turn has not ended.
+            TurnNotFound: This session has no such turn.
+        """
+        entered = self._loop.run_coroutine(lambda: self._chat.fork(turn).__aenter__())
+        return Chat(self._loop, entered, owns_loop=False)
+
     def _stream(self, ask: Callable[[], AsyncAnswerStream]) -> AnswerStream:
         return AnswerStream(self._loop, self._loop.run_function(ask))
 
@@ -312,7 +347,8 @@ class AnswerStream:
     Iterating gives each piece of text once, as a `str` of one code point or more; a caller that is slow gets longer
     ones. A second iteration reads the answer from the server's log again. Leaving the loop before the end, or
     interrupting `answer` with Ctrl-C, stops the answer at the server. A question that nobody reads is answered all the
-    same. `chat.ask`, `chat.retry` and `chat.edit` return it.
+    same. `chat.ask`, `chat.retry` and `chat.edit` return it; it can be used with `with` as well, whose end stops what
+    has not ended.
 
     Raises:
         AskbotError: The question was refused (`QuestionEmpty`, `Busy`, …), by iterating and by `answer`. Where the
@@ -335,6 +371,11 @@ class AnswerStream:
     def __init__(self, loop: EventLoopThread, stream: AsyncAnswerStream) -> None:
         self._loop = loop
         self._stream = stream
+
+    @property
+    def id(self) -> str:
+        """The question's id, as it is in the log."""
+        return self._stream.id
 
     @property
     def turn(self) -> str | None:
@@ -382,6 +423,16 @@ class AnswerStream:
             AskbotError: The server has refused to stop it.
         """
         self._loop.run_coroutine(self._stream.cancel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the answer at the server, unless it has ended."""
+        with suppress(Closed):
+            self._loop.run_coroutine(lambda: self._stream.__aexit__(kind, error, trace))
 
 
 Asked = AnswerStream

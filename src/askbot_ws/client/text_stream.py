@@ -61,9 +61,9 @@ class TextStream:
 
     def __init__(self, source: AnswerSource, question: PendingQuestion, *, position: int, cache: bool) -> None:
         """`position` is where in the log to read from; `cache`: the question keeps what is read here."""
-        self.position = position
+        self.position: int = position
         self.question = question
-        self.started = False
+        self.started: bool = False
         self._source = source
         self._cache = cache
         self._max_unread: int | None = MAX_UNREAD_CODE_POINTS

@@ -9,14 +9,22 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from typing import Literal, TypeAlias
 
-from ..dialects.askbot.frames import History, Ready, ServerFrame, UnknownEvent
+from typing_extensions import deprecated
+
+from ..dialects.askbot.frames import History, Limits, Ready, ServerFrame, UnknownEvent
 from ..events import Check, Done, Event, Failure, Options, Question, Step, Thinking, Timing, Token, TurnRecord, Usage
+from .errors import NOT_ENTERED, Closed
 
 TURN_OVERHEAD_CODE_POINTS = 500  # what a turn counts for against `keep`, beside its question and its answer
 MAX_UNJOINED_PIECES = 64  # a string object costs 50 bytes and more, so many small ones cost many times their text
+UNKNOWN_TIMING = Timing(queued=0.0, first_token=None, total=0.0)
+
+Status: TypeAlias = Literal["waiting", "thinking", "answering", "ended"]
+"""What a turn does: `thinking` and `answering` say what the last text that came was a part of."""
 
 
 class Gap(Exception):
@@ -29,7 +37,7 @@ class TextBuffer:
     __slots__ = ("_parts", "_unjoined", "size")
 
     def __init__(self, text: str = "") -> None:
-        self.size = len(text)  # code points
+        self.size: int = len(text)  # code points
         self._parts = [text] if text else []
         self._unjoined = 0
 
@@ -74,19 +82,19 @@ class End:
     Attributes:
         reason: One of `askbot_ws.events.Reason` (`stop`, `length`, `cancelled`, `refused`, `interrupted`, `error`), or
             a word that a later version of the server uses.
-        model: The model that was asked; None where the server did not say.
+        model: The model that was asked.
         usage: The provider's count, `input_tokens` and `output_tokens`; None where it gave none.
         timing: `queued`, `first_token` and `total`, in seconds since the question arrived; `first_token` is None where
-            no text came.
+            no text came. Where the server has lost the turn, only `total` is known, as it was measured here.
         check: The proof of the answer: its length in code points (`chars`) and the SHA-256 of its UTF-8 bytes
-            (`sha256`, in hexadecimal). None where the server gave none.
+            (`sha256`, in hexadecimal). None where the server has lost the turn.
         error: Where `reason` is `error`: `code`, `message`, `retryable` and `retry_after` (seconds, or None).
     """
 
     reason: str
-    model: str | None
+    model: str
     usage: Usage | None
-    timing: Timing | None
+    timing: Timing
     check: Check | None
     error: Failure | None
 
@@ -102,7 +110,8 @@ class End:
         """
         if record.reason is None:
             return None
-        return cls(record.reason, record.model, record.usage, record.timing, record.check, record.error)
+        model, timing = record.model or "", record.timing or UNKNOWN_TIMING  # a turn that has ended has both
+        return cls(record.reason, model, record.usage, timing, record.check, record.error)
 
     def proves(self, answer: str) -> bool:
         """Compare an answer's text with its proof.
@@ -125,7 +134,7 @@ class Turn:
     Attributes:
         turn: The turn's id, unique in its session: what `retry`, `edit` and `cancel` take.
         id: The id of the frame that asked the question; None where it had none.
-        text: The question.
+        question: The question.
         replaces: The id of the turn that this one retries or edits; None where it is a further question.
         created: When the question was logged, in seconds since 1970.
         options: The `model`, `temperature` and `max_tokens` that were asked for; None where none were.
@@ -134,6 +143,7 @@ class Turn:
             page has more than the events read so far.
         answer_buffer: The answer's text; read it as `answer`.
         thinking_buffer: The reasoning that the model shows; read it as `thinking`.
+        phase: What the last text that came was a part of; `waiting` before any.
         begins_with_thinking: Whether its first text was thinking, and not the answer's.
         thinking_before_answer: How many code points of `thinking` came before the answer; None until that begins.
         thinking_since: When it began to think, in seconds since 1970; None where that was not seen.
@@ -145,7 +155,7 @@ class Turn:
 
     turn: str
     id: str | None
-    text: str
+    question: str
     replaces: str | None
     created: float
     options: Options | None
@@ -153,6 +163,7 @@ class Turn:
     seq: int
     answer_buffer: TextBuffer = field(default_factory=TextBuffer)
     thinking_buffer: TextBuffer = field(default_factory=TextBuffer)
+    phase: Literal["waiting", "thinking", "answering"] = "waiting"
     begins_with_thinking: bool = False
     thinking_before_answer: int | None = None
     thinking_since: float | None = None
@@ -180,11 +191,53 @@ class Turn:
             seq=record.seq,
             answer_buffer=TextBuffer(record.answer),
             thinking_buffer=TextBuffer("".join(step.text for step in steps if step.type == "thinking")),
+            phase=_last_phase(record),
             begins_with_thinking=bool(steps) and steps[0].type == "thinking",
             thinking_before_answer=_thinking_before_answer(steps) if record.answer else None,
         )
         turn.set_end(End.from_record(record))
         return turn
+
+    @property
+    @deprecated("`Turn.text` is called `question`, as in JavaScript", category=None)  # told by type checkers only
+    def text(self) -> str:
+        """The name that `question` had before."""
+        return self.question
+
+    @property
+    def status(self) -> Status:
+        """`waiting` for the model, `thinking`, `answering`, or `ended`."""
+        return "ended" if self.end else self.phase
+
+    @property
+    def reason(self) -> str | None:
+        """How the turn ended, as in `End`; None while it runs."""
+        return self.end.reason if self.end else None
+
+    @property
+    def model(self) -> str | None:
+        """The model that was asked; None while the turn runs."""
+        return self.end.model if self.end else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The provider's count of tokens; None while the turn runs, and where it gave none."""
+        return self.end.usage if self.end else None
+
+    @property
+    def timing(self) -> Timing | None:
+        """How long the turn took, in seconds, as in `End`; None while it runs."""
+        return self.end.timing if self.end else None
+
+    @property
+    def check(self) -> Check | None:
+        """The proof of the answer, as in `End`; None while the turn runs."""
+        return self.end.check if self.end else None
+
+    @property
+    def error(self) -> Failure | None:
+        """Where `reason` is `error`: what went wrong."""
+        return self.end.error if self.end else None
 
     @property
     def answer(self) -> str:
@@ -217,7 +270,15 @@ class Turn:
     @property
     def size(self) -> int:
         """What the turn counts for against the view's `keep`, in code points."""
-        return TURN_OVERHEAD_CODE_POINTS + len(self.text) + self.thinking_buffer.size + self.answer_buffer.size
+        return TURN_OVERHEAD_CODE_POINTS + len(self.question) + self.thinking_buffer.size + self.answer_buffer.size
+
+    def snapshot(self) -> Turn:
+        """Copy the turn as it is now.
+
+        Returns:
+            A turn that doesn't change when more is received, and may be read in any thread.
+        """
+        return replace(self, answer_buffer=TextBuffer(self.answer), thinking_buffer=TextBuffer(self.thinking))
 
     def set_end(self, end: End | None) -> None:
         """Set how the turn ended, and how long it thought.
@@ -248,6 +309,12 @@ class Turn:
             self.thinking_time = max(0.0, time.time() - self.thinking_since)
 
 
+def _last_phase(record: TurnRecord) -> Literal["waiting", "thinking", "answering"]:
+    if record.steps and record.steps[-1].type == "thinking":
+        return "thinking"
+    return "answering" if record.answer else "waiting"
+
+
 def _thinking_before_answer(steps: Sequence[Step]) -> int:
     """Return how many code points of thinking come before the first step that is the answer's text."""
     before = takewhile(lambda step: step.type != "text", steps)
@@ -266,9 +333,8 @@ class View:
         seq: The log's position up to which it was read; None before anything was.
         log: The history in which `seq` is a position; None where it is not known.
         keep: How many code points to hold: beyond it the oldest turns are dropped, but none that runs. None: no limit.
-        ready: The server's last `ready` frame: among others the default `model`, the `limits`, and the position `from_`
-            that events follow from. None before the first connection.
-        has_earlier: Whether the log has turns before the oldest one here; `Chat.history` fetches them.
+        last_ready: The server's last `ready` frame; None before the first connection. Read it as `ready`.
+        earlier: Whether the log has turns before the oldest one here; `Chat.history` fetches them.
         all_turns: The turns by their ids, in the log's order, replaced ones too. `turns` leaves those out.
         size: What all turns count for, in code points.
     """
@@ -277,10 +343,47 @@ class View:
     seq: int | None = None
     log: str | None = None
     keep: int | None = None
-    ready: Ready | None = None
-    has_earlier: bool = False
+    last_ready: Ready | None = None
+    earlier: bool = False
     all_turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
     size: int = 0
+
+    @property
+    def ready(self) -> Ready:
+        """The server's last `ready` frame: among others the position `from_` that events follow from.
+
+        Raises:
+            Closed: Nothing was read yet, as the conversation was not entered.
+        """
+        if self.last_ready is None:
+            raise Closed(NOT_ENTERED)
+        return self.last_ready
+
+    @property
+    def model(self) -> str:
+        """The model that answers where a question names none. Raises as `ready` does."""
+        return self.ready.model
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, that one first; empty where an older server does not say. As `ready`."""
+        return self.ready.models
+
+    @property
+    def limits(self) -> Limits:
+        """What the server accepts: `frame_bytes`, `question_chars`, `waiting_turns`. Raises as `ready` does."""
+        return self.ready.limits
+
+    @property
+    def head(self) -> int:
+        """The log's last position when the connection began. Raises as `ready` does."""
+        return self.ready.seq
+
+    @property
+    @deprecated("`View.has_earlier` is called `earlier`, as in JavaScript", category=None)
+    def has_earlier(self) -> bool:
+        """The name that `earlier` had before."""
+        return self.earlier
 
     @property
     def turns(self) -> list[Turn]:
@@ -294,6 +397,14 @@ class View:
                     shown.pop()
             shown.append(turn)
         return shown
+
+    def snapshot(self) -> View:
+        """Copy the view as it is now.
+
+        Returns:
+            A view that doesn't change when more is received, and may be read in any thread.
+        """
+        return replace(self, all_turns={name: turn.snapshot() for name, turn in self.all_turns.items()})
 
     def continues(self, ready: Ready) -> bool:
         """Compare the history that the server has with the one that was read so far.
@@ -334,10 +445,10 @@ class View:
     def _apply_ready(self, ready: Ready) -> None:
         if not self.continues(ready) or ready.from_ != self.seq:
             self.session, self.seq, self.log = ready.session, ready.from_, None
-            self.has_earlier = ready.from_ > 0
+            self.earlier = ready.from_ > 0
             self.all_turns.clear()
             self.size = 0
-        self.ready, self.log = ready, ready.log or self.log
+        self.last_ready, self.log = ready, ready.log or self.log
 
     def _apply_event(self, event: Event) -> None:
         seen = self.seq or 0
@@ -370,7 +481,8 @@ class View:
         turn.seq = event.seq
 
     def _append_slice(self, turn: Turn, event: Token | Thinking, *, seen: int) -> None:
-        turn.measure_thinking(event, live=self.ready is not None and event.seq > self.ready.seq)
+        turn.measure_thinking(event, live=self.last_ready is not None and event.seq > self.last_ready.seq)
+        turn.phase = "answering" if isinstance(event, Token) else "thinking"
         text = event.text[max(0, seen - event.start, turn.seq - event.start) :]
         turn.whole = turn.whole and self._evict_for(turn, len(text))
         if turn.whole:
@@ -387,7 +499,7 @@ class View:
                 return False
             self.size -= oldest.size
             del self.all_turns[oldest.turn]
-            self.has_earlier = True
+            self.earlier = True
         return True
 
     def _apply_history(self, history: History) -> None:
@@ -400,4 +512,4 @@ class View:
         self.all_turns = dict(sorted(self.all_turns.items(), key=lambda item: item[1].from_))
         self.size = sum(turn.size for turn in self.all_turns.values())
         if not history.turns or oldest is None or history.turns[0].from_ <= oldest.from_:
-            self.has_earlier = history.more
+            self.earlier = history.more

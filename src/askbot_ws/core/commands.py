@@ -50,3 +50,11 @@ class Forget:
 
 
 Command: TypeAlias = Ask | Retry | Edit | Cancel | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Make a new session of a turn that has ended, and of what the model was shown for it: see `Hub.fork`."""
+
+    turn: str
+    id: str | None = None  # the same id names the same new session

@@ -41,10 +41,10 @@ class LogTail:
 
     def __init__(self, session: str, *, start: int = 0, history: str = "") -> None:
         """`history` is `ready.log` on the wire: an id of the stored history, which changes where the store lost any."""
-        self.session = session
-        self.history = history
-        self.start = start
-        self.head = start
+        self.session: str = session
+        self.history: str = history
+        self.start: int = start
+        self.head: int = start
         self._events: list[Event] = []  # all but the pending texts
         self._pending_texts: list[str] = []  # the newest slices of one type and turn, up to the head
         self._pending_answer: str = ""  # the turn of the pending texts, where they are of its answer

@@ -21,6 +21,7 @@ from ..events import (
     TextSlice,
     Thinking,
     Token,
+    TurnRecord,
     Usage,
     WhenBusy,
     make_token,
@@ -29,6 +30,7 @@ from .context import ContextWindow
 from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
 from .turn import TurnMachine, TurnState, seq_of
+from .turn_records import copy_turn
 
 MAX_KNOWN_QUESTIONS = 256  # with an id, in memory; older ones are found in the store
 KNOWN_QUESTION_BYTES = 350  # of memory for each, about
@@ -131,6 +133,15 @@ class SessionMachine:
         if len(self.known_questions) > MAX_KNOWN_QUESTIONS:
             del self.known_questions[next(iter(self.known_questions))]
             self.knows_all_questions = False
+
+    def copy_turns(self, turns: Sequence[TurnRecord]) -> list[Event]:
+        """Append turns of another session, all of which have ended, as turns of this one."""
+        events: list[Event] = []
+        for record in turns:
+            events += copy_turn(record, session=self.id, head=self.head)
+            self.head = events[-1].seq
+        self.context = None  # to be read from the store, like that of any session which is opened again
+        return events
 
     def start_next(self, *, now: float) -> TurnMachine | None:
         """Start the first waiting turn and return it; None where a turn runs or none waits."""

@@ -1,4 +1,4 @@
-"""Turn records: whole turns, built from the events of a log."""
+"""Turn records: whole turns, built from the events of a log, and events built from whole turns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from ..events import Done, Event, Question, Step, TextSlice, Thinking, Token, TurnRecord
+from .log_tail import MAX_TOKEN_CHARS
+from .turn import turn_id_of
 
 
 def turn_records(events: Iterable[Event]) -> list[TurnRecord]:
@@ -45,6 +47,45 @@ def _record(question: Question, slices: list[TextSlice], dones: list[Done]) -> T
         from_=question.start,
         seq=last.seq,
     )
+
+
+def copy_turn(record: TurnRecord, *, session: str, head: int) -> list[Event]:
+    """Return the events of a turn that has ended, as a new turn of another session.
+
+    It is whole, but for what has no meaning in another session: the id of its question, and the turn that it replaces.
+
+    Args:
+        record: The turn.
+        session: The id of the other session.
+        head: The head of that session's log, after which the events follow.
+
+    Raises:
+        ValueError: The turn has not ended.
+    """
+    if record.reason is None or record.model is None or record.timing is None or record.check is None:
+        raise ValueError(f"turn {record.turn} has not ended")
+    turn, seq = turn_id_of(head + 1), head + 1
+    events: list[Event] = [
+        Question(session=session, seq=seq, turn=turn, text=record.text, created=record.created, options=record.options)
+    ]
+    for step in record.steps or (Step(type="text", text=record.answer),):
+        kind = Thinking if step.type == "thinking" else Token
+        for start in range(0, len(step.text), MAX_TOKEN_CHARS):
+            text = step.text[start : start + MAX_TOKEN_CHARS]
+            seq += len(text)
+            events.append(kind(session=session, seq=seq, turn=turn, text=text))
+    done = Done(
+        session=session,
+        seq=seq + 1,
+        turn=turn,
+        reason=record.reason,
+        model=record.model,
+        usage=record.usage,
+        timing=record.timing,
+        check=record.check,
+        error=record.error,
+    )
+    return [*events, done]
 
 
 def _steps(slices: Sequence[TextSlice]) -> tuple[Step, ...] | None:

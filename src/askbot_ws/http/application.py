@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,9 +26,18 @@ LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # which pages of any port of
 
 
 def make_application(
-    completions: Completions, *, access: AccessPolicy, readiness: Readiness, version: str
+    completions: Completions,
+    *,
+    access: AccessPolicy,
+    readiness: Readiness,
+    version: str,
+    page_module: Path | None = None,
 ) -> Starlette:
-    """Make the ASGI application that answers all requests but WebSocket handshakes."""
+    """Make the ASGI application that answers all requests but WebSocket handshakes.
+
+    Raises:
+        OSError: The page's module cannot be read.
+    """
 
     async def healthz(request: Request) -> Response:
         del request
@@ -46,7 +56,7 @@ def make_application(
 
     made = Starlette(
         routes=[
-            *pages.routes(),
+            *pages.routes(page_module),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/v1/chat", chat),

@@ -29,6 +29,7 @@ CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+PAGE_MODULE = "page-module.js"
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -71,8 +72,15 @@ class StaticFile:
         return Response(self.body, headers=self.headers)
 
 
-def routes() -> list[Route]:
-    """Return a route for each file; all of them are read into memory."""
+def routes(module: Path | None = None) -> list[Route]:
+    """Return a route for each file; all of them are read into memory.
+
+    Args:
+        module: The JavaScript module that the page imports, if there is one.
+
+    Raises:
+        OSError: The module cannot be read.
+    """
     client = _package_file("client_files", "client")
     asyncapi = _package_file("asyncapi.json", "docs/asyncapi.json").read_bytes()
     found = {
@@ -80,8 +88,11 @@ def routes() -> list[Route]:
         for name, body in _client_files(client)
     }
     found["/asyncapi.json"] = StaticFile.with_headers(asyncapi, "application/json")
+    if module is not None:
+        found[f"/{PAGE_MODULE}"] = StaticFile.with_headers(module.read_bytes(), CONTENT_TYPES[".js"])
+    page = _page_route(client, has_module=module is not None)
     static = [_file_route(path, file) for path, file in found.items()]
-    return [_page_route(client), Route("/schema.json", _serve_schema), *static]
+    return [page, Route("/schema.json", _serve_schema), *static]
 
 
 async def _serve_schema(request: Request) -> Response:
@@ -101,12 +112,12 @@ def _file_route(path: str, file: StaticFile) -> Route:
     return Route(path, serve)
 
 
-def _page_route(client: Traversable) -> Route:
+def _page_route(client: Traversable, *, has_module: bool) -> Route:
     pages = {
         language: StaticFile.with_headers(
             body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language"
         )
-        for language, body in render_page_by_language(client).items()
+        for language, body in render_page_by_language(client, has_module=has_module).items()
     }
 
     async def serve(request: Request) -> Response:
@@ -116,18 +127,23 @@ def _page_route(client: Traversable) -> Route:
     return Route("/", serve)
 
 
-def render_page_by_language(folder: Traversable) -> dict[str, bytes]:
+def render_page_by_language(folder: Traversable, *, has_module: bool = False) -> dict[str, bytes]:
     """Return the page by language, the default one first; its texts are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
     strings = STRINGS_ADAPTER.validate_json((folder / "page" / "strings.json").read_bytes())
-    return {language: _render(template, language, known) for language, known in strings.items()}
+    module = f'<link id="page-module" rel="modulepreload" href="{PAGE_MODULE}" />' if has_module else ""
+    return {language: _render(template, language, known, module) for language, known in strings.items()}
 
 
-def _render(template: str, language: str, words: dict[str, str]) -> bytes:
+def _render(template: str, language: str, words: dict[str, str], module: str) -> bytes:
     script = json.dumps(words, ensure_ascii=False, separators=(",", ":")).replace(
         "<", "\\u003c"
     )  # nothing ends it early
-    values = {name: html.escape(text) for name, text in words.items()} | {"lang": language, "strings": script}
+    values = {name: html.escape(text) for name, text in words.items()} | {
+        "lang": language,
+        "strings": script,
+        "page_module": module,
+    }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template).encode()
 
 

@@ -131,7 +131,7 @@ class CommandHandler:
         return NewQuestion(text=text, asked_at=self._clock(), created_at=self._wall_clock(), id=id, options=options)
 
     def _check_options(self, options: Options) -> None:
-        if options.model is not None and options.model not in self._policy.models | {self._upstream.model}:
+        if options.model is not None and options.model not in self._policy.offered_models(self._upstream.model):
             raise Forbidden("This model is not offered here.")
         if options.max_tokens is not None and options.max_tokens > self._policy.max_tokens:
             raise Forbidden(f"max_tokens: {self._policy.max_tokens} are the most.")

@@ -9,7 +9,7 @@ from typing import Self
 
 import structlog
 
-from ..core.commands import Command
+from ..core.commands import Command, Fork
 from ..core.principal import Principal
 from ..errors import (
     ConfigError,
@@ -26,6 +26,7 @@ from .owner import Owner
 from .policy import Policy
 from .recovery import Recovery
 from .registry import SessionRegistry
+from .session_copier import ForkedSession, SessionCopier
 from .topic import Reader, Topic
 from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
 
@@ -66,6 +67,7 @@ class Hub:
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
+        self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -138,6 +140,11 @@ class Hub:
         """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
         return await self.store.turns(topic.session, before=before, limit=limit)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a question may name, the default first."""
+        return self.policy.offered_models(self.upstream.model)
+
     def is_busy(self, session: str) -> bool:
         """Return whether a turn of this session runs or waits."""
         owner = self._registry.owners.get(session)
@@ -157,6 +164,14 @@ class Hub:
         command may raise; then nothing has changed.
         """
         return await self._commands.execute(principal, session, command)
+
+    async def fork(self, principal: Principal, session: str, command: Fork) -> ForkedSession:
+        """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
+
+        What has been made already, under the same id, is not made again. Raises `SessionNotFound`, `TurnNotFound`,
+        `Busy` where the turn has not ended, and `StoreError`; then nothing has changed.
+        """
+        return await self._copier.fork(principal, session, command)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

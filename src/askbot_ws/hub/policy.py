@@ -11,7 +11,7 @@ class Policy:
 
     Attributes:
         persona: The system prompt; None: none is sent.
-        models: Names that a question may choose, besides the upstream's own.
+        models: Names that a question may choose, besides the upstream's default.
         thinking: Whether the reasoning that the model's provider shows is logged.
         max_tokens: Tokens of an answer, at most.
         context_tokens: Tokens of a prompt and its answer together, at most.
@@ -25,7 +25,7 @@ class Policy:
     """
 
     persona: str | None = None
-    models: frozenset[str] = frozenset()
+    models: tuple[str, ...] = ()
     thinking: bool = True
     max_tokens: int = 1024
     context_tokens: int = 8192
@@ -36,3 +36,7 @@ class Policy:
     session_ttl: float = 30 * 86400.0
     abandon_after: float | None = None
     log_content: bool = False
+
+    def offered_models(self, default: str) -> tuple[str, ...]:
+        """Return the names that a question may choose, the upstream's default first."""
+        return tuple(dict.fromkeys((default, *self.models)))

@@ -44,9 +44,9 @@ class SessionRegistry:
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
-    def create(self, principal: Principal) -> Topic:
-        """Make a new session. The store has nothing of it until its first question."""
-        session = secrets.token_urlsafe(16)
+    def create(self, principal: Principal, session: str | None = None) -> Topic:
+        """Make a new session, with this id if one is given. The store has nothing of it until its first event."""
+        session = session or secrets.token_urlsafe(16)
         topic = self.topics[session] = Topic(self._store.create(session), user=principal.user)
         return topic
 

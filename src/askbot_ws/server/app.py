@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, cast
@@ -34,6 +35,7 @@ from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
 from ..store.url import open_store
+from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
@@ -85,7 +87,11 @@ class Server:
     def _make_acceptor(self) -> Acceptor:
         settings, most = self._settings, sys.maxsize
         app = make_application(
-            Completions(self._hub), access=self._access, readiness=self._readiness, version=__version__
+            Completions(self._hub),
+            access=self._access,
+            readiness=self._readiness,
+            version=__version__,
+            page_module=settings.page_module,
         )
         return Acceptor(
             app,
@@ -106,9 +112,14 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Host and port as in a URL, for instance `127.0.0.1:8765`."""
-        host = self._settings.host
+        """Host and port as in a URL that can be opened on this machine, for instance `127.0.0.1:8765`."""
+        host = openable_host(next(iter(self._listener.sockets))) or self._settings.host
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens on all addresses of this machine."""
+        return openable_host(next(iter(self._listener.sockets))) is not None
 
     @property
     def url(self) -> str:
@@ -210,6 +221,15 @@ class Server:
         self._closed = True
 
 
+def openable_host(bound: socket.socket) -> str | None:
+    """Return the address to open for a socket that listens on all addresses; None for one that listens on one."""
+    host = ip_address(bound.getsockname()[0].partition("%")[0])
+    if not host.is_unspecified:
+        return None
+    takes_ipv4 = host.version == 4 or not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    return "127.0.0.1" if takes_ipv4 else "::1"
+
+
 def bind(settings: Settings) -> socket.socket:
     """Return a socket that listens on the host and port of the settings. Raises `ConfigError` where it can't."""
     host, port = settings.host, settings.port
@@ -225,13 +245,14 @@ def bind(settings: Settings) -> socket.socket:
                     + settings.reader_timeout * (1 + 2 / STALL_CHECKS_PER_TIMEOUT)
                     + STALLED_CLOSE_SECONDS
                 )
-                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+                milliseconds = min(int(seconds * 1000), 2**31 - 1)
+                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
             bound.bind(address)
             bound.listen(LISTEN_BACKLOG)
             undo.pop_all()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host has such a name
         raise ConfigError(
-            f"askbot can't listen on {host}, port {port}: {error.strerror or error}. "
+            f"askbot can't listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}. "
             "Choose others with ASKBOT_HOST and ASKBOT_PORT (--host, --port), or end what listens there."
         ) from error
     bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -270,9 +291,13 @@ async def running(
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
+    """Raises `ConfigError` where a model has a name that no frame can have."""
+    for name in settings.models:
+        if clean_model_name(name) != name:
+            raise ConfigError(f"ASKBOT_MODELS: {name!r}: a model's name is UTF-8 of at most 200 code points.")
     return Policy(
         persona=chosen.persona if settings.persona is None else settings.persona,
-        models=frozenset(settings.models),
+        models=settings.models,
         thinking=settings.thinking,
         max_tokens=settings.max_tokens,
         context_tokens=settings.context_tokens or chosen.context_tokens,
@@ -336,9 +361,10 @@ def _freeze_gc() -> None:
 
 def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) -> None:
     """Print the addresses, the model and the store, and log `server_started`."""
+    elsewhere = f"  (http://{socket.gethostname()}:{server.port}/ from other machines)" if server.is_open else ""
     lines = [
         f"askbot-ws {__version__}",
-        f"  page    http://{server.address}/",
+        f"  page    http://{server.address}/{elsewhere}",
         f"  socket  {server.url}",
         f"  model   {chosen.upstream.model}",
         f"  store   {settings.store}",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core.cursor import replay_start
 from ..core.log_tail import LogTail
 from ..core.turn_records import turn_records
 from ..errors import SessionNotFound
-from ..events import Event, Question, TurnRecord
+from ..events import Done, Event, Question, TurnRecord
 from . import Entry, Failures, heads_after
 
 
@@ -78,9 +79,13 @@ class MemoryStore:
 
     async def turns(self, session: str, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
         """Read the newest turns before a position, oldest first."""
-        turns = turn_records(self._stored(session).log.events)
-        older = [turn for turn in turns if before is None or turn.from_ + 1 < before]
-        return older[-limit:] if limit > 0 else []
+        events = self._stored(session).log.events
+        end = len(events) if before is None else bisect_left(events, before, key=lambda event: event.seq)
+        start = end
+        while start > 0 and limit > 0:
+            start -= 1
+            limit -= type(events[start]) is Question
+        return turn_records(_events_of_turns(events, start, end))
 
     async def find_turn(self, session: str, ask_id: str) -> str | None:
         """The first turn whose question was asked with this id, or None."""
@@ -114,3 +119,22 @@ class MemoryStore:
             return self._sessions[session]
         except KeyError:
             raise SessionNotFound from None
+
+
+def _events_of_turns(events: Sequence[Event], start: int, end: int) -> Iterator[Event]:
+    """Yield the events of the turns whose questions are among `events[start:end]`, others among them.
+
+    It stops where these turns have ended, so that a page of a long log takes no longer than one of a short log.
+    """
+    unended: set[str] = set()
+    for index in range(start, len(events)):
+        if index >= end and not unended:
+            return
+        event = events[index]
+        if type(event) is Question:
+            if index >= end:
+                continue
+            unended.add(event.turn)
+        elif type(event) is Done:
+            unended.discard(event.turn)
+        yield event

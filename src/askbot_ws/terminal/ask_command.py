@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..client import Answer, AnswerStream, Closed, Damaged, State, connect
 from ..dialects.askbot.frames import to_dict
 from ..errors import AskbotError, InvalidFrame
+from ..events import Failure
 from .exit_signals import ExitSignals
 from .output import (
     ExitCode,
     describe_ending,
-    discard_unwritten,
-    is_text,
+    describe_retry,
     print_error,
     report_output_error,
     write_answer,
     write_thinking,
 )
+from .question import NothingAskedError, check_length, read_question
 from .server_url import hide_credentials
+from .streams import discard_unwritten
 
 AWAY_SECONDS = 60.0  # without a connection and without a piece of the answer, after which it is given up
 
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What to ask, which server, session and model, and whether to show the model's thinking."""
+    """What to ask, which server, session and model, and whether to show the model's thinking.
 
-    text: str
+    `words` are those of the question, and `-` for what stdin has; without any, stdin is the question.
+    """
+
+    words: tuple[str, ...]
     url: str
     session: str | None = None
     model: str | None = None
@@ -57,18 +62,21 @@ class _Progress:
 
 
 async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - it is the user's
-    """Ask, write the answer to stdout and everything else to stderr. `timeout` is in seconds. Returns the exit code."""
+    """Ask, write the answer to stdout and everything else to stderr. Returns the exit code.
+
+    `timeout` is in seconds, for all of it: reading stdin, connecting and the answer.
+    """
     progress = _Progress()
     with ExitSignals() as signals:
         try:
             try:
                 code, error = await _try_to_ask(options, progress, timeout, show=not as_json)
                 if error:
-                    print_error(error[1])
+                    print_error(error.message + describe_retry(error))
             except asyncio.CancelledError:
                 if signals.exit_code is None:
                     raise
-                code, error = signals.exit_code, ("cancelled", "the command was stopped")
+                code, error = signals.exit_code, _failure("cancelled", "the command was stopped")
             if as_json:
                 write_answer(json.dumps(_json_report(progress, error)) + "\n")
         except OSError as unwritten:
@@ -79,40 +87,52 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
 
 async def _try_to_ask(
     options: AskOptions, progress: _Progress, limit: float | None, *, show: bool
-) -> tuple[ExitCode, tuple[str, str] | None]:
-    """Ask. Returns the exit code, and what went wrong as code and message."""
+) -> tuple[ExitCode, Failure | None]:
+    """Ask. Returns the exit code, and what went wrong."""
     try:
         async with asyncio.timeout(limit):
             await _ask(options, progress, show=show)
     except TimeoutError:
-        return ExitCode.TIMEOUT, ("timeout", f"no complete answer within {limit:g} s")
+        return ExitCode.TIMEOUT, _failure("timeout", f"no complete answer within {limit:g} s")
+    except NothingAskedError as nothing:
+        return ExitCode.USAGE, _failure(InvalidFrame.code, str(nothing))
     except AskbotError as raised:
-        return ExitCode.from_error(raised), (raised.code, raised.message)
+        failure = Failure(
+            code=raised.code, message=raised.message, retryable=raised.retryable, retry_after=raised.retry_after
+        )
+        return ExitCode.from_error(raised), failure
     answer = progress.answer
     if answer and answer.reason != "stop":
-        return ExitCode.INCOMPLETE, (answer.reason, describe_ending(answer))
+        return ExitCode.INCOMPLETE, _failure(answer.reason, describe_ending(answer))
     return ExitCode.SUCCESS, None
 
 
+def _failure(code: str, message: str) -> Failure:
+    """Return what has gone wrong, where nothing says that it may work later."""
+    return Failure(code=code, message=message, retryable=False)
+
+
 async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
-    if not is_text(options.text):
-        raise InvalidFrame("The question has bytes that are no text.")
+    question = await read_question(options.words)
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            await _ask_until(limit, options, progress, show=show)
+            await _ask_until(limit, question, options, progress, show=show)
     except TimeoutError:
         if limit.expired():
-            raise Closed(f"The server was away for {AWAY_SECONDS:g} s.") from None
+            raise Closed(f"The server was away for {AWAY_SECONDS:g} s.", retryable=True) from None
         raise
 
 
-async def _ask_until(limit: asyncio.Timeout, options: AskOptions, progress: _Progress, *, show: bool) -> None:
+async def _ask_until(
+    limit: asyncio.Timeout, question: str, options: AskOptions, progress: _Progress, *, show: bool
+) -> None:
     """Ask; `limit` passes where the server is away for too long."""
     on_state = _AwayTime(limit, progress).on_state
     async with connect(options.url, session=options.session, on_state=on_state) as chat:
         progress.session = chat.id
-        stream = chat.ask(options.text, model=options.model)
+        check_length(question, chat.view)
+        stream = chat.ask(question, model=options.model)
         try:
             await _stream_thinking(stream, progress, show=options.show_thinking)
             await _stream_answer(stream, progress, show=show)
@@ -175,15 +195,12 @@ async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: boo
     progress.answer = await stream
 
 
-def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str, object]:
-    """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds.
-
-    `error` is a code and a message.
-    """
+def _json_report(progress: _Progress, error: Failure | None) -> dict[str, object]:
+    """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds."""
     answer = progress.answer
     reported = to_dict(answer.error) if answer and answer.error else None
     if error and answer is None:
-        reported = {"code": error[0], "message": hide_credentials(error[1])}
+        reported = to_dict(replace(error, message=hide_credentials(error.message)))
     return {
         "text": answer.text if answer else "".join(progress.pieces),
         "thinking": answer.thinking if answer else progress.thinking,
@@ -192,6 +209,6 @@ def _json_report(progress: _Progress, error: tuple[str, str] | None) -> dict[str
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,
         "usage": to_dict(answer.usage) if answer and answer.usage else None,
-        "timing": to_dict(answer.timing) if answer and answer.timing else None,
+        "timing": to_dict(answer.timing) if answer else None,
         "error": reported,
     }

@@ -17,9 +17,10 @@ from ..setting_types import data_folder
 from .conversation import Conversation, SwitchSession, TerminalContext
 from .exit_signals import ExitSignals
 from .line_input import LineInput, PlainInput
-from .output import ExitCode, PlainScreen, Screen, discard_unwritten, print_error, print_notice, report_output_error
+from .output import ExitCode, PlainScreen, Screen, print_error, print_notice, report_output_error
 from .saved_sessions import SavedSessions
 from .server_url import hide_credentials
+from .streams import discard_unwritten
 
 RECONNECT_NOTICE_SECONDS = 1.0  # a connection that is back sooner is not worth a notice
 

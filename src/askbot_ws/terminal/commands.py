@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "thinking": ("", "shows what the model thought before the last answer"),
         "sessions": ("[N]", "lists the conversations held from here, to go on with one"),
         "new": ("", "begins a new conversation"),
-        "model": ("[NAME]", "shows which model is asked, or asks another from now on"),
+        "model": ("[NAME]", "lists the models, or asks another one from now on"),
         "export": ("[FILE]", "writes this conversation to a file, as Markdown"),
         "forget": ("", "deletes this conversation, everywhere"),
         "help": ("", "shows this"),

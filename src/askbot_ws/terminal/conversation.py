@@ -11,10 +11,13 @@ from typing import Any, TypeAlias
 
 from ..client import Answer, AnswerStream, Chat, Closed, Damaged, Turn
 from ..client.view import End
+from ..decoding import is_text
 from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, Unauthorized
-from .commands import HINT, SlashCommand, help_text, parse_command
+from .choice import did_you_mean, list_names, near_names
+from .commands import COMMANDS, HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
-from .output import Screen, describe_ending, is_text, one_line
+from .output import Screen, describe_ending, one_line
+from .question import check_length
 from .saved_sessions import SavedSession, SavedSessions
 from .server_url import hide_credentials
 from .thinking_line import ThinkingLine
@@ -122,13 +125,13 @@ class Conversation:
     async def _show_recap(self) -> None:
         """Show the title and the last turns, and go on with an answer that is still running."""
         turns = await load_turns(self._chat, limit=2)
-        title = self._context.saved_sessions.title(self._chat.id) or (turns[0].text if turns else "")
+        title = self._context.saved_sessions.title(self._chat.id) or (turns[0].question if turns else "")
         self._print_notice(f"Going on with: {one_line(title)} (/new begins another)\n")
         for turn in turns:
             if turn.end:
                 self._print_notice(recap(turn) + "\n")
             else:
-                self._print_notice(f"> {one_line(turn.text)}")
+                self._print_notice(f"> {one_line(turn.question)}")
                 await self._stream(
                     turn,
                     stream_running_answer(self._chat, turn, self._closed),
@@ -168,7 +171,8 @@ class Conversation:
             case "help":
                 self._print_notice(help_text())
             case name:
-                self._print_notice(f"There is no /{name}. {HINT}.")
+                near = "".join(f" Did you mean /{each}?" for each in near_names(name, COMMANDS)[:1])
+                self._print_notice(f"There is no /{name}.{near} {HINT}.")
 
     def _print_notice(self, text: str) -> None:
         self._context.screen.print_notice(text)
@@ -191,6 +195,7 @@ class Conversation:
         """Ask, and show the answer up to its end; a question that may not have been asked is given back."""
         if not is_text(question):
             raise InvalidFrame(NO_TEXT)
+        check_length(question, self._chat.view)
         stream: AnswerStream | None = None
         try:
             stream = ask()
@@ -245,7 +250,7 @@ class Conversation:
             self._print_notice(f"There is no question {command.argument} here. /history shows their numbers.")
             return
         turn = turns[number - 1]
-        text = await self._context.line_input.read_question("edit> ", text=turn.text)
+        text = await self._context.line_input.read_question("edit> ", text=turn.question)
         if text and text.strip():
             question = text.strip()
             await self._show_answer(lambda: self._chat.edit(turn.turn, question), question=question)
@@ -256,7 +261,7 @@ class Conversation:
         if not turns:
             self._print_notice("Nothing was asked yet.")
         for number, turn in [*enumerate(turns, 1)][-limit:]:
-            self._print_notice(f"{number}> {turn.text}")
+            self._print_notice(f"{number}> {turn.question}")
             self._print_answer(turn.answer)
             self._show_ending(turn.end)
 
@@ -266,12 +271,19 @@ class Conversation:
         self._print_notice(thinking or "Nothing was shown of what the model thought.")
 
     def _choose_model(self, name: str) -> None:
-        ready = self._chat.view.ready
+        """Ask another model from now on; without a name, list those that there are."""
+        ready, models = self._chat.view.ready, self._chat.models
         default = ready.model if ready else ""
+        if name and models and name not in models:
+            self._print_notice(f"There is no model {name} here.{did_you_mean(name, models)} /model lists all.")
+            return
         if name:
             self._context.model = None if name == default else name
+        asked = self._context.model or default
+        if models and not name:
+            self._print_notice(list_names(models, chosen=asked))
         hint = f" (/model {default} goes back.)" if self._context.model else ""
-        self._print_notice(f"{self._context.model or default} is asked.{hint}")
+        self._print_notice(f"{asked} is asked.{hint}")
 
     async def _choose_session(self, command: SlashCommand) -> SwitchSession | None:
         """Switch to a session by its number in the list; without a number, show the list and ask for one."""
@@ -304,7 +316,7 @@ class Conversation:
 
     async def _export(self, name: str) -> None:
         turns = await load_turns(self._chat)
-        first = turns[0].text if turns else "Nothing was asked"
+        first = turns[0].question if turns else "Nothing was asked"
         title = one_line(self._context.saved_sessions.title(self._chat.id) or first)
         path = name or f"askbot-{time.strftime('%Y-%m-%d-%H%M%S')}.md"
         try:

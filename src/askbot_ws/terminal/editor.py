@@ -20,6 +20,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
+from ..decoding import recover_text
 from .commands import COMMANDS
 from .line_input import CONTINUATION_PROMPT, PROMPT, without_echo
 from .output import terminal_size
@@ -67,7 +68,8 @@ class LineEditor:
     async def _read(self, session: PromptSession[str], prompt: str, text: str) -> str | None:
         self._reading = True
         try:
-            return await session.prompt_async(prompt, default=text, handle_sigint=False, set_exception_handler=False)
+            typed = await session.prompt_async(prompt, default=text, handle_sigint=False, set_exception_handler=False)
+            return recover_text(typed, sys.stdin.encoding)
         except (EOFError, KeyboardInterrupt):
             return None
         finally:

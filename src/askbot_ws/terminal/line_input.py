@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import typer
 
+from ..decoding import recover_text
 from .stdin_reader import StdinReader
 from .typed_line import EditingKeys, TypedLine
 
@@ -101,7 +102,7 @@ class PlainInput:
             self._reading = False
         if line is None:
             typer.echo()
-        return line
+        return line and recover_text(line, sys.stdin.encoding)
 
     async def _read_piped_line(self) -> str | None:
         pieces = [self._unread]

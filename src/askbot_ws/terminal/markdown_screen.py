@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 
-from .markdown import MarkdownRenderer, finished_length
+from .markdown import Definitions, MarkdownRenderer, finished_length
 from .output import one_line, print_notice, strip_control, terminal_size
 
 MIN_REDRAW_SECONDS = 0.08  # between two drawings of a growing answer: what comes meanwhile is one write
@@ -47,6 +47,7 @@ class MarkdownScreen:
         self._live = LiveLines()
         self._progress = ""  # the line before an answer that is still to be replaced
         self._unfinished = ""  # Markdown whose blocks may still change
+        self._definitions: Definitions = {}  # of the answer's finished blocks
         self._dirty = False  # text has come that is not drawn
         self._timer: asyncio.TimerHandle | None = None
 
@@ -64,9 +65,9 @@ class MarkdownScreen:
         self._timer = None
         if self._unfinished:
             columns, rows = self._size()
-            lines = [*self._renderer.render_lines(self._unfinished, width=_usable_width(columns)), ""]
+            lines = [*self._render(self._unfinished, _usable_width(columns), self._definitions), ""]
             self._write(self._live.update([*lines, ""], columns=columns, rows=rows, finished=len(lines)))
-        self._unfinished, self._dirty = "", False
+        self._unfinished, self._definitions, self._dirty = "", {}, False
 
     def show_progress(self, text: str) -> None:
         """Show a dim line that the next one replaces."""
@@ -96,15 +97,18 @@ class MarkdownScreen:
         started = loop.time()
         columns, rows = self._size()
         width, cut = _usable_width(columns), finished_length(self._unfinished)
-        finished = [*self._renderer.render_lines(self._unfinished[:cut], width=width), ""] if cut else []
-        self._unfinished = self._unfinished[cut:]
-        growing = self._renderer.render_lines(self._unfinished, width=width)
+        block, self._unfinished = self._unfinished[:cut], self._unfinished[cut:]
+        finished = [*self._render(block, width, self._definitions), ""] if cut else []
+        growing = self._render(self._unfinished, width, {**self._definitions}, is_growing=True)
         self._write(self._live.update([*finished, *growing], columns=columns, rows=rows, finished=len(finished)))
         self._dirty = False
         if self._timer:
             self._timer.cancel()
         pause = max(MIN_REDRAW_SECONDS, REDRAW_COST_FACTOR * (loop.time() - started))
         self._timer = loop.call_later(pause, self._draw_if_dirty)
+
+    def _render(self, source: str, width: int, definitions: Definitions, *, is_growing: bool = False) -> list[str]:
+        return self._renderer.render_lines(source, width=width, definitions=definitions, is_growing=is_growing)
 
     def _draw_if_dirty(self) -> None:
         self._timer = None

@@ -7,7 +7,6 @@ import re
 import sys
 from contextlib import suppress
 from enum import IntEnum
-from io import TextIOWrapper
 from typing import Protocol
 
 import typer
@@ -15,6 +14,7 @@ import typer
 from ..client import Answer, Closed
 from ..client.view import End
 from ..errors import AskbotError, SessionNotFound
+from ..events import Failure
 from .server_url import hide_credentials
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -85,24 +85,6 @@ def write_thinking(text: str) -> None:
         sys.stderr.flush()
 
 
-def prepare_streams() -> None:
-    """Have the standard streams take and give any bytes, and be there: one that is closed is empty, or read by nobody.
-
-    Without that, a connection would get the number of a stream that is closed, and be written to.
-    """
-    if sys.stdin is None:
-        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process runs
-    if sys.stdout is None:
-        reading, writing = os.pipe()
-        os.close(reading)
-        sys.stdout = os.fdopen(writing, "w")
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as above
-    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "replace")):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=errors)
-
-
 def report_output_error(error: OSError) -> ExitCode:
     """Say why stdout or stderr can't be written, unless nobody reads it any more. Returns the exit code."""
     if isinstance(error, BrokenPipeError):
@@ -110,15 +92,6 @@ def report_output_error(error: OSError) -> ExitCode:
     with suppress(OSError):
         print_notice(f"askbot: the output can't be written: {error.strerror}")
     return ExitCode.INCOMPLETE
-
-
-def discard_unwritten() -> None:
-    """Discard what can't be written to stdout and stderr, or Python tries again as it exits, and exits with 120."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_error(text: str) -> None:
@@ -134,13 +107,11 @@ def describe_ending(end: Answer | End) -> str:
     return end.error.message if end.error else _ENDINGS.get(end.reason, end.reason)
 
 
-def is_text(text: str) -> bool:
-    """Return whether a string is text: it has no lone surrogates, which stand for bytes that were none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def describe_retry(failure: Failure) -> str:
+    """Return a sentence, after a space, on when the same may work; nothing where it will not."""
+    if not failure.retryable:
+        return ""
+    return " Try again later." if failure.retry_after is None else f" Try again in {failure.retry_after:.0f} s."
 
 
 def one_line(text: str, *, width: int = 60) -> str:

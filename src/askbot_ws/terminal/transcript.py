@@ -85,13 +85,13 @@ def _find(view: View, turn: Turn) -> Turn | None:
 
 
 def _is_same(one: Turn, other: Turn) -> bool:
-    return (one.turn, one.id, one.from_, one.text) == (other.turn, other.id, other.from_, other.text)
+    return (one.turn, one.id, one.from_, one.question) == (other.turn, other.id, other.from_, other.question)
 
 
 def _is_read_without(view: View, turn: Turn) -> bool:
     """Return whether a view that has not the turn will not get it any more: it has read on, or to the log's end."""
-    seq, ready = view.seq or 0, view.ready
-    return seq > turn.from_ or (ready is not None and seq >= ready.seq)
+    seq = view.seq or 0
+    return seq > turn.from_ or seq >= view.head
 
 
 async def _wait_for_any(*events: asyncio.Event) -> None:
@@ -107,14 +107,14 @@ def recap(turn: Turn) -> str:
     """Return a turn's question on one line, and the last `RECAP_LINES` lines of its answer."""
     lines = turn.answer.strip().splitlines()
     shown = lines if len(lines) <= RECAP_LINES else ["…", *lines[-RECAP_LINES:]]
-    return "\n".join([f"> {one_line(turn.text, width=76)}", *shown])
+    return "\n".join([f"> {one_line(turn.question, width=76)}", *shown])
 
 
 def to_markdown(turns: list[Turn], *, title: str) -> str:
     """Return a conversation as Markdown; the questions are quoted."""
     parts = [f"# {title}"]
     for turn in turns:
-        parts += ["\n".join(f"> {line}".rstrip() for line in turn.text.splitlines() or [""]), turn.answer.strip()]
+        parts += ["\n".join(f"> {line}".rstrip() for line in turn.question.splitlines() or [""]), turn.answer.strip()]
         if turn.end and turn.end.reason != "stop":
             parts.append(f"*({turn.end.reason})*")
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -56,7 +56,7 @@ class ScriptedLog:
         """
         self.session = session
         self.log = log
-        self.head = 0
+        self.head: int = 0
         self.events: list[Fields] = []
         self._starts: list[int] = []  # the positions before the events
         self._turns: dict[str, _Turn] = {}
@@ -83,6 +83,7 @@ class ScriptedLog:
             "server": "scripted",
             "model": "scripted",
             "limits": LIMITS,
+            "models": ["scripted"],
             "log": self.log,
         } | fields
 
@@ -226,6 +227,56 @@ class ScriptedLog:
             The frames.
         """
         return [self.question(text, id=id), *(self.token(piece) for piece in pieces), self.done(reason)]
+
+    # --- forks -------------------------------------------------------------------------------------------------------
+
+    def fork(self, turn: str, session: str = "s2") -> ScriptedLog:
+        """Return the log of the session that a `fork` makes: this turn, and those before it that it does not replace.
+
+        Their questions should have texts of their own: a placeholder means the newest frame there, too.
+
+        Args:
+            turn: The turn's id.
+            session: The new session's id.
+
+        Returns:
+            A log with these turns, under new ids.
+
+        Example:
+            ```python
+            log = ScriptedLog()
+            asked: Script = [log.ready(), Receive("ask"), *log.answer("Because.")]
+            new = log.fork("t1")
+            server = ScriptedServer([*asked, Receive("fork"), new.ready(id="$fork.id", from_=0), *new.events])
+            ```
+        """
+        forked = ScriptedLog(session, self.log)
+        for number, id in enumerate(self._shown_until(turn), start=1):
+            for event in [event for event in self.events if event.get("turn") == id]:
+                forked._copy(event, f"t{number}")
+        return forked
+
+    def _shown_until(self, turn: str) -> list[str]:
+        """Return a turn, and before it those that the model was shown for it."""
+        shown: list[str] = []
+        for id, each in self._turns.items():
+            replaced = each.question.get("replaces")
+            shown = [*(shown[: shown.index(replaced)] if replaced in shown else shown), id]
+            if id == turn:
+                break
+        return shown
+
+    def _copy(self, event: Fields, turn: str) -> None:
+        left_out = {"session", "seq", "id", "replaces"} if event["type"] == "question" else {"session", "seq"}
+        fields = {name: value for name, value in event.items() if name not in left_out} | {"turn": turn}
+        match fields["type"]:
+            case "question":
+                self._turns[turn] = _Turn(turn, self.head, fields)
+                self._log(fields, 1)
+            case "token" | "thinking":
+                (self.token if fields["type"] == "token" else self.thinking)(**fields)
+            case _:
+                self.done(**fields)
 
     def _log(self, event: Fields, length: int) -> Fields:
         self._starts.append(self.head)

@@ -60,10 +60,12 @@ class ScriptedServer:
 
         async def main() -> None:
             log = ScriptedLog()
-            lost = [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()]
-            resumed = [log.resume(), log.token("cause."), log.done()]
-            async with ScriptedServer(lost, resumed) as server, connect(server.url) as chat:
-                assert (await chat.ask("Why?")).text == "Because."
+            server = ScriptedServer(
+                [log.ready(), Receive("ask"), log.question(), log.token("Be"), Cut()],
+                [log.resume(), log.token("cause."), log.done()],
+            )
+            async with server, connect(server.url) as chat:
+                assert (await chat.ask("Why?")).answer == "Because."
             assert len(server.frames("ask")) == 1
             assert server.connections[1].query["after"] == "3"
 

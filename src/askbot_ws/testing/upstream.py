@@ -7,12 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from ..config import load
+from ..config import from_keywords
 from ..core.prompt import Prompt
 from ..server.app import Server, running
 from ..upstream import Ending, Upstream
 from ..upstream.checked import CheckedUpstream
 from ..upstream.choose import UpstreamChoice
+
+DEFAULT_MODEL = "scripted"
 
 Step: TypeAlias = str | float | asyncio.Event | Exception | Ending
 """One step of a script: text, seconds to wait, an event to wait for, an error, or the end; see `ScriptedUpstream`."""
@@ -38,10 +40,10 @@ class ScriptedUpstream:
     Example:
         upstream = ScriptedUpstream(["Be", 0.5, "cause."], [UpstreamRateLimited()])
         async with serving(upstream) as server, connect(server.url) as chat:
-            assert (await chat.ask("Why?")).text == "Because."
+            assert (await chat.ask("Why?")).answer == "Because."
     """
 
-    def __init__(self, *scripts: Sequence[Step], model: str = "scripted") -> None:
+    def __init__(self, *scripts: Sequence[Step], model: str = DEFAULT_MODEL) -> None:
         """Make an upstream.
 
         Args:
@@ -49,9 +51,9 @@ class ScriptedUpstream:
                 its text.
             model: The model's name, as clients see it.
         """
-        self.scripts = list(scripts)
+        self.scripts: list[Sequence[Step]] = list(scripts)
         self.prompts: list[Prompt] = []
-        self.stopped = 0
+        self.stopped: int = 0
         self.ping_error: Exception | None = None
         self._model = model
 
@@ -113,13 +115,14 @@ class ScriptedUpstream:
 async def serving(upstream: Upstream | None = None, **settings: object) -> AsyncGenerator[Server]:
     """Run a server in this process while the block runs, on a free port, in memory, without limits.
 
-    Leaving the block closes it at once, without draining. The environment is not read; `.env` and `askbot.toml` in the
-    current folder are.
+    Leaving the block closes it at once, without draining. Nothing but the arguments decides what it does: neither the
+    environment nor `.env` nor `askbot.toml` is read, so a test has the same outcome wherever it runs.
 
     Args:
-        upstream: What answers; by default a `ScriptedUpstream` without scripts.
+        upstream: What answers; by default a `ScriptedUpstream` without scripts, whose model is the setting `model`.
         **settings: Settings by their names in `askbot_ws.config.Settings`, over these defaults: `port=0`,
-            `store="memory:"`, `limits=False`.
+            `store="memory:"`, `limits=False`. None is the setting's default. A relative path in one is relative to the
+            current folder.
 
     Yields:
         The listening server; `url` is where clients connect.
@@ -130,9 +133,10 @@ async def serving(upstream: Upstream | None = None, **settings: object) -> Async
     Example:
         async with serving(ScriptedUpstream(["Because."]), max_question=10) as server:
             async with connect(server.url) as chat:
-                assert (await chat.ask("Why?")).text == "Because."
+                assert (await chat.ask("Why?")).answer == "Because."
     """
     given: dict[str, object] = {"port": 0, "store": "memory:", "limits": False} | settings
-    chosen = UpstreamChoice(CheckedUpstream(upstream or ScriptedUpstream()), persona=None)
-    async with running(load(given, environ={}), chosen) as server:
+    checked = from_keywords({name: value for name, value in given.items() if value is not None})
+    answers = upstream or ScriptedUpstream(model=checked.model or DEFAULT_MODEL)
+    async with running(checked, UpstreamChoice(CheckedUpstream(answers), persona=None)) as server:
         yield server

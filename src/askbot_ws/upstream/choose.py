@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..config import Settings
@@ -38,31 +40,32 @@ def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice
     return replace(choice, upstream=GuardedUpstream(choice.upstream))
 
 
-def choose_upstream(settings: Settings) -> UpstreamChoice:
+def choose_upstream(settings: Settings, *, environ: Mapping[str, str] = os.environ) -> UpstreamChoice:
     """Create the upstream that the settings name, or for "auto" the first that is configured or installed.
 
-    Raises `ConfigError` where there is none, or the settings of the one that they name are invalid.
+    `environ` has the variables of the API that are no settings, as `OPENAI_ORG_ID`. Raises `ConfigError` where there is
+    none, or the settings of the one that they name are invalid.
     """
     match settings.upstream:
         case "openai":
-            return UpstreamChoice(_create_openai(settings))
+            return UpstreamChoice(_create_openai(settings, environ))
         case "embedded":
             return _create_embedded(settings)
         case "auto":
-            return _detect_upstream(settings)
+            return _detect_upstream(settings, environ)
         case path:
             from .function import FunctionUpstream  # noqa: PLC0415 - each upstream only where it is used
 
             return UpstreamChoice(FunctionUpstream(path, stall_timeout=settings.stall_timeout), persona=None)
 
 
-def _detect_upstream(settings: Settings) -> UpstreamChoice:
+def _detect_upstream(settings: Settings, environ: Mapping[str, str]) -> UpstreamChoice:
     from . import weights  # noqa: PLC0415 - only where it is chosen
 
     if settings.embedded_model:
         return _create_embedded(settings)
     if settings.openai_api_key or settings.openai_base_url:
-        return UpstreamChoice(_create_openai(settings))
+        return UpstreamChoice(_create_openai(settings, environ))
     if weights.is_installed() or settings.model or settings.models:
         return _create_embedded(settings)
     raise ConfigError(
@@ -71,7 +74,7 @@ def _detect_upstream(settings: Settings) -> UpstreamChoice:
     )
 
 
-def _create_openai(settings: Settings) -> Upstream:
+def _create_openai(settings: Settings, environ: Mapping[str, str]) -> Upstream:
     from .openai import OpenAIUpstream  # noqa: PLC0415 - only where it is chosen
 
     return OpenAIUpstream(
@@ -84,6 +87,7 @@ def _create_openai(settings: Settings) -> Upstream:
         stall_timeout=settings.stall_timeout,
         retries=settings.retries,
         transport=settings.transport,
+        environ=environ,
     )
 
 

@@ -6,6 +6,7 @@ Requests are sent by a transport, with messages that were encoded once, and the 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -63,6 +64,7 @@ class OpenAIUpstream:
         body: Mapping[str, Any] | None = None,
         backoff: float = 0.5,
         usage_timeout: float = 2.0,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         """Configure it; nothing is read or connected before `open`. All times are in seconds.
 
@@ -80,6 +82,7 @@ class OpenAIUpstream:
             body: Fields of every request's body.
             backoff: Before the first retry; doubled before each one that follows.
             usage_timeout: For the usage to arrive after the last text.
+            environ: Has the variables that count where no argument is given, as `ApiConfig.read` has them.
         """
         self._model = model
         self._base_url, self._api_key = base_url, api_key
@@ -89,6 +92,7 @@ class OpenAIUpstream:
         self._transport_choice = transport
         self._headers, self._body = dict(headers or {}), dict(body or {})
         self._backoff, self._usage_timeout = backoff, usage_timeout
+        self._environ = environ
         self._transport: Transport | None = None
         self._secrets: list[bytes] = []
         self._first_format = RequestFormat()
@@ -107,7 +111,9 @@ class OpenAIUpstream:
         """Read the configuration. Raises `ConfigError` where it can never work; the provider may be down."""
         if self._model and well_formed(self._model, limit=len(self._model)) != self._model:
             raise ConfigError(f"ASKBOT_MODEL: {self._model!r} is not UTF-8.")
-        config = ApiConfig.read(base_url=self._base_url, api_key=self._api_key, headers=self._headers)
+        config = ApiConfig.read(
+            base_url=self._base_url, api_key=self._api_key, headers=self._headers, environ=self._environ
+        )
         self._secrets = [config.api_key.encode()] if config.api_key else []
         if is_openai(config.base_url):
             self._model = self._model or DEFAULT_MODEL

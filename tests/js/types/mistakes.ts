@@ -12,6 +12,10 @@ chat.ask(5); // wrong
 chat.ask("Why?", { when_busy: "perhaps" }); // wrong
 chat.edit("t1"); // wrong
 chat.session = "s1"; // wrong
+chat.connection.tries = 0; // wrong
+chat.fork(); // wrong
+(await chat.fork("t1")).answer; // wrong
+(await chat.opened).answer; // wrong
 chat.view.turns.push(); // wrong
 chat.addEventListener("frame", ({ detail }) => detail.rainbow); // wrong
 (await chat.ask("Why?")).text; // wrong

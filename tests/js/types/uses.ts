@@ -1,23 +1,29 @@
 /** All that the package declares, used as it is meant. Checked by tsc, and then run: what is declared is there. */
 import assert from "node:assert/strict";
-import { connect, delay, type AnswerStream, type Asked, type AskbotError, type Chat, type ConnectOptions, type State } from "askbot-ws";
+import { connect, delay, type AnswerStream, type Asked, type AskbotError, type Chat, type Connection, type ConnectionCause, type ConnectOptions, type RequestFrame, type State } from "askbot-ws";
 import { AskBot } from "askbot-ws/element";
 import type { ClientFrame, ErrorCode, Ready, Reason, ServerFrame } from "askbot-ws/frames";
-import { blocks, render, update } from "askbot-ws/markdown";
+import { render, update, type Options, type RenderMath } from "askbot-ws/markdown";
 import { useAskbot, type Askbot, type AskbotOptions } from "askbot-ws/react";
-import { rows, running, type Row } from "askbot-ws/rows";
+import { rows, running, type Command, type Row } from "askbot-ws/rows";
 import { countCodePoints, empty, points, shown, view, type Turn, type View } from "askbot-ws/view";
 import WebSocket from "ws";
 
 const [url] = process.argv.slice(2);
 
-const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0, name: "types", token: async () => null };
+const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0, name: "types", token: async () => null, openTimeout: 60_000 };
 const chat: Chat = connect(options);
 const heard: string[] = [];
 chat.addEventListener("state", ({ detail }: CustomEvent<State>) => heard.push(detail));
 chat.addEventListener("frame", ({ detail: frame }) => {
   if (frame.type === "token") heard.push(frame.text);
   if (frame.type === "done") heard.push(frame.check.sha256);
+});
+chat.addEventListener("state", () => {
+  const { state, cause, tries, since, nextTry }: Connection = chat.connection;
+  assert.equal(state, chat.state);
+  const { code, message, closeCode }: Partial<ConnectionCause> = cause ?? {};
+  heard.push(`${code ?? ""} ${message ?? ""} ${closeCode ?? 0} ${tries} ${since + (nextTry ?? 0)}`);
 });
 chat.addEventListener("change", ({ detail }) => assert.equal<View>(detail, chat.view));
 chat.addEventListener("error", ({ detail }) => heard.push(`${detail.code} ${detail.retryAfter ?? "never"}`));
@@ -26,6 +32,9 @@ const asked: AnswerStream = chat.ask("Why?", { model: "scripted", temperature: 0
 assert.equal<Asked>(asked, asked); // the former name of its type
 assert.deepEqual(chat.pending().map(({ id, text }) => [id, text]), [[asked.id, "Why?"]]);
 assert.equal(running(chat), asked.id);
+assert.deepEqual(chat.requests().map(({ type, id }: RequestFrame) => [type, id]), [["ask", asked.id]]);
+assert.equal<Chat>(await chat.opened, chat);
+chat.reconnect();
 const pieces: string[] = [];
 for await (const piece of asked) pieces.push(piece.toUpperCase());
 const turn: Turn = await asked;
@@ -40,6 +49,12 @@ assert.equal(turn.thinkingSince satisfies number | null | undefined, undefined);
 const retried = await chat.retry(turn.turn, { temperature: 1 });
 const edited = await chat.edit(retried.turn, "Who?", { model: "scripted", max_tokens: 5 });
 assert.equal(edited.question, "Who?");
+const forking = chat.fork(edited.turn, { id: "f1" });
+assert.equal(rows(chat)[0]?.pending satisfies Command | null | undefined, "fork");
+assert.equal(forking.id, "f1");
+const fork: string = await forking.then(({ session }) => session, ({ code }: AskbotError) => code);
+assert.notEqual(fork, chat.session);
+assert.equal(chat.view.models?.includes("nothing"), chat.view.models && false);
 const history = await chat.history({ limit: 1 });
 assert.equal(history.more satisfies boolean, false);
 await chat.cancel(edited.turn);
@@ -61,7 +76,7 @@ assert.equal(chat.state, "closed");
 assert.ok(heard.includes("open"));
 
 const ready: Ready = {
-  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m",
+  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m", models: ["m"],
   limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 }, log: "l",
 };
 const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
@@ -73,7 +88,9 @@ assert.equal(delay(0, () => 1), 500);
 const command: ClientFrame = { type: "ask", text: "Why?" };
 assert.ok(command);
 
-assert.equal(blocks(["# One"])[0]?.name, "h3");
+const renderMath: RenderMath = (tex, display) => (display ? null : document.createTextNode(tex));
+const drawing: Options = { write: (code, text, language) => code.append(text, language), renderMath, isGrowing: true };
+assert.equal(typeof drawing.write, "function");
 assert.equal(typeof useAskbot, "function");
 assert.ok(AskBot.observedAttributes.includes("server"));
 
@@ -87,6 +104,9 @@ export function inAPage(): void {
   element.stop();
   element.fresh();
   element.earlier();
+  element.latest();
+  element.reconnect();
+  element.renderMath = (tex, display) => (display ? document.createTextNode(tex) : null);
   element.chat?.close();
   update(element, "# One");
   element.append(...render("*one*", document));

@@ -29,6 +29,7 @@ from .frames import (
     Detach,
     Edit,
     Forget,
+    Fork,
     Frame,
     GoingAway,
     History,
@@ -50,7 +51,7 @@ MAX_FRAMES_IN_FLIGHT = 32  # of one connection, executed at the same time
 RECONNECT_AFTER_SECONDS = 0.5  # in `going_away`; clients wait a random time beyond it
 
 log = structlog.get_logger(__name__)
-SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget
+SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | Forget
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class AskbotConnection(Connection):
         self._limits = limits.advertised
         self._tasks: dict[asyncio.Task[None], str] = {}  # one for each frame in flight -> its session
         self._last_tasks: dict[str, asyncio.Task[None]] = {}  # session -> the newest of them
+        self._forks: set[asyncio.Task[None]] = set()  # those that may attach a further session
 
     # --- the handshake -----------------------------------------------------------------------------------------------
 
@@ -125,6 +127,7 @@ class AskbotConnection(Connection):
                 server=f"askbot-ws/{__version__}",
                 model=self.hub.upstream.model,
                 limits=self._limits,
+                models=self.hub.models,
             )
         )
         reader.start(start)
@@ -187,26 +190,30 @@ class AskbotConnection(Connection):
             if self._tasks:
                 await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
-        self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
+        task = self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
+        if isinstance(frame, Fork):
+            self._forks.add(task)
         if len(self._tasks) >= MAX_FRAMES_IN_FLIGHT:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         return True
 
     def _only_session(self) -> str | None:
         """Return the session of a frame that names none; None where frames in flight may still change it."""
-        if len(self.readers) != 1:
+        if len(self.readers) != 1 or self._forks:
             return None
         only = next(iter(self.readers))
         return only if not self._tasks or {*self._tasks.values()} == {only} else None
 
-    def _spawn(self, work: Coroutine[None, None, None], session: str) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], session: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks[task] = session
         self._last_tasks[session] = task
         task.add_done_callback(self._on_task_done)
+        return task
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         session = self._tasks.pop(task)
+        self._forks.discard(task)
         if self._last_tasks.get(session) is task:
             del self._last_tasks[session]
 
@@ -242,6 +249,8 @@ class AskbotConnection(Connection):
                 await self._attach_another(frame)
             case Detach():
                 self.detach(self._reader_of(session))
+            case Fork():
+                await self._fork(frame, session)
             case Forget():
                 await self._forget(frame)
             case _:
@@ -264,6 +273,15 @@ class AskbotConnection(Connection):
         else:
             topic = await self.hub.open(self.principal, frame.session)
         await self._attach(topic, frame.after, frame.log, resumed=frame.session is not None, id=frame.id)
+
+    async def _fork(self, frame: Fork, session: str) -> None:
+        """Fork a session, be it attached or not, and attach the new one."""
+        if not session:
+            session = self._reader_of(session).topic.session  # raises
+        self._check_session_count(None)
+        forked = await self.hub.fork(self.principal, session, commands.Fork(frame.turn, id=frame.id))
+        topic = await self.hub.open(self.principal, forked.session)
+        await self._attach(topic, None, None, resumed=forked.existed, id=frame.id)
 
     async def _forget(self, frame: Forget) -> None:
         await self.hub.open(self.principal, frame.session)

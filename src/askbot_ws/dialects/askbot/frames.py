@@ -63,7 +63,7 @@ class Ready(Frame):
     """A session is attached; the events after `from` follow.
 
     `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the
-    `attach` that this answers.
+    `attach` or `fork` that this answers. `models` are those that a question may name, the default (`model`) first.
     """
 
     type: Literal["ready"] = "ready"
@@ -76,6 +76,7 @@ class Ready(Frame):
     model: str
     limits: Limits
     log: str = ""  # empty: from a server of an earlier version, which does not send it
+    models: tuple[str, ...] = ()  # the same
     id: OmitNone[FrameId] = None
 
 
@@ -223,6 +224,17 @@ class Detach(SessionCommand):
 
 
 @record
+class Fork(SessionCommand):
+    """Make a new session of a turn that has ended and of what the model was shown for it, and attach that session.
+
+    The same `id` names the same new session.
+    """
+
+    type: Literal["fork"] = "fork"
+    turn: TurnId
+
+
+@record
 class Forget(Command):
     """Delete a session and all it holds."""
 
@@ -237,7 +249,7 @@ class Ping(Command):
     type: Literal["ping"] = "ping"
 
 
-ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Forget | Ping
+ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | Forget | Ping
 
 # --- decoding --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,21 @@
+"""Fork: the id of a session that is made of another one's turns."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+
+import orjson
+
+SESSION_ID_BYTES = 16
+
+
+def fork_session_id(user: str | None, session: str, frame_id: str) -> str:
+    """Return the id of the session that a user's `fork` frame makes, always the same for the same frame.
+
+    The key of the hash is the id of the session that is forked, which is a secret where there is no user: without it,
+    nobody can compute the new id (docs/decisions/0010).
+    """
+    message = orjson.dumps(["fork", user, frame_id])
+    digest = hmac.digest(session.encode(), message, "sha256")
+    return base64.urlsafe_b64encode(digest[:SESSION_ID_BYTES]).rstrip(b"=").decode()
