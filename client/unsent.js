@@ -10,12 +10,6 @@
 import { toHex } from "./requests.js";
 
 const OWNER_BYTES = 8;
-const TAB_STORAGE = {
-  getItem: (key) => sessionStorage.getItem(key), // even to name it throws where it is forbidden
-  setItem: (key, value) => sessionStorage.setItem(key, value),
-  removeItem: (key) => sessionStorage.removeItem(key),
-};
-
 /** Returns the questions of a conversation that are not in its log yet. */
 export function unsentOf(chat) {
   return chat.pending().map(({ type, ...question }) => question);
@@ -48,7 +42,7 @@ export class Outbox {
    * @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} [options.tabStorage] by default sessionStorage
    * @param {LockManager} [options.locks]
    */
-  constructor(key, { storage, tabStorage = TAB_STORAGE, locks = globalThis.navigator?.locks } = {}) {
+  constructor(key, { storage, tabStorage, locks = globalThis.navigator?.locks } = {}) {
     this.#key = key;
     this.#storage = storage;
     this.#tabStorage = tabStorage;
@@ -64,7 +58,7 @@ export class Outbox {
     this.#written = written;
     const own = items.map((item) => ({ ...item, owner: this.#owner }));
     write(this.#storage, this.#key, [...this.#others(), ...own]);
-    write(this.#tabStorage, this.#ownerKey, own.length ? [{ text: this.#owner }] : []);
+    write(this.#tabStorage, this.#ownerKey, own.length ? [{ text: this.#owner }] : [], "sessionStorage");
   }
 
   /** Keeps the items under another key: their conversation has got its session, or another one. */
@@ -81,13 +75,14 @@ export class Outbox {
    * one, also as soon as that is gone. Each is taken by one page only.
    *
    * @param {(item: object) => void} take is called with each
+   * @param {(item: object) => boolean} [isWanted] others stay where they are
    */
-  takeOver(take) {
-    const former = read(this.#tabStorage, this.#ownerKey)[0]?.text;
+  takeOver(take, isWanted = () => true) {
+    const former = read(this.#tabStorage, this.#ownerKey, "sessionStorage")[0]?.text;
     const owners = new Set(this.#others().map(({ owner }) => owner));
     for (const owner of owners) {
-      this.#whenGone(owner, owner === former, () => this.#take(owner, () => true, take));
-      this.#whenGone(owner, true, () => this.#take(owner, ({ isDraft }) => !isDraft, take));
+      this.#whenGone(owner, owner === former, () => this.#take(owner, isWanted, take));
+      this.#whenGone(owner, true, () => this.#take(owner, (item) => !item.isDraft && isWanted(item), take));
     }
   }
 
@@ -201,18 +196,19 @@ export function unsentKey(url = "/v1/chat", name = "") {
 
 // --- kept in a storage, by default localStorage: what several pages have left is added up ------------------------------
 
-/** Returns what is kept. The storage may be missing or forbidden, and anybody may write to it. */
-function read(storage, key) {
+/** Returns what is kept. The storage may be missing or forbidden, even to look at, and anybody may write to it. */
+function read(storage, key, byDefault = "localStorage") {
   try {
-    return JSON.parse((storage ?? localStorage).getItem(key)).filter((item) => typeof item?.text === "string");
+    return JSON.parse((storage ?? globalThis[byDefault]).getItem(key)).filter((item) => typeof item?.text === "string");
   } catch {
     return [];
   }
 }
 
-function write(storage, key, items) {
+function write(storage, key, items, byDefault = "localStorage") {
   try {
-    if (items.length) (storage ?? localStorage).setItem(key, JSON.stringify(items));
-    else (storage ?? localStorage).removeItem(key);
+    const place = storage ?? globalThis[byDefault];
+    if (items.length) place.setItem(key, JSON.stringify(items));
+    else place.removeItem(key);
   } catch {}
 }

@@ -215,6 +215,19 @@ test("without locks, and of what has no owner, all is taken at once", () => {
   assert.deepEqual(open().taken, [TWO]);
 });
 
+test("a page that may not even look at its storages has an outbox that keeps nothing", () => {
+  for (const name of ["localStorage", "sessionStorage"])
+    Object.defineProperty(globalThis, name, { configurable: true, get: () => { throw new DOMException(name, "SecurityError"); } });
+  try {
+    const outbox = new Outbox("key", { locks: null });
+    outbox.keep([ONE]);
+    outbox.takeOver(assert.fail);
+    outbox.release();
+  } finally {
+    for (const name of ["localStorage", "sessionStorage"]) delete globalThis[name];
+  }
+});
+
 test("a storage that is forbidden, or has something else in it, is one that has nothing", () => {
   for (const value of ["", "{", "null", "7", "{}", "[null, 7, {}, { \"text\": 7 }]"]) {
     const { storage, open } = pagesOf(null);
