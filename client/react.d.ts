@@ -1,32 +1,45 @@
-import type { AnswerStream, AskbotError, AskOptions, ConnectOptions, Pending, QuestionOptions, Requested, State } from "./askbot.js";
-import type { History, Limits, ServerFrame } from "./frames.js";
+import type { AnswerStream, AskbotError, AskOptions, Connection, ConnectOptions, Pending, QuestionOptions, Requested, SessionStorage, State } from "./askbot.js";
+import type { History, Limits, Ready, ServerFrame } from "./frames.js";
 import type { Row } from "./rows.js";
 
 export interface AskbotOptions extends Pick<ConnectOptions, "url" | "name" | "session" | "token" | "storage" | "WebSocket"> {
+  /**
+   * Where questions are kept that the server has not acknowledged, until it has: by default `localStorage`; `{}` keeps none.
+   * Unlike `storage`, it needs to tell keys apart.
+   */
+  unsentStorage?: SessionStorage;
   /** Called for each frame as it comes, while the component is there. */
   onFrame?: (frame: ServerFrame) => void;
 }
 
 export interface Askbot {
-  /** The turns to show, those too that are not in the log yet. */
+  /** The turns to show, those too that are not in the log yet. `pending` of each is the command about it that has no answer yet. */
   readonly turns: readonly Row[];
   readonly state: State;
+  /** The same, and since when, why, and when the next attempt is made. `since` is 0 before there is a connection. */
+  readonly connection: Connection;
   /** Null until the server has given one. */
   readonly session: string | null;
   readonly model: string | null;
+  /** The models that a question may name, the one that answers by default first; null before they are known. */
+  readonly models: readonly string[] | null;
   readonly limits: Limits | null;
   /** Whether there is something to stop. */
   readonly running: boolean;
   /** Whether the conversation has older turns: `history()` fetches them. */
   readonly earlier: boolean;
   /**
-   * What was asked here and not sent: it was refused, or its conversation was left before. Put it into the field. It is empty
+   * What was asked here and is not in the log: it was refused, it was stopped before (where nothing else is here), or the
+   * component shows another conversation now. Put it into the field. It is kept like a question that is not sent; it is empty
    * again once something is asked; the same text is asked under its former id, and so never twice.
    */
   readonly draft: string;
   /** The last refusal; null again once something is asked. */
   readonly error: AskbotError | null;
-  /** Ask a question, as soon as there is a connection. */
+  /**
+   * Ask a question, as soon as there is a connection. If it has no acknowledgement when the page or the component goes, it is
+   * asked, under its id, where this conversation is shown next: one with this `url`, `name` and `session`.
+   */
   ask(text: string, options?: AskOptions): AnswerStream;
   /** Stop the answer that is being written, or withdraw the question that is not sent yet. */
   stop(): Promise<unknown>;
@@ -34,6 +47,8 @@ export interface Askbot {
   retry(turn?: string, options?: QuestionOptions): AnswerStream;
   /** Ask this instead of that turn's question. Options that are not given stay as they were for that turn. */
   edit(turn: string, text: string, options?: QuestionOptions): AnswerStream;
+  /** Make a new session of a turn that has ended and what came before it. Name the `session` of its result to show that. */
+  fork(turn: string, options?: { id?: string }): Requested<Ready>;
   /** Fetch up to `limit` (20) older turns. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
   /** Delete this conversation on the server, and begin another. */
@@ -42,6 +57,8 @@ export interface Askbot {
   fresh(): void;
   /** The questions that are not in the log yet; right at any moment, that of `pagehide` too. */
   pending(): Pending[];
+  /** Try to connect now, where an attempt is waited for, or one hangs; not before a server's `retry_after` has passed. */
+  reconnect(): void;
 }
 
 /**

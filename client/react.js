@@ -2,21 +2,8 @@
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { connect } from "./askbot.js";
 import { rows, running } from "./rows.js";
-
-/** The snapshot before there is a connection, and where a server renders the component. */
-const INITIAL_SNAPSHOT = Object.freeze({
-  turns: [],
-  state: "connecting",
-  session: null,
-  model: null,
-  limits: null,
-  running: false,
-  earlier: false,
-  draft: "",
-  error: null,
-});
-
-const getServerSnapshot = () => INITIAL_SNAPSHOT;
+import { askAgain, Outbox, unsentKey, unsentOf } from "./unsent.js";
+import { empty } from "./view.js";
 
 /** Runs an action with the next animation frame; at once where the page is hidden, which has none, or where there is none. */
 function schedule(action) {
@@ -26,12 +13,14 @@ function schedule(action) {
 }
 
 function snapshotOf(chat, draft, error) {
-  const { state, session, view } = chat;
+  const { state, connection, session, view } = chat;
   return {
     turns: rows(chat),
     state,
+    connection,
     session: session ?? null,
     model: view.model ?? null,
+    models: view.models ?? null,
     limits: view.limits ?? null,
     running: Boolean(running(chat)),
     earlier: Boolean(view.earlier),
@@ -40,16 +29,31 @@ function snapshotOf(chat, draft, error) {
   };
 }
 
+/** The snapshot before there is a connection, and where a server renders the component. */
+const INITIAL_SNAPSHOT = snapshotOf({
+  state: "connecting",
+  connection: { state: "connecting", cause: null, tries: 0, since: 0, nextTry: null },
+  view: empty,
+  pending: () => [],
+}, "", null);
+
+const getServerSnapshot = () => INITIAL_SNAPSHOT;
+
 /**
  * A conversation as an external store: connected while somebody is subscribed, with a snapshot that changes once an
  * animation frame at most.
  *
  * React's strict mode unsubscribes and subscribes again at once, so the connection is closed in a microtask only, and
- * stays one. Nothing is connected before the first subscription, so that a server may render a component.
+ * stays one. Nothing is connected, and no storage read, before the first subscription, so that a server may render a
+ * component.
+ *
+ * What was asked and has no acknowledgement is kept by an Outbox while somebody is subscribed. Where the component goes, it
+ * stays there, and is asked where the conversation is shown next, on whatever page; where the component shows another
+ * conversation, it is given back.
  */
 class ChatStore {
   options; // as the component gave them last
-  unsent; // questions that were given back: { id, text }
+  givenBack; // { texts, store }: the questions that the component has in `draft`, by id, and the conversation that it shows
 
   #chat = null;
   #token; // as the last connection was given it: a function, or what it is
@@ -58,11 +62,11 @@ class ChatStore {
   #isUpdateScheduled = false;
   #listeners = new Set();
   #sessions = []; // that the server has given, from the one in the snapshot on
+  #outbox = null; // null while nobody is subscribed
 
-  /** @param {object[]} unsent shared with the conversation that had this one's place: its questions are given back here */
-  constructor(options, unsent = []) {
+  constructor(options, givenBack = { texts: new Map() }) {
     this.options = options;
-    this.unsent = unsent;
+    this.givenBack = givenBack;
   }
 
   /**
@@ -91,40 +95,56 @@ class ChatStore {
 
   subscribe = (listener) => {
     this.#listeners.add(listener);
+    this.givenBack.store = this;
     this.#ensureConnected();
+    this.#openOutbox();
     return () => {
       this.#listeners.delete(listener);
       queueMicrotask(this.#closeIfUnused);
     };
   };
 
-  ask = (text, options) => {
-    const given = this.unsent.find((question) => question.text === text);
-    this.unsent.length = 0;
-    return this.#request((chat) => chat.ask(text, { id: given?.id, ...options })); // by its id it is not asked twice
+  /** What a component calls. */
+  actions = {
+    ask: (text, options) => {
+      const { texts } = this.givenBack;
+      const [id] = [...texts].find(([, given]) => given === text) ?? [];
+      texts.clear();
+      return this.#request("ask", text, { id, ...options }); // by its id it is not asked twice
+    },
+    retry: (turn, options) => this.#request("retry", turn, options),
+    edit: (turn, text, options) => this.#request("edit", turn, text, options),
+    fork: (turn, options) => this.#request("fork", turn, options),
+    history: (range) => this.#request("history", range),
+    forget: () => this.#request("forget"),
+    fresh: () => this.#request("fresh"),
+    pending: () => this.#chat?.pending() ?? [],
+    reconnect: () => this.#chat?.reconnect(),
+    stop: () => {
+      const turn = this.#chat && running(this.#chat);
+      return Promise.resolve(turn && this.#chat.cancel(turn)).catch(() => {});
+    },
   };
-  retry = (turn, options) => this.#request((chat) => chat.retry(turn, options));
-  edit = (turn, text, options) => this.#request((chat) => chat.edit(turn, text, options));
-  forget = () => this.#request((chat) => chat.forget());
-  history = (range) => this.#request((chat) => chat.history(range));
-  fresh = () => this.#request((chat) => chat.fresh());
-  pending = () => this.#chat?.pending() ?? [];
 
-  stop = () => {
-    const turn = this.#chat && running(this.#chat);
-    return Promise.resolve(turn && this.#chat.cancel(turn)).catch(() => {});
-  };
-
-  #request(action) {
+  #request(method, ...given) {
     this.#error = null;
-    const result = action(this.#ensureConnected());
-    result?.catch(({ code, id, text }) => {
-      const isKnown = this.unsent.some((question) => question.id === id); // it was asked twice, under its id
-      if (text && code !== "cancelled" && !isKnown) this.unsent.push({ id, text });
-      this.#scheduleUpdate();
-    });
-    return result;
+    const chat = this.#ensureConnected();
+    return this.#follow(chat, chat[method](...given));
   }
+
+  /** Gives a question back that is not in the log when its request has failed. Returns the request. */
+  #follow(chat, request) {
+    request?.catch(({ code, id, text }) => {
+      const { texts, store } = this.givenBack;
+      const isLeft = code === "closed" && chat !== this.#chat && store === this; // by its component: the outbox has it
+      const isWanted = code !== "cancelled" || !texts.size;
+      if (text && isWanted && !isLeft) texts.set(id, text);
+      store?.#onChange();
+    });
+    return request;
+  }
+
+  // --- the connection ------------------------------------------------------------------------------------------------
 
   #ensureConnected() {
     this.#chat ??= this.#connect();
@@ -135,15 +155,16 @@ class ChatStore {
   #connect() {
     const { options } = this;
     const chat = connect({ ...options, session: this.#snapshot.session ?? options.session, token: this.#currentToken });
-    chat.addEventListener("change", this.#scheduleUpdate);
-    chat.addEventListener("state", this.#scheduleUpdate);
-    chat.addEventListener("error", ({ detail }) => {
+    const on = (type, listener) => chat.addEventListener(type, ({ detail }) => chat === this.#chat && listener(detail));
+    on("change", this.#onChange);
+    on("state", this.#onChange);
+    on("error", (error) => {
       if (this.#isTokenOld()) this.#chat = this.#connect(); // it has come while the connection was made
-      else this.#error = detail;
-      this.#scheduleUpdate();
+      else this.#error = error;
+      this.#onChange();
     });
-    chat.addEventListener("frame", ({ detail }) => this.#onFrame(detail, chat));
-    this.#scheduleUpdate();
+    on("frame", (frame) => this.#onFrame(frame, chat));
+    this.#onChange();
     return chat;
   }
 
@@ -158,26 +179,56 @@ class ChatStore {
     this.options.onFrame?.(frame);
   }
 
-  /** Returns what was given back, without what the server has got after all. */
-  #draft() {
-    const isLogged = (question) => this.#chat.view.turns.some(({ id }) => id === question.id);
-    const draft = this.unsent.filter((question) => !isLogged(question));
-    return draft.map(({ text }) => text).join("\n\n");
-  }
-
   #closeIfUnused = () => {
-    if (this.#listeners.size) return;
-    this.#chat?.close();
-    this.#chat = null;
+    const chat = this.#chat;
+    if (this.#listeners.size || !chat) return;
+    if (this.givenBack.store !== this) this.#outbox?.keep([]); // the component shows another conversation, which gets it
+    this.#outbox?.release();
+    this.#outbox = this.#chat = null;
+    chat.close();
   };
 
-  #scheduleUpdate = () => {
+  // --- what is not sent ----------------------------------------------------------------------------------------------
+
+  #openOutbox() {
+    if (this.#outbox) return;
+    const { url, name, unsentStorage: storage } = this.options;
+    this.#outbox = new Outbox(unsentKey(url, name), { storage });
+    this.#save();
+    this.#outbox.takeOver(this.#takeOver, this.#isOwn);
+  }
+
+  /** Whether something that was left is of this conversation: it has that session, or was asked under the same `session` option. */
+  #isOwn = ({ session, named }) => session == this.#chat.session || (named ?? session) == this.options.session;
+
+  #takeOver = ({ isDraft, session, named, ...item }) => {
+    if (isDraft) this.givenBack.texts.set(item.id, item.text);
+    else this.#follow(this.#chat, askAgain(this.#chat, item));
+    this.#onChange();
+  };
+
+  /** Keeps what is asked and not acknowledged, and what was given back, in case that the page ends now. */
+  #save() {
+    if (!this.#outbox) return;
+    const { session, view } = this.#chat;
+    const { texts } = this.givenBack;
+    const named = this.options.session;
+    for (const { id } of view.turns) texts.delete(id); // the server has got it after all
+    const drafts = Array.from(texts, ([id, text]) => ({ id, text, isDraft: true }));
+    this.#outbox.keep([...unsentOf(this.#chat), ...drafts].map((item) => ({ ...item, session, named })));
+  }
+
+  // --- the snapshot --------------------------------------------------------------------------------------------------
+
+  #onChange = () => {
+    this.#save();
     if (this.#isUpdateScheduled) return;
     this.#isUpdateScheduled = true;
     schedule(() => {
       this.#isUpdateScheduled = false;
       if (!this.#chat) return;
-      this.#snapshot = snapshotOf(this.#chat, this.#draft(), this.#error);
+      const draft = [...this.givenBack.texts.values()].join("\n\n");
+      this.#snapshot = snapshotOf(this.#chat, draft, this.#error);
       const shown = this.#sessions.indexOf(this.#snapshot.session);
       if (shown > 0) this.#sessions.splice(0, shown);
       for (const listener of this.#listeners) listener();
@@ -193,10 +244,9 @@ class ChatStore {
  */
 export function useAskbot(options = {}) {
   const [current, setCurrent] = useState(() => new ChatStore(options));
-  const store = current.matches(options) ? current : new ChatStore(options, current.unsent);
+  const store = current.matches(options) ? current : new ChatStore(options, current.givenBack);
   if (store !== current) setCurrent(store);
   const snapshot = useSyncExternalStore(store.subscribe, store.getSnapshot, getServerSnapshot);
   useEffect(() => store.update(options));
-  const { ask, retry, edit, forget, history, fresh, pending, stop } = store;
-  return { ...snapshot, ask, retry, edit, forget, history, fresh, pending, stop };
+  return { ...snapshot, ...store.actions };
 }

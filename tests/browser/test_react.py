@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Locator, WebSocket, expect
@@ -62,7 +63,7 @@ class App:
     @property
     def pieces(self) -> Locator:
         """Of the last answer."""
-        return self.turns.last.locator("li")
+        return self.turns.last.locator("details li")
 
     async def ask(self, text: str) -> None:
         """Type a question and press Enter."""
@@ -72,7 +73,7 @@ class App:
 
     async def shows(self, text: str) -> None:
         """Wait until the pieces of the last answer, joined, are this."""
-        joined = "() => [...(document.querySelector('article:last-of-type')?.querySelectorAll('li span') ?? [])]"
+        joined = "() => [...(document.querySelector('article:last-of-type')?.querySelectorAll('details li span') ?? [])]"
         joined += ".map(({ textContent }) => textContent).join('')"
         await self.tab.page.wait_for_function(f"(text) => ({joined})() === text", arg=text)
 
@@ -196,7 +197,7 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs, example: Build) -> None:
         proxy.is_down = False
         await app.tab.page.context.set_offline(offline=False)
         await app.shows("You asked: And then?")
-        answers = app.turns.first.locator("li span")
+        answers = app.turns.first.locator("details li span")
         assert "".join(await answers.all_text_contents()) == "하나 둘."
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Count!", "And then?"]
 
@@ -216,13 +217,15 @@ async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs:
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["One?", "Two?"]
 
 
-async def test_what_is_refused_is_said(tabs: Tabs, example: Build) -> None:
-    """By the server's own words; it is in the field again."""
+async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs, example: Build) -> None:
+    """Over a reload too."""
     async with running(await example(), ScriptedUpstream()) as (place, _):
         app = App(await tabs.open(place.port))
         await app.ask("x" * 9000)
-        await expect(app.tab.page.get_by_role("alert")).to_contain_text("8000")
+        await expect(app.tab.page.get_by_role("alert")).to_contain_text("9000 characters; at most 8000")
+        await app.tab.page.reload()
         await expect(app.tab.page.get_by_role("textbox")).to_have_value("x" * 9000)
+        assert app.tab.asked() == []
         await app.ask("Hello?")
         await app.shows("You asked: Hello?")
         await expect(app.tab.page.get_by_role("alert")).to_have_count(0)
@@ -254,6 +257,46 @@ async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs, examp
         assert await page.evaluate(colour) == "rgb(255, 255, 255)"
         assert await faults(app.tab) == []
         await page.screenshot(path=ARTEFACTS / "react-dark-phone.png")
+
+
+async def test_an_answer_has_formulas_and_can_be_asked_again_edited_and_branched_from(tabs: Tabs, example: Build) -> None:
+    """With temml's MathML; a command is shown until it has an answer, and "Try now" does not wait."""
+    upstream = ScriptedUpstream([r"So \(E=mc^2\) and **", "more**."])
+    patient = "Math.random = () => 1000;"  # to come back minutes later
+    async with running(await example(), upstream, proxied=True) as (place, proxy):
+        app = App(await tabs.open(place.port, script=patient))
+        page, answers = app.tab.page, app.turns.locator(".answer")
+        await app.ask("Why?")
+        await expect(answers.locator("math")).to_have_text("E=mc2")
+        await expect(answers.locator("strong")).to_have_text("more")
+        await app.ask("And then?")
+        await app.shows("You asked: And then?")
+        await app.ended()
+        assert await faults(app.tab) == []
+
+        proxy.is_down = True
+        proxy.cut()
+        await expect(page.get_by_role("status")).to_contain_text("offline since")
+        again = app.turns.last.get_by_role("button", name="Ask again")
+        await again.click()
+        await expect(again).to_be_disabled()
+        await page.screenshot(path=ARTEFACTS / "react-offline.png")
+        proxy.is_down = False
+        await app.tab.button("Try now").click()
+        await app.state("open")
+        await expect(again).to_be_enabled()
+        await expect(app.tab.button("Try now")).to_have_count(0)
+
+        await app.turns.first.get_by_role("button", name="Branch from here").click()
+        await expect(app.turns).to_have_count(1)
+        await app.tab.button("Edit").click()
+        await page.get_by_role("textbox", name="Edit the question").fill("Who?")
+        await app.tab.button("Ask this instead").click()
+        await app.shows("You asked: Who?")
+        await app.tab.button("Back to the conversation before").click()
+        await expect(app.turns.locator("h2")).to_have_text(["Why?", "And then?"])
+        await expect(app.turns.locator("strong")).to_have_text("more")
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Why?", "And then?", "And then?", "Who?"]
 
 
 async def test_the_commands_of_its_readme_serve_it_for_development(tabs: Tabs) -> None:
@@ -479,6 +522,99 @@ async def test_what_is_not_sent_is_given_back_where_the_conversation_is_left(tab
             await hook.until("bot.draft === 'Two?' && bot.state === 'open'")
             assert await hook.last("bot.ask(bot.draft).then(({ answer }) => answer)") == "You asked: Two?"
             await hook.until("bot.draft === ''")
+
+
+async def test_what_has_no_acknowledgement_is_asked_where_its_conversation_is_shown_next(tabs: Tabs, tmp_path: Path) -> None:
+    """Under its id, once, by one of the tabs, in strict mode too; another session's is left alone. What is refused stays."""
+    upstream = ScriptedUpstream()
+    async with hooked(tabs, tmp_path, upstream, script=SOCKETS) as hook:
+        page = hook.tab.page
+        await hook.show()
+        await hook.last("bot.ask('Zero?')")
+        first = await hook.last("bot.session")
+        for question, event in (("One?", "drain()"), ("Two?", "deafen()")):
+            await page.evaluate(event)
+            await hook.last(f"void bot.ask('{question}')")
+            await page.reload()
+            await hook.show(session="0" * 32)
+            await hook.until("bot.session && bot.turns.length === 0")
+            await hook.hide()
+            await hook.show(session=first)
+            await hook.until(f"bot.turns.at(-1)?.answer === 'You asked: {question}' && bot.draft === ''")
+        await hook.last("void bot.ask('x'.repeat(9000))")
+        await hook.until("bot.draft.length === 9000")
+        await page.reload()
+        await hook.show(session=first)
+        await hook.until("bot.draft.length === 9000 && bot.turns.length === 3")
+        await page.evaluate("drain()")
+        await hook.last("void (globalThis.asked = bot.ask('Three?').catch(({ code, text }) => `${code} ${text}`))")
+        await hook.until("bot.draft === ''")
+
+        others = [await tabs.beside(page.context, urlsplit(page.url).port or 0) for _ in range(2)]
+        for other in others:
+            await other.page.evaluate("show", {"url": hook.url, "session": first})
+            await other.page.wait_for_function("seen.last?.turns.length === 3 && seen.last.state === 'open'")
+        assert [other.asked() for other in others] == [[], []]
+        await hook.hide()
+        assert await page.evaluate("asked") == "closed Three?"
+        for other in others:
+            await other.page.wait_for_function("seen.last.turns.at(-1).answer === 'You asked: Three?'")
+        assert sorted(other.asked() for other in others) == [[], ["Three?"]]
+        assert await page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('askbot.unsent'))") == []
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Zero?", "One?", "Two?", "Three?"]
+
+
+async def test_a_question_that_another_conversation_is_shown_over_is_only_in_the_draft(tabs: Tabs, tmp_path: Path) -> None:
+    """It is not asked where it was asked first, too; and without a storage nothing is kept."""
+    upstream = ScriptedUpstream()
+    async with hooked(tabs, tmp_path, upstream, script=SOCKETS) as hook:
+        await hook.show(name="one")
+        await hook.tab.page.evaluate("drain()")
+        await hook.last("void bot.ask('One?')")
+        await hook.show(name="two")
+        await hook.until("bot.draft === 'One?'")
+        await hook.hide()
+        await hook.show(name="one")
+        await hook.until("bot.draft === '' && bot.turns.length === 0")
+        await hook.hide()
+        await hook.show(name="two")
+        await hook.until("bot.draft === 'One?'")
+        await hook.hide()
+        await hook.show(name="three", unsentStorage={})
+        await hook.tab.page.evaluate("drain()")
+        await hook.last("void bot.ask('Two?')")
+        await hook.hide()
+        await hook.show(name="three", unsentStorage={})
+        await hook.until("bot.turns.length === 0")
+    assert hook.tab.asked() == []
+    assert upstream.prompts == []
+
+
+async def test_it_says_how_the_connection_is_and_what_is_pending_and_forks(tabs: Tabs, tmp_path: Path) -> None:
+    """`reconnect` does not wait; a command is shown at once, and made once; a fork is a session to name."""
+    upstream = ScriptedUpstream(model="funky-1")
+    patient = "Math.random = () => 1000;"  # to come back minutes later
+    async with hooked(tabs, tmp_path, upstream, script=SOCKETS + patient) as hook:
+        await hook.show()
+        await hook.until("bot.connection.state === 'open' && bot.connection.cause === null && bot.models?.[0] === bot.model")
+        await hook.last("bot.ask('One?')")
+        await hook.last("bot.ask('Two?')")
+        await hook.until("bot.turns[1]?.status === 'ended' && bot.turns[1].pending === null")
+        first = await hook.last("bot.session")
+
+        await hook.tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 1006 }))")
+        await hook.until("bot.connection.cause?.code === 'lost' && bot.connection.nextTry > Date.now()")
+        await hook.last("void [1, 2].map(() => bot.retry(bot.turns[1].turn))")
+        await hook.until("bot.turns[1].pending === 'retry'")
+        await hook.last("bot.reconnect()")
+        await hook.until("bot.connection.state === 'open' && bot.turns[1].replaces && bot.turns[1].status === 'ended'")
+        assert len(upstream.prompts) == 3
+
+        fork = await hook.last("bot.fork(bot.turns[0].turn).then(({ session }) => session)")
+        await hook.show(session=fork)
+        await hook.until(f"bot.session === '{fork}' && bot.turns.length === 1 && bot.turns[0].question === 'One?'")
+        await hook.show(session=first)
+        await hook.until("bot.turns.length === 2")
 
 
 async def test_another_token_is_for_the_next_connection(tabs: Tabs, tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ export const asked: ClientFrame = { type: "ask" }; // wrong
 export const told = (frame: ServerFrame) => frame.text; // wrong
 export const element = (bot: AskBot) => bot.ask(); // wrong
 export function Component() {
-  const { turns, ask } = useAskbot({ uri: "/v1/chat" }); // wrong
+  const { turns, connection, models, ask, fork } = useAskbot({ uri: "/v1/chat" }); // wrong
   turns.push(); // wrong
+  connection.tries = 0; // wrong
+  models.push("m"); // wrong
+  fork(); // wrong
   return ask({}); // wrong
 }

@@ -114,14 +114,17 @@ export function inAPage(): void {
 
 /** Only in a component may this be called. */
 export function useAll(given: AskbotOptions): Askbot {
-  const { turns, state, session, model, limits, running, earlier, draft, error, ...acts } = useAskbot(given);
+  const { turns, state, connection, session, model, models, limits, running, earlier, draft, error, ...acts } = useAskbot(given);
   void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, draft.length, error?.code];
+  void [connection.cause?.code, connection.tries satisfies number, models?.includes("m"), turns.map(({ pending }) => pending satisfies Command | null)];
   acts.ask("Why?").catch(() => acts.stop());
+  acts.fork("t1", { id: "f1" }).then(({ session }) => session.length);
+  acts.reconnect();
   acts.retry();
   acts.edit("t1", "Who?");
   acts.history({ before: 5 });
   acts.forget();
   acts.fresh();
   for (const { id, text } of acts.pending()) acts.ask(text, { id });
-  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), name: "shop", session: "s1", token: async () => "t", storage: {}, onFrame: ({ type }) => void type });
+  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), name: "shop", session: "s1", token: async () => "t", storage: {}, unsentStorage: {}, onFrame: ({ type }) => void type });
 }
