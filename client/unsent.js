@@ -10,6 +10,7 @@
 import { toHex } from "./requests.js";
 
 const OWNER_BYTES = 8;
+
 /** Returns the questions of a conversation that are not in its log yet. */
 export function unsentOf(chat) {
   return chat.pending().map(({ type, ...question }) => question);
