@@ -7,17 +7,23 @@ all that has it incomplete, however far away.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 from public_api import names
+
+SOURCE = str(Path(__file__).parents[1] / "src")  # an editable installation is not seen
 
 
 def reported() -> list[dict[str, Any]]:
     """What pyright says of each symbol of the package."""
     command = [sys.executable, "-m", "pyright", "--verifytypes", "askbot_ws", "--ignoreexternal", "--outputjson"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": SOURCE}
+    )
     return cast("list[dict[str, Any]]", json.loads(ended.stdout)["typeCompleteness"]["symbols"])
 
 
