@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from askbot_ws.core.commands import Forget
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.dialects.askbot import connection as dialect
 from askbot_ws.errors import ConfigError, StoreError
 from askbot_ws.testing import ScriptedUpstream, serving
@@ -169,6 +171,28 @@ async def test_a_fork_that_could_not_be_attached_is_named_by_the_next_frame(monk
             assert await refusal(reader, type="fork", id="f", turn=turn) == "internal"
         ready = await fork(reader, id="f", session=session, turn=turn)
         assert ready["resumed"]
+
+
+async def test_a_fork_that_is_deleted_before_it_is_attached_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session that is forked is there, so nothing says that a session is not found."""
+    async with serving() as server, reading(address(server.port)) as reader:
+        turn, session = (await reader.answer("1?")).turn, reader.story.session
+        ready = await fork(reader, id="f", turn=turn)
+        await reader.send(type="detach", session=ready["session"])
+        replay_start = server.hub.store.replay_start
+        deleted: list[str] = []
+
+        async def deleted_first(session: str, *, turns: int) -> int:
+            if not deleted:
+                deleted.append(session)
+                await server.hub.command(ANONYMOUS, session, Forget())
+            return await replay_start(session, turns=turns)
+
+        monkeypatch.setattr(server.hub.store, "replay_start", deleted_first)
+        again = await fork(reader, id="f", session=session, turn=turn)
+
+    assert deleted == [ready["session"]]
+    assert (again["session"], again["resumed"]) == (ready["session"], False)
 
 
 async def test_a_killed_server_names_the_same_fork_after_its_start(tmp_path: Path, provider: ProviderProcess) -> None:
