@@ -245,6 +245,6 @@ async def test_ready_lists_the_models_that_a_question_may_name() -> None:
 @pytest.mark.parametrize("name", ["\udcff", "x" * 201])
 async def test_a_model_that_no_frame_can_name_is_refused_at_the_start(name: str) -> None:
     """Every `ready` would fail on it."""
-    with pytest.raises(ConfigError, match="ASKBOT_MODELS"):
+    with pytest.raises(ConfigError, match=r"ASKBOT_MODELS|models: "):
         async with serving(models=f"fine, {name}"):
             pass
