@@ -126,6 +126,14 @@ def test_a_command_line_that_is_wrong_is_told_what_may_be_meant(arguments: list[
     assert (result.exit_code, hint in result.output, "secret" in result.output) == (2, True, False), result.output
 
 
+@pytest.mark.parametrize("written", ["soon", "", "-1", "nan"])
+def test_a_time_limit_that_is_none_is_told_in_our_words(written: str) -> None:
+    """In a sentence of its own, as for settings."""
+    result = CliRunner().invoke(app, ["ask", "--timeout", written, "Why?"])
+    assert result.exit_code == 2
+    assert "Invalid value for --timeout: it has to be a number of seconds, 0 or more" in result.output
+
+
 def test_the_version_is_told() -> None:
     """By its usual flag."""
     assert CliRunner().invoke(app, ["--version"]).output == f"askbot-ws {__version__}\n"

@@ -304,6 +304,7 @@ def test_a_setting_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
     """A typing error must not be the same as the default."""
     assert "Did you mean ASKBOT_LOG_LEVEL?" in errors_of(tmp_path, {"ASKBOT_LOGLEVEL": "debug"})[0]
     assert "Did you mean OPENAI_API_KEY?" in errors_of(tmp_path, {"ASKBOT_OPENAI_API_KEY": "k"})[0]
+    assert "Did you mean OPENAI_API_KEY?" in errors_of(tmp_path, {"ASKBOT_API_KEY": "k"})[0]
     assert "Did you mean ASKBOT_CONFIG?" in errors_of(tmp_path, {"ASKBOT_CONFG": "a.toml"})[0]
     assert "askbot serve --help" in errors_of(tmp_path, {"ASKBOT_QQQQ": "1"})[0]
     assert load({}, {"ASKBOT_URL": "localhost:8765"}, tmp_path)  # which is for clients

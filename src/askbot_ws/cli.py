@@ -190,7 +190,9 @@ SessionOption = Annotated[str | None, typer.Option("--session", metavar="ID", he
 
 @app.command()
 def chat(
-    url: Annotated[str, typer.Argument(help=URL_HELP, envvar=URL_VARIABLE, show_envvar=False)] = DEFAULT_URL,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help=URL_HELP, envvar=URL_VARIABLE, show_envvar=False)
+    ] = DEFAULT_URL,
     session: SessionOption = None,
     *,
     new: Annotated[bool, typer.Option("--new", help="Start a new conversation.")] = False,
@@ -229,7 +231,9 @@ def ask(
     url: Annotated[str, typer.Option(help=URL_HELP, envvar=URL_VARIABLE, show_envvar=False)] = DEFAULT_URL,
     session: SessionOption = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Model to ask.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Maximum time for everything, in seconds.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Maximum time for everything, in seconds.")
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer has ended.")] = False,
     thinking: Annotated[bool, typer.Option("--thinking", help="Show the model's thinking, on stderr.")] = False,
@@ -249,8 +253,7 @@ def ask(
     from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command only
     from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command only
 
-    if timeout is not None and math.isnan(timeout):
-        raise typer.BadParameter("it has to be a number of seconds", param_hint="--timeout")
+    limit = None if timeout is None else _seconds_of(timeout, name="--timeout")
     options = AskOptions(
         _question_words(question or []),
         _check_url(url, name="--url"),
@@ -258,7 +261,7 @@ def ask(
         model=model and _check_name(model, name="--model"),
         show_thinking=thinking,
     )
-    raise typer.Exit(asyncio.run(run_ask(options, timeout=timeout, as_json=as_json)))
+    raise typer.Exit(asyncio.run(run_ask(options, timeout=limit, as_json=as_json)))
 
 
 def _question_words(words: list[str]) -> tuple[str, ...]:
@@ -269,6 +272,17 @@ def _question_words(words: list[str]) -> tuple[str, ...]:
     if not words and (sys.stdin is None or sys.stdin.isatty()):
         raise typer.BadParameter("nothing was asked: give a question, or pipe one in", param_hint="QUESTION")
     return tuple(words)
+
+
+def _seconds_of(written: str, *, name: str) -> float:
+    """Return a number of seconds, 0 or more. Raises BadParameter."""
+    try:
+        seconds = float(written)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:  # nan is not, either
+        raise typer.BadParameter("it has to be a number of seconds, 0 or more", param_hint=name)
+    return seconds
 
 
 def _check_url(written: str, *, name: str) -> str:

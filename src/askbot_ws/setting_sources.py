@@ -42,6 +42,7 @@ def suggest_name(name: str, known: Sequence[str]) -> str:
     wanted = _normalize(name)
     by_form = {_normalize(each): each for each in known}
     close = get_close_matches(wanted, by_form, n=_MAX_SUGGESTIONS, cutoff=0.7)
+    close = close or [form for form in by_form if f"_{wanted}_" in f"_{form}_"][:_MAX_SUGGESTIONS]
     if not close:
         return "Remove it; `askbot serve --help` lists all that there are."
     return f"Did you mean {' or '.join(by_form[form] for form in close)}?"

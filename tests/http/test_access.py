@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -10,8 +11,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from askbot_ws.config import Settings
 from askbot_ws.http.access import AccessPolicy, Authority
-from askbot_ws.server.app import Server
+from askbot_ws.server.app import Server, own_names
 from askbot_ws.testing import serving
 
 from .raw_requests import Response, lines, request, response_of
@@ -165,6 +167,18 @@ async def test_addresses_and_our_own_names_are_answered(container: Server) -> No
         assert (await request(container.port, "/", host=host)).status == 403, host
     assert (await exactly(container.port)).status == 200
     assert (await exactly(container.port, "Host:")).status == 200
+
+
+async def test_the_names_that_the_banner_tells_are_allowed(container: Server) -> None:
+    """The host that is listened on, and the machine's where others can connect; a page of another port is foreign."""
+    name = socket.gethostname()
+    own = f"{name}:{container.port}"
+    assert (await request(container.port, "/", host=own)).status == 200
+    assert await status_of(container, host=own, Origin=f"http://{own}") == 101
+    assert await status_of(container, host=own, Origin=f"http://{name}:1") == 403
+    assert await status_of(container, host="127.0.0.1:1", Origin=f"http://{own}") == 403
+    assert own_names(Settings(host="Chat.internal", allow_anonymous=True)) == ("Chat.internal", name)
+    assert own_names(Settings(host="localhost")) == ("localhost",)
 
 
 async def test_the_page_of_a_named_host_may_connect(container: Server) -> None:

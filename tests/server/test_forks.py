@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from askbot_ws.core.commands import Forget
+from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.dialects.askbot import connection as dialect
 from askbot_ws.errors import ConfigError, StoreError
 from askbot_ws.testing import ScriptedUpstream, serving
@@ -171,6 +173,28 @@ async def test_a_fork_that_could_not_be_attached_is_named_by_the_next_frame(monk
         assert ready["resumed"]
 
 
+async def test_a_fork_that_is_deleted_before_it_is_attached_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session that is forked is there, so nothing says that a session is not found."""
+    async with serving() as server, reading(address(server.port)) as reader:
+        turn, session = (await reader.answer("1?")).turn, reader.story.session
+        ready = await fork(reader, id="f", turn=turn)
+        await reader.send(type="detach", session=ready["session"])
+        replay_start = server.hub.store.replay_start
+        deleted: list[str] = []
+
+        async def deleted_first(session: str, *, turns: int) -> int:
+            if not deleted:
+                deleted.append(session)
+                await server.hub.command(ANONYMOUS, session, Forget())
+            return await replay_start(session, turns=turns)
+
+        monkeypatch.setattr(server.hub.store, "replay_start", deleted_first)
+        again = await fork(reader, id="f", session=session, turn=turn)
+
+    assert deleted == [ready["session"]]
+    assert (again["session"], again["resumed"]) == (ready["session"], False)
+
+
 async def test_a_killed_server_names_the_same_fork_after_its_start(tmp_path: Path, provider: ProviderProcess) -> None:
     """Its answer may be lost with the server."""
     with askbot(tmp_path, upstream=provider.url) as server:
@@ -221,6 +245,6 @@ async def test_ready_lists_the_models_that_a_question_may_name() -> None:
 @pytest.mark.parametrize("name", ["\udcff", "x" * 201])
 async def test_a_model_that_no_frame_can_name_is_refused_at_the_start(name: str) -> None:
     """Every `ready` would fail on it."""
-    with pytest.raises(ConfigError, match="ASKBOT_MODELS"):
+    with pytest.raises(ConfigError, match=r"ASKBOT_MODELS|models: "):
         async with serving(models=f"fine, {name}"):
             pass

@@ -81,14 +81,21 @@ class AccessPolicy:
     """The names of this server, and the origins whose pages may use it."""
 
     def __init__(
-        self, *, hosts: Sequence[str], origins: Sequence[str], loopback: bool, now: Callable[[], float]
+        self,
+        *,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        loopback: bool,
+        now: Callable[[], float],
+        own_names: Sequence[str] = (),
     ) -> None:
         """`hosts` and `origins` are those of the settings; `loopback`: only this machine can reach the server.
 
-        `now` is a monotonic clock in seconds, which limits the rate of log lines.
+        `now` is a monotonic clock in seconds, which limits the rate of log lines. `own_names` are names by which the
+        server may be called, too, but no origins: pages of other ports of this machine are foreign.
         """
-        parsed = [Authority.parse(host) for host in hosts]
-        self._hosts = frozenset(host for host in parsed if host is not None)
+        self._hosts = _parsed(hosts)
+        self._named = self._hosts | _parsed(own_names)
         self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
         self._loopback = loopback
         self._now = now
@@ -126,7 +133,7 @@ class AccessPolicy:
         if host is None:
             return False
         ports = (None, 80, 443) if host.port is None else (None, host.port)
-        return host.is_address or host.is_loopback or any(Authority(host.name, port) in self._hosts for port in ports)
+        return host.is_address or host.is_loopback or any(Authority(host.name, port) in self._named for port in ports)
 
     def _is_allowed_origin(self, text: str, host: Authority | None, loopback_pages: bool) -> bool:  # noqa: FBT001 - one call
         if "*" in self._origins or _normalized(text) in self._origins:
@@ -158,6 +165,10 @@ class AccessPolicy:
             unlogged=self._unlogged,
         )
         self._unlogged = 0
+
+
+def _parsed(hosts: Sequence[str]) -> frozenset[Authority]:
+    return frozenset(authority for host in hosts if (authority := Authority.parse(host)) is not None)
 
 
 def _header_values(headers: Headers, wanted: bytes) -> list[str]:

@@ -76,7 +76,11 @@ class Server:
         )
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
-            hosts=settings.hosts, origins=settings.origins, loopback=settings.loopback, now=time.monotonic
+            hosts=settings.hosts,
+            origins=settings.origins,
+            loopback=settings.loopback,
+            now=time.monotonic,
+            own_names=own_names(settings),
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
@@ -228,6 +232,11 @@ def openable_host(bound: socket.socket) -> str | None:
         return None
     takes_ipv4 = host.version == 4 or not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     return "127.0.0.1" if takes_ipv4 else "::1"
+
+
+def own_names(settings: Settings) -> tuple[str, ...]:
+    """Return the names by which the server names itself: its host, and where others can reach it, this machine's."""
+    return (settings.host,) if settings.loopback else (settings.host, socket.gethostname())
 
 
 def bind(settings: Settings) -> socket.socket:

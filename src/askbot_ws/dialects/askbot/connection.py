@@ -279,9 +279,14 @@ class AskbotConnection(Connection):
         if not session:
             session = self._reader_of(session).topic.session  # raises
         self._check_session_count(None)
-        forked = await self.hub.fork(self.principal, session, commands.Fork(frame.turn, id=frame.id))
-        topic = await self.hub.open(self.principal, forked.session)
-        await self._attach(topic, None, None, resumed=forked.existed, id=frame.id)
+        command = commands.Fork(frame.turn, id=frame.id)
+        while True:
+            forked = await self.hub.fork(self.principal, session, command)  # raises where the old session is not there
+            try:
+                topic = await self.hub.open(self.principal, forked.session)
+                return await self._attach(topic, None, None, resumed=forked.existed, id=frame.id)
+            except SessionNotFound:
+                pass  # the fork was deleted meanwhile, so it is made again
 
     async def _forget(self, frame: Forget) -> None:
         await self.hub.open(self.principal, frame.session)
