@@ -7,14 +7,22 @@ export interface AskBotEvents {
   "askbot-error": CustomEvent<AskbotError>;
 }
 
+/** Returns what is put in a formula's place; with nothing, or where it throws, the formula stands as it was written. */
+export type RenderMath = (tex: string, display: boolean) => Node | null | undefined;
+
 /** `<ask-bot>`: a conversation in any page. */
 export class AskBot extends HTMLElement {
   static observedAttributes: string[];
   /** The connection; null while the element is in no document. */
   readonly chat: Chat | null;
-  /** Ask a question, and scroll to it. Where it fails without being in the log, it goes into the field, unless it was cancelled. */
+  /** Draws the formulas of answers; by default they stand as they were written. Another one draws all answers again. */
+  renderMath: RenderMath | undefined;
+  /**
+   * Ask a question, and scroll to it. Where it fails without being in the log, it goes into the field; one that was cancelled
+   * does only where nothing stands there. Without an acknowledgement it is asked again, under its id, on the next visit.
+   */
   ask(text: string, options?: AskOptions): AnswerStream;
-  /** Ask the last question again. */
+  /** Ask the last question again. While that has no acknowledgement, the same once more is not sent. */
   retry(): AnswerStream;
   /** Stop the answer that is being written, or withdraw the question that is not sent yet. */
   stop(): void;
@@ -22,6 +30,10 @@ export class AskBot extends HTMLElement {
   fresh(): void;
   /** Show older turns. */
   earlier(): void;
+  /** Scroll to the end, and follow it. */
+  latest(): void;
+  /** Try to connect now, where the next attempt is waited for. */
+  reconnect(): void;
   connectedCallback(): void;
   disconnectedCallback(): void;
   adoptedCallback(): void;

@@ -1,154 +1,83 @@
 /** `<ask-bot>`: a conversation as an element of any page. README.md has its attributes, parts, slots and events. */
 import { connect } from "./askbot.js";
-import { update } from "./markdown.js";
+import { isComposing } from "./composing.js";
+import { Composer, isTouchScreen } from "./element-composer.js";
+import { offlineText } from "./element-connection.js";
+import { createPart, createSlot, setPending, setText } from "./element-parts.js";
+import { CSS } from "./element-style.js";
+import { ENGLISH } from "./element-texts.js";
+import { createArticle, drawTurn, toggleFold } from "./element-turn.js";
+import { Following } from "./following.js";
 import { rows, running } from "./rows.js";
-import { drawThinking } from "./thinking.js";
-import { Draft, keep, take, unsentKey, unsentOf, withdraw } from "./unsent.js";
+import { askAgain, Draft, Outbox, unsentKey, unsentOf } from "./unsent.js";
 
-/** Texts by name: of parts, of the status line and of a turn's badge; by code, of the client's own errors. */
-const ENGLISH = {
-  log: "Conversation",
-  field: "Ask a question",
-  send: "Send",
-  stop: "Stop",
-  retry: "Ask again",
-  earlier: "Show earlier",
-  fresh: "New conversation",
-  connecting: "Connecting",
-  closed: "Disconnected",
-  sending: "Not sent yet",
-  unsent: "A question may not have been sent: it is in the field",
-  waiting: "Waiting",
-  thinking: "Thinking…",
-  thinking_time: "Thinking… {seconds} s",
-  thought: "Thoughts",
-  thought_time: "Thought for {seconds} s",
-  answering: "Answering",
-  done: "The answer is complete",
-  cancelled: "Stopped",
-  length: "Cut off at the length limit",
-  refused: "Refused",
-  interrupted: "Interrupted",
-  error: "Failed",
-  unauthorized: "Not signed in",
-  forbidden: "Not allowed",
-  timeout: "No answer",
-  damaged: "The answer is damaged",
-  invalid_frame: "Refused",
-  question_too_long: "Too long a question",
-};
-
-const CSS = `
-:host {
-  --ink: var(--askbot-ink, light-dark(#1f2624, #e4e5de));
-  --paper: var(--askbot-paper, light-dark(#fbf9f4, #1b201f));
-  --line: var(--askbot-line, #8886);
-  --accent: var(--askbot-accent, light-dark(#14594c, #86c7b3));
-  display: flex;
-  flex-direction: column;
-  block-size: min(32rem, 100dvh);
-  overflow: hidden;
-  color: var(--ink);
-  background: var(--paper);
-  border: 1px solid var(--line);
-  border-radius: var(--askbot-radius, 0.75rem);
-  font: var(--askbot-font, 1rem/1.6 system-ui);
-}
-:host([theme=light]) { color-scheme: light; }
-:host([theme=dark]) { color-scheme: dark; }
-:host([theme=auto]) { color-scheme: light dark; }
-:host([hidden]), [hidden], [part=retry], [part=badge]:empty { display: none; }
-:host, * { box-sizing: border-box; }
-[part=header], form { display: flex; gap: 0.5em; align-items: center; padding: 0.5em 1em; }
-[part=header], [part=badge], [part=thought], figcaption { font-size: 0.85em; }
-section { flex: 1; overflow: auto; padding: 0 1rem; overflow-wrap: anywhere; border: solid var(--line); border-width: 1px 0; }
-h2 { margin: 1em 0 0; font-size: 1em; white-space: pre-wrap; }
-figure { margin: 1em 0; }
-pre { margin: 0; padding: 0.5em 1em; border-inline-start: 3px solid var(--line); }
-[part=thought] { margin-block: 1em; }
-[part=thought-label] { cursor: pointer; }
-[part=thought-text] { padding-inline-start: 1em; border-inline-start: 1px solid var(--line); white-space: pre-wrap; }
-[part~=waiting]::after, [part~=thinking] [part=thought-text]::after, [part~=answering] > [part=answer] > :last-child::after { content: "▍"; color: var(--accent); }
-[part~=ended]:last-child > [part=retry] { display: revert; }
-pre, .table { overflow: auto; }
-a { color: var(--accent); }
-button, textarea {
-  font: inherit;
-  color: inherit;
-  background: none;
-  border: 1px solid var(--line);
-  border-radius: 0.5em;
-  padding: 0.5em 1em;
-}
-textarea { flex: 1; min-inline-size: 0; resize: none; field-sizing: content; max-block-size: 8em; }
-[part=send] { color: var(--paper); background: var(--accent); }
-[part=status] { flex: 1; margin: 0; }
-::placeholder { color: inherit; opacity: 0.75; }
-`;
-
-const NEAR_END_PX = 64; // a reader within this of the log's end is kept at its end
-const COMPOSING_KEY_CODE = 229; // Safari reports the Enter that ends the composing of a syllable only by this
-const BUTTON_METHODS = ["fresh", "earlier", "stop", "retry"]; // each button calls the method of its name
-
-function createSlot(name) {
-  return Object.assign(document.createElement("slot"), { name });
-}
-
-/** Returns an element that pages can style as `::part(name)`. */
-function createPart(tag, name, ...content) {
-  const element = Object.assign(document.createElement(tag), { part: name, name });
-  element.append(...content);
-  return element;
-}
-
-/** Sets an element's text, where it is not the same: a status that is set is read aloud. */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
+const BUTTON_METHODS = ["fresh", "earlier", "latest", "stop", "retry", "reconnect"]; // each button calls the method of its name
+const LAYER = ":is(:modal, :popover-open)"; // what closes by Escape
+const SECOND_MS = 1000;
 
 /** element.d.ts has the types of what is public. */
 export class AskBot extends (globalThis.HTMLElement ?? Object) {
   static observedAttributes = ["server", "session", "token", "name", "id", "placeholder", "lang"];
 
   #chat = null;
+  #outbox; // what is not sent, under #unsentKey
   #unsentKey; // of the server and the name with which it is connected
-  #kept = []; // what was kept when the page, or the document, was left
+  #left = null; // questions that were not sent when this was taken out of its document
   #isDrawScheduled = false;
+  #timer; // to draw again what changes with time
   #token; // with which it connected last
   #error; // the message of the last error; empty once something is asked, or another conversation is shown
+  #renderMath;
   #texts = ENGLISH;
   #articles = new Map(); // by the question's id, so that an article stays when its question enters the log
   #status = createPart("p", "status");
   #fresh = createPart("button", "fresh");
+  #connection = createPart("p", "connection");
+  #reconnect = createPart("button", "reconnect");
+  #offline = createPart("div", "offline", this.#connection, this.#reconnect);
   #earlier = createPart("button", "earlier");
-  #empty = createSlot("empty");
+  #hint = createPart("p", "hint");
+  #empty = createSlot("empty", this.#hint);
   #turns = createPart("div", "turns");
-  #log = createPart("section", "log", this.#earlier, this.#empty, this.#turns);
-  #field = createPart("textarea", "field");
+  #latest = createPart("button", "latest");
+  #log = createPart("section", "log", this.#earlier, this.#empty, this.#turns, this.#latest);
+  #following = null; // while it is in a document
+  #followed = new WeakSet(); // requests whose outcome is waited for
+  #composer = new Composer({ onInput: () => this.#onInput(), onSubmit: () => this.#onSubmit() });
+  #field = this.#composer.field;
   #draft = new Draft(this.#field);
-  #stop = createPart("button", "stop");
-  #send = createPart("button", "send");
-  #form = createPart("form", "form", this.#field, this.#stop, this.#send);
 
   constructor() {
     super();
-    const root = this.attachShadow({ mode: "open" });
-    this.adoptedCallback();
+    const shadow = this.attachShadow({ mode: "open" });
     const header = createPart("div", "header", createSlot("header"), this.#status, this.#fresh);
-    root.append(header, this.#log, this.#form, createSlot("footer"));
+    const root = document.createElement("div");
+    root.id = "root";
+    root.append(header, this.#offline, this.#log, this.#composer.form, createSlot("footer"));
+    shadow.append(root);
+    this.adoptedCallback();
     this.#status.role = "status";
-    this.#stop.type = "button";
-    this.#field.rows = 1;
     this.#log.tabIndex = 0;
     root.addEventListener("click", (event) => this.#onClick(event));
-    root.addEventListener("submit", (event) => this.#onSubmit(event));
     root.addEventListener("keydown", (event) => this.#onKeydown(event));
+    const { renderMath } = this; // set before this was defined, it hides the accessor
+    delete this.renderMath;
+    this.#renderMath = renderMath;
   }
 
   // --- what a page calls ---------------------------------------------------------------------------------------------
 
   get chat() {
     return this.#chat;
+  }
+
+  get renderMath() {
+    return this.#renderMath;
+  }
+
+  set renderMath(renderMath) {
+    this.#renderMath = renderMath;
+    this.#redraw();
   }
 
   focus(options) {
@@ -179,12 +108,22 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#chat.history();
   }
 
+  latest() {
+    this.#following.followEnd();
+  }
+
+  reconnect() {
+    this.#chat.reconnect();
+  }
+
   // --- what the browser calls ----------------------------------------------------------------------------------------
 
   connectedCallback() {
     this.#setTexts(ENGLISH);
     if (this.#isKorean()) this.#loadKorean();
+    this.#following ??= new Following(this.#log, { content: this.#turns, onChange: () => this.#scheduleDraw() });
     if (!this.#chat) this.#open();
+    if (this.#following.isFollowing) this.latest(); // one that was moved has lost its place
     this.#scheduleDraw();
   }
 
@@ -194,6 +133,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     const sheet = new CSSStyleSheet(); // unlike a <style>, any Content-Security-Policy allows it
     sheet.replaceSync(CSS);
     this.shadowRoot.adoptedStyleSheets = [sheet];
+    this.#stopFollowing();
   }
 
   /** An element that is only moved is in the document again before the microtask runs: it keeps its connection. */
@@ -228,55 +168,101 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     const place = this.#place();
     const session = this.getAttribute("session") || undefined;
     const chat = connect({ ...place, session, token: () => (this.#token = this.getAttribute("token")) });
-    this.#error = "";
-    this.#withdrawKept();
-    this.#unsentKey = unsentKey(place.url, place.name);
     for (const type of ["change", "state"]) chat.addEventListener(type, () => this.#scheduleDraw());
     chat.addEventListener("error", ({ detail }) => this.#onError(detail));
+    this.#error = "";
     this.#chat = chat;
-    this.#draft.add(take(undefined, this.#unsentKey));
-    addEventListener("pagehide", this.#keepDraft);
-    addEventListener("pageshow", this.#withdrawKept);
+    this.#openOutbox(unsentKey(place.url, place.name));
+    addEventListener("pagehide", this.#onPagehide);
+    addEventListener("pageshow", this.#onPageshow);
   }
 
-  /** Closes the connection. What was not sent is in the field then; where this is in no document, it is kept as well. */
+  /** Closes the connection. What was not sent is in the field then; where this is in no document, it waits until it is in one. */
   #close() {
     if (!this.#chat) return;
-    removeEventListener("pagehide", this.#keepDraft);
-    removeEventListener("pageshow", this.#withdrawKept);
-    if (!this.isConnected) this.#keepDraft();
-    this.#giveBackUnsent();
+    removeEventListener("pagehide", this.#onPagehide);
+    removeEventListener("pageshow", this.#onPageshow);
+    this.#save();
+    if (this.isConnected) this.#giveBackUnsent();
+    else {
+      this.#left = unsentOf(this.#chat);
+      this.#outbox.release();
+      this.#stopFollowing();
+    }
     this.#chat.close();
     this.#chat = null;
   }
 
+  #stopFollowing() {
+    this.#following?.disconnect();
+    this.#following = null;
+  }
+
   // --- what is not sent ----------------------------------------------------------------------------------------------
+
+  /** Asks what was not sent here before, and has in the field what was typed. */
+  #openOutbox(key) {
+    const isElsewhere = key !== this.#unsentKey;
+    const left = this.#left;
+    this.#left = null;
+    this.#unsentKey = key;
+    if (left) this.#outbox.hold();
+    this.#outbox ??= new Outbox(key);
+    this.#outbox.move(key);
+    for (const item of left ?? []) this.#takeOver({ ...item, isDraft: isElsewhere });
+    this.#save();
+    this.#outbox.takeOver((item) => this.#takeOver(item));
+  }
+
+  #takeOver({ isDraft, session, ...item }) {
+    const isElsewhere = session && this.#chat.session && session !== this.#chat.session;
+    if (isDraft || isElsewhere) this.#draft.add([item]);
+    else this.#follow(askAgain(this.#chat, item));
+    this.#drawForm();
+  }
 
   #giveBackUnsent() {
     this.#draft.add(unsentOf(this.#chat));
   }
 
-  /** Keeps what is not sent for the next visit: the page may not come back. */
-  #keepDraft = () => {
-    this.#kept = [...unsentOf(this.#chat), ...this.#draft.items];
-    keep(undefined, this.#unsentKey, this.#kept);
-  };
+  /** Keeps what is asked and not acknowledged, and what stands in the field, in case that the page ends now. */
+  #save() {
+    const { session } = this.#chat;
+    const asked = unsentOf(this.#chat).map((item) => ({ ...item, session }));
+    const typed = this.#draft.items.map((item) => ({ ...item, isDraft: true }));
+    this.#outbox.keep([...asked, ...typed]);
+  }
 
-  /** The page has come back after all, and so has this. */
-  #withdrawKept = () => {
-    withdraw(undefined, this.#unsentKey, this.#kept);
-    this.#kept = [];
-  };
+  #onPagehide = () => this.#outbox.release();
+
+  /** Where the page has only rested, what is not sent is its own again. */
+  #onPageshow = ({ persisted }) => persisted && this.#outbox.hold();
 
   // --- requests ------------------------------------------------------------------------------------------------------
 
-  /** Makes a request, scrolls to it, and dispatches `askbot-done` at its end. Returns it. */
+  /** Makes a request, and follows its answer. Returns it. */
   #request(method, ...given) {
     if (this.#chat.state !== "closed") this.#error = ""; // before it, as it may fail at once
     const request = this.#chat[method](...given);
-    this.#log.scrollTop = this.#log.scrollHeight;
-    request.then((turn) => this.#dispatch("askbot-done", turn), (error) => this.#draft.addFailed(error));
+    this.latest();
+    this.#follow(request);
     return request;
+  }
+
+  /** Waits for the outcome of what was asked: tells the page of its end, or gives back what is not in the log. */
+  async #follow(request) {
+    const chat = this.#chat;
+    this.#save();
+    if (this.#followed.has(request)) return; // the same command was made again
+    this.#followed.add(request);
+    try {
+      this.#dispatch("askbot-done", await request);
+    } catch ({ code, id, text }) {
+      if (code === "closed" && chat !== this.#chat) return; // it was given back, or waits to be asked again
+      const isWanted = code !== "cancelled" || !this.#draft.items.length;
+      if (isWanted) this.#draft.addFailed({ id, text });
+      if (this.#chat) this.#drawForm();
+    }
   }
 
   #onError(error) {
@@ -305,37 +291,46 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   /** Returns a text by its name, or what has none: an error of the client has its code as its message. */
-  #textOf(name) {
-    return this.#texts[name] ?? name;
-  }
+  #translate = (name, values) => (this.#texts[name] ?? name).replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
   #setTexts(texts) {
     this.#texts = texts;
     this.#log.ariaLabel = texts.log;
+    this.#hint.textContent = texts.hint;
     this.#field.placeholder = this.#field.ariaLabel = this.getAttribute("placeholder") ?? texts.field;
     for (const button of this.shadowRoot.querySelectorAll("button")) button.textContent = texts[button.name];
-    for (const article of this.#articles.values()) article.row = null; // their badges are drawn again
-    this.#scheduleDraw();
+    this.#redraw();
   }
 
   // --- what a reader does --------------------------------------------------------------------------------------------
 
   #onClick({ target }) {
-    if (target.matches("button[part]") && BUTTON_METHODS.includes(target.name)) this[target.name]();
+    if (!target.matches("button[part]") || target.ariaDisabled === "true") return;
+    if (target.name === "fold") toggleFold(target.parentNode, this.#translate);
+    else if (BUTTON_METHODS.includes(target.name)) this[target.name]();
   }
 
-  #onSubmit(event) {
-    event.preventDefault();
+  #onInput() {
+    if (!this.#chat) return;
+    this.#drawForm(); // at once: it keeps what is typed
+    this.#scheduleDraw();
+  }
+
+  #onSubmit() {
+    this.#drawForm();
+    if (this.#composer.isTooLong) return;
     const { text, options } = this.#draft.submit();
     if (text) this.ask(text, options);
+    this.#drawForm();
   }
 
+  /** Escape stops the answer, unless it is meant for what is in a slot, or closes something that this is in. */
   #onKeydown(event) {
-    if (event.key === "Escape") this.stop();
-    const isComposing = event.keyCode === COMPOSING_KEY_CODE;
-    if (event.key !== "Enter" || event.shiftKey || isComposing || event.target !== this.#field) return;
+    if (event.key !== "Escape" || event.defaultPrevented || isComposing(event)) return;
+    const isOwn = event.target.getRootNode() === this.shadowRoot;
+    if (!isOwn || !running(this.#chat) || event.composedPath().some((node) => node.matches?.(LAYER))) return;
     event.preventDefault();
-    this.#form.requestSubmit();
+    this.stop();
   }
 
   // --- drawing -------------------------------------------------------------------------------------------------------
@@ -350,75 +345,81 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     });
   }
 
+  /** Draws all turns again, in other words or with other formulas. */
+  #redraw() {
+    for (const article of this.#articles.values()) article.row = null;
+    this.#scheduleDraw();
+  }
+
   #draw() {
     const { view } = this.#chat;
-    const { scrollHeight, clientHeight, scrollTop } = this.#log;
-    const isNearEnd = scrollHeight - clientHeight - scrollTop < NEAR_END_PX; // else somebody reads further up
     const all = rows(this.#chat);
+    const focused = this.shadowRoot.activeElement;
     this.#draft.removeLogged(view.turns);
     this.#drawTurns(all);
     this.#empty.hidden = all.length || view.seq === null || view.seq < view.head || view.earlier;
     this.#earlier.hidden = !view.earlier;
-    this.#stop.hidden = !running(this.#chat);
-    setText(this.#status, this.#textOf(this.#error) || this.#statusOf(all.at(-1)));
-    if (isNearEnd) this.#log.scrollTop = this.#log.scrollHeight;
+    setPending(this.#earlier, this.#isPending("history"), this.#texts.earlier);
+    this.#latest.hidden = this.#following.isFollowing;
+    this.#drawForm();
+    const offline = offlineText(this.#chat.connection, Date.now(), this.#translate);
+    this.#offline.hidden = !offline;
+    setText(this.#connection, offline);
+    setText(this.#status, this.#textOf(all.at(-1)));
+    this.#following.scroll();
+    if (focused?.checkVisibility?.() === false) this.#moveFocus(focused);
+    const { state } = this.#chat;
+    const changesWithTime = state === "connecting" || state === "waiting" || all.some(({ status }) => status === "waiting");
+    clearTimeout(this.#timer);
+    if (changesWithTime) this.#timer = setTimeout(() => this.#scheduleDraw(), SECOND_MS);
+  }
+
+  /** Gives the focus to the field, or where a button of the log is gone, or the field would open a keyboard, to the log. */
+  #moveFocus(focused) {
+    const isLog = focused.name === "earlier" || focused.name === "retry" || isTouchScreen();
+    (isLog ? this.#log : this.#field).focus({ preventScroll: true });
+  }
+
+  #isPending(type) {
+    return this.#chat.requests().some((request) => request.type === type);
   }
 
   #drawTurns(all) {
-    this.#articles = new Map(all.map((row) => [row.id ?? row.turn, this.#drawArticle(row)]));
+    let before = 0; // how many answers come before the next one that waits
+    const articles = all.map((row) => {
+      const article = this.#articles.get(row.id ?? row.turn) ?? createArticle();
+      drawTurn(article, row, { before, translate: this.#translate, renderMath: this.#renderMath });
+      before += Number(row.status !== "ended");
+      return article;
+    });
+    this.#articles = new Map(all.map((row, place) => [row.id ?? row.turn, articles[place]]));
     const { children } = this.#turns;
-    let place = 0;
-    for (const article of this.#articles.values()) {
+    articles.forEach((article, place) => {
       if (children[place] !== article) this.#turns.insertBefore(article, children[place]);
-      place += 1;
-    }
-    while (children.length > place) this.#turns.lastChild.remove();
+    });
+    while (children.length > articles.length) this.#turns.lastChild.remove();
   }
 
-  /** Returns the text of the status line: of the last turn while connected, else of the connection. */
-  #statusOf({ status, reason } = {}) {
+  /** Draws the form, and keeps what stands in it. */
+  #drawForm() {
+    this.#composer.draw({
+      limit: this.#chat.view.limits?.question_chars,
+      canStop: Boolean(running(this.#chat)),
+      isStopping: this.#isPending("cancel"),
+      translate: this.#translate,
+    });
+    this.#save();
+  }
+
+  /** Returns the text of the status: of the last turn while connected, else of the connection. */
+  #textOf({ status, reason } = {}) {
     const { state } = this.#chat;
+    if (this.#error) return this.#translate(this.#error);
     if (this.#draft.hasQuestion) return this.#texts.unsent;
-    if (state === "waiting") return this.#texts.connecting;
-    if (state !== "open") return this.#texts[state];
+    if (this.#composer.isTooLong) return this.#texts.question_too_long;
+    if (state !== "open") return this.#texts[state === "closed" ? state : "connecting"];
     const name = reason === "stop" ? "done" : (reason ?? status);
     return this.#texts[name] ?? "";
-  }
-
-  /** Returns a turn's article, drawn where the row is a new one. */
-  #drawArticle(row) {
-    const article = this.#articles.get(row.id ?? row.turn) ?? this.#createArticle();
-    if (article.row === row) return article;
-    const [question, thought, answer, badge] = article.children;
-    article.row = row;
-    article.part = `turn ${row.status}`;
-    setText(question, row.question);
-    drawThinking(thought, row, (name, seconds) => this.#texts[name].replace("{seconds}", seconds));
-    update(answer, row.answer);
-    setText(badge, this.#badgeOf(row));
-    return article;
-  }
-
-  #createArticle() {
-    const thought = createPart("details", "thought", createPart("summary", "thought-label"), createPart("div", "thought-text"));
-    thought.name = ""; // of several with one name, only one would be open
-    return createPart(
-      "article",
-      "turn",
-      createPart("h2", "question"),
-      thought,
-      createPart("div", "answer"),
-      createPart("p", "badge"),
-      createPart("button", "retry", this.#texts.retry),
-    );
-  }
-
-  /** Returns why a turn has no whole answer, or empty; for a reason that is not known here, its name. */
-  #badgeOf({ status, reason, error }) {
-    if (error) return error.message;
-    if (status === "sending") return this.#texts.sending;
-    if (!reason || reason === "stop") return "";
-    return this.#textOf(reason);
   }
 }
 

@@ -15,7 +15,7 @@ const HEADING = /^(#{1,6})(?:[ \t]+(.*))?$/;
 const UNDERLINE = /^(?:(=+)|-+)[ \t]*$/;
 const RULE = /^([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
 const FENCE = /^(`{3,}(?!.*`)|~{3,})(.*)$/;
-const FORMULA = /^(?:\$\$|\\\[)/;
+const FORMULA = /^(?:\$\$|\\\[|\\begin\{(?:align|equation|gather|multline)\*?\})/;
 const ITEM = /^(?:[-*+]|(\d{1,9})[.)]|\[\^([^\][\s]{1,99})\]:)(?=[ \t]|$)/;
 const TASK = /^\[( |x)\](?=[ \t])/gim;
 const TABLE_MARKS = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
@@ -53,7 +53,8 @@ function codeFrameOf({ rows, info = "", end }) {
 
 function formulaOf({ rows, isClosed }) {
   const source = rows.join("\n").trimEnd();
-  const formula = isClosed && { tex: source.slice(2, -2).trim(), isDisplay: true };
+  const tex = source.startsWith("\\b") ? source : source.slice(2, -2).trim();
+  const formula = isClosed && { tex, isDisplay: true };
   return createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }, { formula });
 }
 
@@ -235,9 +236,9 @@ export function parseBlocks(lines, start, { definitions, growth }) {
   function beginFormula(text, indent) {
     const [mark] = FORMULA.exec(text) ?? [];
     if (!mark) return false;
-    const end = mark.replace("[", "]");
+    const end = mark.replace("[", "]").replace("begin", "end");
     const others = lines.slice(position + 1, position + MAX_FORMULA_LINES);
-    const last = [text.slice(2), ...others].find((line) => line.includes(end));
+    const last = [text.slice(mark.length), ...others].find((line) => line.includes(end));
     const mayEnd = last === undefined && others.length < MAX_FORMULA_LINES - 1;
     if (mayEnd) unclosed ??= open[1]?.start ?? start;
     const isFormula = last === undefined ? mayEnd && growth !== COMPLETE : !last.split(end)[1].trim();
@@ -264,7 +265,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
   function beginItem(text, indent, paragraph) {
     const [marker, number, label] = ITEM.exec(text) ?? [];
     const isEmpty = marker === text.trimEnd();
-    const isSentence = paragraph && !label && (isEmpty || Number(number ?? 1) !== 1);
+    const isSentence = paragraph && !label && (isEmpty || number > 1 || number < 1);
     const mayBeNumber = number && marker === text && mayGoOn();
     if (!marker || isSentence || mayBeNumber) return false;
     skipBlanks(indent);
@@ -273,9 +274,9 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     skipBlanks(padding);
     if (label) define(`^${label}`, { number: (footnotes += 1), start }, definitions);
     const type = marker.at(-1);
-    const first = label ? footnotes : number && Number(number);
-    const attributes = { class: label && "footnotes", start: first !== 1 && first?.toString() };
-    if (open[depth - 1].type !== type) add(first === undefined ? "ul" : "ol", { type, attributes });
+    const first = label ? footnotes : Number(number); // NaN for bullets
+    const attributes = { class: label && "footnotes", start: first >= 0 && first !== 1 && String(first) };
+    if (open[depth - 1].type !== type) add(first >= 0 ? "ol" : "ul", { type, attributes });
     return add("li", { indent, width: label ? TAB : indent + marker.length + padding, number });
   }
 

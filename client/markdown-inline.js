@@ -10,7 +10,7 @@ const FORMULA_ENDS = { "\\(": /\\\)/g, "\\[": /\\\]/g, $$: /\$\$/g };
 
 /**
  * By the handler of each. A bare address has an ASCII host, as a Korean particle may follow at once;
- * a full stop at its end is the sentence's. A dollar begins a formula where one ends on the same line, and neither is a
+ * a full stop at its end is the sentence's, and so is a particle behind a path's ASCII. A dollar begins a formula where one ends on the same line, and neither is a
  * price's or a variable's.
  */
 const TOKENS = {
@@ -24,7 +24,7 @@ const TOKENS = {
   open: /!?\[/,
   close: /\]/,
   angles: /<[a-zA-Z/][^<>]*>/,
-  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
+  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S)|(?<=[\w/])(?:[은는이가을를와과의도만에로]|에서|으로|까지|부터|입니다)[은는도의]?(?![\p{L}\p{N}/%_-]))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
 };
 const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 
@@ -118,7 +118,7 @@ export function parseInline(text, context) {
       nodes.push(mark);
     },
 
-    /** Links are in no link: the inner one counts. */
+    /** Links are in no link: the inner one counts, but for an image, which is text there. */
     close(token) {
       const { place = 0, start = position, hasBrackets } = brackets.pop() ?? {};
       const isImage = nodes[place] === "![";
@@ -131,7 +131,8 @@ export function parseInline(text, context) {
       const below = resolveEmphasis(nodes.splice(place).slice(1), true);
       position += target.length;
       if (target.number) return nodes.push(isImage ? "!" : "", createPart("sup", [String(target.number)]));
-      const link = linkTo(target, below);
+      const isUnfinished = isImage && growth && brackets.length;
+      const link = linkTo(isUnfinished ? {} : target, below);
       if (isImage && !link[1]) return nodes.push({ inLink: link[0].below, parts: link });
       if (!isImage) active = brackets.length;
       return nodes.push(isImage ? "!" : "", ...link);

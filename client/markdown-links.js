@@ -4,7 +4,7 @@ import { unescape } from "./markdown-entities.js";
 const SAFE_URL = /^(?:https?:\/\/|mailto:)[^\s\0-\x1f]+$/i;
 
 // Brackets in brackets and lengths are bounded, so that what is never closed costs a bounded time for each beginning.
-const LABEL = String.raw`\[((?:\\.|[^\\[\]]){1,999})\]`;
+const LABEL = String.raw`\[(?!\s*\])((?:\\.|[^\\[\]]){1,999})\]`;
 const bracketed = (inner) => String.raw`(?:\\\S|[^\\\s()\0-\x1f]|\(${inner}\))*`;
 const TARGET = String.raw`\s*(?!\s)(?:<((?:\\.|[^\\<>\n]){0,999})>|(?!<)(${bracketed(bracketed(bracketed("")))}))`;
 const TITLE = String.raw`(?:\s+((?<quote>["'])(?:\\[^]|(?!\k<quote>)[^\\]){0,999}\k<quote>|\((?:\\[^]|[^\\()]){0,999}\)))?`;
@@ -13,6 +13,7 @@ const INLINE = new RegExp(String.raw`\(${TARGET}${TITLE}\s*\)`, "y");
 const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");
 const DEFINITION = new RegExp(String.raw`${LABEL}:(?=\s*\S)${TARGET}${TITLE}[ \t]*(?:\n|$)`, "y");
 const UNFINISHED = /\((?:<[^\n<>[\]]*>?|[^\s[\]]*)(?:\s+(?:["'(][^\n[\]]*)?)?$/y;
+const UNFINISHED_DEFINITION = new RegExp(String.raw`${LABEL}:\s*\S+[ \t]+["'(][^\n]*$`, "y");
 
 /** How the end of a text may go on: not at all, after a blank, or in the middle of a word. */
 export const COMPLETE = 0;
@@ -75,12 +76,12 @@ export function readTarget(text, position, linkText, { definitions, growth }) {
  */
 export function takeDefinitions(text, start, { definitions, growth }) {
   let position = 0;
-  for (let found; (found = matchAt(DEFINITION, text, position))?.[1].trim(); ) {
+  for (let found; (found = matchAt(DEFINITION, text, position)); ) {
     const [whole, label, ...target] = found;
     position += whole.length;
     if (!growth || position < text.length) define(label, { ...targetOf(0, target), start }, definitions);
   }
-  return text.slice(position);
+  return growth && matchAt(UNFINISHED_DEFINITION, text, position) ? "" : text.slice(position);
 }
 
 /** Keeps a definition, unless its label has one. */

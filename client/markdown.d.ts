@@ -1,21 +1,24 @@
 /** Writes a block of code into its element, again each time that it has grown. By default it is plain text. */
 export type WriteCode = (code: Element, text: string, language: string) => void;
 
-/** Show a Markdown text that grows in a container: only its end is drawn again. */
-export function update(container: Element, text: string, write?: WriteCode): void;
+/**
+ * Returns what is shown of a formula; `display`: it stands on its own. Without a node, or where it throws, the formula stands
+ * as it is written, in `code.math` or `pre.math > code`. It is asked once for a formula that stays.
+ */
+export type RenderMath = (tex: string, display: boolean) => ChildNode | null | undefined;
 
-/** The elements for a whole Markdown text. Never HTML: markup in it stays text. */
-export function render(text: string, document: Document, write?: WriteCode): Element[];
-
-/** A block: `text` is Markdown, or has parsed parts; the blocks `below` come after it, as in a list or a quote. */
-export interface Block {
-  name: string;
-  text: string | unknown[];
-  below: Block[];
-  attributes: object | false;
-  /** Index of its first line; parts of a block, such as a list's items, have none. */
-  line?: number;
+export interface Options {
+  write?: WriteCode;
+  renderMath?: RenderMath;
+  /**
+   * Whether the text goes on: what may be half of an address or a link at its end leads nowhere yet, and what may be half of a
+   * formula is not drawn as anything else. Draw once more without it when the text has ended.
+   */
+  isGrowing?: boolean;
 }
 
-/** The blocks of some lines, which are in `depth` quotes and lists, from the line with the index `from` on. */
-export function blocks(lines: string[], depth?: number, from?: number): Block[];
+/** Shows a Markdown text that grows in a container: only its end is drawn again, and what stays keeps its nodes. */
+export function update(container: Element, text: string, options?: Options | WriteCode): void;
+
+/** Returns the elements of a whole Markdown text. Never HTML: markup in it stays text. */
+export function render(text: string, document: Document, options?: Options | WriteCode): Element[];

@@ -107,7 +107,7 @@ function draw(container, parts, before = [], context) {
 /** A line break ends a line, and begins none. */
 const linesOf = (text) => (text.endsWith("\n") ? text.slice(0, -1) : text).split("\n");
 
-const NOTHING = { text: "", parts: [], drawn: [], definitions: new Map() };
+const NOTHING = { text: "", parts: [], definitions: [] };
 const drawnIn = new WeakMap(); // container -> what it shows
 
 /**
@@ -120,20 +120,22 @@ const drawnIn = new WeakMap(); // container -> what it shows
  */
 export function update(container, text, options = {}) {
   const { write = writePlain, renderMath, isGrowing = false } = typeof options === "function" ? { write: options } : options;
-  const before = drawnIn.get(container) ?? NOTHING;
-  const isContinued = text.startsWith(before.text) && renderMath === before.renderMath;
-  const start = isContinued ? Math.min(before.parts.at(-2)?.start ?? 0, before.unclosed ?? Infinity) : 0;
+  const links = new Map();
+  let before = drawnIn.get(container) ?? NOTHING;
+  if (!text.startsWith(before.text) || renderMath !== before.renderMath) {
+    draw(container, [], before.drawn, { links });
+    before = NOTHING;
+  }
+  const start = Math.min(before.parts.at(-2)?.start ?? 0, before.unclosed ?? Infinity);
   const kept = before.parts.filter((part) => part.start < start);
-  const definitions = new Map([...before.definitions].filter(([, definition]) => definition.start < start));
-  const context = { document: container.ownerDocument, write, renderMath, definitions, links: new Map() };
+  const definitions = new Map(before.definitions.filter(([, definition]) => definition.start < start));
+  const context = { document: container.ownerDocument, write, renderMath, definitions, links };
   const growth = !isGrowing ? COMPLETE : /\s$/.test(text) ? AFTER_BLANK : IN_WORD;
   const { blocks, unclosed } = parseBlocks(linesOf(text.slice(start)), start, { definitions, growth });
   const parts = [...kept, ...blocks];
-  const key = JSON.stringify([...definitions]);
-  context.isAnew = key !== before.key;
-  const drawnBefore = renderMath === before.renderMath ? before.drawn : draw(container, [], before.drawn, context);
-  const drawn = draw(container, parts, drawnBefore, context);
-  drawnIn.set(container, { text, parts, drawn, definitions, key, unclosed, renderMath });
+  context.isAnew = JSON.stringify([...definitions]) !== JSON.stringify(before.definitions);
+  const drawn = draw(container, parts, before.drawn, context);
+  drawnIn.set(container, { text, parts, drawn, definitions: [...definitions], unclosed, renderMath });
 }
 
 /**

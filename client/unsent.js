@@ -10,6 +10,11 @@
 import { toHex } from "./requests.js";
 
 const OWNER_BYTES = 8;
+const TAB_STORAGE = {
+  getItem: (key) => sessionStorage.getItem(key), // even to name it throws where it is forbidden
+  setItem: (key, value) => sessionStorage.setItem(key, value),
+  removeItem: (key) => sessionStorage.removeItem(key),
+};
 
 /** Returns the questions of a conversation that are not in its log yet. */
 export function unsentOf(chat) {
@@ -43,7 +48,7 @@ export class Outbox {
    * @param {Pick<Storage, "getItem" | "setItem" | "removeItem">} [options.tabStorage] by default sessionStorage
    * @param {LockManager} [options.locks]
    */
-  constructor(key, { storage, tabStorage = globalThis.sessionStorage, locks = globalThis.navigator?.locks } = {}) {
+  constructor(key, { storage, tabStorage = TAB_STORAGE, locks = globalThis.navigator?.locks } = {}) {
     this.#key = key;
     this.#storage = storage;
     this.#tabStorage = tabStorage;
@@ -210,22 +215,4 @@ function write(storage, key, items) {
     if (items.length) (storage ?? localStorage).setItem(key, JSON.stringify(items));
     else (storage ?? localStorage).removeItem(key);
   } catch {}
-}
-
-/** Adds items to those that are kept. */
-export function keep(storage, key, items) {
-  if (items.length) write(storage, key, [...read(storage, key), ...items]);
-}
-
-/** Returns the items that are kept, and keeps them no more. */
-export function take(storage, key) {
-  const items = read(storage, key);
-  if (items.length) write(storage, key, []);
-  return items;
-}
-
-/** Keeps these items no more: their page is shown again. */
-export function withdraw(storage, key, items) {
-  const isOwn = (kept) => items.some(({ id, text }) => id === kept.id && text === kept.text);
-  if (items.length) write(storage, key, read(storage, key).filter((kept) => !isOwn(kept)));
 }

@@ -1,4 +1,5 @@
 /** One turn on the page: an article with its question, its answer, and the buttons of their actions. */
+import { markBlocks } from "../growing-blocks.js";
 import { writeHighlighted } from "../highlight.js";
 import { update } from "../markdown.js";
 import { drawThinking } from "../thinking.js";
@@ -8,8 +9,6 @@ import * as strings from "./strings.js";
 import { badgeOf, isCode, linesOf, MAX_SHOWN_LINES, metaOf, waitText } from "./turn-text.js";
 
 const SECOND_MS = 1000;
-const DIRECTED = "p, li, h1, h2, h3, h4, h5, h6, blockquote, th, td, dt, dd"; // blocks that each have their own direction
-const GROWING = `${DIRECTED}, ul, ol, dl, pre, pre code, .line, div, figure, section, table, thead, tbody, tr`;
 const BROKEN = ["error", "interrupted"]; // reasons of an end that the reader may want to try again
 
 const { translate } = strings;
@@ -108,20 +107,7 @@ function drawWait(article) {
 /** Draws an answer as far as it has come. Each block has its own direction, and the last one has the cursor. */
 function drawAnswer(element, { answer, status }) {
   update(element, answer, { write: writeCode, renderMath, isGrowing: status !== "ended" });
-  for (const block of element.querySelectorAll(`:is(${DIRECTED}):not([dir])`)) block.dir = "auto";
-  element.querySelector("[data-growing]")?.removeAttribute("data-growing");
-  if (status === "answering") lastBlockOf(element).setAttribute("data-growing", "");
-}
-
-/** Returns the block at whose end the next word will stand. */
-function lastBlockOf(element) {
-  let block = element;
-  for (;;) {
-    const cells = block.matches("tr") ? [...block.cells].filter(({ firstChild }) => firstChild) : [];
-    const next = cells.at(-1) ?? block.lastElementChild;
-    if (!next?.matches(GROWING)) return block;
-    block = next;
-  }
+  markBlocks(element, status === "answering");
 }
 
 /** Draws what is said below an answer, and what can be done with it. */

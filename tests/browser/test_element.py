@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Page, expect
 
 from askbot_ws.errors import UpstreamUnavailable
-from askbot_ws.testing import ScriptedUpstream, serving
+from askbot_ws.testing import ScriptedUpstream, Step, serving
 
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
 from .tab import IMPATIENT, Json, Tab, Tabs
 from .test_access import PHONE
+from .test_following import Growing, finger
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,6 +29,7 @@ PAGE = """<!doctype html>
 <style>body {{ margin: 1rem; font: 1rem sans-serif }} {style}</style>
 <script type="module" src="http://127.0.0.1:{port}/element.js"></script></head>
 <body><main><h1>A shop</h1>{body}</main></body></html>"""
+SCROLL_UP = "document.querySelector('ask-bot').shadowRoot.querySelector('[part=log]').scrollBy(0, -2)"
 HEAR = """
     globalThis.heard = [];
     const hear = ({ type, detail, target }) => heard.push([type, detail.answer ?? detail.code, target.localName]);
@@ -40,6 +43,11 @@ class Bot:
 
     tab: Tab
     host: Locator
+
+    @property
+    def page(self) -> Page:
+        """The tab's."""
+        return self.tab.page
 
     def part(self, name: str) -> Locator:
         """By the name that style sheets use."""
@@ -56,9 +64,12 @@ class Bot:
         return self.last.locator("[part=answer]")
 
     async def ask(self, text: str) -> None:
-        """Type a question and press Enter."""
+        """Type a question and press Enter; on a touch screen, where that breaks the line, the button."""
         await self.part("field").fill(text)
-        await self.part("field").press("Enter")
+        if await self.tab.page.evaluate("matchMedia('(hover: none) and (pointer: coarse)').matches"):
+            await self.part("send").click()
+        else:
+            await self.part("field").press("Enter")
 
     async def shows(self, text: str) -> None:
         """Wait until the last answer has this in it."""
@@ -287,12 +298,30 @@ async def test_its_methods_are_those_of_the_page(tabs: Tabs) -> None:
         await expect(one.part("field")).to_be_focused()
 
 
-async def test_a_question_that_is_refused_is_not_lost(tabs: Tabs) -> None:
-    """It is in the field again."""
+async def test_a_text_that_is_too_long_is_kept_counted_and_not_sent(tabs: Tabs) -> None:
+    """In code points; it survives a reload, and so does what is refused."""
     async with shop(tabs) as place:
         one = await place.open()
-        await one.ask("x" * 9000)
-        await expect(one.part("field")).to_have_value("x" * 9000)
+        await expect(one.part("hint")).to_be_visible()
+        for text in ("\N{GRINNING FACE}" * 8001, "x" * 100_000):
+            await one.ask(text)
+            said = f"Too long: {len(text)} characters, 8000 are possible. Nothing is cut, nothing is sent."
+            await expect(one.part("length")).to_have_text(said)
+            await expect(one.part("status")).to_have_text("Too long a question")
+            await expect(one.part("field")).to_have_value(text)
+        await one.tab.page.reload()
+        await expect(one.part("field")).to_have_value("x" * 100_000)
+        await expect(one.part("length")).to_contain_text("100000")
+        assert one.tab.asked() == []
+
+        await one.part("field").fill("")
+        await one.host.evaluate("(bot) => bot.ask('y'.repeat(9000)).catch(() => {})")
+        await expect(one.part("field")).to_have_value("y" * 9000)
+        await one.tab.page.reload()
+        await expect(one.part("field")).to_have_value("y" * 9000)
+        await one.ask("Short?")
+        await one.answered("You asked: Short?")
+        await expect(one.part("length")).to_have_text("")
 
 
 async def test_attributes_say_which_conversation_where(tabs: Tabs) -> None:
@@ -402,10 +431,13 @@ async def composing(one: Bot, command: str, **how: Any) -> None:
     await session.send(f"Input.{command}", how)  # pyright: ignore[reportUnknownMemberType]
 
 
-async def test_enter_that_ends_the_composing_of_a_syllable_sends_nothing(tabs: Tabs) -> None:
-    """Korean input: the first Enter ends the syllable, the second sends."""
-    async with shop(tabs) as place:
-        one = await place.open()
+async def test_keys_that_belong_to_something_else_neither_send_nor_stop(tabs: Tabs) -> None:
+    """The first Enter ends a Korean syllable, the second sends; Escape too is first the syllable's, a dialog's."""
+    body = """<dialog><ask-bot><input slot="header" aria-label="Search"></ask-bot></dialog>
+        <script>document.querySelector("dialog").show()</script>"""
+    async with shop(tabs, ScriptedUpstream(["One", asyncio.Event()])) as place:
+        one = await place.open(body)
+        page = one.tab.page
         await one.part("field").focus()
         await composing(one, "imeSetComposition", text="왜", selectionStart=1, selectionEnd=1)
         await composing(one, "dispatchKeyEvent", type="rawKeyDown", key="Enter", windowsVirtualKeyCode=229)
@@ -413,10 +445,24 @@ async def test_enter_that_ends_the_composing_of_a_syllable_sends_nothing(tabs: T
         await expect(one.part("field")).to_have_value("왜")
         await expect(one.part("turn")).to_have_count(0)
         await one.part("field").press("Shift+Enter")
-        await one.tab.page.keyboard.type("?")
+        await page.keyboard.type("?")
         await one.part("field").press("Enter")
-        await one.answered("You asked: 왜?")  # the line break is an element
+        await one.shows("One")
         assert one.tab.asked() == ["왜\n?"]
+
+        await one.part("field").focus()
+        await composing(one, "imeSetComposition", text="왜", selectionStart=1, selectionEnd=1)
+        await composing(one, "dispatchKeyEvent", type="rawKeyDown", key="Escape", windowsVirtualKeyCode=229)
+        await composing(one, "dispatchKeyEvent", type="rawKeyDown", key="Escape", windowsVirtualKeyCode=27)
+        await composing(one, "insertText", text="")
+        await page.get_by_label("Search").press("Escape")
+        await page.evaluate("document.querySelector('dialog').close(); document.querySelector('dialog').showModal()")
+        await one.part("log").press("Escape")
+        await expect(page.locator("dialog")).not_to_have_attribute("open", "")
+        await page.evaluate("document.querySelector('dialog').show()")
+        assert [frame["type"] for frame in one.tab.sent if frame["type"] == "cancel"] == []
+        await one.part("field").press("Escape")
+        await expect(one.part("badge")).to_have_text("Stopped")
 
 
 @pytest.mark.parametrize(("body", "options"), [
@@ -444,7 +490,8 @@ async def test_the_theme_is_the_pages_the_readers_or_as_is_said(tabs: Tabs) -> N
     """Light without an attribute, as is a page that says nothing; all text can be read in both."""
     light = "(host) => getComputedStyle(host).backgroundColor"
     ratio = """(element) => {
-        const channels = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const scale = (text) => (text.startsWith("color(") ? 255 : 1);
+        const channels = (text) => text.match(/[\\d.]+/g).slice(0, 3).map((value) => value * scale(text));
         const linear = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
         const shine = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
         const host = element.getRootNode().host;
@@ -485,22 +532,200 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(tabs: Tabs) -> None:
             assert box["x"] + box["width"] <= 360
 
 
-async def test_reading_along_ends_where_one_scrolls_up(tabs: Tabs) -> None:
-    """It stays at the end while an answer grows, and stays where somebody reads."""
-    gates = [asyncio.Event(), asyncio.Event()]
-    lines = [f"{place}\n\n" for place in range(40)]
-    async with shop(tabs, ScriptedUpstream([*lines, gates[0], *lines, gates[1]])) as place:
+Way: TypeAlias = Callable[[Page], Awaitable[object]]  # to move the log
+
+
+async def grown(one: Bot, answer: Growing) -> tuple[float, float]:
+    """Where the log is once a line more is in it: the position, and what is left below."""
+    await answer.grow(one)
+    place = "(log) => [log.scrollTop, log.scrollHeight - log.clientHeight - log.scrollTop]"
+    top, left = await one.part("log").evaluate(place)
+    return top, left
+
+
+async def test_reading_along_ends_with_any_movement_up_and_begins_again_at_the_end(tabs: Tabs) -> None:
+    """A small step of the wheel, or a key; back to the end by wheel, key and button. To move the element is none."""
+    ways: list[tuple[Way, Way]] = [
+        (lambda page: page.mouse.wheel(0, -4), lambda page: page.mouse.wheel(0, 5000)),
+        (lambda page: page.keyboard.press("ArrowUp"), lambda page: page.keyboard.press("End")),
+        (lambda page: page.evaluate(SCROLL_UP), lambda page: page.get_by_role("button", name="Latest").click()),
+    ]
+    answer = Growing()
+    async with shop(tabs, ScriptedUpstream(answer.steps())) as place:
         one = await place.open()
-        left = "(log) => log.scrollHeight - log.clientHeight - log.scrollTop"
+        page = one.tab.page
         await one.ask("Count!")
-        await expect(one.answer.locator("p")).to_have_count(40)
-        assert await one.part("log").evaluate(left) < 2
-        await one.part("log").evaluate("(log) => log.scrollTo(0, 100)")
+        await one.shows("59")
+        await page.evaluate("document.body.append(Object.assign(document.createElement('div'), { id: 'other' }))")
+        await one.host.evaluate("(bot) => document.getElementById('other').append(bot)")
+        await one.part("log").hover()
+        await one.part("log").focus()
+        for up, to_the_end in ways:
+            assert (await grown(one, answer))[1] <= 1
+            await up(page)
+            await expect(one.part("latest")).to_be_visible()
+            await page.wait_for_timeout(250)  # the wheel's movement is spread over several frames
+            before, left = await grown(one, answer)
+            assert left > 1
+            assert (await grown(one, answer))[0] == before
+            await to_the_end(page)
+            await expect(one.part("latest")).to_be_hidden()
+            assert (await grown(one, answer))[1] <= 1
+
+
+async def test_a_phone_breaks_lines_by_enter_and_scrolls_by_finger(tabs: Tabs) -> None:
+    """Sending is the button's; however slowly a finger moves, it is not fought."""
+    answer = Growing()
+    async with shop(tabs, ScriptedUpstream(answer.steps())) as place:
+        one = await place.open(**PHONE)
+        await one.part("field").fill("Count")
+        await one.part("field").press("Enter")
+        await one.tab.page.keyboard.type("up!")
+        await expect(one.part("field")).to_have_value("Count\nup!")
+        await one.part("send").tap()
+        await one.shows("59")
+        cdp = await one.tab.page.context.new_cdp_session(one.tab.page)
+        await finger(cdp, 250, *range(251, 275))
+        before, left = await grown(one, answer)
+        assert left > 1
+        assert (await grown(one, answer))[0] == before
+        await finger(cdp, 400, *range(380, 200, -20))
+        await expect(one.part("latest")).to_be_hidden()
+        assert (await grown(one, answer))[1] <= 1
+
+
+async def test_a_command_shows_that_it_was_heard_and_a_connection_that_is_not_there_says_why(tabs: Tabs) -> None:
+    """Offline, twice: it is sent once. What waits says where it stands; the focus goes on when its button goes."""
+    gate = asyncio.Event()
+    upstream = ScriptedUpstream(["One."], [gate, "Two ", asyncio.Event()])
+    async with shop(tabs, upstream) as place, BreakableProxy.start(place.port) as proxy:
+        place.port = proxy.port
+        one = await place.open()
+        page = one.tab.page
+        await one.ask("Count!")
+        await one.answered("One.")
+        proxy.is_down = True
+        proxy.cut()
+        await expect(one.part("connection")).to_contain_text("The server cannot be reached. Tries so far: ")
+        assert re.match(r"Offline since \d+:\d\d [AP]M\. ", (await one.part("connection").text_content()) or "")
+        for _ in range(2):
+            await one.part("retry").click(force=True)
+            await expect(one.part("retry")).to_have_text("Asking again…")
+        await expect(one.part("retry")).to_be_focused()
+        await expect(one.part("retry")).to_be_disabled()
+        proxy.is_down = False
+        await one.part("reconnect").click()
+        await expect(one.part("offline")).to_be_hidden()
+        await expect(one.part("field")).to_be_focused()
+        await one.ask("And then?")
+        await expect(one.part("badge").last).to_have_text("Next in line")
+        await expect(one.part("badge").first).to_have_text(re.compile(r"Waiting… \d s"))
+        gate.set()
+        await expect(one.part("answer").first).to_have_text("Two ")
+        await one.part("stop").focus()
+        await page.keyboard.press("Enter")
+        await one.answered("You asked: And then?")
+        await expect(one.part("field")).to_be_focused()
+        await one.part("retry").last.focus()
+        await page.keyboard.press("Enter")
+        await expect(one.part("log")).to_be_focused()
+        await one.answered("You asked: And then?")
+    assert [frame["type"] for frame in one.tab.sent].count("retry") == 2
+
+
+HOSTILE = """
+    :root, body, main, ask-bot { color: rgb(9, 9, 9); font: 700 italic 7px/5 serif; text-align: center; cursor: wait;
+        letter-spacing: 9px; word-spacing: 9px; white-space: pre; text-transform: uppercase; text-indent: 3em;
+        direction: rtl; user-select: none; quotes: none; list-style: none; hyphens: auto; word-break: break-all; }
+"""
+INHERITED = [
+    "color",
+    "fontSize",
+    "fontStyle",
+    "fontWeight",
+    "lineHeight",
+    "textAlign",
+    "cursor",
+    "letterSpacing",
+    "wordSpacing",
+    "whiteSpace",
+    "textTransform",
+    "textIndent",
+    "direction",
+    "userSelect",
+    "listStyleType",
+    "hyphens",
+    "wordBreak",
+]
+
+
+async def test_what_the_page_around_it_hands_down_does_not_reach_it(tabs: Tabs) -> None:
+    """But for what is said to it: `hidden`, `dir`, its custom properties."""
+    async with shop(tabs, ScriptedUpstream(*[["Paris.\n\n- one\n"]] * 2)) as place:
+        looks: list[list[list[str]]] = []
+        for style in ("", HOSTILE):
+            one = await place.open(style=style)
+            await one.ask("Where?")
+            await expect(one.last).to_have_attribute("part", "turn ended")
+            inner = [one.answer.locator("> p"), one.answer.locator("li"), one.part("question"), one.part("status")]
+            values = "(part, names) => names.map((name) => getComputedStyle(part)[name])"
+            looks.append([await each.evaluate(values, INHERITED) for each in inner])
+        assert looks[0] == looks[1]
+        assert looks[0][0][1:3] == ["16px", "normal"]
+        direction = "(part) => getComputedStyle(part).direction"
+        await one.host.evaluate("(bot) => (bot.dir = 'rtl')")
+        assert await one.part("status").evaluate(direction) == "rtl"
+        await one.host.evaluate("(bot) => (bot.hidden = true)")
+        await expect(one.part("field")).to_be_hidden()
+        await one.host.evaluate("(bot) => { bot.hidden = false; bot.parentNode.style.visibility = 'hidden'; }")
+        await expect(one.part("field")).to_be_hidden()
+
+
+async def test_an_answer_has_its_directions_its_cursor_its_formulas_and_prints_whole(tabs: Tabs) -> None:
+    """Each block is in its own direction, the last one grows; a page's renderer draws the formulas."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    pieces: list[Step] = [
+        "שלום\n\n| a | b |\n|---|---|\n| c | d",
+        gates[0],
+        " |\n\n$$E=mc^2$$\n\nSee https://example.org/a",
+        gates[1],
+        "bc",
+    ]
+    long = "\n".join(f"line {place}" for place in range(60))
+    before = """addEventListener("DOMContentLoaded", () => {
+        const renderMath = (tex) => Object.assign(document.createElement("i"), { title: tex });
+        document.querySelector("ask-bot").renderMath = renderMath;
+    });"""
+    async with shop(tabs, ScriptedUpstream(pieces)) as place:
+        one = await place.open(style="ask-bot { block-size: 300px; }", script=before)
+        await one.ask(long)
+        await one.shows("d")
+        await expect(one.answer.locator("[data-growing]")).to_have_text("d")
+        await expect(one.part("question")).to_have_attribute("dir", "auto")
+        assert await one.answer.locator("p").first.evaluate("(p) => getComputedStyle(p).direction") == "rtl"
+        await expect(one.part("field")).to_have_attribute("dir", "auto")
         gates[0].set()
-        await expect(one.answer.locator("p")).to_have_count(80)
-        assert await one.part("log").evaluate("(log) => log.scrollTop") == 100
+        await one.shows("example.org/a")
+        await expect(one.answer.locator("i")).to_have_attribute("title", "E=mc^2")
+        await expect(one.answer.locator("a[href]")).to_have_count(0)  # the address may go on
         gates[1].set()
-        await one.ask("More!")
-        await expect(one.part("turn")).to_have_count(2)
-        await one.answered("You asked: More!")
-        assert await one.part("log").evaluate(left) < 2
+        await expect(one.answer.locator("a")).to_have_attribute("href", "https://example.org/abc")
+        await expect(one.answer.locator("[data-growing]")).to_have_count(0)
+
+        height = "(part) => part.getBoundingClientRect().height"
+        folded: float = await one.part("question").evaluate(height)
+        assert folded < 250
+        await one.part("fold").click()
+        assert await one.part("question").evaluate(height) > 900
+        await one.part("fold").click()
+        assert await one.part("question").evaluate(height) == folded
+        await one.tab.page.emulate_media(media="print")
+        assert await one.part("question").evaluate(height) > 900
+        assert await one.host.evaluate(height) > 900
+        assert await one.part("log").evaluate("(log) => log.scrollHeight - log.clientHeight") == 0
+        for part in ("field", "fold", "retry", "fresh"):
+            await expect(one.part(part)).to_be_hidden()
+        await one.tab.page.emulate_media(media="screen", forced_colors="active")
+        edge = "(part, [pseudo, side]) => getComputedStyle(part, pseudo)[side]"
+        paper = await one.host.evaluate("(host) => getComputedStyle(host).backgroundColor")
+        assert await one.part("send").evaluate(edge, [None, "borderTopColor"]) != paper

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pytest
-from playwright.async_api import CDPSession, expect
+from playwright.async_api import CDPSession, Page, expect
 
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 
@@ -23,6 +23,18 @@ FRAMES = "() => new Promise((drawn) => requestAnimationFrame(() => requestAnimat
 LINES = "".join(f"{place}\n\n" for place in range(60))
 
 
+class Shown(Protocol):
+    """What shows an answer: a tab, or an element."""
+
+    @property
+    def page(self) -> Page:
+        """It is on this page."""
+        ...
+
+    async def shows(self, text: str) -> None:
+        """Wait until the last answer has this in it."""
+
+
 class Growing:
     """An answer that grows by a line, whenever a test wants it."""
 
@@ -34,7 +46,7 @@ class Growing:
         """What answers."""
         return [LINES, *(step for place, gate in enumerate(self.gates) for step in (gate, f"more {place}\n\n"))]
 
-    async def grow(self, tab: Tab) -> None:
+    async def grow(self, tab: Shown) -> None:
         """Wait until one more line is drawn."""
         self.gates[self._place].set()
         await tab.shows(f"more {self._place}")

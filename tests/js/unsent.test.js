@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { askAgain, Draft, keep, Outbox, take, unsentKey, unsentOf, withdraw } from "../../client/unsent.js";
+import { askAgain, Draft, Outbox, unsentKey, unsentOf } from "../../client/unsent.js";
 import { client, flushPromises, Log, Storage } from "./fakes.js";
 
 const ONE = { id: "1", text: "One?" };
@@ -215,29 +215,23 @@ test("without locks, and of what has no owner, all is taken at once", () => {
   assert.deepEqual(open().taken, [TWO]);
 });
 
-test("what several pages have kept is taken once, and a page that comes back withdraws its own", () => {
-  const storage = new Storage();
-  keep(storage, "key", [ONE, { text: "typed" }]);
-  keep(storage, "key", [TWO]);
-  withdraw(storage, "key", [ONE, { text: "typed" }]);
-  assert.deepEqual(take(storage, "key"), [TWO]);
-  assert.deepEqual(take(storage, "key"), []);
-  assert.deepEqual([...storage.kept], []);
-});
-
 test("a storage that is forbidden, or has something else in it, is one that has nothing", () => {
   for (const value of ["", "{", "null", "7", "{}", "[null, 7, {}, { \"text\": 7 }]"]) {
-    const storage = new Storage();
+    const { storage, open } = pagesOf(null);
     storage.setItem("key", value);
-    assert.deepEqual(take(storage, "key"), []);
-    keep(storage, "key", [ONE]);
-    assert.deepEqual(take(storage, "key"), [ONE]);
+    const { outbox, taken } = open();
+    assert.deepEqual(taken, []);
+    outbox.keep([ONE]);
+    assert.deepEqual(open().taken, [ONE]);
   }
-  for (const storage of [{}, undefined]) { // in Node, there is no localStorage
-    keep(storage, "key", [ONE]);
-    withdraw(storage, "key", [ONE]);
-    assert.deepEqual(take(storage, "key"), []);
+  const forbidden = { configurable: true, get: () => assert.fail("SecurityError") };
+  Object.defineProperty(globalThis, "sessionStorage", forbidden); // in Node, there is no localStorage either
+  for (const options of [{ storage: {} }, {}]) {
+    const outbox = new Outbox("key", { ...options, locks: null });
+    outbox.keep([ONE]);
+    outbox.takeOver(() => assert.fail());
   }
+  delete globalThis.sessionStorage;
 });
 
 test("servers differ by host and path, conversations at one by name, and no key has a credential", () => {

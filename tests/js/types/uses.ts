@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connect, delay, type AnswerStream, type Asked, type AskbotError, type Chat, type Connection, type ConnectionCause, type ConnectOptions, type RequestFrame, type State } from "askbot-ws";
 import { AskBot } from "askbot-ws/element";
 import type { ClientFrame, ErrorCode, Ready, Reason, ServerFrame } from "askbot-ws/frames";
-import { blocks, render, update } from "askbot-ws/markdown";
+import { render, update, type Options, type RenderMath } from "askbot-ws/markdown";
 import { useAskbot, type Askbot, type AskbotOptions } from "askbot-ws/react";
 import { rows, running, type Command, type Row } from "askbot-ws/rows";
 import { countCodePoints, empty, points, shown, view, type Turn, type View } from "askbot-ws/view";
@@ -76,7 +76,7 @@ assert.equal(chat.state, "closed");
 assert.ok(heard.includes("open"));
 
 const ready: Ready = {
-  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m",
+  type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m", models: ["m"],
   limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 }, log: "l",
 };
 const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
@@ -88,7 +88,9 @@ assert.equal(delay(0, () => 1), 500);
 const command: ClientFrame = { type: "ask", text: "Why?" };
 assert.ok(command);
 
-assert.equal(blocks(["# One"])[0]?.name, "h3");
+const renderMath: RenderMath = (tex, display) => (display ? null : document.createTextNode(tex));
+const drawing: Options = { write: (code, text, language) => code.append(text, language), renderMath, isGrowing: true };
+assert.equal(typeof drawing.write, "function");
 assert.equal(typeof useAskbot, "function");
 assert.ok(AskBot.observedAttributes.includes("server"));
 
@@ -102,6 +104,9 @@ export function inAPage(): void {
   element.stop();
   element.fresh();
   element.earlier();
+  element.latest();
+  element.reconnect();
+  element.renderMath = (tex, display) => (display ? document.createTextNode(tex) : null);
   element.chat?.close();
   update(element, "# One");
   element.append(...render("*one*", document));
