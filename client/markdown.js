@@ -61,13 +61,13 @@ function partsBelow(part, old, context) {
 /** Notes the links of what does not stay at its place. */
 function noteLinks(old, links) {
   const { href } = old.part.attributes ?? {};
-  if (href) links.set(href, [old, ...(links.get(href) ?? [])]);
+  if (href) links.get(href)?.push(old) ?? links.set(href, [old]);
   old.below?.forEach((below) => noteLinks(below, links));
 }
 
 /** Returns a link that was somewhere else, as before its emphasis was closed, so that a click on it still meets it. */
 function takeLink({ attributes }, { links, document }) {
-  const old = links.get(attributes?.href)?.pop();
+  const old = links.get(attributes?.href)?.shift();
   const node = old?.node;
   node?.replaceWith((old.node = document.createTextNode("")));
   return old && { ...old, node };
