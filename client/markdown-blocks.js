@@ -15,7 +15,7 @@ const HEADING = /^(#{1,6})(?:[ \t]+(.*))?$/;
 const UNDERLINE = /^(?:(=+)|-+)[ \t]*$/;
 const RULE = /^([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
 const FENCE = /^(`{3,}(?!.*`)|~{3,})(.*)$/;
-const FORMULA = /^(?:\$\$|\\\[)/;
+const FORMULA = /^(?:\$\$|\\\[|\\begin\{(?:align|equation|gather|multline)\*?\})/;
 const ITEM = /^(?:[-*+]|(\d{1,9})[.)]|\[\^([^\][\s]{1,99})\]:)(?=[ \t]|$)/;
 const TASK = /^\[( |x)\](?=[ \t])/gim;
 const TABLE_MARKS = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*(?:\|[ \t]*)?$/;
@@ -53,7 +53,8 @@ function codeFrameOf({ rows, info = "", end }) {
 
 function formulaOf({ rows, isClosed }) {
   const source = rows.join("\n").trimEnd();
-  const formula = isClosed && { tex: source.slice(2, -2).trim(), isDisplay: true };
+  const tex = source.startsWith("\\b") ? source : source.slice(2, -2).trim();
+  const formula = isClosed && { tex, isDisplay: true };
   return createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }, { formula });
 }
 
@@ -62,8 +63,9 @@ function tableOf({ rows: [head, marks, ...others], growth }) {
   const alignments = cellsOf(marks).map((mark) => ({ class: mark.endsWith(":") && (mark[0] === ":" ? "center" : "right") }));
   const rowOf = (line, name, place) => {
     const cells = cellsOf(line).slice(0, alignments.length);
-    const isLast = place === others.length - 1;
-    return createPart("tr", cells.map((text, column) => createPart(name, [], alignments[column], { text, growth: isLast ? growth : COMPLETE })));
+    const last = place === others.length - 1 && !line.trimEnd().endsWith("|") && cells.length - 1;
+    const cellOf = (text, column) => createPart(name, [], alignments[column], { text, growth: column === last ? growth : COMPLETE });
+    return createPart("tr", cells.map(cellOf));
   };
   const rows = others.map((line, place) => rowOf(line, "td", place));
   const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];
@@ -207,7 +209,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
       beginFence(text, indent) ||
       beginFormula(text, indent) ||
       (paragraph && underline(paragraph, text)) ||
-      (RULE.test(text) && add("hr")) ||
+      beginRule(text) ||
       (canNest && beginItem(text, indent, paragraph)) ||
       (paragraph && beginTable(paragraph, text))
     );
@@ -234,9 +236,9 @@ export function parseBlocks(lines, start, { definitions, growth }) {
   function beginFormula(text, indent) {
     const [mark] = FORMULA.exec(text) ?? [];
     if (!mark) return false;
-    const end = mark.replace("[", "]");
+    const end = mark.replace("[", "]").replace("begin", "end");
     const others = lines.slice(position + 1, position + MAX_FORMULA_LINES);
-    const last = [text.slice(2), ...others].find((line) => line.includes(end));
+    const last = [text.slice(mark.length), ...others].find((line) => line.includes(end));
     const mayEnd = last === undefined && others.length < MAX_FORMULA_LINES - 1;
     if (mayEnd) unclosed ??= open[1]?.start ?? start;
     const isFormula = last === undefined ? mayEnd && growth !== COMPLETE : !last.split(end)[1].trim();
@@ -244,22 +246,28 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     return isFormula;
   }
 
+  /** Whether the line is the last one of a text that grows. */
+  const mayGoOn = () => growth !== COMPLETE && position === lines.length - 1;
+
+  /** While the text grows, `***` at its end may turn out to be emphasis, and `* **` an item with emphasis. */
+  const beginRule = (text) => RULE.test(text) && !(mayGoOn() && !text.startsWith("---")) && add("hr");
+
   /** Makes a paragraph a heading. While the text grows its last line may turn out to be a list. */
   function underline(paragraph, text) {
     const [line, isFirstLevel] = UNDERLINE.exec(text) ?? [];
-    const mayBeList = growth !== COMPLETE && position === lines.length - 1;
-    const heading = line && !mayBeList && textOf(paragraph);
+    const heading = line && !mayGoOn() && textOf(paragraph);
     if (!heading) return false;
     touch();
     return Object.assign(paragraph, { name: isFirstLevel ? "h3" : "h4", text: heading, rows: undefined });
   }
 
-  /** Begins a list's item, or a footnote, which is one of a list of its own. */
+  /** Begins a list's item, or a footnote, which is one of a list of its own. While the text grows, `3.` may become 3.14. */
   function beginItem(text, indent, paragraph) {
     const [marker, number, label] = ITEM.exec(text) ?? [];
     const isEmpty = marker === text.trimEnd();
     const isSentence = paragraph && !label && (isEmpty || number > 1 || number < 1);
-    if (!marker || isSentence) return false;
+    const mayBeNumber = number && marker === text && mayGoOn();
+    if (!marker || isSentence || mayBeNumber) return false;
     skipBlanks(indent);
     skipText(marker.length);
     const padding = isEmpty || indentLeft() > TAB ? 1 : indentLeft();

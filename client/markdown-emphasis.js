@@ -1,5 +1,5 @@
 /** Emphasis: runs of marks that begin and end it, as in CommonMark, and as Korean, Japanese and Chinese need it. */
-import { createPart } from "./markdown-links.js";
+import { createPart, IN_WORD } from "./markdown-links.js";
 
 const MAX_DEPTH = 32; // of elements in each other
 
@@ -23,8 +23,9 @@ function belongsTo(inner, outer) {
  * @param {string} text
  * @param {number} start
  * @param {number} end
+ * @param {number} [growth] how the text may go on
  */
-export function runOf(text, start, end) {
+export function runOf(text, start, end, growth) {
   const mark = text[start];
   const before = Array.from(text.slice(Math.max(0, start - 2), start)).at(-1) ?? " ";
   const [after = " "] = text.slice(end, end + 2);
@@ -35,6 +36,7 @@ export function runOf(text, start, end) {
     mark,
     length: end - start,
     left: end - start,
+    isUnfinished: growth === IN_WORD && end === text.length,
     begins: begins && !(isLetter && ends && !PUNCTUATION.test(before)),
     ends: ends && !(isLetter && begins && !PUNCTUATION.test(after)),
   };
@@ -48,10 +50,11 @@ function fits(opening, closing) {
 }
 
 /**
- * Returns the parts of nodes: emphasis has its element, a run without its like is text, and so is an address in a link.
+ * Returns the parts of nodes: emphasis has its element, a run without its like is text, and so is an address or an image in a link.
+ * A run that may go on ends no longer one: of `**a*` another mark will come.
  * It is linear, as no kind of run is sought twice below the same place.
  *
- * @param {Array} nodes strings, parts, addresses, and what `runOf` returns
+ * @param {Array} nodes strings, parts, `{ inLink, parts }` of addresses and images, and what `runOf` returns
  * @param {boolean} [isInLink]
  */
 export function resolveEmphasis(nodes, isInLink) {
@@ -81,7 +84,7 @@ export function resolveEmphasis(nodes, isInLink) {
     const first = sought[kind] ?? -1;
     while (node.ends && node.left) {
       const place = openings.findLastIndex((opening) => opening.order <= first || fits(opening, node));
-      if (!(openings[place]?.order > first)) break;
+      if (!(openings[place]?.order > first) || (node.isUnfinished && openings[place].left > node.left)) break;
       end(place, node);
     }
     if (node.ends && node.left) sought[kind] = order - 1;
@@ -95,7 +98,7 @@ export function resolveEmphasis(nodes, isInLink) {
 function join(nodes, isInLink) {
   const joined = [];
   for (const node of nodes) {
-    const parts = node.mark ? [node.mark.repeat(node.left)] : !node.address ? [node] : isInLink ? [node.address] : node.link;
+    const parts = node.mark ? [node.mark.repeat(node.left)] : !node.parts ? [node] : isInLink ? node.inLink : node.parts;
     for (const part of parts) {
       if (typeof part === "string" && typeof joined.at(-1) === "string") joined.push(joined.pop() + part);
       else if (part) joined.push(part);

@@ -10,7 +10,7 @@ const FORMULA_ENDS = { "\\(": /\\\)/g, "\\[": /\\\]/g, $$: /\$\$/g };
 
 /**
  * By the handler of each. A bare address has an ASCII host, as a Korean particle may follow at once;
- * a full stop at its end is the sentence's. A dollar begins a formula where one ends on the same line, and neither is a
+ * a full stop at its end is the sentence's, and so is a particle behind a path's ASCII. A dollar begins a formula where one ends on the same line, and neither is a
  * price's or a variable's.
  */
 const TOKENS = {
@@ -24,12 +24,12 @@ const TOKENS = {
   open: /!?\[/,
   close: /\]/,
   angles: /<[a-zA-Z/][^<>]*>/,
-  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
+  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S)|(?<=[\w/])(?:[은는이가을를와과의도만에로]|에서|으로|까지|부터|입니다)[은는도의]?(?![\p{L}\p{N}/%_-]))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
 };
 const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 
 /**
- * Returns the inline parts of a block's text. It is parsed to nodes: strings, parts, addresses, and runs of marks, which
+ * Returns the inline parts of a block's text. It is parsed to nodes: strings, parts, addresses and images, and runs of marks, which
  * become emphasis at the end of the text or of the link that they are in.
  *
  * @param {string} text
@@ -65,7 +65,7 @@ export function parseInline(text, context) {
     /** One tilde is a range's: 3~5. */
     marks(run) {
       const isText = run[0] === "~" && run.length !== 2;
-      nodes.push(isText ? run : runOf(text, position - run.length, position));
+      nodes.push(isText ? run : runOf(text, position - run.length, position, growth));
     },
 
     ticks(ticks) {
@@ -85,7 +85,11 @@ export function parseInline(text, context) {
       return addFormula(text.slice(start, position), tex && { tex: tex.trim(), isDisplay: open !== "\\(" });
     },
 
-    dollars: (source) => addFormula(source, { tex: source.slice(1, -1), isDisplay: false }),
+    /** What is behind its end may still make it two prices. */
+    dollars(source) {
+      if (growth === IN_WORD && position === text.length) return nodes.push(source);
+      return addFormula(source, { tex: source.slice(1, -1), isDisplay: false });
+    },
 
     /** What may become a formula stays as it is written, so that it is not drawn as emphasis before. */
     dollar(rest) {
@@ -99,14 +103,14 @@ export function parseInline(text, context) {
       const address = token.slice(1, -1);
       const isMail = /^[^\s:@\\]+@[\w.-]+$/.test(address);
       const link = linkTo({ url: isMail ? `mailto:${address}` : address }, [address]);
-      nodes.push(link[1] || /\s/.test(address) ? token : { address, link });
+      nodes.push(link[1] || /\s/.test(address) ? token : { inLink: [address], parts: link });
     },
 
     address(address) {
       const isUnfinished = growth === IN_WORD && !/\s/.test(text.slice(position));
       const scheme = address.includes("@") ? "mailto:" : "http://";
       const url = address.includes("://") ? address : scheme + address;
-      nodes.push({ address, link: linkTo({ url: isUnfinished ? undefined : url }, [address]) });
+      nodes.push({ inLink: [address], parts: linkTo({ url: isUnfinished ? undefined : url }, [address]) });
     },
 
     open(mark) {
@@ -114,7 +118,7 @@ export function parseInline(text, context) {
       nodes.push(mark);
     },
 
-    /** Links are in no link: the inner one counts. */
+    /** Links are in no link: the inner one counts, but for an image, which is text there. */
     close(token) {
       const { place = 0, start = position, hasBrackets } = brackets.pop() ?? {};
       const isImage = nodes[place] === "![";
@@ -127,9 +131,11 @@ export function parseInline(text, context) {
       const below = resolveEmphasis(nodes.splice(place).slice(1), true);
       position += target.length;
       if (target.number) return nodes.push(isImage ? "!" : "", createPart("sup", [String(target.number)]));
+      const isUnfinished = isImage && growth && brackets.length;
+      const link = linkTo(isUnfinished ? {} : target, below);
+      if (isImage && !link[1]) return nodes.push({ inLink: link[0].below, parts: link });
       if (!isImage) active = brackets.length;
-      const link = linkTo(target, below.length ? below : [target.url ?? ""]);
-      return nodes.push(isImage && link[1] ? "!" : "", ...link);
+      return nodes.push(isImage ? "!" : "", ...link);
     },
   };
 

@@ -12,7 +12,8 @@ const TITLE = String.raw`(?:\s+((?<quote>["'])(?:\\[^]|(?!\k<quote>)[^\\]){0,999
 const INLINE = new RegExp(String.raw`\(${TARGET}${TITLE}\s*\)`, "y");
 const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");
 const DEFINITION = new RegExp(String.raw`${LABEL}:(?=\s*\S)${TARGET}${TITLE}[ \t]*(?:\n|$)`, "y");
-const UNFINISHED = /\([^\s[\]]*(?:\s+["'(][^\n[\]]*)?$/y;
+const UNFINISHED = /\((?:<[^\n<>[\]]*>?|[^\s[\]]*)(?:\s+(?:["'(][^\n[\]]*)?)?$/y;
+const UNFINISHED_DEFINITION = new RegExp(String.raw`${LABEL}:\s*\S+[ \t]+["'(][^\n]*$`, "y");
 
 /** How the end of a text may go on: not at all, after a blank, or in the middle of a word. */
 export const COMPLETE = 0;
@@ -58,7 +59,7 @@ const targetOf = (length, [inAngles, bare, title = ""]) => ({
 export function readTarget(text, position, linkText, { definitions, growth }) {
   const [inline, ...target] = matchAt(INLINE, text, position) ?? [];
   if (inline) return targetOf(inline.length, target);
-  const unfinished = growth === IN_WORD && matchAt(UNFINISHED, text, position);
+  const unfinished = growth && matchAt(UNFINISHED, text, position);
   if (unfinished) return { length: unfinished[0].length };
   const [{ length }, label = linkText] = matchAt(REFERENCE, text, position) ?? [""];
   const definition = definitions.size && definitions.get(normalize(label));
@@ -67,7 +68,7 @@ export function readTarget(text, position, linkText, { definitions, growth }) {
 
 /**
  * Takes the definitions of references from a paragraph's beginning, and returns the text that is left. At the end of a text
- * that grows they are taken and not kept.
+ * that grows they are taken and not kept, as a title may follow.
  *
  * @param {string} text
  * @param {number} start where the paragraph begins in the whole text
@@ -78,9 +79,9 @@ export function takeDefinitions(text, start, { definitions, growth }) {
   for (let found; (found = matchAt(DEFINITION, text, position)); ) {
     const [whole, label, ...target] = found;
     position += whole.length;
-    if (growth !== IN_WORD || position < text.length) define(label, { ...targetOf(0, target), start }, definitions);
+    if (!growth || position < text.length) define(label, { ...targetOf(0, target), start }, definitions);
   }
-  return text.slice(position);
+  return growth && matchAt(UNFINISHED_DEFINITION, text, position) ? "" : text.slice(position);
 }
 
 /** Keeps a definition, unless its label has one. */
@@ -97,5 +98,5 @@ export function linkTo({ url, title }, parts) {
   if (url === undefined) return [createPart("a", parts)];
   const href = url.replace(/\s/g, encodeURIComponent);
   if (!SAFE_URL.test(href)) return ["[", ...parts, `](${url})`];
-  return [createPart("a", parts, { href, rel: "noopener noreferrer nofollow", target: "_blank", title })];
+  return [createPart("a", parts.length ? parts : [url], { href, rel: "noopener noreferrer nofollow", target: "_blank", title })];
 }

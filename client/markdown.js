@@ -33,14 +33,17 @@ function setAttributes(element, attributes, before = {}) {
   }
 }
 
-/** Returns what a library makes of a formula, or nothing where there is none or it fails: the formula then stays as it is. */
+/**
+ * Returns what a library makes of a formula, or nothing where that is no node that can be taken out again, or it fails: the
+ * formula then stays as it is. A node that is in use already is copied.
+ */
 function renderFormula({ formula }, old, renderMath) {
   if (!formula || !renderMath) return undefined;
   const key = formula.isDisplay + formula.tex;
   if (old?.key === key) return old;
   try {
     const node = renderMath(formula.tex, formula.isDisplay);
-    return node && { key, node };
+    return node?.remove && { key, node: node.parentNode ? node.cloneNode(true) : node };
   } catch {
     return undefined;
   }
@@ -55,13 +58,28 @@ function partsBelow(part, old, context) {
   return part.inline ? part.inline.concat(blocks) : blocks;
 }
 
+/** Notes the links of what does not stay at its place. */
+function noteLinks(old, links) {
+  const { href } = old.part.attributes ?? {};
+  if (href) links.get(href)?.push(old) ?? links.set(href, [old]);
+  old.below?.forEach((below) => noteLinks(below, links));
+}
+
+/** Returns a link that was somewhere else, as before its emphasis was closed, so that a click on it still meets it. */
+function takeLink({ attributes }, { links, document }) {
+  const old = links.get(attributes?.href)?.shift();
+  const node = old?.node;
+  node?.replaceWith((old.node = document.createTextNode("")));
+  return old && { ...old, node };
+}
+
 /** Draws a part, and what is below. The node of the part that was there before stays where it can. */
 function drawPart(container, part, old, context) {
   if (old?.part === part && !context.isAnew) return old;
   const { document, renderMath, write } = context;
   const rendered = renderFormula(part, old, renderMath);
   const { key = part.name } = rendered ?? {};
-  const kept = old?.key === key ? old : undefined;
+  const kept = old?.key === key ? old : takeLink(part, context);
   const node = rendered?.node ?? kept?.node ?? (key ? document.createElement(key) : document.createTextNode(""));
   if (node !== old?.node) {
     container.insertBefore(node, old?.node ?? null);
@@ -80,6 +98,7 @@ function drawPart(container, part, old, context) {
 
 /** Draws parts one after the other over those before, and returns what is there now: `{ key, part, node, below }` each. */
 function draw(container, parts, before = [], context) {
+  before.forEach((old, index) => old.part.name === parts[index]?.name || noteLinks(old, context.links));
   const drawn = parts.map((part, index) => drawPart(container, part, before[index], context));
   for (const { node } of before.slice(parts.length)) node.remove();
   return drawn;
@@ -101,15 +120,16 @@ const drawnIn = new WeakMap(); // container -> what it shows
  */
 export function update(container, text, options = {}) {
   const { write = writePlain, renderMath, isGrowing = false } = typeof options === "function" ? { write: options } : options;
+  const links = new Map();
   let before = drawnIn.get(container) ?? NOTHING;
   if (!text.startsWith(before.text) || renderMath !== before.renderMath) {
-    draw(container, [], before.drawn);
+    draw(container, [], before.drawn, { links });
     before = NOTHING;
   }
   const start = Math.min(before.parts.at(-2)?.start ?? 0, before.unclosed ?? Infinity);
   const kept = before.parts.filter((part) => part.start < start);
   const definitions = new Map(before.definitions.filter(([, definition]) => definition.start < start));
-  const context = { document: container.ownerDocument, write, renderMath, definitions };
+  const context = { document: container.ownerDocument, write, renderMath, definitions, links };
   const growth = !isGrowing ? COMPLETE : /\s$/.test(text) ? AFTER_BLANK : IN_WORD;
   const { blocks, unclosed } = parseBlocks(linesOf(text.slice(start)), start, { definitions, growth });
   const parts = [...kept, ...blocks];

@@ -196,6 +196,15 @@ export function seeded(seed) {
 class Node {
   parent = null;
 
+  get parentNode() {
+    return this.parent;
+  }
+
+  replaceWith(node) {
+    this.parent?.insertBefore(node, this);
+    this.remove();
+  }
+
   get nextSibling() {
     return this.parent?.childNodes[this.parent.childNodes.indexOf(this) + 1] ?? null;
   }
@@ -268,10 +277,17 @@ class Element extends Node {
   }
 
   insertBefore(node, next) {
+    if (next && next.parent !== this) throw new Error("The node before which the new node is to be inserted is not a child of this node.");
     node.remove();
     node.parent = this;
     if (next) this.childNodes.splice(this.childNodes.indexOf(next), 0, node);
     else this.childNodes.push(node);
+  }
+
+  cloneNode() {
+    const copy = Object.assign(new Element(this.name, this.ownerDocument), { attributes: { ...this.attributes } });
+    for (const node of this.childNodes) copy.append(node.data ?? node.cloneNode());
+    return copy;
   }
 
   /** What is below, in order. */

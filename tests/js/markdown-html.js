@@ -66,7 +66,7 @@ export function specifiedHtml({ markdown, html }) {
     .replace(/<(br|hr) \/>/g, "<$1>")
     .replace(/<(\/?)h[56]>/g, "<$1h4>")
     .replace(/<img src="([^"]*)" alt="([^"]*)"( title="[^"]*")? \/>/g, (_, url, alt, title = "") =>
-      SAFE_URL.test(url) ? `<a href="${url}"${title}>${alt || url}</a>` : `![${alt || url}](${url})`,
+      SAFE_URL.test(url) ? `<a href="${url}"${title}>${alt || url}</a>` : `![${alt}](${url})`,
     )
     .replace(/<a href="([^"]*)"( title="[^"]*")?>|<\/a>/g, (tag, url) => {
       if (url !== undefined) links.push(url);

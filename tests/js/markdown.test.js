@@ -148,6 +148,55 @@ test("what is defined later makes a link of earlier references, and a footnote's
   assert.equal(box.inner, "<p>[a][1]</p>");
 });
 
+const ANSWER = String.raw`3.14 is **[π](https://x.y/pi)**, *[not](https://x.y/e)* ***both*** and $5-$10 or $x$.
+
+*   **First:** see [a](https://x.y/a "A title") and [b](<https://x.y/b c>)
+
+    More.
+* **Second:** ~~[c](https://x.y/c)~~
+
+| **[d](https://x.y/d)** | e |
+|---|---|
+| https://x.y/f | [![g](https://x.y/g.png)](https://x.y/g) |
+
+***bold and italic***, [h] and ![i](https://x.y/i.png 'j').
+
+[h]: https://x.y/h "A title"`;
+
+test("an ordinary answer that grows has no half target, no link that goes, and no element that changes and changes back", () => {
+  const hrefsOf = (box) => byName(box, "a").map(({ attributes }) => attributes.href);
+  const final = new Set(hrefsOf({ all: () => render(ANSWER, document).flatMap((node) => [node, ...node.all()]) }));
+  const box = container();
+  const kinds = new Map(); // place of a block -> the elements it has been
+  let links = [];
+  for (let end = 1; end <= ANSWER.length; end += 1) {
+    const text = ANSWER.slice(0, end);
+    update(box, text, { isGrowing: true });
+    const shown = byName(box, "a");
+    for (const link of links) assert.ok(shown.includes(link) && link.attributes.href, `${link.textContent} in ${text}`);
+    links = shown.filter(({ attributes }) => attributes.href);
+    for (const { attributes } of links) assert.ok(final.has(attributes.href), `${attributes.href} in ${text}`);
+    box.childNodes.forEach(({ name }, place) => {
+      const before = kinds.get(place) ?? [];
+      if (before.at(-1) !== name) kinds.set(place, [...before, name]);
+      assert.equal(new Set(kinds.get(place)).size, kinds.get(place).length, `${kinds.get(place)} in ${text}`);
+    });
+  }
+  update(box, ANSWER);
+  assert.deepEqual(links, byName(box, "a").slice(0, links.length));
+  assert.equal(box.inner, html(ANSWER));
+});
+
+test("marks, dollars and an image that are not complete are not drawn as what they will not be", () => {
+  for (const [text, name] of [["**a*", "em"], ["***a**", "strong"], ["$5-$", "code"]]) {
+    const box = container();
+    update(box, text, { isGrowing: true });
+    assert.deepEqual(byName(box, name), [], text);
+    update(box, text);
+    assert.equal(byName(box, name).length, 1, text);
+  }
+});
+
 // --- formulas --------------------------------------------------------------------------------------------------------
 
 const FORMULAS = ["\\(a*b*c\\)", "\\[a_1\n+ b_1\n- c\n\\]", "$$\nx*y*z\n\n= 1\n$$", "$a*b*c$", "a \\[b*c*d\\]", "- a\n  $$\n  - x*y*\n  $$"];
@@ -185,6 +234,25 @@ test("a library renders formulas once each; what it can't render stays as it is 
   assert.deepEqual(rendered, [["a", false], ["b", false], ["c", true], ["d", false]]);
   update(box, `${text}\\) e`);
   assert.deepEqual(byName(box, "math"), []);
+});
+
+test("what is no node is not put in a formula's place, and a node that is given twice is there twice", () => {
+  const shared = document.createElement("math");
+  for (const [renderMath, name, count] of [[() => shared, "math", 3], [() => "<b>", "code", 3], [() => ({ nodeType: 11 }), "code", 3], [() => Promise.resolve(shared), "code", 3]]) {
+    const box = container();
+    const text = "$a$ $b$\n\n$a$";
+    for (let end = 0; end <= text.length; end += 1) update(box, text.slice(0, end), { renderMath, isGrowing: true });
+    update(box, text, { renderMath });
+    assert.equal(byName(box, name).length, count);
+    update(box, "no formula", { renderMath });
+    assert.equal(box.inner, "<p>no formula</p>");
+  }
+});
+
+test("an environment is given to a renderer as it is written", () => {
+  const asked = [];
+  update(container(), "\\begin{align*}\na\n\\end{align*}", { renderMath: (...formula) => void asked.push(formula) });
+  assert.deepEqual(asked, [["\\begin{align*}\na\n\\end{align*}", true]]);
 });
 
 test("a formula that is never closed is text when the answer has ended", () => {

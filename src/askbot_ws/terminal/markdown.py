@@ -25,6 +25,9 @@ THEME = Theme(
         "markdown.h1": "bold underline",
         "markdown.h2": "bold",
         "markdown.h3": "bold",
+        "markdown.h4": "bold",
+        "markdown.h5": "bold",
+        "markdown.h6": "bold",
         "markdown.code": "cyan",
         "markdown.block_quote": "dim",
         "markdown.link": "underline",
@@ -133,10 +136,15 @@ def _note_loose_lists(tokens: Sequence[Token]) -> None:
 def _terminal_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
     """Yield inline tokens that a terminal can show."""
     text, address = "", ""  # of the link that is open
+    in_link = False
     for token in tokens:
         match token.type:
             case "softbreak":
                 yield Token("hardbreak", "br", 0)
+            case "image" if in_link:
+                inside = [*_terminal_tokens(token.children or ())]
+                text += _plain_text(inside)
+                yield from inside
             case "image":
                 address = str(token.attrs["src"])
                 inside = [child for child in token.children or () if child.type not in {"link_open", "link_close"}]
@@ -144,9 +152,10 @@ def _terminal_tokens(tokens: Sequence[Token]) -> Iterator[Token]:
                 yield from (_LINK_OPEN, *(_terminal_tokens(inside) if inside else [_text_token(text)]), _LINK_CLOSE)
                 yield from _target_tokens(text, address)
             case "link_open":
-                text, address = "", str(token.attrs["href"])
+                text, address, in_link = "", str(token.attrs["href"]), True
                 yield _LINK_OPEN
             case "link_close":
+                in_link = False
                 yield from (_LINK_CLOSE, *_target_tokens(text, address))
             case "text":
                 token.content = token.content.replace("\n", " ")  # which an entity may stand for

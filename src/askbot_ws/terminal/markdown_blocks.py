@@ -10,7 +10,7 @@ from markdown_it.rules_core import StateCore
 
 CLOSINGS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}  # of formulas
 FOOTNOTE = re.compile(r"\[\^[^\]\[\s]{1,99}\]")
-_DISPLAY = re.compile(r"\$\$|\\\[|\\begin\{(?:align|equation|gather)\*?\}")  # begins one that is a block
+_DISPLAY = re.compile(r"\$\$|\\\[|\\begin\{(?:align|equation|gather|multline)\*?\}")  # begins one that is a block
 _FOOTNOTE_TEXT = re.compile(FOOTNOTE.pattern + r":(?=[ \t]|$)", re.MULTILINE)
 _FENCE = re.compile(r" *(`{3,}|~{3,})")
 _NUMBER = re.compile(r" *[0-9]{1,9}[.)] {1,4}(?=\S)")

@@ -21,7 +21,10 @@ from .markdown_blocks import CLOSINGS, FOOTNOTE, footnote_block, formula_block, 
 
 _WIDE = re.compile("[\u3000-\u30ff\uff00-\uffef]")  # what is written with letters that have no case
 _TEXT = re.compile(r"[^\n!#$%&*+\-:<=>@\[\\\]^_`{}~]+")  # in which no other rule begins
-_URL_PATH = r"[/?#](?:(?!&[A-Za-z0-9_]+;(?!\S))[^\s<>\"`()\[\]]|\([^\s<>\"`()\[\]]*\))*"
+_PARTICLE = (  # of Korean, behind ASCII
+    r"(?<=[A-Za-z0-9_/])(?:[은는이가을를와과의도만에로]|에서|으로|까지|부터|입니다)[은는도의]?(?![\w/%-])"
+)
+_URL_PATH = rf"[/?#](?:(?!&[A-Za-z0-9_]+;(?!\S)|{_PARTICLE})[^\s<>\"`()\[\]]|\([^\s<>\"`()\[\]]*\))*"
 _ADDRESS = re.compile(  # the host is ASCII, as a Korean particle may follow at once
     r"(?<!\w)(?:https?://[A-Za-z0-9_.-]+|www\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)"
     rf"(?::[0-9]+)?(?:{_URL_PATH})?(?<![.,:;!?*_~'}}\u3001\u3002\uff0c])"
