@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from playwright.async_api import expect
 
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..package.npm import EXAMPLE, built, needs
+from ..package.npm import EXAMPLE, MODULES, built, needs, run
 from ..package.test_programs import GUIDE, README, programs
 from ..process import ROOT
 from .other_origin import other_origin
@@ -18,6 +19,7 @@ from .tab import Tabs
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PLAIN = ROOT / "examples/plain.html"
+DEPLOY, MARKDOWN = ROOT / "docs/deploy.md", ROOT / "docs/markdown.md"
 PORT = ":8765"
 SCRIPT = ["The capital of France ", "is **Paris**."]
 
@@ -52,6 +54,45 @@ async def test_the_elements_two_lines_are_a_chat(tabs: Tabs, page: Path) -> None
         await field.fill("What is the capital of France?")
         await field.press("Enter")
         await expect(tab.page.get_by_role("article")).to_contain_text("The capital of France is Paris.")
+
+
+async def bundled(program: str, folder: Path) -> Path:
+    """A module that imports packages, made one file by the command that docs/deploy.md gives for it."""
+    needs(MODULES / "temml")
+    (folder / "node_modules").symlink_to(MODULES)
+    (command,) = re.findall(r"by: npx (esbuild .*)", DEPLOY.read_text())
+    (folder / "math.js").write_text(program)
+    esbuild, *flags = command.split()
+    await run(MODULES / ".bin" / esbuild, *flags, folder=folder)
+    return folder / "page-module.js"
+
+
+async def test_a_library_draws_the_formulas_of_page_and_element(tabs: Tabs, tmp_path: Path) -> None:
+    """Temml, by the programs of the documentation; the page's Content-Security-Policy has nothing against it."""
+    (program,) = programs(MARKDOWN)
+    module = await bundled(program, tmp_path)
+    assert program in programs(DEPLOY)[0]
+    (line,) = re.findall(r"`(document\.querySelector\(.*\.renderMath = renderMath)`", MARKDOWN.read_text())
+    answer = [r"So \(E=mc^2\), and:", "\n\n$$\n\\frac{a}{b}\n$$\n"]
+    async with (
+        other_origin() as place,
+        serving(ScriptedUpstream(answer, answer), origins=place.origin, page_module=module) as server,
+    ):
+        page = await tabs.open(server.port)
+        await page.ask("Why?")
+        await page.ended()
+        (element,) = programs(README, "html")
+        place.pages["/math.js"] = module.read_text()
+        place.pages["/"] = f"<!doctype html><title>A page</title>{element.replace(PORT, f':{server.port}')}" + (
+            f"<script type=module>import {{ renderMath }} from './math.js'; {line};</script>"
+        )
+        beside = await tabs.open(place.port)
+        field = beside.page.get_by_role("textbox", name="Ask a question")
+        await field.fill("Why?")
+        await field.press("Enter")
+        for drawn in (page.answer.locator("math"), beside.page.get_by_role("article").locator("math")):
+            await expect(drawn).to_have_text(["E=mc2", "ab"])
+            assert await drawn.evaluate_all("(all) => all.map((each) => each.getAttribute('display'))") == [None, "block"]
 
 
 async def test_the_component_asks_and_shows(tabs: Tabs, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ const BOUNDS_BYTES = {
   "view.js": 1280,
   "rows.js": 512,
   "element.js": 22_016,
-  "react.js": 7232,
+  "react.js": 8200,
   "markdown.js": 6500,
   "highlight.js": 4096,
   "page/page.js": 30_208,

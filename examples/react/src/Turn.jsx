@@ -6,6 +6,8 @@ import { QuestionForm } from "./QuestionForm.jsx";
 
 const clock = (at) => `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
 
+const PENDING = { retry: "asking again …", edit: "asking …", fork: "branching …", cancel: "stopping …" };
+
 /** Asks before later turns leave the conversation. */
 const mayGo = (later) => !later || confirm(`Later turns will leave the conversation: ${later}. A branch would keep them.`);
 
@@ -35,7 +37,7 @@ export function Turn({ row, later, pieces, limit, retry, edit, fork }) {
           <button disabled={pending !== null} onClick={() => mayGo(later) && retry(turn)}>Ask again</button>
           <button disabled={pending !== null} onClick={() => setEdited(question)}>Edit</button>
           <button disabled={pending !== null} onClick={() => fork(turn)}>Branch from here</button>
-          {pending && <span>{pending} …</span>}
+          {pending && <span>{PENDING[pending]}</span>}
         </p>
       )}
       <Pieces pieces={pieces} />
