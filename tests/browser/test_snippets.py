@@ -83,16 +83,16 @@ async def test_a_library_draws_the_formulas_of_page_and_element(tabs: Tabs, tmp_
         await page.ended()
         (element,) = programs(README, "html")
         place.pages["/math.js"] = module.read_text()
-        place.pages["/"] = f"<!doctype html><title>A page</title>{element.replace(PORT, f':{server.port}')}" + (
-            f"<script type=module>import {{ renderMath }} from './math.js'; {line};</script>"
-        )
+        script = f"<script type=module>import {{ renderMath }} from './math.js'; {line};</script>"
+        place.pages["/"] = f"<!doctype html><title>A page</title>{element.replace(PORT, f':{server.port}')}{script}"
         beside = await tabs.open(place.port)
         field = beside.page.get_by_role("textbox", name="Ask a question")
         await field.fill("Why?")
         await field.press("Enter")
         for drawn in (page.answer.locator("math"), beside.page.get_by_role("article").locator("math")):
             await expect(drawn).to_have_text(["E=mc2", "ab"])
-            assert await drawn.evaluate_all("(all) => all.map((each) => each.getAttribute('display'))") == [None, "block"]
+            displays = "(all) => all.map((each) => each.getAttribute('display'))"
+            assert await drawn.evaluate_all(displays) == [None, "block"]
 
 
 async def test_the_component_asks_and_shows(tabs: Tabs, tmp_path: Path) -> None:

@@ -124,20 +124,23 @@ async def test_mistakes_are_found_each_in_its_line(tmp_path: Path) -> None:
 
 
 async def test_a_server_renders_the_hook_and_connects_to_nothing(tmp_path: Path) -> None:
-    """What it shows before there is a connection is what the page begins with too."""
+    """Nor does it look at a storage. What it shows before there is a connection is what the page begins with too."""
     program = """
+        for (const name of ["localStorage", "sessionStorage"])
+          Object.defineProperty(globalThis, name, { get() { process.exit(2); } });
         import { createElement } from "react";
         import { renderToString } from "react-dom/server";
         import { useAskbot } from "askbot-ws/react";
         const never = class { constructor() { throw new Error("connected"); } };
         const Bot = () => {
-          const { turns, state, session, running } = useAskbot({ url: "ws://127.0.0.1:1/v1/chat", WebSocket: never });
-          return createElement("p", null, JSON.stringify([turns, state, session, running]));
+          const bot = useAskbot({ url: "ws://127.0.0.1:1/v1/chat", WebSocket: never });
+          const { turns, state, session, running, connection: { cause }, models, draft } = bot;
+          return createElement("p", null, JSON.stringify([turns, state, session, running, cause, models, draft]));
         };
         process.stdout.write(renderToString(createElement(Bot)).replaceAll("&quot;", '"'));
     """
     out = await run("node", "--input-type=module", "--eval", program, folder=await project(tmp_path))
-    assert out == '<p>[[],"connecting",null,false]</p>'
+    assert out == '<p>[[],"connecting",null,false,null,null,""]</p>'
 
 
 @pytest.mark.parametrize("name", ["react", "react-dom"])
