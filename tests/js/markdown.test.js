@@ -187,6 +187,15 @@ test("an ordinary answer that grows has no half target, no link that goes, and n
   assert.equal(box.inner, html(ANSWER));
 });
 
+test("a bullet at the end, which may be emphasis, changes nothing", () => {
+  const box = container();
+  for (const end of ["", "*", "**", "**b", "**b**"]) {
+    update(box, `- [a](https://x.y)\n- b\n\n${end}`, { isGrowing: true });
+    assert.deepEqual(byName(box, "li").map((item) => item.textContent), ["a", "b"], end);
+    assert.equal(byName(byName(box, "ul")[0], "p").length, 0, end);
+  }
+});
+
 test("marks, dollars and an image that are not complete are not drawn as what they will not be", () => {
   for (const [text, name] of [["**a*", "em"], ["***a**", "strong"], ["$5-$", "code"]]) {
     const box = container();
@@ -207,7 +216,7 @@ test("a formula is drawn as one while it grows: nothing in it is ever an element
     for (let end = 0; end <= formula.length; end += 1) {
       update(box, formula.slice(0, end), { isGrowing: true });
       assert.deepEqual(byName(box, "em"), [], formula.slice(0, end));
-      assert.equal(byName(box, "ul").length, formula.startsWith("- ") && end > 0 ? 1 : 0, formula.slice(0, end));
+      assert.equal(byName(box, "ul").length, formula.startsWith("- ") && end > 1 ? 1 : 0, formula.slice(0, end));
     }
     update(box, formula);
     const [shown] = byName(box, "code");
