@@ -13,6 +13,7 @@ const CJK_MARKS = "“”‘’…、。〈-】！-／：-？［］｛｝";
 const PATH = String.raw`[/?#](?:(?!&\w+;(?!\S)|${PARTICLE})[^\s<>"\x60()[\]${CJK_MARKS}]|\([^\s<>"\x60()[\]]*\))*`;
 const WEB = String.raw`(?=https?:|www\.)(?<![\p{L}\p{N}](?<![぀-ヿ㐀-鿿가-힣]))(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:${PATH})?(?<![.,:;!?*_~'}])`;
 const MAIL = String.raw`(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])`;
+const ADDRESS_END = new RegExp(`[\\s<>"\`)[\\]${CJK_MARKS}]`); // is never in one, or not without its like
 
 /**
  * By the handler of each. A bare address has an ASCII host, as a Korean particle may follow at once; a full stop at its end is
@@ -47,6 +48,7 @@ export function parseInline(text, context) {
   const nodes = [];
   const brackets = []; // that are open
   const absent = new Set(); // what was sought and is not in the rest of the text
+  const lastWord = growth === IN_WORD ? text.split(ADDRESS_END).at(-1).length : -1; // in which an address may go on
   let position = 0;
   let active = 0; // the first bracket that is in no link's text
 
@@ -113,7 +115,7 @@ export function parseInline(text, context) {
     },
 
     address(address) {
-      const isUnfinished = growth === IN_WORD && !/\s/.test(text.slice(position));
+      const isUnfinished = text.length - position <= lastWord;
       const scheme = address.includes("@") ? "mailto:" : "http://";
       const url = address.includes("://") ? address : scheme + address;
       nodes.push({ inLink: [address], parts: linkTo({ url: isUnfinished ? undefined : url }, [address]) });

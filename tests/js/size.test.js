@@ -14,7 +14,7 @@ const BOUNDS_BYTES = {
   "rows.js": 512,
   "element.js": 22_528,
   "react.js": 7232,
-  "markdown.js": 7168,
+  "markdown.js": 7296,
   "highlight.js": 4096,
   "page/page.js": 30_208,
 };
