@@ -261,13 +261,17 @@ export function parseBlocks(lines, start, { definitions, growth }) {
     return Object.assign(paragraph, { name: isFirstLevel ? "h3" : "h4", text: heading, rows: undefined });
   }
 
-  /** Begins a list's item, or a footnote, which is one of a list of its own. While the text grows, `3.` may become 3.14. */
+  /**
+   * Begins a list's item, or a footnote, which is one of a list of its own. While the text grows, `3.` may become 3.14, and a
+   * bullet emphasis: that is not shown yet.
+   */
   function beginItem(text, indent, paragraph) {
     const [marker, number, label] = ITEM.exec(text) ?? [];
     const isEmpty = marker === text.trimEnd();
     const isSentence = paragraph && !label && (isEmpty || number > 1 || number < 1);
-    const mayBeNumber = number && marker === text && mayGoOn();
-    if (!marker || isSentence || mayBeNumber) return false;
+    const isUnfinished = marker === text && mayGoOn();
+    if (!marker || isSentence || (number && isUnfinished)) return false;
+    if (!label && isUnfinished) return (rest = "") === "";
     skipBlanks(indent);
     skipText(marker.length);
     const padding = isEmpty || indentLeft() > TAB ? 1 : indentLeft();

@@ -50,9 +50,9 @@ function fits(opening, closing) {
 }
 
 /**
- * Returns the parts of nodes: emphasis has its element, a run without its like is text, and so is an address or an image in a link.
- * A run that may go on ends no longer one: of `**a*` another mark will come.
- * It is linear, as no kind of run is sought twice below the same place.
+ * Returns the parts of nodes: emphasis has its element, a run without its like is text, and so is an address or an image in
+ * a link. A run that may go on ends no longer one: to `**a*` another mark will come. It is linear, as no kind of run is
+ * sought twice below the same place.
  *
  * @param {Array} nodes strings, parts, `{ inLink, parts }` of addresses and images, and what `runOf` returns
  * @param {boolean} [isInLink]

@@ -8,10 +8,17 @@ const MAX_TICKS = 99; // each number of them is sought once in a text
 /** What ends a formula, by what begins it. */
 const FORMULA_ENDS = { "\\(": /\\\)/g, "\\[": /\\\]/g, $$: /\$\$/g };
 
+const PARTICLE = String.raw`(?<=[\w/])(?:[은는이가을를와과의도만에로]|에서|으로|까지|부터|입니다)[은는도의]?(?![\p{L}\p{N}/%_-])`; // of Korean
+const CJK_MARKS = "“”‘’…、。〈-】！-／：-？［］｛｝";
+const PATH = String.raw`[/?#](?:(?!&\w+;(?!\S)|${PARTICLE})[^\s<>"\x60()[\]${CJK_MARKS}]|\([^\s<>"\x60()[\]]*\))*`;
+const WEB = String.raw`(?=https?:|www\.)(?<![\p{L}\p{N}](?<![぀-ヿ㐀-鿿가-힣]))(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:${PATH})?(?<![.,:;!?*_~'}])`;
+const MAIL = String.raw`(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])`;
+const ADDRESS_END = new RegExp(`[\\s<>"\`)[\\]${CJK_MARKS}]`); // is never in one, or not without its like
+
 /**
- * By the handler of each. A bare address has an ASCII host, as a Korean particle may follow at once;
- * a full stop at its end is the sentence's, and so is a particle behind a path's ASCII. A dollar begins a formula where one ends on the same line, and neither is a
- * price's or a variable's.
+ * By the handler of each. A bare address has an ASCII host, as a Korean particle may follow at once; a full stop at its end is
+ * the sentence's, and so are a particle behind a path's ASCII, and what is behind Chinese or Japanese punctuation. A dollar
+ * begins a formula where one ends on the same line, and neither is a price's or a variable's.
  */
 const TOKENS = {
   formula: /\\[([]|\$\$/,
@@ -24,13 +31,13 @@ const TOKENS = {
   open: /!?\[/,
   close: /\]/,
   angles: /<[a-zA-Z/][^<>]*>/,
-  address: /(?=https?:|www\.)(?<![\p{L}\p{N}_])(?:https?:\/\/|www\.(?=[\w-]+\.))[\w.-]+(?::\d+)?(?:[/?#](?:(?!&\w+;(?!\S)|(?<=[\w/])(?:[은는이가을를와과의도만에로]|에서|으로|까지|부터|입니다)[은는도의]?(?![\p{L}\p{N}/%_-]))[^\s<>"`()[\]]|\([^\s<>"`()[\]]*\))*)?(?<![.,:;!?*_~'}。、，])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![-_])(?![\w-])/,
+  address: new RegExp(`${WEB}|${MAIL}`, "u"),
 };
 const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<${kind}>${source})`).join("|"), "gu");
 
 /**
- * Returns the inline parts of a block's text. It is parsed to nodes: strings, parts, addresses and images, and runs of marks, which
- * become emphasis at the end of the text or of the link that they are in.
+ * Returns the inline parts of a block's text. It is parsed to nodes: strings, parts, addresses and images, and runs of marks,
+ * which become emphasis at the end of the text or of the link that they are in.
  *
  * @param {string} text
  * @param {{ definitions: Map<string, object>, growth?: number }} context
@@ -41,6 +48,7 @@ export function parseInline(text, context) {
   const nodes = [];
   const brackets = []; // that are open
   const absent = new Set(); // what was sought and is not in the rest of the text
+  const lastWord = growth === IN_WORD ? text.split(ADDRESS_END).at(-1).length : -1; // in which an address may go on
   let position = 0;
   let active = 0; // the first bracket that is in no link's text
 
@@ -107,7 +115,7 @@ export function parseInline(text, context) {
     },
 
     address(address) {
-      const isUnfinished = growth === IN_WORD && !/\s/.test(text.slice(position));
+      const isUnfinished = text.length - position <= lastWord;
       const scheme = address.includes("@") ? "mailto:" : "http://";
       const url = address.includes("://") ? address : scheme + address;
       nodes.push({ inLink: [address], parts: linkTo({ url: isUnfinished ? undefined : url }, [address]) });

@@ -12,7 +12,7 @@ const TITLE = String.raw`(?:\s+((?<quote>["'])(?:\\[^]|(?!\k<quote>)[^\\]){0,999
 const INLINE = new RegExp(String.raw`\(${TARGET}${TITLE}\s*\)`, "y");
 const REFERENCE = new RegExp(String.raw`${LABEL}|\[\]`, "y");
 const DEFINITION = new RegExp(String.raw`${LABEL}:(?=\s*\S)${TARGET}${TITLE}[ \t]*(?:\n|$)`, "y");
-const UNFINISHED = /\((?:<[^\n<>[\]]*>?|[^\s[\]]*)(?:\s+(?:["'(][^\n[\]]*)?)?$/y;
+const UNFINISHED = /\(\s*(?:<[^\n<>[\]]*>?|[^\s[\]]*)(?:\s+(?:["'(][^\n[\]]*)?)?$/y;
 const UNFINISHED_DEFINITION = new RegExp(String.raw`${LABEL}:\s*\S+[ \t]+["'(][^\n]*$`, "y");
 
 /** How the end of a text may go on: not at all, after a blank, or in the middle of a word. */

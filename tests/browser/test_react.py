@@ -259,7 +259,7 @@ async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs, examp
         await page.screenshot(path=ARTEFACTS / "react-dark-phone.png")
 
 
-async def test_an_answer_has_formulas_and_can_be_asked_again_and_branched_from(tabs: Tabs, example: Build) -> None:
+async def test_an_answer_has_formulas_and_can_be_asked_again_edited_and_branched(tabs: Tabs, example: Build) -> None:
     """With temml's MathML; a command is shown until it has an answer, and "Try now" does not wait."""
     upstream = ScriptedUpstream([r"So \(E=mc^2\) and **", "more**."])
     patient = "Math.random = () => 1000;"  # to come back minutes later
@@ -524,10 +524,8 @@ async def test_what_is_not_sent_is_given_back_where_the_conversation_is_left(tab
             await hook.until("bot.draft === ''")
 
 
-async def test_what_is_not_acknowledged_is_asked_where_its_conversation_is_shown_next(
-    tabs: Tabs, tmp_path: Path
-) -> None:
-    """Under its id, once, by one of the tabs, in strict mode too, and in no other session; what is refused stays."""
+async def test_what_has_no_acknowledgement_is_asked_where_its_conversation_is_next(tabs: Tabs, tmp_path: Path) -> None:
+    """Under its id, once, by one tab, in strict mode too; another session's is left alone. What is refused stays."""
     upstream = ScriptedUpstream()
     async with hooked(tabs, tmp_path, upstream, script=SOCKETS) as hook:
         page = hook.tab.page
@@ -566,9 +564,7 @@ async def test_what_is_not_acknowledged_is_asked_where_its_conversation_is_shown
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Zero?", "One?", "Two?", "Three?"]
 
 
-async def test_what_another_conversation_is_shown_over_is_in_the_draft_and_not_asked(
-    tabs: Tabs, tmp_path: Path
-) -> None:
+async def test_a_question_that_another_conversation_replaces_is_only_in_the_draft(tabs: Tabs, tmp_path: Path) -> None:
     """It is not asked where it was asked first, too; and without a storage nothing is kept."""
     upstream = ScriptedUpstream()
     async with hooked(tabs, tmp_path, upstream, script=SOCKETS) as hook:
@@ -600,8 +596,7 @@ async def test_it_says_how_the_connection_is_and_what_is_pending_and_forks(tabs:
     patient = "Math.random = () => 1000;"  # to come back minutes later
     async with hooked(tabs, tmp_path, upstream, script=SOCKETS + patient) as hook:
         await hook.show()
-        await hook.until("bot.connection.state === 'open' && bot.connection.cause === null")
-        await hook.until("bot.model && bot.models[0] === bot.model")
+        await hook.until("bot.connection.state === 'open' && !bot.connection.cause && bot.models?.[0] === bot.model")
         await hook.last("bot.ask('One?')")
         await hook.last("bot.ask('Two?')")
         await hook.until("bot.turns[1]?.status === 'ended' && bot.turns[1].pending === null")

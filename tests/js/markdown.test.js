@@ -129,9 +129,9 @@ test("a link leads nowhere until its target is complete, and then it is the same
 });
 
 test("a link at the end of a text that is complete, or that goes on with a blank, leads somewhere", () => {
-  for (const text of ["https://x.y/z", "see www.x.com. "]) {
+  for (const text of ["https://x.y/z", "see www.x.com. ", "详见https://x.y/z。谢谢", "(https://x.y/z)이"]) {
     const box = container();
-    update(box, text, { isGrowing: text.endsWith(" ") });
+    update(box, text, { isGrowing: text !== "https://x.y/z" });
     assert.ok(byName(box, "a")[0].attributes.href, text);
   }
 });
@@ -187,6 +187,15 @@ test("an ordinary answer that grows has no half target, no link that goes, and n
   assert.equal(box.inner, html(ANSWER));
 });
 
+test("a bullet at the end, which may be emphasis, changes nothing", () => {
+  const box = container();
+  for (const end of ["", "*", "**", "**b", "**b**"]) {
+    update(box, `- [a](https://x.y)\n- b\n\n${end}`, { isGrowing: true });
+    assert.deepEqual(byName(box, "li").map((item) => item.textContent), ["a", "b"], end);
+    assert.equal(byName(byName(box, "ul")[0], "p").length, 0, end);
+  }
+});
+
 test("marks, dollars and an image that are not complete are not drawn as what they will not be", () => {
   for (const [text, name] of [["**a*", "em"], ["***a**", "strong"], ["$5-$", "code"]]) {
     const box = container();
@@ -207,7 +216,7 @@ test("a formula is drawn as one while it grows: nothing in it is ever an element
     for (let end = 0; end <= formula.length; end += 1) {
       update(box, formula.slice(0, end), { isGrowing: true });
       assert.deepEqual(byName(box, "em"), [], formula.slice(0, end));
-      assert.equal(byName(box, "ul").length, formula.startsWith("- ") && end > 0 ? 1 : 0, formula.slice(0, end));
+      assert.equal(byName(box, "ul").length, formula.startsWith("- ") && end > 1 ? 1 : 0, formula.slice(0, end));
     }
     update(box, formula);
     const [shown] = byName(box, "code");
@@ -333,7 +342,7 @@ const SIZE = 40_000;
 const full = (piece) => piece.repeat(Math.ceil(SIZE / piece.length)).slice(0, SIZE);
 const ADVERSARIAL = {
   ...Object.fromEntries(["*", "_", "~", "`", "[", "]", "<", ">", "#", "|", "-", "!", "\\", " ", "\t", "\n", "(", "h"].map((char) => [JSON.stringify(char), full(char)])),
-  ...Object.fromEntries(["*a ", "a* ", "*a_ ", "**a *b_ ", "*a **b", "[a](", "[a](b", "![", "[]", "](", "[](", "[a](https://x", "> ", "- ", "1. ", "`a``b", "` `` ``` ", "~~a ", "https://", "http://a", "<https://", "a|b\n", "|", "|-", "- a\n\n", "*\n", "_a_", "\\`", "[[a]](", "a\n-", "> a\n", "(".repeat(40), "**a** ", "$", "$a ", "$$", "$$\n", "\\(", "\\[\n", "&", "&a", "@", "a@", "a@b.", "www.", "<a b=\"", "<a ", "<!--", "[a]: b '\n", "[^a]: ", "[^a]", "[a][", "[a](b \"", "[a](<b", "***a*", "\u{1f600}*", "a\n=", "|a\n|-\n", "[a\n", "- - ", "> - ", "[ ] "].map((piece) => [JSON.stringify(piece), full(piece)])),
+  ...Object.fromEntries(["*a ", "a* ", "*a_ ", "**a *b_ ", "*a **b", "[a](", "[a](b", "![", "[]", "](", "[](", "[a](https://x", "> ", "- ", "1. ", "`a``b", "` `` ``` ", "~~a ", "https://", "http://a", "<https://", "a|b\n", "|", "|-", "- a\n\n", "*\n", "_a_", "\\`", "[[a]](", "a\n-", "> a\n", "(".repeat(40), "**a** ", "$", "$a ", "$$", "$$\n", "\\(", "\\[\n", "&", "&a", "@", "a@", "a@b.", "www.", "<a b=\"", "<a ", "<!--", "[a]: b '\n", "[^a]: ", "[^a]", "[a][", "[a](b \"", "[a](<b", "***a*", "\u{1f600}*", "a\n=", "详见https://x.y/a。", "a@b.c,", "|a\n|-\n", "[a\n", "- - ", "> - ", "[ ] "].map((piece) => [JSON.stringify(piece), full(piece)])),
   "runs of every length": Array.from({ length: 280 }, (_, length) => "`".repeat(length)).join(" "),
   "an end after many tildes": `${full("~")}\``,
   "a rule that is none": `${full("-")}x`,

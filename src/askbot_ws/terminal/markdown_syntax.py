@@ -24,10 +24,16 @@ _TEXT = re.compile(r"[^\n!#$%&*+\-:<=>@\[\\\]^_`{}~]+")  # in which no other rul
 _PARTICLE = (  # of Korean, behind ASCII
     r"(?<=[A-Za-z0-9_/])(?:[은는이가을를와과의도만에로]|에서|으로|까지|부터|입니다)[은는도의]?(?![\w/%-])"
 )
-_URL_PATH = rf"[/?#](?:(?!&[A-Za-z0-9_]+;(?!\S)|{_PARTICLE})[^\s<>\"`()\[\]]|\([^\s<>\"`()\[\]]*\))*"
+_CJK_MARKS = (
+    r"\u2018\u2019\u201c\u201d\u2026\u3001\u3002\u3008-\u3011\uff01-\uff0f\uff1a-\uff1f\uff3b\uff3d\uff5b\uff5d"
+)
+_URL_PATH = (
+    rf"[/?#](?:(?!&[A-Za-z0-9_]+;(?!\S)|{_PARTICLE})[^\s<>\"`()\[\]{_CJK_MARKS}]"
+    r"|\([^\s<>\"`()\[\]]*\))*"
+)
 _ADDRESS = re.compile(  # the host is ASCII, as a Korean particle may follow at once
-    r"(?<!\w)(?:https?://[A-Za-z0-9_.-]+|www\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)"
-    rf"(?::[0-9]+)?(?:{_URL_PATH})?(?<![.,:;!?*_~'}}\u3001\u3002\uff0c])"
+    r"(?:(?<![^\W_])|(?<=[぀-ヿ㐀-鿿가-힣]))(?:https?://[A-Za-z0-9_.-]+|www\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)"
+    rf"(?::[0-9]+)?(?:{_URL_PATH})?(?<![.,:;!?*_~'}}])"
     r"|(?<![\w.+-])[A-Za-z0-9_.+-]+@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+(?<![-_])(?![A-Za-z0-9_-])"
 )
 _SAFE_URL = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
@@ -38,7 +44,7 @@ _TAG = re.compile(
 _DOLLARS = re.compile(  # on one line, and neither of prices nor of variables
     r"(?<![A-Za-z0-9_$])\$(?![\s$]|[0-9][0-9.,]*\s+[^\W\d_]{2})(?:\\.|[^\\$`\n])+(?<!\s)\$(?![A-Za-z0-9_$])"
 )
-_TASK = re.compile(r"\[([ xX])\][ \t]+(?=\S)")
+_TASK = re.compile(r"\[([ xX])\][ \t]+")
 
 
 class _Dialect(MarkdownIt):
