@@ -32,7 +32,7 @@ REFUSE = """
     globalThis.refuseAll = () => {
         const key = Object.keys(localStorage).find((each) => each.startsWith("askbot.unsent."));
         for (const { id, isDraft } of JSON.parse(localStorage[key])) {
-            const data = JSON.stringify({ type: "error", code: "quota_exceeded", message: "", id });
+            const data = JSON.stringify({ type: "error", code: "quota_exceeded", message: "", id, retry_after: 6500 });
             if (!isDraft) sockets.at(-1).onmessage(new MessageEvent("message", { data }));
         }
     };
@@ -172,7 +172,7 @@ async def test_what_is_refused_is_back_where_it_was_typed(tabs: Tabs) -> None:
         await tab.ask("Two?")
         await tab.question.fill("next")
         await tab.page.evaluate("refuseAll()")
-        await expect(tab.page.get_by_role("alert")).to_have_text("The quota is used up.")
+        await expect(tab.page.get_by_role("alert")).to_have_text("The quota is used up. Try again in 7 s.")
         await expect(form).to_have_value("One, please?")
         await expect(form).to_be_focused()
         await expect(tab.question).to_have_value("Two?\n\nnext")
