@@ -1,19 +1,21 @@
 /**
  * Following: whether a reader is kept at the end of a text that grows, decided by the direction in which they move.
  *
- * Any movement up, however small and by whatever means, ends it; only reaching the end begins it again. What the program
- * scrolls is no movement of the reader, nor is what the layout does: content that grows or shrinks, another window size.
+ * Any movement up, however small and by whatever means, ends it; only reaching the end begins it again: where it was when
+ * the movement began, as it may be further down by now. What the program scrolls is no movement of the reader, nor is what
+ * the layout does: content that grows or shrinks, another window size.
  */
 
 const AT_END_PX = 1; // heights are rounded
 const LEAST_MOVE_PX = 0.1; // of a scroll position, which is a fraction where a pixel of the screen is
-const KEYS = { ArrowUp: -1, PageUp: -1, Home: -1, ArrowDown: 1, PageDown: 1, End: 1 };
+const KEYS = { ArrowUp: -1, PageUp: -1, Home: -1, ArrowDown: 1, PageDown: 1, End: 1, " ": 1 };
+const TOGGLES = "summary, [aria-expanded]"; // they open or close a part of the text
 const FIELDS = "input, textarea, select, [contenteditable]";
 
-/** Returns whether something between an event's target and the scroller takes an upward scroll for itself. */
-function isTakenInside(event, scroller) {
+/** Returns whether something between an event's target and the element that scrolls takes an upward scroll for itself. */
+function isTakenInside(event, box) {
   const path = event.composedPath();
-  const inside = path.slice(0, path.indexOf(scroller));
+  const inside = path.slice(0, path.indexOf(box));
   return inside.some(({ scrollTop, scrollHeight, clientHeight }) => scrollTop > 0 && scrollHeight > clientHeight);
 }
 
@@ -24,9 +26,10 @@ export class Following {
   #onChange;
   #top; // the position when it was last read
   #max; // the position of the end then
-  #touchY; // where the finger was
+  #goal = Infinity; // the position of the end when the reader began to move down
+  #touch; // where the finger was
   #isFollowing = true;
-  #isToggling = false; // the reader opens or closes a <details>
+  #isToggling = false; // the reader opens or closes a part of the text
   #resizeObserver;
   #listeners = new AbortController();
 
@@ -45,7 +48,7 @@ export class Following {
     this.#read();
     this.#set(true);
     this.#listen();
-    this.#resizeObserver = new this.#window.ResizeObserver(() => this.#isToggling || this.scroll());
+    this.#resizeObserver = new this.#window.ResizeObserver(() => this.scroll());
     for (const element of [content, scroller]) if (element && element !== document) this.#resizeObserver.observe(element);
   }
 
@@ -74,7 +77,7 @@ export class Following {
   /** Scrolls to the end, where that is followed: to be called after drawing. */
   scroll() {
     this.#onScroll();
-    if (!this.#isFollowing) return;
+    if (!this.#isFollowing || this.#isToggling) return;
     this.#box.scrollTo({ top: this.#box.scrollHeight, behavior: "instant" });
     this.#read();
   }
@@ -89,14 +92,14 @@ export class Following {
     const options = { passive: true, signal: this.#listeners.signal };
     const listeners = {
       scroll: () => this.#onScroll(),
-      wheel: (event) => event.ctrlKey || this.#onMove(event, event.deltaY), // with Ctrl it zooms
+      scrollend: () => (this.#goal = Infinity),
+      wheel: (event) => event.ctrlKey || this.#onMove(event, event.deltaY, event.deltaX), // with Ctrl it zooms
       keydown: (event) => event.target.closest?.(FIELDS) || this.#onMove(event, KEYS[event.key]),
-      touchstart: ({ touches }) => (this.#touchY = touches[0].clientY),
+      touchstart: ({ touches }) => (this.#touch = touches[0]),
       touchmove: (event) => this.#onTouchMove(event),
-      click: ({ target }) => target.closest?.("summary") && (this.#isToggling = true),
+      click: ({ target }) => target.closest?.(TOGGLES) && this.#onToggle(),
     };
     for (const [type, listener] of Object.entries(listeners)) this.#scroller.addEventListener(type, listener, options);
-    this.#scroller.addEventListener("toggle", () => this.#onToggle(), { ...options, capture: true }); // it does not bubble
     this.#window.addEventListener("resize", () => this.scroll(), options);
   }
 
@@ -118,27 +121,33 @@ export class Following {
     this.#read();
     const moved = this.#top - top;
     const isByLayout = this.#max < max && this.isAtEnd; // what has shrunk takes the position along
+    const end = Math.min(this.#max, max, this.#goal);
     if (moved < -LEAST_MOVE_PX && !isByLayout) this.#set(false);
-    else if (moved > 0 && this.isAtEnd) this.#set(true);
+    else if (moved > 0 && end - this.#top <= AT_END_PX) this.#set(true);
   }
 
   /** Sees a movement before it scrolls, which it may do over several frames, or not at all at the end. */
-  #onMove(event, direction) {
-    if (direction < 0 && this.#box.scrollTop > 0 && !isTakenInside(event, this.#scroller)) this.#set(false);
-    else if (direction > 0 && this.isAtEnd) this.#set(true);
+  #onMove(event, down, right = 0) {
+    if (!down || Math.abs(right) > Math.abs(down)) return; // something inside, as wide code, may be moved sideways
+    this.#goal = down > 0 ? this.#place().max : Infinity;
+    if (down < 0 && this.#box.scrollTop > 0 && !isTakenInside(event, this.#box)) this.#set(false);
+    else if (down > 0 && this.isAtEnd) this.#set(true);
   }
 
   #onTouchMove(event) {
-    const { clientY } = event.touches[0];
-    if (event.touches.length === 1) this.#onMove(event, this.#touchY - clientY);
-    this.#touchY = clientY;
+    const [before, touch] = [this.#touch, event.touches[0]];
+    if (event.touches.length === 1) this.#onMove(event, before.clientY - touch.clientY, before.clientX - touch.clientX);
+    this.#touch = touch;
   }
 
-  /** A reader who opens or closes a part of the text reads there, where the end is not in sight any more. */
+  /** A reader who opens or closes a part of the text reads there, where the end may not be in sight any more. */
   #onToggle() {
-    if (this.#isToggling && !this.isAtEnd) this.#set(false);
-    this.#isToggling = false;
-    this.#read();
+    this.#isToggling = true;
+    this.#window.setTimeout(() => {
+      this.#isToggling = false;
+      if (!this.isAtEnd) this.#set(false);
+      this.#read();
+    });
   }
 
   #set(isFollowing) {

@@ -3,7 +3,7 @@
  * says so before, and can be taken back afterwards: by a fork of the conversation as it was.
  */
 import { shown } from "../view.js";
-import { askForConfirmation } from "./confirm.js";
+import { askForConfirmation, closeConfirmation } from "./confirm.js";
 import { announce, byId, drawWithFocus, setText, showBusy } from "./dom.js";
 import { openEditForm } from "./edit-form.js";
 import { translate } from "./strings.js";
@@ -11,10 +11,10 @@ import { articleOf, followEnd } from "./turns.js";
 
 const undo = byId("undo");
 
-/** Returns how many turns come after one in a conversation. */
+/** Returns how many turns come after one in a conversation; null where it is not there. */
 function countLater(turns, id) {
   const place = turns.findIndex(({ turn }) => turn === id);
-  return place < 0 ? 0 : turns.length - 1 - place;
+  return place < 0 ? null : turns.length - 1 - place;
 }
 
 /** Returns what will leave the conversation; empty where nothing will. */
@@ -41,12 +41,15 @@ export class Commands {
     byId("take-back").addEventListener("click", () => this.#takeBack());
   }
 
-  /** Asks a turn's question again, once the reader agrees to what goes. */
+  /** Asks a turn's question again, once the reader agrees to what goes; where that has changed meanwhile, to what goes then. */
   async retry({ drawn: { turn } }) {
     const { chat } = this.#current();
-    const count = countLater(shown(chat.view.turns), turn);
-    if (count && !(await askForConfirmation(consequenceOf(count), "ask_again"))) return;
-    if (chat !== this.#current().chat) return;
+    const countGoing = () => countLater(shown(chat.view.turns), turn);
+    for (let agreed = 0; countGoing() > agreed;) {
+      agreed = countGoing();
+      if (!(await askForConfirmation(consequenceOf(agreed), "ask_again"))) return;
+    }
+    if (chat !== this.#current().chat || countGoing() === null) return;
     followEnd();
     chat.retry(turn).catch(() => {}); // the client has an event for errors
   }
@@ -91,6 +94,12 @@ export class Commands {
     const count = countLater(before, replaces);
     if (!count) return this.forget();
     this.#offer({ chat, turn: before.at(-1).turn }, translate(count === 1 ? "gone_1" : "gone", { count }));
+  }
+
+  /** Another conversation is shown: nothing is asked about this one, or offered to be taken back, any more. */
+  leave() {
+    closeConfirmation();
+    this.forget();
   }
 
   /** Offers nothing to take back any more. */

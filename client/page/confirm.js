@@ -23,5 +23,10 @@ export function askForConfirmation(question, action) {
   });
 }
 
+/** Closes the dialog, as no would: what it asks about is not on the page any more. */
+export function closeConfirmation() {
+  dialog.close();
+}
+
 byId("confirm-yes").addEventListener("click", () => dialog.close("yes"));
-byId("confirm-no").addEventListener("click", () => dialog.close());
+byId("confirm-no").addEventListener("click", closeConfirmation);

@@ -3,7 +3,7 @@
  *
  *   askbot.list              [{ session, title, named, used, isUnsent }]   `named` by the reader; `used`: when it was last
  *                            asked, in ms; `isUnsent`: nothing of it was acknowledged
- *   askbot.edits.session     texts in the edit forms of its turns, by turn
+ *   askbot.edits.session     texts in the edit forms of its turns, by turn: the last that was typed in any tab
  *   askbot.unsent[.session]  what is typed, and what was asked and is not acknowledged (unsent.js); without a session, in
  *                            conversations that are still empty
  *   askbot.text.session      its questions and answers, as far as they were on this page, to search in
@@ -13,6 +13,7 @@
  * All tabs share them, so every change begins by reading. In the storage of the tab are
  *
  *   askbot.session                  the session that was last on this tab's page
+ *   askbot.edits.session            texts in the edit forms on this tab's page
  *   askbot.unsent[.session] owner   the page that has kept what is unsent
  *
  * Where storage is forbidden, they last as long as the page; where it is full, the texts of the conversations that were
@@ -161,6 +162,7 @@ export class ConversationStore {
     this.#erase(editsKey(session));
     this.#erase(unsentKey(session));
     this.#tab.#erase(`${unsentKey(session)} owner`);
+    this.#tab.#erase(editsKey(session));
     for (const store of [this, this.#tab]) if (store.#read("session") === session) store.#erase("session");
   }
 
@@ -194,17 +196,18 @@ export class ConversationStore {
 
   // --- what is not sent, and the last session on the page ------------------------------------------------------------
 
-  /** Returns the texts in edit forms of a conversation, by turn. */
+  /** Returns the texts in edit forms of a conversation, by turn: of this tab, else as they were last typed in another. */
   edits(session) {
-    try {
-      return { ...JSON.parse(this.#read(editsKey(session))) };
-    } catch {
-      return {};
-    }
+    return { ...this.#readObject(editsKey(session)), ...this.#tab.#readObject(editsKey(session)) };
   }
 
-  saveEdits(session, edits) {
-    this.#save(editsKey(session), Object.keys(edits).length ? JSON.stringify(edits) : "");
+  /** Keeps the text in a turn's edit form; with null, it is left. Those of other turns, in other tabs too, stay. */
+  saveEdit(session, turn, text) {
+    for (const store of [this, this.#tab]) {
+      const { [turn]: _, ...others } = store.#readObject(editsKey(session));
+      const edits = text === null ? others : { ...others, [turn]: text };
+      store.#save(editsKey(session), Object.keys(edits).length ? JSON.stringify(edits) : "");
+    }
   }
 
   /** Returns an outbox for what is asked in a conversation; with null, in one that is still empty. */
@@ -234,6 +237,15 @@ export class ConversationStore {
       return this.#unsaved.get(key) ?? this.#storage().getItem(this.#prefix + key);
     } catch {
       return null;
+    }
+  }
+
+  /** Returns an object; an empty one where there is none. */
+  #readObject(key) {
+    try {
+      return { ...JSON.parse(this.#read(key)) };
+    } catch {
+      return {};
     }
   }
 

@@ -35,6 +35,7 @@ export class Conversation {
       setItem: (_, id) => store.saveLastSession(id),
       removeItem: () => store.saveLastSession(null),
     };
+    if (!session) store.saveLastSession(null); // a reload shows this one again, though it has no session yet
     this.chat = connect({ ...server, storage });
     this.#session = session;
     this.#store = store;
@@ -80,7 +81,7 @@ export class Conversation {
   saveEdit(turn, text) {
     if (text === null) delete this.#edits[turn];
     else this.#edits[turn] = text;
-    this.#store.saveEdits(this.listedSession, this.#edits);
+    this.#store.saveEdit(this.listedSession, turn, text);
   }
 
   /** Moves what stands in an edit form to the field. */

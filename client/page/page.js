@@ -55,7 +55,7 @@ let isDrawScheduled = false;
 function open(session) {
   const hasUnsent = conversation?.close();
   followEnd();
-  commands.forget();
+  commands.leave();
   setText(notice, hasUnsent ? translate("unsent") : "");
   conversation = new Conversation({
     server,

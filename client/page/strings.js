@@ -20,9 +20,16 @@ export function translateReason(reason) {
   return strings[`reason_${reason}`] ?? reason;
 }
 
-/** Returns the text for an error, by its code; of a code that this page doesn't know, the server's message. */
-export function translateError({ code, message }) {
-  return strings[`error_${code}`] ?? message;
+/**
+ * Returns the text for an error, by its code; of a code that this page doesn't know, the server's message.
+ *
+ * @param {{ code: string, message: string, retryAfter?: number | null }} error `retryAfter`: in how many milliseconds what
+ *   was refused may be tried again
+ * @returns {string}
+ */
+export function translateError({ code, message, retryAfter }) {
+  const text = strings[`error_${code}`] ?? message;
+  return retryAfter > 0 ? `${text} ${translate("again_in", { seconds: Math.ceil(retryAfter / 1000) })}` : text;
 }
 
 /** Returns the text for the cause of a lost connection. */

@@ -204,6 +204,22 @@ https://example.org/{word}
 """.format(word="x" * 200, cells=" | ".join(["column"] * 20), marks=" | ".join(["---"] * 20), line="code " * 60)
 
 
+async def test_text_of_twice_its_size_fits_and_a_formula_stays_in_one_line(tabs: Tabs) -> None:
+    """Where there is room for it in one; the header's longest label gives way."""
+    answer = r"Of the light that one sees, blue is at \(450\mathrm{nm}\), and red is at \(700\mathrm{nm}\)."
+    async with serving(ScriptedUpstream([answer])) as server:
+        tab = await tabs.open(server.port, viewport={"width": 768, "height": 800})
+        await tab.ask("Where?")
+        await tab.ended()
+        await tab.page.evaluate("document.documentElement.style.fontSize = '200%'")
+        overflow: int = await tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0
+        lines = "(width) => { document.body.style.width = `${width}px`; return formulas.map((each) => each.getClientRects().length); }"
+        await tab.page.evaluate("globalThis.formulas = [...document.querySelectorAll('code.math')]")
+        for width in range(320, 768, 32):
+            assert await tab.page.evaluate(lines, width) == [1, 1], width
+
+
 async def test_a_phone_scrolls_in_one_direction(tabs: Tabs) -> None:
     """However wide an answer is; what is too wide scrolls by itself, and everything can be touched."""
     async with serving(

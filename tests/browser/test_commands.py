@@ -72,6 +72,38 @@ async def test_what_goes_is_said_before_and_can_be_taken_back(tabs: Tabs) -> Non
         await expect(undo).to_be_hidden()
 
 
+async def test_nothing_goes_but_what_was_agreed_to(tabs: Tabs) -> None:
+    """While the dialog asks, another tab adds a turn, and then replaces the one that it is about; or it is left by Back."""
+    upstream = ScriptedUpstream(["One."], ["Two."], ["Three."], ["Other."], ["More."])
+    async with serving(upstream) as server:
+        tab = await tabs.open(server.port)
+        await begin(tab, "One?", "Two?")
+        other = await tabs.beside(tab.page.context, server.port)
+        await other.answered("Two.")
+        dialog = tab.page.locator("#confirm")
+        await action(tab.turns.first, "retry").click()
+        await other.ask("Three?")
+        await tab.answered("Three.")
+        await dialog.locator("#confirm-yes").click()
+        await expect(dialog).to_contain_text("2")
+        await action(other.turns.first, "edit").click()
+        await other.page.locator("form.edit textarea").fill("Other?")
+        await other.page.keyboard.press("Enter")
+        await tab.answered("Other.")
+        await dialog.locator("#confirm-yes").click()
+        await tab.ask("More?")
+        await tab.answered("More.")
+        assert await tab.questions() == ["Other?", "More?"]
+        await tab.button("New conversation").click()
+        await tab.page.go_back()
+        await expect(tab.turns).to_have_count(2)
+        await action(tab.turns.first, "retry").click()
+        await expect(dialog).to_be_visible()
+        await tab.page.go_forward()
+        await expect(dialog).to_be_hidden()
+    assert len(upstream.prompts) == 5
+
+
 async def test_a_branch_is_a_conversation_of_its_own(tabs: Tabs) -> None:
     """It has all up to its turn; the other one stays as it is, and so does it over a reload."""
     upstream = ScriptedUpstream(["One."], ["Two."], ["Three."])

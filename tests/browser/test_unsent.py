@@ -32,7 +32,7 @@ REFUSE = """
     globalThis.refuseAll = () => {
         const key = Object.keys(localStorage).find((each) => each.startsWith("askbot.unsent."));
         for (const { id, isDraft } of JSON.parse(localStorage[key])) {
-            const data = JSON.stringify({ type: "error", code: "quota_exceeded", message: "", id });
+            const data = JSON.stringify({ type: "error", code: "quota_exceeded", message: "", id, retry_after: 6500 });
             if (!isDraft) sockets.at(-1).onmessage(new MessageEvent("message", { data }));
         }
     };
@@ -99,6 +99,25 @@ async def test_what_waits_when_a_tab_ends_is_asked_once_on_the_next_visit(tabs: 
     assert len(upstream.prompts) == 3
 
 
+async def test_a_question_in_a_new_conversation_without_a_network_is_shown_again_by_a_reload(tabs: Tabs) -> None:
+    """It has no session yet: the tab does not go back to the conversation before it, where the question would not be seen."""
+    upstream = ScriptedUpstream()
+    async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
+        tab = await tabs.open(proxy.port, script=IMPATIENT)
+        await begin(tab, "One?")
+        proxy.is_down = True
+        proxy.cut()
+        await tab.connected("waiting")
+        await tab.button("New conversation").click()
+        await tab.ask("Two?")
+        await expect(tab.turns).to_have_count(1)
+        proxy.is_down = False
+        await tab.page.reload()
+        await tab.answered("You asked: Two?")
+        assert await tab.questions() == ["Two?"]
+    assert len(upstream.prompts) == 2
+
+
 async def test_a_question_that_the_server_had_got_is_not_given_back(tabs: Tabs) -> None:
     """Only its acknowledgement was lost: its answer is there, and what was typed after it."""
     upstream = ScriptedUpstream()
@@ -156,7 +175,7 @@ async def test_what_is_refused_is_back_where_it_was_typed(tabs: Tabs) -> None:
         await tab.ask("Two?")
         await tab.question.fill("next")
         await tab.page.evaluate("refuseAll()")
-        await expect(tab.page.get_by_role("alert")).to_have_text("The quota is used up.")
+        await expect(tab.page.get_by_role("alert")).to_have_text("The quota is used up. Try again in 7 s.")
         await expect(form).to_have_value("One, please?")
         await expect(form).to_be_focused()
         await expect(tab.question).to_have_value("Two?\n\nnext")

@@ -54,7 +54,7 @@ test("a deleted conversation leaves nothing but that the server is to be told", 
   const store = createStore(storage);
   store.recordUse("a", { title: "A", used: 1 });
   store.saveSearchText("a", "text");
-  store.saveEdits("a", { t1: "edited" });
+  store.saveEdit("a", "t1", "edited");
   store.outbox("a").keep([{ id: "1", text: "One?" }]);
   store.saveLastSession("a");
   store.markDeleted("a");
@@ -91,11 +91,11 @@ test("where storage is full, the texts of what was used least recently make room
     store.saveSearchText(`${place}`, `${place}`.repeat(1000));
   }
   storage.room = 3300;
-  store.saveEdits("3", { t1: "d".repeat(300) });
+  store.saveEdit("3", "t1", "d".repeat(300));
   assert.deepEqual(store.edits("3"), { t1: "d".repeat(300) });
   assert.deepEqual(["111", "222", "333"].map((text) => store.search(text).length), [0, 1, 1]);
   storage.room = 0;
-  store.saveEdits("3", { t1: "more" });
+  store.saveEdit("3", "t1", "more");
   assert.deepEqual(store.edits("3"), { t1: "more" }); // as long as the page lasts
 });
 
@@ -104,10 +104,10 @@ test("where storage is forbidden, the page has its list as long as it lasts", ()
     throw new Error("SecurityError");
   });
   store.recordUse("a", { title: "A", used: 1 });
-  store.saveEdits("a", { t1: "edited" });
+  store.saveEdit("a", "t1", "edited");
   assert.deepEqual(titles(store.all()), ["A"]);
   assert.deepEqual(store.edits("a"), { t1: "edited" });
-  store.saveEdits("a", {});
+  store.saveEdit("a", "t1", null);
   assert.deepEqual(store.edits("a"), {});
 });
 
@@ -120,6 +120,21 @@ test("the last session is the tab's own, and a new tab shows what was shown last
   assert.deepEqual([one.lastSession(), two.lastSession()], ["a", "b"]);
   one.remove("a");
   assert.equal(one.lastSession(), "b");
+});
+
+test("each tab has its own texts in edit forms, and takes none of another tab away", () => {
+  const storage = new Storage();
+  const open = (tab) => new ConversationStore(() => storage, { tabStorage: () => tab });
+  const tabs = [new Storage(), new Storage()];
+  const [one, two] = tabs.map(open);
+  one.saveEdit("a", "t1", "one");
+  two.saveEdit("a", "t2", "two");
+  two.saveEdit("a", "t1", "other");
+  one.saveEdit("a", "t3", "three");
+  one.saveEdit("a", "t3", null);
+  assert.deepEqual(open(tabs[0]).edits("a"), { t1: "one", t2: "two" });
+  assert.deepEqual(open(tabs[1]).edits("a"), { t1: "other", t2: "two" });
+  assert.deepEqual(open(new Storage()).edits("a"), { t1: "other", t2: "two" });
 });
 
 test("what is not sent is kept by conversation, a new one's too", () => {

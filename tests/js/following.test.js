@@ -21,6 +21,7 @@ class Scroller extends EventTarget {
         disconnect() {}
       },
     });
+    view.setTimeout = (task) => (view.runTask = task);
     this.ownerDocument = { defaultView: view };
     this.view = view;
   }
@@ -131,6 +132,7 @@ test("what is no movement of this scroller ends nothing", () => {
   dispatch(scroller, "wheel", { deltaY: -1, target: inner }); // a block of code takes it
   dispatch(scroller, "wheel", { deltaY: -1, ctrlKey: true }); // it zooms
   dispatch(scroller, "wheel", { deltaX: 5, deltaY: 0 });
+  dispatch(scroller, "wheel", { deltaX: 5, deltaY: -1 }); // wide code is moved sideways
   dispatch(scroller, "keydown", { key: "Home", target: { closest: (what) => what.includes("textarea") } });
   dispatch(scroller, "keydown", { key: "a" });
   const short = followed();
@@ -164,17 +166,47 @@ test("to follow the end again forgets a movement up that was not seen yet", () =
 
 test("a reader who opens a part of the text stays there, unless the end is still in sight", () => {
   const { scroller, following } = followed();
-  const summary = { closest: () => true };
-  dispatch(scroller, "click", { target: summary });
-  scroller.growBy(200);
-  scroller.view.onContentResized();
-  dispatch(scroller, "toggle");
-  assert.deepEqual([following.isFollowing, scroller.scrollTop], [false, 900]);
-  following.followEnd();
-  dispatch(scroller, "click", { target: summary });
-  scroller.growBy(-200);
-  dispatch(scroller, "toggle");
-  assert.equal(following.isFollowing, true);
+  for (const name of ["summary", "[aria-expanded]"]) {
+    const target = { closest: (what) => what.includes(name) };
+    dispatch(scroller, "click", { target });
+    scroller.growBy(200);
+    scroller.view.onContentResized();
+    following.scroll(); // a token came before the task in which it is known what has opened
+    scroller.view.runTask();
+    assert.deepEqual([following.isFollowing, scroller.scrollTop], [false, 900], name);
+    following.followEnd();
+    dispatch(scroller, "click", { target });
+    scroller.growBy(-200);
+    scroller.view.runTask();
+    assert.deepEqual([following.isFollowing, scroller.scrollTop], [true, 900], name);
+  }
+});
+
+test("the end that is reached is where it was when the movement to it began", () => {
+  for (const [type, fields] of [["keydown", { key: "End" }], ["wheel", { deltaY: 500 }]]) {
+    const { scroller, following } = followed();
+    scroller.moveBy(-400);
+    dispatch(scroller, type, fields); // it scrolls to 900, over several frames
+    for (const _ of [1, 2, 3, 4]) {
+      assert.equal(following.isFollowing, false);
+      scroller.growBy(20);
+      following.scroll();
+      scroller.moveBy(100);
+    }
+    assert.equal(following.isFollowing, true, type);
+  }
+});
+
+test("an end that was reached once begins nothing later", () => {
+  const { scroller, following } = followed();
+  scroller.moveBy(-100);
+  dispatch(scroller, "wheel", { deltaY: 10 });
+  scroller.moveBy(10);
+  dispatch(scroller, "scrollend");
+  scroller.growBy(1000);
+  following.scroll();
+  scroller.moveBy(300); // by the scrollbar
+  assert.equal(following.isFollowing, false);
 });
 
 test("a scroller that is not used any more is not scrolled", () => {
