@@ -214,7 +214,10 @@ async def test_text_of_twice_its_size_fits_and_a_formula_stays_in_one_line(tabs:
         await tab.page.evaluate("document.documentElement.style.fontSize = '200%'")
         overflow: int = await tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert overflow <= 0
-        lines = "(width) => { document.body.style.width = `${width}px`; return formulas.map((each) => each.getClientRects().length); }"
+        lines = """(width) => {
+            document.body.style.width = `${width}px`;
+            return formulas.map((each) => each.getClientRects().length);
+        }"""
         await tab.page.evaluate("globalThis.formulas = [...document.querySelectorAll('code.math')]")
         for width in range(320, 768, 32):
             assert await tab.page.evaluate(lines, width) == [1, 1], width

@@ -73,7 +73,7 @@ async def test_what_goes_is_said_before_and_can_be_taken_back(tabs: Tabs) -> Non
 
 
 async def test_nothing_goes_but_what_was_agreed_to(tabs: Tabs) -> None:
-    """While the dialog asks, another tab adds a turn, and then replaces the one that it is about; or it is left by Back."""
+    """While the dialog asks, another tab adds a turn, then replaces the one that it is about; or it is left by Back."""
     upstream = ScriptedUpstream(["One."], ["Two."], ["Three."], ["Other."], ["More."])
     async with serving(upstream) as server:
         tab = await tabs.open(server.port)

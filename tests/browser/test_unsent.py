@@ -100,7 +100,7 @@ async def test_what_waits_when_a_tab_ends_is_asked_once_on_the_next_visit(tabs: 
 
 
 async def test_a_question_in_a_new_conversation_without_a_network_is_shown_again_by_a_reload(tabs: Tabs) -> None:
-    """It has no session yet: the tab does not go back to the conversation before it, where the question would not be seen."""
+    """It has no session yet: the tab does not go back to the conversation before it, where nothing is seen of it."""
     upstream = ScriptedUpstream()
     async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
         tab = await tabs.open(proxy.port, script=IMPATIENT)
