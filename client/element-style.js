@@ -79,6 +79,7 @@ figure, pre, code { direction: ltr; text-align: left; }
 code, figcaption { font: 0.875em/1.6 ui-monospace, monospace; }
 code, figure, pre.math { background: var(--code); border-radius: 0.6em; }
 code { padding: 0.1em 0.35em; border-radius: 0.3em; }
+code.math { display: inline-block; max-inline-size: 100%; }
 figcaption { padding: 0.5em 1.15em 0; color: var(--soft); }
 pre { margin: 0; padding: 0.6em 1em 0.8em; tab-size: 4; }
 pre, .table { overflow: auto; }
