@@ -15,8 +15,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Fork, Retry
-from askbot_ws.core.fork import fork_session_id
 from askbot_ws.core.principal import ANONYMOUS, Principal
+from askbot_ws.core.session_id import fork_session_id
 from askbot_ws.errors import AskbotError, Busy, SessionNotFound, StoreError, TurnNotFound, UpstreamStalled
 from askbot_ws.events import Event, Options, TurnRecord, Usage
 from askbot_ws.hub import Hub, Policy, session_copier

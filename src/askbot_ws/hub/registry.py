@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..core.context import ContextWindow
 from ..core.principal import Principal
 from ..core.session import SessionMachine
+from ..core.session_id import new_session_id
 from ..errors import SessionNotFound
 from ..events import Done, SessionId
 from ..store import Store
@@ -46,7 +46,7 @@ class SessionRegistry:
 
     def create(self, principal: Principal, session: str | None = None) -> Topic:
         """Make a new session, with this id if one is given. The store has nothing of it until its first event."""
-        session = session or secrets.token_urlsafe(16)
+        session = session or new_session_id()
         topic = self.topics[session] = Topic(self._store.create(session), user=principal.user)
         return topic
 

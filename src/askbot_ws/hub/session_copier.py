@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import NamedTuple
 
 from ..core.commands import Fork
 from ..core.context import ContextWindow
-from ..core.fork import SESSION_ID_BYTES, fork_session_id
 from ..core.principal import Principal
+from ..core.session_id import fork_session_id, new_session_id
 from ..core.turn import seq_of
 from ..errors import Busy, SessionNotFound, TurnNotFound
 from ..events import TurnRecord
@@ -45,7 +44,7 @@ class SessionCopier:
         session then.
         """
         if command.id is None:
-            name = secrets.token_urlsafe(SESSION_ID_BYTES)
+            name = new_session_id()
         else:
             name = fork_session_id(principal.user, session, command.id)
             if await self._exists(principal, name):

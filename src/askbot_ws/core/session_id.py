@@ -1,13 +1,19 @@
-"""Fork: the id of a session that is made of another one's turns."""
+"""Session ids: those of new sessions, and of sessions that are made of another one's turns."""
 
 from __future__ import annotations
 
 import base64
 import hmac
+import secrets
 
 import orjson
 
-SESSION_ID_BYTES = 16
+_BYTES = 16
+
+
+def new_session_id() -> str:
+    """Return a random id, which nobody can guess."""
+    return secrets.token_urlsafe(_BYTES)
 
 
 def fork_session_id(user: str | None, session: str, frame_id: str) -> str:
@@ -18,4 +24,4 @@ def fork_session_id(user: str | None, session: str, frame_id: str) -> str:
     """
     message = orjson.dumps(["fork", user, frame_id])
     digest = hmac.digest(session.encode(), message, "sha256")
-    return base64.urlsafe_b64encode(digest[:SESSION_ID_BYTES]).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(digest[:_BYTES]).rstrip(b"=").decode()
