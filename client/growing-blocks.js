@@ -1,7 +1,7 @@
 /** Growing blocks: an answer's blocks as a reader sees them, each in its own direction, the last one with a cursor. */
 
-const DIRECTED = "p, li, h1, h2, h3, h4, h5, h6, blockquote, th, td, dt, dd"; // blocks that each have their own direction
-const GROWING = `${DIRECTED}, ul, ol, dl, pre, pre code, .line, div, figure, section, table, thead, tbody, tr`;
+const DIRECTED = "p, li, h3, h4, h5, h6, blockquote, th, td"; // what Markdown is drawn as, and has its own direction
+const GROWING = `${DIRECTED}, ul, ol, pre, pre code, .line, div, figure, table, thead, tbody, tr`;
 
 /** Returns the block at whose end the next word will stand. */
 function lastBlockOf(element) {
