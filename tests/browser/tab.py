@@ -53,6 +53,12 @@ class Tab:
         """By its accessible name, as a screen reader finds it."""
         return self.page.get_by_role("button", name=name, exact=True)
 
+    async def click_latest(self) -> None:
+        """Click "Latest" where it is. `Locator.click` scrolls before, and may reach the end by that."""
+        box = await self.button("Latest").bounding_box()
+        assert box
+        await self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
     async def connected(self, state: str = "open") -> None:
         """Wait for this state of the connection."""
         await expect(self.page.locator("#state")).to_have_attribute("data-state", state)

@@ -315,7 +315,7 @@ async def test_reading_along_ends_where_one_scrolls_up(tabs: Tabs) -> None:
         await expect(tab.answer.locator("p")).to_have_count(120)
         assert await tab.page.evaluate("scrollY") == place
 
-        await tab.button("Latest").click()
+        await tab.click_latest()
         await expect(tab.button("Latest")).to_be_hidden()
         gates[1].set()
         await tab.ended()

@@ -78,7 +78,7 @@ async def test_any_movement_up_ends_following_and_only_the_end_begins_it_again(t
     ways_to_the_end: list[Way] = [
         lambda tab: tab.page.mouse.wheel(0, 5000),
         lambda tab: tab.page.keyboard.press("End"),
-        lambda tab: tab.button("Latest").click(),
+        lambda tab: tab.click_latest(),
     ]
     answer = Growing()
     async with serving(ScriptedUpstream(answer.steps())) as server:

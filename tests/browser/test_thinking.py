@@ -128,7 +128,7 @@ async def test_a_reader_who_opens_a_long_thought_is_not_scrolled_away(tabs: Tabs
         assert await tab.page.evaluate("scrollY") == place
 
         await summary(tab).click()
-        await tab.button("Latest").click()
+        await tab.click_latest()
         await expect(tab.button("Latest")).to_be_hidden()
         assert await tab.page.evaluate(LEFT) < 2
 

@@ -225,6 +225,8 @@ class SyncDriver(PythonDriver):
                     return refused(error)
                 return self._read(self.streams[name])
             case "cancel_answer":
+                while arguments[0] not in self.streams:  # its question may be sent before its thread has the stream
+                    time.sleep(0.001)
                 self.streams[arguments[0]].cancel()
             case "history":
                 return {"answers": [turn.answer for turn in self.chat.history().turns]}
