@@ -23,21 +23,26 @@ from .setting_types import (
     MAX_INTEGER,
     ApiKey,
     BaseUrl,
+    CertificateFile,
     Count,
     Duration,
     DurationOrNever,
     DurationOrZero,
+    FileMode,
     Host,
     HostNames,
+    KeyFile,
     Lowercase,
     ModelFile,
     Origins,
     PageModule,
     Persona,
+    Proxies,
     Size,
     SizeOrZero,
     StoreUrl,
     TextList,
+    UnixPath,
     UpstreamSpec,
     allowed_text,
     default_store,
@@ -56,8 +61,12 @@ URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` co
 OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE)
 API_KEY = "openai_api_key"  # the secret: in no message and no option
 MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
-_BLAMED = {"allow_anonymous": "host", "openai_base_url": "upstream"}  # which setting wants one that is not given
-_PATHS = {"store", "embedded_model"}  # which may have any bytes
+_BLAMED = {
+    "allow_anonymous": "host",
+    "keyfile": "certfile",
+    "openai_base_url": "upstream",
+}  # which setting wants one that is not given
+_PATHS = {"store", "embedded_model", "unix", "certfile", "keyfile"}  # which may have any bytes
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
@@ -83,6 +92,12 @@ class Settings(BaseModel):
     # where
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8765, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
+    unix: UnixPath | None = Field(
+        default=None, description="Unix socket to listen on, in place of host and port: the path of a file."
+    )
+    unix_mode: FileMode = Field(
+        default="0660", description="Permissions of the Unix socket: who may write to it can connect."
+    )
     allow_anonymous: bool = Field(
         default=False,
         description="Allow a host other than loopback: whoever can reach the server may then use it.",
@@ -95,6 +110,17 @@ class Settings(BaseModel):
     origins: Origins = Field(
         default=(),
         description="Web origins besides the server's own whose pages may connect, comma separated; * allows any.",
+    )
+    certfile: CertificateFile | None = Field(
+        default=None,
+        description="PEM file of the certificate, followed by those that it was issued by: connections use TLS. "
+        "SIGHUP reads it again.",
+    )
+    keyfile: KeyFile | None = Field(default=None, description="PEM file of the certificate's key, not encrypted.")
+    trusted_proxies: Proxies = Field(
+        default=(),
+        description="Addresses and networks of proxies, comma separated, whose X-Forwarded-For, -Proto and -Host, or "
+        "Forwarded, say who the client is; unix: whoever connects through the Unix socket.",
     )
     page_module: PageModule | None = Field(
         default=None,
@@ -244,7 +270,7 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return is_loopback(self.host)
+        return self.unix is not None or is_loopback(self.host)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -262,13 +288,27 @@ class Settings(BaseModel):
     @field_validator("allow_anonymous")
     @classmethod
     def _check_anonymous(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
-        host = info.data.get("host")
+        host = None if info.data.get("unix") else info.data.get("host")
         if not value and host is not None and not is_loopback(host):
             raise ValueError(
                 "it can be reached from other machines, and anonymous use is for loopback. "
                 "Authentication is not built yet: where everybody who can reach it may use it, "
                 "set ASKBOT_ALLOW_ANONYMOUS=true (--allow-anonymous); else set ASKBOT_HOST=127.0.0.1"
             )
+        return value
+
+    @field_validator("keyfile")
+    @classmethod
+    def _check_keyfile(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "certfile" not in info.data:  # it is wrong itself
+            return value
+        certfile = info.data["certfile"]
+        if certfile is None and value is not None:
+            raise ValueError("the key is of no use without its certificate: set ASKBOT_CERTFILE (--certfile) too")
+        if certfile is not None and value is None:
+            raise ValueError("it needs its key: set ASKBOT_KEYFILE (--keyfile) too")
+        if certfile is not None and info.data.get("unix"):
+            raise ValueError("a Unix socket has no TLS: leave ASKBOT_CERTFILE and ASKBOT_KEYFILE, or ASKBOT_UNIX, away")
         return value
 
     @field_validator("openai_base_url")

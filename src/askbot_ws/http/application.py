@@ -85,11 +85,13 @@ class AccessMiddleware:
         if scope["path"] in UNCHECKED_PATHS:
             await self._app(scope, receive, send)
             return
-        refusal = self._policy.check(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGE_PATHS)
+        secure = scope["scheme"] == "https"
+        loopback_pages = scope["path"] in LOOPBACK_PAGE_PATHS
+        refusal = self._policy.check(scope["headers"], secure=secure, loopback_pages=loopback_pages)
         if refusal is not None:
             await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
             return
-        added = cors_headers(self._policy, scope["headers"], scope["path"])
+        added = cors_headers(self._policy, scope["headers"], scope["path"], secure=secure)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -99,9 +101,12 @@ class AccessMiddleware:
         await self._app(scope, receive, send_with_headers if added else send)
 
 
-def cors_headers(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
-    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case)."""
-    return policy.cors_headers(headers, loopback_pages=path in LOOPBACK_PAGE_PATHS)
+def cors_headers(policy: AccessPolicy, headers: Headers, path: str, *, secure: bool = False) -> Headers:
+    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case).
+
+    `secure`: it came over HTTPS.
+    """
+    return policy.cors_headers(headers, secure=secure, loopback_pages=path in LOOPBACK_PAGE_PATHS)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from websockets.typing import Subprotocol
 from ..dialects.askbot.frames import PROTOCOL
 from ..http.access import AccessPolicy
 from ..http.responses import encode_json, json_headers, retry_after
+from .websocket import WebSocket
 
 PATH = "/v1/chat"
 
@@ -27,9 +28,9 @@ class Handshake:
 
     def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Return the response that refuses a handshake, or None (`websockets` calls it)."""
-        del connection
+        secure = isinstance(connection, WebSocket) and connection.secure
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-        refusal = self._access.check(headers)
+        refusal = self._access.check(headers, secure=secure)
         if refusal is not None:
             return _error(HTTPStatus.FORBIDDEN, refusal.message)
         if request.path.partition("?")[0] != PATH:
