@@ -114,10 +114,10 @@ def test_the_unix_socket_is_trusted_by_its_name_only() -> None:
     ("headers", "scheme", "host"),
     [
         ([(b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"chat.example")], "https", "chat.example"),
-        ([(b"x-forwarded-proto", b"http, WSS"), (b"x-forwarded-host", b"evil.example, chat.example")], "https", "chat.example"),
+        ([(b"x-forwarded-proto", b"http, WSS"), (b"x-forwarded-host", b"evil.example, b.example")], "https", "b.example"),
         ([(b"x-forwarded-proto", b"gopher"), (b"x-forwarded-host", b"")], None, None),
         ([*forwarded_for(CLIENT), (b"x-forwarded-proto", b"https")], "https", None),
-        (forwarded(f'for=198.51.100.1;proto=http, for={CLIENT};proto=https;host="chat.example:8443"'), "https", "chat.example:8443"),
+        (forwarded(f'for=1.2.3.4;proto=http, for={CLIENT};proto=https;host="b.example:8443"'), "https", "b.example:8443"),
     ],
 )  # fmt: skip
 def test_scheme_and_host_are_told_too(headers: list[tuple[bytes, bytes]], scheme: str | None, host: str | None) -> None:
@@ -192,7 +192,7 @@ async def test_limits_are_the_clients_behind_a_trusted_proxy() -> None:
 
 
 async def test_a_connection_that_a_proxy_keeps_counts_for_the_client_of_each_request() -> None:
-    """nginx may send the requests of several clients through one connection."""
+    """Proxies may send the requests of several clients through one connection."""
     async with serving(trusted_proxies="127.0.0.1", limits=True, max_connections_per_address=1) as server:
         limits = server.acceptor.connection_limits
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -201,7 +201,8 @@ async def test_a_connection_that_a_proxy_keeps_counts_for_the_client_of_each_req
                 writer.write(lines("GET", "/healthz", "Host: localhost", f"X-Forwarded-For: {address}"))
                 assert (await response_of(reader)).status == 200
                 assert limits.count == 1
-            await opened(server, stack, "203.0.113.8")  # it is not counted there any more
+            other = await opened(server, stack, "203.0.113.8")
+            assert '"ready"' in str(await other.recv())  # the former is not counted there any more
             writer.write(lines("GET", "/", "Host: localhost", "X-Forwarded-For: 203.0.113.8"))
             assert (await response_of(reader)).status == 429
         writer.close()
@@ -252,10 +253,13 @@ async def test_a_proxy_on_the_unix_socket_is_trusted_where_it_is_listed(tmp_path
         path = tmp_path / "askbot.sock"
         listening = serving(unix=str(path), trusted_proxies=trusted, limits=True, max_connections_per_address=1)
         headers = {"X-Forwarded-For": CLIENT}
-        async with listening, unix_connect(str(path), "ws://localhost/v1/chat", additional_headers=headers):
-            async with unix_connect(str(path), "ws://localhost/v1/chat", additional_headers=headers) as second:
-                if refused:
-                    with pytest.raises(ConnectionClosed):
-                        await second.recv()
-                else:
-                    assert '"ready"' in str(await second.recv())
+        async with (
+            listening,
+            unix_connect(str(path), "ws://localhost/v1/chat", additional_headers=headers),
+            unix_connect(str(path), "ws://localhost/v1/chat", additional_headers=headers) as second,
+        ):
+            if refused:
+                with pytest.raises(ConnectionClosed):
+                    await second.recv()
+            else:
+                assert '"ready"' in str(await second.recv())

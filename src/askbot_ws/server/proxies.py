@@ -113,19 +113,18 @@ def _by_forwarded(peer: str, headers: Headers, trusted: TrustedProxies) -> Clien
 
 
 def _forwarded_elements(headers: Headers) -> Iterator[dict[str, str]]:
-    """Yield the elements of `Forwarded`, the last one first; an empty one where the header has no such form.
+    """Yield the elements of `Forwarded`, the last one first; an empty one where the rest has no such form.
 
     They are read from the end, as a quote that the client did not close would swallow what the proxies have appended.
     """
-    for text in reversed(_header_values(headers, b"forwarded")):
-        left = text
-        while left.strip():
-            match = LAST_ELEMENT.search(left)
-            if match is None:
-                yield {}
-                break
-            yield {name.lower(): _unquoted(value) for name, value in PAIR.findall(match[1])}
-            left = left[: match.start()]
+    left = ", ".join(_header_values(headers, b"forwarded"))
+    while left:
+        match = LAST_ELEMENT.search(left)
+        if match is None:
+            yield {}
+            return
+        yield {name.lower(): _unquoted(value) for name, value in PAIR.findall(match[1])}
+        left = left[: match.start()]
 
 
 def _unquoted(value: str) -> str:
