@@ -17,7 +17,8 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 Scheme: TypeAlias = Literal["http", "https"]
 
 UNIX = "unix"  # in the list of proxies: whoever connects through the Unix socket
-MAX_HEADER_CHARS = 4096  # that are read of each header, from its end
+MAX_HEADER_CHARS = 2048  # that are read of each header, from its end
+MAX_FORWARDED_ELEMENTS = 16  # that are read of `Forwarded`, from its end
 SCHEMES: dict[str, Scheme] = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
 NODE = re.compile(r"\[([0-9a-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}|([0-9a-f:.]+)", re.IGNORECASE)
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the word of RFC 9110, no secret
@@ -113,18 +114,21 @@ def _by_forwarded(peer: str, headers: Headers, trusted: TrustedProxies) -> Clien
 
 
 def _forwarded_elements(headers: Headers) -> Iterator[dict[str, str]]:
-    """Yield the elements of `Forwarded`, the last one first; an empty one where the rest has no such form.
+    """Yield the elements of `Forwarded`, the last one first; an empty one where the rest has no such form, or is too long.
 
     They are read from the end, as a quote that the client did not close would swallow what the proxies have appended.
     """
     left = ", ".join(_header_values(headers, b"forwarded"))
-    while left:
+    for _ in range(MAX_FORWARDED_ELEMENTS):
+        if not left:
+            return
         match = LAST_ELEMENT.search(left)
         if match is None:
             yield {}
             return
         yield {name.lower(): _unquoted(value) for name, value in PAIR.findall(match[1])}
         left = left[: match.start()]
+    yield {}
 
 
 def _unquoted(value: str) -> str:
