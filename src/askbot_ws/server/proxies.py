@@ -114,7 +114,7 @@ def _by_forwarded(peer: str, headers: Headers, trusted: TrustedProxies) -> Clien
 
 
 def _forwarded_elements(headers: Headers) -> Iterator[dict[str, str]]:
-    """Yield the elements of `Forwarded`, the last one first; an empty one where the rest has no such form, or is too long.
+    """Yield the elements of `Forwarded`, the last one first; an empty one where the rest is no such list.
 
     They are read from the end, as a quote that the client did not close would swallow what the proxies have appended.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,14 +38,10 @@ class Certificate:
 class TlsFiles:
     """A certificate chain and its key in PEM files, and the context by which connections use them."""
 
-    def __init__(self, certfile: Path, keyfile: Path, *, now: Callable[[], datetime] | None = None) -> None:
-        """Load both files. Raises `ConfigError` where they can't be used.
-
-        `now` returns the current time, for the warning that the certificate expires soon.
-        """
+    def __init__(self, certfile: Path, keyfile: Path) -> None:
+        """Load both files. Raises `ConfigError` where they can't be used."""
         self.certfile = certfile
         self.keyfile = keyfile
-        self._now = now or (lambda: datetime.now(UTC))
         self.context = _load(certfile, keyfile)
         self.certificate = inspect_certificate(self.context, certfile)
         self._warn()
@@ -73,7 +68,7 @@ class TlsFiles:
         certificate = self.certificate
         if certificate.fault is not None:
             log.warning("certificate_unusable", file=str(self.certfile), reason=certificate.fault)
-        elif certificate.expires is not None and certificate.expires - self._now() < EXPIRES_SOON:
+        elif certificate.expires is not None and certificate.expires - datetime.now(UTC) < EXPIRES_SOON:
             log.warning("certificate_expires", file=str(self.certfile), expires=certificate.expires.isoformat())
 
 
