@@ -227,17 +227,20 @@ async def test_pages_over_http_of_the_same_name_are_foreign_to_a_server_with_tls
 
 def test_askbot_serve_names_its_addresses_by_https(files: Files) -> None:
     """In what it prints and logs; and it ends with 2 where the certificate is unusable."""
-    given = command("--store", "memory:", "--certfile", "chain.pem", "--keyfile", "key.pem", "--upstream", "a:b")
-    given[given.index("a:b")] = "openai"
-    options = {"cwd": files.certfile.parent, "env": environment(OPENAI_API_KEY="sk-1", ASKBOT_MODEL="a"), "text": True}
-    with subprocess.Popen(given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:  # type: ignore[call-overload]
-        lines = [process.stdout.readline().split() for _ in range(3)]
-        assert lines[1][1].startswith("https://127.0.0.1:")
-        assert lines[2][1].startswith("wss://127.0.0.1:")
+    given = command("--store", "memory:", "--certfile", "chain.pem", "--keyfile", "key.pem")
+    variables = environment(OPENAI_API_KEY="sk-1", ASKBOT_MODEL="a")
+    folder = files.certfile.parent
+    with subprocess.Popen(
+        given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=variables, text=True
+    ) as process:
+        assert process.stdout
+        printed = [process.stdout.readline().split() for _ in range(3)]
+        assert printed[1][1].startswith("https://127.0.0.1:")
+        assert printed[2][1].startswith("wss://127.0.0.1:")
         process.send_signal(signal.SIGTERM)
         log = [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
         assert next(line["tls"] for line in log if line["event"] == "server_started") is True
     files.keyfile.write_text("")
-    ended = subprocess.run(given, capture_output=True, check=False, timeout=20, **options)  # type: ignore[call-overload]
+    ended = subprocess.run(given, capture_output=True, check=False, timeout=20, cwd=folder, env=variables, text=True)
     assert ended.returncode == 2
     assert "ASKBOT_KEYFILE" in ended.stderr
