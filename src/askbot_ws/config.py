@@ -24,6 +24,7 @@ from .setting_types import (
     ApiKey,
     BaseUrl,
     CertificateFile,
+    CertificateKeyFile,
     Count,
     Duration,
     DurationOrNever,
@@ -31,7 +32,6 @@ from .setting_types import (
     FileMode,
     Host,
     HostNames,
-    KeyFile,
     Lowercase,
     ModelFile,
     Origins,
@@ -116,7 +116,9 @@ class Settings(BaseModel):
         description="PEM file of the certificate, followed by those that it was issued by: connections use TLS. "
         "SIGHUP reads it again.",
     )
-    keyfile: KeyFile | None = Field(default=None, description="PEM file of the certificate's key, not encrypted.")
+    keyfile: CertificateKeyFile | None = Field(
+        default=None, description="PEM file of the certificate's key, not encrypted."
+    )
     trusted_proxies: Proxies = Field(
         default=(),
         description="Addresses and networks of proxies, comma separated, whose X-Forwarded-For, -Proto and -Host, or "

@@ -181,7 +181,7 @@ def find_certificate(value: Path, info: ValidationInfo) -> Path:
     return _find_file(value, info, "a certificate in PEM")
 
 
-def find_key(value: Path, info: ValidationInfo) -> Path:
+def find_certificate_key(value: Path, info: ValidationInfo) -> Path:
     """Return the absolute path of a private key's file, relative to the context. Raises ValueError."""
     return _find_file(value, info, "a private key in PEM")
 
@@ -309,7 +309,7 @@ ModelFile = Annotated[Path, AfterValidator(find_model_file)]
 PageModule = Annotated[Path, AfterValidator(find_page_module)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
 CertificateFile = Annotated[Path, AfterValidator(find_certificate)]
-KeyFile = Annotated[Path, AfterValidator(find_key)]
+CertificateKeyFile = Annotated[Path, AfterValidator(find_certificate_key)]
 UnixPath = Annotated[Path, AfterValidator(check_unix_path)]
 FileMode = Annotated[str, AfterValidator(check_file_mode)]
 Proxies = Annotated[tuple[Annotated[str, AfterValidator(parse_proxy)], ...], BeforeValidator(parse_list)]
