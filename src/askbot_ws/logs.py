@@ -2,11 +2,13 @@
 
 Console lines on a terminal, JSON lines otherwise; of the server from the configured level on, of other packages from
 WARNING on, all through one handler on stderr. Tracebacks have no local variables, which may hold questions and keys,
-and the configured key is masked in every line.
+and the configured key is masked in every line. A session's id, which opens it where there is no user, is never logged:
+the key `session` has a hash of it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
 from collections.abc import Callable
@@ -61,6 +63,7 @@ def use_host_logging(settings: Settings) -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            _hash_sessions,
             _mask_key(_console_processors(colors=False, width=0)[-1], _api_key(settings)),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -69,10 +72,24 @@ def use_host_logging(settings: Settings) -> None:
     )
 
 
+def hash_session(session: str) -> str:
+    """Return what stands for a session in logs: the beginning of its id's SHA-256, as the id itself is a secret."""
+    return hashlib.sha256(session.encode()).hexdigest()[:12]
+
+
+def _hash_sessions(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace the session of a line by its hash."""
+    session = event.get("session")
+    if isinstance(session, str):
+        event["session"] = hash_session(session)
+    return event
+
+
 def _shared_processors() -> list[Processor]:
     """Return the processors for lines of the server and of other packages."""
     return [
         structlog.contextvars.merge_contextvars,
+        _hash_sessions,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
