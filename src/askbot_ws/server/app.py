@@ -21,8 +21,8 @@ from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 
 from .. import __version__
+from ..auth import Authenticator, make_authenticator
 from ..config import Settings
-from ..core.principal import ANONYMOUS
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -33,6 +33,7 @@ from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
+from ..metrics import Metrics
 from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
@@ -42,6 +43,7 @@ from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import KeepaliveMonitor
 from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket, adopt, bind, openable_host
 from .proxies import TrustedProxies
+from .refusals import Refusals
 from .systemd import notify_ready, notify_stopping, take_sockets
 from .throttle import LoopThrottle, usable_cpus
 from .tls import TlsFiles
@@ -63,11 +65,16 @@ class Server:
             await server.serve_forever()
     """
 
-    def __init__(self, settings: Settings, hub: Hub, *, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self, settings: Settings, hub: Hub, authenticator: Authenticator, *, tls: TlsFiles | None = None
+    ) -> None:
         self._settings = settings
         self._hub = hub
+        self._authenticator = authenticator
         self._tls = tls
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
+        self.metrics = Metrics()
+        self._refusals = Refusals(self.metrics)
         self._limits = AskbotLimits(
             advertised=Limits(
                 frame_bytes=settings.max_frame,
@@ -97,6 +104,9 @@ class Server:
         app = make_application(
             Completions(self._hub),
             access=self._access,
+            authenticator=self._authenticator,
+            sign_in_url=settings.sign_in_url,
+            sign_out_url=settings.sign_out_url,
             readiness=self._readiness,
             version=__version__,
             page_module=settings.page_module,
@@ -177,7 +187,7 @@ class Server:
 
         TLS is that of `tls`; without one, that of the settings' certificate on a TCP socket.
         """
-        handshake = Handshake(self._access, draining=lambda: self._hub.draining)
+        handshake = Handshake(self._access, self._authenticator, self._refusals, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {}
         if listening.family == AF_UNIX:
             options = {"unix": True} | ({"cleanup_socket": False} if sys.version_info >= (3, 13) else {})
@@ -214,11 +224,13 @@ class Server:
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as WebSocket, see `listen`")
-        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
+        connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
         self._connections[connection] = socket
         self.keepalive.watch(socket)
         try:
-            if socket.admission.excess is None:
+            if socket.rejection is not None:
+                await socket.close(*socket.rejection)
+            elif socket.admission.excess is None:
                 await connection.run()
             elif socket.admission.excess == "server":
                 await socket.close(1013, "too many connections")
@@ -312,7 +324,7 @@ async def running(
     try:
         async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
-            server = Server(settings, hub, tls=tls)
+            server = Server(settings, hub, make_authenticator(settings, store), tls=tls)
             for each in listening:
                 await server.listen(each)
             heartbeats = asyncio.create_task(server.keepalive.run())
