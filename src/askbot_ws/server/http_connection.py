@@ -232,6 +232,8 @@ class HttpConnection(HttpToolsProtocol):
         if self.pipeline:
             self._current_cycle = self.pipeline[-1][0]
         super().on_response_complete()
+        if self._proxy is not None and self._newest_unanswered() is None:  # the proxy keeps it for any client
+            self._admission = self._acceptor.connection_limits.readmit(self._admission, "")
         if self._expecting is not ExpectedInput.REQUEST:
             self._unset_keepalive_if_required()
 
