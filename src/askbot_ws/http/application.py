@@ -18,10 +18,13 @@ from .access import AccessPolicy, Headers
 from .ai_completion import PATH as COMPLETION_PATH
 from .ai_completion import AiCompletion
 from .completion import Completions
+from .metrics import PATH as METRICS_PATH
+from .metrics import Render, metrics_route
 from .readiness import Readiness
 from .responses import json_response
 
 UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
+UNCHECKED_FOR_PROGRAMS = frozenset({METRICS_PATH})  # the same, but a page of another site must not read them
 LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # which pages of any port of this machine may use
 
 
@@ -30,6 +33,7 @@ def make_application(
     *,
     access: AccessPolicy,
     readiness: Readiness,
+    render_metrics: Render,
     version: str,
     page_module: Path | None = None,
 ) -> Starlette:
@@ -59,6 +63,7 @@ def make_application(
             *pages.routes(page_module),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
+            metrics_route(render_metrics),
             Route("/v1/chat", chat),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
@@ -82,10 +87,14 @@ class AccessMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["path"] in UNCHECKED_PATHS:
+        if scope["path"] in UNCHECKED_PATHS or (
+            scope["path"] in UNCHECKED_FOR_PROGRAMS and not _is_of_browser(scope["headers"])
+        ):
             await self._app(scope, receive, send)
             return
-        refusal = self._policy.check(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGE_PATHS)
+        address = scope["client"][0] if scope.get("client") else ""
+        loopback_pages = scope["path"] in LOOPBACK_PAGE_PATHS
+        refusal = self._policy.check(scope["headers"], loopback_pages=loopback_pages, address=address)
         if refusal is not None:
             await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
             return
@@ -97,6 +106,11 @@ class AccessMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if added else send)
+
+
+def _is_of_browser(headers: Headers) -> bool:
+    """Return whether a browser sent a request: a page can't keep it from sending one of these."""
+    return any(name in (b"origin", b"accept-language", b"sec-fetch-mode") for name, _ in headers)
 
 
 def cors_headers(policy: AccessPolicy, headers: Headers, path: str) -> Headers:

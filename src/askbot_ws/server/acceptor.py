@@ -17,6 +17,7 @@ from ..http.access import Headers
 from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
+from .refusals import Refusals
 from .websocket import WebSocket
 
 REQUEST_END_TIMEOUT_SECONDS = 2.0  # for which requests of closed connections are waited for
@@ -46,6 +47,7 @@ class Acceptor:
         limits: RequestLimits,
         connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
+        refusals: Refusals,
     ) -> None:
         """`app` answers what is no WebSocket handshake; `server` is the value of the `Server` header.
 
@@ -70,6 +72,7 @@ class Acceptor:
         self.state = ServerState()
         self.limits = limits
         self.keepalive = keepalive
+        self.refusals = refusals
         self.cors_headers = cors_headers
         self.connection_limits = connection_limits
         self._server = server.encode()

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
@@ -38,9 +38,12 @@ from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
+from .collector import MetricsPage, ServerCollector
 from .connection_limits import ConnectionLimits
-from .handshake import Handshake, process_response, select_subprotocol
+from .handshake import Handshake, select_subprotocol
 from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
+from .loop_lag import LoopLagMonitor
+from .refusals import LIMIT_REASONS, Refusals
 from .throttle import LoopThrottle, usable_cpus
 from .websocket import STALLED_CLOSE_SECONDS, WebSocket
 
@@ -66,6 +69,9 @@ class Server:
     def __init__(self, settings: Settings, hub: Hub) -> None:
         self._settings = settings
         self._hub = hub
+        self.metrics = hub.metrics
+        self.refusals = Refusals(hub.metrics)
+        self.loop_lag = LoopLagMonitor(hub.metrics.loop_lag)
         self._limits = AskbotLimits(
             advertised=Limits(
                 frame_bytes=settings.max_frame,
@@ -81,6 +87,7 @@ class Server:
             loopback=settings.loopback,
             now=time.monotonic,
             own_names=own_names(settings),
+            counts=hub.metrics.refusals,
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
@@ -94,6 +101,7 @@ class Server:
             Completions(self._hub),
             access=self._access,
             readiness=self._readiness,
+            render_metrics=MetricsPage(ServerCollector(self.metrics, self._hub, self, started_at=time.time())).render,
             version=__version__,
             page_module=settings.page_module,
         )
@@ -107,6 +115,7 @@ class Server:
                 max_per_address=settings.max_connections_per_address if settings.limits else most,
             ),
             keepalive=self.keepalive,
+            refusals=self.refusals,
         )
 
     @property
@@ -140,9 +149,19 @@ class Server:
         """How many WebSocket connections are open."""
         return len(self._connections)
 
+    @property
+    def open_count(self) -> int:
+        """How many connections are open, HTTP ones included."""
+        return self.acceptor.connection_limits.count
+
+    @property
+    def web_sockets(self) -> Iterable[Connection]:
+        """All WebSocket connections."""
+        return self._connections
+
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
         """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
-        handshake = Handshake(self._access, draining=lambda: self._hub.draining)
+        handshake = Handshake(self._access, self.refusals, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
         create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
@@ -150,7 +169,7 @@ class Server:
             sock=listening,
             backlog=LISTEN_BACKLOG,  # asyncio calls listen() again, by default with 100
             process_request=handshake.process_request,
-            process_response=process_response,
+            process_response=handshake.process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
@@ -167,16 +186,20 @@ class Server:
             raise TypeError("connections are made as WebSocket, see `listen`")
         connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
         self._connections[connection] = socket
+        self.metrics.connections[connection.protocol] += 1
         self.keepalive.watch(socket)
         try:
             if socket.admission.excess is None:
                 await connection.run()
-            elif socket.admission.excess == "server":
+                return
+            self.refusals.record(LIMIT_REASONS[socket.admission.excess], address=socket.client_address)
+            if socket.admission.excess == "server":
                 await socket.close(1013, "too many connections")
             else:
                 await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
+            self.metrics.closes[str(socket.close_code)] += 1
 
     async def serve_forever(self) -> None:
         """Wait until the calling task is cancelled."""
@@ -222,6 +245,7 @@ class Server:
         await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
+        self.loop_lag.close()
         self._closed = True
 
 
@@ -287,6 +311,7 @@ async def running(
             await chosen.upstream.open()
             server = Server(settings, hub)
             await server.listen(listening)
+            server.loop_lag.start()
             heartbeats = asyncio.create_task(server.keepalive.run())
             try:
                 yield server

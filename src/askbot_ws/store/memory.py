@@ -13,7 +13,7 @@ from ..core.log_tail import LogTail
 from ..core.turn_records import turn_records
 from ..errors import SessionNotFound
 from ..events import Done, Event, Question, TurnRecord
-from . import Entry, Failures, heads_after
+from . import Entry, Failures, StoreStatistics, heads_after
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class MemoryStore:
     def create(self, session: str) -> LogTail:
         """Create a new, empty log. Raises ValueError where the session exists."""
         if session in self._sessions:
-            raise ValueError(f"session {session} exists")
+            raise ValueError("the session exists")
         log = LogTail(session, history=self._history)
         self._sessions[session] = StoredSession(log, self._clock())
         return log
@@ -109,6 +109,10 @@ class MemoryStore:
 
     async def ping(self) -> None:
         """Always succeeds."""
+
+    def statistics(self) -> StoreStatistics:
+        """It has none."""
+        return StoreStatistics()
 
     async def close(self) -> None:
         """Delete everything."""

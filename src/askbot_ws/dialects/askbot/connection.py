@@ -65,6 +65,8 @@ class AskbotLimits:
 class AskbotConnection(Connection):
     """A client that speaks askbot.v1. Frames of one session are executed in order, those of others concurrently."""
 
+    protocol = PROTOCOL
+
     def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: AskbotLimits) -> None:
         super().__init__(socket, hub, principal, limits.rates)
         self._limits = limits.advertised

@@ -53,6 +53,12 @@ class Flusher:
         self._flush_lock = asyncio.Lock()  # one transaction at a time
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self.flushed_at: float | None = None  # when all that was due had been flushed, by `uptime`
+
+    @property
+    def due_count(self) -> int:
+        """How many sessions are to be flushed, those that failed included."""
+        return len(self._due) + len(self._failing)
 
     @property
     def pending_deletions(self) -> Collection[str]:
@@ -132,6 +138,7 @@ class Flusher:
                 for session, open_log in due:  # whatever was raised
                     self._due.setdefault(session, open_log)
                 self.schedule(())
+            self.flushed_at = self._uptime()
             self._trim_journal()
             if self._needs_scrub:  # under the lock: who waits for it may wait for the end of a deletion
                 self._needs_scrub = False
