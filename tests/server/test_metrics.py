@@ -51,7 +51,7 @@ async def test_what_happened_is_counted(server: Server, upstream: ScriptedUpstre
         failed = await reader.answer("Well?")
         answered = await reader.answer("Well?")
         while_open = await metrics_of(server)
-    await asyncio.sleep(0.2)  # what ended is flushed, and the close is seen
+    await asyncio.sleep(0.3)  # what ended is flushed, the close is seen, and the lag is measured
     after = await metrics_of(server)
 
     assert (failed.reason, answered.reason) == ("error", "stop")

@@ -22,8 +22,8 @@ from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 
 from .. import __version__
+from ..auth import Authenticator, make_authenticator
 from ..config import Settings
-from ..core.principal import ANONYMOUS
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -66,9 +66,10 @@ class Server:
             await server.serve_forever()
     """
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, hub: Hub, authenticator: Authenticator) -> None:
         self._settings = settings
         self._hub = hub
+        self._authenticator = authenticator
         self.metrics = hub.metrics
         self.refusals = Refusals(hub.metrics)
         self.loop_lag = LoopLagMonitor(hub.metrics.loop_lag)
@@ -100,6 +101,9 @@ class Server:
         app = make_application(
             Completions(self._hub),
             access=self._access,
+            authenticator=self._authenticator,
+            sign_in_url=settings.sign_in_url,
+            sign_out_url=settings.sign_out_url,
             readiness=self._readiness,
             render_metrics=MetricsPage(ServerCollector(self.metrics, self._hub, self, started_at=time.time())).render,
             version=__version__,
@@ -161,7 +165,7 @@ class Server:
 
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
         """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
-        handshake = Handshake(self._access, self.refusals, draining=lambda: self._hub.draining)
+        handshake = Handshake(self._access, self._authenticator, self.refusals, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
         create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
@@ -184,19 +188,21 @@ class Server:
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as WebSocket, see `listen`")
-        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
+        connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
         self._connections[connection] = socket
         self.metrics.connections[connection.protocol] += 1
         self.keepalive.watch(socket)
         try:
-            if socket.admission.excess is None:
+            if socket.rejection is not None:
+                await socket.close(*socket.rejection)
+            elif (excess := socket.admission.excess) is None:
                 await connection.run()
-                return
-            self.refusals.record(LIMIT_REASONS[socket.admission.excess], address=socket.client_address)
-            if socket.admission.excess == "server":
-                await socket.close(1013, "too many connections")
             else:
-                await socket.close(4429, "too many connections from this address")
+                self.refusals.record(LIMIT_REASONS[excess], address=socket.client_address)
+                if excess == "server":
+                    await socket.close(1013, "too many connections")
+                else:
+                    await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
             self.metrics.closes[str(socket.close_code)] += 1
@@ -309,7 +315,7 @@ async def running(
     try:
         async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
-            server = Server(settings, hub)
+            server = Server(settings, hub, make_authenticator(settings, store))
             await server.listen(listening)
             server.loop_lag.start()
             heartbeats = asyncio.create_task(server.keepalive.run())
