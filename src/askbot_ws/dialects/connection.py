@@ -237,10 +237,17 @@ class Connection(ABC):
             await self.socket.close(1011)
         finally:
             await self.wait_commands()
+            sessions = [*self.readers]
             for reader in tuple(self.readers.values()):
                 self.detach(reader)
             log.info(
-                "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - started, 3)
+                "connection_closed",
+                code=self.socket.close_code,
+                address=self.socket.client_address,
+                session=sessions[0] if sessions else None,
+                sessions=len(sessions),
+                frames=frames,
+                total_s=round(self._now() - started, 3),
             )
 
     async def _handle_message(self, data: str | bytes) -> bool:

@@ -122,6 +122,8 @@ class TurnRunner:
         rejection: UpstreamError | None = None  # the first without a reason
         while True:
             prompt = Prompt((self._system, history, question), turn.options)
+            model = self._model_of(turn)
+            log.debug("model_asked", session=owner.session, turn=turn.id, model=model, prompt_bytes=prompt.size)
             try:
                 ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
             except UpstreamError as error:

@@ -312,12 +312,14 @@ async def running(
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = bind(settings)
+    started_at: float | None = None
     try:
         async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
             server = Server(settings, hub, make_authenticator(settings, store))
             await server.listen(listening)
             server.loop_lag.start()
+            started_at = time.monotonic()
             heartbeats = asyncio.create_task(server.keepalive.run())
             try:
                 yield server
@@ -328,6 +330,8 @@ async def running(
     finally:
         listening.close()
         await chosen.upstream.close()
+        if started_at is not None:
+            log.info("server_stopped", uptime_s=round(time.monotonic() - started_at, 3))
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:

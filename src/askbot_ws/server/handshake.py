@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
+import structlog
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
@@ -23,8 +25,11 @@ from .refusals import Refusals
 from .websocket import WebSocket
 
 PATH = "/v1/chat"
-MAX_LOGGED_PATH_CHARS = 100
+LOGGED_PATH_CHARS = 100
+LONG_SEGMENT = re.compile("[^/]{17,}")  # of a path: it may be an id or a credential
 AUTHENTICATION_SECONDS = 8.0  # for checking a credential: less than `websockets` allows a handshake
+
+log = structlog.get_logger(__name__)
 
 
 class Handshake:
@@ -57,7 +62,7 @@ class Handshake:
         if refusal is not None:
             return _error(HTTPStatus.FORBIDDEN, refusal.message)
         if (path := request.path.partition("?")[0]) != PATH:
-            self._refusals.record("unknown_path", address=address, path=path[:MAX_LOGGED_PATH_CHARS])
+            self._refusals.record("unknown_path", address=address, path=_loggable(path))
             return _error(HTTPStatus.NOT_FOUND, "there is nothing at this address")
         if self._draining():
             self._refusals.record("draining", address=address)
@@ -76,12 +81,13 @@ class Handshake:
         head = RequestHead.of(request.path, request.headers.raw_items(), socket.client_address)
         try:
             async with asyncio.timeout(AUTHENTICATION_SECONDS):
-                socket.principal = await self._authenticator.authenticate(head)
+                socket.principal = principal = await self._authenticator.authenticate(head)
         except TimeoutError:
             error: AskbotError = Overloaded("Credentials cannot be checked right now.")
         except (Unauthorized, Overloaded) as caught:
             error = caught
         else:
+            log.debug("handshake_accepted", address=socket.client_address, user=principal.user)
             return None
         is_denied = isinstance(error, Unauthorized)
         self._refusals.record(
@@ -104,6 +110,11 @@ class Handshake:
         upgrade = response.headers.get("Upgrade")
         more = {"Upgrade": upgrade} if upgrade else {}
         return _error(HTTPStatus(response.status_code), "this is no handshake for a WebSocket", more)
+
+
+def _loggable(path: str) -> str:
+    """Return a path for the log, without what may be a secret."""
+    return LONG_SEGMENT.sub("…", path[:LOGGED_PATH_CHARS])
 
 
 def _is_valid(connection: ServerConnection, request: Request) -> bool:

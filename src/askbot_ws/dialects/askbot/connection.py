@@ -133,6 +133,7 @@ class AskbotConnection(Connection):
             )
         )
         reader.start(start)
+        log.debug("session_attached", session=topic.session, from_seq=start, head=topic.log.head, resumed=resumed)
 
     def _check_session_count(self, session: str | None) -> None:
         if session not in self.readers and len(self.readers) >= MAX_SESSIONS:
@@ -192,6 +193,7 @@ class AskbotConnection(Connection):
             if self._tasks:
                 await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
+        log.debug("frame_received", type=frame.type, session=session or None)
         task = self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
         if isinstance(frame, Fork):
             self._forks.add(task)
