@@ -56,10 +56,15 @@ def make_application(
 
     async def readyz(request: Request) -> Response:
         del request
-        fault = "the server is about to restart" if completions.draining else await readiness.fault()
-        if fault is None:
-            return json_response(HTTPStatus.OK, {"status": "ready"})
-        return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reason": fault})
+        draining = "the server is about to restart" if completions.draining else None
+        faults = {"server": draining} | ({} if draining else {**await readiness.faults()})
+        checks = {part: fault or "ok" for part, fault in faults.items()}
+        for part, fault in faults.items():
+            if fault is not None:
+                reason = fault if part == "server" else f"{part}: {fault}"
+                body = {"status": "not ready", "reason": reason, "checks": checks}
+                return json_response(HTTPStatus.SERVICE_UNAVAILABLE, body)
+        return json_response(HTTPStatus.OK, {"status": "ready", "checks": checks})
 
     async def chat(request: Request) -> Response:
         del request
