@@ -20,7 +20,7 @@ from askbot_ws.testing import ScriptedUpstream, serving
 from .process import ROOT
 
 PAGE = (ROOT / "docs/operations.md").read_text("utf-8")
-FOLDER = ROOT / "deploy/monitoring"
+FOLDER = ROOT / "deploy"
 FUNCTIONS = {"sum", "max", "rate", "increase", "histogram_quantile", "absent", "by", "and"}
 OF_PROMETHEUS = {"instance", "le"}  # labels that it adds
 VALUES: dict[tuple[str, str], set[str]] = {  # of labels that are compared with texts
@@ -61,13 +61,13 @@ async def test_every_metric_is_listed_with_its_labels(families: list[Metric]) ->
 
 def expressions() -> Iterator[tuple[str, str]]:
     """Those of the alerts and of the dashboard, each with where it is."""
-    alerts: Any = yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))
+    alerts: Any = yaml.safe_load((FOLDER / "prometheus/alerts.yml").read_text("utf-8"))
     for group in alerts["groups"]:
         for rule in group["rules"]:
             assert rule["labels"]["severity"] in {"info", "warning", "critical"}
             assert rule["annotations"]["summary"].endswith(".")
             yield rule["alert"], rule["expr"]
-    dashboard: Any = json.loads((FOLDER / "grafana-dashboard.json").read_text("utf-8"))
+    dashboard: Any = json.loads((FOLDER / "grafana/askbot.json").read_text("utf-8"))
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             yield panel["title"], target["expr"]

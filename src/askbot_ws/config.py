@@ -32,12 +32,15 @@ from .setting_types import (
     MAX_INTEGER,
     ApiKey,
     BaseUrl,
+    CertificateFile,
+    CertificateKeyFile,
     ClaimName,
     CookieName,
     Count,
     Duration,
     DurationOrNever,
     DurationOrZero,
+    FileMode,
     FunctionSpec,
     Host,
     HostNames,
@@ -50,11 +53,13 @@ from .setting_types import (
     Origins,
     PageModule,
     Persona,
+    Proxies,
     Size,
     SizeOrZero,
     StoreUrl,
     TextList,
     TicketSecret,
+    UnixPath,
     UpstreamSpec,
     allowed_text,
     default_store,
@@ -73,10 +78,23 @@ URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` co
 OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE)
 API_KEY = "openai_api_key"
 SECRETS = (API_KEY, "jwt_secret", "ticket_secret")  # in no message and no option
+RELOADABLE = frozenset(
+    (
+        *("hosts", "origins", "keys", "jwt_secret", "jwks_url", "jwt_algorithms", "jwt_audience", "jwt_issuer"),
+        *("jwt_leeway", "jwt_user_claim", "jwt_role_claim", "jwt_rights_claim"),
+        *("session_ttl", "memory", "models", "max_tokens", "persona", "max_question", "max_waiting", "max_turns"),
+        *("abandon_after", "limits", "max_connections", "max_connections_per_address", "frames_per_minute"),
+    )
+)
+"""Settings that SIGHUP changes in a running server; others need a restart."""
 CREDENTIAL_SETTINGS = ("keys", "jwt_secret", "jwks_url", "auth", "ticket_secret")  # each sets up authentication
 MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
-_BLAMED = {"allow_anonymous": "host", "openai_base_url": "upstream"}  # which setting wants one that is not given
-_PATHS = {"store", "embedded_model", "keys"}  # which may have any bytes
+_BLAMED = {
+    "allow_anonymous": "host",
+    "keyfile": "certfile",
+    "openai_base_url": "upstream",
+}  # which setting wants one that is not given
+_PATHS = {"store", "embedded_model", "unix", "certfile", "keyfile", "keys"}  # which may have any bytes
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
@@ -102,6 +120,12 @@ class Settings(BaseModel):
     # where
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8765, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
+    unix: UnixPath | None = Field(
+        default=None, description="Unix socket to listen on, in place of host and port: the path of a file."
+    )
+    unix_mode: FileMode = Field(
+        default="0660", description="Permissions of the Unix socket: who may write to it can connect."
+    )
     hosts: HostNames = Field(
         default=(),
         description="Host names that clients may call the server by, comma separated, each with or without a port. "
@@ -110,6 +134,19 @@ class Settings(BaseModel):
     origins: Origins = Field(
         default=(),
         description="Web origins besides the server's own whose pages may connect, comma separated; * allows any.",
+    )
+    certfile: CertificateFile | None = Field(
+        default=None,
+        description="PEM file of the certificate, followed by those that it was issued by: connections use TLS. "
+        "SIGHUP reads it again.",
+    )
+    keyfile: CertificateKeyFile | None = Field(
+        default=None, description="PEM file of the certificate's key, not encrypted."
+    )
+    trusted_proxies: Proxies = Field(
+        default=(),
+        description="Addresses and networks of proxies, comma separated, whose X-Forwarded-For, -Proto and -Host, or "
+        "Forwarded, say who the client is; unix: whoever connects through the Unix socket.",
     )
     page_module: PageModule | None = Field(
         default=None,
@@ -310,7 +347,7 @@ class Settings(BaseModel):
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return is_loopback(self.host)
+        return self.unix is not None or is_loopback(self.host)
 
     @property
     def authentication(self) -> bool:
@@ -333,7 +370,7 @@ class Settings(BaseModel):
     @field_validator("allow_anonymous")
     @classmethod
     def _check_anonymous(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
-        host, given = info.data.get("host"), info.data
+        host, given = None if info.data.get("unix") else info.data.get("host"), info.data
         if any(given.get(name, ...) is not None for name in CREDENTIAL_SETTINGS):  # also one that is wrong
             return value
         if not value and host is not None and not is_loopback(host):
@@ -343,6 +380,20 @@ class Settings(BaseModel):
                 "ASKBOT_JWKS_URL or ASKBOT_AUTH; or, where everybody who can reach it may use it, "
                 "set ASKBOT_ALLOW_ANONYMOUS=true (--allow-anonymous); else set ASKBOT_HOST=127.0.0.1"
             )
+        return value
+
+    @field_validator("keyfile")
+    @classmethod
+    def _check_keyfile(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if "certfile" not in info.data:  # it is wrong itself
+            return value
+        certfile = info.data["certfile"]
+        if certfile is None and value is not None:
+            raise ValueError("the key is of no use without its certificate: set ASKBOT_CERTFILE (--certfile) too")
+        if certfile is not None and value is None:
+            raise ValueError("it needs its key: set ASKBOT_KEYFILE (--keyfile) too")
+        if certfile is not None and info.data.get("unix"):
+            raise ValueError("a Unix socket has no TLS: leave ASKBOT_CERTFILE and ASKBOT_KEYFILE, or ASKBOT_UNIX, away")
         return value
 
     @field_validator("jwt_algorithms")

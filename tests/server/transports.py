@@ -18,7 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from askbot_ws.auth import make_authenticator
 from askbot_ws.config import load
 from askbot_ws.hub import Hub, Policy
-from askbot_ws.server.app import Server, bind
+from askbot_ws.server.app import Server
+from askbot_ws.server.listening import bind
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.testing import ScriptedUpstream
 

@@ -24,6 +24,7 @@ from .metrics import PATH as METRICS_PATH
 from .metrics import Render, metrics_route
 from .readiness import Readiness
 from .responses import json_response
+from .tickets import ticket_route
 
 UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
 UNCHECKED_FOR_PROGRAMS = frozenset({METRICS_PATH})  # the same, but a page of another site must not read them
@@ -79,6 +80,7 @@ def make_application(
     made = Starlette(
         routes=[
             *public,
+            ticket_route(authenticator),
             identity_route(authenticator, sign_in_url=sign_in_url, sign_out_url=sign_out_url),
             metrics_route(render_metrics),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
@@ -117,12 +119,13 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         address = scope["client"][0] if scope.get("client") else ""
+        secure = scope["scheme"] == "https"
         loopback_pages = scope["path"] in LOOPBACK_PAGE_PATHS
-        refusal = self._policy.check(scope["headers"], loopback_pages=loopback_pages, address=address)
+        refusal = self._policy.check(scope["headers"], secure=secure, loopback_pages=loopback_pages, address=address)
         if refusal is not None:
             await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
             return
-        added = cors_headers(self._policy, scope["headers"], scope["path"])
+        added = cors_headers(self._policy, scope["headers"], scope["path"], secure=secure)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -137,9 +140,12 @@ def _is_of_browser(headers: Headers) -> bool:
     return any(name in (b"origin", b"accept-language", b"sec-fetch-mode") for name, _ in headers)
 
 
-def cors_headers(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
-    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case)."""
-    return policy.cors_headers(headers, loopback_pages=path in LOOPBACK_PAGE_PATHS)
+def cors_headers(policy: AccessPolicy, headers: Headers, path: str, *, secure: bool = False) -> Headers:
+    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case).
+
+    `secure`: it came over HTTPS.
+    """
+    return policy.cors_headers(headers, secure=secure, loopback_pages=path in LOOPBACK_PAGE_PATHS)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

@@ -58,7 +58,7 @@ class Handshake:
             raise TypeError("connections are made as WebSocket")
         address = connection.client_address
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-        refusal = self._access.check(headers, address=address)
+        refusal = self._access.check(headers, secure=connection.secure, address=address)
         if refusal is not None:
             return _error(HTTPStatus.FORBIDDEN, refusal.message)
         if (path := request.path.partition("?")[0]) != PATH:
