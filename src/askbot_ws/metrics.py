@@ -60,6 +60,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.connections: Counter[str] = Counter()  # WebSockets that were accepted, by protocol
+        self.closes: Counter[str] = Counter()  # WebSockets that were closed, by close code
         self.refusals: Counter[RefusalReason] = Counter()
         self.turns: Counter[str] = Counter()  # that ended, by reason
         self.upstream_errors: Counter[str] = Counter()  # that ended a turn, by code

@@ -85,7 +85,7 @@ async def test_an_append_is_all_or_none_for_each_session(store: Store) -> None:
 
     failures = await try_append(store, good.question("t"), *gap)
 
-    assert causes(failures) == {"bad": "the log of session bad is at 1, the event at 7"}
+    assert causes(failures) == {"bad": "the log is at 1, the event at 7"}
     assert [log.head for log in logs] == [1, 0]
     await append(store, *EventFactory("bad").turn("t", "again"))
     assert len(await store.turns("bad", limit=9)) == 1
@@ -97,7 +97,7 @@ async def test_an_event_of_a_session_that_is_not_in_memory_is_a_fault(store: Sto
 
     failures = await try_append(store, EventFactory().question("t"), EventFactory("other").question("t"))
 
-    assert causes(failures) == {"s": "the log of session s is neither created nor loaded"}
+    assert causes(failures) == {"s": "the log is neither created nor loaded"}
 
 
 async def test_nothing_is_appended_for_nothing(store: Store) -> None:
@@ -112,7 +112,7 @@ async def test_an_event_twice_in_one_batch_is_a_fault(store: Store) -> None:
 
     failures = await try_append(store, event, event)
 
-    assert causes(failures) == {"s": "the log of session s is at 1, the event at 0"}
+    assert causes(failures) == {"s": "the log is at 1, the event at 0"}
     assert log.head == 0
 
 

@@ -10,7 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import structlog
 from websockets.exceptions import ConnectionClosed
@@ -182,7 +182,12 @@ class RateLimits:
 
 
 class Connection(ABC):
-    """One client's connection, from its handshake to its close, with a reader for each attached session."""
+    """One client's connection, from its handshake to its close, with a reader for each attached session.
+
+    `protocol` is its protocol's name, as in the handshake.
+    """
+
+    protocol: ClassVar[str]
 
     def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: RateLimits) -> None:
         self.socket = socket
@@ -232,10 +237,17 @@ class Connection(ABC):
             await self.socket.close(1011)
         finally:
             await self.wait_commands()
+            sessions = [*self.readers]
             for reader in tuple(self.readers.values()):
                 self.detach(reader)
             log.info(
-                "connection_closed", code=self.socket.close_code, frames=frames, total_s=round(self._now() - started, 3)
+                "connection_closed",
+                code=self.socket.close_code,
+                address=self.socket.client_address,
+                session=sessions[0] if sessions else None,
+                sessions=len(sessions),
+                frames=frames,
+                total_s=round(self._now() - started, 3),
             )
 
     async def _handle_message(self, data: str | bytes) -> bool:
@@ -274,6 +286,12 @@ class Connection(ABC):
         """Return whether this client may resume a session after this `seq`; see `ResumeLimit`."""
         limit = self._resume_limit
         return limit is None or limit.allow(self.socket.client_address, session, after, now=self._now())
+
+    def lags(self) -> list[int]:
+        """Return by how many positions each of its cursors is behind the head of its log."""
+        return [
+            reader.cursor.lag(reader.topic.log.head) for reader in self.readers.values() if reader.cursor is not None
+        ]
 
     def detach(self, reader: SessionReader) -> None:
         """Stop sending a session."""

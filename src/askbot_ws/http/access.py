@@ -8,6 +8,7 @@ server's own or a listed one. Programs that send no `Origin` are accepted.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from typing import Self
 import structlog
 
 from ..core.limits import TokenBucket
+from ..metrics import RefusalReason
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\%,]+?)\.?(?::(\d{0,5}))?")
@@ -69,6 +71,7 @@ class Refusal:
     header: str
     value: str
     setting: str
+    reason: RefusalReason
 
     @property
     def message(self) -> str:
@@ -88,16 +91,19 @@ class AccessPolicy:
         loopback: bool,
         now: Callable[[], float],
         own_names: Sequence[str] = (),
+        counts: Counter[RefusalReason] | None = None,
     ) -> None:
         """`hosts` and `origins` are those of the settings; `loopback`: only this machine can reach the server.
 
         `now` is a monotonic clock in seconds, which limits the rate of log lines. `own_names` are names by which the
-        server may be called, too, but no origins: pages of other ports of this machine are foreign.
+        server may be called, too, but no origins: pages of other ports of this machine are foreign. Refusals are added
+        to `counts`.
         """
         self._own_names = _parsed(own_names)
         self.allow(hosts=hosts, origins=origins)
         self._loopback = loopback
         self._now = now
+        self._counts: Counter[RefusalReason] = Counter() if counts is None else counts
         self._log_bucket = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
 
@@ -107,15 +113,19 @@ class AccessPolicy:
         self._named = self._hosts | self._own_names
         self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
 
-    def check(self, headers: Headers, *, secure: bool = False, loopback_pages: bool = False) -> Refusal | None:
-        """Return why a request with these headers (names in lower case) is refused, or None; logs refusals.
+    def check(
+        self, headers: Headers, *, secure: bool = False, loopback_pages: bool = False, address: str = ""
+    ) -> Refusal | None:
+        """Return why a request with these headers (names in lower case) is refused, or None; counts and logs refusals.
 
         `secure`: it came over HTTPS, so that a page of the same host that came over HTTP is foreign. With
         `loopback_pages`, pages of any port of this machine are accepted where only this machine can connect.
+        `address` is the client's IP address, for the log; empty where there is none.
         """
         refusal = self._refusal(headers, secure=secure, loopback_pages=loopback_pages)
         if refusal is not None:
-            self._log(refusal)
+            self._counts[refusal.reason] += 1
+            self._log(refusal, address)
         return refusal
 
     def cors_headers(self, headers: Headers, *, secure: bool = False, loopback_pages: bool = False) -> Headers:
@@ -129,11 +139,11 @@ class AccessPolicy:
         hosts, origins = _header_values(headers, b"host"), _header_values(headers, b"origin")
         host = Authority.parse(hosts[0]) if hosts and hosts[0] else None
         if len(hosts) > 1 or (hosts and hosts[0] and not self._is_allowed_host(host)):
-            return Refusal("Host", ", ".join(hosts), "ASKBOT_HOSTS")
+            return Refusal("Host", ", ".join(hosts), "ASKBOT_HOSTS", "host_not_allowed")
         if len(origins) > 1 or (
             origins and not self._is_allowed_origin(origins[0], host, secure=secure, loopback_pages=loopback_pages)
         ):
-            return Refusal("Origin", ", ".join(origins), "ASKBOT_ORIGINS")
+            return Refusal("Origin", ", ".join(origins), "ASKBOT_ORIGINS", "origin_not_allowed")
         return None
 
     def _is_allowed_host(self, host: Authority | None) -> bool:
@@ -163,7 +173,7 @@ class AccessPolicy:
             and (origin.name == host.name or (self._loopback and origin.is_loopback and host.is_loopback))
         )
 
-    def _log(self, refusal: Refusal) -> None:
+    def _log(self, refusal: Refusal, address: str) -> None:
         """Log a refusal, at a limited rate."""
         if self._log_bucket.acquire(now=self._now()):
             self._unlogged += 1
@@ -173,6 +183,7 @@ class AccessPolicy:
             header=refusal.header,
             value=ascii(refusal.value[:200])[1:-1],
             setting=refusal.setting,
+            address=address,
             unlogged=self._unlogged,
         )
         self._unlogged = 0

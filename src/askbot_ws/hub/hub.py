@@ -20,6 +20,7 @@ from ..errors import (
     StoreError,
 )
 from ..events import TurnRecord
+from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
 from ..upstream import Upstream
 from .command_handler import CommandHandler
@@ -30,7 +31,7 @@ from .recovery import Recovery
 from .registry import SessionRegistry
 from .session_copier import ForkedSession, SessionCopier
 from .topic import Reader, Topic
-from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
+from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnObserver, TurnScheduler
 
 log = structlog.get_logger(__name__)
 
@@ -47,15 +48,17 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
+        observer: TurnObserver | None = None,
     ) -> None:
         """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
-        is blocked.
+        is blocked. `observer` is told of turns that ended.
         """
         self.store = store
         self.upstream = upstream
         self.policy = policy
+        self.metrics = Metrics()  # of the whole server
         self._registry = SessionRegistry(store, policy, is_pending=self._is_pending)
         self._scheduler = TurnScheduler(
             store,
@@ -65,6 +68,8 @@ class Hub:
             on_broken=self._reset_session,
             throttle=throttle,
             clock=clock,
+            metrics=self.metrics,
+            observer=observer,
         )
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
@@ -174,6 +179,22 @@ class Hub:
     def session_count(self) -> int:
         """How many sessions are in memory."""
         return len(self._registry)
+
+    @property
+    def running_count(self) -> int:
+        """How many turns run."""
+        return self._scheduler.running_count
+
+    @property
+    def waiting_count(self) -> int:
+        """How many turns wait for another one of their session to end."""
+        return sum([len(owner.state.waiting) for owner in self._registry.owners.values()])
+
+    @property
+    def unstored_count(self) -> int:
+        """How many ends of turns were shown and are still to be stored (docs/decisions/0004)."""
+        owned = sum([len(owner.unstored) for owner in self._registry.owners.values()])
+        return owned + sum(map(len, self._registry.unstored.values()))
 
     # --- commands ----------------------------------------------------------------------------------------------------
 

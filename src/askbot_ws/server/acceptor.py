@@ -18,6 +18,7 @@ from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
 from .proxies import TrustedProxies
+from .refusals import Refusals
 from .websocket import WebSocket
 
 REQUEST_END_TIMEOUT_SECONDS = 2.0  # for which requests of closed connections are waited for
@@ -47,6 +48,7 @@ class Acceptor:
         limits: RequestLimits,
         connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
+        refusals: Refusals,
         proxies: TrustedProxies,
     ) -> None:
         """`app` answers what is no WebSocket handshake; `server` is the value of the `Server` header.
@@ -73,6 +75,7 @@ class Acceptor:
         self.state = ServerState()
         self.limits = limits
         self.keepalive = keepalive
+        self.refusals = refusals
         self.cors_headers = cors_headers
         self.connection_limits = connection_limits
         self.proxies = proxies

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -33,17 +33,18 @@ from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
-from ..metrics import Metrics
 from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
+from .collector import MetricsPage, ServerCollector
 from .connection_limits import ConnectionLimits
-from .handshake import Handshake, process_response, select_subprotocol
+from .handshake import Handshake, select_subprotocol
 from .keepalive import KeepaliveMonitor
 from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket, adopt, bind, openable_host
+from .loop_lag import LoopLagMonitor
 from .proxies import TrustedProxies
-from .refusals import Refusals
+from .refusals import LIMIT_REASONS, Refusals
 from .systemd import notify_ready, notify_stopping, take_sockets
 from .throttle import LoopThrottle, usable_cpus
 from .tls import TlsFiles
@@ -73,8 +74,9 @@ class Server:
         self._authenticator = authenticator
         self._tls = tls
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
-        self.metrics = Metrics()
-        self._refusals = Refusals(self.metrics)
+        self.metrics = hub.metrics
+        self.refusals = Refusals(hub.metrics)
+        self.loop_lag = LoopLagMonitor(hub.metrics.loop_lag)
         self._limits = AskbotLimits(
             advertised=Limits(
                 frame_bytes=settings.max_frame,
@@ -90,6 +92,7 @@ class Server:
             loopback=settings.loopback and not self._proxies,
             now=time.monotonic,
             own_names=own_names(settings),
+            counts=hub.metrics.refusals,
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
@@ -108,6 +111,7 @@ class Server:
             sign_in_url=settings.sign_in_url,
             sign_out_url=settings.sign_out_url,
             readiness=self._readiness,
+            render_metrics=MetricsPage(ServerCollector(self.metrics, self._hub, self, started_at=time.time())).render,
             version=__version__,
             page_module=settings.page_module,
         )
@@ -121,6 +125,7 @@ class Server:
                 max_per_address=settings.max_connections_per_address if settings.limits else most,
             ),
             keepalive=self.keepalive,
+            refusals=self.refusals,
             proxies=self._proxies,
         )
 
@@ -182,12 +187,22 @@ class Server:
         """How many WebSocket connections are open."""
         return len(self._connections)
 
+    @property
+    def open_count(self) -> int:
+        """How many connections are open, HTTP ones included."""
+        return self.acceptor.connection_limits.count
+
+    @property
+    def web_sockets(self) -> Iterable[Connection]:
+        """All WebSocket connections."""
+        return self._connections
+
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
         """Accept connections on a bound TCP or Unix socket; it may be called for several.
 
         TLS is that of `tls`; without one, that of the settings' certificate on a TCP socket.
         """
-        handshake = Handshake(self._access, self._authenticator, self._refusals, draining=lambda: self._hub.draining)
+        handshake = Handshake(self._access, self._authenticator, self.refusals, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {}
         if listening.family == AF_UNIX:
             options = {"unix": True} | ({"cleanup_socket": False} if sys.version_info >= (3, 13) else {})
@@ -200,7 +215,7 @@ class Server:
             sock=listening,
             backlog=LISTEN_BACKLOG,  # asyncio calls listen() again, by default with 100
             process_request=handshake.process_request,
-            process_response=process_response,
+            process_response=handshake.process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
@@ -226,18 +241,22 @@ class Server:
             raise TypeError("connections are made as WebSocket, see `listen`")
         connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
         self._connections[connection] = socket
+        self.metrics.connections[connection.protocol] += 1
         self.keepalive.watch(socket)
         try:
             if socket.rejection is not None:
                 await socket.close(*socket.rejection)
-            elif socket.admission.excess is None:
+            elif (excess := socket.admission.excess) is None:
                 await connection.run()
-            elif socket.admission.excess == "server":
-                await socket.close(1013, "too many connections")
             else:
-                await socket.close(4429, "too many connections from this address")
+                self.refusals.record(LIMIT_REASONS[excess], address=socket.client_address)
+                if excess == "server":
+                    await socket.close(1013, "too many connections")
+                else:
+                    await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
+            self.metrics.closes[str(socket.close_code)] += 1
 
     async def serve_forever(self) -> None:
         """Wait until the calling task is cancelled."""
@@ -292,6 +311,7 @@ class Server:
         await asyncio.wait(closed, timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
+        self.loop_lag.close()
         self._closed = True
 
 
@@ -321,12 +341,15 @@ async def running(
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = [*sockets] or [bind(settings)]
+    started_at: float | None = None
     try:
         async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
             server = Server(settings, hub, make_authenticator(settings, store), tls=tls)
             for each in listening:
                 await server.listen(each)
+            server.loop_lag.start()
+            started_at = time.monotonic()
             heartbeats = asyncio.create_task(server.keepalive.run())
             try:
                 yield server
@@ -338,6 +361,8 @@ async def running(
         for each in listening:
             each.close()
         await chosen.upstream.close()
+        if started_at is not None:
+            log.info("server_stopped", uptime_s=round(time.monotonic() - started_at, 3))
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:

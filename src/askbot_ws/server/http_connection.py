@@ -20,8 +20,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..http.ai_completion import ResponseAbortedError
 from ..http.responses import encode_json, json_headers
+from ..metrics import RefusalReason
 from .connection_limits import Admission
 from .proxies import find_client
+from .refusals import LIMIT_REASONS
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ LINGER_SECONDS = 2.0  # for which a refused client's data is still read, or it m
 OVER_LIMIT_RESPONSES = {
     "server": (HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections."),
     "address": (HTTPStatus.TOO_MANY_REQUESTS, "There are too many connections from this address."),
+}
+REFUSAL_REASONS: dict[HTTPStatus, RefusalReason] = {
+    HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "request_too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "pipeline_limit",
 }
 LIMIT_EXEMPT_PATH = b"/healthz"  # an orchestrator must not kill a server for being full
 
@@ -275,6 +283,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self._record_refusal(status)
         self._unset_keepalive_if_required()
         responding = self._expecting is ExpectedInput.BODY  # the application has the request
         if responding and self.pipeline:  # or it is pipelined, and never will have it
@@ -296,6 +305,11 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
             return
         self._write_error(status, message, retry_after=retry_after)
+
+    def _record_refusal(self, status: HTTPStatus) -> None:
+        excess = self._admission.excess
+        reason = REFUSAL_REASONS.get(status, "invalid_request") if excess is None else LIMIT_REASONS[excess]
+        self._acceptor.refusals.record(reason, address=self._admission.address, status=status.value)
 
     def _write_error(self, status: HTTPStatus, message: str, *, retry_after: bool) -> None:
         body = encode_json({"error": message})

@@ -10,11 +10,16 @@ import structlog
 
 from ..core.limits import TokenBucket
 from ..metrics import Metrics, RefusalReason
+from .connection_limits import Excess
 
 __all__ = ["RefusalReason", "Refusals"]
 
 LINES_AT_ONCE = 5  # for each reason, so that a flood of one does not hide another
 LINES_PER_SECOND = 0.1
+LIMIT_REASONS: dict[Excess, RefusalReason] = {
+    "server": "server_connection_limit",
+    "address": "address_connection_limit",
+}
 
 log = structlog.get_logger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
@@ -11,7 +12,7 @@ from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 from .session_list import ANY_USER, SessionPage, SessionQuery, SessionSummary
 
-__all__ = ["ANY_USER", "Entry", "Failures", "SessionPage", "SessionQuery", "SessionSummary", "Store"]
+__all__ = ["ANY_USER", "Entry", "Failures", "SessionPage", "SessionQuery", "SessionSummary", "Store", "StoreStatistics"]
 
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
 """Events of one session, at least one, in order; and the same events encoded, each a JSON object in UTF-8."""
@@ -20,6 +21,25 @@ Failures: TypeAlias = dict[str, StoreError]
 
 SPENT_SECONDS = 86_400.0  # after which a spent name that has expired is removed: clocks may be wrong
 USAGE_DAYS = 31  # for which a user's usage is kept
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """What an operator watches of a store; all of it is 0 or None where a store has nothing like it.
+
+    Attributes:
+        journal_bytes: Bytes in the journal.
+        unflushed_bytes: Bytes of events that are in the journal and in memory, and not in the tables yet.
+        due_sessions: Sessions that are to be flushed now.
+        pending_deletions: Sessions that are deleted for everybody, and may still be in the tables.
+        flush_age: Seconds since the last successful flush; None: there was none since the start.
+    """
+
+    journal_bytes: int = 0
+    unflushed_bytes: int = 0
+    due_sessions: int = 0
+    pending_deletions: int = 0
+    flush_age: float | None = None
 
 
 class Store(Protocol):
@@ -265,6 +285,14 @@ class Store(Protocol):
             StoreError: It can't be read or written.
         """
 
+    def statistics(self) -> StoreStatistics:
+        """Return what an operator watches of it; called whenever the metrics are read.
+
+        Returns:
+            The statistics.
+        """
+        ...
+
     async def close(self) -> None:
         """Write what is still to be written, and release all resources. Called once."""
 
@@ -289,7 +317,7 @@ def heads_after(
     for session, (events, _) in batch.items():
         holder = sessions.get(session)
         if holder is None:
-            failures[session] = _log_moved(f"the log of session {session} is neither created nor loaded")
+            failures[session] = _log_moved("the log is neither created nor loaded")
             continue
         stored_head = head = holder.log.head
         if not stored_head and holder.log.user is not None:
@@ -299,7 +327,7 @@ def heads_after(
             if event.start == head:
                 head = seq
             elif seq > stored_head or not _is_in_log(holder.log, event):
-                failures[session] = _log_moved(f"the log of session {session} is at {head}, the event at {event.start}")
+                failures[session] = _log_moved(f"the log is at {head}, the event at {event.start}")
                 break
         else:
             heads[session] = head

@@ -21,6 +21,7 @@ from . import (
     Failures,
     SessionPage,
     SessionQuery,
+    StoreStatistics,
     check_user,
     first_day_of_usage,
     heads_after,
@@ -59,7 +60,7 @@ class MemoryStore:
         """Create a new, empty log. Raises ValueError where the session exists, or the user is none."""
         check_user(user)
         if session in self._sessions:
-            raise ValueError(f"session {session} exists")
+            raise ValueError("the session exists")
         log = LogTail(session, history=self._history, user=user)
         self._sessions[session] = StoredSession(log, self._clock())
         return log
@@ -162,6 +163,10 @@ class MemoryStore:
 
     async def ping(self) -> None:
         """Always succeeds."""
+
+    def statistics(self) -> StoreStatistics:
+        """It has none."""
+        return StoreStatistics()
 
     async def close(self) -> None:
         """Delete everything."""

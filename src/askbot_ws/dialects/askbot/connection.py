@@ -73,6 +73,8 @@ class AskbotLimits:
 class AskbotConnection(Connection):
     """A client that speaks askbot.v1. Frames of one session are executed in order, those of others concurrently."""
 
+    protocol = PROTOCOL
+
     def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: AskbotLimits) -> None:
         super().__init__(socket, hub, principal, limits.rates)
         self._limits = limits.advertised
@@ -146,6 +148,7 @@ class AskbotConnection(Connection):
             )
         )
         reader.start(start)
+        log.debug("session_attached", session=topic.session, from_seq=start, head=topic.log.head, resumed=resumed)
 
     def _check_session_count(self, session: str | None) -> None:
         if session not in self.readers and len(self.readers) >= MAX_SESSIONS:
@@ -208,6 +211,7 @@ class AskbotConnection(Connection):
             if self._tasks:
                 await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
+        log.debug("frame_received", type=frame.type, session=session or None)
         await self._start(frame, session, queue=session)
         return True
 

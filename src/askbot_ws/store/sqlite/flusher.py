@@ -8,10 +8,10 @@ for whatever reason, does not delay the others.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import count
 
 import structlog
 
@@ -46,7 +46,7 @@ class Flusher:
         self.scrubber = WalScrubber(writer)
         self._due: dict[str, OpenLog] = {}
         self._pending_deletions: dict[str, int] = {}  # with the deletion's number: an id may be used and deleted again
-        self._deletion_numbers = count()
+        self._deletion_numbers = itertools.count()
         self._needs_scrub = False  # something was deleted from the tables since the last scrub
         self._needs_trim = False  # a segment could not be removed
         self._failing: dict[str, OpenLog] = {}  # sessions that wait for another attempt
@@ -54,6 +54,12 @@ class Flusher:
         self._flush_lock = asyncio.Lock()  # one transaction at a time
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self.flushed_at: float | None = None  # when all that was due had been flushed, by `uptime`
+
+    @property
+    def due_count(self) -> int:
+        """How many sessions are to be flushed, those that failed included."""
+        return len(self._due) + len(self._failing)
 
     @property
     def pending_deletions(self) -> Collection[str]:
@@ -125,6 +131,7 @@ class Flusher:
         """Flush all that is due, and remove the journal segments that are no longer needed. Raises `StoreError`."""
         async with self._flush_lock:
             due, self._due = deque(self._due.items()), {}
+            count = len(due)
             undeletable: set[str] = set()
             try:
                 while due or self._pending_deletions.keys() - undeletable:
@@ -133,6 +140,8 @@ class Flusher:
                 for session, open_log in due:  # whatever was raised
                     self._due.setdefault(session, open_log)
                 self.schedule(())
+            self.flushed_at = self._uptime()
+            log.debug("sessions_flushed", sessions=count, journal_bytes=self._journal.size)
             self._trim_journal()
             if self._needs_scrub:  # under the lock: who waits for it may wait for the end of a deletion
                 self._needs_scrub = False

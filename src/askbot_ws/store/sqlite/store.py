@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from ...core.log_tail import LogTail
+from ...core.log_tail import LogTail, wire_size
 from ...errors import SessionNotFound, StoreError
 from ...events import Done, Event, TurnRecord
-from .. import Entry, Failures, SessionPage, SessionQuery, check_user, failures_of, heads_after
+from .. import Entry, Failures, SessionPage, SessionQuery, StoreStatistics, check_user, failures_of, heads_after
 from . import accounts, state, tables
 from .database_thread import DatabaseThread, ShieldedTasks
 from .files import StoreFiles
@@ -157,13 +157,30 @@ class SQLiteStore:
         with transaction(connection):
             pass
 
+    def statistics(self) -> StoreStatistics:
+        """Return what an operator watches of it."""
+        unflushed = [
+            event
+            for open_log in self._open_logs.values()
+            if open_log.flushed_head < open_log.log.head
+            for event in open_log.log.events_after(max(open_log.flushed_head, open_log.log.start))
+        ]
+        flushed_at = self.flusher.flushed_at
+        return StoreStatistics(
+            journal_bytes=self.journal.size,
+            unflushed_bytes=sum(map(wire_size, unflushed)),
+            due_sessions=self.flusher.due_count,
+            pending_deletions=len(self.flusher.pending_deletions),
+            flush_age=None if flushed_at is None else self._uptime() - flushed_at,
+        )
+
     # --- the logs in memory ------------------------------------------------------------------------------------------
 
     def create(self, session: str, *, user: str | None = None) -> LogTail:
         """Create a new, empty log. Raises ValueError where the session exists in memory, or the user is none."""
         check_user(user)
         if session in self._open_logs:
-            raise ValueError(f"session {session} exists")
+            raise ValueError("the session exists")
         self._note_use(session)
         log = LogTail(session, history=self._history, user=user)
         self._open_logs.add(OpenLog(log, flushed_head=0))
