@@ -128,7 +128,7 @@ def test_a_file_that_may_not_be_read_is_told(files: Files) -> None:
 
 @pytest.mark.parametrize(
     ("left", "told"),
-    [(-timedelta(days=1), "certificate_unusable"), (EXPIRES_SOON - timedelta(hours=1), "certificate_expires")],
+    [(-timedelta(days=1), "certificate_not_accepted"), (EXPIRES_SOON - timedelta(hours=1), "certificate_not_renewed")],
 )
 def test_a_certificate_that_has_expired_or_will_is_warned_of(
     files: Files, logged: list[str], left: timedelta, told: str

@@ -140,6 +140,11 @@ class Server:
         return str(self._socket.getsockname()) if self._socket.family == AF_UNIX else None
 
     @property
+    def host(self) -> str | None:
+        """The name or address on which it listens; None for a Unix socket."""
+        return self._settings.host if self.unix is None else None
+
+    @property
     def port(self) -> int:
         """The port on which it listens; with the setting `port=0`, the one that was chosen; 0 for a Unix socket."""
         return 0 if self.unix is not None else int(self._socket.getsockname()[1])
@@ -454,5 +459,11 @@ def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) ->
         sys.stdout.flush()
     except OSError:  # a full disk or a closed pipe: serve all the same, and do not fail at exit either
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
-    place = {"host": settings.host, "port": server.port} if server.unix is None else {"unix": server.unix}
-    log.info("server_started", **place, tls=server.has_tls, model=chosen.upstream.model)
+    log.info(
+        "server_started",
+        host=server.host,
+        port=server.port,
+        unix=server.unix,
+        tls=server.has_tls,
+        model=chosen.upstream.model,
+    )

@@ -67,9 +67,9 @@ class TlsFiles:
         """Log what clients will refuse, or will refuse soon."""
         certificate = self.certificate
         if certificate.fault is not None:
-            log.warning("certificate_unusable", file=str(self.certfile), reason=certificate.fault)
+            log.warning("certificate_not_accepted", file=str(self.certfile), reason=certificate.fault)
         elif certificate.expires is not None and certificate.expires - datetime.now(UTC) < EXPIRES_SOON:
-            log.warning("certificate_expires", file=str(self.certfile), expires=certificate.expires.isoformat())
+            log.warning("certificate_not_renewed", file=str(self.certfile), expires=certificate.expires.isoformat())
 
 
 def _load(certfile: Path, keyfile: Path) -> ssl.SSLContext:
