@@ -185,7 +185,7 @@ def activated(folder: Path, sockets: Sequence[socket.socket], **environ: str) ->
 
 
 async def test_sockets_of_systemd_are_served_and_it_is_told(path: Path, tmp_path: Path) -> None:
-    """Two of them; READY=1 once questions are taken, STOPPING=1 at the drain; the file is systemd's and stays."""
+    """Two of them; it is told of the start, of SIGHUP and of the drain; the file is systemd's and stays."""
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
         socket.create_server(("127.0.0.1", 0)) as tcp,
@@ -201,14 +201,18 @@ async def test_sockets_of_systemd_are_served_and_it_is_told(path: Path, tmp_path
             async with connect(url, proxy=None) as client:
                 assert '"ready"' in str(await client.recv())
             assert '"ready"' in await first_frame(path)
+            process.send_signal(signal.SIGHUP)
+            assert (await asyncio.to_thread(told.recv, 1024)).startswith(b"RELOADING=1\n")
+            assert await asyncio.to_thread(told.recv, 1024) == b"READY=1"
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(told.recv, 1024) == b"STOPPING=1"
             printed, log = await asyncio.to_thread(process.communicate, timeout=20)
         assert url in printed
         assert process.returncode == 0
         assert is_there(path)
-        started = next(line for line in map(json.loads, log.splitlines()) if line["event"] == "server_started")
-        assert started["port"] == tcp.getsockname()[1]
+        logged = {line["event"]: line for line in map(json.loads, log.splitlines())}
+        assert logged["server_started"]["port"] == tcp.getsockname()[1]
+        assert logged["settings_reloaded"]["need_restart"] == []
 
 
 def test_a_socket_of_another_kind_is_told(tmp_path: Path) -> None:

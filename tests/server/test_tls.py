@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import structlog
@@ -169,6 +170,13 @@ async def names_of(port: int) -> set[str]:
     return {name for _, name in certificate["subjectAltName"]}
 
 
+async def shown(port: int, name: str) -> None:
+    """Wait until new connections are shown the certificate of this name."""
+    async with asyncio.timeout(20):
+        while await names_of(port) != {name}:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
 async def test_a_new_certificate_is_used_for_new_connections_and_old_ones_stay(files: Files, logged: list[str]) -> None:
     """An answer goes on through it; files that can't be used change nothing."""
     upstream = ScriptedUpstream(["One ", "two."])
@@ -225,8 +233,8 @@ async def test_pages_over_http_of_the_same_name_are_foreign_to_a_server_with_tls
             writer.close()
 
 
-def test_askbot_serve_names_its_addresses_by_https(files: Files) -> None:
-    """In what it prints and logs; and it ends with 2 where the certificate is unusable."""
+def test_askbot_serve_shows_a_new_certificate_after_sighup(files: Files) -> None:
+    """It names its addresses by https: in what it prints; and it does not start where the certificate is unusable."""
     given = command("--store", "memory:", "--certfile", "chain.pem", "--keyfile", "key.pem")
     variables = environment(OPENAI_API_KEY="sk-1", ASKBOT_MODEL="a")
     folder = files.certfile.parent
@@ -237,6 +245,11 @@ def test_askbot_serve_names_its_addresses_by_https(files: Files) -> None:
         printed = [process.stdout.readline().split() for _ in range(3)]
         assert printed[1][1].startswith("https://127.0.0.1:")
         assert printed[2][1].startswith("wss://127.0.0.1:")
+        port = urlsplit(printed[2][1]).port or 0
+        assert asyncio.run(names_of(port)) == {"127.0.0.1"}
+        files.write(name="new.example")
+        process.send_signal(signal.SIGHUP)
+        asyncio.run(shown(port, "new.example"))
         process.send_signal(signal.SIGTERM)
         log = [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
         assert next(line["tls"] for line in log if line["event"] == "server_started") is True

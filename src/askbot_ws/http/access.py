@@ -128,6 +128,13 @@ class AccessPolicy:
             self._log(refusal, address)
         return refusal
 
+    def allows(self, headers: Headers, *, secure: bool) -> bool:
+        """Return whether a request with these headers (names in lower case) would be accepted.
+
+        `secure`: it came over HTTPS.
+        """
+        return self._refusal(headers, secure=secure, loopback_pages=False) is None
+
     def cors_headers(self, headers: Headers, *, secure: bool = False, loopback_pages: bool = False) -> Headers:
         """Return the headers that let the page which sent these read the response; none where it is refused."""
         origins = [value for name, value in headers if name == b"origin"]
