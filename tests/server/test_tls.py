@@ -241,18 +241,21 @@ def test_askbot_serve_shows_a_new_certificate_after_sighup(files: Files) -> None
     with subprocess.Popen(
         given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=variables, text=True
     ) as process:
-        assert process.stdout
-        printed = [process.stdout.readline().split() for _ in range(3)]
-        assert printed[1][1].startswith("https://127.0.0.1:")
-        assert printed[2][1].startswith("wss://127.0.0.1:")
-        port = urlsplit(printed[2][1]).port or 0
-        assert asyncio.run(names_of(port)) == {"127.0.0.1"}
-        files.write(name="new.example")
-        process.send_signal(signal.SIGHUP)
-        asyncio.run(shown(port, "new.example"))
-        process.send_signal(signal.SIGTERM)
-        log = [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
-        assert next(line["tls"] for line in log if line["event"] == "server_started") is True
+        try:
+            assert process.stdout
+            printed = [process.stdout.readline().split() for _ in range(3)]
+            assert printed[1][1].startswith("https://127.0.0.1:")
+            assert printed[2][1].startswith("wss://127.0.0.1:")
+            port = urlsplit(printed[2][1]).port or 0
+            assert asyncio.run(names_of(port)) == {"127.0.0.1"}
+            files.write(name="new.example")
+            process.send_signal(signal.SIGHUP)
+            asyncio.run(shown(port, "new.example"))
+            process.send_signal(signal.SIGTERM)
+            log = [json.loads(line) for line in process.communicate(timeout=20)[1].splitlines()]
+            assert next(line["tls"] for line in log if line["event"] == "server_started") is True
+        finally:
+            process.kill()
     files.keyfile.write_text("")
     ended = subprocess.run(given, capture_output=True, check=False, timeout=20, cwd=folder, env=variables, text=True)
     assert ended.returncode == 2
