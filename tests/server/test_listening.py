@@ -25,7 +25,7 @@ from askbot_ws.server.listening import adopt, bind
 from askbot_ws.server.systemd import take_sockets
 from askbot_ws.testing import serving
 
-from ..http.raw_requests import lines, response_of
+from ..http.raw_requests import closed, lines, response_of
 from ..process import ROOT, command, environment
 
 SETTINGS = load({"store": "memory:"}, environ={})
@@ -82,7 +82,7 @@ async def test_host_and_origin_are_checked_on_a_unix_socket_too(path: Path) -> N
             reader, writer = await asyncio.open_unix_connection(server.unix)
             writer.write(lines("GET", "/", *fields))
             assert (await response_of(reader)).status == status, fields
-            writer.close()
+            await closed(writer)
 
 
 async def test_the_socket_of_a_dead_process_is_replaced_and_that_of_a_live_one_is_not(path: Path) -> None:

@@ -17,7 +17,7 @@ from askbot_ws.server.app import Server
 from askbot_ws.server.proxies import TrustedProxies, client_address, find_client
 from askbot_ws.testing import serving
 
-from ..http.raw_requests import lines, request, response_of
+from ..http.raw_requests import closed, lines, request, response_of
 from ..http.test_access import UPGRADE
 from ..process import eventually
 
@@ -177,10 +177,10 @@ async def test_limits_are_the_clients_behind_a_trusted_proxy() -> None:
         first = await opened(server, stack, CLIENT)
         await opened(server, stack, CLIENT)
         third = await opened(server, stack, CLIENT)
-        with pytest.raises(ConnectionClosed) as closed:
+        with pytest.raises(ConnectionClosed) as ended:
             await third.recv()
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 4429
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 4429
         other = await opened(server, stack, "203.0.113.8")
         assert '"ready"' in str(await other.recv())
         assert (await request(server.port, "/", X_Forwarded_For=CLIENT)).status == 429
@@ -206,7 +206,7 @@ async def test_a_connection_that_a_proxy_keeps_counts_for_the_client_of_each_req
                 assert '"ready"' in str(await other.recv())  # the kept one counts for nobody
             writer.write(lines("GET", "/", "Host: localhost", "X-Forwarded-For: 203.0.113.8"))
             assert (await response_of(reader)).status == 429
-        writer.close()
+        await closed(writer)
         await eventually(lambda: limits.count == 0)
 
 

@@ -26,7 +26,7 @@ from askbot_ws.errors import ConfigError
 from askbot_ws.server.tls import EXPIRES_SOON, TlsFiles
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..http.raw_requests import lines, response_of
+from ..http.raw_requests import closed, lines, response_of
 from ..process import command, environment, reading
 
 NOW = datetime.now(UTC)
@@ -165,7 +165,7 @@ async def names_of(port: int) -> set[str]:
     context.check_hostname = False
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     certificate = writer.get_extra_info("peercert")
-    writer.close()
+    await closed(writer)
     return {name for _, name in certificate["subjectAltName"]}
 
 
@@ -209,7 +209,7 @@ async def test_old_versions_of_tls_and_plain_http_are_refused(files: Files) -> N
             assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
             writer.write(lines("GET", "/healthz", "Host: localhost", "Connection: close"))
             assert (await response_of(reader)).status == 200
-            writer.close()
+            await closed(writer)
         old = trusting()
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -219,7 +219,7 @@ async def test_old_versions_of_tls_and_plain_http_are_refused(files: Files) -> N
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(lines("GET", "/healthz", "Host: localhost"))
         assert not (await reader.read()).startswith(b"HTTP")
-        writer.close()
+        await closed(writer)
 
 
 async def test_pages_over_http_of_the_same_name_are_foreign_to_a_server_with_tls(files: Files) -> None:
@@ -229,7 +229,7 @@ async def test_pages_over_http_of_the_same_name_are_foreign_to_a_server_with_tls
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting())
             writer.write(lines("GET", "/", "Host: chat.example", f"Origin: {origin}"))
             assert (await response_of(reader)).status == status
-            writer.close()
+            await closed(writer)
 
 
 def test_askbot_serve_shows_a_new_certificate_after_sighup(files: Files) -> None:
