@@ -43,6 +43,7 @@ SLOW = (
     "terminal/",
     "test_bench.py",
     "test_cli",
+    "test_deploy.py",
     "test_docs.py",
     "test_embedding.py",
     "test_example_fastapi.py",

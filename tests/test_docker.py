@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import yaml
 from dockerfile_parse import DockerfileParser  # type: ignore[import-untyped]  # it has no types
 
 from askbot_ws.config import FIELD_OF_VARIABLE, load
+from askbot_ws.upstream.weights import ENGINE_REQUIREMENT, WEIGHTS_REQUIREMENT
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,30 +28,81 @@ def steps(tmp_path: Path) -> list[tuple[str, str]]:
     return [(step["instruction"], step["value"]) for step in parsed if step["instruction"] != "COMMENT"]
 
 
+def stage(steps: list[tuple[str, str]], name: str | None = None) -> list[tuple[str, str]]:
+    """The instructions of a stage; without a name, of the last one."""
+    begins = [number for number, (instruction, _) in enumerate(steps) if instruction == "FROM"]
+    begin = begins[-1] if name is None else next(n for n in begins if steps[n][1].endswith(f" AS {name}"))
+    return steps[begin : next((each for each in begins if each > begin), None)]
+
+
 def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
 
 
+# --- the image -------------------------------------------------------------------------------------------------------
+
+
 def test_what_the_image_copies_is_there(steps: list[tuple[str, str]]) -> None:
     """A build must not fail for a file that was moved."""
-    sources = [name for instruction, value in steps if instruction == "COPY" for name in shlex.split(value)[:-1]]
+    copied = [shlex.split(value) for instruction, value in steps if instruction == "COPY"]
+    sources = [name for parts in copied if not parts[0].startswith("--from=") for name in parts[:-1]]
 
     assert sources
     assert [name for name in sources if not (ROOT / name).exists()] == []
 
 
-def test_the_image_does_not_run_as_root(steps: list[tuple[str, str]]) -> None:
+def test_the_dependencies_are_a_layer_that_no_change_of_the_source_builds_again(steps: list[tuple[str, str]]) -> None:
+    """They are copied from a stage that has seen the versions only; downloads are kept between builds."""
+    (copied,) = [value.split() for instruction, value in stage(steps, "dependencies") if instruction == "COPY"]
+    assert copied == ["pyproject.toml", "constraints.txt", "src/askbot_ws/upstream/weights.py", "./"]
+    installs = [value for instruction, value in steps if instruction == "RUN" and "pip install --constraint" in value]
+    assert len(installs) == 2
+    assert all("--mount=type=cache,target=/root/.cache/pip" in value for value in installs)
+    assert "--from=dependencies /opt/askbot /opt/askbot" in [value for step, value in stage(steps) if step == "COPY"]
+
+
+def test_the_layer_of_dependencies_reads_their_names_where_they_stand() -> None:
+    """By the very commands of the file."""
+    text = (ROOT / "Dockerfile").read_text()
+    commands = re.findall(r"(sed -n '.*?') weights\.py", text)
+    source = str(ROOT / "src/askbot_ws/upstream/weights.py")
+    found = [
+        subprocess.run([*shlex.split(each), source], capture_output=True, text=True, check=True).stdout
+        for each in commands
+    ]
+    assert found == [f"{ENGINE_REQUIREMENT}\n", f"{WEIGHTS_REQUIREMENT}\n"]
+    program = re.findall(r'python -c "(import tomllib.*?)" \\', text)[0]
+    listed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    assert "websockets>=17,<18" in listed.splitlines()
+
+
+def test_the_image_does_not_run_as_root_and_has_nothing_of_the_build(steps: list[tuple[str, str]]) -> None:
     """Whatever is found in a native library must not own the container."""
-    assert [value for instruction, value in steps if instruction == "USER"] == ["askbot"]
+    last = stage(steps)
+    assert [value for instruction, value in last if instruction == "USER"] == ["askbot"]
+    assert [value for instruction, value in last if instruction == "STOPSIGNAL"] == ["SIGTERM"]
+    assert {value.split()[0] for instruction, value in last if instruction == "COPY"} == {"--from=dependencies"}
+
+
+def test_the_image_says_whether_it_lives(steps: list[tuple[str, str]]) -> None:
+    """By `/healthz`: a server whose provider is away must not be killed for it."""
+    (check,) = [value for instruction, value in stage(steps) if instruction == "HEALTHCHECK"]
+    assert re.findall(r":8765(/\w+)", check) == ["/healthz"]
+
+
+# --- compose ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, str]]) -> None:
     """Together they make a valid configuration: the server starts with it."""
     image = dict(
-        part.split("=", 1) for instruction, value in steps if instruction == "ENV" for part in shlex.split(value)
+        part.split("=", 1) for instruction, value in stage(steps) if instruction == "ENV" for part in shlex.split(value)
     )
+    image = {name: value for name, value in image.items() if name.startswith("ASKBOT_")}
     given = compose()["services"]["askbot"]["environment"]
-    environ = image | {name: "" if str(value).startswith("${") else str(value) for name, value in given.items()}
+    environ = image | {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in given.items()}
 
     settings = load(environ=environ)
 
@@ -56,13 +111,58 @@ def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, 
     assert settings.store == "sqlite:////data/askbot.db"
 
 
-def test_compose_publishes_the_port_on_this_machine_only() -> None:
-    """There is no authentication yet, so nobody else may come in."""
-    service = compose()["services"]["askbot"]
+@pytest.mark.parametrize("name", ["askbot", "prometheus", "grafana"])
+def test_no_service_of_compose_can_do_more_than_it_has_to(name: str) -> None:
+    """On this machine only; no capabilities, a root that can't be written, bounds for memory, processes and logs."""
+    service = compose()["services"][name]
 
-    assert service["ports"] == ["127.0.0.1:8765:8765"]
-    assert service["volumes"] == ["askbot-data:/data"]
-    assert "askbot-data" in compose()["volumes"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "mem_limit" in service
+    assert service["pids_limit"] <= 256
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+    assert "privileged" not in service
+    assert "cap_add" not in service
+
+
+def test_compose_keeps_data_in_volumes_and_mounts_files_that_are_there() -> None:
+    """An engine makes a folder of a file that is missing."""
+    composed = compose()
+    for service in composed["services"].values():
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / source).exists(), source
+                assert volume.endswith(":ro")
+            else:
+                assert source in composed["volumes"]
+
+
+def test_monitoring_is_a_profile_and_reads_metrics_with_a_key() -> None:
+    """Prometheus scrapes the server under its name in compose, and Grafana reads Prometheus."""
+    composed = compose()
+    services = composed["services"]
+    assert {name for name, service in services.items() if service.get("profiles") == ["monitoring"]} == {
+        "prometheus",
+        "grafana",
+    }
+    scraping = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (job,) = scraping["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["askbot:8765"]}]
+    assert job["authorization"]["credentials_file"] == f"/run/secrets/{services['prometheus']['secrets'][0]}"
+    mounted = [volume.split(":")[1] for volume in services["prometheus"]["volumes"]]
+    assert set(scraping["rule_files"]) <= set(mounted)
+    assert composed["secrets"]["metrics_key"]["file"].endswith(":-./metrics.key}")
+    assert "/metrics.key" in (ROOT / ".gitignore").read_text().splitlines()
+
+    provisioning = ROOT / "deploy/grafana/provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/askbot.yml").read_text())["providers"]
+    mounted = [volume.split(":")[1] for volume in services["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/askbot.json" in mounted
 
 
 def test_the_grace_period_is_longer_than_the_drain() -> None:
@@ -70,8 +170,3 @@ def test_the_grace_period_is_longer_than_the_drain() -> None:
     grace = float(compose()["services"]["askbot"]["stop_grace_period"].removesuffix("s"))
 
     assert grace > load(environ={}).drain
-
-
-def test_the_image_says_whether_it_is_well(steps: list[tuple[str, str]]) -> None:
-    """Orchestrators wait for it."""
-    assert any(instruction == "HEALTHCHECK" and "/readyz" in value for instruction, value in steps)

@@ -210,9 +210,10 @@ def test_the_tests_that_are_shown_pass_in_any_folder(tmp_path: Path) -> None:
 def test_the_timeouts_of_deploy_are_longer_than_the_drain() -> None:
     """Else running answers would be cut off by whoever stops the server."""
     text = (DOCS / "deploy.md").read_text("utf-8")
-    stop = re.search(r"TimeoutStopSec=(\d+)", text)
+    stop = re.search(r"^TimeoutStopSec=(\d+)$", (ROOT / "deploy/askbot.service").read_text(), re.MULTILINE)
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["askbot"]
 
     assert stop
     assert int(stop[1]) > 20
+    assert f"{stop[1]} s before it is killed" in text
     assert compose["stop_grace_period"] == "30s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from askbot_ws.config import Settings
-from askbot_ws.logs import configure
+from askbot_ws.logs import configure, hash_session, use_host_logging
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,65 @@ def test_tracebacks_have_no_secrets(look: str) -> None:
 
     assert "Incorrect key: …" in stream.getvalue()
     assert question not in stream.getvalue()
+
+
+@pytest.mark.parametrize("look", ["console", "json"])
+def test_a_session_is_logged_as_a_hash(look: str) -> None:
+    """Always the same, so that its lines can be found; nobody can open the session by it."""
+    stream = io.StringIO()
+    configure(Settings.model_validate({"log_format": look}), stream)
+
+    structlog.get_logger("askbot_ws.hub").info("turn_ended", session="xq3Vb0Zs4kKQkXb3oYk9wA")
+
+    assert hash_session("xq3Vb0Zs4kKQkXb3oYk9wA") == hashlib.sha256(b"xq3Vb0Zs4kKQkXb3oYk9wA").hexdigest()[:12]
+    assert hash_session("xq3Vb0Zs4kKQkXb3oYk9wA") in stream.getvalue()
+    assert "xq3Vb0Zs" not in stream.getvalue()
+
+
+FORGED = '{"event": "forged"}'
+HOSTILE = [
+    f"a\n{FORGED}",
+    f"a\r{FORGED}",
+    "\x1b[2Jgone",
+    "a\x9b2J",
+    f"a\u2028{FORGED}",
+    "a\u202eb",
+    "a\x00b",
+    "\ud800",
+    "a b\x1b",
+]
+
+
+@pytest.mark.parametrize("look", ["console", "json"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_clients_send_begins_no_line_and_steers_no_terminal(look: str, text: str) -> None:
+    """In a value, in the text of another package and in an error's message, whose traceback has several lines."""
+    stream = io.StringIO()
+    configure(Settings.model_validate({"log_format": look}), stream)
+
+    structlog.get_logger("askbot_ws.server").warning("connection_refused", address=text, model=text)
+    logging.getLogger("websockets.server").warning("odd %s", text)
+    structlog.get_logger("askbot_ws.server").error("connection_failed", exc_info=ValueError(text))
+
+    written = stream.getvalue()
+    assert written.encode(), "no half of a surrogate pair"
+    assert not [each for each in written if not each.isprintable() and each != "\n"]
+    lines = written.split("\n")[:-1]
+    assert [line for line in lines if line.startswith(FORGED)] == []
+    if look == "json":
+        assert [json.loads(line)["level"] for line in lines] == ["warning", "warning", "error"]
+        assert json.loads(lines[0])["address"] == text
+
+
+def test_a_program_that_embeds_the_server_gets_the_same_lines() -> None:
+    """Its logging decides where they go; a session is a hash there too, and no text steers the terminal."""
+    stream = io.StringIO()
+    logging.basicConfig(level=logging.INFO, handlers=[logging.StreamHandler(stream)], force=True)
+    logging.getLogger("askbot_ws").setLevel(logging.INFO)
+    structlog.reset_defaults()
+    use_host_logging(Settings())
+
+    structlog.get_logger("askbot_ws.hub").info("turn_ended", session="xq3Vb0Zs4kKQkXb3oYk9wA", model="a\x1bb\u2028c")
+
+    assert hash_session("xq3Vb0Zs4kKQkXb3oYk9wA") in stream.getvalue()
+    assert r"a\x1bb\u2028c" in stream.getvalue()

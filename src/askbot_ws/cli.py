@@ -9,6 +9,7 @@ import errno
 import inspect
 import json
 import math
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
-from .config import API_KEY, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
+from .config import SECRETS, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
+from .credential_commands import key, print_ticket
 from .decoding import is_text, recover_text
 from .errors import ConfigError
 from .setting_types import one_of
@@ -80,8 +82,10 @@ def _errors_told() -> Generator[None]:
 def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
     """Return what may be meant by an option that a command doesn't have."""
     name = error.option_name.partition("=")[0]
-    if name == flag(API_KEY):
-        return f". The key is no option, as every user of this machine could read it: set {env_variable(API_KEY)}."
+    secret = next((field for field in SECRETS if name == flag(field)), None)
+    if secret is not None:
+        what = "key" if secret.endswith("key") else "secret"
+        return f". The {what} is no option, as every user of this machine could read it: set {env_variable(secret)}."
     if error.possibilities:
         return f". Did you mean {' or '.join(error.possibilities[:2])}?"
     commands: dict[str, Any] = getattr(error.ctx.command, "commands", {})
@@ -98,6 +102,7 @@ app = typer.Typer(
 )
 model = typer.Typer(no_args_is_help=True, help="The model that answers without a key and without a network.")
 app.add_typer(model, name="model")
+app.add_typer(key, name="key")
 store = typer.Typer(no_args_is_help=True, help="Check, repair or copy the file that keeps the sessions.")
 app.add_typer(store, name="store")
 
@@ -152,7 +157,7 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
     from .server.app import run  # noqa: PLC0415 - for this command only
 
     configure(settings)
-    raise typer.Exit(run(settings))
+    raise typer.Exit(run(settings, lambda: load(flags)))
 
 
 def _setting_option(field: str) -> inspect.Parameter:
@@ -173,10 +178,11 @@ def _setting_option(field: str) -> inspect.Parameter:
 
 
 def _serve_signature() -> inspect.Signature:
-    """Return all settings as options, but the API key, which every user of the machine could read."""
+    """Return all settings as options, but the secrets, which every user of the machine could read."""
     watch = Annotated[bool, typer.Option("--reload", help="Restart when a file changes; for development.")]
     switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
-    return inspect.Signature([switch, *(_setting_option(field) for field in Settings.model_fields if field != API_KEY)])
+    fields = [field for field in Settings.model_fields if field not in SECRETS]
+    return inspect.Signature([switch, *(_setting_option(field) for field in fields)])
 
 
 setattr(serve, "__signature__", _serve_signature())  # noqa: B010 - typer reads it; type checkers know no such attribute
@@ -376,6 +382,8 @@ def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
     raise typer.Exit(1 if report.faults else 0)
 
 
+app.command("ticket")(print_ticket)
+
 # --- others -----------------------------------------------------------------------------------------------------------
 
 
@@ -419,6 +427,8 @@ def print_schema() -> None:
 
 def main() -> None:
     """Run the console script. Exits with 2 where settings are wrong, with 130 after Ctrl-C."""
+    if "serve" in sys.argv[1:2] and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reloads the settings, which are about to be read
     prepare_streams()
     try:
         app()

@@ -2,22 +2,32 @@
 
 Console lines on a terminal, JSON lines otherwise; of the server from the configured level on, of other packages from
 WARNING on, all through one handler on stderr. Tracebacks have no local variables, which may hold questions and keys,
-and the configured key is masked in every line.
+and the configured secrets are masked in every line. A session's id, which opens it where there is no user, is never
+logged: the keys `session` and `user` have a hash. What a client sends can neither begin a line nor steer a terminal.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import StringIO
 from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from pydantic import SecretStr
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
-from .config import Settings
+from .config import SECRETS, Settings
 
 PACKAGE_LOGGER = "askbot_ws"
+HASHED_KEYS = ("session", "user")
+CONTROLS = re.compile(  # ends of lines, escape sequences, changes of direction, halves of surrogate pairs
+    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+QUOTED_BY_CONSOLE = frozenset(" \t=\r\n\"'")  # a value with one of these is shown by its `repr`
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
@@ -26,7 +36,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     It replaces the root logger's handlers, so a program that has its own logging calls `use_host_logging` instead.
 
     Args:
-        settings: `log_level` and `log_format` are used, and `openai_api_key`, which is masked in every line.
+        settings: `log_level` and `log_format` are used, and the secrets, which are masked in every line.
         stream: Where lines are written, by default stderr.
 
     Example:
@@ -61,7 +71,9 @@ def use_host_logging(settings: Settings) -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
-            _mask_key(_console_processors(colors=False, width=0)[-1], _api_key(settings)),
+            _hash_names,
+            _escape_controls,
+            _mask_secrets(_console_processors(colors=False, width=0)[-1], _secrets(settings)),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -69,10 +81,45 @@ def use_host_logging(settings: Settings) -> None:
     )
 
 
+def hash_session(session: str) -> str:
+    """Return what stands for a session in logs: the beginning of its id's SHA-256, as the id itself is a secret."""
+    return hashlib.sha256(session.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def _hash_names(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace the session and the user of a line by their hashes."""
+    for key in HASHED_KEYS:
+        value = event.get(key)
+        if isinstance(value, str):
+            event[key] = hash_session(value)
+    return event
+
+
+def _escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Escape control characters in texts, unless the console quotes and escapes them anyhow."""
+    for key, value in event.items():
+        if isinstance(value, str) and (key == "event" or QUOTED_BY_CONSOLE.isdisjoint(value)):
+            event[key] = _escape(value)
+    return event
+
+
+def _escape(text: str) -> str:
+    """Return a text in which control characters are written as in a Python string, for instance a backslash and n."""
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def _write_traceback(stream: TextIO, error: ExcInfo) -> None:
+    """Write a traceback whose lines are indented, as an error's message may look like a line of the log."""
+    plain = StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    stream.write("\n  ".join([_escape(line) for line in plain.getvalue().split("\n")]))
+
+
 def _shared_processors() -> list[Processor]:
     """Return the processors for lines of the server and of other packages."""
     return [
         structlog.contextvars.merge_contextvars,
+        _hash_names,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -88,21 +135,33 @@ def _make_formatter(settings: Settings, *, terminal: bool) -> logging.Formatter:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *processors[:-1],
-            _mask_key(processors[-1], _api_key(settings)),
+            _mask_secrets(processors[-1], _secrets(settings)),
         ],
     )
 
 
-def _api_key(settings: Settings) -> str | None:
-    return settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+def _secrets(settings: Settings) -> list[str]:
+    given: list[SecretStr | None] = [getattr(settings, name) for name in SECRETS]
+    return [secret.get_secret_value() for secret in given if secret is not None]
 
 
 def _console_processors(*, colors: bool, width: int = 30) -> list[Processor]:
-    return [structlog.dev.ConsoleRenderer(width, colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+    return [
+        _escape_controls,
+        structlog.dev.ConsoleRenderer(width, colors=colors, exception_formatter=_write_traceback),
+    ]
 
 
 def _json_processors() -> list[Processor]:
-    return [structlog.processors.format_exc_info, _sort_keys, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return [structlog.processors.format_exc_info, _sort_keys, _render_json]
+
+
+_json = structlog.processors.JSONRenderer(ensure_ascii=False)
+
+
+def _render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """Return a line of JSON; control characters that JSON need not escape are escaped too."""
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", str(_json(logger, method, event)))
 
 
 def _sort_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -111,11 +170,13 @@ def _sort_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return dict(sorted(event.items(), key=lambda item: first.index(item[0]) if item[0] in first else len(first)))
 
 
-def _mask_key(render: Processor, key: str | None) -> Callable[[WrappedLogger, str, EventDict], str]:
-    """Return a renderer whose lines have "…" in the place of the key: providers repeat it in their errors."""
+def _mask_secrets(render: Processor, secrets: Sequence[str]) -> Callable[[WrappedLogger, str, EventDict], str]:
+    """Return a renderer whose lines have "…" in the place of each secret: providers repeat keys in their errors."""
 
     def masked(logger: WrappedLogger, method: str, event: EventDict) -> str:
         line = str(render(logger, method, event))
-        return line.replace(key, "…") if key else line
+        for secret in secrets:
+            line = line.replace(secret, "…")
+        return line
 
     return masked

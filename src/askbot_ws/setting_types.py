@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,8 +16,14 @@ from pydantic.fields import FieldInfo
 _SECONDS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE)
 MAX_INTEGER = 2**53 - 1  # that every reader of JSON takes
+MAX_UNIX_PATH_BYTES = 103  # of a Unix socket: 107 on Linux, 103 on macOS
 MAX_SECONDS = 36_500 * 86400  # a hundred years: points in time stay within what a database takes
 _A_DURATION, _A_SIZE = 'a duration like "20s", "5m", "2h" or "30d"', 'a size like "64KiB" or "1MiB"'
+MIN_SECRET_BYTES = 32
+JWT_ALGORITHMS = (
+    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512"),
+    *("PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),
+)
 _byte_size = TypeAdapter(ByteSize)
 
 
@@ -175,6 +181,44 @@ def parse_host_name(value: str) -> str:
     return value
 
 
+def find_certificate(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a certificate's file, relative to the context. Raises ValueError."""
+    return _find_file(value, info, "a certificate in PEM")
+
+
+def find_certificate_key(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a private key's file, relative to the context. Raises ValueError."""
+    return _find_file(value, info, "a private key in PEM")
+
+
+def check_unix_path(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path for a Unix socket, relative to the context. Raises ValueError."""
+    path = Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
+    if len(bytes(path)) > MAX_UNIX_PATH_BYTES:
+        raise ValueError(f"it should be a path of at most {MAX_UNIX_PATH_BYTES} bytes, as Unix sockets have")
+    return path
+
+
+def check_file_mode(value: str) -> str:
+    """Accept permissions as `chmod` takes them, in octal. Raises ValueError."""
+    if not re.fullmatch(r"(0|0o)?[0-7]{3}", value):
+        raise ValueError("it should be permissions in octal, like 0660 or 0600")
+    return value
+
+
+def parse_proxy(value: str) -> str:
+    """Return the address or the network of a proxy in its usual form, or "unix". Raises ValueError."""
+    if value.lower() == "unix":
+        return "unix"
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("it should be an address like 10.0.0.5, a network like 10.0.0.0/8, or unix") from None
+    if network.prefixlen == 0:
+        raise ValueError("it should be the addresses of your proxies: who is in this network is everybody")
+    return str(network)
+
+
 def check_api_key(value: SecretStr) -> SecretStr:
     """Accept a key that can be sent in a header. Raises ValueError."""
     if not re.fullmatch("[!-~]+", value.get_secret_value()):
@@ -186,6 +230,63 @@ def check_base_url(value: str) -> str:
     """Accept an HTTP URL. Raises ValueError."""
     if not re.fullmatch(r"https?://[^\s/]\S*", value):
         raise ValueError("it should be a URL like https://api.openai.com/v1")
+    return value
+
+
+def find_key_file(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a file of keys, relative to the context; `askbot key new` makes it."""
+    return Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
+
+
+def check_function(value: str) -> str:
+    """Accept the path of a function. Raises ValueError."""
+    if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", value):
+        raise ValueError("it should be package.module:function")
+    return value
+
+
+def check_algorithm(value: str) -> str:
+    """Accept an algorithm of signatures that there is. Raises ValueError."""
+    if value not in JWT_ALGORITHMS:
+        raise ValueError(f"it should be {one_of(JWT_ALGORITHMS)}")
+    return value
+
+
+def check_jwt_secret(value: SecretStr) -> SecretStr:
+    """Accept a secret that is long enough for HS256 (RFC 7518, 3.2), and no public key. Raises ValueError."""
+    secret = value.get_secret_value()
+    if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
+        raise ValueError("it should be a secret, and not a key of a pair, of which ASKBOT_JWKS_URL has the public ones")
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"it should have at least {MIN_SECRET_BYTES} bytes, or it can be guessed")
+    return value
+
+
+def check_ticket_secret(value: SecretStr) -> SecretStr:
+    """Accept a secret that can't be guessed. Raises ValueError."""
+    if len(value.get_secret_value()) < MIN_SECRET_BYTES:
+        raise ValueError(f"it should have at least {MIN_SECRET_BYTES} characters, or it can be guessed")
+    return value
+
+
+def check_claim(value: str) -> str:
+    """Accept the name of a claim. Raises ValueError."""
+    if not value:
+        raise ValueError("it should be the name of a claim, like sub")
+    return value
+
+
+def check_cookie(value: str) -> str:
+    """Accept the name of a cookie (RFC 6265, 4.1.1). Raises ValueError."""
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise ValueError("it should be the name of a cookie, like session_token")
+    return value
+
+
+def check_link(value: str) -> str:
+    """Accept a URL to which a page can send its reader: absolute, or a path on the same host. Raises ValueError."""
+    if not re.fullmatch(r"https?://[^\s/]\S*|/(?!/)\S*", value):
+        raise ValueError("it should be a URL like https://example.com/login, or a path like /login")
     return value
 
 
@@ -269,6 +370,19 @@ Persona = Annotated[str, AfterValidator(read_persona)]
 ModelFile = Annotated[Path, AfterValidator(find_model_file)]
 PageModule = Annotated[Path, AfterValidator(find_page_module)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], BeforeValidator(parse_list)]
+CertificateFile = Annotated[Path, AfterValidator(find_certificate)]
+CertificateKeyFile = Annotated[Path, AfterValidator(find_certificate_key)]
+UnixPath = Annotated[Path, AfterValidator(check_unix_path)]
+FileMode = Annotated[str, AfterValidator(check_file_mode)]
+Proxies = Annotated[tuple[Annotated[str, AfterValidator(parse_proxy)], ...], BeforeValidator(parse_list)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Lowercase = BeforeValidator(to_lower)
+KeyFile = Annotated[Path, AfterValidator(find_key_file)]
+FunctionSpec = Annotated[str, AfterValidator(check_function)]
+JwtAlgorithms = Annotated[tuple[Annotated[str, AfterValidator(check_algorithm)], ...], BeforeValidator(parse_list)]
+JwtSecret = Annotated[SecretStr, AfterValidator(check_jwt_secret)]
+TicketSecret = Annotated[SecretStr, AfterValidator(check_ticket_secret)]
+ClaimName = Annotated[str, AfterValidator(check_claim)]
+CookieName = Annotated[str, AfterValidator(check_cookie)]
+LinkUrl = Annotated[str, AfterValidator(check_link)]

@@ -1,4 +1,4 @@
-"""See that there are the browsers for the tests: the machine's own, or ones that are installed now.
+"""See that there are the browsers and servers for the tests: the machine's own, or ones that are installed now.
 
 Debian's packages are installed where this user may; elsewhere, it is said what is missing.
 """
@@ -51,10 +51,21 @@ FIREFOX = Program(
 WEBKIT = Program(("WebKitWebDriver",), "webkit2gtk-driver", "It is WebKitGTK's.")
 XVFB = Program(("Xvfb",), "xvfb", "WebKit shows its window on it.")
 
+NGINX = Program(("nginx", "/usr/sbin/nginx"), "nginx", "macOS: `brew install nginx`.")
+"""Debian has programs for administrators in a folder that is not in every user's PATH."""
+
+CADDY = Program(("caddy",), "caddy", "Elsewhere: https://caddyserver.com/docs/install.")
+SYSTEMD_ANALYZE = Program(("systemd-analyze",), "systemd", "It is systemd's: there is none but on Linux.")
+
+HAS_SYSTEMD = sys.platform == "linux"
 HAS_WEBKIT = sys.platform != "darwin"
 """macOS has no WebKitGTK."""
 
-PROGRAMS = (CHROMIUM, FIREFOX, WEBKIT, XVFB) if HAS_WEBKIT else (CHROMIUM, FIREFOX)
+PROGRAMS = (
+    *(CHROMIUM, FIREFOX, NGINX, CADDY),
+    *((WEBKIT, XVFB) if HAS_WEBKIT else ()),
+    *((SYSTEMD_ANALYZE,) if HAS_SYSTEMD else ()),
+)
 
 KOREAN_FONT = "fonts-nanum"
 """10 MB. Without any font that has Hangul, a page in Korean is drawn, and measured, as boxes."""

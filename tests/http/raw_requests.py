@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,13 @@ async def response_of(reader: asyncio.StreamReader, method: str = "GET") -> Resp
     else:
         response.body = await reader.read()
     return response
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, and wait until it is: one over TLS is left to the garbage collector otherwise."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def lines(method: str, path: str, *fields: str) -> bytes:

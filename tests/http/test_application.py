@@ -56,6 +56,7 @@ async def test_readyz_says_whether_a_question_would_be_answered() -> None:
 
     assert response.status == 503
     assert response.json["reason"] == "upstream: The model cannot be reached."
+    assert response.json["checks"] == {"server": "ok", "store": "ok", "upstream": "The model cannot be reached."}
 
 
 async def test_a_store_that_fails_is_not_ready(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

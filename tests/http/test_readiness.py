@@ -57,17 +57,17 @@ async def test_those_who_ask_at_once_share_a_look(monkeypatch: pytest.MonkeyPatc
     part.gate = asyncio.Event()
     part.fault = StoreError()
     looking = Readiness({"store": part})
-    waiting = [asyncio.create_task(looking.fault()) for _ in range(10)]
+    waiting = [asyncio.create_task(looking.faults()) for _ in range(10)]
     await asyncio.sleep(0)
     waiting.pop().cancel()
     part.gate.set()
-    assert set(await asyncio.gather(*waiting)) == {f"store: {StoreError.default}"}
-    assert await looking.fault()
+    assert await asyncio.gather(*waiting) == [{"store": StoreError.default}] * 9
+    assert (await looking.faults())["store"]
     assert part.asked == 1
 
     part.fault = None
     await asyncio.sleep(0.25)
-    assert await looking.fault() is None
+    assert await looking.faults() == {"store": None}
     assert part.asked == 2
 
 
@@ -78,7 +78,7 @@ async def test_a_part_that_does_not_answer_is_not_ready(monkeypatch: pytest.Monk
     silent.gate = asyncio.Event()
     broken.fault = RuntimeError("secret")
 
-    assert "no answer" in (await Readiness({"upstream": silent}).fault() or "")
+    assert "no answer" in str((await Readiness({"upstream": silent}).faults())["upstream"])
     with capture_logs() as logged:
-        assert await Readiness({"store": broken}).fault() == "store: Something went wrong on our side."
+        assert await Readiness({"store": broken}).faults() == {"store": "Something went wrong on our side."}
     assert [line["event"] for line in logged] == ["readiness_check_failed"]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from ..process import KEY, askbot, reading, spellings
+from askbot_ws.logs import hash_session
+
+from ..http.raw_requests import request
+from ..process import KEY, Askbot, ProviderProcess, Reader, Story, askbot, reading, spellings
 from ..upstream.byte_server import DONE, TRANSPORTS, ByteServer, Request, delta, event, response, stream
 
 QUESTIONS = ['Is "Zanzibar" my password?\n\\o/', "비밀번호가 무엇인가요? 🙂", "<b>Größenwahn & Übermut</b>"]
@@ -96,3 +103,87 @@ async def test_with_the_setting_the_log_has_what_the_provider_said(tmp_path: Pat
     for word in WORDS:
         assert any(spelling in log.lower() for spelling in spellings(word)), word
     assert KEY not in log
+
+
+# --- everything that a server logs -----------------------------------------------------------------------------------
+
+SECRET = "Ultramarine tourmaline"  # in every question and every answer
+TOKEN = "token-9c41f0d2a7"  # a credential that is not accepted
+
+
+async def use(reader: Reader, story: Story) -> None:
+    """Ask in all ways, and send what is no frame."""
+    await reader.answer(f"say:{SECRET} one")
+    await reader.answer(f"error code:server_error after:3 tokens:9 note:{SECRET.split(maxsplit=1)[0]}")
+    await reader.answer(f"status:400 say:{SECRET} two")
+    await reader.ask(f"tokens:5000 rate:50 note:{SECRET.split(maxsplit=1)[0]}")
+    await reader.until("token")
+    await reader.send(type="cancel")
+    await reader.until("done")
+    await reader.send(type="retry")
+    await reader.until("token")
+    await reader.send(type="cancel")
+    await reader.until("done")
+    await reader.send(type="history", session=story.session)
+    await reader.until("history")
+    for bad in (SECRET, f'{{"type": "{SECRET}"}}', json.dumps({"type": "ask", "text": [SECRET]}), "\x1b[2J\n"):
+        await reader.socket.send(bad)
+        await reader.until("error")
+    await reader.send(type="attach", session=f"{SECRET.split(maxsplit=1)[0]}-0123456789")
+    await reader.until("error")
+
+
+async def be_refused(server: Askbot, session: str) -> None:
+    """Be refused in a handshake, in a request and by a wrong message, with secrets in all of them."""
+    port = int(server.http.rpartition(":")[2])
+    url = server.url.removesuffix("/v1/chat")
+    for path in (f"/v1/{session}", f"/v1/chat/{session}?session={session}", f"/{TOKEN}-{session}"):
+        with pytest.raises(InvalidStatus):
+            await connect(url + path, proxy=None, additional_headers={"Authorization": f"Bearer {TOKEN}"})
+    with pytest.raises(InvalidStatus):
+        await connect(f"{server.url}?session={session}&ticket={TOKEN}", proxy=None, origin="https://evil.example")  # type: ignore[arg-type]
+    for path in (f"/{session}", f"/?session={session}&ticket={TOKEN}", f"/{session}/{session}"):
+        await request(port, path, Cookie=f"askbot={TOKEN}", Authorization=f"Bearer {TOKEN}")
+    assert (await request(port, "/v1/chat", Content_Length="99999999", Cookie=TOKEN)).status == 413
+    async with connect(server.url, proxy=None) as socket:
+        await socket.recv()
+        await socket.send(SECRET.encode())
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+
+
+async def test_a_whole_run_at_debug_has_no_secret(tmp_path: Path, provider: ProviderProcess) -> None:
+    """Questions, answers, sessions, keys: of a server that is used, refuses, is killed, starts again and stops."""
+    story, other = Story(), Story()
+    logs = ""
+    with askbot(tmp_path, "--retries", "0", upstream=provider.url, ASKBOT_LOG_LEVEL="debug") as server:
+        async with reading(server.url, story) as reader:
+            await use(reader, story)
+            await be_refused(server, story.session or "")
+            await reader.ask(f"tokens:5000 rate:50 note:{SECRET.split(maxsplit=1)[0]}")
+            await reader.until("token")
+            await asyncio.sleep(0.1)
+            server.signal(signal.SIGKILL)
+            await server.ended()
+    with askbot(tmp_path, "--retries", "0", upstream=provider.url, ASKBOT_LOG_LEVEL="debug") as server:
+        async with reading(server.url, story) as reader, reading(server.url, other) as second:
+            await reader.until(lambda frame: frame["type"] == "done")
+            await second.answer(f"say:{SECRET} three")
+            await second.send(type="forget", session=other.session)
+            await second.until("error")
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        logs, lines = server.log.read_text(), server.lines()
+
+    events = {line["event"] for line in lines}
+    assert events >= {
+        "handshake_accepted", "session_attached", "frame_received", "model_asked", "sessions_flushed", "turn_ended",
+        "connection_refused", "request_refused", "connection_closed", "upstream_failed", "journal_replayed",
+        "server_started", "drain_started", "server_stopped",
+    }  # fmt: skip
+    assert [line["event"] for line in lines][-1] == "server_stopped"
+    secrets = [KEY, TOKEN, story.session or "", other.session or "", *SECRET.split()]
+    assert [text for text in secrets for spelling in spellings(text) if spelling in logs.lower()] == []
+    closed = [line for line in lines if line["event"] == "connection_closed"]
+    assert {line["address"] for line in closed} == {"127.0.0.1"}
+    assert hash_session(story.session or "") in {line["session"] for line in closed}

@@ -9,7 +9,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from askbot_ws.config import from_keywords
-from askbot_ws.server.app import bind
+from askbot_ws.server.listening import bind
 from askbot_ws.server.websocket import text_header
 
 

@@ -442,7 +442,7 @@ async def test_a_server_that_starts_later_is_asked_for_its_model_then(opened: Op
 
 async def test_a_ping_asks_for_the_models_and_remembers_the_outcome(provider: Provider, opened: Opener) -> None:
     """A prober every second is not the provider's business."""
-    upstream = await opened()
+    upstream = await opened(model=MODEL)
     await asyncio.gather(*(upstream.ping() for _ in range(5)))
 
     assert [(seen.method, seen.path) for seen in provider.seen] == [("GET", "/v1/models")]

@@ -8,6 +8,7 @@ server's own or a listed one. Programs that send no `Origin` are accepted.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from typing import Self
 import structlog
 
 from ..core.limits import TokenBucket
+from ..metrics import RefusalReason
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]:/?#@\\%,]+?)\.?(?::(\d{0,5}))?")
@@ -69,6 +71,7 @@ class Refusal:
     header: str
     value: str
     setting: str
+    reason: RefusalReason
 
     @property
     def message(self) -> str:
@@ -88,45 +91,66 @@ class AccessPolicy:
         loopback: bool,
         now: Callable[[], float],
         own_names: Sequence[str] = (),
+        counts: Counter[RefusalReason] | None = None,
     ) -> None:
         """`hosts` and `origins` are those of the settings; `loopback`: only this machine can reach the server.
 
         `now` is a monotonic clock in seconds, which limits the rate of log lines. `own_names` are names by which the
-        server may be called, too, but no origins: pages of other ports of this machine are foreign.
+        server may be called, too, but no origins: pages of other ports of this machine are foreign. Refusals are added
+        to `counts`.
         """
-        self._hosts = _parsed(hosts)
-        self._named = self._hosts | _parsed(own_names)
-        self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
+        self._own_names = _parsed(own_names)
+        self.allow(hosts=hosts, origins=origins)
         self._loopback = loopback
         self._now = now
+        self._counts: Counter[RefusalReason] = Counter() if counts is None else counts
         self._log_bucket = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
 
-    def check(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
-        """Return why a request with these headers (names in lower case) is refused, or None; logs refusals.
+    def allow(self, *, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        """Accept these hosts and origins from now on, and no others."""
+        self._hosts = _parsed(hosts)
+        self._named = self._hosts | self._own_names
+        self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
 
-        With `loopback_pages`, pages of any port of this machine are accepted where only this machine can connect.
+    def check(
+        self, headers: Headers, *, secure: bool = False, loopback_pages: bool = False, address: str = ""
+    ) -> Refusal | None:
+        """Return why a request with these headers (names in lower case) is refused, or None; counts and logs refusals.
+
+        `secure`: it came over HTTPS, so that a page of the same host that came over HTTP is foreign. With
+        `loopback_pages`, pages of any port of this machine are accepted where only this machine can connect.
+        `address` is the client's IP address, for the log; empty where there is none.
         """
-        refusal = self._refusal(_header_values(headers, b"host"), _header_values(headers, b"origin"), loopback_pages)
+        refusal = self._refusal(headers, secure=secure, loopback_pages=loopback_pages)
         if refusal is not None:
-            self._log(refusal)
+            self._counts[refusal.reason] += 1
+            self._log(refusal, address)
         return refusal
 
-    def cors_headers(self, headers: Headers, *, loopback_pages: bool = False) -> Headers:
+    def allows(self, headers: Headers, *, secure: bool) -> bool:
+        """Return whether a request with these headers (names in lower case) would be accepted.
+
+        `secure`: it came over HTTPS.
+        """
+        return self._refusal(headers, secure=secure, loopback_pages=False) is None
+
+    def cors_headers(self, headers: Headers, *, secure: bool = False, loopback_pages: bool = False) -> Headers:
         """Return the headers that let the page which sent these read the response; none where it is refused."""
         origins = [value for name, value in headers if name == b"origin"]
-        if not origins or self._refusal(
-            _header_values(headers, b"host"), _header_values(headers, b"origin"), loopback_pages
-        ):
+        if not origins or self._refusal(headers, secure=secure, loopback_pages=loopback_pages):
             return []
         return [(b"access-control-allow-origin", origins[0]), (b"vary", b"Origin")]
 
-    def _refusal(self, hosts: list[str], origins: list[str], loopback_pages: bool) -> Refusal | None:  # noqa: FBT001 - one call
+    def _refusal(self, headers: Headers, *, secure: bool, loopback_pages: bool) -> Refusal | None:
+        hosts, origins = _header_values(headers, b"host"), _header_values(headers, b"origin")
         host = Authority.parse(hosts[0]) if hosts and hosts[0] else None
         if len(hosts) > 1 or (hosts and hosts[0] and not self._is_allowed_host(host)):
-            return Refusal("Host", ", ".join(hosts), "ASKBOT_HOSTS")
-        if len(origins) > 1 or (origins and not self._is_allowed_origin(origins[0], host, loopback_pages)):
-            return Refusal("Origin", ", ".join(origins), "ASKBOT_ORIGINS")
+            return Refusal("Host", ", ".join(hosts), "ASKBOT_HOSTS", "host_not_allowed")
+        if len(origins) > 1 or (
+            origins and not self._is_allowed_origin(origins[0], host, secure=secure, loopback_pages=loopback_pages)
+        ):
+            return Refusal("Origin", ", ".join(origins), "ASKBOT_ORIGINS", "origin_not_allowed")
         return None
 
     def _is_allowed_host(self, host: Authority | None) -> bool:
@@ -135,7 +159,7 @@ class AccessPolicy:
         ports = (None, 80, 443) if host.port is None else (None, host.port)
         return host.is_address or host.is_loopback or any(Authority(host.name, port) in self._named for port in ports)
 
-    def _is_allowed_origin(self, text: str, host: Authority | None, loopback_pages: bool) -> bool:  # noqa: FBT001 - one call
+    def _is_allowed_origin(self, text: str, host: Authority | None, *, secure: bool, loopback_pages: bool) -> bool:
         if "*" in self._origins or _normalized(text) in self._origins:
             return True
         match = ORIGIN.fullmatch(text.lower())
@@ -146,13 +170,17 @@ class AccessPolicy:
         port = origin.port or default
         if origin.is_loopback and self._loopback and loopback_pages:
             return True
+        if secure and match[1] != "https":  # whoever is between the browser and us can write such a page
+            return False
         if any(Authority(origin.name, allowed) in self._hosts for allowed in (None, port)):
             return True
-        if host is None or (host.port or default) != port:
-            return False
-        return origin.name == host.name or (self._loopback and origin.is_loopback and host.is_loopback)
+        return (
+            host is not None
+            and (host.port or default) == port
+            and (origin.name == host.name or (self._loopback and origin.is_loopback and host.is_loopback))
+        )
 
-    def _log(self, refusal: Refusal) -> None:
+    def _log(self, refusal: Refusal, address: str) -> None:
         """Log a refusal, at a limited rate."""
         if self._log_bucket.acquire(now=self._now()):
             self._unlogged += 1
@@ -162,6 +190,7 @@ class AccessPolicy:
             header=refusal.header,
             value=ascii(refusal.value[:200])[1:-1],
             setting=refusal.setting,
+            address=address,
             unlogged=self._unlogged,
         )
         self._unlogged = 0

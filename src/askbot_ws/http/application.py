@@ -13,27 +13,39 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..auth import Authenticator
 from . import pages
 from .access import AccessPolicy, Headers
 from .ai_completion import PATH as COMPLETION_PATH
 from .ai_completion import AiCompletion
+from .authentication import IDENTITY_PATH, STATUS_BY_ERROR, AuthenticationMiddleware, error_response, identity_route
 from .completion import Completions
+from .metrics import PATH as METRICS_PATH
+from .metrics import Render, metrics_route
 from .readiness import Readiness
 from .responses import json_response
+from .tickets import ticket_route
 
 UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
-LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # which pages of any port of this machine may use
+UNCHECKED_FOR_PROGRAMS = frozenset({METRICS_PATH})  # the same, but a page of another site must not read them
+LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH, IDENTITY_PATH})  # which pages of any port of this machine may use
 
 
 def make_application(
     completions: Completions,
     *,
     access: AccessPolicy,
+    authenticator: Authenticator,
     readiness: Readiness,
+    render_metrics: Render,
     version: str,
     page_module: Path | None = None,
+    sign_in_url: str | None = None,
+    sign_out_url: str | None = None,
 ) -> Starlette:
     """Make the ASGI application that answers all requests but WebSocket handshakes.
+
+    The page sends its users to `sign_in_url` and `sign_out_url`.
 
     Raises:
         OSError: The page's module cannot be read.
@@ -45,28 +57,47 @@ def make_application(
 
     async def readyz(request: Request) -> Response:
         del request
-        fault = "the server is about to restart" if completions.draining else await readiness.fault()
-        if fault is None:
-            return json_response(HTTPStatus.OK, {"status": "ready"})
-        return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "reason": fault})
+        draining = "the server is about to restart" if completions.draining else None
+        faults = {"server": draining} | ({} if draining else {**await readiness.faults()})
+        checks = {part: fault or "ok" for part, fault in faults.items()}
+        for part, fault in faults.items():
+            if fault is not None:
+                reason = fault if part == "server" else f"{part}: {fault}"
+                body = {"status": "not ready", "reason": reason, "checks": checks}
+                return json_response(HTTPStatus.SERVICE_UNAVAILABLE, body)
+        return json_response(HTTPStatus.OK, {"status": "ready", "checks": checks})
 
     async def chat(request: Request) -> Response:
         del request
         return json_response(HTTPStatus.UPGRADE_REQUIRED, {"error": "a WebSocket is spoken here"}, Upgrade="websocket")
 
+    public = [
+        *pages.routes(page_module),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/v1/chat", chat),
+    ]
     made = Starlette(
         routes=[
-            *pages.routes(page_module),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/v1/chat", chat),
+            *public,
+            ticket_route(authenticator),
+            identity_route(authenticator, sign_in_url=sign_in_url, sign_out_url=sign_out_url),
+            metrics_route(render_metrics),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
-        middleware=[Middleware(AccessMiddleware, policy=access)],
+        middleware=[
+            Middleware(AccessMiddleware, policy=access),
+            Middleware(
+                AuthenticationMiddleware,
+                authenticator=authenticator,
+                public=frozenset(route.path for route in public),
+            ),
+        ],
         exception_handlers={
             HTTPException: _http_error,
             ClientDisconnect: _client_disconnected,
             Exception: _internal_error,
+            **dict.fromkeys(STATUS_BY_ERROR, error_response),
         },
     )
     made.router.redirect_slashes = False
@@ -82,14 +113,19 @@ class AccessMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["path"] in UNCHECKED_PATHS:
+        if scope["path"] in UNCHECKED_PATHS or (
+            scope["path"] in UNCHECKED_FOR_PROGRAMS and not _is_of_browser(scope["headers"])
+        ):
             await self._app(scope, receive, send)
             return
-        refusal = self._policy.check(scope["headers"], loopback_pages=scope["path"] in LOOPBACK_PAGE_PATHS)
+        address = scope["client"][0] if scope.get("client") else ""
+        secure = scope["scheme"] == "https"
+        loopback_pages = scope["path"] in LOOPBACK_PAGE_PATHS
+        refusal = self._policy.check(scope["headers"], secure=secure, loopback_pages=loopback_pages, address=address)
         if refusal is not None:
             await json_response(HTTPStatus.FORBIDDEN, {"error": refusal.message})(scope, receive, send)
             return
-        added = cors_headers(self._policy, scope["headers"], scope["path"])
+        added = cors_headers(self._policy, scope["headers"], scope["path"], secure=secure)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -99,9 +135,17 @@ class AccessMiddleware:
         await self._app(scope, receive, send_with_headers if added else send)
 
 
-def cors_headers(policy: AccessPolicy, headers: Headers, path: str) -> Headers:
-    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case)."""
-    return policy.cors_headers(headers, loopback_pages=path in LOOPBACK_PAGE_PATHS)
+def _is_of_browser(headers: Headers) -> bool:
+    """Return whether a browser sent a request: a page can't keep it from sending one of these."""
+    return any(name in (b"origin", b"accept-language", b"sec-fetch-mode") for name, _ in headers)
+
+
+def cors_headers(policy: AccessPolicy, headers: Headers, path: str, *, secure: bool = False) -> Headers:
+    """Return the CORS headers of the response to a request for this path, with these headers (names in lower case).
+
+    `secure`: it came over HTTPS.
+    """
+    return policy.cors_headers(headers, secure=secure, loopback_pages=path in LOOPBACK_PAGE_PATHS)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

@@ -28,20 +28,20 @@ class Readiness:
 
     def __init__(self, parts: Mapping[str, ReadinessCheck]) -> None:
         self._checks = parts
-        self._check_task: asyncio.Task[str | None] | None = None
+        self._check_task: asyncio.Task[dict[str, str | None]] | None = None
         self._expires_at = 0.0  # of the last result, in seconds of the loop's clock
 
-    async def fault(self) -> str | None:
-        """Return why no question would be answered, as a message that is safe to show, or None."""
+    async def faults(self) -> Mapping[str, str | None]:
+        """Return what is wrong with each part, as a message that is safe to show; None: it works."""
         task = self._check_task
         if task is None or (task.done() and asyncio.get_running_loop().time() >= self._expires_at):
             task = self._check_task = asyncio.create_task(self._check_all())
         return await asyncio.shield(task)
 
-    async def _check_all(self) -> str | None:
+    async def _check_all(self) -> dict[str, str | None]:
         try:
             faults = await asyncio.gather(*map(_check, self._checks.values()))
-            return next((f"{name}: {fault}" for name, fault in zip(self._checks, faults, strict=True) if fault), None)
+            return dict(zip(self._checks, faults, strict=True))
         finally:
             self._expires_at = asyncio.get_running_loop().time() + RESULT_TTL_SECONDS
 

@@ -7,6 +7,7 @@ or showing events of one session makes that session lose events, and no other.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -15,6 +16,7 @@ import structlog
 from ..core.log_tail import MAX_TOKEN_CHARS, join_slices
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, Thinking, Token, encode_event
+from ..metrics import Metrics
 from ..store import Entry, Failures, Store
 from .owner import Owner
 
@@ -47,6 +49,7 @@ class GroupCommit:
         on_stored: Callable[[Owner], None],
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """`on_failed` undoes events that the store did not accept; `on_stored` is called after each batch of an owner.
 
@@ -57,6 +60,8 @@ class GroupCommit:
         self._on_stored = on_stored
         self._on_broken = on_broken
         self._throttle = throttle
+        self._metrics = metrics or Metrics()
+        self._write_started_at = 0.0  # of the batch in flight, by `time.perf_counter`
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Owner, list[Event]] = {}
         self._in_flight: Mapping[Owner, Entry] = {}  # what the store is writing
@@ -152,6 +157,8 @@ class GroupCommit:
 
     def _write(self) -> None:
         """Give the batch to the store, with the ends that it did not accept before."""
+        self._write_started_at = time.perf_counter()
+        event_count = 0
         batch, self._batch = self._batch, {}
         waiters: Sequence[Waiter] = ()
         if self._waiters:
@@ -171,10 +178,12 @@ class GroupCommit:
             except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
                 self._unencodable[owner] = _as_store_error(error)
             in_flight[owner] = entries[owner.session] = (events, frames)
-            self._events_since_throttle += len(events)
+            event_count += len(events)
             if owner.unstored or not events or owner in self._unencodable:
                 self._replace_entry(owner, entries)
         self._in_flight = in_flight
+        self._events_since_throttle += event_count
+        self._metrics.commit_events.observe(event_count)
         try:
             outcome = self._store.append(entries) if entries else {}
         except Exception as error:  # noqa: BLE001 - a store does not raise; if one did, later ticks must come
@@ -223,6 +232,7 @@ class GroupCommit:
         for _, waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        self._metrics.commit.observe(time.perf_counter() - self._write_started_at)
         if self._batch or self._waiters:
             self._schedule()
 

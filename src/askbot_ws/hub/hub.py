@@ -9,16 +9,19 @@ from typing import Self
 
 import structlog
 
+from ..core.access import check_change, check_create, check_list, check_read
 from ..core.commands import Command, Fork
 from ..core.principal import Principal
 from ..errors import (
     ConfigError,
     Internal,
+    InvalidFrame,
     LogMoved,
     StoreError,
 )
 from ..events import TurnRecord
-from ..store import Store
+from ..metrics import Metrics
+from ..store import SessionPage, SessionQuery, Store
 from ..upstream import Upstream
 from .command_handler import CommandHandler
 from .group_commit import Throttle
@@ -28,7 +31,7 @@ from .recovery import Recovery
 from .registry import SessionRegistry
 from .session_copier import ForkedSession, SessionCopier
 from .topic import Reader, Topic
-from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
+from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnObserver, TurnScheduler
 
 log = structlog.get_logger(__name__)
 
@@ -45,15 +48,17 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
+        observer: TurnObserver | None = None,
     ) -> None:
         """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
-        is blocked.
+        is blocked. `observer` is told of turns that ended.
         """
         self.store = store
         self.upstream = upstream
         self.policy = policy
+        self.metrics = Metrics()  # of the whole server
         self._registry = SessionRegistry(store, policy, is_pending=self._is_pending)
         self._scheduler = TurnScheduler(
             store,
@@ -63,6 +68,8 @@ class Hub:
             on_broken=self._reset_session,
             throttle=throttle,
             clock=clock,
+            metrics=self.metrics,
+            observer=observer,
         )
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
@@ -103,14 +110,20 @@ class Hub:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def create(self, principal: Principal) -> Topic:
-        """Make a new session. The store has nothing of it until its first question."""
+        """Make a new session. The store has nothing of it until its first question.
+
+        Raises `Forbidden` where the credential is for one session or for reading only.
+        """
+        check_create(principal)
         return self._registry.create(principal)
 
     async def open(self, principal: Principal, session: str) -> Topic:
         """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
 
-        Raises `SessionNotFound`, also for another user's session, and `StoreError`.
+        Raises `SessionNotFound`, also for another user's session, `Forbidden` where the credential is for another
+        session, and `StoreError`.
         """
+        check_read(principal, session)
         return await self._registry.open_topic(principal, session)
 
     def attach(self, topic: Topic, reader: Reader) -> None:
@@ -140,6 +153,18 @@ class Hub:
         """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
         return await self.store.turns(topic.session, before=before, limit=limit)
 
+    async def list_sessions(self, principal: Principal, *, before: str | None = None, limit: int) -> SessionPage:
+        """Return a page of the user's own sessions, as `Store.list_sessions`.
+
+        Raises `Forbidden` for anonymous clients and credentials for one session, `InvalidFrame` for a `before` that is
+        not the `more` of a page, and `StoreError`.
+        """
+        query = SessionQuery(check_list(principal))
+        try:
+            return await self.store.list_sessions(query, before=before, limit=limit)
+        except ValueError:
+            raise InvalidFrame("before: it should be the `more` of the page before.") from None
+
     @property
     def models(self) -> tuple[str, ...]:
         """The models that a question may name, the default first."""
@@ -155,23 +180,52 @@ class Hub:
         """How many sessions are in memory."""
         return len(self._registry)
 
+    @property
+    def running_count(self) -> int:
+        """How many turns run."""
+        return self._scheduler.running_count
+
+    @property
+    def waiting_count(self) -> int:
+        """How many turns wait for another one of their session to end."""
+        return sum([len(owner.state.waiting) for owner in self._registry.owners.values()])
+
+    @property
+    def unstored_count(self) -> int:
+        """How many ends of turns were shown and are still to be stored (docs/decisions/0004)."""
+        owned = sum([len(owner.unstored) for owner in self._registry.owners.values()])
+        return owned + sum(map(len, self._registry.unstored.values()))
+
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def command(self, principal: Principal, session: str, command: Command) -> int:
         """Execute a command; returns the `seq` of its last event, once that is stored.
 
-        What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
-        command may raise; then nothing has changed.
+        What has been done already, under the same id, is not done again. Raises `SessionNotFound`, `Forbidden` where
+        the credential is for another session or for reading only, and whatever the command may raise; then nothing has
+        changed.
         """
+        check_change(principal, session)
         return await self._commands.execute(principal, session, command)
 
     async def fork(self, principal: Principal, session: str, command: Fork) -> ForkedSession:
         """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
 
         What has been made already, under the same id, is not made again. Raises `SessionNotFound`, `TurnNotFound`,
-        `Busy` where the turn has not ended, and `StoreError`; then nothing has changed.
+        `Busy` where the turn has not ended, `Forbidden` as `create` does, and `StoreError`; then nothing has changed.
         """
+        check_create(principal)
         return await self._copier.fork(principal, session, command)
+
+    def use_policy(self, policy: Policy) -> None:
+        """Allow what another policy allows, from the next command and turn on."""
+        self.policy.replace_by(policy)
+        self._scheduler.use_policy(self.policy)
+
+    def cancel_asked_with(self, credential: str) -> None:
+        """Cancel all turns, running and waiting, that were asked with this credential (`Principal.credential`)."""
+        for owner in tuple(self._registry.owners.values()):
+            self._scheduler.cancel_asked_with(owner, credential)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -12,6 +13,7 @@ from ..core.session import SessionMachine
 from ..core.turn import TurnMachine, seq_of
 from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
 from ..events import Event, Failure
+from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Ending, ThinkingText, Upstream
 from ..upstream.provider_errors import is_unexplained, may_be_length, summarize
@@ -36,19 +38,24 @@ class TurnRunner:
         clock: Callable[[], float],
         group_commit: GroupCommit,
         append: Callable[[Owner, Sequence[Event]], None],
+        metrics: Metrics,
     ) -> None:
         """`group_commit` stores text; `append` stores the other events and starts what follows them."""
-        persona = policy.persona
         self._upstream = upstream
         self._store = store
-        self._system = Message("system", persona).encoded + b"," if persona else b""
-        self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
+        self.use_policy(policy)
         self._thinking = policy.thinking
         self._log_content = policy.log_content
         self._clock = clock
         self._group_commit = group_commit
         self._append = append
+        self._metrics = metrics
         self._estimate = TokenEstimate()
+
+    def use_policy(self, policy: Policy) -> None:
+        """Make the prompts of further turns by this policy."""
+        self._system = Message("system", policy.persona).encoded + b"," if policy.persona else b""
+        self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
 
     async def run(self, owner: Owner, turn: TurnMachine) -> None:
         """Run a started turn to its end. Its task is cancelled only after the turn was ended by someone else."""
@@ -74,6 +81,7 @@ class TurnRunner:
             log.info("question_answered", session=owner.session, turn=turn.id, text=text)
 
     def _log_failure(self, owner: Owner, turn: TurnMachine, error: UpstreamError) -> None:
+        self._metrics.upstream_errors[error.code] += 1
         failure = summarize(error)
         log.warning(
             "upstream_failed",
@@ -117,6 +125,8 @@ class TurnRunner:
         rejection: UpstreamError | None = None  # the first without a reason
         while True:
             prompt = Prompt((self._system, history, question), turn.options)
+            model = self._model_of(turn)
+            log.debug("model_asked", session=owner.session, turn=turn.id, model=model, prompt_bytes=prompt.size)
             try:
                 ending = await self._upstream.stream(prompt, self._text_handler(owner, turn))
             except UpstreamError as error:
@@ -142,17 +152,25 @@ class TurnRunner:
         """Return the function that is called with each piece of the answer and of the reasoning."""
         state, clock, commit, keep_thinking = owner.state, self._clock, self._group_commit.add_text, self._thinking
         max_chars = MAX_ANSWER_CHARS  # of the answer: the reasoning takes its part
+        gaps, last = self._metrics.token_gap, 0.0  # when the last piece came; 0: none did
+        gap_counts, gap_bounds = gaps.counts, gaps.bounds
 
         def on_text(piece: str) -> None:
-            nonlocal max_chars
+            nonlocal max_chars, last
+            now = clock()
             if type(piece) is not str and isinstance(piece, ThinkingText):
-                events = state.add_thinking(turn, piece, clock()) if keep_thinking else []
+                events = state.add_thinking(turn, piece, now) if keep_thinking else []
                 max_chars = MAX_ANSWER_CHARS - turn.thinking_chars
             else:
-                events = state.add_text(turn, piece, clock())
+                events = state.add_text(turn, piece, now)
             if not events:
                 return
             commit(owner, events)
+            if last:  # as in `Histogram.observe`, without its call for each token
+                gap = now - last
+                gap_counts[bisect_left(gap_bounds, gap)] += 1
+                gaps.sum += gap
+            last = now
             if turn.chars > max_chars:
                 self._append(owner, state.end(turn, "length", now=clock(), model=self._model_of(turn)))
                 owner.cancel_task()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 
 from ..core.turn import TurnMachine, TurnState
 from ..errors import Internal, LogMoved, StoreError
 from ..events import Done, Event, Failure, Question, Reason, encode_event
+from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Upstream
 from .group_commit import GroupCommit, Throttle
@@ -21,6 +23,13 @@ from .turn_runner import TurnRunner
 STOP_TIMEOUT_SECONDS = 10.0  # for which a cancelled turn's task is waited for
 
 log = structlog.get_logger(__name__)
+
+
+class TurnObserver(Protocol):
+    """What is told of turns that ended, besides the log."""
+
+    def turn_ended(self, done: Done, *, requested_model: str) -> None:
+        """Called when a turn has ended; `requested_model` is the one that was asked. Must not raise."""
 
 
 class TurnScheduler:
@@ -36,6 +45,8 @@ class TurnScheduler:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
         clock: Callable[[], float] = time.monotonic,
+        metrics: Metrics | None = None,
+        observer: TurnObserver | None = None,
     ) -> None:
         """`on_idle` is called with a session when none of its turns runs, or its events were stored.
 
@@ -47,6 +58,8 @@ class TurnScheduler:
         self._on_idle = on_idle
         self._on_broken = on_broken
         self._clock = clock
+        self._metrics = metrics = metrics or Metrics()
+        self._observer = observer
         self._none_running = asyncio.Event()
         self._none_running.set()
         self._tasks: dict[asyncio.Task[None], Owner] = {}
@@ -56,10 +69,21 @@ class TurnScheduler:
             on_stored=lambda owner: on_idle(owner.session),
             on_broken=on_broken,
             throttle=throttle,
+            metrics=metrics,
         )
         self._runner = TurnRunner(
-            upstream, store, policy, clock=clock, group_commit=self.group_commit, append=self.append
+            upstream,
+            store,
+            policy,
+            clock=clock,
+            group_commit=self.group_commit,
+            append=self.append,
+            metrics=metrics,
         )
+
+    def use_policy(self, policy: Policy) -> None:
+        """Run further turns by this policy."""
+        self._runner.use_policy(policy)
 
     @property
     def running_count(self) -> int:
@@ -84,11 +108,20 @@ class TurnScheduler:
 
     def _after_append(self, owner: Owner, event: Question | Done) -> None:
         if type(event) is Done:
-            _log_turn_ended(event)
+            self._note_end(owner, event)
             self._cancel_ended_task(owner)
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
         self._start_next(owner)
+
+    def _note_end(self, owner: Owner, done: Done) -> None:
+        """Log and count a turn that ended."""
+        _log_turn_ended(done)
+        self._metrics.count_turn(done)
+        if self._observer is not None:
+            turn = owner.turn
+            requested = turn.options.model if turn is not None and turn.id == done.turn else None
+            self._observer.turn_ended(done, requested_model=requested or self._upstream.model)
 
     def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
         """Undo events that the store did not accept; turns that lost text end."""
@@ -101,6 +134,10 @@ class TurnScheduler:
         frames = [encode_event(end) for end in ends]
         for end in ends:
             owner.topic.log.append(end)
+        noted = {event.turn for event in lost if type(event) is Done}  # they had ended before
+        for end in ends:
+            if end.turn not in noted:
+                self._note_end(owner, end)
         if ends:
             owner.unstored += ends
             owner.topic.wake(ends, frames)
@@ -159,6 +196,12 @@ class TurnScheduler:
         """End the waiting turns of a session."""
         for turn in tuple(owner.state.waiting):
             self.append(owner, self.cancel_turn(owner, turn, reason))
+
+    def cancel_asked_with(self, owner: Owner, credential: str) -> None:
+        """Cancel the turns of a session, running and waiting, that were asked with this credential."""
+        for turn in (*owner.state.waiting, owner.state.running):
+            if turn is not None and turn.credential == credential:
+                self.append(owner, self.cancel_turn(owner, turn, "cancelled"))
 
     async def wait_ended(self, max_seconds: float) -> None:
         """Wait until no turn runs, for at most `max_seconds`."""

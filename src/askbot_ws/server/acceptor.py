@@ -17,6 +17,8 @@ from ..http.access import Headers
 from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
+from .proxies import TrustedProxies
+from .refusals import Refusals
 from .websocket import WebSocket
 
 REQUEST_END_TIMEOUT_SECONDS = 2.0  # for which requests of closed connections are waited for
@@ -42,14 +44,17 @@ class Acceptor:
         app: ASGIApp,
         *,
         server: str,
-        cors_headers: Callable[[Headers, str], Headers],
+        cors_headers: Callable[..., Headers],
         limits: RequestLimits,
         connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
+        refusals: Refusals,
+        proxies: TrustedProxies,
     ) -> None:
         """`app` answers what is no WebSocket handshake; `server` is the value of the `Server` header.
 
-        `cors_headers` returns the CORS headers of the response to a request with these headers, for this path.
+        `cors_headers` returns the CORS headers of the response to a request with these headers, for this path;
+        `secure=` says whether it came over HTTPS.
         """
         # uvicorn's defaults set up logging, print URLs with their queries, trust X-Forwarded-For and read the
         # environment. `access_log` stays, as False would remove the handlers that a host program has for it.
@@ -70,8 +75,10 @@ class Acceptor:
         self.state = ServerState()
         self.limits = limits
         self.keepalive = keepalive
+        self.refusals = refusals
         self.cors_headers = cors_headers
         self.connection_limits = connection_limits
+        self.proxies = proxies
         self._server = server.encode()
         self._second = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,8 +88,10 @@ class Acceptor:
     def start_connection(self, socket: WebSocket, transport: asyncio.BaseTransport) -> None:
         """Start a connection as HTTP; `socket` takes it over if its first request is a WebSocket handshake."""
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
-        admission = self.connection_limits.admit(str(peer[0]) if isinstance(peer, tuple) else "")
-        connection = HttpConnection(self, socket, admission)
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
+        proxy = address if address in self.proxies else None  # whose clients are known by the heads of their requests
+        admission = self.connection_limits.admit("" if proxy is not None else address)
+        connection = HttpConnection(self, socket, admission, proxy=proxy)
         self._no_connections.clear()
         transport.set_protocol(connection)
         connection.connection_made(transport)  # type: ignore[arg-type]  # every transport of a stream is one

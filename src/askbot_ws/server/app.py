@@ -9,10 +9,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, cast
@@ -22,8 +21,9 @@ from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 
 from .. import __version__
-from ..config import Settings
-from ..core.principal import ANONYMOUS
+from ..auth import Authenticator, make_authenticator
+from ..auth.choose import reload_authenticator
+from ..config import RELOADABLE, Settings
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -38,17 +38,22 @@ from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
+from .collector import MetricsPage, ServerCollector
 from .connection_limits import ConnectionLimits
-from .handshake import Handshake, process_response, select_subprotocol
-from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
+from .credential_monitor import CredentialMonitor
+from .handshake import Handshake, select_subprotocol
+from .keepalive import KeepaliveMonitor
+from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket, adopt, bind, openable_host
+from .loop_lag import LoopLagMonitor
+from .proxies import TrustedProxies
+from .refusals import LIMIT_REASONS, Refusals
+from .systemd import notify_ready, notify_reloading, notify_stopping, take_sockets
 from .throttle import LoopThrottle, usable_cpus
-from .websocket import STALLED_CLOSE_SECONDS, WebSocket
+from .tls import TlsFiles
+from .websocket import WebSocket
 
-SEND_BUFFER_BYTES = 64 * 1024  # in the kernel, of each connection: a stalled reader is noticed before 4 MB
-LISTEN_BACKLOG = 1024  # connections that wait to be accepted: beyond it, each of a burst waits a second
 CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
 CLOSE_TIMEOUT_SECONDS = 2.0  # for the close handshake of a connection when the server ends
-HAS_TCP_USER_TIMEOUT = hasattr(socket, "TCP_USER_TIMEOUT")  # the kernel ends dead connections; else pings find them
 SERVER_HEADER = f"askbot-ws/{__version__}"
 
 log = structlog.get_logger(__name__)
@@ -63,37 +68,65 @@ class Server:
             await server.serve_forever()
     """
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        authenticator: Authenticator,
+        *,
+        tls: TlsFiles | None = None,
+        make_policy: Callable[[Settings], Policy] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Make a server; `listen` starts it.
+
+        Args:
+            settings: All settings.
+            hub: The sessions.
+            authenticator: Makes the principals of clients.
+            tls: The certificate with which it listens on TCP sockets.
+            make_policy: Returns the policy of the hub for settings that have changed; None: it stays.
+            now: The time in seconds since 1970, by which credentials expire.
+        """
         self._settings = settings
         self._hub = hub
-        self._limits = AskbotLimits(
-            advertised=Limits(
-                frame_bytes=settings.max_frame,
-                question_chars=settings.max_question,
-                waiting_turns=settings.max_waiting,
-            ),
-            rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
-        )
+        self._authenticator = authenticator
+        self._make_policy = make_policy
+        self._now = now
+        self._tls = tls
+        self._proxies = TrustedProxies.parse(settings.trusted_proxies)
+        self.metrics = hub.metrics
+        self.refusals = Refusals(hub.metrics)
+        self.loop_lag = LoopLagMonitor(hub.metrics.loop_lag)
+        self._limits = _askbot_limits(settings)
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
             hosts=settings.hosts,
             origins=settings.origins,
-            loopback=settings.loopback,
+            loopback=settings.loopback and not self._proxies,
             now=time.monotonic,
             own_names=own_names(settings),
+            counts=hub.metrics.refusals,
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, WebSocket] = {}
-        self._listener: Listener
+        self.credentials = CredentialMonitor(authenticator, hub, self._connections, self._close_connection, now=now)
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[Listener] = []
+        self.has_tls = False  # whether connections over TCP use TLS
         self._closed = False
 
     def _make_acceptor(self) -> Acceptor:
-        settings, most = self._settings, sys.maxsize
+        settings = self._settings
         app = make_application(
             Completions(self._hub),
             access=self._access,
+            authenticator=self._authenticator,
+            sign_in_url=settings.sign_in_url,
+            sign_out_url=settings.sign_out_url,
             readiness=self._readiness,
+            render_metrics=MetricsPage(ServerCollector(self.metrics, self._hub, self, started_at=time.time())).render,
             version=__version__,
             page_module=settings.page_module,
         )
@@ -102,33 +135,64 @@ class Server:
             server=SERVER_HEADER,
             cors_headers=partial(cors_headers, self._access),
             limits=RequestLimits(body_bytes=settings.max_frame, reader_timeout=settings.reader_timeout),
-            connection_limits=ConnectionLimits(
-                max_total=settings.max_connections if settings.limits else most,
-                max_per_address=settings.max_connections_per_address if settings.limits else most,
-            ),
+            connection_limits=ConnectionLimits(**_connection_limits(settings)),
             keepalive=self.keepalive,
+            refusals=self.refusals,
+            proxies=self._proxies,
         )
 
     @property
+    def _socket(self) -> socket.socket:
+        """The socket on which it listens; of several, a TCP socket."""
+        return min(self._sockets, key=lambda each: each.family == AF_UNIX)
+
+    @property
+    def unix(self) -> str | None:
+        """The path of the Unix socket on which it listens; None where it listens on a TCP socket."""
+        return str(self._socket.getsockname()) if self._socket.family == AF_UNIX else None
+
+    @property
+    def host(self) -> str | None:
+        """The name or address on which it listens; None for a Unix socket."""
+        return self._settings.host if self.unix is None else None
+
+    @property
     def port(self) -> int:
-        """The port on which it listens; with the setting `port=0`, the one that was chosen."""
-        return int(next(iter(self._listener.sockets)).getsockname()[1])
+        """The port on which it listens; with the setting `port=0`, the one that was chosen; 0 for a Unix socket."""
+        return 0 if self.unix is not None else int(self._socket.getsockname()[1])
 
     @property
     def address(self) -> str:
-        """Host and port as in a URL that can be opened on this machine, for instance `127.0.0.1:8765`."""
-        host = openable_host(next(iter(self._listener.sockets))) or self._settings.host
+        """Host and port as in a URL that can be opened on this machine, for instance `127.0.0.1:8765`.
+
+        For a Unix socket, its path.
+        """
+        if self.unix is not None:
+            return self.unix
+        host = openable_host(self._socket) or self._settings.host
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def is_open(self) -> bool:
         """Whether it listens on all addresses of this machine."""
-        return openable_host(next(iter(self._listener.sockets))) is not None
+        return self.unix is None and openable_host(self._socket) is not None
+
+    @property
+    def page_url(self) -> str:
+        """The URL of the page, for instance `http://127.0.0.1:8765/`; without a path for a Unix socket."""
+        if self.unix is not None:
+            return f"http+unix:{self.unix}"
+        return f"{'https' if self.has_tls else 'http'}://{self.address}/"
 
     @property
     def url(self) -> str:
-        """The URL to which clients connect, for instance `ws://127.0.0.1:8765/v1/chat`."""
-        return f"ws://{self.address}/v1/chat"
+        """The URL to which clients connect, for instance `ws://127.0.0.1:8765/v1/chat`, or `wss:` with a certificate.
+
+        For a Unix socket, `ws+unix:/run/askbot/askbot.sock:/v1/chat`.
+        """
+        if self.unix is not None:
+            return f"ws+unix:{self.unix}:/v1/chat"
+        return f"{'wss' if self.has_tls else 'ws'}://{self.address}/v1/chat"
 
     @property
     def hub(self) -> Hub:
@@ -140,17 +204,35 @@ class Server:
         """How many WebSocket connections are open."""
         return len(self._connections)
 
+    @property
+    def open_count(self) -> int:
+        """How many connections are open, HTTP ones included."""
+        return self.acceptor.connection_limits.count
+
+    @property
+    def web_sockets(self) -> Iterable[Connection]:
+        """All WebSocket connections."""
+        return self._connections
+
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
-        """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
-        handshake = Handshake(self._access, draining=lambda: self._hub.draining)
-        options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
+        """Accept connections on a bound TCP or Unix socket; it may be called for several.
+
+        TLS is that of `tls`; without one, that of the settings' certificate on a TCP socket.
+        """
+        handshake = Handshake(self._access, self._authenticator, self.refusals, draining=lambda: self._hub.draining)
+        options: dict[str, Any] = {}
+        if listening.family == AF_UNIX:
+            options = {"unix": True} | ({"cleanup_socket": False} if sys.version_info >= (3, 13) else {})
+        elif tls is None and self._tls is not None:
+            tls = self._tls.context
+        self.has_tls = self.has_tls or tls is not None
         create: object = partial(WebSocket, acceptor=self.acceptor)
-        self._listener = await serve(
+        listener = await serve(
             self._serve,
             sock=listening,
             backlog=LISTEN_BACKLOG,  # asyncio calls listen() again, by default with 100
             process_request=handshake.process_request,
-            process_response=process_response,
+            process_response=handshake.process_response,
             select_subprotocol=select_subprotocol,
             create_connection=cast(type[ServerConnection], create),
             compression="deflate" if self._settings.compression else None,
@@ -161,28 +243,80 @@ class Server:
             ssl=tls,
             **options,
         )
+        self._sockets.append(listening)
+        self._listeners.append(listener)
+
+    def reload_certificate(self) -> bool:
+        """Use what the certificate's files have now, for new connections; open ones are not touched.
+
+        Returns whether there is a certificate and it could be used; where not, the former one stays.
+        """
+        return self._tls is not None and self._tls.reload()
 
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as WebSocket, see `listen`")
-        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
+        connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
+        connection.renewer = self.credentials
         self._connections[connection] = socket
+        self.metrics.connections[connection.protocol] += 1
+        self.credentials.expiry.watch(connection)
         self.keepalive.watch(socket)
         try:
-            if socket.admission.excess is None:
+            if socket.rejection is not None:
+                await socket.close(*socket.rejection)
+            elif (excess := socket.admission.excess) is None:
                 await connection.run()
-            elif socket.admission.excess == "server":
-                await socket.close(1013, "too many connections")
             else:
-                await socket.close(4429, "too many connections from this address")
+                self.refusals.record(LIMIT_REASONS[excess], address=socket.client_address)
+                if excess == "server":
+                    await socket.close(1013, "too many connections")
+                else:
+                    await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
+            self.metrics.closes[str(socket.close_code)] += 1
+            self.credentials.expiry.forget(connection)
+
+    def _close_connection(self, connection: Connection, code: int, reason: str) -> None:
+        """Close a connection, and abort it where its client does not answer."""
+        socket = self._connections.get(connection)
+        if socket is not None:
+            self.acceptor.spawn(socket.close_or_abort(code, reason, max_seconds=CLOSE_TIMEOUT_SECONDS))
 
     async def serve_forever(self) -> None:
         """Wait until the calling task is cancelled."""
         await asyncio.Event().wait()
 
     forever = serve_forever  # its name in earlier versions
+
+    # --- new settings ------------------------------------------------------------------------------------------------
+
+    async def reload(self, settings: Settings) -> None:
+        """Apply settings that have changed, as far as a running server can: those of `askbot_ws.config.RELOADABLE`.
+
+        Connections that they concern are closed: of revoked keys (4401; the turns asked with them are cancelled), and
+        of pages whose origin is not allowed any more (4403).
+
+        Raises:
+            ConfigError: A file that they name can't be used; then all settings stay as they were.
+        """
+        before = self._settings
+        changed = {name for name in Settings.model_fields if getattr(before, name) != getattr(settings, name)}
+        applied = before.model_copy(update={name: getattr(settings, name) for name in changed & RELOADABLE})
+        policy = self._make_policy(applied) if self._make_policy else self._hub.policy
+        await reload_authenticator(self._authenticator, before, applied, self._hub.store, now=self._now)
+        self._settings = applied
+        self._hub.use_policy(policy)
+        self._access.allow(hosts=applied.hosts, origins=applied.origins)
+        self._limits = _askbot_limits(applied)
+        self.acceptor.connection_limits.set_limits(**_connection_limits(applied))
+        self.credentials.close_anonymous()
+        for connection, opened in tuple(self._connections.items()):
+            connection.set_rates(self._limits.rates)
+            if not self._access.allows(opened.access_headers, secure=opened.secure):
+                self._close_connection(connection, 4403, "this origin is not allowed any more")
+        log.info("settings_reloaded", changed=sorted(changed & RELOADABLE), need_restart=sorted(changed - RELOADABLE))
 
     # --- shutdown ----------------------------------------------------------------------------------------------------
 
@@ -193,7 +327,7 @@ class Server:
         """
         log.info("drain_started", connections=len(self._connections), limit_s=self._settings.drain)
         self._hub.refuse_turns()
-        self._listener.close(close_connections=False)
+        self._stop_listening()
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
             connection.announce_drain(drain_seconds=self._settings.drain)
@@ -202,6 +336,14 @@ class Server:
         await self._hub.stop()
         await self.close(response_seconds=max(CLOSE_TIMEOUT_SECONDS, until - time.monotonic()))
 
+    def _stop_listening(self) -> None:
+        """Accept no more connections, and remove the file of a Unix socket, so that another server can listen there."""
+        for each in self._sockets:
+            if isinstance(each, UnixSocket):
+                each.unlink()
+        for listener in self._listeners:
+            listener.close(close_connections=False)
+
     async def close(self, *, response_seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
         """Close all connections: WebSockets with code 1012, `CLOSE_BATCH_SIZE` at a time.
 
@@ -209,7 +351,7 @@ class Server:
         """
         if self._closed:
             return
-        self._listener.close(close_connections=False)
+        self._stop_listening()
         http = asyncio.create_task(self.acceptor.close(max_seconds=response_seconds))
         left, tasks = list(self._connections.values()), list[asyncio.Task[None]]()
         while left:
@@ -219,19 +361,31 @@ class Server:
             ]
             await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # slow clients do not delay the next batch
         await asyncio.gather(http, *tasks)
-        await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
+        closed = [asyncio.ensure_future(listener.wait_closed()) for listener in self._listeners]
+        await asyncio.wait(closed, timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
+        self.loop_lag.close()
+        self.credentials.expiry.close()
         self._closed = True
 
 
-def openable_host(bound: socket.socket) -> str | None:
-    """Return the address to open for a socket that listens on all addresses; None for one that listens on one."""
-    host = ip_address(bound.getsockname()[0].partition("%")[0])
-    if not host.is_unspecified:
-        return None
-    takes_ipv4 = host.version == 4 or not bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    return "127.0.0.1" if takes_ipv4 else "::1"
+def _askbot_limits(settings: Settings) -> AskbotLimits:
+    return AskbotLimits(
+        advertised=Limits(
+            frame_bytes=settings.max_frame,
+            question_chars=settings.max_question,
+            waiting_turns=settings.max_waiting,
+        ),
+        rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
+    )
+
+
+def _connection_limits(settings: Settings) -> dict[str, int]:
+    """Return the arguments of `ConnectionLimits`."""
+    if not settings.limits:
+        return {"max_total": sys.maxsize, "max_per_address": sys.maxsize}
+    return {"max_total": settings.max_connections, "max_per_address": settings.max_connections_per_address}
 
 
 def own_names(settings: Settings) -> tuple[str, ...]:
@@ -239,54 +393,40 @@ def own_names(settings: Settings) -> tuple[str, ...]:
     return (settings.host,) if settings.loopback else (settings.host, socket.gethostname())
 
 
-def bind(settings: Settings) -> socket.socket:
-    """Return a socket that listens on the host and port of the settings. Raises `ConfigError` where it can't."""
-    host, port = settings.host, settings.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with ExitStack() as undo:
-            bound = undo.enter_context(socket.socket(family, kind, protocol))
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            if HAS_TCP_USER_TIMEOUT:  # longer than it takes to close a stalled reader
-                seconds = (
-                    settings.heartbeat
-                    + settings.reader_timeout * (1 + 2 / STALL_CHECKS_PER_TIMEOUT)
-                    + STALLED_CLOSE_SECONDS
-                )
-                milliseconds = min(int(seconds * 1000), 2**31 - 1)
-                bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-            bound.bind(address)
-            bound.listen(LISTEN_BACKLOG)
-            undo.pop_all()
-    except (OSError, UnicodeError) as error:  # UnicodeError: no host has such a name
-        raise ConfigError(
-            f"askbot can't listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}. "
-            "Choose others with ASKBOT_HOST and ASKBOT_PORT (--host, --port), or end what listens there."
-        ) from error
-    bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return bound
-
-
 # --- from settings to a running server -------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def running(
-    settings: Settings, chosen: UpstreamChoice | None = None, *, throttle: Throttle | None = None
+    settings: Settings,
+    chosen: UpstreamChoice | None = None,
+    *,
+    throttle: Throttle | None = None,
+    sockets: Sequence[socket.socket] = (),
+    now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Server]:
     """Run a server in the block; `chosen` overrides the upstream that the settings name. Raises `ConfigError`.
 
-    `throttle` may block the event loop for some milliseconds, where that runs nothing else.
+    `throttle` may block the event loop for some milliseconds, where that runs nothing else. `sockets` are those that
+    systemd has opened; without any, the server opens the one that the settings say. `now` is the time in seconds since
+    1970, by which credentials expire.
     """
+    settings = adopt(sockets, settings)
+    tls = TlsFiles(settings.certfile, settings.keyfile) if settings.certfile and settings.keyfile else None
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
-    listening = bind(settings)
+    authenticator = make_authenticator(settings, store, now=now)
+    listening = [*sockets] or [bind(settings)]
+    started_at: float | None = None
     try:
-        async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
+        async with authenticator, Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
-            server = Server(settings, hub)
-            await server.listen(listening)
+            make_policy = partial(_policy, chosen=chosen)
+            server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, now=now)
+            for each in listening:
+                await server.listen(each)
+            server.loop_lag.start()
+            started_at = time.monotonic()
             heartbeats = asyncio.create_task(server.keepalive.run())
             try:
                 yield server
@@ -295,8 +435,11 @@ async def running(
                 await hub.stop()
                 await server.close()
     finally:
-        listening.close()
+        for each in listening:
+            each.close()
         await chosen.upstream.close()
+        if started_at is not None:
+            log.info("server_stopped", uptime_s=round(time.monotonic() - started_at, 3))
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
@@ -320,14 +463,17 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
     )
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`."""
+def run(settings: Settings, read_settings: Callable[[], Settings] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`.
+
+    At SIGHUP the settings are read again by `read_settings`, which may raise `ConfigError`, and applied.
+    """
     if sys.platform == "win32":
-        return asyncio.run(_main(settings))
+        return asyncio.run(_main(settings, None))
     _raise_file_limit()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
-    return uvloop.run(_main(settings))
+    return uvloop.run(_main(settings, read_settings))
 
 
 def _raise_file_limit() -> None:
@@ -339,17 +485,26 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _main(settings: Settings) -> int:
+async def _main(settings: Settings, read_settings: Callable[[], Settings] | None) -> int:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    hangup = asyncio.Event()
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)  # also one that comes before the server listens
     chosen = choose_upstream(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
-    async with running(settings, chosen, throttle=throttle) as server:
+    sockets = take_sockets()
+    async with running(settings, chosen, throttle=throttle, sockets=sockets) as server:
         _freeze_gc()
         _print_banner(settings, chosen, server)
+        notify_ready()
+        read = read_settings or (lambda: settings)
+        reloading = asyncio.create_task(_reload_at_hangup(server, hangup, lambda: adopt(sockets, read())))
         await signals.get()
+        reloading.cancel()
+        notify_stopping()
         draining = asyncio.create_task(server.drain())
         again = asyncio.create_task(signals.get())
         await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
@@ -361,6 +516,23 @@ async def _main(settings: Settings) -> int:
         return 1
 
 
+async def _reload_at_hangup(server: Server, hangup: asyncio.Event, read_settings: Callable[[], Settings]) -> None:
+    """Apply new settings and certificates at each SIGHUP, until cancelled; where they are wrong, the old ones stay."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        notify_reloading()
+        server.reload_certificate()
+        try:
+            await server.reload(read_settings())
+        except ConfigError as error:
+            faults = [line.strip() for line in str(error).splitlines()]
+            log.error("reload_failed", faults=faults[1:] or faults)  # noqa: TRY400 - the faults say all
+        except Exception:  # a server goes on with the settings that it has
+            log.exception("reload_failed")
+        notify_ready()
+
+
 def _freeze_gc() -> None:
     """Exempt present objects from garbage collection, and collect less often: tokens make hardly any cycles."""
     gc.collect()
@@ -370,10 +542,11 @@ def _freeze_gc() -> None:
 
 def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) -> None:
     """Print the addresses, the model and the store, and log `server_started`."""
-    elsewhere = f"  (http://{socket.gethostname()}:{server.port}/ from other machines)" if server.is_open else ""
+    scheme = server.page_url.partition(":")[0]
+    elsewhere = f"  ({scheme}://{socket.gethostname()}:{server.port}/ from other machines)" if server.is_open else ""
     lines = [
         f"askbot-ws {__version__}",
-        f"  page    http://{server.address}/{elsewhere}",
+        f"  page    {server.page_url}{elsewhere}",
         f"  socket  {server.url}",
         f"  model   {chosen.upstream.model}",
         f"  store   {settings.store}",
@@ -385,4 +558,11 @@ def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) ->
         sys.stdout.flush()
     except OSError:  # a full disk or a closed pipe: serve all the same, and do not fail at exit either
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
-    log.info("server_started", host=settings.host, port=server.port, model=chosen.upstream.model)
+    log.info(
+        "server_started",
+        host=server.host,
+        port=server.port,
+        unix=server.unix,
+        tls=server.has_tls,
+        model=chosen.upstream.model,
+    )

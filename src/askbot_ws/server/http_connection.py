@@ -20,7 +20,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ..http.ai_completion import ResponseAbortedError
 from ..http.responses import encode_json, json_headers
+from ..metrics import RefusalReason
 from .connection_limits import Admission
+from .proxies import find_client
+from .refusals import LIMIT_REASONS
 from .websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -31,6 +34,12 @@ LINGER_SECONDS = 2.0  # for which a refused client's data is still read, or it m
 OVER_LIMIT_RESPONSES = {
     "server": (HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections."),
     "address": (HTTPStatus.TOO_MANY_REQUESTS, "There are too many connections from this address."),
+}
+REFUSAL_REASONS: dict[HTTPStatus, RefusalReason] = {
+    HTTPStatus.REQUEST_TIMEOUT: "request_timeout",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "request_too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "pipeline_limit",
 }
 LIMIT_EXEMPT_PATH = b"/healthz"  # an orchestrator must not kill a server for being full
 
@@ -48,8 +57,11 @@ class HttpConnection(HttpToolsProtocol):
 
     parser: httptools.HttpRequestParser
 
-    def __init__(self, acceptor: Acceptor, socket: WebSocket, admission: Admission) -> None:
-        """`socket` takes over at a WebSocket handshake; `admission` counts the connection."""
+    def __init__(self, acceptor: Acceptor, socket: WebSocket, admission: Admission, *, proxy: str | None) -> None:
+        """`socket` takes over at a WebSocket handshake; `admission` counts the connection.
+
+        `proxy` is the address of the trusted proxy that has opened it (empty for a Unix socket), if one has.
+        """
         super().__init__(acceptor.config, acceptor.state, {})
         self.logger = _logger
         self.access_log = False  # a host program may have handlers for that
@@ -57,6 +69,8 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = acceptor.limits
         self._socket = socket
         self._admission = admission
+        self._proxy = proxy
+        self._secure = False  # whether the client has sent the current request over HTTPS
         self._expecting = ExpectedInput.REQUEST
         self._timer: asyncio.TimerHandle | None = None  # of the expected input
         self._request_count = 0
@@ -75,6 +89,7 @@ class HttpConnection(HttpToolsProtocol):
         self.flow = FlowControl(transport)
         self.connections.add(self)
         self.scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._secure = self.scheme == "https"
         transport.set_write_buffer_limits(high=1)  # not 0, which asyncio treats as always full with TLS
         self._expect(ExpectedInput.REQUEST, max_seconds=self._limits.head_timeout)
 
@@ -152,6 +167,7 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse_head()
             return
         self._read_target()
+        self._find_client()
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
         elif self.parser.should_upgrade():
@@ -176,6 +192,18 @@ class HttpConnection(HttpToolsProtocol):
         name += b":%d" % url.port if url.port else b""
         self.headers[:] = [(b"host", name), *(field for field in self.headers if field[0] != b"host")]
         self.url = (url.path or b"/") + (b"?%b" % url.query if url.query else b"")
+
+    def _find_client(self) -> None:
+        """Take the client's address, scheme and host from what a trusted proxy says."""
+        if self._proxy is not None:
+            client = find_client(self._proxy, self.headers, self._acceptor.proxies)
+            self._admission = self._acceptor.connection_limits.readmit(self._admission, client.address)
+            self._secure = (client.scheme or self.scheme) == "https"
+            if client.host is not None:
+                host = (b"host", client.host.encode("latin-1"))
+                self.headers[:] = [host, *(field for field in self.headers if field[0] != b"host")]
+        self.scope["scheme"] = "https" if self._secure else "http"
+        self.scope["client"] = (self._admission.address, 0) if self._admission.address else None
 
     def _begin_response(self) -> None:
         self._acceptor.default_headers()
@@ -212,6 +240,8 @@ class HttpConnection(HttpToolsProtocol):
         if self.pipeline:
             self._current_cycle = self.pipeline[-1][0]
         super().on_response_complete()
+        if self._proxy is not None and self._newest_unanswered() is None:  # the proxy keeps it for any client
+            self._admission = self._acceptor.connection_limits.readmit(self._admission, "")
         if self._expecting is not ExpectedInput.REQUEST:
             self._unset_keepalive_if_required()
 
@@ -253,6 +283,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self._record_refusal(status)
         self._unset_keepalive_if_required()
         responding = self._expecting is ExpectedInput.BODY  # the application has the request
         if responding and self.pipeline:  # or it is pipelined, and never will have it
@@ -275,12 +306,18 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._write_error(status, message, retry_after=retry_after)
 
+    def _record_refusal(self, status: HTTPStatus) -> None:
+        excess = self._admission.excess
+        reason = REFUSAL_REASONS.get(status, "invalid_request") if excess is None else LIMIT_REASONS[excess]
+        self._acceptor.refusals.record(reason, address=self._admission.address, status=status.value)
+
     def _write_error(self, status: HTTPStatus, message: str, *, retry_after: bool) -> None:
         body = encode_json({"error": message})
         head = [*self._acceptor.default_headers(), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         head += [(name.lower().encode(), value.encode()) for name, value in json_headers().items()]
         head += [(b"retry-after", b"1")] if retry_after else []
-        head += self._acceptor.cors_headers(self.headers or [], self.url.partition(b"?")[0].decode("latin-1"))
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        head += self._acceptor.cors_headers(self.headers or [], path, secure=self._secure)
         lines = b"".join([b"%b: %b\r\n" % field for field in head])
         body = b"" if self.parser.get_method() == b"HEAD" else body
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
@@ -331,7 +368,9 @@ class HttpConnection(HttpToolsProtocol):
         self._acceptor.remove(self)
         self.flow.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it is a reference cycle
-        self._socket.start_handshake(self.transport, self._admission, head, rest, paused=self.flow.write_paused)
+        self._socket.start_handshake(
+            self.transport, self._admission, head, rest, secure=self._secure, paused=self.flow.write_paused
+        )
 
     def _request_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Rebuild the head as it was parsed, so that the next parser can't read it differently."""

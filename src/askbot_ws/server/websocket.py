@@ -12,6 +12,9 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
+from ..core.principal import ANONYMOUS, Principal
+from ..http.access import Headers
+
 if TYPE_CHECKING:
     from .acceptor import Acceptor
     from .connection_limits import Admission
@@ -37,15 +40,19 @@ class WebSocket(ServerConnection):
 
     # Slots: what is read for each token is close together, and found without a dictionary.
     __slots__ = (
-        "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "admission", "loop", "on_writable", "open",
-        "paused_at", "sent_at", "transport",
+        "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "access_headers", "admission", "loop",
+        "on_writable", "open", "paused_at", "principal", "rejection", "secure", "sent_at", "transport",
     )  # fmt: skip
 
     on_writable: Callable[[], None] | None
     open: bool  # from the handshake to the first close frame
     paused_at: float | None  # since when its transport has no room; None: it has
+    secure: bool  # whether the client is connected over TLS, to us or to a trusted proxy
     sent_at: float  # when anything was last sent; 0: nothing was
     admission: Admission  # counts it
+    access_headers: Headers  # of a page's handshake: `Host` and `Origin`, by which it was accepted
+    principal: Principal  # that the handshake names
+    rejection: tuple[int, str] | None  # code and reason of its close, where its credential is not accepted
     _acceptor: Acceptor
     _early_data: bytes | None  # what arrived right after the handshake; None: the handshake is answered
     _uncompressed: bool  # open and without compression: frames are written as they are
@@ -61,16 +68,26 @@ class WebSocket(ServerConnection):
         self._acceptor.start_connection(self, transport)
 
     def start_handshake(
-        self, transport: asyncio.Transport, admission: Admission, head: bytes, early_data: bytes, *, paused: bool
+        self,
+        transport: asyncio.Transport,
+        admission: Admission,
+        head: bytes,
+        early_data: bytes,
+        *,
+        secure: bool,
+        paused: bool,
     ) -> None:
         """Take over a connection on which a handshake with this head arrived, and `early_data` right after it.
 
-        `paused`: the transport has no room, as an earlier response is still in its buffer.
+        `secure`: the client has sent it over TLS, to us or to a trusted proxy. `paused`: the transport has no room, as
+        an earlier response is still in its buffer.
         """
         self.on_writable = self.paused_at = None
         self.open = self._uncompressed = False
         self.sent_at, self._pong_bytes = 0.0, 0
         self.admission = admission
+        self.secure = secure
+        self.access_headers, self.principal, self.rejection = (), ANONYMOUS, None
         transport.set_protocol(self)
         if paused:  # before the next calls, which may resume it
             self.pause_writing()
@@ -181,8 +198,8 @@ class WebSocket(ServerConnection):
 
     @property
     def client_address(self) -> str:
-        """The IP address of the other side; empty where there is none."""
-        return str(self.remote_address[0]) if self.remote_address else ""
+        """The client's IP address, also behind a trusted proxy; empty where there is none (Unix sockets)."""
+        return self.admission.address
 
     @property
     def writable(self) -> bool:

@@ -116,7 +116,7 @@ class Upstream(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Check that a question would be answered now, without using tokens.
+        """Check that a question would be answered now, as a rule without using tokens.
 
         Raises:
             UpstreamError: It would not.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -15,13 +16,15 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from ..core.prompt import Prompt
+from ..core.prompt import Message, Prompt
 from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
+from ..events import Options
 from . import Ending, clean_model_name
 from .api_config import ApiConfig, is_openai
 from .completion_attempt import CompletionAttempt
 from .error_causes import MODEL_UNSET
+from .health import ProviderHealth, lists_model
 from .http_exchange import Response
 from .provider_connection import is_stale_connection
 from .provider_errors import (
@@ -41,6 +44,7 @@ MAX_BACKOFF_SECONDS = 8.0  # before a retry, where the provider names no time
 MAX_RETRY_AFTER_SECONDS = 30.0  # that we wait where it names one; if it names more, the user decides
 PING_TIMEOUT_SECONDS = 5.0
 PING_CACHE_SECONDS = 10.0
+TRIAL_TIMEOUT_SECONDS = 3.0  # for one token: a model that is being loaded takes longer, which is no fault
 
 log = structlog.get_logger()
 
@@ -97,6 +101,7 @@ class OpenAIUpstream:
         self._secrets: list[bytes] = []
         self._first_format = RequestFormat()
         self._formats: dict[str, RequestFormat] = {}  # by model: what it takes, where it refused the first one
+        self._health = ProviderHealth(time.monotonic)
         self._ping_lock = asyncio.Lock()
         self._last_ping: tuple[float, UpstreamError | None] = (-PING_CACHE_SECONDS, None)
 
@@ -137,6 +142,19 @@ class OpenAIUpstream:
     # --- a question ---
 
     async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        """Answer a prompt, and note what became of it. Raises `UpstreamError`."""
+        is_default = prompt.options.model in (None, self._model)
+        try:
+            ending = await self._stream(prompt, on_text)
+        except UpstreamError as error:
+            if is_default:
+                self._health.note_failure(error)
+            raise
+        if is_default:
+            self._health.note_answer()
+        return ending
+
+    async def _stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
         """Answer a prompt. Retries only before the first text, only where `is_retryable`, and `retries` times at most.
 
         A request on a reused connection that was closed at once may not have been read: it is sent again without a
@@ -205,7 +223,12 @@ class OpenAIUpstream:
     # --- what the server has ---
 
     async def ping(self) -> None:
-        """Request the list of models; the outcome is cached for `PING_CACHE_SECONDS`. Raises `UpstreamError`."""
+        """Check that the key and the model are accepted; the outcome is cached for `PING_CACHE_SECONDS`.
+
+        The list of models is requested. A model that is not in it is asked for one token, once: there are providers
+        that list less than they have. Raises `UpstreamError` where questions fail and will go on to fail; a provider
+        that is busy, or has a fault for a moment, is no such error.
+        """
         async with self._ping_lock:
             now = asyncio.get_running_loop().time()
             if now - self._last_ping[0] >= PING_CACHE_SECONDS:
@@ -214,11 +237,28 @@ class OpenAIUpstream:
                 raise error.with_traceback(None)
 
     async def _probe(self) -> UpstreamError | None:
+        if self._health.refusal is not None:
+            return self._health.refusal
         try:
             response = await self._fetch_models()
+            if not response.is_success and response.status not in (404, 405):
+                return self._health.judge(self._error_of(response))
+            model = await self._default_model()
+            self._health.judge(None)
+            if response.is_success and not self._health.has_answered and not lists_model(response.body, model):
+                await self._try_model()
         except UpstreamError as error:
-            return error
-        return None if response.is_success or response.status in (404, 405) else self._error_of(response)
+            return self._health.judge(error)
+        return self._health.refusal
+
+    async def _try_model(self) -> None:
+        """Ask the model for one token. Raises `UpstreamError`."""
+        prompt = Prompt((b"", b"", Message("user", "Hi").encoded), Options(max_tokens=1))
+        try:
+            async with asyncio.timeout(TRIAL_TIMEOUT_SECONDS):
+                await self.stream(prompt, lambda _: None)
+        except TimeoutError:
+            return
 
     async def _fetch_models(self) -> Response:
         try:

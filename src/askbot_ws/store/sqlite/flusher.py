@@ -8,18 +8,19 @@ for whatever reason, does not delay the others.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import count
 
 import structlog
 
 from ...core.log_tail import wire_size
 from ...errors import StoreError
 from .database_thread import DatabaseThread
-from .flush_batch import OpenLog, SessionFlush, is_store_wide, write_in_one_transaction, write_separately
+from .flush_batch import SessionFlush, is_store_wide, write_in_one_transaction, write_separately
 from .journal import Journal
+from .open_logs import OpenLog, OpenLogs
 from .wal_scrubber import WalScrubber
 
 FLUSHED_TAIL_BYTES = 4 * 1024  # of each session's flushed events that stay in memory
@@ -35,7 +36,7 @@ class Flusher:
     """Writes what is due to SQLite, in a task that runs while there is something to write."""
 
     def __init__(
-        self, open_logs: dict[str, OpenLog], journal: Journal, writer: DatabaseThread, uptime: Callable[[], float]
+        self, open_logs: OpenLogs, journal: Journal, writer: DatabaseThread, uptime: Callable[[], float]
     ) -> None:
         """`uptime` returns how many seconds processes had the store open."""
         self._open_logs = open_logs
@@ -45,7 +46,7 @@ class Flusher:
         self.scrubber = WalScrubber(writer)
         self._due: dict[str, OpenLog] = {}
         self._pending_deletions: dict[str, int] = {}  # with the deletion's number: an id may be used and deleted again
-        self._deletion_numbers = count()
+        self._deletion_numbers = itertools.count()
         self._needs_scrub = False  # something was deleted from the tables since the last scrub
         self._needs_trim = False  # a segment could not be removed
         self._failing: dict[str, OpenLog] = {}  # sessions that wait for another attempt
@@ -53,6 +54,12 @@ class Flusher:
         self._flush_lock = asyncio.Lock()  # one transaction at a time
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
+        self.flushed_at: float | None = None  # when all that was due had been flushed, by `uptime`
+
+    @property
+    def due_count(self) -> int:
+        """How many sessions are to be flushed, those that failed included."""
+        return len(self._due) + len(self._failing)
 
     @property
     def pending_deletions(self) -> Collection[str]:
@@ -69,7 +76,7 @@ class Flusher:
         """Delete these sessions: from memory at once, from SQLite with the next transaction."""
         for session in sessions:
             self._pending_deletions[session] = next(self._deletion_numbers)
-            open_log = self._open_logs.pop(session, None)
+            open_log = self._open_logs.remove(session)
             if open_log is not None:
                 open_log.deleted = True
             self._due.pop(session, None)
@@ -124,6 +131,7 @@ class Flusher:
         """Flush all that is due, and remove the journal segments that are no longer needed. Raises `StoreError`."""
         async with self._flush_lock:
             due, self._due = deque(self._due.items()), {}
+            count = len(due)
             undeletable: set[str] = set()
             try:
                 while due or self._pending_deletions.keys() - undeletable:
@@ -132,6 +140,8 @@ class Flusher:
                 for session, open_log in due:  # whatever was raised
                     self._due.setdefault(session, open_log)
                 self.schedule(())
+            self.flushed_at = self._uptime()
+            log.debug("sessions_flushed", sessions=count, journal_bytes=self._journal.size)
             self._trim_journal()
             if self._needs_scrub:  # under the lock: who waits for it may wait for the end of a deletion
                 self._needs_scrub = False
@@ -238,7 +248,7 @@ class Flusher:
         open_log.log.evict(keep=FLUSHED_TAIL_BYTES, until=head)
         self._journal.mark_flushed(session, head)
         if open_log.is_evictable:
-            del self._open_logs[session]
+            self._open_logs.remove(session)
 
     def _mark_failed(self, open_log: OpenLog, error: Exception) -> None:
         """Keep a session out of the others' transactions, and try it again after `MAX_RETRY_SECONDS`."""

@@ -162,6 +162,11 @@ class Journal:
                 self._remove(segment)
 
     @property
+    def size(self) -> int:
+        """How many bytes its files have, without those of processes before."""
+        return sum([segment.size for segment in self._segments])
+
+    @property
     def is_full(self) -> bool:
         """Whether the segment has `MAX_SEGMENT_BYTES`, so that it is time to `rotate`."""
         return self._active is not None and self._active.size >= self._segment_bytes
