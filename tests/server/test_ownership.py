@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -47,7 +48,7 @@ class Client:
         return frame
 
     async def _next(self) -> Json:
-        return cast(Json, json.loads(await self.socket.recv()))
+        return cast(Json, json.loads(await asyncio.wait_for(self.socket.recv(), 5)))
 
     async def ask(self, text: str = "Why?", **fields: object) -> Json:
         await self.send(type="ask", text=text, **fields)
