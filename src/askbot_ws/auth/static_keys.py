@@ -81,7 +81,7 @@ class StaticKeys:
         try:
             self.reload()
         except ConfigError as error:
-            log.error("key_file_unusable", reason=str(error))  # noqa: TRY400 - the reason says all
+            log.error("key_file_rejected", reason=str(error))  # noqa: TRY400 - the reason says all
 
     def reload(self, path: Path | None = None) -> None:
         """Read the file again, or another one. Raises `ConfigError`; then the keys stay as they were."""
