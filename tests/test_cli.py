@@ -116,7 +116,6 @@ def test_the_help_of_a_server_is_in_sections_that_fit_a_terminal() -> None:
         (["--port", "1"], "It is an option of `askbot serve`, and stands behind that."),
         (["--url=ws://a", "ask"], "It is an option of `askbot ask`"),
         (["serve", "--openai-api-key=sk-secret"], "set OPENAI_API_KEY."),
-        (["serve", "--jwt-secret=sk-secret"], "set ASKBOT_JWT_SECRET."),
         (["sevre"], "Did you mean 'serve'"),
         (["store", "chekc"], "Did you mean 'check'?"),
     ],
