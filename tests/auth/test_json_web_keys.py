@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -66,7 +66,7 @@ class Clock:
 
 
 @asynccontextmanager
-async def fetching(server: KeyServer, clock: Clock) -> AsyncIterator[JsonWebKeys]:
+async def fetching(server: KeyServer, clock: Clock) -> AsyncGenerator[JsonWebKeys]:
     keys = JsonWebKeys(server.url, clock=clock)
     keys.start()
     try:

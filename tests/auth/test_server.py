@@ -304,11 +304,7 @@ async def test_sighup_applies_what_has_changed_and_closes_what_it_concerns(
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
 async def test_a_hangup_does_not_end_a_server_that_starts(tmp_path: Path) -> None:
     """From its imports on; then it listens, and ends as it should."""
-    given = environment(OPENAI_BASE_URL="http://127.0.0.1:9/v1", ASKBOT_MODEL="none", ASKBOT_STORE="memory:")
-    process = subprocess.Popen(
-        command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, env=given, text=True
-    )
-    with process:
+    with starting(tmp_path) as process:
         assert process.stdout
         await eventually(lambda: ignores_hangup(process.pid) or process.poll() is not None)
         said = asyncio.create_task(asyncio.to_thread(process.stdout.readline))
@@ -318,6 +314,14 @@ async def test_a_hangup_does_not_end_a_server_that_starts(tmp_path: Path) -> Non
         assert (await said).startswith("askbot-ws")
         process.terminate()
         assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+def starting(folder: Path) -> subprocess.Popen[str]:
+    """A server, from its first moment on."""
+    given = environment(OPENAI_BASE_URL="http://127.0.0.1:9/v1", ASKBOT_MODEL="none", ASKBOT_STORE="memory:")
+    return subprocess.Popen(
+        command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, env=given, text=True
+    )
 
 
 def ignores_hangup(pid: int) -> bool:
