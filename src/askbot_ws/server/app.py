@@ -193,6 +193,8 @@ class Server:
         try:
             if socket.rejection is not None:
                 await socket.close(*socket.rejection)
+            elif self._authenticator.is_revoked(socket.principal):  # while the handshake was answered
+                await socket.close(4401, "the credential is not valid any more")
             elif socket.admission.excess is None:
                 await connection.run()
             elif socket.admission.excess == "server":
