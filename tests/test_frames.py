@@ -16,6 +16,7 @@ from askbot_ws.dialects.askbot.frames import (
     Alive,
     Ask,
     Attach,
+    Authorized,
     Cancel,
     Detach,
     Edit,
@@ -251,6 +252,7 @@ SERVER: list[tuple[Record, str, str]] = [
         "type code message retryable retry_after",
         "id session",
     ),
+    (Authorized(id="a", user="u", expires=0.0), "type user expires", "id"),
     (History(session="s", id="h", turns=[RECORD], more=False), "type session turns more", "id"),
     (Sessions(id="l", sessions=(ENTRY,), more=None), "type sessions more", "id"),
     (GoingAway(reconnect_after=0.5), "type reconnect_after", ""),
@@ -271,6 +273,7 @@ CLIENT: list[tuple[dict[str, object], str]] = [
     ({"type": "title", "text": "Colours"}, ""),
     ({"type": "sessions"}, "before limit"),
     ({"type": "forget", "session": "s"}, ""),
+    ({"type": "auth", "token": "fresh"}, ""),
     ({"type": "ping"}, ""),
 ]
 
@@ -411,7 +414,7 @@ def test_the_smallest_question() -> None:
         ("null", InvalidFrame, "JSON object"),
         ('"ask"', InvalidFrame, "JSON object"),
         ("{}", InvalidFrame, "^type: "),
-        ('{"type":"dance"}', UnknownType, "ask, attach, cancel"),
+        ('{"type":"dance"}', UnknownType, "ask, attach, auth, cancel"),
         ('{"type":5}', UnknownType, "types are"),
         ('{"type":null}', UnknownType, "types are"),
         ('{"type":"ask","text":5}', InvalidFrame, "^text: "),

@@ -5,11 +5,14 @@ What takes long to import is imported by the command that needs it, so that `--h
 
 from __future__ import annotations
 
+# isort: off
+from . import hangup  # noqa: F401 - first, as it takes effect when it is imported
+
+# isort: on
 import errno
 import inspect
 import json
 import math
-import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -427,8 +430,6 @@ def print_schema() -> None:
 
 def main() -> None:
     """Run the console script. Exits with 2 where settings are wrong, with 130 after Ctrl-C."""
-    if "serve" in sys.argv[1:2] and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reloads the settings, which are about to be read
     prepare_streams()
     try:
         app()

@@ -23,9 +23,9 @@ def run_with_reload(arguments: Sequence[str], folders: Sequence[Path]) -> int:
     """
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: terminated.set())
+    server = _start(arguments)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda number, _frame: server.send_signal(number))
-    server = _start(arguments)
     try:
         for changes in watch(*folders, watch_filter=WATCHED, stop_event=terminated):
             names = sorted({Path(path).name for _, path in changes})

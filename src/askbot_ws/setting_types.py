@@ -258,14 +258,14 @@ def check_jwt_secret(value: SecretStr) -> SecretStr:
     if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
         raise ValueError("it should be a secret, and not a key of a pair, of which ASKBOT_JWKS_URL has the public ones")
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"it should have at least {MIN_SECRET_BYTES} bytes, or it can be guessed")
+        raise ValueError(f"it should be at least {MIN_SECRET_BYTES} bytes long, or it can be guessed")
     return value
 
 
 def check_ticket_secret(value: SecretStr) -> SecretStr:
     """Accept a secret that can't be guessed. Raises ValueError."""
     if len(value.get_secret_value()) < MIN_SECRET_BYTES:
-        raise ValueError(f"it should have at least {MIN_SECRET_BYTES} characters, or it can be guessed")
+        raise ValueError(f"it should be at least {MIN_SECRET_BYTES} characters long, or it can be guessed")
     return value
 
 

@@ -31,6 +31,8 @@ async def by_header(head: RequestHead) -> Principal | str | None:
             return Principal(user="old", expires=1.0)
         case "nobody":
             return Principal()
+        case _:
+            pass
     return name
 
 

@@ -26,7 +26,7 @@ async def test_it_returns_a_principal_or_the_name_of_a_user(authenticator: Authe
     alice, admin = [await authenticator.authenticate(head(name)) for name in ("alice", "admin")]
 
     assert (alice.user, alice.rights, alice.credential) == ("alice", frozenset(), "function:alice")
-    assert (admin.user, admin.rights) == ("admin", {"admin"})
+    assert (admin.user, admin.rights) == ("admin", frozenset({"admin"}))
     assert admin.expires is not None
     assert admin.expires < 1e12, "the end of what a date can say"
 

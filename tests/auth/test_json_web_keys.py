@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from askbot_ws.auth import json_web_keys
 from askbot_ws.auth.json_web_keys import MAX_BYTES, JsonWebKeys
@@ -20,7 +20,7 @@ from askbot_ws.errors import Overloaded
 def key_set(*kids: str) -> bytes:
     """A set with a new key for each id."""
     made = [(kid, ec.generate_private_key(ec.SECP256R1()).public_key()) for kid in kids]
-    members = [json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key)) | {"kid": kid} for kid, key in made]
+    members = [json.loads(ECAlgorithm.to_jwk(key)) | {"kid": kid} for kid, key in made]
     return json.dumps({"keys": members}).encode()
 
 
@@ -66,7 +66,7 @@ class Clock:
 
 
 @asynccontextmanager
-async def fetching(server: KeyServer, clock: Clock) -> AsyncIterator[JsonWebKeys]:
+async def fetching(server: KeyServer, clock: Clock) -> AsyncGenerator[JsonWebKeys]:
     keys = JsonWebKeys(server.url, clock=clock)
     keys.start()
     try:
@@ -139,9 +139,8 @@ def _redirect(server: KeyServer, to: str) -> None:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_web_keys, "FETCH_SECONDS", 0.2)
-    return
 
 
 @pytest.mark.usefixtures("impatient")

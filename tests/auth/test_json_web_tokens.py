@@ -7,13 +7,14 @@ import hashlib
 import hmac
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from askbot_ws.auth.json_web_keys import JsonWebKey, parse_key_set
 from askbot_ws.auth.json_web_tokens import ClaimRules, JsonWebTokens
@@ -23,6 +24,7 @@ from .clients import SECRET
 
 NOW = 1_700_000_000.0
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OWN_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
@@ -33,9 +35,9 @@ PUBLIC_PEM = RSA_KEY.public_key().public_bytes(
 def key_set() -> bytes:
     """The public keys, as a server of them sends them."""
     members = [
-        json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY.public_key())) | {"kid": "r", "use": "sig"},
-        json.loads(jwt.algorithms.ECAlgorithm.to_jwk(EC_KEY.public_key())) | {"kid": "e", "alg": "ES256"},
-        json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(ED_KEY.public_key())) | {"kid": "d"},
+        json.loads(RSAAlgorithm.to_jwk(RSA_KEY.public_key())) | {"kid": "r", "use": "sig"},
+        json.loads(ECAlgorithm.to_jwk(EC_KEY.public_key())) | {"kid": "e", "alg": "ES256"},
+        json.loads(OKPAlgorithm.to_jwk(ED_KEY.public_key())) | {"kid": "d"},
         {"kty": "oct", "kid": "secret", "k": base64.urlsafe_b64encode(SECRET.encode()).decode()},
     ]
     return json.dumps({"keys": members}).encode()
@@ -102,7 +104,11 @@ async def test_claims_of_other_names_have_user_role_and_rights() -> None:
     principal = await verifier(rules).authenticate(signed(claims))
 
     assert principal is not None
-    assert (principal.user, principal.role, principal.rights) == ("a@example.org", "gold", {"tickets", "metrics"})
+    assert (principal.user, principal.role, principal.rights) == (
+        "a@example.org",
+        "gold",
+        frozenset({"tickets", "metrics"}),
+    )
 
 
 async def test_a_token_gives_no_right_unless_a_setting_names_the_claim() -> None:
@@ -177,7 +183,7 @@ async def test_a_token_for_an_audience_is_refused_where_the_server_has_none() ->
         await verifier().authenticate(signed({"aud": "other-service"}))
 
 
-ATTACKS = {
+ATTACKS: dict[str, Callable[[], str]] = {
     "no signature": lambda: jwt.encode({"sub": "admin", "exp": NOW + 60}, "", algorithm="none"),
     "no algorithm, in capitals": lambda: forged({"alg": "NONE"}, b""),
     "no algorithm at all": lambda: forged({"typ": "JWT"}, SECRET.encode()),
@@ -193,7 +199,7 @@ ATTACKS = {
         {},
         OWN_KEY,
         "RS256",
-        jwk=json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(OWN_KEY.public_key())),
+        jwk=json.loads(RSAAlgorithm.to_jwk(OWN_KEY.public_key())),
     ),
     "another key with a known id": lambda: signed({}, OWN_KEY, "RS256", kid="r"),
     "an algorithm that is not accepted": lambda: signed({}, algorithm="HS512"),
@@ -204,7 +210,6 @@ ATTACKS = {
     "a changed payload": lambda: _changed(signed({})),
     "an algorithm that is no text": lambda: forged({"alg": ["HS256"]}, SECRET.encode()),
 }
-OWN_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _changed(text: str) -> str:
@@ -237,7 +242,7 @@ async def test_only_the_listed_algorithms_are_accepted() -> None:
 def test_keys_for_other_purposes_are_no_keys() -> None:
     """Secrets, keys for encryption and short ones are left out; private parts are not kept."""
     weak = {"kty": "RSA", "n": "AQAB" * 40, "e": "AQAB"}
-    private = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY)) | {"kid": "private", "key_ops": ["verify"]}
+    private = json.loads(RSAAlgorithm.to_jwk(RSA_KEY)) | {"kid": "private", "key_ops": ["verify"]}
     others = [weak, {"kty": "RSA", "use": "enc"}, {"kty": "EC", "key_ops": ["sign"]}, {"kty": "oct", "k": "c2VjcmV0"}]
     (key,) = parse_key_set(json.dumps({"keys": [*others, private]}).encode())
 

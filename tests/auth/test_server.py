@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from askbot_ws.auth.key_file import NewKey, add_key, make_key, remove_key
 
 from ..http.raw_requests import request
-from ..process import Askbot, Json, ProviderProcess, askbot, eventually
+from ..process import Askbot, Json, ProviderProcess, askbot, command, environment, eventually
 from .clients import SECRET, bearer, close_code, open_chat, outcome, token
 
 PAGE = "https://chat.example.org"
@@ -297,6 +299,36 @@ async def test_sighup_applies_what_has_changed_and_closes_what_it_concerns(
     path.write_text(settings())
     server.signal(signal.SIGHUP)
     await eventually(lambda: server.lines()[-1]["event"] == "settings_reloaded")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
+async def test_a_hangup_does_not_end_a_server_that_starts(tmp_path: Path) -> None:
+    """From its imports on; then it listens, and ends as it should."""
+    with starting(tmp_path) as process:
+        assert process.stdout
+        await eventually(lambda: ignores_hangup(process.pid) or process.poll() is not None)
+        said = asyncio.create_task(asyncio.to_thread(process.stdout.readline))
+        while not said.done():
+            process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.02)
+        assert (await said).startswith("askbot-ws")
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+def starting(folder: Path) -> subprocess.Popen[str]:
+    """A server, from its first moment on."""
+    given = environment(OPENAI_BASE_URL="http://127.0.0.1:9/v1", ASKBOT_MODEL="none", ASKBOT_STORE="memory:")
+    return subprocess.Popen(
+        command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder, env=given, text=True
+    )
+
+
+def ignores_hangup(pid: int) -> bool:
+    """Whether a process ignores SIGHUP, or handles it (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigIgn", "SigCgt"))]
+    return any(mask & 1 for mask in masks)
 
 
 async def test_a_restart_revives_no_ticket(keys: Keys, provider: ProviderProcess, server: Askbot) -> None:

@@ -86,8 +86,9 @@ async def test_a_changed_ticket_is_not_valid(tickets: Tickets) -> None:
 )
 def test_a_wrong_ticket_is_not_made(fault: str, arguments: dict[str, Any]) -> None:
     """The message names the argument."""
+    given: dict[str, Any] = {"user": "alice", "secret": SECRET} | arguments
     with pytest.raises(ValueError, match=f"^{fault}: "):
-        askbot_ws.make_ticket(**{"user": "alice", "secret": SECRET} | arguments)
+        askbot_ws.make_ticket(**given)
 
 
 async def test_a_ticket_that_cannot_be_recorded_is_not_accepted() -> None:

@@ -464,7 +464,7 @@ async def test_a_page_of_this_machine_may_ask() -> None:
             assert preflight.status == 204
             assert preflight.headers["access-control-allow-origin"] == origin
             assert preflight.headers["access-control-allow-methods"] == "POST"
-            assert preflight.headers["access-control-allow-headers"] == "Content-Type, Askbot-Session"
+            assert preflight.headers["access-control-allow-headers"] == "Authorization, Content-Type, Askbot-Session"
             answer = await complete(server, Origin=origin, Askbot_Session="new")
             assert answer.status == 200
             assert answer.headers["access-control-allow-origin"] == origin

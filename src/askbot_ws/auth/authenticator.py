@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Protocol, Self
 
 from ..core.principal import ANONYMOUS, Principal
 from ..errors import Unauthorized
+from ..setting_types import is_loopback
 from .credentials import find_credential
 from .function import FunctionAuthentication
 from .json_web_keys import JsonWebKeys
@@ -178,6 +178,14 @@ class Authenticator:
             raise refusal
         return principal
 
+    def is_revoked(self, principal: Principal) -> bool:
+        """Return whether a principal is that of a key which there is no more."""
+        credential = principal.credential or ""
+        if not credential.startswith("key:"):
+            return False
+        keys = self.methods.keys if self.methods else None
+        return keys is None or not keys.accepts(credential)
+
     def is_local(self, head: RequestHead) -> bool:
         """Return whether a request comes from this machine, to a server that no other machine can reach.
 
@@ -185,4 +193,4 @@ class Authenticator:
         """
         if not self._loopback or head.is_forwarded or not head.client_address:
             return False
-        return ip_address(head.client_address.partition("%")[0]).is_loopback
+        return is_loopback(head.client_address.partition("%")[0])

@@ -82,7 +82,7 @@ def _checked(principal: Principal) -> Principal:
         raise TypeError("the function returned a user that is no text of 1 to 256 characters")
     if principal.role is not None and not is_role(principal.role):
         raise TypeError("the function returned a role that is no text of 1 to 256 characters")
-    expires: object = principal.expires
+    expires = cast(object, principal.expires)
     if expires is not None and not (isinstance(expires, int | float) and expires > 0):
         raise TypeError("the function returned a time that is no number of seconds since 1970")
     return replace(

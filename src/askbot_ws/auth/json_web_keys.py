@@ -139,7 +139,7 @@ class JsonWebKeys:
         except Exception as error:  # noqa: BLE001 - whatever a foreign server sends: the known keys stay
             self._failures += 1
             reason = str(error) if isinstance(error, KeySetError) else type(error).__name__
-            log.warning("key_set_unavailable", host=host, reason=reason, known_keys=len(self._keys))
+            log.warning("key_set_fetch_failed", host=host, reason=reason, known_keys=len(self._keys))
             return
         if self._failures or {key.kid for key in keys} != {key.kid for key in self._keys}:
             log.info("key_set_loaded", host=host, keys=len(keys))

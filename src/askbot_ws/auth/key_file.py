@@ -143,7 +143,7 @@ def _parse_line(line: str, place: str) -> Key:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8").splitlines()
+        return path.read_text("utf-8").removesuffix("\n").split("\n")  # `splitlines` ends a line at U+2028 too
     except FileNotFoundError:
         raise ConfigError(
             f"ASKBOT_KEYS: there is no file {path}; `askbot key new --user NAME --keys {path}` makes it."

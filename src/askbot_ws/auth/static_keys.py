@@ -16,6 +16,7 @@ from .key_file import KEY_PATTERN, Key, hash_key, read_keys
 
 CHECK_SECONDS = 1.0  # between two looks at whether the file has changed
 _NO_HASH = "0" * 64
+_PREFIX = "key:"  # of what is kept as a principal's `credential`
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,10 @@ class StaticKeys:
             credential=_credential(key.id),
         )
 
+    def accepts(self, credential: str) -> bool:
+        """Return whether there is a key with this `Principal.credential`."""
+        return credential.removeprefix(_PREFIX) in self._keys
+
     def _reload_if_changed(self) -> None:
         """Read the file again if it has changed; looks at most once a second, and keeps the keys where it can't."""
         if self._clock() - self._checked_at < CHECK_SECONDS:
@@ -81,7 +86,7 @@ class StaticKeys:
         try:
             self.reload()
         except ConfigError as error:
-            log.error("key_file_unusable", reason=str(error))  # noqa: TRY400 - the reason says all
+            log.error("key_file_rejected", reason=str(error))  # noqa: TRY400 - the reason says all
 
     def reload(self, path: Path | None = None) -> None:
         """Read the file again, or another one. Raises `ConfigError`; then the keys stay as they were."""
@@ -105,7 +110,7 @@ class StaticKeys:
 
 def _credential(id: str) -> str:
     """Return what a principal has as its `credential`."""
-    return f"key:{id}"
+    return f"{_PREFIX}{id}"
 
 
 def _compare(before: dict[str, Key], after: dict[str, Key]) -> CredentialChange:

@@ -165,7 +165,7 @@ class Tickets:
         try:
             unused = await self._used.spend(f"ticket:{contents.id}", expires=contents.valid_until)
         except StoreError as error:
-            log.exception("ticket_not_recorded")
+            log.exception("ticket_recording_failed")
             raise Overloaded("Tickets cannot be checked right now.", retry_after=1.0) from error
         if not unused:
             raise Unauthorized("The ticket was used already.")
@@ -210,7 +210,7 @@ def kept_secret(key_file: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         if path.exists():
             raise ConfigError(f"ASKBOT_TICKET_SECRET: {path} can't be read; repair or remove it.") from error
-        log.warning("ticket_secret_not_kept", reason=type(error).__name__)
+        log.warning("ticket_secret_write_failed", reason=type(error).__name__)
         return secrets.token_urlsafe(32)
     if len(secret) < 32:
         raise ConfigError(f"ASKBOT_TICKET_SECRET: {path} has no secret; remove it, and a new one is made.")

@@ -53,6 +53,7 @@ class TurnScheduler:
         `on_broken` and `throttle` are those of `GroupCommit`.
         """
         self.draining = False
+        self.on_turn_ended: Callable[[Owner, Done], None] | None = None
         self._upstream = upstream
         self._policy = policy
         self._on_idle = on_idle
@@ -109,6 +110,8 @@ class TurnScheduler:
     def _after_append(self, owner: Owner, event: Question | Done) -> None:
         if type(event) is Done:
             self._note_end(owner, event)
+            if self.on_turn_ended is not None:
+                self.on_turn_ended(owner, event)
             self._cancel_ended_task(owner)
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)

@@ -265,6 +265,8 @@ class Server:
         try:
             if socket.rejection is not None:
                 await socket.close(*socket.rejection)
+            elif self._authenticator.is_revoked(socket.principal):  # while the handshake was answered
+                await socket.close(4401, "the credential is not valid any more")
             elif (excess := socket.admission.excess) is None:
                 await connection.run()
             else:
@@ -451,6 +453,7 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
         persona=chosen.persona if settings.persona is None else settings.persona,
         models=settings.models,
         thinking=settings.thinking,
+        titles=settings.titles,
         max_tokens=settings.max_tokens,
         context_tokens=settings.context_tokens or chosen.context_tokens,
         max_question=settings.max_question,
