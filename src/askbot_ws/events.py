@@ -39,6 +39,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+MAX_TITLE_CHARS = 200  # in code points
 MAX_SEQ = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 
 # --- the types of fields ---------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from askbot_ws.core.log_tail import (
     utf8_size,
     wire_size,
 )
-from askbot_ws.events import Check, Done, Event, Question, TextSlice, Thinking, Timing, Token
+from askbot_ws.events import Check, Done, Event, Question, TextSlice, Thinking, Timing, Title, Token
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(["🙂", "é", "ab"])
 
@@ -29,15 +29,16 @@ def logs(draw: st.DrawFn) -> list[Event]:
     events: list[Event] = []
     seq = 0
     kinds = st.sampled_from([Token, Thinking])
-    for step in draw(
-        st.lists(st.tuples(st.integers(0, 2), texts | st.sampled_from(["question", "done"]), kinds), max_size=30)
-    ):
+    others = st.sampled_from(["question", "done", "title"])
+    for step in draw(st.lists(st.tuples(st.integers(0, 2), texts | others, kinds), max_size=30)):
         number, what, kind = step
         turn = f"t{number}"
-        seq += 1 if what in {"question", "done"} else len(what)
+        seq += 1 if what in {"question", "done", "title"} else len(what)
         match what:
             case "question":
                 events.append(Question(session="s", seq=seq, turn=turn, text="why?", created=0.0))
+            case "title":
+                events.append(Title(session="s", seq=seq, text="Colours"))
             case "done":
                 events.append(_done(turn, seq))
             case _:
@@ -98,7 +99,8 @@ def test_merging_leaves_no_gap_and_keeps_to_the_limit(events: list[Event], data:
 
     assert all(one.seq == other.start for one, other in pairwise(merged))
     for one, other in pairwise(merged):
-        assert not (isinstance(one, TextSlice) and type(one) is type(other) and one.turn == other.turn)
+        if isinstance(one, TextSlice) and isinstance(other, TextSlice):
+            assert (type(one), one.turn) != (type(other), other.turn)
     assert sum(wire_size(event) for event in merged[:-1]) < limit
     assert all(utf8_size(event.text) <= max(limit, 4) for event in merged if isinstance(event, TextSlice))
     assert bool(merged) == (after < head)

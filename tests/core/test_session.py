@@ -16,7 +16,7 @@ from askbot_ws.core.log_tail import MAX_TOKEN_CHARS, LogTail
 from askbot_ws.core.session import MAX_KNOWN_QUESTIONS, KnownQuestion, NewQuestion, SessionMachine
 from askbot_ws.core.turn import TurnMachine, TurnState
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
-from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Thinking, Token, WhenBusy
+from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Thinking, Title, Token, WhenBusy
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 
@@ -49,6 +49,8 @@ def summary(events: Sequence[Event]) -> list[tuple[object, ...]]:
                 told.append((event.type, event.seq, event.turn, event.text))
             case Done():
                 told.append(("done", event.seq, event.turn, event.reason))
+            case Title():
+                told.append(("title", event.seq, event.text))
     return told
 
 
@@ -488,6 +490,10 @@ class AnySession(RuleBasedStateMachine):
         if self.session.running is not None:
             self.add(self.session.end(self.session.running, reason, now=self.now, model="m"))
 
+    @rule()
+    def name(self) -> None:
+        self.attempt(lambda: self.session.set_title("Colours"))
+
     @rule(turn=st.none() | st.integers(0, 30).map(lambda seq: f"t{seq}"))
     def cancel(self, turn: str | None) -> None:
         self.attempt(
@@ -544,6 +550,8 @@ class AnySession(RuleBasedStateMachine):
                 case Done():
                     assert_proves(event, answers.pop(event.turn))
                     answers[event.turn] = "ended"
+                case Title():
+                    assert answers
         open_turns = {turn for turn, answer in answers.items() if answer != "ended"}
         known = [self.session.running, *self.session.waiting]
         assert open_turns == {turn.id for turn in known if turn is not None}

@@ -13,7 +13,7 @@ from askbot_ws.core.commands import Ask
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
-from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Token, TurnRecord, encode_event
+from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Title, Token, TurnRecord, encode_event
 from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Entry, Failures, SessionPage, SessionQuery, Store, StoreStatistics
@@ -272,6 +272,8 @@ def assert_valid_log(events: Sequence[Event]) -> None:
                 assert event.turn not in ended
                 ended.add(event.turn)
                 assert_proven(event, text[event.turn])
+            case Title():
+                assert text
     assert ended == set(text)
 
 

@@ -267,3 +267,18 @@ def test_the_example_runs() -> None:
     program = re.search(r"```python\n(.*?)```", inspect.cleandoc(ScriptedServer.__doc__ or ""), re.DOTALL)
     assert program
     exec(compile(textwrap.dedent(program[1]), "example", "exec"), {})
+
+
+async def test_a_scripted_log_may_be_named() -> None:
+    """`ready` has the newest title, a fork gets it, and a client reads on behind it in the middle of an answer."""
+    log = ScriptedLog()
+    before = log.ready()
+    asked = [log.question("Why?"), log.token("Be"), log.title("Reasons"), log.token("cause."), log.done()]
+
+    assert (before["title"], log.ready()["title"]) == (None, "Reasons")
+    assert [event["seq"] for event in asked] == [1, 3, 4, 10, 11]
+    assert log.fork("t1").events[-1] == {"session": "s2", "seq": 11, "type": "title", "text": "Reasons"}
+    async with ScriptedServer([before, Receive("ask"), *asked]) as server, connect_chat(server.url) as chat:
+        assert (await chat.ask("Why?")).answer == "Because."
+        assert log.title("")["seq"] == 12
+        assert log.ready()["title"] is None

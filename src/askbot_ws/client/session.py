@@ -291,7 +291,7 @@ class ClientSession:
                 self._on_question(event)
             case Done():
                 self._on_done(event)
-            case Token() | Thinking():
+            case Token() | Thinking() | Title():
                 pass
         if self._replaying:
             self._check_caught_up()

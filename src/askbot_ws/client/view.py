@@ -492,7 +492,7 @@ class View:
                 self._append_slice(turn, event, seen=seen)
             case Done():
                 turn.set_end(End.from_record(event))
-            case Question():
+            case Question() | Title():
                 return
         turn.seq = event.seq
 

@@ -7,8 +7,6 @@ from typing import TypeAlias
 
 from ..events import Options, WhenBusy
 
-MAX_TITLE_CHARS = 200  # of a session's title, in code points
-
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -55,7 +53,7 @@ class Forget:
 class Title:
     """Name the session, which has a question; empty: it has no title then."""
 
-    text: str  # one line of at most `MAX_TITLE_CHARS` code points
+    text: str  # at most `MAX_TITLE_CHARS` code points, none of them control characters
 
 
 Command: TypeAlias = Ask | Retry | Edit | Cancel | Forget | Title

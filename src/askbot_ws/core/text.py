@@ -63,8 +63,3 @@ def one_line(text: str, *, limit: int) -> str:
     beginning = well_formed(text.lstrip()[: 4 * limit], limit=4 * limit)
     visible = "".join(" " if unicodedata.category(char) in CONTROL_CATEGORIES else char for char in beginning)
     return " ".join(visible.split())[:limit].rstrip()
-
-
-def has_control_characters(text: str) -> bool:
-    """Return whether a text has control characters, line ends among them, or half of a surrogate pair."""
-    return any(unicodedata.category(char) in CONTROL_CATEGORIES for char in text)

@@ -60,6 +60,7 @@ class ScriptedLog:
         self.events: list[Fields] = []
         self._starts: list[int] = []  # the positions before the events
         self._turns: dict[str, _Turn] = {}
+        self._title: str | None = None
 
     # --- frames that are not logged ----------------------------------------------------------------------------------
 
@@ -85,6 +86,9 @@ class ScriptedLog:
             "limits": LIMITS,
             "models": ["scripted"],
             "log": self.log,
+            "title": self._title,
+            "user": None,
+            "expires": None,
         } | fields
 
     def resume(self, **fields: object) -> Callable[[ScriptedConnection], list[Fields]]:
@@ -202,6 +206,19 @@ class ScriptedLog:
         turn.done = {"reason": reason, "model": "scripted", "usage": None, "timing": TIMING, "check": check}
         return self._log({"type": "done", "turn": turn.id} | turn.done | fields, 1)
 
+    def title(self, text: str = "$title.text", **fields: object) -> Fields:
+        """Log a `title`; `ready` has it from then on.
+
+        Args:
+            text: The title; empty: the session has none. By default that of the `title` which the script has received.
+            **fields: Fields in place of its own.
+
+        Returns:
+            The frame.
+        """
+        self._title = text or None
+        return self._log({"type": "title", "text": text} | fields, 1)
+
     def event(self, type: str, **fields: object) -> Fields:
         """Log an event of a type that clients need not know; it moves the head by 1.
 
@@ -233,6 +250,8 @@ class ScriptedLog:
     def fork(self, turn: str, session: str = "s2") -> ScriptedLog:
         """Return the log of the session that a `fork` makes: this turn, and those before it that it does not replace.
 
+        It has the title of this log, if there is one.
+
         Their questions should have texts of their own: a placeholder means the newest frame there, too.
 
         Args:
@@ -254,6 +273,8 @@ class ScriptedLog:
         for number, id in enumerate(self._shown_until(turn), start=1):
             for event in [event for event in self.events if event.get("turn") == id]:
                 forked._copy(event, f"t{number}")
+        if self._title is not None:
+            forked.title(self._title)
         return forked
 
     def _shown_until(self, turn: str) -> list[str]:

@@ -5,6 +5,7 @@ The events of a log (`events.py`) are frames too, with the same bytes on the wir
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_type_hints
@@ -13,10 +14,9 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError, SchemaSerializer, from_json
 
-from ...core.commands import MAX_TITLE_CHARS
-from ...core.text import has_control_characters
 from ...errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
 from ...events import (
+    MAX_TITLE_CHARS,
     Check,
     Done,
     Failure,
@@ -43,6 +43,7 @@ from ...events import (
 )
 
 PROTOCOL = "askbot.v1"
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # the ends of lines among them
 MAX_PLACE_CHARS = 200  # of `before` in a `sessions` frame
 
 
@@ -204,7 +205,7 @@ class SessionCommand(Command):
 
 
 def _refuse_control_characters(text: str) -> str:
-    if has_control_characters(text):
+    if CONTROL_CHARACTERS.search(text):
         raise PydanticCustomError("control_characters", "It should have no control characters")
     return text
 
