@@ -194,6 +194,7 @@ class Connection(ABC):
         if limits.frames_per_minute is not None:
             self._frame_bucket = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
         self._resume_limit = limits.resume_limit
+        self.address = socket.client_address
         self._writable_event: asyncio.Event | None = None  # None: nobody waits for it
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._on_writable

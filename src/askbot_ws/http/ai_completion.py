@@ -97,7 +97,8 @@ class AiCompletion:
         try:
             prompt = _parse_prompt(request, await request.body())
             session, keep = _parse_session(request)
-            async with self._completions.ask(prompt, session=session, keep=keep) as completion:
+            address = request.client.host if request.client is not None else ""
+            async with self._completions.ask(prompt, session=session, keep=keep, address=address) as completion:
                 if keep:
                     headers = {SESSION_HEADER: completion.session, "Access-Control-Expose-Headers": SESSION_HEADER}
                 return await _StreamedResponse(request, send, TEXT_HEADERS | headers).run(completion)

@@ -47,13 +47,16 @@ class Completions:
         return self._hub.draining
 
     @asynccontextmanager
-    async def ask(self, prompt: str, *, session: str | None, keep: bool) -> AsyncGenerator[Completion]:
+    async def ask(
+        self, prompt: str, *, session: str | None, keep: bool, address: str = ""
+    ) -> AsyncGenerator[Completion]:
         """Ask in this session, or in a new one (None). Leaving the block cancels the answer, if it still runs.
 
+        `address` is the client's IP address, for its limits.
         Without `keep` the session is then deleted. Raises `AskbotError` where the question is refused.
         """
         topic = self._hub.create(ANONYMOUS) if session is None else await self._hub.open(ANONYMOUS, session)
-        completion = Completion(self._hub, topic)
+        completion = Completion(self._hub, topic, address=address)
         self._hub.attach(topic, completion)
         try:
             await completion.ask(prompt)
@@ -65,8 +68,9 @@ class Completions:
 class Completion:
     """A question and its answer; a `Reader` of its session."""
 
-    def __init__(self, hub: Hub, topic: Topic) -> None:
+    def __init__(self, hub: Hub, topic: Topic, *, address: str = "") -> None:
         self._hub = hub
+        self._address = address
         self._topic = topic
         self._seq = topic.log.head  # up to which the log was read
         self._turn: str | None = None  # the question's, until it has ended
@@ -95,7 +99,7 @@ class Completion:
 
     async def ask(self, prompt: str) -> None:
         """Append the question to the log. Raises `AskbotError`."""
-        self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt))
+        self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt), address=self._address)
         self._turn = turn_id_of(self._seq)
 
     def abandon(self) -> None:

@@ -63,11 +63,15 @@ class Hub:
             on_broken=self._reset_session,
             throttle=throttle,
             clock=clock,
+            wall_clock=wall_clock,
         )
+        self.admission = self._scheduler.admission
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
-        self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit)
+        self._copier = SessionCopier(
+            self._registry, store, policy, self._scheduler.group_commit, self.admission
+        )
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -76,7 +80,7 @@ class Hub:
         sessions = await self.store.open()
         try:
             for session in sessions:
-                await self._recovery.close_unfinished_turns(session)
+                await self._recovery.close_unfinished_turns(session, count_tokens=True)
         except StoreError as error:
             await self.store.close()
             raise ConfigError(
@@ -94,6 +98,7 @@ class Hub:
         try:
             await self.stop()
             await self._commands.wait_deletions()
+            await self.admission.close()
         finally:
             await self.store.close()
 
@@ -140,10 +145,10 @@ class Hub:
         """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
         return await self.store.turns(topic.session, before=before, limit=limit)
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models that a question may name, the default first."""
-        return self.policy.offered_models(self.upstream.model)
+    def models_of(self, principal: Principal) -> tuple[str, ...]:
+        """Return the models that a question of this principal may name, the default first."""
+        allowance = self.admission.allowances.of(principal.role)
+        return allowance.models_of(self.policy.offered_models(self.upstream.model))
 
     def is_busy(self, session: str) -> bool:
         """Return whether a turn of this session runs or waits."""
@@ -157,21 +162,25 @@ class Hub:
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    async def command(self, principal: Principal, session: str, command: Command) -> int:
+    async def command(self, principal: Principal, session: str, command: Command, *, address: str = "") -> int:
         """Execute a command; returns the `seq` of its last event, once that is stored.
+
+        `address` is the client's IP address: an anonymous client's limits are those of its address.
 
         What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
         command may raise; then nothing has changed.
         """
-        return await self._commands.execute(principal, session, command)
+        return await self._commands.execute(principal, session, command, address=address)
 
-    async def fork(self, principal: Principal, session: str, command: Fork) -> ForkedSession:
+    async def fork(
+        self, principal: Principal, session: str, command: Fork, *, address: str = ""
+    ) -> ForkedSession:
         """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
 
         What has been made already, under the same id, is not made again. Raises `SessionNotFound`, `TurnNotFound`,
         `Busy` where the turn has not ended, and `StoreError`; then nothing has changed.
         """
-        return await self._copier.fork(principal, session, command)
+        return await self._copier.fork(principal, session, command, address=address)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
@@ -190,6 +199,7 @@ class Hub:
         if unstored:  # they were shown, so they stay in the log before whatever the next owner appends
             self._registry.unstored[owner.session] = unstored
         owner.state.close()
+        self._scheduler.discard(owner)
         owner.cancel_task()
         owner.topic.close(owner.closed)
         self._spawn(self._recovery.close_with_retries(owner.session))
