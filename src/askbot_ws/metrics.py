@@ -19,6 +19,8 @@ RefusalReason: TypeAlias = Literal[
     "unknown_path",
     "invalid_handshake",
     "draining",
+    "unauthorized",
+    "authentication_unavailable",
     "server_connection_limit",
     "address_connection_limit",
     "invalid_request",

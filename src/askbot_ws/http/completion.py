@@ -13,7 +13,7 @@ import structlog
 
 from ..core.commands import Ask, Cancel, Forget
 from ..core.log_tail import SLICE_BYTES
-from ..core.principal import ANONYMOUS
+from ..core.principal import Principal
 from ..core.turn import turn_id_of
 from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
 from ..events import Done, Event, Token
@@ -48,15 +48,15 @@ class Completions:
 
     @asynccontextmanager
     async def ask(
-        self, prompt: str, *, session: str | None, keep: bool, address: str = ""
+        self, prompt: str, *, principal: Principal, address: str, session: str | None, keep: bool
     ) -> AsyncGenerator[Completion]:
         """Ask in this session, or in a new one (None). Leaving the block cancels the answer, if it still runs.
 
         `address` is the client's IP address, for its limits.
         Without `keep` the session is then deleted. Raises `AskbotError` where the question is refused.
         """
-        topic = self._hub.create(ANONYMOUS) if session is None else await self._hub.open(ANONYMOUS, session)
-        completion = Completion(self._hub, topic, address=address)
+        topic = self._hub.create(principal) if session is None else await self._hub.open(principal, session)
+        completion = Completion(self._hub, topic, principal, address=address)
         self._hub.attach(topic, completion)
         try:
             await completion.ask(prompt)
@@ -68,10 +68,11 @@ class Completions:
 class Completion:
     """A question and its answer; a `Reader` of its session."""
 
-    def __init__(self, hub: Hub, topic: Topic, *, address: str = "") -> None:
+    def __init__(self, hub: Hub, topic: Topic, principal: Principal, *, address: str) -> None:
         self._hub = hub
         self._address = address
         self._topic = topic
+        self._principal = principal
         self._seq = topic.log.head  # up to which the log was read
         self._turn: str | None = None  # the question's, until it has ended
         self._changed = asyncio.Event()
@@ -99,7 +100,7 @@ class Completion:
 
     async def ask(self, prompt: str) -> None:
         """Append the question to the log. Raises `AskbotError`."""
-        self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt), address=self._address)
+        self._seq = await self._hub.command(self._principal, self.session, Ask(prompt), address=self._address)
         self._turn = turn_id_of(self._seq)
 
     def abandon(self) -> None:
@@ -146,10 +147,10 @@ class Completion:
         try:
             if forget and self._topic.log.head:
                 with suppress(SessionNotFound):  # it was deleted meanwhile
-                    await self._hub.command(ANONYMOUS, self.session, Forget())
+                    await self._hub.command(self._principal, self.session, Forget())
             elif self._turn is not None:
                 with suppress(TurnNotFound, SessionNotFound):  # it has ended meanwhile
-                    await self._hub.command(ANONYMOUS, self.session, Cancel(self._turn))
+                    await self._hub.command(self._principal, self.session, Cancel(self._turn))
         except AskbotError:
             log.warning("completion_close_failed", session=self.session, forget=forget, exc_info=True)
         finally:
