@@ -1,8 +1,11 @@
-"""Connection limits: how many connections may be open, in total and from each address."""
+"""Connection limits: how many connections may be open, in total, from each address and of each user."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal, TypeAlias
+
+from ..core.allowance import address_key
 
 Excess: TypeAlias = Literal["server", "address"]
 """Which limit a connection exceeds: the server's, or that of its address."""
@@ -15,22 +18,58 @@ class ConnectionLimits:
         self._max_total = max_total
         self._max_per_address = max_per_address
         self._addresses: dict[str, Admission] = {}
+        self._users: Counter[str] = Counter()
         self.count = 0  # open connections
+
+    def apply(self, *, max_total: int, max_per_address: int) -> None:
+        """Change the limits, for connections that are admitted from now on."""
+        self._max_total = max_total
+        self._max_per_address = max_per_address
 
     def admit(self, address: str) -> Admission:
         """Count a connection. `address` is its IP address, or empty where there is none (Unix sockets)."""
+        self.count += 1
+        return self._admit(address_key(address), over_total=self.count > self._max_total)
+
+    def readmit(self, admission: Admission, address: str) -> Admission:
+        """Count a connection for another address: that of the client for which a proxy has opened it."""
+        address = address_key(address)
+        if admission.address == address:
+            return admission
+        self._release(admission.address)
+        return self._admit(address, over_total=admission.excess == "server")
+
+    def release(self, address: str) -> None:
+        """Count a connection as lost."""
+        self.count -= 1
+        self._release(address)
+
+    def admit_user(self, user: str | None, *, limit: int | None) -> bool:
+        """Count a user's WebSocket connection; returns False, and does not, where the user has as many as `limit`."""
+        if user is None:
+            return True
+        if limit is not None and self._users[user] >= limit:
+            return False
+        self._users[user] += 1
+        return True
+
+    def release_user(self, user: str | None) -> None:
+        """Count a user's WebSocket connection as lost."""
+        if user is not None:
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
+
+    def _admit(self, address: str, *, over_total: bool) -> Admission:
         admission = self._addresses.setdefault(address, Admission(self, address))
         admission.count += 1
-        self.count += 1
-        if self.count > self._max_total:
+        if over_total:
             return Admission(self, address, "server")
         if address and admission.count > self._max_per_address:
             return Admission(self, address, "address")
         return admission
 
-    def release(self, address: str) -> None:
-        """Count a connection as lost."""
-        self.count -= 1
+    def _release(self, address: str) -> None:
         self._addresses[address].count -= 1
         if not self._addresses[address].count:
             del self._addresses[address]
@@ -39,15 +78,15 @@ class ConnectionLimits:
 class Admission:
     """A counted connection. Connections of an address share one object; one that exceeds a limit has its own."""
 
-    __slots__ = ("_address", "_limits", "count", "excess")
+    __slots__ = ("_limits", "address", "count", "excess")
 
     def __init__(self, limits: ConnectionLimits, address: str, excess: Excess | None = None) -> None:
         """`excess` names the limit that the connection exceeds; it is to be refused and closed."""
         self._limits = limits
-        self._address = address
+        self.address = address
         self.excess: Excess | None = excess
         self.count = 0  # connections that share it
 
     def release(self) -> None:
         """Count the connection as lost."""
-        self._limits.release(self._address)
+        self._limits.release(self.address)
