@@ -225,6 +225,30 @@ class Settings(BaseModel):
         description="Answer greetings, statements that ask nothing and what is inappropriate with a fixed sentence, "
         "without asking the model: on, off, or auto: on with the embedded model.",
     )
+    guard_function: FunctionSpec | None = Field(
+        default=None,
+        description="Your own guard, package.module:function: an async function of a question's text and of who asks, "
+        "which returns None, or the text that answers the question in place of the model.",
+    )
+    moderation: bool = Field(
+        default=False,
+        description="Ask the moderation endpoint of an API about each question; the model is not asked what it flags.",
+    )
+    moderation_model: str = Field(default="omni-moderation-latest", description="Name of the model that moderates.")
+    moderation_base_url: BaseUrl | None = Field(
+        default=None, description="URL of the API that moderates; by default that of the model's, or else OpenAI's."
+    )
+    moderation_api_key: ApiKey | None = Field(
+        default=None, description="Key of the API that moderates; by default that of the model's, where the URL is."
+    )
+    guard_timeout: Duration = Field(
+        default=5, description="Maximum time for the moderation, and for your own guard, to judge a question."
+    )
+    guard_failure: Annotated[Literal["closed", "open"], Lowercase] = Field(
+        default="closed",
+        description="What becomes of a question that the moderation or your own guard could not judge: closed (it ends "
+        "with an error) or open (the model is asked).",
+    )
     context_tokens: Count | None = Field(
         default=None,
         description="Size of the model's context, in tokens: what fits of the conversation is sent, less room for the "
@@ -313,8 +337,8 @@ class Settings(BaseModel):
     roles: Roles = Field(
         default_factory=dict[str, RoleSettings],
         description="What roles may do, as tables in askbot.toml or as JSON: for each, models, max_tokens, temperature "
-        "(on or off), tokens_per_day, max_session_size, and those of the following settings that have `user` or `minute` "
-        "in their names. Who has no role has the role `default`, where that is given.",
+        "(on or off), and the settings from max_turns_per_user to max_session_size. Who has no role has the role "
+        "`default`, where that is given.",
     )
     max_turns_per_user: Count = Field(
         default=50,

@@ -51,16 +51,14 @@ def _parse_role(name: str, value: object) -> RoleSettings:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False)[0]
     if not fault["loc"]:
-        raise ValueError(f"it should have a table for the role {name}, as in JSON like {_EXAMPLE}")
+        raise ValueError(f"it should be a table of tables, one for each role, as JSON like {_EXAMPLE}")
     field = str(fault["loc"][0])
     info = RoleSettings.model_fields.get(field)
     if info is None:
         known = ", ".join(RoleSettings.model_fields)
-        raise ValueError(f"it should have no {name}.{field}: a role may have {known}")
+        raise ValueError(f"it should be without {name}.{field}: a role may have {known}")
     wanted = allowed_text(info).removeprefix("it should be ")
     raise ValueError(f"it should be right in each role: {name}.{field} should be {wanted}")
 
 
 Roles: TypeAlias = Annotated[Mapping[str, RoleSettings], BeforeValidator(parse_roles)]
-
-

@@ -125,6 +125,9 @@ class Allowances:
         return Client(key, principal.user, principal.role, self.of(principal.role))
 
 
+NO_LIMITS = Allowances()
+
+
 def address_key(address: str) -> str:
     """Return what the addresses of one client have in common: for IPv6, the network of 64 bits."""
     try:

@@ -191,13 +191,18 @@ class Connection(ABC):
         self.readers: dict[str, SessionReader] = {}
         self._bad_frame_bucket = TokenBucket(rate=1.0, burst=200)
         self._frame_bucket: TokenBucket | None = None
-        if limits.frames_per_minute is not None:
-            self._frame_bucket = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
+        self.limit_frames(limits.frames_per_minute)
         self._resume_limit = limits.resume_limit
         self.address = socket.client_address
         self._writable_event: asyncio.Event | None = None  # None: nobody waits for it
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._on_writable
+
+    def limit_frames(self, frames_per_minute: int | None) -> None:
+        """Limit from now on how often this connection may send frames; None: it is not limited."""
+        self._frame_bucket = None
+        if frames_per_minute is not None:
+            self._frame_bucket = TokenBucket(rate=frames_per_minute / 60, burst=frames_per_minute)
 
     @abstractmethod
     async def attach_first(self, query: str) -> None:

@@ -137,7 +137,9 @@ class Admission:
     def _acquire(self, client: Client, amounts: Amounts, *, what: str) -> None:
         wait = self._rates.acquire(client, amounts, now=self._clock())
         if wait:
-            raise RateLimited(f"Too many {what} in a short time.", retry_after=ceil(1000 * wait) / 1000)  # whole ms on the wire
+            raise RateLimited(
+                f"Too many {what} in a short time.", retry_after=ceil(1000 * wait) / 1000
+            )  # whole ms on the wire
 
     # --- turns -------------------------------------------------------------------------------------------------------
 

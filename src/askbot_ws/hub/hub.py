@@ -9,6 +9,7 @@ from typing import Self
 
 import structlog
 
+from ..core.allowance import NO_LIMITS, Allowances
 from ..core.commands import Command, Fork
 from ..core.principal import Principal
 from ..errors import (
@@ -45,8 +46,9 @@ class Hub:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
+        allowances: Allowances = NO_LIMITS,
     ) -> None:
-        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds.
+        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds; `allowances`: what clients may do.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
         is blocked.
@@ -66,12 +68,11 @@ class Hub:
             wall_clock=wall_clock,
         )
         self.admission = self._scheduler.admission
+        self.admission.allowances = allowances
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
-        self._copier = SessionCopier(
-            self._registry, store, policy, self._scheduler.group_commit, self.admission
-        )
+        self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -156,6 +157,11 @@ class Hub:
         return owner is not None and not owner.state.idle
 
     @property
+    def append_started_at(self) -> float | None:
+        """When the store was given what it has not accepted yet, in seconds of the loop's clock; None: nothing."""
+        return self._scheduler.group_commit.append_started_at
+
+    @property
     def session_count(self) -> int:
         """How many sessions are in memory."""
         return len(self._registry)
@@ -172,9 +178,7 @@ class Hub:
         """
         return await self._commands.execute(principal, session, command, address=address)
 
-    async def fork(
-        self, principal: Principal, session: str, command: Fork, *, address: str = ""
-    ) -> ForkedSession:
+    async def fork(self, principal: Principal, session: str, command: Fork, *, address: str = "") -> ForkedSession:
         """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
 
         What has been made already, under the same id, is not made again. Raises `SessionNotFound`, `TurnNotFound`,

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,6 +25,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import __version__
 from ..auth import Authenticator, make_authenticator
 from ..config import Settings
+from ..core.load import LoadLevel
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -39,9 +41,11 @@ from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
+from .allowance_settings import allowances_of
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
+from .overload import OverloadMonitor, memory_threshold
 from .refusals import Refusals
 from .throttle import LoopThrottle, usable_cpus
 from .websocket import STALLED_CLOSE_SECONDS, WebSocket
@@ -77,7 +81,7 @@ class Server:
                 question_chars=settings.max_question,
                 waiting_turns=settings.max_waiting,
             ),
-            rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
+            rates=RateLimits(resume_limit=ResumeLimit() if settings.limits else None),
         )
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
@@ -88,13 +92,16 @@ class Server:
             own_names=own_names(settings),
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
+        self._connection_limits = ConnectionLimits(max_total=sys.maxsize, max_per_address=sys.maxsize)
         self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, WebSocket] = {}
+        self.overload = OverloadMonitor(hub.admission, append_started_at=lambda: hub.append_started_at)
+        self.apply_limits(settings)
         self._listener: Listener
         self._closed = False
 
     def _make_acceptor(self) -> Acceptor:
-        settings, most = self._settings, sys.maxsize
+        settings = self._settings
         app = make_application(
             Completions(self._hub),
             access=self._access,
@@ -110,12 +117,34 @@ class Server:
             server=SERVER_HEADER,
             cors_headers=partial(cors_headers, self._access),
             limits=RequestLimits(body_bytes=settings.max_frame, reader_timeout=settings.reader_timeout),
-            connection_limits=ConnectionLimits(
-                max_total=settings.max_connections if settings.limits else most,
-                max_per_address=settings.max_connections_per_address if settings.limits else most,
-            ),
+            connection_limits=self._connection_limits,
             keepalive=self.keepalive,
         )
+
+    def apply_limits(self, settings: Settings) -> None:
+        """Change all limits of what clients may do, and of the load, to those of other settings.
+
+        What is open or runs already goes on. Raises `ConfigError`; then nothing has changed.
+        """
+        allowances, on = allowances_of(settings), settings.limits
+        self._hub.admission.apply(
+            allowances,
+            max_turns=settings.max_turns if on else None,
+            max_waiting=settings.max_queued if on else None,
+        )
+        self._connection_limits.apply(
+            max_total=settings.max_connections if on else sys.maxsize,
+            max_per_address=settings.max_connections_per_address if on else sys.maxsize,
+        )
+        self.overload.apply(
+            lag=settings.overload_lag if on else None,
+            commit=settings.overload_commit if on else None,
+            memory=memory_threshold(settings.overload_memory) if on else None,
+        )
+        frames = settings.frames_per_minute if on else None
+        self._limits = replace(self._limits, rates=replace(self._limits.rates, frames_per_minute=frames))
+        for connection in self._connections:
+            connection.limit_frames(frames)
 
     @property
     def port(self) -> int:
@@ -150,7 +179,13 @@ class Server:
 
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
         """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
-        handshake = Handshake(self._access, self._authenticator, self._refusals, draining=lambda: self._hub.draining)
+        handshake = Handshake(
+            self._access,
+            self._authenticator,
+            self._refusals,
+            draining=lambda: self._hub.draining,
+            overloaded=lambda: self._hub.admission.load is LoadLevel.VERY_HIGH,
+        )
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
         create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
@@ -180,13 +215,26 @@ class Server:
             if socket.rejection is not None:
                 await socket.close(*socket.rejection)
             elif socket.admission.excess is None:
-                await connection.run()
+                await self._run(connection, socket)
             elif socket.admission.excess == "server":
                 await socket.close(1013, "too many connections")
             else:
                 await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
+
+    async def _run(self, connection: Connection, socket: WebSocket) -> None:
+        """Serve a connection, unless its user has too many."""
+        user = socket.principal.user
+        limit = self._hub.admission.allowances.of(socket.principal.role).connections
+        if not self._connection_limits.admit_user(user, limit=limit):
+            self._refusals.record("user_connection_limit", address=socket.client_address)
+            await socket.close(4429, "too many connections of this user")
+            return
+        try:
+            await connection.run()
+        finally:
+            self._connection_limits.release_user(user)
 
     async def serve_forever(self) -> None:
         """Wait until the calling task is cancelled."""
@@ -293,15 +341,19 @@ async def running(
     store = open_store(settings.store, fsync=settings.fsync)
     listening = bind(settings)
     try:
-        async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
+        async with Hub(
+            store, chosen.upstream, _policy(settings, chosen), throttle=throttle, allowances=allowances_of(settings)
+        ) as hub:
             await chosen.upstream.open()
             server = Server(settings, hub, make_authenticator(settings, store))
             await server.listen(listening)
             heartbeats = asyncio.create_task(server.keepalive.run())
+            monitoring = asyncio.create_task(server.overload.run())
             try:
                 yield server
             finally:
                 heartbeats.cancel()
+                monitoring.cancel()
                 await hub.stop()
                 await server.close()
     finally:
@@ -322,7 +374,6 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
         context_tokens=settings.context_tokens or chosen.context_tokens,
         max_question=settings.max_question,
         max_waiting=settings.max_waiting,
-        max_turns=settings.max_turns if settings.limits else sys.maxsize,
         memory=settings.memory,
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,

@@ -76,6 +76,23 @@ def parse_usage(input_tokens: object, output_tokens: object) -> Usage | None:
     return Usage(input_tokens=input_tokens, output_tokens=output_tokens)
 
 
+class Check(Protocol):
+    """What judges a question before the model is asked."""
+
+    async def open(self) -> None:
+        """Get ready. Raises `ConfigError` where it can never work as it is configured."""
+
+    async def refusal(self, prompt: Prompt) -> str | None:
+        """Return the text that answers `prompt.question` in place of the model; None where the model may answer.
+
+        Whatever it raises: the question could not be judged.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what `open` acquired."""
+
+
 class Upstream(Protocol):
     """A model, or anything that answers like one.
 

@@ -298,7 +298,9 @@ class AskbotConnection(Connection):
         self._check_session_count(None)
         command = commands.Fork(frame.turn, id=frame.id)
         while True:
-            forked = await self.hub.fork(self.principal, session, command, address=self.address)  # raises where the old session is not there
+            forked = await self.hub.fork(
+                self.principal, session, command, address=self.address
+            )  # raises where the old session is not there
             try:
                 topic = await self.hub.open(self.principal, forked.session)
                 return await self._attach(topic, None, None, resumed=forked.existed, id=frame.id)
