@@ -156,6 +156,21 @@ class Hub:
         owner = self._registry.owners.get(session)
         return owner is not None and not owner.state.idle
 
+    def apply_limits(self, allowances: Allowances, *, max_turns: int | None, max_queued: int | None) -> None:
+        """Change what clients may do, how many turns run and how many wait; None: any number."""
+        self.admission.apply(allowances, max_turns=max_turns, max_waiting=max_queued)
+        self._scheduler.start_waiting()
+
+    @property
+    def turns_running(self) -> int:
+        """How many turns run."""
+        return self._scheduler.running_count
+
+    @property
+    def turns_waiting(self) -> int:
+        """How many turns wait, in all sessions."""
+        return self._scheduler.waiting_count
+
     @property
     def append_started_at(self) -> float | None:
         """When the store was given what it has not accepted yet, in seconds of the loop's clock; None: nothing."""

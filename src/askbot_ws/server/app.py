@@ -127,10 +127,10 @@ class Server:
         What is open or runs already goes on. Raises `ConfigError`; then nothing has changed.
         """
         allowances, on = allowances_of(settings), settings.limits
-        self._hub.admission.apply(
+        self._hub.apply_limits(
             allowances,
             max_turns=settings.max_turns if on else None,
-            max_waiting=settings.max_queued if on else None,
+            max_queued=settings.max_queued if on else None,
         )
         self._connection_limits.apply(
             max_total=settings.max_connections if on else sys.maxsize,
