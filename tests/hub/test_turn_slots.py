@@ -18,6 +18,7 @@ from askbot_ws.upstream import Ending
 
 from .fakes import CheckedReader, FragileStore, assert_valid_log, hub_of, owner_of, run_ticks
 
+UNLIMITED = Allowance()
 ANN, BOB, CAT = (Principal(user=name) for name in ("ann", "bob", "cat"))
 
 
@@ -54,7 +55,7 @@ class HeldUpstream:
 
 @asynccontextmanager
 async def held_hub(
-    *, allowance: Allowance = Allowance(), store: FragileStore | None = None, **policy: int
+    *, allowance: Allowance = UNLIMITED, store: FragileStore | None = None, **policy: int
 ) -> AsyncGenerator[tuple[Hub, HeldUpstream]]:
     upstream = HeldUpstream()
     async with hub_of(upstream=upstream, store=store, policy=Policy(max_waiting=2000, **policy)) as hub:

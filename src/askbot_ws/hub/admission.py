@@ -106,6 +106,7 @@ class Admission:
         self.check_load()
         self.sessions.check(client)
         self._acquire(client, Amounts(questions=1), what="questions")
+        self.sessions.add(client)
 
     def check_load(self) -> None:
         """Raise `Overloaded` where the server takes no more questions."""

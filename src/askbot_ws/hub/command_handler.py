@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from ..core.allowance import Client
-from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry
+from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry, Title
 from ..core.principal import Principal
 from ..core.session import NewQuestion
 from ..core.text import check_question
@@ -60,7 +60,7 @@ class CommandHandler:
                 self._used_options(client, command.options)
             case Retry():
                 self._used_options(client, command.options)
-            case Cancel():
+            case Cancel() | Title():
                 pass
             case Forget():
                 return await self._forget(principal, session)
@@ -77,6 +77,9 @@ class CommandHandler:
                     turn = owner.next_turn if command.turn is None else None
                     turn = turn or owner.state.find_open_turn(command.turn)
                     await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
+                    return owner.state.head
+                case Title():
+                    await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
                     return owner.state.head
 
     async def _ask(self, owner: Owner, client: Client, command: Ask) -> int:

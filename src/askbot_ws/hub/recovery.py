@@ -9,7 +9,6 @@ import structlog
 
 from ..core.context import TokenEstimate
 from ..core.log_tail import utf8_size
-from ..core.principal import ANONYMOUS
 from ..core.turn import answer_check
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
@@ -46,7 +45,7 @@ class Recovery:
 
         With `count_tokens`, what they have used, which is not known, is counted by an estimate.
         """
-        owner = await self._registry.open_owner(ANONYMOUS, session)
+        owner = await self._registry.load_owner(session)
         async with ExclusiveOwner(self._registry, owner):
             ours = owner.state.turns_to_be_ended() | {done.turn for done in owner.unstored}  # may end during the read
             turns = await _unfinished_turns(self._store, session)

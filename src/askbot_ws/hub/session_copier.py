@@ -53,17 +53,20 @@ class SessionCopier:
             name = fork_session_id(principal.user, session, command.id)
             if await self._exists(principal, name):
                 return ForkedSession(name, existed=True)
-        await self._registry.open_topic(principal, session)
+        topic = await self._registry.open_topic(principal, session)
         client = self._admission.client_of(principal, address)
-        self._admission.check_load()
-        turns = await self._read_turns(session, command.turn)
-        await self._admission.prepare(client, new_session=True)
+        try:
+            self._admission.check_load()
+            turns = await self._read_turns(session, command.turn)
+            await self._admission.prepare(client, new_session=True)
+        finally:
+            self._registry.mark_idle(session)
         owner = await self._open_owner(principal, name)
         async with ExclusiveOwner(self._registry, owner):
             if owner.state.head:  # the same frame on another connection was faster
                 return ForkedSession(name, existed=True)
             self._admission.admit_fork(client)
-            self._group_commit.add(owner, owner.state.copy_turns(turns))
+            self._group_commit.add(owner, owner.state.copy_turns(turns, title=topic.title))
             await self._group_commit.wait_stored(owner)
         return ForkedSession(name, existed=False)
 
