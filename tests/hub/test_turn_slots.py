@@ -55,10 +55,16 @@ class HeldUpstream:
 
 @asynccontextmanager
 async def held_hub(
-    *, allowance: Allowance = UNLIMITED, store: FragileStore | None = None, **policy: int
+    *,
+    allowance: Allowance = UNLIMITED,
+    store: FragileStore | None = None,
+    max_turns: int = 1000,
+    max_queued: int = 1000,
+    memory: int = 2**20,
 ) -> AsyncGenerator[tuple[Hub, HeldUpstream]]:
     upstream = HeldUpstream()
-    async with hub_of(upstream=upstream, store=store, policy=Policy(max_waiting=2000, **policy)) as hub:
+    policy = Policy(max_waiting=2000, max_turns=max_turns, max_queued=max_queued, memory=memory)
+    async with hub_of(upstream=upstream, store=store, policy=policy) as hub:
         hub.admission.allowances = Allowances(allowance)
         yield hub, upstream
 
