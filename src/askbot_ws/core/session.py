@@ -57,6 +57,7 @@ class NewQuestion:
     options: Options = Options()  # that the client gave
     used_options: Options | None = None  # with which the model is asked; None: those
     charge: Charge | None = None
+    credential: str | None = None  # of who asks (`Principal.credential`)
 
 
 @dataclass(slots=True)
@@ -124,6 +125,7 @@ class SessionMachine:
             options=question.options if question.used_options is None else question.used_options,
             replaces=replaces,
             charge=question.charge,
+            credential=question.credential,
         )
         self.waiting.append(turn)
         if question.id is not None:

@@ -89,6 +89,7 @@ class TurnMachine:
     options: Options = Options()
     replaces: str | None = None
     charge: Charge | None = None  # None: nobody is charged, or no more
+    credential: str | None = None  # of who asked; where it is revoked, the turn is cancelled
     state: TurnState = TurnState.WAITING
     started_at: float | None = None
     first_token_at: float | None = None

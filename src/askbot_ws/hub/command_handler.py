@@ -70,9 +70,9 @@ class CommandHandler:
         async with ExclusiveOwner(self._registry, owner):
             match command:
                 case Ask():
-                    return await self._ask(owner, client, command)
+                    return await self._ask(principal, owner, client, command)
                 case Retry() | Edit():
-                    return await self._replace(owner, client, command)
+                    return await self._replace(principal, owner, client, command)
                 case Cancel():
                     turn = owner.next_turn if command.turn is None else None
                     turn = turn or owner.state.find_open_turn(command.turn)
@@ -82,7 +82,7 @@ class CommandHandler:
                     await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
                     return owner.state.head
 
-    async def _ask(self, owner: Owner, client: Client, command: Ask) -> int:
+    async def _ask(self, principal: Principal, owner: Owner, client: Client, command: Ask) -> int:
         known = await self._find_duplicate(owner, command.id, command.text)
         if known is not None:
             return known
@@ -91,7 +91,7 @@ class CommandHandler:
         self._check_open(owner)
         replaced = owner.next_turn if command.when_busy == "replace" else None
         owner.state.check_may_ask(command.when_busy)
-        question = self._admit(owner, client, command.text, command.id, command.options)
+        question = self._admit(principal, owner, client, text=command.text, id=command.id, options=command.options)
         events: list[Event] = []
         if replaced is not None:
             events += self._scheduler.cancel_turn(owner, replaced, "cancelled")
@@ -99,7 +99,7 @@ class CommandHandler:
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
-    async def _replace(self, owner: Owner, client: Client, command: Retry | Edit) -> int:
+    async def _replace(self, principal: Principal, owner: Owner, client: Client, command: Retry | Edit) -> int:
         """Replace a turn by its own question again, or by another one; options that are not given stay."""
         text = command.text if isinstance(command, Edit) else None
         known = await self._find_duplicate(owner, command.id, text)
@@ -110,12 +110,14 @@ class CommandHandler:
         options = _merge_options(asked.options or Options(), command.options)
         await self._scheduler.admission.prepare(client, new_session=False)
         self._check_open(owner)
-        question = self._admit(owner, client, text or asked.text, command.id, options)
+        question = self._admit(principal, owner, client, text=text or asked.text, id=command.id, options=options)
         events = owner.state.replace(turn, question, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
-    def _admit(self, owner: Owner, client: Client, text: str, id: str | None, options: Options) -> NewQuestion:
+    def _admit(
+        self, principal: Principal, owner: Owner, client: Client, *, text: str, id: str | None, options: Options
+    ) -> NewQuestion:
         """Return a question that is taken. Raises as `Admission.admit`, and `Forbidden` for its options."""
         used = self._used_options(client, options)  # what is allowed may have changed since the turn that is replaced
         charge = self._scheduler.admission.admit(owner, Asked(client, text, used))
@@ -127,6 +129,7 @@ class CommandHandler:
             options=options,
             used_options=used,
             charge=charge,
+            credential=principal.credential,
         )
 
     async def _forget(self, principal: Principal, session: str) -> int:

@@ -132,7 +132,7 @@ class Server:
             max_turns=settings.max_turns if on else None,
             max_queued=settings.max_queued if on else None,
         )
-        self._connection_limits.apply(
+        self._connection_limits.set_limits(
             max_total=settings.max_connections if on else sys.maxsize,
             max_per_address=settings.max_connections_per_address if on else sys.maxsize,
         )

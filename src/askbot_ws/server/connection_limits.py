@@ -15,14 +15,13 @@ class ConnectionLimits:
     """Counts HTTP and WebSocket connections, from when they are accepted until they are lost."""
 
     def __init__(self, *, max_total: int, max_per_address: int) -> None:
-        self._max_total = max_total
-        self._max_per_address = max_per_address
+        self.set_limits(max_total=max_total, max_per_address=max_per_address)
         self._addresses: dict[str, Admission] = {}
         self._users: Counter[str] = Counter()
         self.count = 0  # open connections
 
-    def apply(self, *, max_total: int, max_per_address: int) -> None:
-        """Change the limits, for connections that are admitted from now on."""
+    def set_limits(self, *, max_total: int, max_per_address: int) -> None:
+        """Allow this many connections, from the next one on."""
         self._max_total = max_total
         self._max_per_address = max_per_address
 
