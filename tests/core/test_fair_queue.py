@@ -95,7 +95,9 @@ def test_nothing_is_lost_started_twice_or_held_back(
             queue.end(key)
             running[key] -= 1
         elif kind == "start":
-            may_start: set[str | None] = {item for item in waiting if running[item[0]] < limit and running.total() < max_running}
+            may_start: set[str | None] = {
+                item for item in waiting if running[item[0]] < limit and running.total() < max_running
+            }
             found = queue.start_next()
             assert (found[1] if found else None) in (may_start or {None})
             if found:

@@ -60,7 +60,7 @@ def screened(*checks: Check, fail_open: bool = False, timeout: float = 5) -> tup
 class Verdict:
     """A check that says, raises or waits for what it is told."""
 
-    def __init__(self, verdict: str | Exception | None | float) -> None:
+    def __init__(self, verdict: str | Exception | float | None) -> None:
         self.verdict = verdict
         self.asked = 0
 

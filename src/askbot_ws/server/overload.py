@@ -66,7 +66,7 @@ class OverloadMonitor:
         elif level > before:
             causes = {"lag": self._lag, "store": self._commit, "memory": self._memory}
             reasons = [name for name, gauge in causes.items() if gauge.level is level]
-            log.warning("overload_started", level=level.name.lower(), causes=reasons)
+            log.warning("overload_started", load=level.name.lower(), causes=reasons)
 
 
 def resident_bytes(statm: Path = STATM) -> int:
