@@ -291,7 +291,9 @@ async def test_a_server_that_has_too_much_to_do_takes_no_questions() -> None:
         with pytest.raises(Overloaded):
             await hub.fork(ANN, reader.session, Fork("t1"))
         await ask(hub, reader, id="q")
-        hub.admission.load = LoadLevel.NORMAL
+        hub.admission.load, hub.admission.load_limit = LoadLevel.NORMAL, 0
+        await refused(hub, reader, Overloaded)
+        hub.admission.load_limit = 1
         await ask(hub, reader)
 
 

@@ -26,7 +26,7 @@ async def test_lag_and_a_slow_store_are_seen_while_they_last() -> None:
     """The higher level counts; it ends with the cause."""
     hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
     started: float | None = None
-    monitor = OverloadMonitor(hub.admission, append_started_at=lambda: started)
+    monitor = OverloadMonitor(hub.admission, append_started_at=lambda: started, turns_running=lambda: 0)
     monitor.apply(lag=0.1, commit=1.0, memory=None)
     levels: list[LoadLevel] = []
     for now, lag, since in [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from ..core.allowance import Allowances, Client
 from ..core.load import LoadLevel
@@ -53,7 +53,8 @@ class Admission:
     ) -> None:
         """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds."""
         self.allowances = Allowances()
-        self.load = LoadLevel.NORMAL  # set by whoever measures it
+        self.load = LoadLevel.NORMAL  # set by whoever measures it, like the next one
+        self.load_limit = inf  # turns that may run before further questions are refused
         self.max_waiting = policy.max_queued
         self._policy = policy
         self._slots = slots
@@ -110,7 +111,7 @@ class Admission:
 
     def check_load(self) -> None:
         """Raise `Overloaded` where the server takes no more questions."""
-        if self.load > LoadLevel.NORMAL:
+        if self.load > LoadLevel.NORMAL or self._slots.running >= self.load_limit:
             raise Overloaded("The server has too much to do.", retry_after=OVERLOAD_RETRY_SECONDS)
 
     def _check_queue(self, owner: Owner, client: Client) -> None:

@@ -21,6 +21,11 @@ class TurnSlots:
         self.waiting = 0  # turns in all sessions
 
     @property
+    def running(self) -> int:
+        """How many turns run."""
+        return self._queue.running
+
+    @property
     def max_running(self) -> int:
         """How many turns run at the same time, at most."""
         return self._queue.max_running

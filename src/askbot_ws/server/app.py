@@ -95,7 +95,9 @@ class Server:
         self._connection_limits = ConnectionLimits(max_total=sys.maxsize, max_per_address=sys.maxsize)
         self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, WebSocket] = {}
-        self.overload = OverloadMonitor(hub.admission, append_started_at=lambda: hub.append_started_at)
+        self.overload = OverloadMonitor(
+            hub.admission, append_started_at=lambda: hub.append_started_at, turns_running=lambda: hub.turns_running
+        )
         self.apply_limits(settings)
         self._listener: Listener
         self._closed = False

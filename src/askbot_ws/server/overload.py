@@ -1,4 +1,8 @@
-"""Overload: measures how much the server has to do, and lets it refuse work before all of it becomes slow."""
+"""Overload: measures how much the server has to do, and lets it refuse work before all of it becomes slow.
+
+Two things follow from the lag of the event loop. A long one that lasts is an overload: no questions are taken. Before
+that, a short one tells how many turns can run at the same time: those that are more are refused, one by one.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from pathlib import Path
 
 import structlog
 
-from ..core.load import Gauge, LoadLevel
+from ..core.load import AdaptiveLimit, Gauge, LoadLevel
 from ..hub.admission import Admission
 from .throttle import CGROUP_ROOT
 
 SAMPLE_SECONDS = 0.05  # between two samples of the lag
 MEMORY_SECONDS = 1.0  # between two samples of the memory
+TARGET_SHARE = 0.4  # of the lag that is an overload: above it, further turns are too many
 CONTAINER_SHARE = 0.9  # of a container's memory, from which on questions are refused
 MEMORY_HARD = 1.05  # times the threshold of the memory, from which on connections are refused too
 MEMORY_RECOVERY = 0.95  # times the threshold, below which questions are taken again
@@ -26,19 +31,28 @@ log = structlog.get_logger(__name__)
 class OverloadMonitor:
     """Sets `Admission.load` by the lag of the event loop, the latency of the store and the memory of the process."""
 
-    def __init__(self, admission: Admission, *, append_started_at: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        *,
+        append_started_at: Callable[[], float | None],
+        turns_running: Callable[[], int],
+    ) -> None:
         """`append_started_at` returns when the store was given what it has not accepted yet, by the loop's clock."""
         self._admission = admission
+        self._turns_running = turns_running
         self._append_started_at = append_started_at
         self._loop = asyncio.get_running_loop()
         self._lag = Gauge(None)
         self._commit = Gauge(None)
         self._memory = Gauge(None, hard=MEMORY_HARD, recovery=MEMORY_RECOVERY)
         self._memory_due = 0.0
+        self._turns = AdaptiveLimit(None)
 
     def apply(self, *, lag: float | None, commit: float | None, memory: int | None) -> None:
         """Change the thresholds, in seconds and bytes; None: it does not matter."""
         self._lag.threshold, self._commit.threshold, self._memory.threshold = lag, commit, memory
+        self._turns.target = None if lag is None else TARGET_SHARE * lag
 
     async def run(self) -> None:
         """Measure until cancelled."""
@@ -51,6 +65,7 @@ class OverloadMonitor:
         """Take samples at `now`, which should have happened at `due`."""
         started = self._append_started_at()
         self._lag.update(now - due)
+        self._admission.load_limit = self._turns.update(now - due, running=self._turns_running())
         self._commit.update(0.0 if started is None else now - started)
         if now >= self._memory_due:
             self._memory_due = now + MEMORY_SECONDS
