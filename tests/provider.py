@@ -143,7 +143,10 @@ class Provider:
 
     async def _moderate(self, seen: Seen, wire: Wire) -> None:
         """Flag what has the word `flagged:CATEGORY`; other words do what they do in a question."""
-        words = dict(word.partition(":")[::2] for word in str(seen.body["input"]).split())
+        words: dict[str, str] = {}
+        for word in str(seen.body["input"]).split():
+            name, _, value = word.partition(":")
+            words[name] = value
         if "moderation-status" in words:
             wire.respond(int(words["moderation-status"]), _fault("", "The script says so."))
         elif "moderation-garbage" in words:

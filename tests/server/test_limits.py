@@ -6,14 +6,17 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 import pytest
 
 from askbot_ws.auth.key_file import add_key, make_key
 
 from ..process import Askbot, Json, ProviderProcess, Reader, askbot, reading
+
+Connect: TypeAlias = Callable[..., AbstractAsyncContextManager[Reader]]
 
 ROLES: Json = {
     "default": {"questions_per_minute": 4, "user_frames_per_minute": 30},
@@ -57,24 +60,24 @@ def server(
 
 
 @pytest.fixture
-def connect(server: Askbot, keys: dict[str, str]) -> Any:
+def connect(server: Askbot, keys: dict[str, str]) -> Connect:
     """A connection of a user; without one, of an anonymous client at an address of this machine."""
 
-    def connect(user: str = "", *, address: str = "127.0.0.1") -> Any:
+    def connect(user: str = "", *, address: str = "127.0.0.1") -> AbstractAsyncContextManager[Reader]:
         headers = {"Authorization": f"Bearer {keys[user]}"} if user else {}
         return reading(server.url, additional_headers=headers, local_addr=(address, 0))
 
     return connect
 
 
-async def refused(reader: Reader, text: str = "say:Hm.", **more: object) -> Json:
-    await reader.ask(text, id="refused", **more)
+async def refused(reader: Reader, **more: object) -> Json:
+    await reader.ask("say:Hm.", id="refused", **more)
     error = await reader.until("error")
     assert (error["id"], error["session"]) == ("refused", reader.story.session)
     return error
 
 
-async def test_questions_are_limited_by_address_and_the_connection_stays(connect: Any) -> None:
+async def test_questions_are_limited_by_address_and_the_connection_stays(connect: Connect) -> None:
     """Told with when to come again; another address is another client, and HTTP counts with the rest."""
     async with connect(address="127.0.0.2") as reader, connect(address="127.0.0.2") as second:
         for asker in (reader, second, reader, second):
@@ -113,7 +116,7 @@ async def test_http_says_when_to_come_again(server: Askbot, keys: dict[str, str]
     assert 0 < int(retry_after or 0) <= 86400
 
 
-async def test_a_budget_outlives_no_midnight_but_its_connection(connect: Any) -> None:
+async def test_a_budget_outlives_no_midnight_but_its_connection(connect: Connect) -> None:
     """`ready` says what there is; the same user has used it up elsewhere already."""
     async with connect("poor") as reader:
         assert reader.frames[0]["limits"]["tokens_per_day"] == 600
@@ -121,7 +124,7 @@ async def test_a_budget_outlives_no_midnight_but_its_connection(connect: Any) ->
         assert (error["code"], 0 < error["retry_after"] <= 86_400_000) == ("quota_exceeded", True)
 
 
-async def test_frames_of_one_client_are_limited_over_its_connections(connect: Any) -> None:
+async def test_frames_of_one_client_are_limited_over_its_connections(connect: Connect) -> None:
     """By an error each, also to a ping; nothing is closed."""
     async with connect(address="127.0.0.4") as reader, connect(address="127.0.0.4") as second:
         for number in range(30):
@@ -134,7 +137,7 @@ async def test_frames_of_one_client_are_limited_over_its_connections(connect: An
         assert len(second.frames) == 4
 
 
-async def test_turns_wait_for_their_users_turn(connect: Any) -> None:
+async def test_turns_wait_for_their_users_turn(connect: Connect) -> None:
     """Acknowledged at once. One user's wait for each other, another's starts; what waits may be stopped."""
     async with connect("ann") as one, connect("ann") as two, connect("bob") as other:
         await one.ask("rate:20 tokens:400")
@@ -154,7 +157,7 @@ async def test_turns_wait_for_their_users_turn(connect: Any) -> None:
         assert two.story.turns["t1"].answer == "Later."
 
 
-async def test_more_than_may_wait_is_overloaded(connect: Any) -> None:
+async def test_more_than_may_wait_is_overloaded(connect: Connect) -> None:
     """In all; and there is room again."""
     async with connect("ann") as one, connect("bob") as two, connect("short") as third, connect("guest") as fourth:
         for reader in (one, two, third, fourth):
@@ -172,7 +175,7 @@ async def test_more_than_may_wait_is_overloaded(connect: Any) -> None:
             await reader.until(lambda frame: frame["type"] == "done" and frame["reason"] == "stop")
 
 
-async def test_a_role_has_its_models_and_options(connect: Any, provider: ProviderProcess) -> None:
+async def test_a_role_has_its_models_and_options(connect: Connect, provider: ProviderProcess) -> None:
     """`ready` says them, the model is asked with them, and what they forbid is told."""
     async with connect("guest") as reader:
         ready = reader.frames[0]
@@ -190,7 +193,7 @@ async def test_a_role_has_its_models_and_options(connect: Any, provider: Provide
     assert (body["model"], body.get("max_tokens") or body["max_completion_tokens"]) == ("scripted-2", 64)
 
 
-async def test_connections_and_sessions_of_a_user_are_counted(server: Askbot, connect: Any) -> None:
+async def test_connections_and_sessions_of_a_user_are_counted(server: Askbot, connect: Connect) -> None:
     """4429 for a third connection; a third session asks nothing until another one is deleted."""
     async with connect("few") as one, connect("few") as two:
         for reader in (one, two):
@@ -211,7 +214,7 @@ async def test_connections_and_sessions_of_a_user_are_counted(server: Askbot, co
     assert [line["reason"] for line in refusals] == ["user_connection_limit"]
 
 
-async def test_a_session_that_is_too_long_takes_no_question(connect: Any) -> None:
+async def test_a_session_that_is_too_long_takes_no_question(connect: Connect) -> None:
     """It can still be read."""
     async with connect("short") as reader:
         await reader.answer("tokens:300")
@@ -220,7 +223,7 @@ async def test_a_session_that_is_too_long_takes_no_question(connect: Any) -> Non
         assert len((await reader.until("history"))["turns"]) == 1
 
 
-async def test_what_the_moderation_flags_ends_as_refused(connect: Any, provider: ProviderProcess) -> None:
+async def test_what_the_moderation_flags_ends_as_refused(connect: Connect, provider: ProviderProcess) -> None:
     """With a sentence; without a verdict it ends as an error; the model sees neither."""
     async with connect("bob") as reader:
         flagged = await reader.answer("flagged:harassment say:Never.")

@@ -15,9 +15,9 @@ from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import ConfigError, Refused, UpstreamUnavailable
 from askbot_ws.events import Options
 from askbot_ws.testing import ScriptedUpstream
-from askbot_ws.upstream import Check, Ending
+from askbot_ws.upstream import Asker, Check, Ending
 from askbot_ws.upstream.choose import UpstreamChoice, guard_upstream
-from askbot_ws.upstream.guard_function import Asker, GuardFunction
+from askbot_ws.upstream.guard_function import GuardFunction
 from askbot_ws.upstream.moderation import Moderation
 from askbot_ws.upstream.screened import NOT_JUDGED, ScreenedUpstream
 
@@ -71,10 +71,10 @@ class Verdict:
         self.asked += 1
         if isinstance(self.verdict, Exception):
             raise self.verdict
-        if isinstance(self.verdict, float):
-            await asyncio.sleep(self.verdict)
-            return None
-        return self.verdict
+        if isinstance(self.verdict, str):
+            return self.verdict
+        await asyncio.sleep(self.verdict or 0)
+        return None
 
 
 async def test_the_first_check_that_refuses_answers() -> None:

@@ -32,7 +32,9 @@ class TokenBudget:
         """Raise `QuotaExceeded` where so many more do not fit into today's limit."""
         self._begin_day(now)
         if self.used + self.reserved + tokens > limit:
-            raise QuotaExceeded("The tokens of this day are used up.", retry_after=seconds_to_midnight(now))
+            raise QuotaExceeded(
+                "The tokens of this day are used up.", retry_after=seconds_to_midnight(now), retryable=True
+            )
 
     def reserve(self, tokens: int, *, limit: int, now: float) -> None:
         """Reserve tokens. Raises `QuotaExceeded` where they do not fit into today's limit."""

@@ -6,26 +6,12 @@ import importlib
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
 
 from ..core.prompt import Prompt
 from ..errors import ConfigError, Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks a question.
-
-    Attributes:
-        user: The user's name; None: an anonymous client.
-        role: The user's role; None: none.
-    """
-
-    user: str | None
-    role: str | None
-
+from . import Asker
 
 Function: TypeAlias = Callable[[str, Asker], Awaitable[object]]
 """Takes a question's text and who asks; returns None, or the text that answers it, or raises `Refused`."""
