@@ -228,6 +228,11 @@ class Settings(BaseModel):
         default=True,
         description="Log and send the reasoning that the model's provider shows; off: it is dropped.",
     )
+    titles: Annotated[Literal["off", "model"], BeforeValidator(to_switch)] = Field(
+        default="off",
+        description="Titles of sessions that nobody has named; model: the model makes one after the first complete "
+        "answer, by a small request of its own; off: lists show the beginning of the first question.",
+    )
     persona: Persona | None = Field(
         default=None,
         description="System prompt: a text, or @path of a file with one; empty: none is sent. By default Askbot's "

@@ -81,7 +81,7 @@ async def test_questions_have_a_rate_per_user_and_per_address() -> None:
             await ask(hub, other, "4", ANONYMOUS, address="2001:db8::ffff")
         await ask(hub, other, "5", ANONYMOUS, address="192.0.2.1")
         assert error.retry_after == 20.0
-        clock.now += error.retry_after
+        clock.now += 20.0
         await ask(hub, reader)
 
 

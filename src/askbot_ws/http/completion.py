@@ -55,7 +55,10 @@ class Completions:
         `address` is the client's IP address, for its limits.
         Without `keep` the session is then deleted. Raises `AskbotError` where the question is refused.
         """
-        topic = self._hub.create(principal) if session is None else await self._hub.open(principal, session)
+        if session is None:
+            topic = self._hub.create(principal, temporary=not keep)
+        else:
+            topic = await self._hub.open(principal, session)
         completion = Completion(self._hub, topic, principal, address=address)
         self._hub.attach(topic, completion)
         try:

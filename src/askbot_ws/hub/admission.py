@@ -94,11 +94,12 @@ class Admission:
         self.check_load()
         self._check_queue(owner, client)
         self._check_size(owner, client)
-        if not owner.state.head:
+        is_new = owner.is_new
+        if is_new:
             self.sessions.check(client)
         self._budgets.check(client, tokens)
         self._acquire(client, Amounts(questions=1, characters=len(asked.text), tokens=tokens), what="questions")
-        if not owner.state.head:
+        if is_new:
             self.sessions.add(client)
         return Charge(client, rate_tokens=tokens)
 

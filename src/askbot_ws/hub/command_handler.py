@@ -87,7 +87,7 @@ class CommandHandler:
         if known is not None:
             return known
         admission = self._scheduler.admission
-        await admission.prepare(client, new_session=not owner.state.head)
+        await admission.prepare(client, new_session=owner.is_new)
         self._check_open(owner)
         replaced = owner.next_turn if command.when_busy == "replace" else None
         owner.state.check_may_ask(command.when_busy)
@@ -152,7 +152,8 @@ class CommandHandler:
                 raise owner.closed
             await self._registry.delete(owner.session)
             self._scheduler.group_commit.discard(owner)
-            self._scheduler.admission.sessions.remove(owner.topic.user)
+            if not owner.topic.temporary:
+                self._scheduler.admission.sessions.remove(owner.topic.user)
             owner.closed = SessionNotFound("The session was forgotten.")
             owner.topic.close(owner.closed)
             return owner.state.head

@@ -30,6 +30,7 @@ from .policy import Policy
 from .recovery import Recovery
 from .registry import SessionRegistry
 from .session_copier import ForkedSession, SessionCopier
+from .title_maker import TitleMaker
 from .topic import Reader, Topic
 from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnScheduler
 
@@ -77,6 +78,11 @@ class Hub:
         self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
+        if policy.titles == "model":
+            titles = TitleMaker(
+                self._registry, self._scheduler, store, upstream, spawn=self._spawn, wall_clock=wall_clock
+            )
+            self._scheduler.on_turn_ended = titles.on_turn_ended
 
     async def __aenter__(self) -> Self:
         """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
@@ -110,13 +116,14 @@ class Hub:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def create(self, principal: Principal) -> Topic:
+    def create(self, principal: Principal, *, temporary: bool = False) -> Topic:
         """Make a new session. The store has nothing of it until its first question.
 
+        A `temporary` one is deleted by the caller, once its answer has been read: no title is made for it.
         Raises `Forbidden` where the credential is for one session or for reading only.
         """
         check_create(principal)
-        return self._registry.create(principal)
+        return self._registry.create(principal, temporary=temporary)
 
     async def open(self, principal: Principal, session: str) -> Topic:
         """Return the topic of a session; it may be evicted unless a reader is attached before the next await.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 
 @dataclass(slots=True)
@@ -15,6 +16,7 @@ class Policy:
         persona: The system prompt; None: none is sent.
         models: Names that a question may choose, besides the upstream's default.
         thinking: Whether the reasoning that the model's provider shows is logged.
+        titles: `model`: the model makes a title after a session's first complete answer.
         max_tokens: Tokens of an answer, at most.
         context_tokens: Tokens of a prompt and its answer together, at most.
         max_question: Code points of a question, at most.
@@ -30,6 +32,7 @@ class Policy:
     persona: str | None = None
     models: tuple[str, ...] = ()
     thinking: bool = True
+    titles: Literal["off", "model"] = "off"
     max_tokens: int = 1024
     context_tokens: int = 8192
     max_question: int = 8000

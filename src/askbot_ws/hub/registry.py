@@ -44,10 +44,11 @@ class SessionRegistry:
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
-    def create(self, principal: Principal, session: str | None = None) -> Topic:
+    def create(self, principal: Principal, session: str | None = None, *, temporary: bool = False) -> Topic:
         """Make a new session, with this id if one is given. The store has nothing of it until its first event."""
         session = session or new_session_id()
-        topic = self.topics[session] = Topic(self._store.create(session, user=principal.user))
+        topic = Topic(self._store.create(session, user=principal.user), temporary=temporary)
+        self.topics[session] = topic
         return topic
 
     async def open_topic(self, principal: Principal, session: str) -> Topic:

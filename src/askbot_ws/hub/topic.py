@@ -27,11 +27,13 @@ class Reader(Protocol):
 class Topic:
     """A session's log tail and its readers."""
 
-    __slots__ = ("log", "readers", "session")
+    __slots__ = ("log", "readers", "session", "temporary")
 
-    def __init__(self, tail: LogTail) -> None:
+    def __init__(self, tail: LogTail, *, temporary: bool = False) -> None:
+        """`temporary`: the session is deleted by whoever made it, once its answer has been read."""
         self.session = tail.session
         self.log = tail
+        self.temporary = temporary
         self.readers: tuple[Reader, ...] = ()  # replaced, never changed: a reader may leave while all are notified
 
     @property

@@ -45,6 +45,7 @@ class TurnScheduler:
         `on_broken` and `throttle` are those of `GroupCommit`.
         """
         self.draining = False
+        self.on_turn_ended: Callable[[Owner, Done], None] | None = None
         self._upstream = upstream
         self._policy = policy
         self._on_idle = on_idle
@@ -101,6 +102,8 @@ class TurnScheduler:
     def _after_append(self, owner: Owner, event: Question | Done) -> None:
         if type(event) is Done:
             _log_turn_ended(event)
+            if self.on_turn_ended is not None:
+                self.on_turn_ended(owner, event)
             self._cancel_ended_task(owner)
             turn = owner.state.unstored_ended.get(event.seq)
             if turn is not None and turn.started_at is None:

@@ -372,6 +372,7 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
         persona=chosen.persona if settings.persona is None else settings.persona,
         models=settings.models,
         thinking=settings.thinking,
+        titles=settings.titles,
         max_tokens=settings.max_tokens,
         context_tokens=settings.context_tokens or chosen.context_tokens,
         max_question=settings.max_question,
