@@ -105,6 +105,7 @@ async def test_http_says_when_to_come_again(server: Askbot, keys: dict[str, str]
         )
         try:
             with urllib.request.urlopen(request, timeout=20) as response:
+                response.read()  # else the answer is stopped
                 return response.status, None
         except urllib.error.HTTPError as error:
             with error:
