@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from askbot_ws.auth import Authenticator
+from askbot_ws.auth.authenticator import Methods
 from askbot_ws.config import from_keywords
 from askbot_ws.core.principal import Principal
 from askbot_ws.hub import Hub, Policy
@@ -31,7 +32,7 @@ async def serving_users(upstream: Upstream, policy: Policy | None = None) -> Asy
     settings = from_keywords({"port": 0, "store": "memory:", "limits": False})
     listening = bind(settings)
     async with Hub(MemoryStore(), upstream, policy or Policy()) as hub:
-        server = Server(settings, hub, Authenticator([NamesAsTokens()], allow_anonymous=True))
+        server = Server(settings, hub, Authenticator(Methods(tokens=NamesAsTokens()), allow_anonymous=True))
         await server.listen(listening)
         try:
             yield server

@@ -27,6 +27,7 @@ ANSWERS = {
     "sessions": ("Sessions", "Error"),
     "detach": ("Error",),  # only where there was nothing to detach
     "forget": ("Error",),
+    "auth": ("Authorized", "Error"),
     "ping": ("Pong",),
 }
 ABOUT = (

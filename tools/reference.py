@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
-from askbot_ws.config import Settings, default_text, env_variable, flag, section
+from askbot_ws.config import RELOADABLE, SECRETS, Settings, default_text, env_variable, flag, section
 from askbot_ws.errors import AskbotError
 from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
 from askbot_ws.upstream.embedded_model import DEFAULT_WINDOW_TOKENS, SMOLLM2, SYSTEM_PROMPT
@@ -29,10 +29,22 @@ def settings() -> str:
             "`64KiB` or `1MiB`, whose unit is a power of 1024 (of `64kB` or `1MB`, a power of 1000). Switches are `on`",
             "or `off` (as flags: `--fsync`, `--no-limits`).",
             "",
+            *_reloadable(),
             *_tables(),
             *_defaults(),
         ]
     )
+
+
+def _reloadable() -> list[str]:
+    """The settings that a running server takes."""
+    names = ", ".join(f"`{env_variable(name)}`" for name in Settings.model_fields if name in RELOADABLE)
+    text = (
+        "At SIGHUP a running server reads all sources and the key file again, and applies what has changed of these: "
+        f"{names}. Others need a restart, which the log says. Where anything is wrong, all stays as it was, and the "
+        "log has every fault."
+    )
+    return [*textwrap.wrap(text, 112, break_long_words=False, break_on_hyphens=False), ""]
 
 
 def _tables() -> Iterator[str]:
@@ -98,7 +110,7 @@ def _defaults() -> list[str]:
 
 
 def _flag(name: str) -> str:
-    return "" if name == "openai_api_key" else f"`{flag(name)}`"  # the list of processes would show it to everybody
+    return "" if name in SECRETS else f"`{flag(name)}`"  # the list of processes would show it to everybody
 
 
 def _default(name: str) -> str:

@@ -38,6 +38,9 @@ class RequestHead:
             target: Path and query, as in the first line of the request.
             headers: Pairs of a name, in any case, and a value.
             client_address: The IP address of the client.
+
+        Returns:
+            The head, with the names of headers in lower case.
         """
         path, _, query = target.partition("?")
         return cls(path, query, tuple((name.lower(), value.strip()) for name, value in headers), client_address)
@@ -47,16 +50,33 @@ class RequestHead:
 
         Args:
             name: The name, in any case.
+
+        Returns:
+            The value, or None.
         """
         values = [value for each, value in self.headers if each == name.lower()]
         return ", ".join(values) if values else None
 
     def parameter(self, name: str) -> str | None:
-        """Return the value of a parameter of the query, the last one of several. None: there is none."""
+        """Return the value of a parameter of the query, the last one of several.
+
+        Args:
+            name: The name.
+
+        Returns:
+            The value, decoded; None: there is none.
+        """
         return parse_qs(self.query, keep_blank_values=True, max_num_fields=None).get(name, [None])[-1]
 
     def cookie(self, name: str) -> str | None:
-        """Return the value of a cookie, the first one of several. None: there is none."""
+        """Return the value of a cookie, the first one of several.
+
+        Args:
+            name: The name, in its case.
+
+        Returns:
+            The value, without quotes; None: there is none.
+        """
         for pair in (self.header("cookie") or "").replace(",", ";").split(";"):
             key, sign, value = pair.partition("=")
             if sign and key.strip() == name:

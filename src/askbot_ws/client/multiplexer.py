@@ -13,6 +13,7 @@ from uuid import uuid4
 from ..dialects.askbot.frames import (
     Alive,
     Attach,
+    Authorized,
     Detach,
     Error,
     Fork,
@@ -195,7 +196,7 @@ class SessionMultiplexer:
         """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""
         if self._socket.connection_number != self._connection_number:
             self._attach_others()
-        if isinstance(frame, GoingAway | Pong | Alive | Sessions):
+        if isinstance(frame, GoingAway | Pong | Alive | Sessions | Authorized):
             return None
         session = self._session_of(frame)
         if session is None:

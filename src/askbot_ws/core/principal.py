@@ -35,7 +35,14 @@ class Principal:
     credential: str | None = None
 
     def may_use(self, *, session_user: str | None) -> bool:
-        """Return whether a session of this user may be used; one without a user, by any client that has its id."""
+        """Return whether a session may be used: the user's own, and one without a user by any client that has its id.
+
+        Args:
+            session_user: Whose session it is; None: nobody's.
+
+        Returns:
+            Whether it may.
+        """
         return session_user is None or session_user == self.user
 
 

@@ -73,6 +73,10 @@ class TurnScheduler:
             admission=self.admission,
         )
 
+    def use_policy(self, policy: Policy) -> None:
+        """Run further turns by this policy."""
+        self._runner.use_policy(policy)
+
     @property
     def running_count(self) -> int:
         """How many turns run."""

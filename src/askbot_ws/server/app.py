@@ -9,9 +9,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,7 +23,9 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from .. import __version__
 from ..auth import Authenticator, make_authenticator
-from ..config import Settings
+from ..auth.choose import reload_authenticator
+from ..config import RELOADABLE, Settings
+from ..core.allowance import Allowances
 from ..core.load import LoadLevel
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
@@ -43,6 +44,7 @@ from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
 from .allowance_settings import allowances_of
 from .connection_limits import ConnectionLimits
+from .credential_monitor import CredentialMonitor
 from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
 from .overload import OverloadMonitor, memory_threshold
@@ -69,20 +71,32 @@ class Server:
             await server.serve_forever()
     """
 
-    def __init__(self, settings: Settings, hub: Hub, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        authenticator: Authenticator,
+        *,
+        make_policy: Callable[[Settings], Policy] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Make a server; `listen` starts it.
+
+        Args:
+            settings: All settings.
+            hub: The sessions.
+            authenticator: Makes the principals of clients.
+            make_policy: Returns the policy of the hub for settings that have changed; None: it stays.
+            now: The time in seconds since 1970, by which credentials expire.
+        """
         self._settings = settings
         self._hub = hub
         self._authenticator = authenticator
+        self._make_policy = make_policy
+        self._now = now
         self.metrics = Metrics()
         self._refusals = Refusals(self.metrics)
-        self._limits = AskbotLimits(
-            advertised=Limits(
-                frame_bytes=settings.max_frame,
-                question_chars=settings.max_question,
-                waiting_turns=settings.max_waiting,
-            ),
-            rates=RateLimits(resume_limit=ResumeLimit() if settings.limits else None),
-        )
+        self._limits = _askbot_limits(settings)
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
             hosts=settings.hosts,
@@ -92,13 +106,14 @@ class Server:
             own_names=own_names(settings),
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
-        self._connection_limits = ConnectionLimits(max_total=sys.maxsize, max_per_address=sys.maxsize)
+        self._connection_limits = ConnectionLimits(**_connection_limits(settings))
         self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, WebSocket] = {}
         self.overload = OverloadMonitor(
             hub.admission, append_started_at=lambda: hub.append_started_at, turns_running=lambda: hub.turns_running
         )
-        self.apply_limits(settings)
+        self.credentials = CredentialMonitor(authenticator, hub, self._connections, self._close_connection, now=now)
+        self._limit_clients(settings, allowances_of(settings))
         self._listener: Listener
         self._closed = False
 
@@ -123,30 +138,19 @@ class Server:
             keepalive=self.keepalive,
         )
 
-    def apply_limits(self, settings: Settings) -> None:
-        """Change all limits of what clients may do, and of the load, to those of other settings.
-
-        What is open or runs already goes on. Raises `ConfigError`; then nothing has changed.
-        """
-        allowances, on = allowances_of(settings), settings.limits
+    def _limit_clients(self, settings: Settings, allowances: Allowances) -> None:
+        """Let clients do what they may by these settings, from now on; what runs already goes on."""
+        on = settings.limits
         self._hub.apply_limits(
             allowances,
             max_turns=settings.max_turns if on else None,
             max_queued=settings.max_queued if on else None,
-        )
-        self._connection_limits.set_limits(
-            max_total=settings.max_connections if on else sys.maxsize,
-            max_per_address=settings.max_connections_per_address if on else sys.maxsize,
         )
         self.overload.apply(
             lag=settings.overload_lag if on else None,
             commit=settings.overload_commit if on else None,
             memory=memory_threshold(settings.overload_memory) if on else None,
         )
-        frames = settings.frames_per_minute if on else None
-        self._limits = replace(self._limits, rates=replace(self._limits.rates, frames_per_minute=frames))
-        for connection in self._connections:
-            connection.limit_frames(frames)
 
     @property
     def port(self) -> int:
@@ -211,7 +215,9 @@ class Server:
         if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as WebSocket, see `listen`")
         connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
+        connection.renewer = self.credentials
         self._connections[connection] = socket
+        self.credentials.expiry.watch(connection)
         self.keepalive.watch(socket)
         try:
             if socket.rejection is not None:
@@ -224,6 +230,13 @@ class Server:
                 await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
+            self.credentials.expiry.forget(connection)
+
+    def _close_connection(self, connection: Connection, code: int, reason: str) -> None:
+        """Close a connection, and abort it where its client does not answer."""
+        socket = self._connections.get(connection)
+        if socket is not None:
+            self.acceptor.spawn(socket.close_or_abort(code, reason, max_seconds=CLOSE_TIMEOUT_SECONDS))
 
     async def _run(self, connection: Connection, socket: WebSocket) -> None:
         """Serve a connection, unless its user has too many."""
@@ -243,6 +256,36 @@ class Server:
         await asyncio.Event().wait()
 
     forever = serve_forever  # its name in earlier versions
+
+    # --- new settings ------------------------------------------------------------------------------------------------
+
+    async def reload(self, settings: Settings) -> None:
+        """Apply settings that have changed, as far as a running server can: those of `askbot_ws.config.RELOADABLE`.
+
+        Connections that they concern are closed: of revoked keys (4401; the turns asked with them are cancelled), and
+        of pages whose origin is not allowed any more (4403).
+
+        Raises:
+            ConfigError: A file that they name can't be used; then all settings stay as they were.
+        """
+        before = self._settings
+        changed = {name for name in Settings.model_fields if getattr(before, name) != getattr(settings, name)}
+        applied = before.model_copy(update={name: getattr(settings, name) for name in changed & RELOADABLE})
+        allowances = allowances_of(applied)
+        policy = self._make_policy(applied) if self._make_policy else self._hub.policy
+        await reload_authenticator(self._authenticator, before, applied, self._hub.store, now=self._now)
+        self._settings = applied
+        self._hub.use_policy(policy)
+        self._access.allow(hosts=applied.hosts, origins=applied.origins)
+        self._limits = _askbot_limits(applied)
+        self._limit_clients(applied, allowances)
+        self._connection_limits.set_limits(**_connection_limits(applied))
+        self.credentials.close_anonymous()
+        for connection, opened in tuple(self._connections.items()):
+            connection.set_rates(self._limits.rates)
+            if not self._access.allows(opened.access_headers):
+                self._close_connection(connection, 4403, "this origin is not allowed any more")
+        log.info("settings_reloaded", changed=sorted(changed & RELOADABLE), need_restart=sorted(changed - RELOADABLE))
 
     # --- shutdown ----------------------------------------------------------------------------------------------------
 
@@ -282,7 +325,26 @@ class Server:
         await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
+        self.credentials.expiry.close()
         self._closed = True
+
+
+def _askbot_limits(settings: Settings) -> AskbotLimits:
+    return AskbotLimits(
+        advertised=Limits(
+            frame_bytes=settings.max_frame,
+            question_chars=settings.max_question,
+            waiting_turns=settings.max_waiting,
+        ),
+        rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
+    )
+
+
+def _connection_limits(settings: Settings) -> dict[str, int]:
+    """Return the arguments of `ConnectionLimits`."""
+    if not settings.limits:
+        return {"max_total": sys.maxsize, "max_per_address": sys.maxsize}
+    return {"max_total": settings.max_connections, "max_per_address": settings.max_connections_per_address}
 
 
 def openable_host(bound: socket.socket) -> str | None:
@@ -333,21 +395,29 @@ def bind(settings: Settings) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, chosen: UpstreamChoice | None = None, *, throttle: Throttle | None = None
+    settings: Settings,
+    chosen: UpstreamChoice | None = None,
+    *,
+    throttle: Throttle | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Server]:
     """Run a server in the block; `chosen` overrides the upstream that the settings name. Raises `ConfigError`.
 
-    `throttle` may block the event loop for some milliseconds, where that runs nothing else.
+    `throttle` may block the event loop for some milliseconds, where that runs nothing else. `now` is the time in
+    seconds since 1970, by which credentials expire.
     """
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
+    authenticator = make_authenticator(settings, store, now=now)
     listening = bind(settings)
     try:
-        async with Hub(
-            store, chosen.upstream, _policy(settings, chosen), throttle=throttle, allowances=allowances_of(settings)
-        ) as hub:
+        allowances = allowances_of(settings)
+        async with (
+            authenticator,
+            Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle, allowances=allowances) as hub,
+        ):
             await chosen.upstream.open()
-            server = Server(settings, hub, make_authenticator(settings, store))
+            server = Server(settings, hub, authenticator, make_policy=partial(_policy, chosen=chosen), now=now)
             await server.listen(listening)
             heartbeats = asyncio.create_task(server.keepalive.run())
             monitoring = asyncio.create_task(server.overload.run())
@@ -384,14 +454,17 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
     )
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`."""
+def run(settings: Settings, read_settings: Callable[[], Settings] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`.
+
+    At SIGHUP the settings are read again by `read_settings`, which may raise `ConfigError`, and applied.
+    """
     if sys.platform == "win32":
-        return asyncio.run(_main(settings))
+        return asyncio.run(_main(settings, None))
     _raise_file_limit()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
-    return uvloop.run(_main(settings))
+    return uvloop.run(_main(settings, read_settings))
 
 
 def _raise_file_limit() -> None:
@@ -403,17 +476,22 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _main(settings: Settings) -> int:
+async def _main(settings: Settings, read_settings: Callable[[], Settings] | None) -> int:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    hangup = asyncio.Event()
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)  # also one that comes before the server listens
     chosen = choose_upstream(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
     async with running(settings, chosen, throttle=throttle) as server:
         _freeze_gc()
         _print_banner(settings, chosen, server)
+        reloading = asyncio.create_task(_reload_at_hangup(server, hangup, read_settings or (lambda: settings)))
         await signals.get()
+        reloading.cancel()
         draining = asyncio.create_task(server.drain())
         again = asyncio.create_task(signals.get())
         await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
@@ -423,6 +501,20 @@ async def _main(settings: Settings) -> int:
             return 0
         draining.cancel()
         return 1
+
+
+async def _reload_at_hangup(server: Server, hangup: asyncio.Event, read_settings: Callable[[], Settings]) -> None:
+    """Read and apply the settings at each SIGHUP, until cancelled; where they are wrong, the old ones stay."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            await server.reload(read_settings())
+        except ConfigError as error:
+            faults = [line.strip() for line in str(error).splitlines()]
+            log.error("reload_failed", faults=faults[1:] or faults)  # noqa: TRY400 - the faults say all
+        except Exception:  # a server goes on with the settings that it has
+            log.exception("reload_failed")
 
 
 def _freeze_gc() -> None:

@@ -26,6 +26,11 @@ class ExpiryMonitor:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # the first expiry when the timer was set
 
+    @property
+    def size(self) -> int:
+        """How many entries it holds, outdated ones too."""
+        return len(self._heap)
+
     def watch(self, connection: Connection) -> None:
         """Watch a connection, until its principal expires; call it again when it has another principal."""
         self.forget(connection)
