@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from askbot_ws.config import from_keywords
 from askbot_ws.core.load import LoadLevel
+from askbot_ws.errors import ConfigError
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.server import overload
 from askbot_ws.server.overload import OverloadMonitor, memory_threshold, resident_bytes
@@ -105,3 +107,20 @@ def get(port: int, path: str, body: bytes | None = None) -> tuple[int, str | Non
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers["Retry-After"]
+
+
+async def test_limits_change_with_the_settings_for_clients_that_are_connected() -> None:
+    """At once; settings that can't be used change nothing."""
+    async with serving(limits=True) as server, reading(address(server.port)) as reader:
+        roles = {"default": {"questions_per_minute": 2, "max_tokens": 9}}
+        await server.reload(from_keywords({"roles": roles, "limits": True}))
+        for _ in range(2):
+            await reader.answer("Why?")
+        with pytest.raises(ConfigError):
+            await server.reload(from_keywords({"roles": {"default": {"models": ["m\ud800"]}}}))
+        await reader.ask("Why?", id="q")
+        assert (await reader.until("error"))["code"] == "rate_limited"
+        async with reading(address(server.port)) as second:
+            assert second.frames[0]["limits"]["questions_per_minute"] == 2
+        await server.reload(from_keywords({"limits": False}))
+        assert (await reader.answer("Why?", id="q")).reason == "stop"
