@@ -37,11 +37,15 @@ export type ErrorCode =
   | "upstream_stalled"
   | "upstream_unavailable";
 
-/** The largest frame in bytes, the longest question in code points, and how many questions may wait in a session. */
+/** The largest frame in bytes, the longest question in code points, and how many questions may wait in a session. Further limits, where the client has them: tokens of an answer, whether a question may choose the temperature, questions per minute, and tokens of prompts and answers per day, by UTC. */
 export interface Limits {
   frame_bytes: number;
   question_chars: number;
   waiting_turns: number;
+  max_tokens?: number;
+  temperature?: boolean;
+  questions_per_minute?: number;
+  tokens_per_day?: number;
 }
 
 /** A session is attached; the events after `from` follow. `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the `attach` or `fork` that this answers. `models` are those that a question may name, the default (`model`) first. `title` is what the session is called as of `seq`, null where it has no title. `user` is who is connected, null for an anonymous client, and `expires` when the credential does, null where it does not. */

@@ -129,6 +129,8 @@ class Provider:
             wire.respond(401, _fault("invalid_api_key", f"Incorrect API key: {seen.headers.get('authorization')}"))
         elif (seen.method, seen.path) == ("GET", "/v1/models") and self.models:
             wire.respond(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+        elif (seen.method, seen.path) == ("POST", "/v1/moderations"):
+            await self._moderate(seen, wire)
         elif (seen.method, seen.path) != ("POST", "/v1/chat/completions"):
             wire.respond(404, _fault("not_found", "There is nothing here."))
         elif unknown := [name for name in self.unknown if name in seen.body]:
@@ -138,6 +140,23 @@ class Provider:
                 await self._answer(seen, wire)
             except ValueError as error:
                 wire.respond(400, _fault("bad_script", str(error)))
+
+    async def _moderate(self, seen: Seen, wire: Wire) -> None:
+        """Flag what has the word `flagged:CATEGORY`; other words do what they do in a question."""
+        words: dict[str, str] = {}
+        for word in str(seen.body["input"]).split():
+            name, _, value = word.partition(":")
+            words[name] = value
+        if "moderation-status" in words:
+            wire.respond(int(words["moderation-status"]), _fault("", "The script says so."))
+        elif "moderation-garbage" in words:
+            wire.respond(200, {"results": []})
+        elif "moderation-stalls" in words:
+            await asyncio.Event().wait()
+        else:
+            category = words.get("flagged")
+            categories = {"harassment": False, "self-harm/intent": False} | ({category: True} if category else {})
+            wire.respond(200, {"results": [{"flagged": bool(category), "categories": categories}]})
 
     async def _answer(self, seen: Seen, wire: Wire) -> None:
         message = next(m["content"] for m in reversed(seen.messages) if m["role"] == "user")

@@ -280,6 +280,23 @@ def test_every_kind_of_wrong_value_is_told_in_our_words(tmp_path: Path) -> None:
         assert not re.search("Input|valid |parse|pydantic|string|integer|boolean|instance", fault), fault
 
 
+def test_roles_are_tables_in_a_file_and_json_elsewhere(tmp_path: Path) -> None:
+    """What is wrong in one is named, with what it should be."""
+    (tmp_path / "askbot.toml").write_text('[roles.guest]\nmodels = "a, b"\nmax_session_size = "1MiB"\n')
+    guest = load({}, {}, tmp_path).roles["guest"]
+    assert (guest.models, guest.max_session_size, guest.temperature) == (("a", "b"), 1024**2, None)
+    given = '{"guest": {"temperature": false, "tokens_per_day": 0}}'
+    assert load({}, {"ASKBOT_ROLES": given}, tmp_path).roles["guest"].tokens_per_day == 0
+    for wrong, fault in {
+        '{"guest": {"max_tokens": 0}}': "guest.max_tokens should be a whole number from 1 to 1000000",
+        '{"guest": {"models": []}}': "guest.models should be a list",
+        '{"guest": {"colour": 1}}': "without guest.colour: a role may have models,",
+        '{"guest": 1}': "a table of tables",
+        "guest": "JSON like",
+    }.items():
+        assert fault in errors_of(tmp_path, {"ASKBOT_ROLES": wrong})[0]
+
+
 def test_on_and_off_are_no_numbers(tmp_path: Path) -> None:
     """`port = true` is a mistake, not port 1."""
     (tmp_path / "askbot.toml").write_text("port = true\n")
@@ -303,8 +320,8 @@ def test_bytes_of_another_encoding_are_text(tmp_path: Path) -> None:
 def test_a_setting_that_does_not_exist_is_a_fault(tmp_path: Path) -> None:
     """A typing error must not be the same as the default."""
     assert "Did you mean ASKBOT_LOG_LEVEL?" in errors_of(tmp_path, {"ASKBOT_LOGLEVEL": "debug"})[0]
-    assert "Did you mean OPENAI_API_KEY?" in errors_of(tmp_path, {"ASKBOT_OPENAI_API_KEY": "k"})[0]
-    assert "Did you mean OPENAI_API_KEY?" in errors_of(tmp_path, {"ASKBOT_API_KEY": "k"})[0]
+    assert "Did you mean OPENAI_API_KEY" in errors_of(tmp_path, {"ASKBOT_OPENAI_API_KEY": "k"})[0]
+    assert "OPENAI_API_KEY?" in errors_of(tmp_path, {"ASKBOT_API_KEY": "k"})[0]
     assert "Did you mean ASKBOT_CONFIG?" in errors_of(tmp_path, {"ASKBOT_CONFG": "a.toml"})[0]
     assert "askbot serve --help" in errors_of(tmp_path, {"ASKBOT_QQQQ": "1"})[0]
     assert load({}, {"ASKBOT_URL": "localhost:8765"}, tmp_path)  # which is for clients

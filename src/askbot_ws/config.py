@@ -27,6 +27,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from .decoding import is_text, recover_text
 from .errors import ConfigError
+from .role_settings import Roles, RoleSettings
 from .setting_sources import SourcedValue, redact, suggest_name
 from .setting_types import (
     MAX_INTEGER,
@@ -77,13 +78,17 @@ CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
 URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` connect to; no setting of a server
 OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE)
 API_KEY = "openai_api_key"
-SECRETS = (API_KEY, "jwt_secret", "ticket_secret")  # in no message and no option
+SECRETS = (API_KEY, "jwt_secret", "ticket_secret", "moderation_api_key")  # in no message and no option
 RELOADABLE = frozenset(
     (
         *("hosts", "origins", "keys", "jwt_secret", "jwks_url", "jwt_algorithms", "jwt_audience", "jwt_issuer"),
         *("jwt_leeway", "jwt_user_claim", "jwt_role_claim", "jwt_rights_claim"),
         *("session_ttl", "memory", "models", "max_tokens", "persona", "max_question", "max_waiting", "max_turns"),
         *("abandon_after", "limits", "max_connections", "max_connections_per_address", "frames_per_minute"),
+        *("max_queued", "roles", "max_turns_per_user", "max_queued_per_user", "max_connections_per_user"),
+        *("user_frames_per_minute", "questions_per_minute", "characters_per_minute", "tokens_per_minute"),
+        *("tokens_per_day", "max_sessions_per_user", "max_session_size"),
+        *("overload_lag", "overload_commit", "overload_memory"),
     )
 )
 """Settings that SIGHUP changes in a running server; others need a restart."""
@@ -266,6 +271,30 @@ class Settings(BaseModel):
         description="Answer greetings, statements that ask nothing and what is inappropriate with a fixed sentence, "
         "without asking the model: on, off, or auto: on with the embedded model.",
     )
+    guard_function: FunctionSpec | None = Field(
+        default=None,
+        description="Your own guard, package.module:function: an async function of a question's text and of who asks, "
+        "which returns None, or the text that answers the question in place of the model.",
+    )
+    moderation: bool = Field(
+        default=False,
+        description="Ask the moderation endpoint of an API about each question; the model is not asked what it flags.",
+    )
+    moderation_model: str = Field(default="omni-moderation-latest", description="Name of the model that moderates.")
+    moderation_base_url: BaseUrl | None = Field(
+        default=None, description="URL of the API that moderates; by default that of the model's, or else OpenAI's."
+    )
+    moderation_api_key: ApiKey | None = Field(
+        default=None, description="Key of the API that moderates; by default that of the model's, where the URL is."
+    )
+    guard_timeout: Duration = Field(
+        default=5, description="Maximum time for the moderation, and for your own guard, to judge a question."
+    )
+    guard_failure: Annotated[Literal["closed", "open"], Lowercase] = Field(
+        default="closed",
+        description="What becomes of a question that the moderation or your own guard could not judge: closed (it ends "
+        "with an error) or open (the model is asked).",
+    )
     context_tokens: Count | None = Field(
         default=None,
         description="Size of the model's context, in tokens: what fits of the conversation is sent, less room for the "
@@ -302,7 +331,15 @@ class Settings(BaseModel):
         le=MAX_INTEGER,
         description="Maximum number of questions of one session that wait for an answer to end.",
     )
-    max_turns: Count = Field(default=1000, description="Maximum number of answers that run at the same time.")
+    max_turns: Count = Field(
+        default=1000, description="Maximum number of answers that run at the same time; further questions wait."
+    )
+    max_queued: int = Field(
+        default=1000,
+        ge=0,
+        le=MAX_INTEGER,
+        description="Maximum number of questions of all sessions that wait; further ones are refused.",
+    )
     abandon_after: DurationOrNever = Field(
         default=None, description="Cancel an answer that nobody reads for this long, or never (the default)."
     )
@@ -330,7 +367,9 @@ class Settings(BaseModel):
         default=False, description="Compress frames (permessage-deflate); it costs more than it saves."
     )
     limits: bool = Field(
-        default=True, description="Enforce the limits on connections, on frames per minute and on running answers."
+        default=True,
+        description="Enforce the limits on connections, on what may be done per minute, on running and waiting answers "
+        "and on the load; off: only those on sessions, on tokens per day and on models and options hold.",
     )
     max_connections: Count = Field(default=10_000, description="Maximum number of open connections.")
     max_connections_per_address: Count = Field(
@@ -338,6 +377,64 @@ class Settings(BaseModel):
     )
     frames_per_minute: Count = Field(
         default=1200, description="Maximum number of frames that one connection may send per minute."
+    )
+
+    # users
+    roles: Roles = Field(
+        default_factory=dict[str, RoleSettings],
+        description="What roles may do, as tables in askbot.toml or as JSON: for each, models, max_tokens, temperature "
+        "(on or off), and the settings from max_turns_per_user to max_session_size. Who has no role has the role "
+        "`default`, where that is given.",
+    )
+    max_turns_per_user: Count = Field(
+        default=50,
+        description="Maximum number of answers of one user (or of one address, of anonymous clients) that run at the "
+        "same time.",
+    )
+    max_queued_per_user: int = Field(
+        default=200, ge=0, le=MAX_INTEGER, description="Maximum number of questions of one user or address that wait."
+    )
+    max_connections_per_user: Count = Field(
+        default=200, description="Maximum number of open WebSocket connections of one user."
+    )
+    user_frames_per_minute: Count = Field(
+        default=6000, description="Maximum number of frames that one user or address may send per minute."
+    )
+    questions_per_minute: Count = Field(
+        default=240, description="Maximum number of questions that one user or address may ask per minute."
+    )
+    characters_per_minute: Count = Field(
+        default=500_000, description="Maximum number of characters in the questions of one user or address per minute."
+    )
+    tokens_per_minute: Count = Field(
+        default=1_000_000,
+        description="Maximum number of tokens of prompts and answers that one user or address may use per minute.",
+    )
+    tokens_per_day: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_INTEGER,
+        description="Maximum number of tokens of prompts and answers that one user or address may use in a day, UTC; "
+        "by default any number.",
+    )
+    max_sessions_per_user: Count = Field(default=1000, description="Maximum number of sessions of one user.")
+    max_session_size: Size = Field(
+        default=16 * 1024**2, description="Size of a session, about, from which on it takes no further question."
+    )
+
+    # overload
+    overload_lag: DurationOrNever = Field(
+        default=0.1,
+        description="Refuse questions while the event loop is later than this, or never; connections too while it is "
+        "twice as late.",
+    )
+    overload_commit: DurationOrNever = Field(
+        default=2, description="The same for the time that the store takes to accept what is written to it."
+    )
+    overload_memory: SizeOrZero | None = Field(
+        default=None,
+        description="Refuse questions while the process takes more memory than this; 0: never. By default 90 % of the "
+        "limit of its container, where there is one.",
     )
 
     # logs
@@ -454,7 +551,7 @@ def default_text(field: str) -> str | None:
     """Return a setting's default as people write it; None where there is none."""
     info = Settings.model_fields[field]
     value = info.get_default(call_default_factory=True, validated_data={})
-    return None if value is None or value == () else format_value(value, info)
+    return None if value in (None, (), {}) else format_value(value, info)
 
 
 FIELD_OF_VARIABLE = {env_variable(field): field for field in Settings.model_fields}
@@ -466,6 +563,8 @@ SECTIONS = {  # titles in the help and in docs/settings.md, each by the field th
     "openai_api_key": "The model's API",
     "max_question": "Questions and answers",
     "max_frame": "Connections",
+    "roles": "Users",
+    "overload_lag": "Overload",
     "log_level": "Logs",
 }
 

@@ -151,7 +151,7 @@ class Busy(AskbotError):
 
 
 class QueueFull(AskbotError):
-    """As many questions wait in the session as the server allows (`ready.limits.waiting_turns`)."""
+    """As many questions wait as the server allows: in the session (`ready.limits.waiting_turns`), or of one client."""
 
     code = "queue_full"
     default = "Too many questions are waiting."
@@ -188,7 +188,10 @@ class RateLimited(AskbotError):
 
 
 class QuotaExceeded(AskbotError):
-    """What was granted for this period is used up."""
+    """What was granted is used up: the tokens of a day, the user's sessions, or the size of a session.
+
+    `retry_after` says when there is more, where that is a matter of time.
+    """
 
     code = "quota_exceeded"
     default = "The quota is used up."
@@ -260,7 +263,7 @@ class ContextTooLong(UpstreamError):
 
 
 class Overloaded(AskbotError):
-    """The server runs as many turns as it allows, or is about to restart."""
+    """The server has too much to do, as many questions wait as it allows, or it is about to restart."""
 
     code = "overloaded"
     default = "The server is busy."

@@ -23,6 +23,8 @@ RefusalReason: TypeAlias = Literal[
     "authentication_unavailable",
     "server_connection_limit",
     "address_connection_limit",
+    "user_connection_limit",
+    "overloaded",
     "invalid_request",
     "request_too_large",
     "request_timeout",

@@ -253,12 +253,12 @@ async def test_it_is_there_to_be_posted_to() -> None:
 
 
 async def test_a_server_that_has_enough_to_do_says_when_to_come_again() -> None:
-    """503 with Retry-After: all answers that may run are running, or the server drains."""
-    async with serving(ScriptedUpstream(["So ", 60.0]), limits=True, max_turns=1) as server:
+    """503 with Retry-After: all answers that may run are running and none may wait, or the server drains."""
+    async with serving(ScriptedUpstream(["So ", 60.0]), limits=True, max_turns=1, max_queued=0) as server:
         async with completing(server.port) as reader:
             assert (await head_of(reader)).status == 200
             response = await complete(server)
-            assert (response.status, response.headers["retry-after"]) == (503, "1")
+            assert (response.status, response.headers["retry-after"]) == (503, "5")
             assert response.json["code"] == "overloaded"
         server.hub.refuse_turns()
         response = await complete(server)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
 
+from askbot_ws.core.allowance import NO_LIMITS, Allowances
 from askbot_ws.core.commands import Ask
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
@@ -213,12 +214,22 @@ async def hub_of(
     store: FragileStore | None = None,
     upstream: Upstream | None = None,
     policy: Policy | None = None,
+    clock: Clock | None = None,
+    wall_clock: Clock | None = None,
+    allowances: Allowances = NO_LIMITS,
 ) -> AsyncGenerator[Hub]:
     upstream = upstream or ScriptedUpstream(*scripts)
-    wall = Clock()
-    async with asyncio.timeout(20):
-        async with Hub(store or FragileStore(), upstream, policy or Policy(), clock=Clock(), wall_clock=wall) as hub:
-            yield hub
+    clock, wall_clock = clock or Clock(), wall_clock or Clock()
+    made = Hub(
+        store or FragileStore(),
+        upstream,
+        policy or Policy(),
+        clock=clock,
+        wall_clock=wall_clock,
+        allowances=allowances,
+    )
+    async with asyncio.timeout(20), made as hub:
+        yield hub
 
 
 def attach_reader(hub: Hub, topic: Topic | None = None, store: FragileStore | None = None) -> CheckedReader:

@@ -263,21 +263,23 @@ async def test_a_question_goes_through_the_guard_when_edited_too() -> None:
         assert len(reader.questions) == 1
 
 
-async def test_more_answers_than_the_server_can_give_are_refused_with_a_hint() -> None:
-    """`max_turns`; what is running is not touched, and there is room again after it."""
+async def test_more_answers_than_the_server_can_give_wait_and_more_than_may_wait_are_refused() -> None:
+    """`max_turns` and `max_queued`; the log has what waits, the refusal a hint, and there is room again after it."""
     held = asyncio.Event()
-    async with hub_of([held, "a"], policy=Policy(max_turns=1)) as hub:
-        one, two = attach_reader(hub), attach_reader(hub)
+    async with hub_of([held, "a"], policy=Policy(max_turns=1, max_queued=1)) as hub:
+        one, two, three = attach_reader(hub), attach_reader(hub), attach_reader(hub)
         await ask(hub, one)
-        with pytest.raises(Overloaded) as caught:
-            await ask(hub, two)
-        assert caught.value.retry_after is not None
-        await ask(hub, one, "waits behind its own")
-        held.set()
-        await one.done(2)
-        await run_ticks()
         await ask(hub, two)
+        for asker in (one, three):
+            with pytest.raises(Overloaded) as caught:
+                await ask(hub, asker)
+            assert caught.value.retry_after is not None
+        assert (len(two.questions), two.dones, three.events, hub.is_busy(two.session)) == (1, [], [], True)
+        held.set()
         await two.done()
+        await run_ticks()
+        await ask(hub, three)
+        await three.done()
 
 
 async def test_a_forgotten_session_is_gone_for_everybody() -> None:

@@ -337,22 +337,25 @@ async def test_too_many_frames_in_a_minute_end_the_connection() -> None:
             await back.answer("Two?")
 
 
-async def test_more_turns_than_the_server_takes_are_refused() -> None:
-    """`overloaded`, with when to try again; nothing is in the log, and it is taken later."""
+async def test_more_turns_than_the_server_takes_wait_and_are_refused_in_the_end() -> None:
+    """What waits is acknowledged; beyond it `overloaded`, with when to try again: it is not logged, and taken later."""
     gate = asyncio.Event()
     async with (
-        serving(ScriptedUpstream([gate, "So."]), limits=True, max_turns=1) as server,
+        serving(ScriptedUpstream([gate, "So."]), limits=True, max_turns=1, max_queued=1) as server,
         reading(address(server.port)) as first,
         reading(address(server.port)) as second,
+        reading(address(server.port)) as third,
     ):
         await first.ask("One?")
         await first.until("question")
-        await second.ask("Two?", id="q")
-        error = await second.next()
-        assert (error["code"], error["retryable"], error["retry_after"]) == ("overloaded", True, 1000)
+        await second.ask("Two?")
+        await second.until("question")
+        await third.ask("Three?", id="q")
+        error = await third.next()
+        assert (error["code"], error["retryable"], error["retry_after"]) == ("overloaded", True, 5000)
         gate.set()
-        await first.until("done")
-        assert (await second.answer("Two?", id="q")).reason == "stop"
+        await second.until("done")
+        assert (await third.answer("Three?", id="q")).reason == "stop"
 
 
 async def test_a_queue_has_an_end() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from ..events import TurnRecord
 from .prompt import Message
@@ -31,6 +32,10 @@ class TokenEstimate:
     def bytes_for(self, tokens: int) -> int:
         """Return how many bytes fit into this many tokens."""
         return int(tokens * self.bytes_per_token)
+
+    def tokens_in(self, size: int) -> int:
+        """Return about how many tokens this many bytes are."""
+        return ceil(size / self.bytes_per_token)
 
 
 @dataclass(slots=True)

@@ -49,8 +49,11 @@ def refusal(question: str, *, follows: bool = False) -> str | None:
         follows: Whether it follows other questions of its session: then it need not look like a question.
     """
     verdict = judge(question, follows=follows)
-    if verdict is None:
-        return None
+    return None if verdict is None else answer_to(question, verdict)
+
+
+def answer_to(question: str, verdict: Verdict) -> str:
+    """Return the sentence that answers a question which is refused for this reason, in its language."""
     sentences = ANSWERS["ko" if HANGUL.search(question) else "en"][verdict]
     return sentences[crc32(question.encode(errors="replace")) % len(sentences)]
 

@@ -11,18 +11,33 @@ class TokenBucket:
 
     rate: float
     burst: float
-    level: float = 0.0  # each acquisition adds 1, time subtracts
+    level: float = 0.0  # each acquisition adds its amount, time subtracts
     updated_at: float = 0.0
 
-    def acquire(self, *, now: float) -> float:
-        """Acquire one and return 0.0; or acquire nothing and return how many seconds to wait."""
-        level = max(0.0, self.level - (now - self.updated_at) * self.rate)
+    def acquire(self, *, now: float, amount: float = 1.0) -> float:
+        """Acquire an amount and return 0.0; or acquire nothing and return how many seconds to wait."""
+        wait = self.wait(now=now, amount=amount)
+        if not wait:
+            self.level += amount
+        return wait
+
+    def wait(self, *, now: float, amount: float = 1.0) -> float:
+        """Return how many seconds to wait for an amount; one of more than `burst` waits until the bucket is unused."""
+        self._drain(now)
+        return max(0.0, self.level + min(amount, self.burst) - self.burst) / self.rate
+
+    def add(self, amount: float, *, now: float) -> None:
+        """Count what was used without being acquired; a negative amount gives back."""
+        self._drain(now)
+        self.level = max(0.0, self.level + amount)
+
+    def _drain(self, now: float) -> None:
+        self.level = max(0.0, self.level - (now - self.updated_at) * self.rate)
         self.updated_at = now
-        if level + 1 > self.burst:
-            self.level = level
-            return (level + 1 - self.burst) / self.rate
-        self.level = level + 1
-        return 0.0
+
+    def is_unused(self, *, now: float) -> bool:
+        """Return whether all acquisitions have expired: then it is no different from a new one."""
+        return self.level <= (now - self.updated_at) * self.rate
 
 
 @dataclass(slots=True)

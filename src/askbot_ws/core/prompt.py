@@ -38,10 +38,14 @@ class Prompt:
     Attributes:
         pieces: Concatenated, the messages as JSON, separated by commas.
         options: The model, temperature and length of the answer, as far as the question gave them.
+        user: Who asks; None: an anonymous client.
+        role: The role of whoever asks; None: none.
     """
 
     pieces: Sequence[bytes]
     options: Options
+    user: str | None = None
+    role: str | None = None
 
     @classmethod
     def of(cls, messages: Iterable[Message], options: Options = Options()) -> Self:
@@ -52,6 +56,12 @@ class Prompt:
     def size(self) -> int:
         """Bytes of JSON: what that adds to a message is about what the provider's template adds."""
         return sum([len(piece) for piece in self.pieces])
+
+    @property
+    def question(self) -> str:
+        """The text of the last message."""
+        last: dict[str, str] = orjson.loads(b"[%b]" % self.pieces[-1])[-1]
+        return last["content"]
 
     @property
     def messages(self) -> list[Message]:

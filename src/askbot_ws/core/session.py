@@ -30,7 +30,7 @@ from ..events import (
 from .context import ContextWindow
 from .log_tail import MAX_TOKEN_CHARS
 from .text import well_formed
-from .turn import TurnMachine, TurnState, seq_of
+from .turn import Charge, TurnMachine, TurnState, seq_of
 from .turn_records import copy_turn
 
 MAX_KNOWN_QUESTIONS = 256  # with an id, in memory; older ones are found in the store
@@ -54,7 +54,9 @@ class NewQuestion:
     asked_at: float  # seconds of the monotonic clock
     created_at: float  # seconds since 1970
     id: str | None = None
-    options: Options = Options()
+    options: Options = Options()  # that the client gave
+    used_options: Options | None = None  # with which the model is asked; None: those
+    charge: Charge | None = None
     credential: str | None = None  # of who asks (`Principal.credential`)
 
 
@@ -86,12 +88,16 @@ class SessionMachine:
         """Estimated bytes of memory, without the log and the running turns."""
         return 3 * (self.context.size if self.context else 0) + KNOWN_QUESTION_BYTES * len(self.known_questions)
 
-    def ask(self, question: NewQuestion, *, when_busy: WhenBusy, model: str) -> list[Event]:
-        """Append a question. Raises `Busy` where `when_busy` is `reject` and a turn runs or waits, or `QueueFull`."""
+    def check_may_ask(self, when_busy: WhenBusy) -> None:
+        """Raise what `ask` would raise."""
         if when_busy == "reject" and not self.idle:
             raise Busy
         if not self.idle and len(self.waiting) >= self.max_waiting:
             raise QueueFull
+
+    def ask(self, question: NewQuestion, *, when_busy: WhenBusy, model: str) -> list[Event]:
+        """Append a question. Raises `Busy` where `when_busy` is `reject` and a turn runs or waits, or `QueueFull`."""
+        self.check_may_ask(when_busy)
         events: list[Event] = []
         if when_busy == "replace" and self.running is not None:
             events += self.cancel(self.running, "cancelled", now=question.asked_at, model=model)
@@ -116,8 +122,9 @@ class SessionMachine:
             self.head,
             question.text,
             asked_at=question.asked_at,
-            options=question.options,
+            options=question.options if question.used_options is None else question.used_options,
             replaces=replaces,
+            charge=question.charge,
             credential=question.credential,
         )
         self.waiting.append(turn)

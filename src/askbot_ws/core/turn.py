@@ -15,10 +15,12 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import ceil
 from typing import Protocol
 
 from ..errors import TurnNotFound
 from ..events import Check, Options, Timing
+from .allowance import Client
 from .text import join_surrogates
 
 
@@ -65,6 +67,18 @@ def answer_check(answer: bytes | bytearray, *, chars: int) -> Check:
     return Check(chars=chars, sha256=hashlib.sha256(answer).hexdigest())
 
 
+@dataclass(slots=True)
+class Charge:
+    """What a turn costs its client, in tokens."""
+
+    client: Client
+    rate_tokens: int = 0  # taken from the client's rate when the question was admitted
+    reserved: int = 0  # of the client's budget
+    prompt_tokens: int = 0  # about; 0: the model was not asked
+    bytes_per_token: float = 4.0  # about
+    counted_tokens: int | None = None  # of prompt and answer, where they are known
+
+
 @dataclass(slots=True, eq=False)
 class TurnMachine:
     """A question, and its answer so far."""
@@ -74,6 +88,7 @@ class TurnMachine:
     asked_at: float
     options: Options = Options()
     replaces: str | None = None
+    charge: Charge | None = None  # None: nobody is charged, or no more
     credential: str | None = None  # of who asked; where it is revoked, the turn is cancelled
     state: TurnState = TurnState.WAITING
     started_at: float | None = None
@@ -93,6 +108,17 @@ class TurnMachine:
     def has_text(self) -> bool:
         """Whether any text or reasoning has come, be it half a surrogate pair."""
         return bool(self.chars or self.thinking_chars or self.pending_surrogate or self.pending_thinking_surrogate)
+
+    @property
+    def tokens_used(self) -> int:
+        """The tokens of prompt and answer that the client is charged: where they are not known, about."""
+        charge = self.charge
+        if charge is None:
+            return 0
+        if charge.counted_tokens is not None:
+            return charge.counted_tokens
+        answer = max(len(self.answer), self.chars) + self.thinking_chars
+        return charge.prompt_tokens + ceil(answer / charge.bytes_per_token)
 
     def start(self, *, now: float) -> None:
         """Start answering. Raises `ValueError` unless the turn waits."""

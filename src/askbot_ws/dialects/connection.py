@@ -210,6 +210,7 @@ class Connection(ABC):
         self._bad_frame_bucket = TokenBucket(rate=1.0, burst=200)
         self._frame_bucket: TokenBucket | None = None
         self.set_rates(limits)
+        self.address = socket.client_address
         self._writable_event: asyncio.Event | None = None  # None: nobody waits for it
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._on_writable

@@ -99,7 +99,9 @@ class AiCompletion:
             principal = principal_of(request)
             prompt = _parse_prompt(request, await request.body())
             session, keep = _parse_session(request)
-            async with self._completions.ask(prompt, principal=principal, session=session, keep=keep) as completion:
+            address = request.client.host if request.client is not None else ""
+            asking = self._completions.ask(prompt, principal=principal, address=address, session=session, keep=keep)
+            async with asking as completion:
                 if keep:
                     headers = {SESSION_HEADER: completion.session, "Access-Control-Expose-Headers": SESSION_HEADER}
                 return await _StreamedResponse(request, send, TEXT_HEADERS | headers).run(completion)

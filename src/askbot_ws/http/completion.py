@@ -48,17 +48,18 @@ class Completions:
 
     @asynccontextmanager
     async def ask(
-        self, prompt: str, *, principal: Principal, session: str | None, keep: bool
+        self, prompt: str, *, principal: Principal, address: str, session: str | None, keep: bool
     ) -> AsyncGenerator[Completion]:
         """Ask in this session, or in a new one (None). Leaving the block cancels the answer, if it still runs.
 
+        `address` is the client's IP address, for its limits.
         Without `keep` the session is then deleted. Raises `AskbotError` where the question is refused.
         """
         if session is None:
             topic = self._hub.create(principal, temporary=not keep)
         else:
             topic = await self._hub.open(principal, session)
-        completion = Completion(self._hub, topic, principal)
+        completion = Completion(self._hub, topic, principal, address=address)
         self._hub.attach(topic, completion)
         try:
             await completion.ask(prompt)
@@ -70,8 +71,9 @@ class Completions:
 class Completion:
     """A question and its answer; a `Reader` of its session."""
 
-    def __init__(self, hub: Hub, topic: Topic, principal: Principal) -> None:
+    def __init__(self, hub: Hub, topic: Topic, principal: Principal, *, address: str) -> None:
         self._hub = hub
+        self._address = address
         self._topic = topic
         self._principal = principal
         self._seq = topic.log.head  # up to which the log was read
@@ -101,7 +103,7 @@ class Completion:
 
     async def ask(self, prompt: str) -> None:
         """Append the question to the log. Raises `AskbotError`."""
-        self._seq = await self._hub.command(self._principal, self.session, Ask(prompt))
+        self._seq = await self._hub.command(self._principal, self.session, Ask(prompt), address=self._address)
         self._turn = turn_id_of(self._seq)
 
     def abandon(self) -> None:

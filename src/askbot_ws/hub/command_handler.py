@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from ..core.allowance import Client
 from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry, Title
 from ..core.principal import Principal
 from ..core.session import NewQuestion
 from ..core.text import check_question
 from ..core.turn import seq_of
-from ..errors import Forbidden, InvalidFrame, Overloaded, SessionNotFound, TurnNotFound
+from ..errors import InvalidFrame, Overloaded, SessionNotFound, TurnNotFound
 from ..events import Event, Options, Question
 from ..store import Store
 from ..upstream import Upstream
+from .admission import Asked
 from .owner import Owner
 from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
@@ -49,14 +51,15 @@ class CommandHandler:
         if self._deletions:
             await asyncio.wait(self._deletions)
 
-    async def execute(self, principal: Principal, session: str, command: Command) -> int:
+    async def execute(self, principal: Principal, session: str, command: Command, *, address: str) -> int:
         """Execute a command; returns the `seq` of its last event. See `Hub.command`."""
+        client = self._scheduler.admission.client_of(principal, address)
         match command:
             case Ask() | Edit():
                 check_question(command.text, max_chars=self._policy.max_question)
-                self._check_options(command.options)
+                self._used_options(client, command.options)
             case Retry():
-                self._check_options(command.options)
+                self._used_options(client, command.options)
             case Cancel() | Title():
                 pass
             case Forget():
@@ -67,42 +70,67 @@ class CommandHandler:
         async with ExclusiveOwner(self._registry, owner):
             match command:
                 case Ask():
-                    return await self._ask(principal, owner, command)
+                    return await self._ask(principal, owner, client, command)
                 case Retry() | Edit():
-                    return await self._replace(principal, owner, command)
+                    return await self._replace(principal, owner, client, command)
                 case Cancel():
-                    turn = owner.state.find_open_turn(command.turn)
+                    turn = owner.next_turn if command.turn is None else None
+                    turn = turn or owner.state.find_open_turn(command.turn)
                     await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
                     return owner.state.head
                 case Title():
                     await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
                     return owner.state.head
 
-    async def _ask(self, principal: Principal, owner: Owner, command: Ask) -> int:
+    async def _ask(self, principal: Principal, owner: Owner, client: Client, command: Ask) -> int:
         known = await self._find_duplicate(owner, command.id, command.text)
         if known is not None:
             return known
-        self._check_capacity(owner)
-        asking = self._new_question(principal, command.text, command.id, command.options)
-        events = owner.state.ask(asking, when_busy=command.when_busy, model=self._upstream.model)
+        admission = self._scheduler.admission
+        await admission.prepare(client, new_session=owner.is_new)
+        self._check_open(owner)
+        replaced = owner.next_turn if command.when_busy == "replace" else None
+        owner.state.check_may_ask(command.when_busy)
+        question = self._admit(principal, owner, client, text=command.text, id=command.id, options=command.options)
+        events: list[Event] = []
+        if replaced is not None:
+            events += self._scheduler.cancel_turn(owner, replaced, "cancelled")
+        events += owner.state.ask(question, when_busy=command.when_busy, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
-    async def _replace(self, principal: Principal, owner: Owner, command: Retry | Edit) -> int:
+    async def _replace(self, principal: Principal, owner: Owner, client: Client, command: Retry | Edit) -> int:
         """Replace a turn by its own question again, or by another one; options that are not given stay."""
         text = command.text if isinstance(command, Edit) else None
         known = await self._find_duplicate(owner, command.id, text)
         if known is not None:
             return known
         turn = command.turn or await self._last_turn(owner)
-        question = await self._read_question(owner, turn)
-        options = _merge_options(question.options or Options(), command.options)
-        self._check_options(options)  # the policy may have changed since the turn
-        self._check_capacity(owner)
-        asking = self._new_question(principal, text or question.text, command.id, options)
-        events = owner.state.replace(turn, asking, model=self._upstream.model)
+        asked = await self._read_question(owner, turn)
+        options = _merge_options(asked.options or Options(), command.options)
+        await self._scheduler.admission.prepare(client, new_session=False)
+        self._check_open(owner)
+        question = self._admit(principal, owner, client, text=text or asked.text, id=command.id, options=options)
+        events = owner.state.replace(turn, question, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
+
+    def _admit(
+        self, principal: Principal, owner: Owner, client: Client, *, text: str, id: str | None, options: Options
+    ) -> NewQuestion:
+        """Return a question that is taken. Raises as `Admission.admit`, and `Forbidden` for its options."""
+        used = self._used_options(client, options)  # what is allowed may have changed since the turn that is replaced
+        charge = self._scheduler.admission.admit(owner, Asked(client, text, used))
+        return NewQuestion(
+            text=text,
+            asked_at=self._clock(),
+            created_at=self._wall_clock(),
+            id=id,
+            options=options,
+            used_options=used,
+            charge=charge,
+            credential=principal.credential,
+        )
 
     async def _forget(self, principal: Principal, session: str) -> int:
         """Delete a session. Raises `StoreError`; then it still exists."""
@@ -124,35 +152,24 @@ class CommandHandler:
                 raise owner.closed
             await self._registry.delete(owner.session)
             self._scheduler.group_commit.discard(owner)
+            if not owner.topic.temporary:
+                self._scheduler.admission.sessions.remove(owner.topic.user)
             owner.closed = SessionNotFound("The session was forgotten.")
             owner.topic.close(owner.closed)
             return owner.state.head
         finally:
             await exclusive.__aexit__()
 
-    def _new_question(self, principal: Principal, text: str, id: str | None, options: Options) -> NewQuestion:
-        return NewQuestion(
-            text=text,
-            asked_at=self._clock(),
-            created_at=self._wall_clock(),
-            id=id,
-            options=options,
-            credential=principal.credential,
-        )
+    def _used_options(self, client: Client, options: Options) -> Options:
+        """Return the options with which the model is asked. Raises `Forbidden`."""
+        offered = self._policy.offered_models(self._upstream.model)
+        return client.allowance.apply_to(options, offered=offered, max_tokens=self._policy.max_tokens)
 
-    def _check_options(self, options: Options) -> None:
-        if options.model is not None and options.model not in self._policy.offered_models(self._upstream.model):
-            raise Forbidden("This model is not offered here.")
-        if options.max_tokens is not None and options.max_tokens > self._policy.max_tokens:
-            raise Forbidden(f"max_tokens: {self._policy.max_tokens} are the most.")
-
-    def _check_capacity(self, owner: Owner) -> None:
+    def _check_open(self, owner: Owner) -> None:
         if owner.closed is not None:  # since the last await: the session has another owner now
             raise owner.closed
         if self._scheduler.draining:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
-        if owner.state.idle and self._scheduler.running_count >= self._policy.max_turns:
-            raise Overloaded("As many answers are running as the server can take.", retry_after=1.0)
 
     # --- what is in the log ------------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class GroupCommit:
         self._unstored_owners: dict[Owner, None] = {}  # their ends were shown and are still to be stored
         self._retry_at = 0.0  # when those are tried again without new events of their sessions
         self._waiters: list[Waiter] = []
+        self.append_started_at: float | None = None  # of an append that takes longer; by the loop's clock
         self._scheduled = False  # a flush is scheduled or in progress
         self._events_since_throttle = 0
         self._skip_throttle = False  # a waiter of this tick has a turn to start: no pause before that
@@ -191,6 +192,7 @@ class GroupCommit:
         if isinstance(outcome, dict):
             self._finish(waiters, outcome)
         else:
+            self.append_started_at = self._loop.time()
             asyncio.ensure_future(outcome).add_done_callback(
                 lambda done: self._finish(waiters, _failures_of(done, entries))
             )
@@ -215,6 +217,7 @@ class GroupCommit:
         """Handle the store's outcome: show what it stored, undo what it did not store, schedule the next batch."""
         in_flight, self._in_flight = self._in_flight, {}
         self._scheduled = False
+        self.append_started_at = None
         if failures or self._unencodable:
             in_flight, waiters = self._handle_failures(in_flight, failures, waiters)
         for owner, (events, frames) in in_flight.items():

@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 
 from ..core.access import check_change, check_create, check_list, check_read
+from ..core.allowance import NO_LIMITS, Allowances
 from ..core.commands import Command, Fork
 from ..core.principal import Principal
 from ..errors import (
@@ -50,8 +51,9 @@ class Hub:
         wall_clock: Callable[[], float] = time.time,
         throttle: Throttle | None = None,
         observer: TurnObserver | None = None,
+        allowances: Allowances = NO_LIMITS,
     ) -> None:
-        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds.
+        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds; `allowances`: what clients may do.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
         is blocked. `observer` is told of turns that ended.
@@ -71,11 +73,14 @@ class Hub:
             clock=clock,
             metrics=self.metrics,
             observer=observer,
+            wall_clock=wall_clock,
         )
+        self.admission = self._scheduler.admission
+        self.admission.allowances = allowances
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
-        self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit)
+        self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
         if policy.titles == "model":
@@ -89,7 +94,7 @@ class Hub:
         sessions = await self.store.open()
         try:
             for session in sessions:
-                await self._recovery.close_unfinished_turns(session)
+                await self._recovery.close_unfinished_turns(session, count_tokens=True)
         except StoreError as error:
             await self.store.close()
             raise ConfigError(
@@ -107,6 +112,7 @@ class Hub:
         try:
             await self.stop()
             await self._commands.wait_deletions()
+            await self.admission.close()
         finally:
             await self.store.close()
 
@@ -172,15 +178,35 @@ class Hub:
         except ValueError:
             raise InvalidFrame("before: it should be the `more` of the page before.") from None
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models that a question may name, the default first."""
-        return self.policy.offered_models(self.upstream.model)
+    def models_of(self, principal: Principal) -> tuple[str, ...]:
+        """Return the models that a question of this principal may name, the default first."""
+        allowance = self.admission.allowances.of(principal.role)
+        return allowance.models_of(self.policy.offered_models(self.upstream.model))
 
     def is_busy(self, session: str) -> bool:
         """Return whether a turn of this session runs or waits."""
         owner = self._registry.owners.get(session)
         return owner is not None and not owner.state.idle
+
+    def apply_limits(self, allowances: Allowances, *, max_turns: int | None, max_queued: int | None) -> None:
+        """Change what clients may do, how many turns run and how many wait; None: any number."""
+        self.admission.apply(allowances, max_turns=max_turns, max_waiting=max_queued)
+        self._scheduler.start_waiting()
+
+    @property
+    def turns_running(self) -> int:
+        """How many turns run."""
+        return self._scheduler.running_count
+
+    @property
+    def turns_waiting(self) -> int:
+        """How many turns wait, in all sessions."""
+        return self._scheduler.waiting_count
+
+    @property
+    def append_started_at(self) -> float | None:
+        """When the store was given what it has not accepted yet, in seconds of the loop's clock; None: nothing."""
+        return self._scheduler.group_commit.append_started_at
 
     @property
     def session_count(self) -> int:
@@ -205,24 +231,26 @@ class Hub:
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    async def command(self, principal: Principal, session: str, command: Command) -> int:
+    async def command(self, principal: Principal, session: str, command: Command, *, address: str = "") -> int:
         """Execute a command; returns the `seq` of its last event, once that is stored.
+
+        `address` is the client's IP address: an anonymous client's limits are those of its address.
 
         What has been done already, under the same id, is not done again. Raises `SessionNotFound`, `Forbidden` where
         the credential is for another session or for reading only, and whatever the command may raise; then nothing has
         changed.
         """
         check_change(principal, session)
-        return await self._commands.execute(principal, session, command)
+        return await self._commands.execute(principal, session, command, address=address)
 
-    async def fork(self, principal: Principal, session: str, command: Fork) -> ForkedSession:
+    async def fork(self, principal: Principal, session: str, command: Fork, *, address: str = "") -> ForkedSession:
         """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
 
         What has been made already, under the same id, is not made again. Raises `SessionNotFound`, `TurnNotFound`,
         `Busy` where the turn has not ended, `Forbidden` as `create` does, and `StoreError`; then nothing has changed.
         """
         check_create(principal)
-        return await self._copier.fork(principal, session, command)
+        return await self._copier.fork(principal, session, command, address=address)
 
     def use_policy(self, policy: Policy) -> None:
         """Allow what another policy allows, from the next command and turn on."""
@@ -251,6 +279,7 @@ class Hub:
         if unstored:  # they were shown, so they stay in the log before whatever the next owner appends
             self._registry.unstored[owner.session] = unstored
         owner.state.close()
+        self._scheduler.discard(owner)
         owner.cancel_task()
         owner.topic.close(owner.closed)
         self._spawn(self._recovery.close_with_retries(owner.session))

@@ -36,6 +36,17 @@ class Owner:
         return self.task is not None or not self.state.idle or self.pending_commands > 0
 
     @property
+    def is_new(self) -> bool:
+        """Whether the session has no event yet, and is to be kept: with its first, its user has one session more."""
+        return not self.state.head and not self.topic.temporary
+
+    @property
+    def next_turn(self) -> TurnMachine | None:
+        """The first waiting turn where no other turn delays it: it waits for a slot. Else None."""
+        waiting = self.state.waiting
+        return waiting[0] if waiting and self.task is None and self.state.running is None else None
+
+    @property
     def memory_bytes(self) -> int:
         """Estimated bytes of memory, without the topic."""
         return 1500 + self.state.memory_bytes

@@ -21,7 +21,8 @@ class Policy:
         context_tokens: Tokens of a prompt and its answer together, at most.
         max_question: Code points of a question, at most.
         max_waiting: Questions that wait in one session, at most.
-        max_turns: Turns that run at the same time in this process, at most.
+        max_turns: Turns that run at the same time in this process, at most; until `Admission.apply`.
+        max_queued: Turns that wait in this process, at most; until `Admission.apply`.
         memory: Bytes of memory for sessions that nobody uses at the moment.
         session_ttl: Seconds without a question after which a session is deleted.
         abandon_after: Seconds without a reader after which a session's turns are cancelled; None: never.
@@ -37,6 +38,7 @@ class Policy:
     max_question: int = 8000
     max_waiting: int = 8
     max_turns: int = 1000
+    max_queued: int = 1000
     memory: int = 64 * 2**20
     session_ttl: float = 30 * 86400.0
     abandon_after: float | None = None

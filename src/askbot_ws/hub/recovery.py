@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
+from ..core.context import TokenEstimate
+from ..core.log_tail import utf8_size
 from ..core.turn import answer_check
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
@@ -38,8 +40,11 @@ class Recovery:
         self._upstream = upstream
         self._wall_clock = wall_clock
 
-    async def close_unfinished_turns(self, session: str) -> None:
-        """End the turns that have no `done` and are not running. Raises `StoreError`, `SessionNotFound`."""
+    async def close_unfinished_turns(self, session: str, *, count_tokens: bool = False) -> None:
+        """End the turns that have no `done` and are not running. Raises `StoreError`, `SessionNotFound`.
+
+        With `count_tokens`, what they have used, which is not known, is counted by an estimate.
+        """
         owner = await self._registry.load_owner(session)
         async with ExclusiveOwner(self._registry, owner):
             ours = owner.state.turns_to_be_ended() | {done.turn for done in owner.unstored}  # may end during the read
@@ -49,6 +54,8 @@ class Recovery:
             for turn in turns:
                 if turn.turn in ours:
                     continue  # it was asked after the reset
+                if count_tokens and (turn.answer or turn.steps):
+                    self._scheduler.admission.count_lost(owner.topic.user, _estimate_tokens(turn))
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
                 self._scheduler.append(
@@ -84,6 +91,12 @@ async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
             break  # turns are answered one at a time: all before this one have ended
         before = page[0].from_ + 1
     return found
+
+
+def _estimate_tokens(turn: TurnRecord) -> int:
+    """Return about how many tokens a question and what was written for it have, the history not counted."""
+    written = "".join([step.text for step in turn.steps]) if turn.steps else turn.answer
+    return TokenEstimate().tokens_in(utf8_size(turn.text) + utf8_size(written))
 
 
 def _interrupted_end(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:

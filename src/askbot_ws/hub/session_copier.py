@@ -12,6 +12,7 @@ from ..core.turn import seq_of
 from ..errors import Busy, SessionNotFound, TurnNotFound
 from ..events import TurnRecord
 from ..store import Store
+from .admission import Admission
 from .group_commit import GroupCommit
 from .owner import Owner
 from .policy import Policy
@@ -31,17 +32,20 @@ class ForkedSession(NamedTuple):
 class SessionCopier:
     """Copies turns to a new session, all in one append. The old session is only read."""
 
-    def __init__(self, registry: SessionRegistry, store: Store, policy: Policy, group_commit: GroupCommit) -> None:
+    def __init__(
+        self, registry: SessionRegistry, store: Store, policy: Policy, group_commit: GroupCommit, admission: Admission
+    ) -> None:
         self._registry = registry
         self._store = store
         self._context_bytes = 4 * policy.context_tokens
         self._group_commit = group_commit
+        self._admission = admission
 
-    async def fork(self, principal: Principal, session: str, command: Fork) -> ForkedSession:
+    async def fork(self, principal: Principal, session: str, command: Fork, *, address: str) -> ForkedSession:
         """Return the new session, once it is stored; with the same id as before, the one that was made then.
 
-        Raises `SessionNotFound`, `TurnNotFound`, `Busy` where the turn has not ended, and `StoreError`. There is no new
-        session then.
+        Raises `SessionNotFound`, `TurnNotFound`, `Busy` where the turn has not ended, what `Admission.admit_fork`
+        raises, and `StoreError`. There is no new session then.
         """
         if command.id is None:
             name = new_session_id()
@@ -50,14 +54,18 @@ class SessionCopier:
             if await self._exists(principal, name):
                 return ForkedSession(name, existed=True)
         topic = await self._registry.open_topic(principal, session)
+        client = self._admission.client_of(principal, address)
         try:
+            self._admission.check_load()
             turns = await self._read_turns(session, command.turn)
+            await self._admission.prepare(client, new_session=True)
         finally:
             self._registry.mark_idle(session)
         owner = await self._open_owner(principal, name)
         async with ExclusiveOwner(self._registry, owner):
             if owner.state.head:  # the same frame on another connection was faster
                 return ForkedSession(name, existed=True)
+            self._admission.admit_fork(client)
             self._group_commit.add(owner, owner.state.copy_turns(turns, title=topic.title))
             await self._group_commit.wait_stored(owner)
         return ForkedSession(name, existed=False)

@@ -11,15 +11,17 @@ from ..core.context import ContextWindow, TokenEstimate
 from ..core.prompt import Message, Prompt
 from ..core.session import SessionMachine
 from ..core.turn import TurnMachine, seq_of
-from ..errors import AskbotError, ContextTooLong, Internal, StoreError, UpstreamError
+from ..errors import AskbotError, ContextTooLong, Internal, QuotaExceeded, StoreError, UpstreamError
 from ..events import Event, Failure
 from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Ending, ThinkingText, Upstream
 from ..upstream.provider_errors import is_unexplained, may_be_length, summarize
+from .admission import Admission
 from .group_commit import GroupCommit
 from .owner import Owner
 from .policy import Policy
+from .turn_slots import INTERNAL
 
 MAX_ANSWER_CHARS = 4 * 2**20  # code points, reasoning included, after which an answer ends with reason `length`
 
@@ -39,8 +41,10 @@ class TurnRunner:
         group_commit: GroupCommit,
         append: Callable[[Owner, Sequence[Event]], None],
         metrics: Metrics,
+        admission: Admission,
     ) -> None:
         """`group_commit` stores text; `append` stores the other events and starts what follows them."""
+        self._admission = admission
         self._upstream = upstream
         self._store = store
         self.use_policy(policy)
@@ -64,10 +68,12 @@ class TurnRunner:
                 owner
             )  # the question is stored first: after a crash it must not be answered twice
             ending = await self._stream_answer(owner, turn)
-        except StoreError as error:
-            self.fail(owner, turn, error)  # it was logged where it was raised
+        except (StoreError, QuotaExceeded) as error:
+            self.fail(owner, turn, error)  # it was logged where it was raised, or needs not be
         except UpstreamError as error:
             self._log_failure(owner, turn, error)
+            if turn.charge is not None and not turn.has_text:
+                turn.charge.counted_tokens = 0
             self.fail(owner, turn, error)
         except Exception as error:  # a fault in one turn must not end another
             log.exception("turn_failed", session=owner.session, turn=turn.id)
@@ -123,8 +129,12 @@ class TurnRunner:
         room = self._estimate.bytes_for(self._context_tokens) - len(self._system) - len(question)
         history = _first_history(context, room, failures=state.length_failures)
         rejection: UpstreamError | None = None  # the first without a reason
+        client = turn.charge.client if turn.charge is not None else INTERNAL
+        tokens = self._estimate.tokens_in(len(self._system) + len(history) + len(question))
+        await self._admission.reserve(turn, prompt_tokens=tokens, bytes_per_token=self._estimate.bytes_per_token)
         while True:
-            prompt = Prompt((self._system, history, question), turn.options)
+            pieces = (self._system, history, question)
+            prompt = Prompt(pieces, turn.options, user=client.user, role=client.role)
             model = self._model_of(turn)
             log.debug("model_asked", session=owner.session, turn=turn.id, model=model, prompt_bytes=prompt.size)
             try:
@@ -142,6 +152,7 @@ class TurnRunner:
                     _count_failure(state, failure, history)
                     raise failure from failure.__cause__
             else:
+                _count_tokens(turn, ending)
                 if ending.usage is not None:
                     self._estimate.update(prompt_bytes=prompt.size, prompt_tokens=ending.usage.input_tokens)
                 if rejection is None:
@@ -192,6 +203,16 @@ def _first_history(context: ContextWindow, room: int, *, failures: int) -> bytes
     """The newest turns that fit `room` bytes; after two failures that may be due to their length half of that, ..."""
     history = context.newest(room)
     return context.newest(len(history) >> (failures - 1)) if failures > 1 else history
+
+
+def _count_tokens(turn: TurnMachine, ending: Ending) -> None:
+    """Note how many tokens an answer took, where that is known: what is refused without a usage was not asked."""
+    if turn.charge is None:
+        return
+    if ending.usage is not None:
+        turn.charge.counted_tokens = ending.usage.input_tokens + ending.usage.output_tokens
+    elif ending.reason == "refused":
+        turn.charge.counted_tokens = 0
 
 
 def _count_failure(state: SessionMachine, error: UpstreamError, history: bytes) -> None:

@@ -15,10 +15,12 @@ from ..events import Done, Event, Failure, Question, Reason, encode_event
 from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Upstream
+from .admission import Admission
 from .group_commit import GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
 from .turn_runner import TurnRunner
+from .turn_slots import TurnSlots
 
 STOP_TIMEOUT_SECONDS = 10.0  # for which a cancelled turn's task is waited for
 
@@ -47,6 +49,7 @@ class TurnScheduler:
         clock: Callable[[], float] = time.monotonic,
         metrics: Metrics | None = None,
         observer: TurnObserver | None = None,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """`on_idle` is called with a session when none of its turns runs, or its events were stored.
 
@@ -63,7 +66,9 @@ class TurnScheduler:
         self._observer = observer
         self._none_running = asyncio.Event()
         self._none_running.set()
-        self._tasks: dict[asyncio.Task[None], Owner] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[Owner, str]] = {}  # with the key of its slot
+        self._slots = TurnSlots(max_running=policy.max_turns)
+        self.admission = Admission(store, policy, self._slots, clock=clock, wall_clock=wall_clock)
         self.group_commit = GroupCommit(
             store,
             on_failed=self._on_store_failed,
@@ -80,6 +85,7 @@ class TurnScheduler:
             group_commit=self.group_commit,
             append=self.append,
             metrics=metrics,
+            admission=self.admission,
         )
 
     def use_policy(self, policy: Policy) -> None:
@@ -90,6 +96,11 @@ class TurnScheduler:
     def running_count(self) -> int:
         """How many turns run."""
         return len(self._tasks)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many turns wait, in all sessions."""
+        return self._slots.waiting
 
     # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -113,6 +124,9 @@ class TurnScheduler:
             if self.on_turn_ended is not None:
                 self.on_turn_ended(owner, event)
             self._cancel_ended_task(owner)
+            turn = owner.state.unstored_ended.get(event.seq)
+            if turn is not None and turn.started_at is None:
+                self.admission.settle(turn)  # others are settled when their tasks have ended
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
         self._start_next(owner)
@@ -151,32 +165,55 @@ class TurnScheduler:
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _start_next(self, owner: Owner) -> None:
-        """Start the next waiting turn, if none runs."""
-        if owner.task is not None or self.draining:
-            return
+        """Let the session's next turn wait for a slot, if none runs, and start what has one."""
+        may_start = owner.task is None and owner.closed is None and not self.draining
+        self._slots.update(owner, may_start=may_start)
+        if may_start and not owner.state.waiting:
+            self._on_idle(owner.session)
+        self.start_waiting()
+
+    def start_waiting(self) -> None:
+        """Start the turns for which there are slots."""
+        while not self.draining and (found := self._slots.start_next()) is not None:
+            key, owner = found
+            try:
+                self._start(owner, key)
+            except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
+                self._slots.end(key)
+                self._on_broken(owner, error)
+
+    def _start(self, owner: Owner, key: str) -> None:
         turn = owner.state.start_next(now=self._clock())
         if turn is None:
-            self._on_idle(owner.session)
-            return
+            raise RuntimeError("a session that waits for a slot has no turn to start")
+        self._slots.update(owner, may_start=False)
         self._none_running.clear()
         owner.turn = turn
         owner.task = asyncio.create_task(self._runner.run(owner, turn))
         owner.task.add_done_callback(self._on_task_done)
-        self._tasks[owner.task] = owner
+        self._tasks[owner.task] = owner, key
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """Handle the end of a turn's task. It is no `finally` there: a task cancelled before its start has none."""
-        owner = self._tasks.pop(task)
+        owner, key = self._tasks.pop(task)
         turn, owner.turn, owner.task = owner.turn, None, None
+        self._slots.end(key)
         if not self._tasks:
             self._none_running.set()
         try:
             if turn is not None and turn.state is not TurnState.ENDED:  # its task was cancelled by something else
                 log.error("turn_failed", session=owner.session, turn=turn.id, exc_info=_task_error(task))
                 self._runner.fail(owner, turn, Internal())
+            if turn is not None:
+                self.admission.settle(turn)
             self._start_next(owner)
         except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
             self._on_broken(owner, error)
+            self.start_waiting()
+
+    def discard(self, owner: Owner) -> None:
+        """Forget the waiting turns of a session that was reset or deleted; its state has none any more."""
+        self._slots.update(owner, may_start=False)
 
     def _cancel_ended_task(self, owner: Owner) -> None:
         """Cancel the task of a turn that was ended from outside, so that the upstream request is closed."""

@@ -24,6 +24,8 @@ from .. import __version__
 from ..auth import Authenticator, make_authenticator
 from ..auth.choose import reload_authenticator
 from ..config import RELOADABLE, Settings
+from ..core.allowance import Allowances
+from ..core.load import LoadLevel
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -38,6 +40,7 @@ from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
+from .allowance_settings import allowances_of
 from .collector import MetricsPage, ServerCollector
 from .connection_limits import ConnectionLimits
 from .credential_monitor import CredentialMonitor
@@ -45,6 +48,7 @@ from .handshake import Handshake, select_subprotocol
 from .keepalive import KeepaliveMonitor
 from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket, adopt, bind, openable_host
 from .loop_lag import LoopLagMonitor
+from .overload import OverloadMonitor, memory_threshold
 from .proxies import TrustedProxies
 from .refusals import LIMIT_REASONS, Refusals
 from .systemd import notify_ready, notify_reloading, notify_stopping, take_sockets
@@ -109,9 +113,14 @@ class Server:
             counts=hub.metrics.refusals,
         )
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
+        self._connection_limits = ConnectionLimits(**_connection_limits(settings))
         self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, WebSocket] = {}
+        self.overload = OverloadMonitor(
+            hub.admission, append_started_at=lambda: hub.append_started_at, turns_running=lambda: hub.turns_running
+        )
         self.credentials = CredentialMonitor(authenticator, hub, self._connections, self._close_connection, now=now)
+        self._limit_clients(settings, allowances_of(settings))
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self.has_tls = False  # whether connections over TCP use TLS
@@ -135,10 +144,24 @@ class Server:
             server=SERVER_HEADER,
             cors_headers=partial(cors_headers, self._access),
             limits=RequestLimits(body_bytes=settings.max_frame, reader_timeout=settings.reader_timeout),
-            connection_limits=ConnectionLimits(**_connection_limits(settings)),
+            connection_limits=self._connection_limits,
             keepalive=self.keepalive,
             refusals=self.refusals,
             proxies=self._proxies,
+        )
+
+    def _limit_clients(self, settings: Settings, allowances: Allowances) -> None:
+        """Let clients do what they may by these settings, from now on; what runs already goes on."""
+        on = settings.limits
+        self._hub.apply_limits(
+            allowances,
+            max_turns=settings.max_turns if on else None,
+            max_queued=settings.max_queued if on else None,
+        )
+        self.overload.apply(
+            lag=settings.overload_lag if on else None,
+            commit=settings.overload_commit if on else None,
+            memory=memory_threshold(settings.overload_memory) if on else None,
         )
 
     @property
@@ -219,7 +242,13 @@ class Server:
 
         TLS is that of `tls`; without one, that of the settings' certificate on a TCP socket.
         """
-        handshake = Handshake(self._access, self._authenticator, self.refusals, draining=lambda: self._hub.draining)
+        handshake = Handshake(
+            self._access,
+            self._authenticator,
+            self.refusals,
+            draining=lambda: self._hub.draining,
+            overloaded=lambda: self._hub.admission.load is LoadLevel.VERY_HIGH,
+        )
         options: dict[str, Any] = {}
         if listening.family == AF_UNIX:
             options = {"unix": True} | ({"cleanup_socket": False} if sys.version_info >= (3, 13) else {})
@@ -268,7 +297,7 @@ class Server:
             elif self._authenticator.is_revoked(socket.principal):  # while the handshake was answered
                 await socket.close(4401, "the credential is not valid any more")
             elif (excess := socket.admission.excess) is None:
-                await connection.run()
+                await self._run(connection, socket)
             else:
                 self.refusals.record(LIMIT_REASONS[excess], address=socket.client_address)
                 if excess == "server":
@@ -285,6 +314,19 @@ class Server:
         socket = self._connections.get(connection)
         if socket is not None:
             self.acceptor.spawn(socket.close_or_abort(code, reason, max_seconds=CLOSE_TIMEOUT_SECONDS))
+
+    async def _run(self, connection: Connection, socket: WebSocket) -> None:
+        """Serve a connection, unless its user has too many."""
+        user = socket.principal.user
+        limit = self._hub.admission.allowances.of(socket.principal.role).connections
+        if not self._connection_limits.admit_user(user, limit=limit):
+            self.refusals.record("user_connection_limit", address=socket.client_address)
+            await socket.close(4429, "too many connections of this user")
+            return
+        try:
+            await connection.run()
+        finally:
+            self._connection_limits.release_user(user)
 
     async def serve_forever(self) -> None:
         """Wait until the calling task is cancelled."""
@@ -306,13 +348,15 @@ class Server:
         before = self._settings
         changed = {name for name in Settings.model_fields if getattr(before, name) != getattr(settings, name)}
         applied = before.model_copy(update={name: getattr(settings, name) for name in changed & RELOADABLE})
+        allowances = allowances_of(applied)
         policy = self._make_policy(applied) if self._make_policy else self._hub.policy
         await reload_authenticator(self._authenticator, before, applied, self._hub.store, now=self._now)
         self._settings = applied
         self._hub.use_policy(policy)
         self._access.allow(hosts=applied.hosts, origins=applied.origins)
         self._limits = _askbot_limits(applied)
-        self.acceptor.connection_limits.set_limits(**_connection_limits(applied))
+        self._limit_clients(applied, allowances)
+        self._connection_limits.set_limits(**_connection_limits(applied))
         self.credentials.close_anonymous()
         for connection, opened in tuple(self._connections.items()):
             connection.set_rates(self._limits.rates)
@@ -421,7 +465,11 @@ async def running(
     listening = [*sockets] or [bind(settings)]
     started_at: float | None = None
     try:
-        async with authenticator, Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
+        allowances = allowances_of(settings)
+        async with (
+            authenticator,
+            Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle, allowances=allowances) as hub,
+        ):
             await chosen.upstream.open()
             make_policy = partial(_policy, chosen=chosen)
             server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, now=now)
@@ -430,10 +478,12 @@ async def running(
             server.loop_lag.start()
             started_at = time.monotonic()
             heartbeats = asyncio.create_task(server.keepalive.run())
+            monitoring = asyncio.create_task(server.overload.run())
             try:
                 yield server
             finally:
                 heartbeats.cancel()
+                monitoring.cancel()
                 await hub.stop()
                 await server.close()
     finally:
@@ -458,7 +508,6 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
         context_tokens=settings.context_tokens or chosen.context_tokens,
         max_question=settings.max_question,
         max_waiting=settings.max_waiting,
-        max_turns=settings.max_turns if settings.limits else sys.maxsize,
         memory=settings.memory,
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,

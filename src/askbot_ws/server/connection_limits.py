@@ -1,8 +1,11 @@
-"""Connection limits: how many connections may be open, in total and from each address."""
+"""Connection limits: how many connections may be open, in total, from each address and of each user."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal, TypeAlias
+
+from ..core.allowance import address_key
 
 Excess: TypeAlias = Literal["server", "address"]
 """Which limit a connection exceeds: the server's, or that of its address."""
@@ -14,6 +17,7 @@ class ConnectionLimits:
     def __init__(self, *, max_total: int, max_per_address: int) -> None:
         self.set_limits(max_total=max_total, max_per_address=max_per_address)
         self._addresses: dict[str, Admission] = {}
+        self._users: Counter[str] = Counter()
         self.count = 0  # open connections
 
     def set_limits(self, *, max_total: int, max_per_address: int) -> None:
@@ -24,10 +28,11 @@ class ConnectionLimits:
     def admit(self, address: str) -> Admission:
         """Count a connection. `address` is its IP address, or empty where there is none (Unix sockets)."""
         self.count += 1
-        return self._admit(address, over_total=self.count > self._max_total)
+        return self._admit(address_key(address), over_total=self.count > self._max_total)
 
     def readmit(self, admission: Admission, address: str) -> Admission:
         """Count a connection for another address: that of the client for which a proxy has opened it."""
+        address = address_key(address)
         if admission.address == address:
             return admission
         self._release(admission.address)
@@ -37,6 +42,22 @@ class ConnectionLimits:
         """Count a connection as lost."""
         self.count -= 1
         self._release(address)
+
+    def admit_user(self, user: str | None, *, limit: int | None) -> bool:
+        """Count a user's WebSocket connection; returns False, and does not, where the user has as many as `limit`."""
+        if user is None:
+            return True
+        if limit is not None and self._users[user] >= limit:
+            return False
+        self._users[user] += 1
+        return True
+
+    def release_user(self, user: str | None) -> None:
+        """Count a user's WebSocket connection as lost."""
+        if user is not None:
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
 
     def _admit(self, address: str, *, over_total: bool) -> Admission:
         admission = self._addresses.setdefault(address, Admission(self, address))

@@ -21,6 +21,7 @@ from ..errors import AskbotError, Overloaded, Unauthorized
 from ..http.access import AccessPolicy
 from ..http.authentication import CHALLENGE
 from ..http.responses import encode_json, json_headers, retry_after
+from ..hub.admission import OVERLOAD_RETRY_SECONDS
 from .refusals import Refusals
 from .websocket import WebSocket
 
@@ -42,12 +43,14 @@ class Handshake:
         refusals: Refusals,
         *,
         draining: Callable[[], bool],
+        overloaded: Callable[[], bool],
     ) -> None:
-        """`draining` returns whether new connections are refused."""
+        """`draining` returns whether the server is about to end, `overloaded` whether it has too much to do."""
         self._access = access
         self._authenticator = authenticator
         self._refusals = refusals
         self._draining = draining
+        self._overloaded = overloaded
 
     async def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         """Return the response that refuses a handshake, or None (`websockets` calls it).
@@ -70,6 +73,10 @@ class Handshake:
             self._refusals.record("draining", address=address)
             retry = {"Retry-After": retry_after(1.0)}
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the server is about to restart", retry)
+        if self._overloaded():
+            self._refusals.record("overloaded", address=connection.client_address)
+            retry = {"Retry-After": retry_after(OVERLOAD_RETRY_SECONDS)}
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the server has too much to do", retry)
         if connection.admission.excess is not None or not _is_valid(connection, request):
             return None  # it is closed, or refused by `websockets`
         return await self._authenticate(connection, request)

@@ -11,7 +11,7 @@ from ..core.text import well_formed
 from ..errors import UpstreamUnavailable
 from ..events import MAX_SEQ, Usage
 
-__all__ = ["Ending", "FinishReason", "ThinkingText", "Upstream"]
+__all__ = ["Asker", "Ending", "FinishReason", "ThinkingText", "Upstream"]
 
 MAX_MODEL_NAME_CHARS = 200  # code points
 
@@ -74,6 +74,36 @@ def parse_usage(input_tokens: object, output_tokens: object) -> Usage | None:
     if not (0 <= input_tokens <= MAX_SEQ and 0 <= output_tokens <= MAX_SEQ):
         return None
     return Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks a question, as a guard of your own is told (docs/limits.md).
+
+    Attributes:
+        user: The user's name; None: an anonymous client.
+        role: The user's role; None: none.
+    """
+
+    user: str | None
+    role: str | None
+
+
+class Check(Protocol):
+    """What judges a question before the model is asked."""
+
+    async def open(self) -> None:
+        """Get ready. Raises `ConfigError` where it can never work as it is configured."""
+
+    async def refusal(self, prompt: Prompt) -> str | None:
+        """Return the text that answers `prompt.question` in place of the model; None where the model may answer.
+
+        Whatever it raises: the question could not be judged.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what `open` acquired."""
 
 
 class Upstream(Protocol):

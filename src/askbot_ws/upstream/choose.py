@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..config import Settings
 from ..errors import ConfigError
-from . import Upstream
+from . import Check, Upstream
 
 DEFAULT_PERSONA = (
     "You are Askbot. You answer questions in a funky voice: warm, playful, with rhythm, and right in what you say. "
@@ -32,12 +32,41 @@ class UpstreamChoice:
 
 
 def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice:
-    """Return the choice with the guard before its upstream, where it is on."""
-    if not (choice.guard if settings.guard == "auto" else settings.guard == "on"):
-        return choice
-    from .guarded import GuardedUpstream  # noqa: PLC0415 - its words take 30 ms to compile
+    """Return the choice with the guards before its upstream that are on: what costs least is asked first."""
+    upstream = choice.upstream
+    if checks := _make_checks(settings):
+        from .screened import ScreenedUpstream  # noqa: PLC0415 - only where it is on
 
-    return replace(choice, upstream=GuardedUpstream(choice.upstream))
+        is_open = settings.guard_failure == "open"
+        upstream = ScreenedUpstream(upstream, checks, timeout=settings.guard_timeout, fail_open=is_open)
+    if choice.guard if settings.guard == "auto" else settings.guard == "on":
+        from .guarded import GuardedUpstream  # noqa: PLC0415 - its words take 30 ms to compile
+
+        upstream = GuardedUpstream(upstream)
+    return replace(choice, upstream=upstream)
+
+
+def _make_checks(settings: Settings) -> list[Check]:
+    checks: list[Check] = []
+    if settings.guard_function is not None:
+        from .guard_function import GuardFunction  # noqa: PLC0415 - only where it is on
+
+        checks.append(GuardFunction(settings.guard_function))
+    if settings.moderation:
+        from .moderation import Moderation  # noqa: PLC0415 - only where it is on
+
+        own_url = settings.moderation_base_url
+        key = settings.moderation_api_key or (settings.openai_api_key if own_url is None else None)
+        checks.append(
+            Moderation(
+                model=settings.moderation_model,
+                base_url=own_url or settings.openai_base_url,
+                api_key=key.get_secret_value() if key else None,
+                connect_timeout=settings.connect_timeout,
+                timeout=settings.guard_timeout,
+            )
+        )
+    return checks
 
 
 def choose_upstream(settings: Settings, *, environ: Mapping[str, str] = os.environ) -> UpstreamChoice:
@@ -119,7 +148,12 @@ def _create_embedded(settings: Settings) -> UpstreamChoice:
 
 def _refuse_other_models(settings: Settings, embedded: str) -> None:
     """Raise `ConfigError` where the settings name a model besides the embedded one, which would answer in its place."""
-    given = {"ASKBOT_MODEL": (settings.model,) if settings.model else (), "ASKBOT_MODELS": settings.models}
+    of_roles = tuple([name for role in settings.roles.values() for name in role.models or ()])
+    given = {
+        "ASKBOT_MODEL": (settings.model,) if settings.model else (),
+        "ASKBOT_MODELS": settings.models,
+        "ASKBOT_ROLES": of_roles,
+    }
     for variable, names in given.items():
         for name in names:
             if name != embedded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 from urllib.parse import parse_qs
 
@@ -141,6 +141,7 @@ class AskbotConnection(Connection):
         if before is not None:
             before.close()
         self.readers[topic.session] = reader
+        models = self.hub.models_of(self.principal)
         self.send(
             Ready(
                 id=id,
@@ -151,9 +152,9 @@ class AskbotConnection(Connection):
                 resumed=resumed,
                 protocol=PROTOCOL,
                 server=f"askbot-ws/{__version__}",
-                model=self.hub.upstream.model,
-                limits=self._limits,
-                models=self.hub.models,
+                model=models[0],
+                limits=self._limits_of_client(),
+                models=models,
                 title=topic.title,
                 user=self.principal.user,
                 expires=self.principal.expires,
@@ -161,6 +162,17 @@ class AskbotConnection(Connection):
         )
         reader.start(start)
         log.debug("session_attached", session=topic.session, from_seq=start, head=topic.log.head, resumed=resumed)
+
+    def _limits_of_client(self) -> Limits:
+        """Return what the server accepts of this principal."""
+        allowance = self.hub.admission.allowances.of(self.principal.role)
+        return replace(
+            self._limits,
+            max_tokens=allowance.max_tokens,
+            temperature=None if allowance.temperature else False,
+            questions_per_minute=allowance.rates.questions,
+            tokens_per_day=allowance.tokens_per_day,
+        )
 
     def _check_session_count(self, session: str | None) -> None:
         if session not in self.readers and len(self.readers) >= MAX_SESSIONS:
@@ -210,6 +222,11 @@ class AskbotConnection(Connection):
         except FrameError as error:
             self._send_error(error, None)
             return False
+        try:
+            self.hub.admission.check_frame(self.hub.admission.client_of(self.principal, self.address))
+        except AskbotError as error:
+            self._send_error(error, frame, getattr(frame, "session", None) or "")
+            return True
         if isinstance(frame, Ping):
             self.send(Pong(id=frame.id))
             return True
@@ -297,7 +314,7 @@ class AskbotConnection(Connection):
         match frame:
             case Ask() | Cancel() | Retry() | Edit() | TitleRequest():
                 self._reader_of(session)
-                await self.hub.command(self.principal, session, _command_of(frame))
+                await self.hub.command(self.principal, session, _command_of(frame), address=self.address)
             case HistoryRequest():
                 await self._send_history(self._reader_of(session).topic, frame)
             case Attach():
@@ -354,7 +371,9 @@ class AskbotConnection(Connection):
         self._check_session_count(None)
         command = commands.Fork(frame.turn, id=frame.id)
         while True:
-            forked = await self.hub.fork(self.principal, session, command)  # raises where the old session is not there
+            forked = await self.hub.fork(
+                self.principal, session, command, address=self.address
+            )  # raises where the old session is not there
             try:
                 topic = await self.hub.open(self.principal, forked.session)
                 return await self._attach(topic, None, None, resumed=forked.existed, id=frame.id)

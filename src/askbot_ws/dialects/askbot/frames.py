@@ -57,11 +57,19 @@ class Frame(Record):
 
 @record
 class Limits(Frame):
-    """The largest frame in bytes, the longest question in code points, and how many questions may wait in a session."""
+    """The largest frame in bytes, the longest question in code points, and how many questions may wait in a session.
+
+    Further limits, where the client has them: tokens of an answer, whether a question may choose the temperature,
+    questions per minute, and tokens of prompts and answers per day, by UTC.
+    """
 
     frame_bytes: int
     question_chars: int
     waiting_turns: int
+    max_tokens: OmitNone[int] = None
+    temperature: OmitNone[bool] = None
+    questions_per_minute: OmitNone[int] = None
+    tokens_per_day: OmitNone[int] = None
 
 
 @record

@@ -1,0 +1,106 @@
+"""Overload: measures how much the server has to do, and lets it refuse work before all of it becomes slow.
+
+Two things follow from the lag of the event loop. A long one that lasts is an overload: no questions are taken. Before
+that, a short one tells how many turns can run at the same time: those that are more are refused, one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from ..core.load import AdaptiveLimit, Gauge, LoadLevel
+from ..hub.admission import Admission
+from .throttle import CGROUP_ROOT
+
+SAMPLE_SECONDS = 0.05  # between two samples of the lag
+MEMORY_SECONDS = 1.0  # between two samples of the memory
+TARGET_SHARE = 0.4  # of the lag that is an overload: above it, further turns are too many
+CONTAINER_SHARE = 0.9  # of a container's memory, from which on questions are refused
+MEMORY_HARD = 1.05  # times the threshold of the memory, from which on connections are refused too
+MEMORY_RECOVERY = 0.95  # times the threshold, below which questions are taken again
+STATM = Path("/proc/self/statm")
+
+log = structlog.get_logger(__name__)
+
+
+class OverloadMonitor:
+    """Sets `Admission.load` by the lag of the event loop, the latency of the store and the memory of the process."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        *,
+        append_started_at: Callable[[], float | None],
+        turns_running: Callable[[], int],
+    ) -> None:
+        """`append_started_at` returns when the store was given what it has not accepted yet, by the loop's clock."""
+        self._admission = admission
+        self._turns_running = turns_running
+        self._append_started_at = append_started_at
+        self._loop = asyncio.get_running_loop()
+        self._lag = Gauge(None)
+        self._commit = Gauge(None)
+        self._memory = Gauge(None, hard=MEMORY_HARD, recovery=MEMORY_RECOVERY)
+        self._memory_due = 0.0
+        self._turns = AdaptiveLimit(None)
+
+    def apply(self, *, lag: float | None, commit: float | None, memory: int | None) -> None:
+        """Change the thresholds, in seconds and bytes; None: it does not matter."""
+        self._lag.threshold, self._commit.threshold, self._memory.threshold = lag, commit, memory
+        self._turns.target = None if lag is None else TARGET_SHARE * lag
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            due = self._loop.time() + SAMPLE_SECONDS
+            await asyncio.sleep(SAMPLE_SECONDS)
+            self.sample(now=self._loop.time(), due=due)
+
+    def sample(self, *, now: float, due: float) -> None:
+        """Take samples at `now`, which should have happened at `due`."""
+        started = self._append_started_at()
+        self._lag.update(now - due)
+        self._admission.load_limit = self._turns.update(now - due, running=self._turns_running())
+        self._commit.update(0.0 if started is None else now - started)
+        if now >= self._memory_due:
+            self._memory_due = now + MEMORY_SECONDS
+            self._memory.update(resident_bytes() if self._memory.threshold is not None else 0)
+        level = max(self._lag.level, self._commit.level, self._memory.level)
+        if level is not self._admission.load:
+            self._change(level)
+
+    def _change(self, level: LoadLevel) -> None:
+        before, self._admission.load = self._admission.load, level
+        if level is LoadLevel.NORMAL:
+            log.info("overload_ended")
+        elif level > before:
+            causes = {"lag": self._lag, "store": self._commit, "memory": self._memory}
+            reasons = [name for name, gauge in causes.items() if gauge.level is level]
+            log.warning("overload_started", load=level.name.lower(), causes=reasons)
+
+
+def resident_bytes(statm: Path = STATM) -> int:
+    """Return how many bytes of memory this process takes; 0 where the system does not say it so."""
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def memory_threshold(setting: int | None, *, cgroup: Path = CGROUP_ROOT) -> int | None:
+    """Return the memory from which on questions are refused, by the setting or the container; None: there is none."""
+    if setting is not None:
+        return setting or None
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of cgroup v2, v1
+        try:
+            limit = int((cgroup / name).read_text())
+        except (OSError, ValueError):  # there is no limit: "max", or no such file
+            continue
+        if limit < 1 << 60:  # v1 writes the largest number that there is
+            return int(limit * CONTAINER_SHARE)
+    return None

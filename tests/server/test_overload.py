@@ -1,0 +1,126 @@
+"""Overload: what is measured, and what is refused by it."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from askbot_ws.config import from_keywords
+from askbot_ws.core.load import LoadLevel
+from askbot_ws.errors import ConfigError
+from askbot_ws.hub import Hub, Policy
+from askbot_ws.server import overload
+from askbot_ws.server.overload import OverloadMonitor, memory_threshold, resident_bytes
+from askbot_ws.store.memory import MemoryStore
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from ..process import address, eventually, reading
+
+CONTAINER_BYTES = 100 * 2**20
+
+
+async def test_lag_and_a_slow_store_are_seen_while_they_last() -> None:
+    """The higher level counts; it ends with the cause."""
+    hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
+    started: float | None = None
+    monitor = OverloadMonitor(hub.admission, append_started_at=lambda: started, turns_running=lambda: 0)
+    monitor.apply(lag=0.1, commit=1.0, memory=None)
+    levels: list[LoadLevel] = []
+    for now, lag, since in [
+        (1, 0.25, None),
+        (2, 0.25, None),
+        (3, 0.25, None),
+        (4, 0.0, 1.0),
+        (5, 0.0, 1.0),
+        (6, 0.0, 1.0),
+    ]:
+        started = since
+        monitor.sample(now=now, due=now - lag)
+        levels.append(hub.admission.load)
+    for now in (7, 8, 9):
+        started = None
+        monitor.sample(now=now, due=now)
+
+    assert levels == [LoadLevel.NORMAL] * 2 + [LoadLevel.VERY_HIGH] * 4
+    assert hub.admission.load is LoadLevel.NORMAL
+    monitor.apply(lag=None, commit=None, memory=None)
+    for now in (10, 11, 12):
+        monitor.sample(now=now, due=0)
+    assert hub.admission.load is LoadLevel.NORMAL
+
+
+def test_the_memory_is_that_of_the_setting_or_of_the_container(tmp_path: Path) -> None:
+    """In both versions of control groups; without a limit, there is none."""
+    assert memory_threshold(None, cgroup=tmp_path) is None
+    assert (memory_threshold(5, cgroup=tmp_path), memory_threshold(0, cgroup=tmp_path)) == (5, None)
+    (tmp_path / "memory").mkdir()
+    v1, v2 = tmp_path / "memory" / "memory.limit_in_bytes", tmp_path / "memory.max"
+    v1.write_text(f"{2**63 - 4096}\n")
+    assert memory_threshold(None, cgroup=tmp_path) is None
+    v1.write_text(f"{CONTAINER_BYTES}\n")
+    assert memory_threshold(None, cgroup=tmp_path) == CONTAINER_BYTES * 9 // 10
+    v2.write_text("max\n")
+    assert memory_threshold(None, cgroup=tmp_path) == CONTAINER_BYTES * 9 // 10
+    v2.write_text(f"{2 * CONTAINER_BYTES}\n")
+    assert memory_threshold(None, cgroup=tmp_path) == 2 * CONTAINER_BYTES * 9 // 10
+    assert memory_threshold(0, cgroup=tmp_path) is None
+    assert (resident_bytes() > 2**20, resident_bytes(tmp_path / "nowhere")) == (True, 0)
+
+
+async def test_a_server_that_has_too_much_to_do_refuses_at_every_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Questions by `overloaded`, handshakes and requests by 503, each with when to come again; health checks pass."""
+    monkeypatch.setattr(overload, "MEMORY_SECONDS", 0.0)
+    upstream = ScriptedUpstream(["So.", 0.4, "Yes."])
+    async with serving(upstream, limits=True, overload_lag="never") as server, reading(address(server.port)) as reader:
+        await reader.ask("Why?")
+        await reader.until("token")
+        server.overload.apply(lag=None, commit=None, memory=1)
+        await eventually(lambda: server.hub.admission.load is LoadLevel.VERY_HIGH)
+        await reader.ask("And?", id="q")
+        error = await reader.until("error")
+        assert (error["id"], error["code"], error["retry_after"]) == ("q", "overloaded", 2000)
+        assert (await reader.until("done"))["reason"] == "stop"
+        with pytest.raises(InvalidStatus) as refused:
+            async with reading(address(server.port)):
+                pass
+        response = refused.value.response
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
+        assert await asyncio.to_thread(get, server.port, "/healthz") == (200, None)
+        asked = await asyncio.to_thread(get, server.port, "/aiCompletion", b'{"userPrompt": "Why?"}')
+        assert asked == (503, "2")
+        server.overload.apply(lag=None, commit=None, memory=None)
+        await eventually(lambda: server.hub.admission.load is LoadLevel.NORMAL)
+        assert (await reader.answer("And?", id="q")).reason == "stop"
+
+
+def get(port: int, path: str, body: bytes | None = None) -> tuple[int, str | None]:
+    headers = {"Content-Type": "application/json"} if body else {}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.status, None
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Retry-After"]
+
+
+async def test_limits_change_with_the_settings_for_clients_that_are_connected() -> None:
+    """At once; settings that can't be used change nothing."""
+    async with serving(limits=True) as server, reading(address(server.port)) as reader:
+        roles = {"default": {"questions_per_minute": 2, "max_tokens": 9}}
+        await server.reload(from_keywords({"roles": roles, "limits": True}))
+        for _ in range(2):
+            await reader.answer("Why?")
+        with pytest.raises(ConfigError):
+            await server.reload(from_keywords({"roles": {"default": {"models": ["m\ud800"]}}}))
+        await reader.ask("Why?", id="q")
+        assert (await reader.until("error"))["code"] == "rate_limited"
+        async with reading(address(server.port)) as second:
+            assert second.frames[0]["limits"]["questions_per_minute"] == 2
+        await server.reload(from_keywords({"limits": False}))
+        assert (await reader.answer("Why?", id="q")).reason == "stop"
