@@ -118,6 +118,12 @@ class Server:
         return text
 
 
+def one_second(attempt: int) -> float:
+    """The pause before each attempt to reconnect."""
+    del attempt
+    return 1.0
+
+
 def endpoint_of(server: Server, **options: Any) -> VirtualEndpoint:
     """What connects to it; only the newest line gets what is logged."""
 
@@ -126,7 +132,7 @@ def endpoint_of(server: Server, **options: Any) -> VirtualEndpoint:
         assert credential
         server.accept(line, credential)
 
-    endpoint = virtual_endpoint(accept, **{"delay": lambda _: 1.0, **options})
+    endpoint = virtual_endpoint(accept, delay=one_second, **options)
     return endpoint
 
 

@@ -59,7 +59,7 @@ def pages() -> tuple[Script, list[str]]:
     """The script of a server with three pages of sessions, and what they have; the last one repeats itself."""
     logs = [ScriptedLog(f"s{number}") for number in range(5)]
     first = logs[0]
-    script = [
+    script: Script = [
         first.ready(user="alice"),
         Receive("sessions"), first.sessions(*logs[:2], more="two"),
         Receive("sessions"), first.sessions(*logs[2:4], more="three"),

@@ -169,13 +169,11 @@ async def test_a_signed_in_user_has_the_sessions_of_the_server() -> None:
     for log in (here, other):
         log.answer("Yes.", text=f"The question of {log.session}?", id="q")
     listed = here.sessions(here, other, more="there are more")
-    server = ScriptedServer(
-        [here.ready(user="alice"), Receive("sessions"), listed],
-        [
-            other.resume(user="alice"), Receive("history"), other.history(),
-            Receive("title"), other.title(), Receive("title"), other.error("invalid_frame", id="$title.id"),
-        ],
-    )  # fmt: skip
+    opened: Script = [
+        other.resume(user="alice"), Receive("history"), other.history(),
+        Receive("title"), other.title(), Receive("title"), other.error("invalid_frame", id="$title.id"),
+    ]  # fmt: skip
+    server = ScriptedServer([here.ready(user="alice"), Receive("sessions"), listed], opened)
     commands = "/sessions\n2\n/title About the other\n/title\n/title \x07\n/open 7\n/quit\n"
     async with server:
         code, out, error = await call("chat", server.url, stdin=commands, ASKBOT_TOKEN=KEY)

@@ -51,7 +51,7 @@ async def _ask(source: TokenSource | None, name: str) -> str | None:
     by itself is a failure like any other.
     """
     failure: Exception | None = None
-    given: object = None
+    given: str | None = None
     limit = asyncio.timeout(MAX_ASKING_SECONDS)
     try:
         async with limit:
@@ -69,7 +69,7 @@ async def _ask(source: TokenSource | None, name: str) -> str | None:
         raise TokenError from failure
     if given is None:
         return None
-    if not isinstance(given, str):
+    if not isinstance(given, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the function is the caller's
         raise TokenError from TypeError(f"the {name} is no str, but {type(given).__name__}")
     if not (given.isascii() and given.isprintable()):
         raise TokenError from ValueError(f"the {name} has characters that no HTTP header can have")
