@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from askbot_ws.config import Settings
-from askbot_ws.logs import configure
+from askbot_ws.logs import configure, hash_session
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,16 @@ def test_tracebacks_have_no_secrets(look: str) -> None:
 
     assert "Incorrect key: …" in stream.getvalue()
     assert question not in stream.getvalue()
+
+
+@pytest.mark.parametrize("look", ["console", "json"])
+def test_a_session_is_logged_as_a_hash(look: str) -> None:
+    """Always the same, so that its lines can be found; nobody can open the session by it."""
+    stream = io.StringIO()
+    configure(Settings.model_validate({"log_format": look}), stream)
+
+    structlog.get_logger("askbot_ws.hub").info("turn_ended", session="xq3Vb0Zs4kKQkXb3oYk9wA")
+
+    assert hash_session("xq3Vb0Zs4kKQkXb3oYk9wA") == hashlib.sha256(b"xq3Vb0Zs4kKQkXb3oYk9wA").hexdigest()[:12]
+    assert hash_session("xq3Vb0Zs4kKQkXb3oYk9wA") in stream.getvalue()
+    assert "xq3Vb0Zs" not in stream.getvalue()

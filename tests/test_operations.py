@@ -6,12 +6,16 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import pytest
+
+from askbot_ws.metrics import RefusalReason
 
 from .process import ROOT
 
 PAGE = (ROOT / "docs/operations.md").read_text("utf-8")
+EVENTS = PAGE.partition("## Log events")[2].partition("\n## ")[0]
 SOURCES = ROOT / "src/askbot_ws"
 LEVELS = {
     "debug": "debug",
@@ -51,7 +55,7 @@ def logs_of(source: str, path: str) -> Iterator[LogCall]:
                 assert method in LEVELS, f"{place}: {method} is no level"
                 match call.args:
                     case [ast.Constant(value=str(event))]:
-                        keys = {str(keyword.arg) for keyword in call.keywords} - {"exc_info"}
+                        keys = {keyword.arg for keyword in call.keywords if keyword.arg} - {"exc_info"}
                         yield LogCall(event, LEVELS[method], frozenset(keys), place)
                     case _:
                         raise AssertionError(f"{place}: the event's name is to be a constant")
@@ -100,7 +104,7 @@ def logged() -> list[LogCall]:
 
 def listed() -> dict[str, tuple[str, set[str]]]:
     """The rows of the table: of each event its level and its keys."""
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|[^|]*\|([^|]*)\|[^|]*\|$", PAGE, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|[^|]*\|([^|]*)\|[^|]*\|$", EVENTS, flags=re.MULTILINE)
     assert len({event for event, _, _ in rows}) == len(rows), "an event has one row"
     return {event: (level, set(re.findall(r"`(\w+)`", keys))) for event, level, keys in rows}
 
@@ -124,9 +128,16 @@ def test_an_event_is_a_noun_with_a_past_participle() -> None:
 
 def test_what_the_table_says_can_be_done_is_said_of_every_event() -> None:
     """Even if it is nothing."""
-    rows = re.findall(r"^\| `\w+` \|.*$", PAGE, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `\w+` \|.*$", EVENTS, flags=re.MULTILINE)
 
     assert [row for row in rows if not re.search(r"\| [A-Z][^|]*\. \|$", row)] == []
+
+
+def test_every_reason_for_a_refusal_is_explained() -> None:
+    """And no other."""
+    section = PAGE.partition("## Why connections are refused")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == [*get_args(RefusalReason)]
 
 
 @pytest.mark.parametrize(

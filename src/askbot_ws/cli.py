@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
-from .config import API_KEY, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
+from .config import SECRETS, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
 from .decoding import is_text, recover_text
 from .errors import ConfigError
 from .setting_types import one_of
@@ -80,8 +80,10 @@ def _errors_told() -> Generator[None]:
 def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
     """Return what may be meant by an option that a command doesn't have."""
     name = error.option_name.partition("=")[0]
-    if name == flag(API_KEY):
-        return f". The key is no option, as every user of this machine could read it: set {env_variable(API_KEY)}."
+    secret = next((field for field in SECRETS if name == flag(field)), None)
+    if secret is not None:
+        what = "key" if secret.endswith("key") else "secret"
+        return f". The {what} is no option, as every user of this machine could read it: set {env_variable(secret)}."
     if error.possibilities:
         return f". Did you mean {' or '.join(error.possibilities[:2])}?"
     commands: dict[str, Any] = getattr(error.ctx.command, "commands", {})
@@ -173,10 +175,11 @@ def _setting_option(field: str) -> inspect.Parameter:
 
 
 def _serve_signature() -> inspect.Signature:
-    """Return all settings as options, but the API key, which every user of the machine could read."""
+    """Return all settings as options, but the secrets, which every user of the machine could read."""
     watch = Annotated[bool, typer.Option("--reload", help="Restart when a file changes; for development.")]
     switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
-    return inspect.Signature([switch, *(_setting_option(field) for field in Settings.model_fields if field != API_KEY)])
+    fields = [field for field in Settings.model_fields if field not in SECRETS]
+    return inspect.Signature([switch, *(_setting_option(field) for field in fields)])
 
 
 setattr(serve, "__signature__", _serve_signature())  # noqa: B010 - typer reads it; type checkers know no such attribute

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from .decoding import is_text, recover_text
@@ -23,12 +32,19 @@ from .setting_types import (
     MAX_INTEGER,
     ApiKey,
     BaseUrl,
+    ClaimName,
+    CookieName,
     Count,
     Duration,
     DurationOrNever,
     DurationOrZero,
+    FunctionSpec,
     Host,
     HostNames,
+    JwtAlgorithms,
+    JwtSecret,
+    KeyFile,
+    LinkUrl,
     Lowercase,
     ModelFile,
     Origins,
@@ -38,6 +54,7 @@ from .setting_types import (
     SizeOrZero,
     StoreUrl,
     TextList,
+    TicketSecret,
     UpstreamSpec,
     allowed_text,
     default_store,
@@ -54,10 +71,12 @@ CONFIG_FILE = "askbot.toml"
 CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
 URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` connect to; no setting of a server
 OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE)
-API_KEY = "openai_api_key"  # the secret: in no message and no option
+API_KEY = "openai_api_key"
+SECRETS = (API_KEY, "jwt_secret", "ticket_secret")  # in no message and no option
+CREDENTIAL_SETTINGS = ("keys", "jwt_secret", "jwks_url", "auth", "ticket_secret")  # each sets up authentication
 MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
 _BLAMED = {"allow_anonymous": "host", "openai_base_url": "upstream"}  # which setting wants one that is not given
-_PATHS = {"store", "embedded_model"}  # which may have any bytes
+_PATHS = {"store", "embedded_model", "keys"}  # which may have any bytes
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
@@ -83,10 +102,6 @@ class Settings(BaseModel):
     # where
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8765, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
-    allow_anonymous: bool = Field(
-        default=False,
-        description="Allow a host other than loopback: whoever can reach the server may then use it.",
-    )
     hosts: HostNames = Field(
         default=(),
         description="Host names that clients may call the server by, comma separated, each with or without a port. "
@@ -100,6 +115,57 @@ class Settings(BaseModel):
         default=None,
         description="JavaScript module for the page, which the server serves beside it: its export renderMath(tex, "
         "display) returns the DOM node that is shown for a formula.",
+    )
+
+    # who may connect
+    keys: KeyFile | None = Field(
+        default=None, description="File of static keys, which `askbot key new` makes; clients send one as Bearer token."
+    )
+    jwt_secret: JwtSecret | None = Field(
+        default=None, description="Secret by which JSON Web Tokens are signed (HS256), at least 32 bytes."
+    )
+    jwks_url: BaseUrl | None = Field(
+        default=None,
+        description="URL of the JSON Web Key Set by whose keys JSON Web Tokens are signed (RS256, ES256, EdDSA).",
+    )
+    jwt_algorithms: JwtAlgorithms = Field(
+        default=(),
+        description="Algorithms of JSON Web Tokens that are accepted, comma separated. By default HS256 with a secret; "
+        "RS256, ES256 and EdDSA with a key set.",
+    )
+    jwt_audience: TextList = Field(
+        default=(),
+        description="Audiences that a JSON Web Token may have in `aud`, comma separated; without any, a token with an "
+        "audience is refused.",
+    )
+    jwt_issuer: str | None = Field(default=None, description="Issuer that a JSON Web Token must have in `iss`.")
+    jwt_leeway: DurationOrZero = Field(
+        default=0, description="How far the clock of the issuer of JSON Web Tokens may differ from the server's."
+    )
+    jwt_user_claim: ClaimName = Field(default="sub", description="Claim of a JSON Web Token that names the user.")
+    jwt_role_claim: ClaimName = Field(default="role", description="Claim of a JSON Web Token that names the role.")
+    jwt_rights_claim: ClaimName | None = Field(
+        default=None,
+        description="Claim of a JSON Web Token that lists rights (admin, metrics, tickets); by default it gives none.",
+    )
+    auth: FunctionSpec | None = Field(
+        default=None,
+        description="Function of your own that authenticates, package.module:function: it is async, takes the head of "
+        "the request and returns a principal, the name of a user, or None.",
+    )
+    auth_cookie: CookieName | None = Field(
+        default=None, description="Name of a cookie that may carry a token; such requests must say their origin."
+    )
+    ticket_secret: TicketSecret | None = Field(
+        default=None,
+        description="Secret by which one-time tickets are signed, at least 32 characters. By default one is made and "
+        "kept beside the key file.",
+    )
+    sign_in_url: LinkUrl | None = Field(default=None, description="URL to which the page sends users to sign in.")
+    sign_out_url: LinkUrl | None = Field(default=None, description="URL to which the page sends users to sign out.")
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Accept clients without a credential too; also on a host other than loopback.",
     )
 
     # what is kept
@@ -246,6 +312,11 @@ class Settings(BaseModel):
         """Whether only this machine can connect."""
         return is_loopback(self.host)
 
+    @property
+    def authentication(self) -> bool:
+        """Whether credentials are checked; else all clients are anonymous."""
+        return any(getattr(self, name) is not None for name in CREDENTIAL_SETTINGS)
+
     @field_validator("*", mode="before")
     @classmethod
     def _check_kind(cls, value: object, info: ValidationInfo) -> object:
@@ -262,13 +333,44 @@ class Settings(BaseModel):
     @field_validator("allow_anonymous")
     @classmethod
     def _check_anonymous(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic calls it
-        host = info.data.get("host")
+        host, given = info.data.get("host"), info.data
+        if any(given.get(name, ...) is not None for name in CREDENTIAL_SETTINGS):  # also one that is wrong
+            return value
         if not value and host is not None and not is_loopback(host):
             raise ValueError(
                 "it can be reached from other machines, and anonymous use is for loopback. "
-                "Authentication is not built yet: where everybody who can reach it may use it, "
+                "Set up authentication: ASKBOT_KEYS (`askbot key new` makes the file), ASKBOT_JWT_SECRET, "
+                "ASKBOT_JWKS_URL or ASKBOT_AUTH; or, where everybody who can reach it may use it, "
                 "set ASKBOT_ALLOW_ANONYMOUS=true (--allow-anonymous); else set ASKBOT_HOST=127.0.0.1"
             )
+        return value
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _check_algorithms(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        secret, url = info.data.get("jwt_secret", ...), info.data.get("jwks_url", ...)
+        symmetric = [name for name in value if name.startswith("HS")]
+        if symmetric and secret is None:
+            raise ValueError(f"{symmetric[0]} needs ASKBOT_JWT_SECRET")
+        if len(symmetric) < len(value) and url is None:
+            other = next(name for name in value if name not in symmetric)
+            raise ValueError(f"{other} needs ASKBOT_JWKS_URL")
+        if value and not symmetric and isinstance(secret, SecretStr):
+            raise ValueError("ASKBOT_JWT_SECRET needs HS256, HS384 or HS512 among them")
+        if value and len(symmetric) == len(value) and isinstance(url, str):
+            raise ValueError("ASKBOT_JWKS_URL needs RS256, ES256 or EdDSA, for example, among them")
+        if isinstance(secret, SecretStr):
+            size = len(secret.get_secret_value().encode())
+            for name in symmetric:
+                if size * 8 < int(name[2:]):  # RFC 7518, 3.2
+                    raise ValueError(f"{name} needs a secret of at least {int(name[2:]) // 8} bytes")
+        return value
+
+    @field_validator("auth_cookie")
+    @classmethod
+    def _check_cookie(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and "*" in info.data.get("origins", ()):
+            raise ValueError("with ASKBOT_ORIGINS=*, any page could act for whoever visits it; list the origins")
         return value
 
     @field_validator("openai_base_url")
@@ -302,6 +404,7 @@ def default_text(field: str) -> str | None:
 FIELD_OF_VARIABLE = {env_variable(field): field for field in Settings.model_fields}
 SECTIONS = {  # titles in the help and in docs/settings.md, each by the field that its section begins with
     "host": "Where it listens",
+    "keys": "Who may connect",
     "store": "What is kept",
     "upstream": "The model",
     "openai_api_key": "The model's API",
@@ -448,7 +551,7 @@ def _describe_error(detail: ErrorDetails, values: Mapping[str, SourcedValue]) ->
         fix = f"{redact(detail['input'])} is wrong: {fix}"
     if blamed not in values:
         return f"{env_variable(blamed)}: {fix}."
-    return f"{values[blamed].describe(secret=blamed == API_KEY)}: {fix}."
+    return f"{values[blamed].describe(secret=blamed in SECRETS)}: {fix}."
 
 
 def _reason(error: Exception) -> str:

@@ -29,7 +29,9 @@ __all__ = [
     "TextSlice",
     "Thinking",
     "Timing",
+    "Title",
     "Token",
+    "TurnEvent",
     "TurnRecord",
     "Usage",
     "WhenBusy",
@@ -128,17 +130,26 @@ class Logged(Record):
     Attributes:
         session: The id of the session.
         seq: The log's head after this event.
-        turn: The id of the turn.
     """
 
     session: SessionId
     seq: Seq
-    turn: TurnId
 
     @property
     def start(self) -> int:
         """The log's head before this event."""
         return self.seq - 1
+
+
+@record
+class TurnEvent(Logged):
+    """An event of a turn.
+
+    Attributes:
+        turn: The id of the turn.
+    """
+
+    turn: TurnId
 
 
 @record
@@ -157,7 +168,7 @@ class Options(Record):
 
 
 @record
-class Question(Logged):
+class Question(TurnEvent):
     """A turn begins. It is also the acknowledgement of an `ask`.
 
     Attributes:
@@ -177,7 +188,7 @@ class Question(Logged):
 
 
 @record
-class TextSlice(Logged):
+class TextSlice(TurnEvent):
     """A slice of what the model writes in a turn: successive slices of one type may be joined, and one cut anywhere.
 
     Attributes:
@@ -279,7 +290,7 @@ class Failure(Record):
 
 
 @record
-class Done(Logged):
+class Done(TurnEvent):
     """A turn has ended.
 
     Attributes:
@@ -300,7 +311,19 @@ class Done(Logged):
     error: OmitNone[Failure] = None
 
 
-Event: TypeAlias = Question | Token | Thinking | Done
+@record
+class Title(Logged):
+    """What the conversation is called from now on. It belongs to no turn.
+
+    Attributes:
+        text: The title; empty: it has none.
+    """
+
+    type: Literal["title"] = "title"
+    text: str
+
+
+Event: TypeAlias = Question | Token | Thinking | Done | Title
 """Any event of a log."""
 
 # --- whole turns -----------------------------------------------------------------------------------------------------
@@ -367,7 +390,7 @@ class TurnRecord(Record):
 
 _event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 _serializers: dict[type[Event], SchemaSerializer] = {
-    model: TypeAdapter(model).serializer for model in (Question, Token, Thinking, Done)
+    model: TypeAdapter(model).serializer for model in (Question, Token, Thinking, Done, Title)
 }
 
 

@@ -2,20 +2,23 @@
 
 Console lines on a terminal, JSON lines otherwise; of the server from the configured level on, of other packages from
 WARNING on, all through one handler on stderr. Tracebacks have no local variables, which may hold questions and keys,
-and the configured key is masked in every line.
+and the configured secrets are masked in every line. A session's id, which opens it where there is no user, is never
+logged: the key `session` has a hash of it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 import structlog
+from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from .config import Settings
+from .config import SECRETS, Settings
 
 PACKAGE_LOGGER = "askbot_ws"
 
@@ -26,7 +29,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     It replaces the root logger's handlers, so a program that has its own logging calls `use_host_logging` instead.
 
     Args:
-        settings: `log_level` and `log_format` are used, and `openai_api_key`, which is masked in every line.
+        settings: `log_level` and `log_format` are used, and the secrets, which are masked in every line.
         stream: Where lines are written, by default stderr.
 
     Example:
@@ -61,7 +64,8 @@ def use_host_logging(settings: Settings) -> None:
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
-            _mask_key(_console_processors(colors=False, width=0)[-1], _api_key(settings)),
+            _hash_sessions,
+            _mask_secrets(_console_processors(colors=False, width=0)[-1], _secrets(settings)),
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -69,10 +73,24 @@ def use_host_logging(settings: Settings) -> None:
     )
 
 
+def hash_session(session: str) -> str:
+    """Return what stands for a session in logs: the beginning of its id's SHA-256, as the id itself is a secret."""
+    return hashlib.sha256(session.encode()).hexdigest()[:12]
+
+
+def _hash_sessions(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Replace the session of a line by its hash."""
+    session = event.get("session")
+    if isinstance(session, str):
+        event["session"] = hash_session(session)
+    return event
+
+
 def _shared_processors() -> list[Processor]:
     """Return the processors for lines of the server and of other packages."""
     return [
         structlog.contextvars.merge_contextvars,
+        _hash_sessions,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -88,13 +106,14 @@ def _make_formatter(settings: Settings, *, terminal: bool) -> logging.Formatter:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *processors[:-1],
-            _mask_key(processors[-1], _api_key(settings)),
+            _mask_secrets(processors[-1], _secrets(settings)),
         ],
     )
 
 
-def _api_key(settings: Settings) -> str | None:
-    return settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+def _secrets(settings: Settings) -> list[str]:
+    given: list[SecretStr | None] = [getattr(settings, name) for name in SECRETS]
+    return [secret.get_secret_value() for secret in given if secret is not None]
 
 
 def _console_processors(*, colors: bool, width: int = 30) -> list[Processor]:
@@ -111,11 +130,13 @@ def _sort_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return dict(sorted(event.items(), key=lambda item: first.index(item[0]) if item[0] in first else len(first)))
 
 
-def _mask_key(render: Processor, key: str | None) -> Callable[[WrappedLogger, str, EventDict], str]:
-    """Return a renderer whose lines have "…" in the place of the key: providers repeat it in their errors."""
+def _mask_secrets(render: Processor, secrets: Sequence[str]) -> Callable[[WrappedLogger, str, EventDict], str]:
+    """Return a renderer whose lines have "…" in the place of each secret: providers repeat keys in their errors."""
 
     def masked(logger: WrappedLogger, method: str, event: EventDict) -> str:
         line = str(render(logger, method, event))
-        return line.replace(key, "…") if key else line
+        for secret in secrets:
+            line = line.replace(secret, "…")
+        return line
 
     return masked

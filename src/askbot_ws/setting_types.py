@@ -18,6 +18,11 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", re.IGNORECASE)
 MAX_INTEGER = 2**53 - 1  # that every reader of JSON takes
 MAX_SECONDS = 36_500 * 86400  # a hundred years: points in time stay within what a database takes
 _A_DURATION, _A_SIZE = 'a duration like "20s", "5m", "2h" or "30d"', 'a size like "64KiB" or "1MiB"'
+MIN_SECRET_BYTES = 32
+JWT_ALGORITHMS = (
+    *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512"),
+    *("PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),
+)
 _byte_size = TypeAdapter(ByteSize)
 
 
@@ -189,6 +194,63 @@ def check_base_url(value: str) -> str:
     return value
 
 
+def find_key_file(value: Path, info: ValidationInfo) -> Path:
+    """Return the absolute path of a file of keys, relative to the context; `askbot key new` makes it."""
+    return Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
+
+
+def check_function(value: str) -> str:
+    """Accept the path of a function. Raises ValueError."""
+    if not re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", value):
+        raise ValueError("it should be package.module:function")
+    return value
+
+
+def check_algorithm(value: str) -> str:
+    """Accept an algorithm of signatures that there is. Raises ValueError."""
+    if value not in JWT_ALGORITHMS:
+        raise ValueError(f"it should be {one_of(JWT_ALGORITHMS)}")
+    return value
+
+
+def check_jwt_secret(value: SecretStr) -> SecretStr:
+    """Accept a secret that is long enough for HS256 (RFC 7518, 3.2), and no public key. Raises ValueError."""
+    secret = value.get_secret_value()
+    if secret.lstrip().startswith(("-----BEGIN", "ssh-")):
+        raise ValueError("it should be a secret, and not a key of a pair, of which ASKBOT_JWKS_URL has the public ones")
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"it should have at least {MIN_SECRET_BYTES} bytes, or it can be guessed")
+    return value
+
+
+def check_ticket_secret(value: SecretStr) -> SecretStr:
+    """Accept a secret that can't be guessed. Raises ValueError."""
+    if len(value.get_secret_value()) < MIN_SECRET_BYTES:
+        raise ValueError(f"it should have at least {MIN_SECRET_BYTES} characters, or it can be guessed")
+    return value
+
+
+def check_claim(value: str) -> str:
+    """Accept the name of a claim. Raises ValueError."""
+    if not value:
+        raise ValueError("it should be the name of a claim, like sub")
+    return value
+
+
+def check_cookie(value: str) -> str:
+    """Accept the name of a cookie (RFC 6265, 4.1.1). Raises ValueError."""
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise ValueError("it should be the name of a cookie, like session_token")
+    return value
+
+
+def check_link(value: str) -> str:
+    """Accept a URL to which a page can send its reader: absolute, or a path on the same host. Raises ValueError."""
+    if not re.fullmatch(r"https?://[^\s/]\S*|/(?!/)\S*", value):
+        raise ValueError("it should be a URL like https://example.com/login, or a path like /login")
+    return value
+
+
 # --- what is allowed -------------------------------------------------------------------------------------------------
 
 
@@ -272,3 +334,11 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(check_origin)], ...], Be
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Lowercase = BeforeValidator(to_lower)
+KeyFile = Annotated[Path, AfterValidator(find_key_file)]
+FunctionSpec = Annotated[str, AfterValidator(check_function)]
+JwtAlgorithms = Annotated[tuple[Annotated[str, AfterValidator(check_algorithm)], ...], BeforeValidator(parse_list)]
+JwtSecret = Annotated[SecretStr, AfterValidator(check_jwt_secret)]
+TicketSecret = Annotated[SecretStr, AfterValidator(check_ticket_secret)]
+ClaimName = Annotated[str, AfterValidator(check_claim)]
+CookieName = Annotated[str, AfterValidator(check_cookie)]
+LinkUrl = Annotated[str, AfterValidator(check_link)]

@@ -19,6 +19,7 @@ import askbot_ws
 from askbot_ws.client import Closed
 from askbot_ws.client.sync import Chat, connect
 from askbot_ws.errors import QuestionEmpty, SessionNotFound, TurnNotFound
+from askbot_ws.logs import hash_session
 
 from ..process import ROOT, Askbot, askbot, environment
 from .test_chat import ANSWER, Server, running
@@ -43,7 +44,11 @@ def eventually(true: Callable[[], bool]) -> None:
 
 def ends(server: Askbot, session: str | None) -> list[str]:
     """How the turns of a session ended."""
-    return [line["reason"] for line in server.lines() if line["event"] == "turn_ended" and line["session"] == session]
+    return [
+        line["reason"]
+        for line in server.lines()
+        if line["event"] == "turn_ended" and line["session"] == hash_session(session)
+    ]
 
 
 def test_an_answer_comes_in_pieces_and_as_a_whole(server: Askbot) -> None:

@@ -59,7 +59,8 @@ def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | No
 def thinking_turn(*parts: str, first_token: float | None = 12.25) -> list[Event]:
     """The events of one turn; parts in brackets are thinking."""
     question, *_, done = turn("".join(part for part in parts if part[0] != "["))
-    events, seq = [question], question.seq
+    assert isinstance(question, Question)
+    events, seq = list[Event]([question]), question.seq
     for part in parts:
         kind, text = (Thinking, part[1:-1]) if part[0] == "[" else (Token, part)
         seq += len(text)

@@ -16,7 +16,7 @@ from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
 from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Token, TurnRecord, encode_event
 from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.owner import Owner
-from askbot_ws.store import Entry, Failures, Store
+from askbot_ws.store import Entry, Failures, SessionPage, SessionQuery, Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Upstream
@@ -94,8 +94,8 @@ class FragileStore:
     async def open(self) -> Sequence[str]:
         return self.unfinished
 
-    def create(self, session: str) -> LogTail:
-        return self.inner.create(session)
+    def create(self, session: str, *, user: str | None = None) -> LogTail:
+        return self.inner.create(session, user=user)
 
     async def load(self, session: str) -> LogTail:
         await asyncio.sleep(0)
@@ -122,6 +122,16 @@ class FragileStore:
     async def replay_start(self, session: str, *, turns: int) -> int:
         await asyncio.sleep(0)
         return await self.inner.replay_start(session, turns=turns)
+
+    async def list_sessions(self, query: SessionQuery, *, before: str | None = None, limit: int) -> SessionPage:
+        await asyncio.sleep(0)
+        return await self.inner.list_sessions(query, before=before, limit=limit)
+
+    async def spend(self, name: str, *, expires: float) -> bool:
+        return await self.inner.spend(name, expires=expires)
+
+    async def add_usage(self, user: str, day: str, tokens: int) -> int:
+        return await self.inner.add_usage(user, day, tokens)
 
     async def sweep(self, *, idle: float) -> int:
         self.sweeps += 1

@@ -62,8 +62,8 @@ async def hub_over(
         yield hub, upstream
 
 
-async def fork(hub: Hub, session: str, turn: str, id: str | None = None, **principal: str) -> ForkedSession:
-    return await hub.fork(Principal(**principal), session, Fork(turn, id=id))
+async def fork(hub: Hub, session: str, turn: str, id: str | None = None, user: str | None = None) -> ForkedSession:
+    return await hub.fork(Principal(user), session, Fork(turn, id=id))
 
 
 async def turns_of(hub: Hub, session: str) -> list[TurnRecord]:
@@ -225,8 +225,10 @@ async def test_a_fork_is_forked(store: Store) -> None:
 async def test_what_a_fork_costs_does_not_grow_with_the_session(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Earlier turns are read and copied as far as they fit the model's context."""
     factory = EventFactory()
+    last = ""
     for _ in range(10_000):
-        factory.turn(f"t{factory.head + 1}", "an answer")
+        last = f"t{factory.head + 1}"
+        factory.turn(last, "an answer")
     reads: list[int] = []
     async with hub_over(store, context_tokens=100) as (hub, _):
         store.create("s")
@@ -239,7 +241,7 @@ async def test_what_a_fork_costs_does_not_grow_with_the_session(store: Store, mo
             return await read_turns(session, before=before, limit=limit)
 
         monkeypatch.setattr(store, "turns", counted)
-        forked = await fork(hub, "s", factory.events[-1].turn)
+        forked = await fork(hub, "s", last)
         monkeypatch.undo()
         copies = await turns_of(hub, forked.session)
 

@@ -10,7 +10,7 @@ import pytest
 from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import StoreError, TurnNotFound
-from askbot_ws.events import Done, Event, TextSlice, encode_event
+from askbot_ws.events import Done, Event, TextSlice, Title, encode_event
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import ThinkingText
 
@@ -407,7 +407,7 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
 
 def _flat(events: list[Event]) -> list[object]:
     return [
-        (part, event.type, event.turn)
+        (part, event.type, "" if isinstance(event, Title) else event.turn)
         for event in events
         for part in (event.text if isinstance(event, TextSlice) else [event.type])
     ]

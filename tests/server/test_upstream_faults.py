@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from askbot_ws.logs import hash_session
+
 from ..process import KEY, Askbot, Json, ProviderProcess, Reader, Story, askbot, reading
 
 THEIR_WORDS = "internal-host-7.provider.example says: account 4711 of jane"  # what a provider's error may hold
@@ -252,7 +254,11 @@ async def test_no_question_and_no_answer_is_in_the_log(server: Askbot) -> None:
     log = server.log.read_text()
 
     assert "marzipan" not in log
-    ended = [line for line in server.lines() if line["event"] == "turn_ended" and line["session"] == story.session]
+    ended = [
+        line
+        for line in server.lines()
+        if line["event"] == "turn_ended" and line["session"] == hash_session(story.session or "")
+    ]
     assert [line["reason"] for line in ended] == [turn.reason for turn in story.turns.values()]
     assert not [line for line in server.lines() if line["level"] == "error"]
 

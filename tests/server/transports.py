@@ -15,6 +15,7 @@ import trustme
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 
+from askbot_ws.auth import make_authenticator
 from askbot_ws.config import load
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.server.app import Server, bind
@@ -46,7 +47,7 @@ class Way:
         given = load({"port": 0, "store": "memory:"} | settings, environ={})
         with self._socket() if self.kind == "unix" else bind(given) as listening:
             async with Hub(MemoryStore(), upstream or ScriptedUpstream(), Policy()) as hub:
-                self.server = Server(given, hub)
+                self.server = Server(given, hub, make_authenticator(given, hub.store))
                 await self.server.listen(listening, tls=self.served)
                 heartbeats = asyncio.create_task(self.server.keepalive.run())
                 try:

@@ -8,7 +8,19 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import cast
 
-from askbot_ws.events import Check, Done, Event, Question, Reason, TextSlice, Thinking, Timing, Token, encode_event
+from askbot_ws.events import (
+    Check,
+    Done,
+    Event,
+    Question,
+    Reason,
+    TextSlice,
+    Thinking,
+    Timing,
+    Title,
+    Token,
+    encode_event,
+)
 from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -26,8 +38,9 @@ class Clock:
 class EventFactory:
     """Makes the events of one session, each at the position after the one before; `events` has all of them."""
 
-    def __init__(self, session: str = "s", *, head: int = 0) -> None:
+    def __init__(self, session: str = "s", *, head: int = 0, user: str | None = None) -> None:
         self.session = session
+        self.user = user
         self.head = head
         self.events: list[Event] = []
 
@@ -36,9 +49,11 @@ class EventFactory:
         self.events.append(event)
         return event
 
-    def question(self, turn: str, text: str = "why?", *, id: str | None = None) -> Event:
+    def question(
+        self, turn: str, text: str = "why?", *, id: str | None = None, created: float = 1_700_000_000.0
+    ) -> Event:
         return self._add(
-            Question(session=self.session, seq=self.head + 1, turn=turn, id=id, text=text, created=1_700_000_000.0)
+            Question(session=self.session, seq=self.head + 1, turn=turn, id=id, text=text, created=created)
         )
 
     def token(self, turn: str, text: str) -> Event:
@@ -46,6 +61,9 @@ class EventFactory:
 
     def thinking(self, turn: str, text: str) -> Event:
         return self._add(Thinking(session=self.session, seq=self.head + len(text), turn=turn, text=text))
+
+    def title(self, text: str) -> Event:
+        return self._add(Title(session=self.session, seq=self.head + 1, text=text))
 
     def done(self, turn: str, reason: Reason = "stop") -> Event:
         timing = Timing(queued=0.0, first_token=None, total=1.0)

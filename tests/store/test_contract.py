@@ -17,7 +17,7 @@ from askbot_ws.core.cursor import replay_start
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.errors import LogMoved, SessionNotFound
 from askbot_ws.events import Token
-from askbot_ws.store import Store
+from askbot_ws.store import ANY_USER, SessionQuery, SessionSummary, Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -32,9 +32,9 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "sqlite", "sqlite with fsync"])
 async def store(request: Any, tmp_path: Path, clock: Clock) -> AsyncGenerator[Store, None]:
     stores: dict[str, Store] = {
-        "memory": MemoryStore(clock=clock),
-        "sqlite": SQLiteStore(tmp_path / "a.db", clock=clock),
-        "sqlite with fsync": SQLiteStore(tmp_path / "a.db", clock=clock, fsync=True),
+        "memory": MemoryStore(clock=clock, wall_clock=clock),
+        "sqlite": SQLiteStore(tmp_path / "a.db", clock=clock, wall_clock=clock),
+        "sqlite with fsync": SQLiteStore(tmp_path / "a.db", clock=clock, wall_clock=clock, fsync=True),
     }
     store = stores[request.param]
     assert await store.open() == []
@@ -454,3 +454,173 @@ def test_a_replay_and_a_page_are_what_the_turns_themselves_say(kind: str, steps:
 async def test_a_store_that_is_well_says_so(store: Store) -> None:
     """Readiness is a write, not a wish."""
     await store.ping()
+
+
+# --- who made a session ----------------------------------------------------------------------------------------------
+
+
+async def test_a_session_keeps_who_made_it(store: Store) -> None:
+    """From its first event on, in memory or not; one that an anonymous client made has nobody."""
+    users: dict[str, str | None] = {"hers": "ann", "his": "bob \n🙂", "nobodys": None}
+    for session, user in users.items():
+        assert store.create(session, user=user).user == user
+        await append(store, *EventFactory(session).turn("t", "text"))
+        store.release(session)
+    await flush(store)
+
+    assert {session: (await store.load(session)).user for session in users} == users
+
+
+async def test_a_user_who_is_none_makes_no_session(store: Store) -> None:
+    """An empty name would be nobody's in one place and somebody's in another."""
+    for user in ("", "\ud800"):
+        with pytest.raises(ValueError, match=r"empty|surrogate"):
+            store.create("s", user=user)
+    store.create("s")
+
+
+async def test_a_forgotten_session_leaves_its_user_behind(store: Store) -> None:
+    """Whoever makes one of that name later is its user."""
+    store.create("s", user="ann")
+    await append(store, *EventFactory().turn("t", "text"))
+    await flush(store)
+    await store.forget("s")
+
+    store.create("s", user="bob")
+    await append(store, *EventFactory().turn("t", "text"))
+
+    assert [one.session for one in (await listed(store, "bob"))] == ["s"]
+    assert await listed(store, "ann") == []
+
+
+async def listed(store: Store, user: Any, *, limit: int = 100, idle: float | None = None) -> list[SessionSummary]:
+    """All pages of a list."""
+    found: list[SessionSummary] = []
+    before: str | None = None
+    while True:
+        page = await store.list_sessions(SessionQuery(user, idle), before=before, limit=limit)
+        assert len(page.sessions) <= limit
+        found += page.sessions
+        if page.more is None:
+            return found
+        assert len(page.sessions) == limit
+        before = page.more
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_list_sums_up_each_session(store: Store, clock: Clock, *, flushed: bool) -> None:
+    """Its title, the beginning of its first question in one line, when, how long, and whether it runs."""
+    factory = EventFactory()
+    store.create("s", user="ann")
+    first = factory.question("t1", "  why\n\tis it \x1b[31m" + "x" * 300, created=10.0)
+    await append(store, first, factory.token("t1", "text"), factory.done("t1"))
+    await append(store, factory.question("t7", "and?", created=20.0), factory.token("t7", "half"))
+    if flushed:
+        await flush(store)
+        store.release("s")
+        await flush(store)
+
+    [one] = await listed(store, "ann")
+    assert (one.session, one.user, one.title, one.turns, one.seq, one.running) == (
+        "s", "ann", None, 2, factory.head, True,
+    )  # fmt: skip
+    assert one.question == ("why is it [31m" + "x" * 300)[:200]
+    assert (one.created, one.updated) == (clock.now, clock.now)  # later than its questions say, as of a fork
+
+    await store.load("s")
+    await append(store, factory.title("Colours"), factory.done("t7"))
+    if flushed:
+        await flush(store)
+
+    [one] = await listed(store, "ann")
+    assert (one.title, one.turns, one.seq, one.running) == ("Colours", 2, factory.head, False)
+
+
+async def test_a_list_is_paged_from_the_newest_on(store: Store) -> None:
+    """Whatever the size of the pages, and wherever the sessions are; each user has their own."""
+    for number in range(7):
+        session = f"s{number}"
+        user = (None, "ann")[number % 2]
+        store.create(session, user=user)
+        factory = EventFactory(session)
+        created = 2_000.0 + number // 2 % 2  # some are of the same moment
+        await append(store, factory.question("t", created=created), factory.done("t"))
+        if number < 4:
+            store.release(session)
+            await flush(store)
+    newest = sorted([(2_001.0 + number // 2 % 2, f"s{number}") for number in range(7)], reverse=True)
+
+    for limit in (1, 2, 3, 10):
+        found = [(one.updated, one.session) for one in await listed(store, ANY_USER, limit=limit)]
+        assert found == newest
+        for user, rest in (("ann", 1), (None, 0)):
+            mine = [one.session for one in await listed(store, user, limit=limit)]
+            assert mine == [session for _, session in newest if int(session[1:]) % 2 == rest]
+    assert await listed(store, "bob") == []
+
+
+async def test_a_list_has_neither_the_empty_nor_the_forgotten(store: Store) -> None:
+    """People open pages and never ask; and what is deleted is nowhere."""
+    store.create("empty", user="ann")
+    for session in ("forgotten", "kept"):
+        store.create(session, user="ann")
+        await append(store, *EventFactory(session).turn("t", "text"))
+    await flush(store)
+    await store.forget("forgotten")
+
+    assert [one.session for one in await listed(store, "ann")] == ["kept"]
+
+
+async def test_a_list_of_the_idle_leaves_out_what_is_new(store: Store, clock: Clock) -> None:
+    """For whoever cleans up."""
+    for session in ("old", "fresh"):
+        store.create(session)
+        await append(store, *EventFactory(session).turn("t", "text"))
+        await flush(store)
+        clock.now += 100
+
+    assert [one.session for one in await listed(store, ANY_USER, idle=150)] == ["old"]
+
+
+@pytest.mark.parametrize("before", ["", "x", "🙂", "bnVsbA", "WzEsMl0", "W3RydWUsInMiXQ", "eyJhIjoxfQ", "="])
+async def test_a_page_before_nonsense_is_refused(store: Store, before: str) -> None:
+    """Clients send it back, and can send anything."""
+    with pytest.raises(ValueError):  # noqa: PT011 - whichever says so
+        await store.list_sessions(SessionQuery("ann"), before=before, limit=1)
+
+
+# --- what is used up -------------------------------------------------------------------------------------------------
+
+
+async def test_a_name_is_spent_once(store: Store, clock: Clock) -> None:
+    """Of many who come at once, one may use it; until it has expired for a day, whatever is swept."""
+    outcomes = await asyncio.gather(*(store.spend("ticket", expires=clock.now + 30) for _ in range(10)))
+    assert sorted(outcomes) == [*[False] * 9, True]
+    assert await store.spend("another", expires=clock.now + 30)
+
+    clock.now += 3600
+    await store.sweep(idle=1e9)
+    assert not await store.spend("ticket", expires=clock.now + 30)
+
+    clock.now += 2 * 86_400
+    await store.sweep(idle=1e9)
+    assert await store.spend("ticket", expires=clock.now + 30)
+
+
+async def test_usage_is_counted_by_user_and_day(store: Store, clock: Clock) -> None:
+    """It may be corrected downwards, and is removed once nobody asks for it."""
+    today = "1970-01-01"
+    assert await store.add_usage("ann", today, 0) == 0
+    await asyncio.gather(*(store.add_usage("ann", today, 10) for _ in range(10)))
+    await store.add_usage("bob", today, 7)
+    assert await store.add_usage("ann", today, -30) == 70
+    assert await store.add_usage("ann", "1970-01-02", 5) == 5
+
+    clock.now += 30 * 86_400
+    await store.sweep(idle=1e9)
+    assert await store.add_usage("ann", today, 0) == 70
+
+    clock.now += 2 * 86_400
+    await store.sweep(idle=1e9)
+    assert await store.add_usage("ann", today, 0) == 0
+    assert await store.add_usage("bob", today, 0) == 0

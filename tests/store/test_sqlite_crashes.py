@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from askbot_ws.core.summary import Summary
 from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite import tables
 from askbot_ws.store.sqlite.journal import Journal
@@ -70,7 +71,7 @@ def test_what_the_tables_have_of_a_slice_is_not_added_again(path: Path, kind: st
     with closing(connect(path, full_sync=False, busy_timeout=1)) as connection:
         migrate(connection, path)
         for events in (half.events, whole.events, whole.events):
-            tables.append_events(connection, "s", events, uptime=0.0)
+            tables.append_events(connection, "s", events, uptime=0.0, origin=Summary())
         found = tables.read_newest(connection, "s", max_bytes=10_000, history="")
 
     assert found is not None

@@ -196,7 +196,7 @@ def newer_segment(segment: Path) -> None:
 
 def unknown_type(segment: Path) -> None:
     write_bytes(
-        segment, content(segment) + encode_record(b'{"type":"title","session":"s000","seq":9999,"text":"later"}')
+        segment, content(segment) + encode_record(b'{"type":"picture","session":"s000","seq":9999,"text":"later"}')
     )
 
 

@@ -13,9 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from askbot_ws.core.cursor import replay_start
+from askbot_ws.core.summary import Summary
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.errors import SessionNotFound, StoreError
 from askbot_ws.events import Thinking, Token
+from askbot_ws.store import ANY_USER, SessionQuery, SessionSummary
+from askbot_ws.store.session_list import summarize
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -25,12 +28,14 @@ from .test_sqlite_sync_faults import disk
 LONG = "long"  # stands for a text that is: a failure shall be readable
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.just(LONG)
 STEPS = [
-    *("ask", "answer", "answer", "answer", "think", "end", "flush", "release", "forget", "sweep"),
+    *("ask", "answer", "answer", "answer", "think", "end", "name", "flush", "release", "forget", "sweep"),
     *("crash", "restart", "power cut", "back up and go on with the copy"),
     *("answer while the disk fails", "forget while the disk fails", "forget while the file is locked"),
     *("flush while the file is locked", "forget while the file is read", "crash while the file is locked"),
 ]
 steps = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(STEPS), texts), max_size=25)
+USERS = {"a": "ann", "b": None}
+NOW = 1_800_000_000.0  # seconds since 1970
 FAULTS = [{"write"}, {"write", "ftruncate"}, {"write", "ftruncate", "unlink"}, {"fdatasync"}, {"fdatasync", "unlink"}]
 
 
@@ -48,7 +53,12 @@ class Life:
 
     async def begin(self, *, another_history: bool = False) -> None:
         self.store = SQLiteStore(
-            self.path, segment_bytes=500, fsync=self.fsync, boot=f"boot {self.boots}", busy_timeout=0.001
+            self.path,
+            segment_bytes=500,
+            fsync=self.fsync,
+            wall_clock=lambda: NOW,
+            boot=f"boot {self.boots}",
+            busy_timeout=0.001,
         )
         unfinished = await self.store.open()
         assert sorted(unfinished) == sorted(name for name in self.factories if self.open_turns[name])
@@ -60,7 +70,7 @@ class Life:
     async def factory(self, name: str) -> EventFactory:
         if name not in self.factories:
             self.factories[name] = EventFactory(name)
-            self.store.create(name)
+            self.store.create(name, user=USERS[name])
         elif self.factories[name].events:
             await self.store.load(name)
         return self.factories[name]
@@ -83,8 +93,8 @@ class Life:
                 await append(self.store, factory.done(running.pop()))
             case "answer while the disk fails" if running:
                 await self.refused(name, text)
-            case "flush" | "release" | "forget" | "sweep":
-                await getattr(self, what)(name)
+            case "name" | "flush" | "release" | "forget" | "sweep":
+                await (self.name(name, text) if what == "name" else getattr(self, what)(name))
             case "crash" | "restart" | "power cut":
                 await self.end(what)
             case "forget while the disk fails":
@@ -97,6 +107,11 @@ class Life:
                 await self.beside(name, what)
             case _:
                 pass
+
+    async def name(self, name: str, title: str) -> None:
+        if name in self.factories and self.factories[name].events:
+            factory = await self.factory(name)
+            await append(self.store, factory.title(title[:200]))
 
     async def flush(self, _: str) -> None:
         await flush(self.store)
@@ -171,13 +186,26 @@ class Life:
         if what.startswith("crash"):
             await self.begin()
 
+    def summary(self, name: str) -> SessionSummary:
+        factory = self.factories[name]
+        found = Summary(USERS[name], created=NOW if USERS[name] else 0.0)
+        for event in factory.events:
+            found.add(event)
+        return summarize(name, found, seq=factory.head)
+
     async def check(self, *, running: bool = True) -> None:
+        if running:
+            for user in (ANY_USER, "ann", None, "bob"):
+                page = await self.store.list_sessions(SessionQuery(user), limit=5)
+                expected = [name for name in self.factories if user in (ANY_USER, USERS[name])]
+                assert [*page.sessions] == [self.summary(name) for name in sorted(expected)]
         for name in ("a", "b") if running else ():
             if name not in self.factories:
                 with pytest.raises(SessionNotFound):
                     await self.store.load(name)
                 continue
             factory = self.factories[name]
+            assert (await self.store.load(name)).user == USERS[name]
             assert flatten(await read_all(self.store, name, limit=1000)) == flatten(factory.events)
             turns = await self.store.turns(name, limit=3)
             assert turns == turn_records(factory.events)[-3:]

@@ -32,7 +32,7 @@ VERSIONS = range(1, NEWEST + 1)
 def factories(version: int) -> list[ProvenEventFactory]:
     """What a version's files hold: ended turns, one that waits within another's answer, one that runs.
 
-    From version 3 on also one with reasoning.
+    From version 3 on also one with reasoning, from version 4 on one that a user made and named.
     """
     ended, mixed = ProvenEventFactory("ended"), ProvenEventFactory("mixed")
     ended.turn("t1", "Because 🙂.", id="first")
@@ -50,7 +50,14 @@ def factories(version: int) -> list[ProvenEventFactory]:
     thoughtful.token("t1", "So")
     thoughtful.thinking("t1", "no")
     thoughtful.done("t1")
-    return [ended, mixed, thoughtful]
+    if version < 4:
+        return [ended, mixed, thoughtful]
+    owned = ProvenEventFactory("owned", user="ann 🙂")
+    owned.turn("t1", "Because.")
+    owned.title("Colours")
+    owned.question("t11", "and why?")
+    owned.done("t11")
+    return [ended, mixed, thoughtful, owned]
 
 
 def restore(path: Path, version: int) -> None:

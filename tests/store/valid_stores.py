@@ -39,7 +39,7 @@ async def write_store(path: Path, *factories: EventFactory, crash: bool = False)
     store = SQLiteStore(path)
     await store.open()
     for factory in factories:
-        store.create(factory.session)
+        store.create(factory.session, user=factory.user)
         await append(store, *factory.events)
     await (store.close_without_flush() if crash else store.close())
 

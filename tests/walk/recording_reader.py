@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from askbot_ws.core.log_tail import Slice, suffix_after
 from askbot_ws.errors import AskbotError
-from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Token
+from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Title, Token
 from askbot_ws.hub import Topic
 
 
@@ -21,6 +21,8 @@ def points_of(event: Event) -> list[tuple[str, ...]]:
     """What an event shows at each of its places."""
     if isinstance(event, TextSlice):
         return [(event.turn, event.type, point) for point in event.text]
+    if isinstance(event, Title):
+        return [(event.type, event.text)]
     return [(event.turn, event.type)]
 
 

@@ -28,7 +28,7 @@ from ..dialects.askbot.frames import (
     encode,
 )
 from ..errors import AskbotError, SessionNotFound
-from ..events import Done, Event, Question, Thinking, Token
+from ..events import Done, Event, Question, Thinking, Title, Token
 from . import pending
 from .attachment import Attachment, AttachState
 from .endpoint import ResumePoint
@@ -198,7 +198,7 @@ class ClientSession:
         match frame:
             case Ready():
                 self._on_ready(frame)
-            case Question() | Token() | Thinking() | Done():
+            case Question() | Token() | Thinking() | Done() | Title():
                 if self.attachment.state is not AttachState.ATTACHED:
                     return  # sent before the server knew that we detached; it will be sent again
                 self._on_event(frame)

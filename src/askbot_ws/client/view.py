@@ -16,7 +16,21 @@ from typing import Literal, TypeAlias
 from typing_extensions import deprecated
 
 from ..dialects.askbot.frames import History, Limits, Ready, ServerFrame, UnknownEvent
-from ..events import Check, Done, Event, Failure, Options, Question, Step, Thinking, Timing, Token, TurnRecord, Usage
+from ..events import (
+    Check,
+    Done,
+    Event,
+    Failure,
+    Options,
+    Question,
+    Step,
+    Thinking,
+    Timing,
+    Title,
+    Token,
+    TurnRecord,
+    Usage,
+)
 from .errors import NOT_ENTERED, Closed
 
 TURN_OVERHEAD_CODE_POINTS = 500  # what a turn counts for against `keep`, beside its question and its answer
@@ -435,7 +449,7 @@ class View:
                 self._apply_ready(frame)
             case History() if frame.session == self.session:
                 self._apply_history(frame)
-            case Question() | Token() | Thinking() | Done() if frame.session == self.session:
+            case Question() | Token() | Thinking() | Done() | Title() if frame.session == self.session:
                 self._apply_event(frame)
             case UnknownEvent() if frame.session == self.session:
                 self.seq = max(self.seq or 0, frame.seq)
@@ -457,6 +471,8 @@ class View:
         if event.start > seen:
             raise Gap
         self.seq = event.seq
+        if isinstance(event, Title):
+            return  # of no turn
         turn = self.all_turns.get(event.turn)
         if turn is None:
             if isinstance(event, Question):

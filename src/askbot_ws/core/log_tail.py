@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from ..events import Event, TextSlice, Thinking, Token
+from .summary import Summary
 
 Slice = TypeVar("Slice", bound=TextSlice)
 
@@ -37,18 +38,41 @@ class LogTail:
         "history",
         "session",
         "start",
+        "summary",
     )
 
-    def __init__(self, session: str, *, start: int = 0, history: str = "") -> None:
-        """`history` is `ready.log` on the wire: an id of the stored history, which changes where the store lost any."""
+    def __init__(
+        self,
+        session: str,
+        *,
+        start: int = 0,
+        history: str = "",
+        user: str | None = None,
+        summary: Summary | None = None,
+    ) -> None:
+        """Make a log that begins after `start`.
+
+        Args:
+            session: The session's id.
+            start: The position up to which the events are in the store only.
+            history: `ready.log` on the wire: an id of the stored history, which changes where the store lost any.
+            user: Who made the session.
+            summary: The summary as of `start`, which has the user; None: the session begins here.
+        """
         self.session: str = session
         self.history: str = history
         self.start: int = start
+        self.summary: Summary = summary or Summary(user)  # as of the head
         self.head: int = start
         self._events: list[Event] = []  # all but the pending texts
         self._pending_texts: list[str] = []  # the newest slices of one type and turn, up to the head
         self._pending_answer: str = ""  # the turn of the pending texts, where they are of its answer
         self._pending_thinking: str = ""  # the turn of the pending texts, where they are of its reasoning
+
+    @property
+    def user(self) -> str | None:
+        """Who made the session; None: an anonymous client did."""
+        return self.summary.user
 
     @property
     def events(self) -> list[Event]:
@@ -82,6 +106,7 @@ class LogTail:
         else:
             self._join_pending()
             self._events.append(event)
+            self.summary.add(event)
         self.head = seq
 
     def _join_pending(self) -> None:

@@ -8,6 +8,7 @@ import unicodedata
 from ..errors import QuestionEmpty, QuestionTooLong
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # half of a pair: UTF-8 can't encode it
+CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # a line ends at the last two
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})  # not Cn: an emoji newer than our tables is visible
 
 
@@ -52,3 +53,18 @@ def well_formed(text: str, *, limit: int) -> str:
     if not text.isascii():
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text[:limit]
+
+
+def one_line(text: str, *, limit: int) -> str:
+    """Return the beginning of a text as one line: at most `limit` code points, without control characters.
+
+    White space and control characters in a row become one space; there is none at the beginning and the end.
+    """
+    beginning = well_formed(text.lstrip()[: 4 * limit], limit=4 * limit)
+    visible = "".join(" " if unicodedata.category(char) in CONTROL_CATEGORIES else char for char in beginning)
+    return " ".join(visible.split())[:limit].rstrip()
+
+
+def has_control_characters(text: str) -> bool:
+    """Return whether a text has control characters, line ends among them, or half of a surrogate pair."""
+    return any(unicodedata.category(char) in CONTROL_CATEGORIES for char in text)

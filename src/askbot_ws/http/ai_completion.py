@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..errors import AskbotError
+from .authentication import CHALLENGE, principal_of
 from .completion import AnswerFailedError, Completion, Completions
 from .responses import COMMON_HEADERS, json_response, retry_after
 
@@ -26,7 +27,7 @@ SESSION_HEADER = "Askbot-Session"
 NEW_SESSION = "new"
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "POST",
-    "Access-Control-Allow-Headers": f"Content-Type, {SESSION_HEADER}",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, {SESSION_HEADER}",
     "Access-Control-Max-Age": "600",
     "Allow": "OPTIONS, POST",
 }
@@ -95,9 +96,10 @@ class AiCompletion:
         """Stream the answer and return None; or return the response to send instead."""
         headers: dict[str, str] = {}
         try:
+            principal = principal_of(request)
             prompt = _parse_prompt(request, await request.body())
             session, keep = _parse_session(request)
-            async with self._completions.ask(prompt, session=session, keep=keep) as completion:
+            async with self._completions.ask(prompt, principal=principal, session=session, keep=keep) as completion:
                 if keep:
                     headers = {SESSION_HEADER: completion.session, "Access-Control-Expose-Headers": SESSION_HEADER}
                 return await _StreamedResponse(request, send, TEXT_HEADERS | headers).run(completion)
@@ -185,4 +187,6 @@ def _parse_session(request: Request) -> tuple[str | None, bool]:
 def _error_response(error: AskbotError | AnswerFailedError, headers: dict[str, str]) -> Response:
     status = STATUS_BY_CODE.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
     more = {"Retry-After": retry_after(error.retry_after or 1.0)} if status in RETRY_AFTER_STATUSES else {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        more["WWW-Authenticate"] = CHALLENGE
     return json_response(status, {"error": error.message, "code": error.code}, **more, **headers)

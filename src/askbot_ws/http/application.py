@@ -13,27 +13,34 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..auth import Authenticator
 from . import pages
 from .access import AccessPolicy, Headers
 from .ai_completion import PATH as COMPLETION_PATH
 from .ai_completion import AiCompletion
+from .authentication import IDENTITY_PATH, STATUS_BY_ERROR, AuthenticationMiddleware, error_response, identity_route
 from .completion import Completions
 from .readiness import Readiness
 from .responses import json_response
 
 UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
-LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH})  # which pages of any port of this machine may use
+LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH, IDENTITY_PATH})  # which pages of any port of this machine may use
 
 
 def make_application(
     completions: Completions,
     *,
     access: AccessPolicy,
+    authenticator: Authenticator,
     readiness: Readiness,
     version: str,
     page_module: Path | None = None,
+    sign_in_url: str | None = None,
+    sign_out_url: str | None = None,
 ) -> Starlette:
     """Make the ASGI application that answers all requests but WebSocket handshakes.
+
+    The page sends its users to `sign_in_url` and `sign_out_url`.
 
     Raises:
         OSError: The page's module cannot be read.
@@ -54,19 +61,31 @@ def make_application(
         del request
         return json_response(HTTPStatus.UPGRADE_REQUIRED, {"error": "a WebSocket is spoken here"}, Upgrade="websocket")
 
+    public = [
+        *pages.routes(page_module),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/v1/chat", chat),
+    ]
     made = Starlette(
         routes=[
-            *pages.routes(page_module),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/v1/chat", chat),
+            *public,
+            identity_route(authenticator, sign_in_url=sign_in_url, sign_out_url=sign_out_url),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
-        middleware=[Middleware(AccessMiddleware, policy=access)],
+        middleware=[
+            Middleware(AccessMiddleware, policy=access),
+            Middleware(
+                AuthenticationMiddleware,
+                authenticator=authenticator,
+                public=frozenset(route.path for route in public),
+            ),
+        ],
         exception_handlers={
             HTTPException: _http_error,
             ClientDisconnect: _client_disconnected,
             Exception: _internal_error,
+            **dict.fromkeys(STATUS_BY_ERROR, error_response),
         },
     )
     made.router.redirect_slashes = False

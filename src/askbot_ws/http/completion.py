@@ -13,10 +13,10 @@ import structlog
 
 from ..core.commands import Ask, Cancel, Forget
 from ..core.log_tail import SLICE_BYTES
-from ..core.principal import ANONYMOUS
+from ..core.principal import Principal
 from ..core.turn import turn_id_of
 from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
-from ..events import Done, Event, Token
+from ..events import Done, Event, Title, Token, TurnEvent
 from ..hub import Hub, Topic
 
 REFUSED = "This question is not answered here."
@@ -47,13 +47,15 @@ class Completions:
         return self._hub.draining
 
     @asynccontextmanager
-    async def ask(self, prompt: str, *, session: str | None, keep: bool) -> AsyncGenerator[Completion]:
+    async def ask(
+        self, prompt: str, *, principal: Principal, session: str | None, keep: bool
+    ) -> AsyncGenerator[Completion]:
         """Ask in this session, or in a new one (None). Leaving the block cancels the answer, if it still runs.
 
         Without `keep` the session is then deleted. Raises `AskbotError` where the question is refused.
         """
-        topic = self._hub.create(ANONYMOUS) if session is None else await self._hub.open(ANONYMOUS, session)
-        completion = Completion(self._hub, topic)
+        topic = self._hub.create(principal) if session is None else await self._hub.open(principal, session)
+        completion = Completion(self._hub, topic, principal)
         self._hub.attach(topic, completion)
         try:
             await completion.ask(prompt)
@@ -65,9 +67,10 @@ class Completions:
 class Completion:
     """A question and its answer; a `Reader` of its session."""
 
-    def __init__(self, hub: Hub, topic: Topic) -> None:
+    def __init__(self, hub: Hub, topic: Topic, principal: Principal) -> None:
         self._hub = hub
         self._topic = topic
+        self._principal = principal
         self._seq = topic.log.head  # up to which the log was read
         self._turn: str | None = None  # the question's, until it has ended
         self._changed = asyncio.Event()
@@ -95,7 +98,7 @@ class Completion:
 
     async def ask(self, prompt: str) -> None:
         """Append the question to the log. Raises `AskbotError`."""
-        self._seq = await self._hub.command(ANONYMOUS, self.session, Ask(prompt))
+        self._seq = await self._hub.command(self._principal, self.session, Ask(prompt))
         self._turn = turn_id_of(self._seq)
 
     def abandon(self) -> None:
@@ -114,10 +117,10 @@ class Completion:
             events = await self._read()
             if not begun and any(isinstance(event, Done) and event.turn == turn for event in events):
                 self._turn = None
-                _raise_if_refused([event for event in events if event.turn == turn])
+                _raise_if_refused([event for event in events if isinstance(event, TurnEvent) and event.turn == turn])
             for event in events:
                 self._seq = event.seq
-                if event.turn != turn:
+                if isinstance(event, Title) or event.turn != turn:
                     continue
                 if isinstance(event, Token):
                     begun = True
@@ -142,10 +145,10 @@ class Completion:
         try:
             if forget and self._topic.log.head:
                 with suppress(SessionNotFound):  # it was deleted meanwhile
-                    await self._hub.command(ANONYMOUS, self.session, Forget())
+                    await self._hub.command(self._principal, self.session, Forget())
             elif self._turn is not None:
                 with suppress(TurnNotFound, SessionNotFound):  # it has ended meanwhile
-                    await self._hub.command(ANONYMOUS, self.session, Cancel(self._turn))
+                    await self._hub.command(self._principal, self.session, Cancel(self._turn))
         except AskbotError:
             log.warning("completion_close_failed", session=self.session, forget=forget, exc_info=True)
         finally:

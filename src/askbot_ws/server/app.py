@@ -22,8 +22,8 @@ from websockets.asyncio.server import Server as Listener
 from websockets.asyncio.server import ServerConnection, serve
 
 from .. import __version__
+from ..auth import Authenticator, make_authenticator
 from ..config import Settings
-from ..core.principal import ANONYMOUS
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -34,6 +34,7 @@ from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
+from ..metrics import Metrics
 from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
@@ -41,6 +42,7 @@ from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
+from .refusals import Refusals
 from .throttle import LoopThrottle, usable_cpus
 from .websocket import STALLED_CLOSE_SECONDS, WebSocket
 
@@ -63,9 +65,12 @@ class Server:
             await server.serve_forever()
     """
 
-    def __init__(self, settings: Settings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, hub: Hub, authenticator: Authenticator) -> None:
         self._settings = settings
         self._hub = hub
+        self._authenticator = authenticator
+        self.metrics = Metrics()
+        self._refusals = Refusals(self.metrics)
         self._limits = AskbotLimits(
             advertised=Limits(
                 frame_bytes=settings.max_frame,
@@ -93,6 +98,9 @@ class Server:
         app = make_application(
             Completions(self._hub),
             access=self._access,
+            authenticator=self._authenticator,
+            sign_in_url=settings.sign_in_url,
+            sign_out_url=settings.sign_out_url,
             readiness=self._readiness,
             version=__version__,
             page_module=settings.page_module,
@@ -142,7 +150,7 @@ class Server:
 
     async def listen(self, listening: socket.socket, *, tls: SSLContext | None = None) -> None:
         """Accept connections on a bound TCP or Unix socket, with TLS where a context is given."""
-        handshake = Handshake(self._access, draining=lambda: self._hub.draining)
+        handshake = Handshake(self._access, self._authenticator, self._refusals, draining=lambda: self._hub.draining)
         options: dict[str, Any] = {"unix": True} if listening.family == getattr(socket, "AF_UNIX", None) else {}
         create: object = partial(WebSocket, acceptor=self.acceptor)
         self._listener = await serve(
@@ -165,11 +173,13 @@ class Server:
     async def _serve(self, socket: ServerConnection) -> None:
         if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as WebSocket, see `listen`")
-        connection = AskbotConnection(socket, self._hub, ANONYMOUS, self._limits)
+        connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
         self._connections[connection] = socket
         self.keepalive.watch(socket)
         try:
-            if socket.admission.excess is None:
+            if socket.rejection is not None:
+                await socket.close(*socket.rejection)
+            elif socket.admission.excess is None:
                 await connection.run()
             elif socket.admission.excess == "server":
                 await socket.close(1013, "too many connections")
@@ -285,7 +295,7 @@ async def running(
     try:
         async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
-            server = Server(settings, hub)
+            server = Server(settings, hub, make_authenticator(settings, store))
             await server.listen(listening)
             heartbeats = asyncio.create_task(server.keepalive.run())
             try:

@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from ..auth import Authenticator, RequestHead
+from ..auth.credentials import offered_token
 from ..dialects.askbot.frames import PROTOCOL
+from ..errors import AskbotError, Overloaded, Unauthorized
 from ..http.access import AccessPolicy
+from ..http.authentication import CHALLENGE
 from ..http.responses import encode_json, json_headers, retry_after
+from .refusals import Refusals
+from .websocket import WebSocket
 
 PATH = "/v1/chat"
+AUTHENTICATION_SECONDS = 8.0  # for checking a credential: less than `websockets` allows a handshake
 
 
 class Handshake:
-    """Checks the origin and the path of a handshake, and whether the server drains."""
+    """Checks origin, path and credential of a handshake, and whether the server drains."""
 
-    def __init__(self, access: AccessPolicy, *, draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        access: AccessPolicy,
+        authenticator: Authenticator,
+        refusals: Refusals,
+        *,
+        draining: Callable[[], bool],
+    ) -> None:
         """`draining` returns whether new connections are refused."""
         self._access = access
+        self._authenticator = authenticator
+        self._refusals = refusals
         self._draining = draining
 
-    def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Return the response that refuses a handshake, or None (`websockets` calls it)."""
-        del connection
+    async def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Return the response that refuses a handshake, or None (`websockets` calls it).
+
+        The credential is checked last, so that a ticket is not used up by a handshake that fails for another reason.
+        """
+        if not isinstance(connection, WebSocket):
+            raise TypeError("connections are made as WebSocket")
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
         refusal = self._access.check(headers)
         if refusal is not None:
@@ -37,7 +59,45 @@ class Handshake:
         if self._draining():
             retry = {"Retry-After": retry_after(1.0)}
             return _error(HTTPStatus.SERVICE_UNAVAILABLE, "the server is about to restart", retry)
-        return None
+        if connection.admission.excess is not None or not _is_valid(connection, request):
+            return None  # it is closed, or refused by `websockets`
+        return await self._authenticate(connection, request)
+
+    async def _authenticate(self, socket: WebSocket, request: Request) -> Response | None:
+        """Set the principal; return the response to a handshake that is refused.
+
+        Scripts of a page can't see the status of a response, so their handshakes are accepted, to be closed with a code
+        before anything else is sent.
+        """
+        head = RequestHead.of(request.path, request.headers.raw_items(), socket.client_address)
+        try:
+            async with asyncio.timeout(AUTHENTICATION_SECONDS):
+                socket.principal = await self._authenticator.authenticate(head)
+        except TimeoutError:
+            error: AskbotError = Overloaded("Credentials cannot be checked right now.")
+        except (Unauthorized, Overloaded) as caught:
+            error = caught
+        else:
+            return None
+        is_denied = isinstance(error, Unauthorized)
+        self._refusals.record(
+            "unauthorized" if is_denied else "authentication_unavailable", address=socket.client_address
+        )
+        if head.header("origin") is not None or offered_token(head) is not None:
+            socket.rejection = (4401 if is_denied else 1013, error.message)
+            return None
+        if is_denied:
+            return _error(HTTPStatus.UNAUTHORIZED, error.message, {"WWW-Authenticate": CHALLENGE})
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, error.message, {"Retry-After": retry_after(1.0)})
+
+
+def _is_valid(connection: ServerConnection, request: Request) -> bool:
+    """Return whether `websockets` accepts a handshake; it checks it again when it answers."""
+    try:
+        connection.protocol.process_request(request)
+    except InvalidHandshake:
+        return False
+    return True
 
 
 def process_response(connection: ServerConnection, request: Request, response: Response) -> Response | None:

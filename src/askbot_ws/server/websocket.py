@@ -12,6 +12,8 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
+from ..core.principal import ANONYMOUS, Principal
+
 if TYPE_CHECKING:
     from .acceptor import Acceptor
     from .connection_limits import Admission
@@ -38,7 +40,7 @@ class WebSocket(ServerConnection):
     # Slots: what is read for each token is close together, and found without a dictionary.
     __slots__ = (
         "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "admission", "loop", "on_writable", "open",
-        "paused_at", "sent_at", "transport",
+        "paused_at", "principal", "rejection", "sent_at", "transport",
     )  # fmt: skip
 
     on_writable: Callable[[], None] | None
@@ -46,6 +48,8 @@ class WebSocket(ServerConnection):
     paused_at: float | None  # since when its transport has no room; None: it has
     sent_at: float  # when anything was last sent; 0: nothing was
     admission: Admission  # counts it
+    principal: Principal  # that the handshake names
+    rejection: tuple[int, str] | None  # code and reason of its close, where its credential is not accepted
     _acceptor: Acceptor
     _early_data: bytes | None  # what arrived right after the handshake; None: the handshake is answered
     _uncompressed: bool  # open and without compression: frames are written as they are
@@ -71,6 +75,7 @@ class WebSocket(ServerConnection):
         self.open = self._uncompressed = False
         self.sent_at, self._pong_bytes = 0.0, 0
         self.admission = admission
+        self.principal, self.rejection = ANONYMOUS, None
         transport.set_protocol(self)
         if paused:  # before the next calls, which may resume it
             self.pause_writing()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 from ..core.log_tail import LogTail
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
+from .session_list import ANY_USER, SessionPage, SessionQuery, SessionSummary
 
-__all__ = ["Entry", "Failures", "Store"]
+__all__ = ["ANY_USER", "Entry", "Failures", "SessionPage", "SessionQuery", "SessionSummary", "Store"]
 
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
 """Events of one session, at least one, in order; and the same events encoded, each a JSON object in UTF-8."""
 Failures: TypeAlias = dict[str, StoreError]
 """The error of each session to which nothing was appended, by the session's id; empty where all was appended."""
+
+SPENT_SECONDS = 86_400.0  # after which a spent name that has expired is removed: clocks may be wrong
+USAGE_DAYS = 31  # for which a user's usage is kept
 
 
 class Store(Protocol):
@@ -40,17 +45,20 @@ class Store(Protocol):
         """
         ...
 
-    def create(self, session: str) -> LogTail:
+    def create(self, session: str, *, user: str | None = None) -> LogTail:
         """Create a new, empty log, in memory only: the store has nothing of it before its first event.
+
+        The user is stored together with the first event: no session is ever stored without its user, whatever fails.
 
         Args:
             session: The session's id: 1 to 64 of `A-Z a-z 0-9 _ -`.
+            user: Who makes the session, not empty; None: an anonymous client. It is `LogTail.user` from then on.
 
         Returns:
             The log.
 
         Raises:
-            ValueError: The session exists in memory.
+            ValueError: The session exists in memory, or the user is empty or can't be encoded in UTF-8.
         """
         ...
 
@@ -166,6 +174,59 @@ class Store(Protocol):
         """
         ...
 
+    async def list_sessions(self, query: SessionQuery, *, before: str | None = None, limit: int) -> SessionPage:
+        """List sessions that have an event, those with the newest `question` or `done` first.
+
+        What was appended before the call is in it. Sessions to which something is appended while pages are read may
+        move to pages that were read already; no session is on two pages otherwise.
+
+        Args:
+            query: Which sessions.
+            before: The `more` of the page before; None: the first page.
+            limit: How many sessions to return at most, 1 or more.
+
+        Returns:
+            The page.
+
+        Raises:
+            ValueError: `before` is not the `more` of any page.
+            StoreError: It can't be read.
+        """
+        ...
+
+    async def spend(self, name: str, *, expires: float) -> bool:
+        """Record that something which may be used once was used: a one-time ticket.
+
+        Of several calls with the same name, concurrent ones and those of later processes included, one returns True.
+
+        Args:
+            name: What was used.
+            expires: Until when it is recorded, at least, in seconds since 1970.
+
+        Returns:
+            Whether it was not recorded yet. It is durable then, as after `append`.
+
+        Raises:
+            StoreError: It can't be written. Whether it is recorded is not known then.
+        """
+        ...
+
+    async def add_usage(self, user: str, day: str, tokens: int) -> int:
+        """Add to the count of a user's tokens on a day. It is durable on return, as after `append`.
+
+        Args:
+            user: The user.
+            day: The day in UTC, as `2026-11-28`; counts are removed `USAGE_DAYS` later.
+            tokens: What to add; it may be negative. 0: the count is only read.
+
+        Returns:
+            The count.
+
+        Raises:
+            StoreError: It can't be read or written. Nothing was added then.
+        """
+        ...
+
     async def forget(self, session: str) -> None:
         """Delete a session and all it holds, everywhere.
 
@@ -183,7 +244,8 @@ class Store(Protocol):
         """Delete the sessions to which nothing was appended for a time.
 
         Only time in which a process had the store open counts, by a monotonic clock: a wrong clock deletes nothing.
-        Sessions whose log is in use (loaded and not released) stay.
+        Sessions whose log is in use (loaded and not released) stay. Spent names that have expired, and old counts of
+        usage, are removed too; by the wall clock.
 
         Args:
             idle: For how many seconds nothing was appended to the sessions to delete.
@@ -216,8 +278,13 @@ class HasLog(Protocol):
     log: LogTail
 
 
-def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: Failures) -> dict[str, int]:
-    """The head of each session once its events are appended; sessions where that is illegal are added to `failures`."""
+def heads_after(
+    batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], failures: Failures, new: list[LogTail]
+) -> dict[str, int]:
+    """The head of each session once its events are appended; sessions where that is illegal are added to `failures`.
+
+    The logs of users' sessions to which these are the first events are added to `new`.
+    """
     heads: dict[str, int] = {}
     for session, (events, _) in batch.items():
         holder = sessions.get(session)
@@ -225,6 +292,8 @@ def heads_after(batch: Mapping[str, Entry], sessions: Mapping[str, HasLog], fail
             failures[session] = _log_moved(f"the log of session {session} is neither created nor loaded")
             continue
         stored_head = head = holder.log.head
+        if not stored_head and holder.log.user is not None:
+            new.append(holder.log)
         for event in events:
             seq = event.seq
             if event.start == head:
@@ -245,6 +314,17 @@ def _is_in_log(log: LogTail, event: Event) -> bool:
         return True  # only the store can have it
     there = log.events_after(event.start)[0]
     return type(there) is Done and (there.seq, there.turn) == (event.seq, event.turn)
+
+
+def check_user(user: str | None) -> None:
+    """Raise ValueError for a user that can't be stored: an empty one would be nobody in some places only."""
+    if user is not None and not user.encode():
+        raise ValueError("the user is empty")
+
+
+def first_day_of_usage(now: float) -> str:
+    """The oldest day of which usage is kept, at this time in seconds since 1970."""
+    return datetime.fromtimestamp(now - USAGE_DAYS * 86_400, UTC).date().isoformat()
 
 
 def _log_moved(reason: str) -> LogMoved:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from bisect import bisect_left
@@ -13,7 +14,18 @@ from ..core.log_tail import LogTail
 from ..core.turn_records import turn_records
 from ..errors import SessionNotFound
 from ..events import Done, Event, Question, TurnRecord
-from . import Entry, Failures, heads_after
+from . import (
+    ANY_USER,
+    SPENT_SECONDS,
+    Entry,
+    Failures,
+    SessionPage,
+    SessionQuery,
+    check_user,
+    first_day_of_usage,
+    heads_after,
+)
+from .session_list import decode_place, make_page, make_summary
 
 
 @dataclass(slots=True)
@@ -29,8 +41,13 @@ class StoredSession:
 class MemoryStore:
     """A `Store` for tests, and for servers that keep nothing."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._spent: dict[str, float] = {}  # name -> when it expires, in seconds since 1970
+        self._usage: dict[tuple[str, str], int] = {}  # (user, day) -> tokens
         self._sessions: dict[str, StoredSession] = {}
         self._history = secrets.token_urlsafe(8)
 
@@ -38,11 +55,12 @@ class MemoryStore:
         """Returns no sessions: there are none yet."""
         return []
 
-    def create(self, session: str) -> LogTail:
-        """Create a new, empty log. Raises ValueError where the session exists."""
+    def create(self, session: str, *, user: str | None = None) -> LogTail:
+        """Create a new, empty log. Raises ValueError where the session exists, or the user is none."""
+        check_user(user)
         if session in self._sessions:
             raise ValueError(f"session {session} exists")
-        log = LogTail(session, history=self._history)
+        log = LogTail(session, history=self._history, user=user)
         self._sessions[session] = StoredSession(log, self._clock())
         return log
 
@@ -64,7 +82,11 @@ class MemoryStore:
         """Append events to sessions, to each all of its own or none."""
         failures: Failures = {}
         now = self._clock()
-        for session in heads_after(batch, self._sessions, failures):
+        new: list[LogTail] = []
+        heads = heads_after(batch, self._sessions, failures, new)
+        for log in new:
+            log.summary.created = self._wall_clock()
+        for session in heads:
             stored = self._sessions[session]
             stored.last_append = now
             for event in batch[session][0]:
@@ -99,12 +121,43 @@ class MemoryStore:
         """The position after which the newest turns can be replayed."""
         return replay_start(turn_records(self._stored(session).log.events), count=turns)
 
+    async def list_sessions(self, query: SessionQuery, *, before: str | None = None, limit: int) -> SessionPage:
+        """List sessions, the newest first."""
+        idle = query.idle_longer_than
+        latest = math.inf if idle is None else self._clock() - idle
+        found = (
+            make_summary(stored.log)
+            for stored in self._sessions.values()
+            if stored.log.head
+            and (query.user is ANY_USER or query.user == stored.log.user)
+            and stored.last_append < latest
+        )
+        return make_page(found, before=decode_place(before), limit=limit)
+
+    async def spend(self, name: str, *, expires: float) -> bool:
+        """Record a name until it expires; returns whether it was not recorded yet."""
+        if name in self._spent:
+            return False
+        self._spent[name] = expires
+        return True
+
+    async def add_usage(self, user: str, day: str, tokens: int) -> int:
+        """Add to the count of a user's tokens on a day; returns the count."""
+        count = self._usage.get((user, day), 0) + tokens
+        if tokens:
+            self._usage[user, day] = count
+        return count
+
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to for `idle` seconds; returns how many."""
         before = self._clock() - idle
         idle_sessions = [name for name, kept in self._sessions.items() if not kept.in_use and kept.last_append < before]
         for session in idle_sessions:
             del self._sessions[session]
+        now = self._wall_clock()
+        first_day = first_day_of_usage(now)
+        self._spent = {name: expires for name, expires in self._spent.items() if expires >= now - SPENT_SECONDS}
+        self._usage = {key: tokens for key, tokens in self._usage.items() if key[1] >= first_day}
         return len(idle_sessions)
 
     async def ping(self) -> None:

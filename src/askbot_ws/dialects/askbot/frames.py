@@ -29,6 +29,7 @@ from ...events import (
     Step,
     Thinking,
     Timing,
+    Title,
     Token,
     TurnId,
     TurnRecord,
@@ -127,7 +128,7 @@ class Alive(Frame):
     type: Literal["alive"] = "alive"
 
 
-ServerFrame: TypeAlias = Ready | Question | Token | Thinking | Done | Error | History | GoingAway | Pong | Alive
+ServerFrame: TypeAlias = Ready | Question | Token | Thinking | Done | Title | Error | History | GoingAway | Pong | Alive
 
 # --- from clients ----------------------------------------------------------------------------------------------------
 
@@ -344,7 +345,7 @@ def encode(frame: Record, *, strict: bool = False) -> bytes:
 
     A field of another type is encoded as what it is, with a warning; with `strict` it raises ValueError.
     """
-    if isinstance(frame, Question | Token | Thinking | Done):
+    if isinstance(frame, Question | Token | Thinking | Done | Title):
         return encode_event(frame)
     return _serializers[type(frame)].to_json(frame, by_alias=True, warnings="error" if strict else True)
 

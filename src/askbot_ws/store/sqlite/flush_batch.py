@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from ...core.log_tail import LogTail
 from ...events import Event
 from . import state, tables
+from .open_logs import OpenLog
 from .schema import transaction
 
 STORE_WIDE_ERROR_CODES = {  # SQLite's error codes whose cause is not a single session
@@ -23,23 +22,6 @@ STORE_WIDE_ERROR_CODES = {  # SQLite's error codes whose cause is not a single s
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_READONLY,
 }
-
-
-@dataclass(slots=True, eq=False)
-class OpenLog:
-    """A session whose log is in memory."""
-
-    log: LogTail
-    flushed_head: int  # the position up to which SQLite has it
-    released: bool = False  # nobody uses it
-    appending: bool = False  # events of it are being written to the journal
-    deleted: bool = False  # it was deleted while somebody had it
-    failed: bool = False  # the last flush failed, because of this session and not of the store
-
-    @property
-    def is_evictable(self) -> bool:
-        """Whether it may be dropped from memory."""
-        return self.released and not self.appending and self.flushed_head == self.log.head
 
 
 Job: TypeAlias = Callable[[sqlite3.Connection], None]
@@ -71,8 +53,12 @@ def write_in_one_transaction(
     with transaction(connection):
         _delete(connection, deleted)
         for flush in batch:
-            tables.append_events(connection, flush.session, flush.events, uptime=uptime)
+            _append(connection, flush, flush.events, uptime=uptime)
         state.set_uptime(connection, uptime)
+
+
+def _append(connection: sqlite3.Connection, flush: SessionFlush, events: Sequence[Event], *, uptime: float) -> None:
+    tables.append_events(connection, flush.session, events, uptime=uptime, origin=flush.open_log.log.summary)
 
 
 def _delete(connection: sqlite3.Connection, deleted: Collection[str]) -> None:
@@ -102,7 +88,7 @@ def write_separately(
         flushed_heads[session] = flush.open_log.flushed_head
         if session in failures:
             continue  # an older session of that name could not be deleted
-        append = partial(tables.append_events, session=session, uptime=uptime)
+        append = partial(_append, flush=flush, uptime=uptime)
         if _try_in_transaction(connection, session, failures, partial(append, events=flush.events)):
             flushed_heads[session] = flush.events[-1].seq
             continue

@@ -18,8 +18,9 @@ import structlog
 from ...core.log_tail import wire_size
 from ...errors import StoreError
 from .database_thread import DatabaseThread
-from .flush_batch import OpenLog, SessionFlush, is_store_wide, write_in_one_transaction, write_separately
+from .flush_batch import SessionFlush, is_store_wide, write_in_one_transaction, write_separately
 from .journal import Journal
+from .open_logs import OpenLog, OpenLogs
 from .wal_scrubber import WalScrubber
 
 FLUSHED_TAIL_BYTES = 4 * 1024  # of each session's flushed events that stay in memory
@@ -35,7 +36,7 @@ class Flusher:
     """Writes what is due to SQLite, in a task that runs while there is something to write."""
 
     def __init__(
-        self, open_logs: dict[str, OpenLog], journal: Journal, writer: DatabaseThread, uptime: Callable[[], float]
+        self, open_logs: OpenLogs, journal: Journal, writer: DatabaseThread, uptime: Callable[[], float]
     ) -> None:
         """`uptime` returns how many seconds processes had the store open."""
         self._open_logs = open_logs
@@ -69,7 +70,7 @@ class Flusher:
         """Delete these sessions: from memory at once, from SQLite with the next transaction."""
         for session in sessions:
             self._pending_deletions[session] = next(self._deletion_numbers)
-            open_log = self._open_logs.pop(session, None)
+            open_log = self._open_logs.remove(session)
             if open_log is not None:
                 open_log.deleted = True
             self._due.pop(session, None)
@@ -238,7 +239,7 @@ class Flusher:
         open_log.log.evict(keep=FLUSHED_TAIL_BYTES, until=head)
         self._journal.mark_flushed(session, head)
         if open_log.is_evictable:
-            del self._open_logs[session]
+            self._open_logs.remove(session)
 
     def _mark_failed(self, open_log: OpenLog, error: Exception) -> None:
         """Keep a session out of the others' transactions, and try it again after `MAX_RETRY_SECONDS`."""

@@ -7,7 +7,7 @@ is read first: a flush may come between the two, so the tables are read up to th
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -15,10 +15,12 @@ from ...core.log_tail import merge
 from ...core.turn_records import turn_records
 from ...errors import SessionNotFound
 from ...events import MAX_SEQ, Event, Question, TurnRecord
+from .. import SessionPage, SessionQuery
+from ..session_list import decode_place, make_page, make_summary
 from . import tables
 from .database_thread import DatabaseThread
-from .flush_batch import OpenLog
 from .flusher import Flusher
+from .open_logs import OpenLog, OpenLogs
 
 T = TypeVar("T")
 
@@ -26,7 +28,11 @@ T = TypeVar("T")
 class StoreQueries:
     """The methods of `Store` that change nothing."""
 
-    def __init__(self, open_logs: Mapping[str, OpenLog], reader: DatabaseThread, flusher: Flusher) -> None:
+    def __init__(
+        self, open_logs: OpenLogs, reader: DatabaseThread, flusher: Flusher, uptime: Callable[[], float]
+    ) -> None:
+        """`uptime` returns how many seconds processes had the store open."""
+        self._uptime = uptime
         self._open_logs = open_logs
         self._reader = reader
         self._flusher = flusher
@@ -71,6 +77,25 @@ class StoreQueries:
             if type(event) is Question and event.id == ask_id:
                 return event.turn
         return await self._query(session, open_log, partial(tables.find_turn, ask_id=ask_id))
+
+    async def list_sessions(self, query: SessionQuery, *, before: str | None, limit: int) -> SessionPage:
+        """As `Store.list_sessions`: what is not flushed is in memory, the rest in the tables."""
+        place, idle = decode_place(before), query.idle_longer_than
+        unflushed = [one for one in self._open_logs.of_user(query.user) if one.flushed_head < one.log.head]
+        in_memory = [(one, make_summary(one.log)) for one in unflushed]
+        job = partial(
+            tables.list_sessions,
+            user=query.user,
+            before=place,
+            touched_before=None if idle is None else self._uptime() - idle,
+            hidden={one.log.session for one in unflushed} | {*self._flusher.pending_deletions},
+            limit=limit + 1,
+        )
+        found = await self._reader.run(job)
+        if idle is None:  # to what is not flushed something was added just now
+            found += [summary for one, summary in in_memory if not one.deleted]
+        deleted = self._flusher.pending_deletions
+        return make_page((one for one in found if one.session not in deleted), before=place, limit=limit)
 
     async def _query(
         self, session: str, open_log: OpenLog | None, job: Callable[[sqlite3.Connection, str, int], T]

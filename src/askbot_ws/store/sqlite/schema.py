@@ -50,6 +50,21 @@ MIGRATIONS = (
     -- No table changes. Rows of the type `thinking` have their text as `body`, like a token's: older programs, which
     -- would take it for a frame, are kept from reading them.
     """,
+    """
+    -- Who made the session; NULL: an anonymous client did. Its first event has it too, in case the row is damaged.
+    ALTER TABLE sessions ADD COLUMN user TEXT;
+    ALTER TABLE events ADD COLUMN user TEXT;
+    -- The summary. NULL in `turns`: an earlier version noted neither them nor the beginning of the first question.
+    ALTER TABLE sessions ADD COLUMN title TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sessions ADD COLUMN question TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sessions ADD COLUMN updated REAL NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN turns INTEGER;
+    UPDATE sessions SET updated = created;
+    CREATE INDEX sessions_by_user ON sessions (user, updated, id);
+    CREATE INDEX sessions_by_update ON sessions (updated, id);
+    CREATE TABLE spent (name TEXT NOT NULL UNIQUE, expires REAL NOT NULL);
+    CREATE TABLE usage (user TEXT NOT NULL, day TEXT NOT NULL, tokens INTEGER NOT NULL, UNIQUE (user, day));
+    """,
 )
 APPLICATION_ID = 0x61736B62  # "askb": in files from version 2 on
 

@@ -5,6 +5,7 @@
     record   length (4 bytes) and CRC-32 (4 bytes) of the payload, then the payload. The highest bit of the length marks
              the last record of an append; version 1 had no such bit
     payload  an event in JSON
+             or "@", who made a session and when, as a JSON object, a line end, and the session's first event
              or "-" and a session's id: the events of that session before this record are deleted
              or "=", a segment's number, a space and a size: what follows so many bytes of that file does not count
 
@@ -23,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
+import orjson
+
 from ...errors import ConfigError
 from ...events import Event, decode_event
 
@@ -33,7 +36,8 @@ RECORD = struct.Struct("<II")
 LAST_OF_APPEND = 1 << 31
 DELETED_PREFIX = b"-"
 TRUNCATION_PREFIX = b"="
-_PAYLOAD_START = re.compile(rb'\{"|[-=]')
+OWNER_PREFIX = b"@"
+_PAYLOAD_START = re.compile(rb'\{"|[-=@]')
 
 
 def segment_header(version: int) -> bytes:
@@ -74,8 +78,32 @@ class TruncationRecord:
         return TRUNCATION_PREFIX + b"%d %d" % (self.segment, self.size)
 
 
-def decode_payload(payload: bytes) -> Event | DeletedRecord | TruncationRecord:
+@dataclass(frozen=True, slots=True)
+class OwnerRecord:
+    """A record of a user's session with its first event: neither can be lost without the other."""
+
+    user: str
+    created: float  # when the session was made, in seconds since 1970
+    event: Event
+
+    def encode(self, frame: bytes) -> bytes:
+        """The record's payload; `frame` is the event, encoded."""
+        return OWNER_PREFIX + orjson.dumps({"user": self.user, "created": self.created}) + b"\n" + frame
+
+
+def _decode_owner(payload: bytes) -> OwnerRecord:
+    origin, _, frame = payload.removeprefix(OWNER_PREFIX).partition(b"\n")
+    match orjson.loads(origin):
+        case {"user": str() as user, "created": float() as created}:
+            return OwnerRecord(user, created, decode_event(frame))
+        case _:
+            raise ValueError("it does not say who made the session")
+
+
+def decode_payload(payload: bytes) -> Event | OwnerRecord | DeletedRecord | TruncationRecord:
     """Decode a record's payload. Raises ValueError where its kind is not known to this version."""
+    if payload.startswith(OWNER_PREFIX):
+        return _decode_owner(payload)
     if payload.startswith(DELETED_PREFIX):
         return DeletedRecord(payload.removeprefix(DELETED_PREFIX).decode())
     if payload.startswith(TRUNCATION_PREFIX):

@@ -19,17 +19,17 @@ from pathlib import Path
 from ...core.log_tail import LogTail
 from ...errors import SessionNotFound, StoreError
 from ...events import Done, Event, TurnRecord
-from .. import Entry, Failures, failures_of, heads_after
-from . import state, tables
+from .. import Entry, Failures, SessionPage, SessionQuery, check_user, failures_of, heads_after
+from . import accounts, state, tables
 from .database_thread import DatabaseThread, ShieldedTasks
 from .files import StoreFiles
-from .flush_batch import OpenLog
 from .flusher import FLUSHED_TAIL_BYTES, Flusher
 from .journal import MAX_SEGMENT_BYTES, Journal
 from .lock import ProcessLock
+from .open_logs import OpenLog, OpenLogs
 from .queries import StoreQueries
 from .schema import connect, transaction
-from .segments import DeletedRecord
+from .segments import DeletedRecord, OwnerRecord
 from .startup import mark_clean_shutdown, open_error, prepare_store
 
 BUSY_TIMEOUT_SECONDS = 5.0  # for another program's lock on the database
@@ -50,6 +50,7 @@ class SQLiteStore:
         *,
         fsync: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         boot: str | None = None,
         segment_bytes: int = MAX_SEGMENT_BYTES,
         busy_timeout: float = BUSY_TIMEOUT_SECONDS,
@@ -60,6 +61,7 @@ class SQLiteStore:
             path: The database. The journal is the folder of that name with `.journal` at its end.
             fsync: Whether `append` waits until the events are synced to the disk.
             clock: A monotonic clock, in seconds.
+            wall_clock: Seconds since 1970.
             boot: Identifies this boot of the machine; None: the system's boot id.
             segment_bytes: The journal begins a new file after so many bytes.
             busy_timeout: How many seconds SQLite waits for another program's lock.
@@ -67,15 +69,16 @@ class SQLiteStore:
         self._files = StoreFiles(path)
         self._fsync = fsync
         self._clock = clock
+        self._wall_clock = wall_clock
         self._boot = boot or state.boot_id()
         self._busy_timeout = busy_timeout
         self._lock = ProcessLock(self._files)
         self.journal = Journal(self._files.journal, segment_bytes=segment_bytes)
         self.writer = DatabaseThread("writer")
         self.reader = DatabaseThread("reader")
-        self._open_logs: dict[str, OpenLog] = {}
+        self._open_logs = OpenLogs()
         self.flusher = Flusher(self._open_logs, self.journal, self.writer, self._uptime)
-        self._queries = StoreQueries(self._open_logs, self.reader, self.flusher)
+        self._queries = StoreQueries(self._open_logs, self.reader, self.flusher, self._uptime)
         self._history = ""
         self._uptime_at_start = 0.0  # seconds
         self._started_at = 0.0  # by the clock
@@ -156,13 +159,15 @@ class SQLiteStore:
 
     # --- the logs in memory ------------------------------------------------------------------------------------------
 
-    def create(self, session: str) -> LogTail:
-        """Create a new, empty log. Raises ValueError where the session exists in memory."""
+    def create(self, session: str, *, user: str | None = None) -> LogTail:
+        """Create a new, empty log. Raises ValueError where the session exists in memory, or the user is none."""
+        check_user(user)
         if session in self._open_logs:
             raise ValueError(f"session {session} exists")
         self._note_use(session)
-        open_log = self._open_logs[session] = OpenLog(LogTail(session, history=self._history), flushed_head=0)
-        return open_log.log
+        log = LogTail(session, history=self._history, user=user)
+        self._open_logs.add(OpenLog(log, flushed_head=0))
+        return log
 
     async def load(self, session: str) -> LogTail:
         """Load a session's log, with its newest events. Raises `SessionNotFound`, also if it is deleted meanwhile."""
@@ -170,7 +175,8 @@ class SQLiteStore:
         await self._wait_for_deletion(session)
         if session not in self._open_logs:
             found = await self._load(session)
-            self._open_logs.setdefault(session, OpenLog(found, flushed_head=found.head))
+            if session not in self._open_logs:  # else another task has loaded it meanwhile
+                self._open_logs.add(OpenLog(found, flushed_head=found.head))
         open_log = self._open_logs[session]
         open_log.released = False
         return open_log.log
@@ -209,7 +215,7 @@ class SQLiteStore:
             return
         open_log.released = True
         if open_log.is_evictable:
-            del self._open_logs[session]
+            self._open_logs.remove(session)
         else:
             self.flusher.schedule([session])
 
@@ -220,9 +226,12 @@ class SQLiteStore:
         if self._fsync:
             return self._tasks.start(self._append_synced(batch))
         failures: Failures = {}
-        heads = heads_after(batch, self._open_logs, failures)
+        new: list[LogTail] = []
+        heads = heads_after(batch, self._open_logs, failures, new)
         if not heads:
             return failures
+        if new:
+            batch = self._with_owners(batch, new)
         if self.journal.is_full:
             self.flusher.schedule(self.journal.rotate())
         payloads: list[bytes] = []
@@ -234,6 +243,16 @@ class SQLiteStore:
             return self._append_one_by_one(batch, heads, failures, error)
         self._add_to_logs(batch, heads)
         return failures
+
+    def _with_owners(self, batch: Mapping[str, Entry], new: Iterable[LogTail]) -> Mapping[str, Entry]:
+        """The batch with the user of each new session in the record of its first event."""
+        entries = {**batch}
+        for log in new:
+            events, frames = entries[log.session]
+            log.summary.created = self._wall_clock()
+            owner = OwnerRecord(log.user or "", log.summary.created, events[0])
+            entries[log.session] = events, [owner.encode(frames[0]), *frames[1:]]
+        return entries
 
     def _append_one_by_one(
         self, batch: Mapping[str, Entry], heads: Mapping[str, int], failures: Failures, error: OSError
@@ -263,9 +282,12 @@ class SQLiteStore:
     async def _append_synced(self, batch: Mapping[str, Entry]) -> Failures:
         async with self._journal_lock:
             failures: Failures = {}
-            heads = heads_after(batch, self._open_logs, failures)
+            new: list[LogTail] = []
+            heads = heads_after(batch, self._open_logs, failures, new)
             if not heads:
                 return failures
+            if new:
+                batch = self._with_owners(batch, new)
             if self.journal.is_full:
                 self.flusher.schedule(self.journal.rotate())
             error = await self._journal_synced(batch, heads)
@@ -324,6 +346,7 @@ class SQLiteStore:
     async def _sweep(self, idle: float) -> int:
         uptime = self._uptime()
         await self.writer.run(partial(_record_uptime, uptime=uptime))
+        await self.writer.run(partial(accounts.remove_old, now=self._wall_clock()))
         last, deleted = (-1.0, 0), 0
         while True:
             self._used_during_sweep = {*self._open_logs, *self._loading}
@@ -386,6 +409,20 @@ class SQLiteStore:
     async def find_turn(self, session: str, ask_id: str) -> str | None:
         """The first turn whose question was asked with this id, or None."""
         return await self._queries.find_turn(session, ask_id)
+
+    async def list_sessions(self, query: SessionQuery, *, before: str | None = None, limit: int) -> SessionPage:
+        """List sessions, the newest first."""
+        return await self._queries.list_sessions(query, before=before, limit=limit)
+
+    # --- accounts ----------------------------------------------------------------------------------------------------
+
+    async def spend(self, name: str, *, expires: float) -> bool:
+        """Record a name until it expires; returns whether it was not recorded yet."""
+        return await self._tasks.start(self.writer.run(partial(accounts.spend, name=name, expires=expires)))
+
+    async def add_usage(self, user: str, day: str, tokens: int) -> int:
+        """Add to the count of a user's tokens on a day; returns the count."""
+        return await self._tasks.start(self.writer.run(partial(accounts.add_usage, user=user, day=day, tokens=tokens)))
 
 
 def _record_uptime(connection: sqlite3.Connection, *, uptime: float) -> None:

@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from sqlite3 import Connection, Row
 from typing import Any
 
 from ...core.log_tail import LogTail, suffix_after, wire_size
-from ...events import MAX_SEQ, Event, Question, TextSlice, Thinking, Token, decode_event, encode_event
+from ...core.summary import Summary, first_line
+from ...events import MAX_SEQ, Event, Question, TextSlice, Thinking, Title, Token, decode_event, encode_event
+from .. import ANY_USER, SessionSummary
+from ..session_list import AnyUser, Place, summarize
 
 NO_SESSION_KEY = -1
 """The key of no session: every query about it finds nothing."""
+NO_TURN = ""
+"""The turn of events that belong to none."""
+SUMMARY_COLUMNS = "key, id, head, unfinished, user, title, question, created, updated, turns"
+"""The columns of `sessions` from which `_read_summary` makes a summary."""
 
 # --- writing, always within a transaction ----------------------------------------------------------------------------
 
 
-def append_events(connection: Connection, session: str, events: Sequence[Event], *, uptime: float) -> None:
+def append_events(
+    connection: Connection, session: str, events: Sequence[Event], *, uptime: float, origin: Summary
+) -> None:
     """Append the events that follow the session's head in the tables; the others are there already.
 
-    `uptime` is how many seconds processes had the store open.
+    `uptime` is how many seconds processes had the store open. A session that is new in the tables gets its user and the
+    time when it was made from `origin`.
     """
     if not events:
         return
-    key, head = _find_or_create_session(connection, session, uptime)
+    key, head, summary = _find_or_create_session(connection, session, uptime, origin)
     events = [_part_after(event, head) for event in events if event.seq > head]
     if not events:
         return
     connection.executemany(
-        "INSERT OR REPLACE INTO events (session, seq, turn, type, ask, body) VALUES (?, ?, ?, ?, ?, ?)",
-        [(key, *_event_row(event)) for event in events],
+        "INSERT OR REPLACE INTO events (session, seq, turn, type, ask, body, user) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(key, *_event_row(event), None if event.start else summary.user) for event in events],
     )
-    begun = sum(event.type == "question" for event in events)
-    ended = sum(event.type == "done" for event in events)
-    connection.execute(
-        "UPDATE sessions SET head = ?, unfinished = max(0, unfinished + ?), touched = ? WHERE key = ?",
-        (events[-1].seq, begun - ended, uptime, key),
-    )
+    for event in events:
+        summary.add(event)
+    write_summary(connection, key, summary)
+    connection.execute("UPDATE sessions SET head = ?, touched = ? WHERE key = ?", (events[-1].seq, uptime, key))
 
 
-def _find_or_create_session(connection: Connection, session: str, uptime: float) -> tuple[int, int]:
-    """The session's key and head in the tables; a new session is added."""
-    while (found := find_session(connection, session)) is None:
-        values = (session, time.time(), uptime)  # when it was made is for people; by the wall clock nothing is deleted
-        connection.execute("INSERT INTO sessions VALUES (NULL, ?, 0, 0, ?, ?)", values)
-    return found
+def _find_or_create_session(
+    connection: Connection, session: str, uptime: float, origin: Summary
+) -> tuple[int, int, Summary]:
+    """The session's key, head and summary in the tables; a new session is added."""
+    found = connection.execute(f"SELECT {SUMMARY_COLUMNS} FROM sessions WHERE id = ?", (session,)).fetchone()  # noqa: S608 - ours
+    if found is not None:
+        return found[0], found[2], _read_summary(connection, found)
+    summary = Summary(origin.user, created=origin.created)
+    key = connection.execute(
+        "INSERT INTO sessions (id, head, unfinished, created, touched, user) VALUES (?, 0, 0, ?, ?, ?)",
+        (session, summary.created, uptime, summary.user),
+    ).lastrowid
+    assert key is not None  # noqa: S101 - a row was inserted
+    return key, 0, summary
+
+
+def write_summary(connection: Connection, key: int, summary: Summary) -> None:
+    """Write all that a session's row has of its summary, but for the user."""
+    query = """
+        UPDATE sessions SET unfinished = ?, title = ?, question = ?, created = ?, updated = ?, turns = ? WHERE key = ?
+    """
+    texts = (summary.title, summary.question)
+    connection.execute(query, (len(summary.asked), *texts, summary.created, summary.updated, summary.turns, key))
 
 
 def _part_after(event: Event, head: int) -> Event:
@@ -57,6 +82,8 @@ def _event_row(event: Event) -> tuple[int, str, str, str | None, str]:
             return event.seq, event.turn, event.type, None, event.text
         case Question():
             return event.seq, event.turn, event.type, event.id, encode_event(event).decode()
+        case Title():
+            return event.seq, NO_TURN, event.type, None, encode_event(event).decode()
         case _:
             return event.seq, event.turn, event.type, None, encode_event(event).decode()
 
@@ -103,16 +130,64 @@ def idle_sessions(
 
 def read_newest(connection: Connection, session: str, *, max_bytes: int, history: str) -> LogTail | None:
     """The session's log with its newest events, about `max_bytes` of them; None where the tables do not have it."""
-    found = find_session(connection, session)
+    found = connection.execute(f"SELECT {SUMMARY_COLUMNS} FROM sessions WHERE id = ?", (session,)).fetchone()  # noqa: S608 - ours
     if found is None:
         return None
-    key, head = found
+    key, head = found[0], found[2]
     rows = connection.execute("SELECT seq, turn, type, body FROM events WHERE session = ? ORDER BY seq DESC", (key,))
     events = _read_up_to(max_bytes, session, rows)
     log = LogTail(session, start=events[-1].start if events else head, history=history)
     for event in reversed(events):
         log.append(event)
+    log.summary = _read_summary(connection, found)  # which has these events already
     return log
+
+
+def _read_summary(connection: Connection, row: Sequence[Any]) -> Summary:
+    """The summary in a row of `SUMMARY_COLUMNS`; what the row lacks of it is read from the events."""
+    key, session, _, unfinished, user, title, question, created, updated, turns = row
+    summary = Summary(user, title, question, created, updated, turns or 0)
+    if turns is None:  # a session of an earlier version
+        query = "SELECT count(*), min(seq) FROM events WHERE session = ? AND type = 'question'"
+        summary.turns, first = connection.execute(query, (key,)).fetchone()
+        for event in read_after(connection, session, key, after=first - 1, limit=1) if first else ():
+            summary.question = first_line(event) if isinstance(event, Question) else ""
+    if unfinished:
+        query = """
+            SELECT seq, turn, type, body FROM events AS asked WHERE session = ? AND type = 'question' AND NOT EXISTS (
+                SELECT 1 FROM events WHERE session = asked.session AND turn = asked.turn AND type = 'done'
+            ) ORDER BY seq DESC LIMIT ?
+        """
+        questions = [_decode_event(session, found) for found in connection.execute(query, (key, unfinished))]
+        summary.asked = {event.turn: event.created for event in questions if isinstance(event, Question)}
+    return summary
+
+
+def list_sessions(
+    connection: Connection,
+    *,
+    user: str | AnyUser | None,
+    before: Place,
+    touched_before: float | None,
+    hidden: Collection[str],
+    limit: int,
+) -> list[SessionSummary]:
+    """Summaries of the sessions behind a place, the one with the newest `updated` first; `hidden` ones are left out.
+
+    `touched_before`: only those to which nothing was added since the store's uptime was so many seconds.
+    """
+    conditions, values = ["(updated, id) < (?, ?)"], list[object](before)
+    if user is None:
+        conditions.append("user IS NULL")
+    elif user is not ANY_USER:
+        conditions.append("user = ?")
+        values.append(user)
+    if touched_before is not None:
+        conditions.append("touched < ?")
+        values.append(touched_before)
+    query = f"SELECT {SUMMARY_COLUMNS} FROM sessions WHERE {' AND '.join(conditions)} ORDER BY updated DESC, id DESC"  # noqa: S608 - ours
+    rows = (row for row in connection.execute(query, values) if row[1] not in hidden)
+    return [summarize(row[1], _read_summary(connection, row), seq=row[2]) for row in islice(rows, limit)]
 
 
 def read_after(connection: Connection, session: str, key: int, *, after: int, limit: int) -> list[Event]:
@@ -152,7 +227,7 @@ def find_replay_start(
     start = _start_of_newest(connection, key, until, [*question_seqs.values()], turns)
     end = MAX_SEQ
     while True:
-        reaching = {event.turn for event in unflushed if start < event.seq <= end}
+        reaching = {event.turn for event in unflushed if start < event.seq <= end and not isinstance(event, Title)}
         reaching.update(_turns_within(connection, key, start, min(end, until)))
         questions = [question_seqs.get(turn) or _question_seq(connection, key, turn, until) for turn in reaching]
         earlier = min([start, *(question - 1 for question in questions)])
@@ -179,7 +254,7 @@ def _turns_within(connection: Connection, key: int, after: int, until: int) -> I
     """The turns that have events in (after, until]."""
     by_seq = "INDEXED BY events_in_order"  # by itself SQLite goes through the whole session, turn by turn
     query = f"SELECT DISTINCT turn FROM events {by_seq} WHERE session = ? AND seq > ? AND seq <= ?"  # noqa: S608 - ours
-    return (turn for (turn,) in connection.execute(query, (key, after, until)))
+    return (turn for (turn,) in connection.execute(query, (key, after, until)) if turn != NO_TURN)
 
 
 def _question_seq(connection: Connection, key: int, turn: str, until: int) -> int:

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ....events import Check, Done, Event, Question, TextSlice, Thinking, Token, decode_event
+from ....core.summary import Summary
+from ....events import Check, Done, Event, Question, TextSlice, Thinking, Title, Token, decode_event
+from ..tables import NO_TURN
 
 EVENT_COLUMNS = "seq, turn, type, ask, body"
 SLICE_TYPES = ("token", "thinking")  # whose body is the text, not the frame
@@ -40,6 +42,7 @@ class Audit:
     head: int = 0
     open_turns: dict[str, AnswerDigest] = field(default_factory=dict[str, AnswerDigest])
     ended_turns: set[str] = field(default_factory=set[str])
+    summary: Summary = field(default_factory=Summary)
 
     def find_fault(self, event: Event) -> str | None:
         """Why an event can't be the next one; None where it can."""
@@ -52,12 +55,15 @@ class Audit:
                 return f"turn {event.turn} goes on after its end"
             case TextSlice() | Done() if event.turn not in self.open_turns:
                 return f"turn {event.turn} has no question"
+            case Title() if not self.head:
+                return "it begins with a title"
             case _:
                 return None
 
     def add(self, event: Event) -> Check | None:
         """Add the next event, of which `find_fault` found none. Returns the text's proof where a `done` has another."""
         self.head = event.seq
+        self.summary.add(event)
         match event:
             case Question():
                 self.open_turns[event.turn] = AnswerDigest()
@@ -69,6 +75,8 @@ class Audit:
                 self.ended_turns.add(event.turn)
                 actual = self.open_turns.pop(event.turn).check()
                 return actual if actual != event.check else None
+            case Title():
+                pass
         return None
 
 
@@ -82,5 +90,6 @@ def decode_row(session: str, row: Sequence[Any]) -> Event | None:
     except (TypeError, ValidationError):
         return None
     id = event.id if isinstance(event, Question) else None
-    same = (event.session, event.seq, event.turn, event.type, id) == (session, seq, turn, kind, ask)
+    its_turn = NO_TURN if isinstance(event, Title) else event.turn
+    same = (event.session, event.seq, its_turn, event.type, id) == (session, seq, turn, kind, ask)
     return event if same else None

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ....core.log_tail import suffix_after
 from ....errors import ConfigError
-from ....events import Event, TextSlice
+from ....events import Done, Event, TextSlice
 from .. import segments
 from ..files import StoreFiles, read_only_connection
 from ..lock import ProcessLock
 from ..schema import MIGRATIONS, read_version
-from ..segments import DeletedRecord, TruncationRecord
+from ..segments import DeletedRecord, OwnerRecord, TruncationRecord
 from .audit import EVENT_COLUMNS, Audit, decode_row
 
 MAX_LISTED_FAULTS = 100  # of the database file
@@ -44,7 +44,7 @@ def check(path: Path) -> Report:
         logs = dict[str, Audit]()
         try:
             if version:
-                _check_tables(connection, logs, report)
+                _check_tables(connection, logs, report, has_owners=version > 3)
             if version > 1:
                 report.faults += _check_state(connection)
         except sqlite3.Error as error:
@@ -128,7 +128,7 @@ def _check_state(connection: sqlite3.Connection) -> list[str]:
     return [] if rows == 1 else ["it does not say which history it has"]
 
 
-def _check_tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Report) -> None:
+def _check_tables(connection: sqlite3.Connection, logs: dict[str, Audit], report: Report, *, has_owners: bool) -> None:
     """Check each session in a read transaction of its own: a long one would keep a server from emptying its WAL."""
     keys = [key for (key,) in connection.execute("SELECT key FROM sessions ORDER BY key")]
     events = 0
@@ -136,6 +136,8 @@ def _check_tables(connection: sqlite3.Connection, logs: dict[str, Audit], report
         connection.execute("BEGIN")
         try:
             events += _check_session(connection, key, logs, report)
+            if has_owners:
+                report.faults += _check_row(connection, key, logs)
         finally:
             connection.execute("ROLLBACK")
     report.facts.append(f"sessions: {len(logs)}, events: {events}")
@@ -161,6 +163,21 @@ def _check_session(connection: sqlite3.Connection, key: int, logs: dict[str, Aud
     return len(events)
 
 
+def _check_row(connection: sqlite3.Connection, key: int, logs: dict[str, Audit]) -> Iterator[str]:
+    """Compare a session's row with its events: who made it, and the summary."""
+    query = "SELECT id, user, title, question, turns FROM sessions WHERE key = ?"
+    found = connection.execute(query, (key,)).fetchone()
+    if found is None:
+        return  # it was forgotten meanwhile
+    session, user, *summary = found
+    first = connection.execute("SELECT user FROM events WHERE session = ? ORDER BY seq LIMIT 1", (key,)).fetchone()
+    if first is not None and first[0] != user:
+        yield f"session {session}: its row and its first event do not say the same of who made it"
+    log = logs[session]
+    if found[4] is not None and summary != [log.summary.title, log.summary.question, log.summary.turns]:
+        yield f"session {session}: its title, first question or number of turns is not what its events say"
+
+
 def _find_faults(log: Audit, events: Iterable[tuple[int, Event | None]]) -> Iterator[str]:
     """The faults of these events, up to the first hole; events without one are added to `log`."""
     for seq, event in events:
@@ -171,7 +188,7 @@ def _find_faults(log: Audit, events: Iterable[tuple[int, Event | None]]) -> Iter
         if fault:
             yield f"there is a hole: {fault}"
             return
-        if log.add(event):
+        if log.add(event) and isinstance(event, Done):
             yield f"the text of turn {event.turn} is not what its proof says"
 
 
@@ -232,6 +249,8 @@ class JournalCheck:
                 self._broken.discard(record.session)
             case TruncationRecord():
                 pass  # all of them were read before
+            case OwnerRecord():
+                self._check_event(record.event)
             case _:
                 self._check_event(record)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +11,22 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ....events import Done, Logged, decode_event, encode_event
+from ....core.summary import Summary
+from ....events import Done, Event, Logged, decode_event, encode_event
 from .. import segments, state
 from ..replay import replay_records
 from ..schema import read_version, transaction
-from ..segments import DeletedRecord, TruncationRecord
+from ..segments import DeletedRecord, OwnerRecord, TruncationRecord
+from ..tables import write_summary
 from .audit import EVENT_COLUMNS, SLICE_TYPES, Audit, decode_row
 
 ROWIDS_TRIED_ONE_BY_ONE = 2_000  # behind a damaged page, before a search with growing steps
 MAX_ROWID = 2**62
-INSERT_EVENT = f"INSERT OR IGNORE INTO events (session, {EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
+INSERT_EVENT = f"INSERT OR IGNORE INTO events (session, {EVENT_COLUMNS}, user) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
+INSERT_SESSION = """
+    INSERT OR IGNORE INTO sessions (key, id, head, unfinished, created, touched) VALUES (?, ?, 0, 0, ?, ?)
+"""
+SET_USER = "UPDATE sessions SET user = (SELECT user FROM events WHERE session = ? ORDER BY seq LIMIT 1) WHERE key = ?"
 
 
 @dataclass(slots=True)
@@ -51,11 +56,12 @@ class Rebuild:
     def run(self, paths: list[Path]) -> None:
         """Copy the tables up to each session's first hole, replay the journal's segments, recompute the counters."""
         # in version 1, `touched` is a time on the wall clock
-        has_age = read_version(self._source, Path("the store")) > 1
+        version = read_version(self._source, Path("the store"))
+        has_age, user = version > 1, "user" if version > 3 else "NULL"
         with transaction(self._target):
             for row in read_rows(self._source, "sessions", "key, id, head, created, touched"):
                 self._add_session_facts(*row, has_age=has_age)
-            for event in read_rows(self._source, "events", f"session, {EVENT_COLUMNS}"):
+            for event in read_rows(self._source, "events", f"session, {EVENT_COLUMNS}, {user}"):
                 self._copy_event(event[0], event[1:])
             self._uptime = max((facts.touched for facts in self._facts.values()), default=0.0)
             if has_age:
@@ -64,6 +70,8 @@ class Rebuild:
             state.set_uptime(self._target, self._uptime)
             self._create_sessions()
             self._truncate_logs()
+            if version > 3:
+                self._copy_accounts()
         truncations: dict[int, int] = {}
         for path in paths:
             truncations |= segments.read_truncations(path)
@@ -114,6 +122,12 @@ class Rebuild:
             self._session_ids[key] = event.session
         self._target.execute(INSERT_EVENT, (key, *row))
 
+    def _copy_accounts(self) -> None:
+        for table, columns in (("spent", "name, expires"), ("usage", "user, day, tokens")):
+            for row in read_rows(self._source, table, columns):
+                values = ", ".join("?" * len(row))
+                self._target.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({values})", row)  # noqa: S608 - ours
+
     def _create_sessions(self) -> None:
         """Insert the row of each session that has events; delete the events of sessions whose id is unknown."""
         for key, last_seq in self._target.execute("SELECT session, max(seq) FROM events GROUP BY session").fetchall():
@@ -124,9 +138,9 @@ class Rebuild:
                 continue
             facts = self._facts.setdefault(session, SessionFacts())
             facts.furthest_seq = max(facts.furthest_seq, last_seq)
-            created = time.time() if facts.created is None else facts.created
+            created = facts.created or 0.0  # 0: that of its first question
             values = (key, session, created, self._uptime if facts.created is None else facts.touched)
-            self._target.execute("INSERT OR IGNORE INTO sessions VALUES (?, ?, 0, 0, ?, ?)", values)
+            self._target.execute(INSERT_SESSION, values)
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
@@ -143,17 +157,22 @@ class Rebuild:
                     self._facts.pop(record.session, None)
                 case TruncationRecord():
                     pass
+                case OwnerRecord():
+                    self._note_event(record.event)
                 case _:
-                    facts = self._facts.setdefault(record.session, SessionFacts())
-                    facts.furthest_seq = max(facts.furthest_seq, record.seq)
+                    self._note_event(record)
             yield payload
+
+    def _note_event(self, event: Event) -> None:
+        facts = self._facts.setdefault(event.session, SessionFacts())
+        facts.furthest_seq = max(facts.furthest_seq, event.seq)
 
     # --- consistency -------------------------------------------------------------------------------------------------
 
     def _truncate_logs(self) -> None:
-        """Truncate each log at its first hole, and recompute its head and its number of open turns."""
-        for key, session in self._target.execute("SELECT key, id FROM sessions").fetchall():
-            log = Audit()
+        """Truncate each log at its first hole, and recompute what its row says: its user is that of its first event."""
+        for key, session, created in self._target.execute("SELECT key, id, created FROM sessions").fetchall():
+            log = Audit(summary=Summary(created=created))
             query = f"SELECT {EVENT_COLUMNS} FROM events WHERE session = ? ORDER BY seq"  # noqa: S608 - ours
             for row in self._target.execute(query, (key,)).fetchall():
                 event = decode_row(session, row)
@@ -163,8 +182,9 @@ class Rebuild:
                 if check and isinstance(event, Done):
                     self._mark_interrupted(key, replace(event, check=check, reason="interrupted", error=None))
             self._delete_after(key, log.head)
-            counted = (log.head, len(log.open_turns), key)
-            self._target.execute("UPDATE sessions SET head = ?, unfinished = ? WHERE key = ?", counted)
+            self._target.execute("UPDATE sessions SET head = ? WHERE key = ?", (log.head, key))
+            self._target.execute(SET_USER, (key, key))
+            write_summary(self._target, key, log.summary)
             if not log.head:
                 self._target.execute("DELETE FROM sessions WHERE key = ?", (key,))
 
