@@ -29,6 +29,10 @@ from askbot_ws.dialects.askbot.frames import (
     Pong,
     Ready,
     Retry,
+    SessionEntry,
+    Sessions,
+    SessionsRequest,
+    TitleRequest,
     UnknownEvent,
     decode_client,
     decode_server,
@@ -49,6 +53,7 @@ from askbot_ws.events import (
     Step,
     Thinking,
     Timing,
+    Title,
     Token,
     TurnRecord,
     Usage,
@@ -57,6 +62,7 @@ from askbot_ws.events import (
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+lines = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=200)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
 sessions = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 seqs = st.integers(0, MAX_SEQ)
@@ -89,6 +95,7 @@ events = st.one_of(
     ),
     st.builds(Token, **place, text=texts.filter(bool)),
     st.builds(Thinking, **place, text=texts.filter(bool)),
+    st.builds(Title, session=sessions, seq=seqs, text=texts),
     st.builds(
         Done,
         **place,
@@ -132,6 +139,9 @@ server_frames = events | st.one_of(
         limits=st.builds(Limits, frame_bytes=seqs, question_chars=seqs, waiting_turns=seqs),
         log=texts,
         id=maybe_name,
+        title=st.none() | texts,
+        user=maybe_name,
+        expires=st.none() | moments,
     ),
     st.builds(
         Error,
@@ -143,6 +153,24 @@ server_frames = events | st.one_of(
         session=st.none() | sessions,
     ),
     st.builds(History, session=sessions, id=maybe_name, turns=st.lists(turns, max_size=3), more=st.booleans()),
+    st.builds(
+        Sessions,
+        id=maybe_name,
+        sessions=st.lists(
+            st.builds(
+                SessionEntry,
+                session=sessions,
+                title=texts,
+                created=moments,
+                updated=moments,
+                turns=st.integers(0, 10**6),
+                seq=seqs,
+                running=st.booleans(),
+            ),
+            max_size=3,
+        ).map(tuple),
+        more=maybe_name,
+    ),
     st.builds(GoingAway, reconnect_after=seconds),
     st.builds(Pong, id=maybe_name),
     st.just(Alive()),
@@ -161,6 +189,8 @@ client_frames = st.one_of(
     st.builds(HistoryRequest, **command, before=st.none() | seqs, limit=st.integers(1, 50)),
     st.builds(Attach, **command, after=st.none() | seqs, log=st.none() | texts),
     st.builds(Detach, **command),
+    st.builds(TitleRequest, **command, text=lines),
+    st.builds(SessionsRequest, id=maybe_name, before=maybe_name, limit=st.integers(1, 100)),
     st.builds(Forget, id=maybe_name, session=sessions),
     st.builds(Ping, id=maybe_name),
 )
@@ -176,6 +206,7 @@ DONE = Done(
     check=Check(chars=0, sha256="0" * 64),
     error=Failure(code="internal", message="m", retryable=True, retry_after=1.25),
 )
+ENTRY = SessionEntry(session="s", title="t", created=0.0, updated=1.0, turns=1, seq=2, running=True)
 RECORD = TurnRecord(turn="t1", text="why?", created=0.0, answer="", from_=0, seq=1)
 
 # From the server: a frame with everything, the fields that are always sent, and those that may be left out.
@@ -194,7 +225,7 @@ SERVER: list[tuple[Record, str, str]] = [
             models=("m",),
             id="a",
         ),
-        "type session seq from resumed protocol server model limits log models",
+        "type session seq from resumed protocol server model limits log models title user expires",
         "id",
     ),
     (
@@ -214,12 +245,14 @@ SERVER: list[tuple[Record, str, str]] = [
     (Token(session="s", seq=2, turn="t1", text="a"), "type session seq turn text", ""),
     (Thinking(session="s", seq=2, turn="t1", text="a"), "type session seq turn text", ""),
     (DONE, "type session seq turn reason model usage timing check", "error"),
+    (Title(session="s", seq=2, text="a"), "type session seq text", ""),
     (
         Error(code="busy", message="m", retryable=True, retry_after=1.0, id="q", session="s"),
         "type code message retryable retry_after",
         "id session",
     ),
     (History(session="s", id="h", turns=[RECORD], more=False), "type session turns more", "id"),
+    (Sessions(id="l", sessions=(ENTRY,), more=None), "type sessions more", "id"),
     (GoingAway(reconnect_after=0.5), "type reconnect_after", ""),
     (Pong(id="p"), "type", "id"),
     (Alive(), "type", ""),
@@ -235,6 +268,8 @@ CLIENT: list[tuple[dict[str, object], str]] = [
     ({"type": "attach"}, "session after log"),
     ({"type": "detach"}, ""),
     ({"type": "fork", "turn": "t1"}, ""),
+    ({"type": "title", "text": "Colours"}, ""),
+    ({"type": "sessions"}, "before limit"),
     ({"type": "forget", "session": "s"}, ""),
     ({"type": "ping"}, ""),
 ]
@@ -271,7 +306,7 @@ def test_times_are_whole_milliseconds_and_moments_are_utc(frame: Record) -> None
     for key, value in pairs:
         if key in {"retry_after", "queued", "first_token", "total", "reconnect_after"}:
             assert value is None or type(value) is int
-        elif key == "created":
+        elif key in {"created", "updated"} or (key == "expires" and value is not None):
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value)
 
 
@@ -335,6 +370,19 @@ def test_client_frames_need_what_the_table_says_and_no_more(least: dict[str, obj
         with pytest.raises(InvalidFrame, match=rf"^{name}: ") as caught:
             decode_client(json.dumps({key: value for key, value in least.items() if key != name} | {"id": "f1"}))
         assert caught.value.id == "f1"
+
+
+@pytest.mark.parametrize("text", ["x" * 201, "a\nb", "a\tb", "\x1b[31m", "\x7f", "\u2028", "\u0085"])
+def test_a_title_is_one_line_of_at_most_200_characters(text: str) -> None:
+    """Lists show it, terminals too; code points count, and an empty one takes the name away."""
+    for fits in ("", "🙂" * 200, "Colours: \u202bred, blue"):
+        assert decode_client(json.dumps({"type": "title", "text": fits})) == TitleRequest(text=fits)
+
+    with pytest.raises(
+        InvalidFrame, match=r"^text: (String should have at most 200|It should have no control)"
+    ) as caught:
+        decode_client(json.dumps({"type": "title", "id": "f1", "text": text}))
+    assert caught.value.id == "f1"
 
 
 def test_a_question_says_only_the_options_that_were_given() -> None:

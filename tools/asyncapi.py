@@ -23,6 +23,8 @@ ANSWERS = {
     "history": ("History", "Error"),
     "attach": ("Ready", "Error"),
     "fork": ("Ready", "Error"),
+    "title": ("Title", "Error"),
+    "sessions": ("Sessions", "Error"),
     "detach": ("Error",),  # only where there was nothing to detach
     "forget": ("Error",),
     "ping": ("Pong",),

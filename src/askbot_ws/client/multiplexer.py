@@ -20,6 +20,7 @@ from ..dialects.askbot.frames import (
     Pong,
     Ready,
     ServerFrame,
+    Sessions,
     UnknownEvent,
 )
 from ..errors import AskbotError, InvalidFrame, SessionNotFound
@@ -194,7 +195,7 @@ class SessionMultiplexer:
         """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""
         if self._socket.connection_number != self._connection_number:
             self._attach_others()
-        if isinstance(frame, GoingAway | Pong | Alive):
+        if isinstance(frame, GoingAway | Pong | Alive | Sessions):
             return None
         session = self._session_of(frame)
         if session is None:

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from ..events import Options, WhenBusy
 
+MAX_TITLE_CHARS = 200  # of a session's title, in code points
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -49,7 +51,14 @@ class Forget:
     """Delete the session from memory and from the store."""
 
 
-Command: TypeAlias = Ask | Retry | Edit | Cancel | Forget
+@dataclass(frozen=True, slots=True)
+class Title:
+    """Name the session, which has a question; empty: it has no title then."""
+
+    text: str  # one line of at most `MAX_TITLE_CHARS` code points
+
+
+Command: TypeAlias = Ask | Retry | Edit | Cancel | Forget | Title
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ..events import (
     Reason,
     TextSlice,
     Thinking,
+    Title,
     Token,
     TurnRecord,
     Usage,
@@ -134,12 +135,21 @@ class SessionMachine:
             del self.known_questions[next(iter(self.known_questions))]
             self.knows_all_questions = False
 
-    def copy_turns(self, turns: Sequence[TurnRecord]) -> list[Event]:
-        """Append turns of another session, all of which have ended, as turns of this one."""
+    def set_title(self, text: str) -> list[Event]:
+        """Append a title. Raises `TurnNotFound` where there is no question yet: every log begins with one."""
+        if not self.head:
+            raise TurnNotFound("A conversation gets a name once it has a question.")
+        self.head += 1
+        return [Title(session=self.id, seq=self.head, text=text)]
+
+    def copy_turns(self, turns: Sequence[TurnRecord], *, title: str | None) -> list[Event]:
+        """Append turns of another session, all of which have ended, as turns of this one; and its title, if any."""
         events: list[Event] = []
         for record in turns:
             events += copy_turn(record, session=self.id, head=self.head)
             self.head = events[-1].seq
+        if title:
+            events += self.set_title(title)
         self.context = None  # to be read from the store, like that of any session which is opened again
         return events
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry
+from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry, Title
 from ..core.principal import Principal
 from ..core.session import NewQuestion
 from ..core.text import check_question
@@ -57,7 +57,7 @@ class CommandHandler:
                 self._check_options(command.options)
             case Retry():
                 self._check_options(command.options)
-            case Cancel():
+            case Cancel() | Title():
                 pass
             case Forget():
                 return await self._forget(principal, session)
@@ -73,6 +73,9 @@ class CommandHandler:
                 case Cancel():
                     turn = owner.state.find_open_turn(command.turn)
                     await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
+                    return owner.state.head
+                case Title():
+                    await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
                     return owner.state.head
 
     async def _ask(self, owner: Owner, command: Ask) -> int:

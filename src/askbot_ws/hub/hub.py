@@ -9,16 +9,18 @@ from typing import Self
 
 import structlog
 
+from ..core.access import check_change, check_create, check_list, check_read
 from ..core.commands import Command, Fork
 from ..core.principal import Principal
 from ..errors import (
     ConfigError,
     Internal,
+    InvalidFrame,
     LogMoved,
     StoreError,
 )
 from ..events import TurnRecord
-from ..store import Store
+from ..store import SessionPage, SessionQuery, Store
 from ..upstream import Upstream
 from .command_handler import CommandHandler
 from .group_commit import Throttle
@@ -103,14 +105,20 @@ class Hub:
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def create(self, principal: Principal) -> Topic:
-        """Make a new session. The store has nothing of it until its first question."""
+        """Make a new session. The store has nothing of it until its first question.
+
+        Raises `Forbidden` where the credential is for one session or for reading only.
+        """
+        check_create(principal)
         return self._registry.create(principal)
 
     async def open(self, principal: Principal, session: str) -> Topic:
         """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
 
-        Raises `SessionNotFound`, also for another user's session, and `StoreError`.
+        Raises `SessionNotFound`, also for another user's session, `Forbidden` where the credential is for another
+        session, and `StoreError`.
         """
+        check_read(principal, session)
         return await self._registry.open_topic(principal, session)
 
     def attach(self, topic: Topic, reader: Reader) -> None:
@@ -140,6 +148,18 @@ class Hub:
         """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
         return await self.store.turns(topic.session, before=before, limit=limit)
 
+    async def list_sessions(self, principal: Principal, *, before: str | None = None, limit: int) -> SessionPage:
+        """Return a page of the user's own sessions, as `Store.list_sessions`.
+
+        Raises `Forbidden` for anonymous clients and credentials for one session, `InvalidFrame` for a `before` that is
+        not the `more` of a page, and `StoreError`.
+        """
+        query = SessionQuery(check_list(principal))
+        try:
+            return await self.store.list_sessions(query, before=before, limit=limit)
+        except ValueError:
+            raise InvalidFrame("before: it should be the `more` of the page before.") from None
+
     @property
     def models(self) -> tuple[str, ...]:
         """The models that a question may name, the default first."""
@@ -160,17 +180,20 @@ class Hub:
     async def command(self, principal: Principal, session: str, command: Command) -> int:
         """Execute a command; returns the `seq` of its last event, once that is stored.
 
-        What has been done already, under the same id, is not done again. Raises `SessionNotFound` and whatever the
-        command may raise; then nothing has changed.
+        What has been done already, under the same id, is not done again. Raises `SessionNotFound`, `Forbidden` where
+        the credential is for another session or for reading only, and whatever the command may raise; then nothing has
+        changed.
         """
+        check_change(principal, session)
         return await self._commands.execute(principal, session, command)
 
     async def fork(self, principal: Principal, session: str, command: Fork) -> ForkedSession:
         """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
 
         What has been made already, under the same id, is not made again. Raises `SessionNotFound`, `TurnNotFound`,
-        `Busy` where the turn has not ended, and `StoreError`; then nothing has changed.
+        `Busy` where the turn has not ended, `Forbidden` as `create` does, and `StoreError`; then nothing has changed.
         """
+        check_create(principal)
         return await self._copier.fork(principal, session, command)
 
     # --- faults ------------------------------------------------------------------------------------------------------

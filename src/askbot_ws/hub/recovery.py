@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import structlog
 
-from ..core.principal import ANONYMOUS
 from ..core.turn import answer_check
 from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
@@ -41,7 +40,7 @@ class Recovery:
 
     async def close_unfinished_turns(self, session: str) -> None:
         """End the turns that have no `done` and are not running. Raises `StoreError`, `SessionNotFound`."""
-        owner = await self._registry.open_owner(ANONYMOUS, session)
+        owner = await self._registry.load_owner(session)
         async with ExclusiveOwner(self._registry, owner):
             ours = owner.state.turns_to_be_ended() | {done.turn for done in owner.unstored}  # may end during the read
             turns = await _unfinished_turns(self._store, session)

@@ -47,7 +47,7 @@ class SessionRegistry:
     def create(self, principal: Principal, session: str | None = None) -> Topic:
         """Make a new session, with this id if one is given. The store has nothing of it until its first event."""
         session = session or new_session_id()
-        topic = self.topics[session] = Topic(self._store.create(session), user=principal.user)
+        topic = self.topics[session] = Topic(self._store.create(session, user=principal.user))
         return topic
 
     async def open_topic(self, principal: Principal, session: str) -> Topic:
@@ -63,18 +63,22 @@ class SessionRegistry:
                 raise SessionNotFound from None
             topic = await self._with_lock(session, self._load_topic)
         if not principal.may_use(session_user=topic.user):
+            self.mark_idle(session)  # who may not use it must not keep it in memory
             raise SessionNotFound
         return topic
 
     async def open_owner(self, principal: Principal, session: str) -> Owner:
         """Return the owner of a session; enter `ExclusiveOwner` before the next await. Raises like `open_topic`."""
-        owner = self.owners.get(session)
-        if owner is None:
-            await self.open_topic(principal, session)
-            return await self._with_lock(session, self._load_owner)
-        if not principal.may_use(session_user=owner.topic.user):
+        await self.open_topic(principal, session)
+        owner = await self.load_owner(session)
+        if not principal.may_use(session_user=owner.topic.user):  # it was deleted, and made anew, meanwhile
             raise SessionNotFound
         return owner
+
+    async def load_owner(self, session: str) -> Owner:
+        """Return the owner of anybody's session, for what the server itself does; otherwise like `open_owner`."""
+        owner = self.owners.get(session)
+        return owner if owner is not None else await self._with_lock(session, self._load_owner)
 
     async def _with_lock(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
         """Run a job while no other job of this session runs, so that it is loaded once, and not while it is deleted."""

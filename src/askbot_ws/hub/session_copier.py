@@ -49,13 +49,16 @@ class SessionCopier:
             name = fork_session_id(principal.user, session, command.id)
             if await self._exists(principal, name):
                 return ForkedSession(name, existed=True)
-        await self._registry.open_topic(principal, session)
-        turns = await self._read_turns(session, command.turn)
+        topic = await self._registry.open_topic(principal, session)
+        try:
+            turns = await self._read_turns(session, command.turn)
+        finally:
+            self._registry.mark_idle(session)
         owner = await self._open_owner(principal, name)
         async with ExclusiveOwner(self._registry, owner):
             if owner.state.head:  # the same frame on another connection was faster
                 return ForkedSession(name, existed=True)
-            self._group_commit.add(owner, owner.state.copy_turns(turns))
+            self._group_commit.add(owner, owner.state.copy_turns(turns, title=topic.title))
             await self._group_commit.wait_stored(owner)
         return ForkedSession(name, existed=False)
 

@@ -27,14 +27,22 @@ class Reader(Protocol):
 class Topic:
     """A session's log tail and its readers."""
 
-    __slots__ = ("log", "readers", "session", "user")
+    __slots__ = ("log", "readers", "session")
 
-    def __init__(self, tail: LogTail, *, user: str | None = None) -> None:
-        """`user` made the session; None: an anonymous client did."""
+    def __init__(self, tail: LogTail) -> None:
         self.session = tail.session
         self.log = tail
-        self.user = user
         self.readers: tuple[Reader, ...] = ()  # replaced, never changed: a reader may leave while all are notified
+
+    @property
+    def user(self) -> str | None:
+        """Who made the session; None: an anonymous client did."""
+        return self.log.user
+
+    @property
+    def title(self) -> str | None:
+        """What the session is called at the head of its log; None: it has no title."""
+        return self.log.summary.title or None
 
     def add(self, reader: Reader) -> None:
         """Notify this reader from now on."""

@@ -13,10 +13,11 @@ import structlog
 
 from ... import __version__
 from ...core import commands
+from ...core.access import check_change, check_create, check_list, check_read
 from ...core.cursor import REPLAYED_TURNS, can_resume
 from ...core.log_tail import utf8_size
 from ...core.principal import Principal
-from ...errors import AskbotError, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
+from ...errors import AskbotError, Forbidden, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
 from ...events import MAX_SEQ, Options, TurnRecord
 from ...hub import Hub, Topic
 from ..connection import Connection, MessageSocket, RateLimits, SessionReader
@@ -39,6 +40,10 @@ from .frames import (
     Pong,
     Ready,
     Retry,
+    SessionEntry,
+    Sessions,
+    SessionsRequest,
+    TitleRequest,
     decode_client,
     encode,
     error_frame,
@@ -51,7 +56,10 @@ MAX_FRAMES_IN_FLIGHT = 32  # of one connection, executed at the same time
 RECONNECT_AFTER_SECONDS = 0.5  # in `going_away`; clients wait a random time beyond it
 
 log = structlog.get_logger(__name__)
-SessionFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | Forget
+NO_SESSION = "*"  # in the place of a session's id: for frames that are about none
+SessionFrame: TypeAlias = (
+    Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | TitleRequest | SessionsRequest | Forget
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,7 @@ class AskbotConnection(Connection):
         session, after, history = (given.get(name, [None])[-1] for name in ("session", "after", "log"))
         try:
             seq = None if after is None else _parse_seq(after)
+            session = session or self.principal.session  # a credential for one session needs not name it
             if session is None:
                 await self._attach(self.hub.create(self.principal), seq, history, resumed=False)
             elif seq is not None and not self.may_resume(session, seq):
@@ -92,6 +101,9 @@ class AskbotConnection(Connection):
         except SessionNotFound as error:
             self._send_error(error, None)
             await self.socket.close(4404, error.message)
+        except Forbidden as error:
+            self._send_error(error, None)
+            await self.socket.close(4403, error.message)
         except AskbotError as error:
             self._send_error(error, None)
             await self.socket.close(1013, error.message[:100])
@@ -128,6 +140,9 @@ class AskbotConnection(Connection):
                 model=self.hub.upstream.model,
                 limits=self._limits,
                 models=self.hub.models,
+                title=topic.title,
+                user=self.principal.user,
+                expires=self.principal.expires,
             )
         )
         reader.start(start)
@@ -183,6 +198,9 @@ class AskbotConnection(Connection):
         if isinstance(frame, Ping):
             self.send(Pong(id=frame.id))
             return True
+        if isinstance(frame, SessionsRequest):
+            await self._start(frame, "", queue=NO_SESSION)
+            return True
         session = "" if isinstance(frame, Attach) else self._only_session()
         if frame.session is not None:
             session = frame.session
@@ -190,19 +208,23 @@ class AskbotConnection(Connection):
             if self._tasks:
                 await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
-        task = self._spawn(self._execute_after(self._last_tasks.get(session), frame, session), session)
+        await self._start(frame, session, queue=session)
+        return True
+
+    async def _start(self, frame: SessionFrame, session: str, *, queue: str) -> None:
+        """Start executing a frame behind those in flight of its queue; waits while there are too many in all."""
+        task = self._spawn(self._execute_after(self._last_tasks.get(queue), frame, session), queue)
         if isinstance(frame, Fork):
             self._forks.add(task)
         if len(self._tasks) >= MAX_FRAMES_IN_FLIGHT:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        return True
 
     def _only_session(self) -> str | None:
         """Return the session of a frame that names none; None where frames in flight may still change it."""
         if len(self.readers) != 1 or self._forks:
             return None
         only = next(iter(self.readers))
-        return only if not self._tasks or {*self._tasks.values()} == {only} else None
+        return only if {*self._tasks.values()} <= {only, NO_SESSION} else None
 
     def _spawn(self, work: Coroutine[None, None, None], session: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -239,8 +261,9 @@ class AskbotConnection(Connection):
 
     async def _execute(self, frame: SessionFrame, session: str) -> None:
         """Execute a frame about this session, which it may not name itself; empty: none is attached."""
+        self._check_allowed(frame, session)
         match frame:
-            case Ask() | Cancel() | Retry() | Edit():
+            case Ask() | Cancel() | Retry() | Edit() | TitleRequest():
                 self._reader_of(session)
                 await self.hub.command(self.principal, session, _command_of(frame))
             case HistoryRequest():
@@ -251,8 +274,26 @@ class AskbotConnection(Connection):
                 self.detach(self._reader_of(session))
             case Fork():
                 await self._fork(frame, session)
+            case SessionsRequest():
+                await self._send_sessions(frame)
             case Forget():
                 await self._forget(frame)
+            case _:
+                assert_never(frame)
+
+    def _check_allowed(self, frame: SessionFrame, session: str) -> None:
+        """Raise `Forbidden` for a frame that a credential for one session, or for reading only, may not send."""
+        match frame:
+            case HistoryRequest() | Detach():
+                check_read(self.principal, session or self.principal.session or "")
+            case Attach() if frame.session is not None:
+                check_read(self.principal, frame.session)
+            case Attach() | Fork():
+                check_create(self.principal)
+            case SessionsRequest():
+                check_list(self.principal)
+            case Ask() | Cancel() | Retry() | Edit() | TitleRequest() | Forget():
+                check_change(self.principal, session or self.principal.session or "")
             case _:
                 assert_never(frame)
 
@@ -300,6 +341,22 @@ class AskbotConnection(Connection):
                 reader.muted = False
         self._send_error(SessionNotFound("The session was forgotten."), frame, frame.session)
 
+    async def _send_sessions(self, frame: SessionsRequest) -> None:
+        page = await self.hub.list_sessions(self.principal, before=frame.before, limit=frame.limit)
+        entries = tuple(
+            SessionEntry(
+                session=one.session,
+                title=one.title or one.question,
+                created=one.created,
+                updated=one.updated,
+                turns=one.turns,
+                seq=one.seq,
+                running=one.running,
+            )
+            for one in page.sessions
+        )
+        self.send(Sessions(id=frame.id, sessions=entries, more=page.more))
+
     async def _send_history(self, topic: Topic, frame: HistoryRequest) -> None:
         turns: list[TurnRecord] = []
         before = frame.before
@@ -314,11 +371,13 @@ class AskbotConnection(Connection):
         self.send(History(session=topic.session, id=frame.id, turns=kept, more=more))
 
 
-def _command_of(frame: Ask | Cancel | Retry | Edit) -> commands.Command:
+def _command_of(frame: Ask | Cancel | Retry | Edit | TitleRequest) -> commands.Command:
     """Convert a frame to the hub's command."""
     match frame:
         case Cancel():
             return commands.Cancel(turn=frame.turn)
+        case TitleRequest():
+            return commands.Title(frame.text)
         case Ask() | Retry() | Edit():
             options = Options(model=frame.model, temperature=frame.temperature, max_tokens=frame.max_tokens)
     match frame:

@@ -9,10 +9,12 @@ from contextlib import suppress
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, SchemaSerializer, from_json
+from pydantic_core import ErrorDetails, PydanticCustomError, SchemaSerializer, from_json
 
+from ...core.commands import MAX_TITLE_CHARS
+from ...core.text import has_control_characters
 from ...errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
 from ...events import (
     Check,
@@ -28,6 +30,7 @@ from ...events import (
     SessionId,
     Step,
     Thinking,
+    Timestamp,
     Timing,
     Title,
     Token,
@@ -40,6 +43,7 @@ from ...events import (
 )
 
 PROTOCOL = "askbot.v1"
+MAX_PLACE_CHARS = 200  # of `before` in a `sessions` frame
 
 
 @record
@@ -65,6 +69,8 @@ class Ready(Frame):
 
     `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the
     `attach` or `fork` that this answers. `models` are those that a question may name, the default (`model`) first.
+    `title` is what the session is called as of `seq`, null where it has no title. `user` is who is connected, null for
+    an anonymous client, and `expires` when the credential does, null where it does not.
     """
 
     type: Literal["ready"] = "ready"
@@ -79,6 +85,9 @@ class Ready(Frame):
     log: str = ""  # empty: from a server of an earlier version, which does not send it
     models: tuple[str, ...] = ()  # the same
     id: OmitNone[FrameId] = None
+    title: str | None = None
+    user: str | None = None
+    expires: Timestamp | None = None
 
 
 @record
@@ -106,6 +115,29 @@ class History(Frame):
 
 
 @record
+class SessionEntry(Frame):
+    """A session in a list: `title`, or else the beginning of its first question; `seq` and `running` as of then."""
+
+    session: SessionId
+    title: str
+    created: Timestamp
+    updated: Timestamp
+    turns: Annotated[int, Field(ge=0)]
+    seq: Seq
+    running: bool
+
+
+@record
+class Sessions(Frame):
+    """The user's sessions, the one with the newest `question` or `done` first; `more` is `before` of the next page."""
+
+    type: Literal["sessions"] = "sessions"
+    id: OmitNone[FrameId] = None
+    sessions: tuple[SessionEntry, ...]
+    more: str | None
+
+
+@record
 class GoingAway(Frame):
     """The server drains: reconnect, with `after`, once the time has passed."""
 
@@ -128,7 +160,9 @@ class Alive(Frame):
     type: Literal["alive"] = "alive"
 
 
-ServerFrame: TypeAlias = Ready | Question | Token | Thinking | Done | Title | Error | History | GoingAway | Pong | Alive
+ServerFrame: TypeAlias = (
+    Ready | Question | Token | Thinking | Done | Title | Error | History | Sessions | GoingAway | Pong | Alive
+)
 
 # --- from clients ----------------------------------------------------------------------------------------------------
 
@@ -145,6 +179,12 @@ class SessionCommand(Command):
     """A command about an attached session; `session` may be omitted where only one is attached."""
 
     session: OmitNone[SessionId] = None
+
+
+def _refuse_control_characters(text: str) -> str:
+    if has_control_characters(text):
+        raise PydanticCustomError("control_characters", "It should have no control characters")
+    return text
 
 
 Model = Annotated[str, Field(min_length=1, max_length=200)]
@@ -236,6 +276,23 @@ class Fork(SessionCommand):
 
 
 @record
+class TitleRequest(SessionCommand):
+    """Name the session, which has at least one question; an empty text takes the name away."""
+
+    type: Literal["title"] = "title"
+    text: Annotated[str, Field(max_length=MAX_TITLE_CHARS), AfterValidator(_refuse_control_characters)]
+
+
+@record
+class SessionsRequest(Command):
+    """Ask for the user's sessions: the first page, or the one whose `before` is the `more` of the page before."""
+
+    type: Literal["sessions"] = "sessions"
+    before: OmitNone[Annotated[str, Field(max_length=MAX_PLACE_CHARS)]] = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+
+@record
 class Forget(Command):
     """Delete a session and all it holds."""
 
@@ -250,7 +307,20 @@ class Ping(Command):
     type: Literal["ping"] = "ping"
 
 
-ClientFrame: TypeAlias = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | Forget | Ping
+ClientFrame: TypeAlias = (
+    Ask
+    | Cancel
+    | Retry
+    | Edit
+    | HistoryRequest
+    | Attach
+    | Detach
+    | Fork
+    | TitleRequest
+    | SessionsRequest
+    | Forget
+    | Ping
+)
 
 # --- decoding --------------------------------------------------------------------------------------------------------
 
@@ -369,7 +439,7 @@ def error_frame(error: AskbotError, *, id: str | None = None, session: str | Non
 
 
 _NESTED_RECORDS: dict[str, type[Record]] = {
-    part.__name__: part for part in (Check, Failure, Limits, Options, Step, Timing, TurnRecord, Usage)
+    part.__name__: part for part in (Check, Failure, Limits, Options, SessionEntry, Step, Timing, TurnRecord, Usage)
 }
 
 # --- the schema ------------------------------------------------------------------------------------------------------
