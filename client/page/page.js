@@ -33,11 +33,9 @@ import { currentKey } from "./key.js";
 import { createList } from "./list.js";
 import { loadRenderMath } from "./math.js";
 import { OtherConversations } from "./other-conversations.js";
-import { ServerList } from "./server-list.js";
 import { isRefused, offerSignIn, signInAgain, tokenFor } from "./sign-in.js";
 import * as strings from "./strings.js";
 import { markAnswered } from "./tab-title.js";
-import { offerToTakeAlong } from "./take-along.js";
 import { badgeOf } from "./turn-text.js";
 import { runAction } from "./turn.js";
 import { articleOf, drawAbove, drawTurns, followEnd } from "./turns.js";
@@ -56,7 +54,7 @@ const keptFor = (owner) =>
     user: owner,
   });
 const store = keptFor(user);
-const list = user === null ? null : new ServerList(store, { chat: () => conversation.chat, onChange: () => drawList() });
+const list = user === null ? null : await openServerList();
 const others = new OtherConversations(server, store, {
   chat: () => conversation.chat,
   onDeleted: (session) => (session === conversation.chat.session ? navigate(null) : drawList()),
@@ -65,9 +63,22 @@ const others = new OtherConversations(server, store, {
 });
 const commands = new Commands({ current: () => conversation, openBranch, onError });
 let conversation; // the one on the page
+let refusal; // why somebody had to sign in again last: the cause of a connection that was refused
 let isDrawScheduled = false;
 
 // --- who is signed in ------------------------------------------------------------------------------------------------
+
+/** Returns the user's list, whose module is loaded for users only. */
+async function openServerList() {
+  const { ServerList } = await import("./server-list.js");
+  return new ServerList(store, { chat: () => conversation.chat, onChange: () => drawList() });
+}
+
+/** Offers the conversations that this browser had before somebody has signed in. */
+async function offerOwnConversations() {
+  const { offerToTakeAlong } = await import("./take-along.js");
+  offerToTakeAlong({ server, from: keptFor(null), store, onTaken: () => drawList() });
+}
 
 /** Begins anew, as whoever is signed in now: nothing of anybody else is left on the page. */
 function restart() {
@@ -76,7 +87,8 @@ function restart() {
   location.reload();
 }
 
-function onRefusedConnection() {
+function onRefusedConnection(cause) {
+  refusal = cause;
   signInAgain(identity, {
     onOther: restart,
     onAgain() {
@@ -92,7 +104,7 @@ function onRefusedConnection() {
 
 /** The cookie is that of nobody, or of somebody else. */
 function onCookieLost({ user: other }) {
-  if (other === null) onRefusedConnection();
+  if (other === null) onRefusedConnection(conversation.chat.connection.cause);
   else restart();
 }
 
@@ -271,8 +283,9 @@ function onRefused(error, turn) {
 
 function onState() {
   const { chat } = conversation;
-  const isForgotten = chat.connection.cause?.closeCode === UNAUTHORIZED && (currentKey() || chat.state === "closed");
-  if (isForgotten && !isRefused()) return onRefusedConnection();
+  const { cause } = chat.connection;
+  const isNew = cause?.closeCode === UNAUTHORIZED && cause !== refusal;
+  if (isNew && (currentKey() || chat.state === "closed")) return onRefusedConnection(cause); // a cookie is looked at first
   scheduleDraw();
   drawConnection(chat, isRefused());
   if (chat.state === "waiting") setText(byId("announce"), translate("lost")); // once, however often it is tried
@@ -370,4 +383,4 @@ createAccount(identity, {
 });
 await loadRenderMath();
 open(address.session() ?? store.lastSession());
-if (user !== null) offerToTakeAlong({ server, from: keptFor(null), store, onTaken: () => drawList() });
+if (user !== null) offerOwnConversations();

@@ -12,8 +12,9 @@ export class ServerList {
   #store;
   #chat;
   #onChange;
-  #more; // where the next page begins; null: there is none; undefined: nothing was fetched
+  #more; // where the next page begins; null: there is none
   #oldest = Infinity; // of what was fetched: when it was used, in milliseconds since 1970
+  #newest = -Infinity;
   #running = null; // the promise of a request
   #isStale = false; // whether it has to be asked for again after that
   #asked; // the id of the last request of the newest page
@@ -50,8 +51,13 @@ export class ServerList {
       const request = this.#chat().sessions({ limit: PAGE_LENGTH });
       this.#asked = request.id;
       const { sessions, more } = await request;
-      this.#merge(sessions, { until: Infinity, isLast: !more });
-      if (this.#more === undefined || !more) this.#more = more;
+      const newest = this.#newest;
+      const oldest = this.#merge(sessions, { until: Infinity, isLast: !more });
+      if (!more || oldest > newest) {
+        this.#more = more; // there may be others between these and those that were fetched before
+        this.#oldest = oldest;
+      }
+      this.#onChange();
     } catch {
     } finally {
       this.#running = null;
@@ -64,11 +70,13 @@ export class ServerList {
     const before = this.#more;
     if (!before) return false;
     const { sessions, more } = await this.#chat().sessions({ before, limit: PAGE_LENGTH });
-    this.#merge(sessions, { until: this.#oldest, isLast: !more });
+    this.#oldest = this.#merge(sessions, { until: this.#oldest, isLast: !more });
     this.#more = more;
+    this.#onChange();
     return true;
   }
 
+  /** Takes a page into the store. Returns when the oldest of it was used. */
   #merge(sessions, { until, isLast }) {
     const found = sessions.map(({ session, title, updated }) => ({
       session,
@@ -77,7 +85,7 @@ export class ServerList {
     }));
     const oldest = found.at(-1)?.used ?? until;
     this.#store.merge(found, { from: isLast ? -Infinity : oldest, until, shown: this.#chat().session });
-    this.#oldest = Math.min(this.#oldest, oldest);
-    this.#onChange();
+    this.#newest = Math.max(this.#newest, found[0]?.used ?? -Infinity);
+    return oldest;
   }
 }
