@@ -2,11 +2,12 @@
 
 A dialogue is one JSON object a line; the Python and the JS client fold the same files.
 
-    {"about": …}             what it shows; with "clients_only", what no server of this version says: clients play it
+    {"about": …}             what it shows; with "clients_only", what no server of this version says: clients play it;
+                             with "server_only", what the Python client does not ask for
     {"upstream": [step, …]}  what the next question gets: a text, {"thinking": text}, {"error": code}, {"end": reason},
                              {"wait": name}
     {"go": name}             what was waited for has come
-    {"connect": {…}}         a connection with these parameters, in the place of the one before
+    {"connect": {…}}         a connection with these parameters, in the place of the one before; with "user", that user's
     {"leave": true}          the connection is lost
     {">": frame}             the client sends this; {">raw": text} where it is no frame
     {"<": frame}             the server sends this, and nothing before it
@@ -34,10 +35,11 @@ from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.dialects.askbot.frames import decode_server
 from askbot_ws.errors import AskbotError
-from askbot_ws.testing import ScriptedUpstream, Step, serving
+from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Ending, ThinkingText
 
 from .process import Json, address
+from .users import serving_users
 
 SLICES = ("token", "thinking")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -91,7 +93,7 @@ class Player:
             case {"go": name}:
                 self.gate(name).set()
             case {"connect": place}:
-                await self.connect(place)
+                await self.connect(place, user=line.get("user"))
             case {">": frame}:
                 await (await self.line()).send(json.dumps(self.named(frame)))
             case {">raw": text}:
@@ -130,10 +132,11 @@ class Player:
         assert self.socket
         return self.socket
 
-    async def connect(self, place: Json) -> None:
+    async def connect(self, place: Json, *, user: str | None = None) -> None:
         await self.quiet()
         query = urlencode(self.named(place))
-        self.socket = await connect(f"{self.url}?{query}", proxy=None, compression=None)
+        headers = {"Authorization": f"Bearer {user}"} if user else None
+        self.socket = await connect(f"{self.url}?{query}", proxy=None, compression=None, additional_headers=headers)
 
     async def quiet(self) -> None:
         """Nothing more is there to read."""
@@ -176,7 +179,7 @@ class Player:
         match wanted:
             case "$any":
                 same = True
-            case str() if name == "created":
+            case str() if name in {"created", "updated"}:
                 same = MOMENT.fullmatch(told) is not None
             case {"queued": _, "first_token": first, **__}:
                 same = wanted.keys() == told.keys() and (first is None) is (told["first_token"] is None)
@@ -204,7 +207,7 @@ def causes(root: type[AskbotError] = AskbotError) -> Iterator[type[AskbotError]]
 async def test_a_dialogue_is_played_as_it_is_written(path: Path) -> None:
     """Frame by frame; and when it is over, the server has nothing more to say."""
     upstream = ScriptedUpstream()
-    async with serving(upstream) as server:
+    async with serving_users(upstream) as server:
         await Player(address(server.port), upstream).play_all(lines(path))
 
     assert not upstream.scripts, "every answer was asked for"
@@ -215,7 +218,7 @@ def test_a_dialogue_says_what_it_shows(path: Path) -> None:
     """First what it is about, at last what a client shows; what a model waits for comes, or a cancel."""
     dialogue = lines(path)
 
-    assert dialogue[0].keys() - {"clients_only"} == {"about"}
+    assert dialogue[0].keys() - {"clients_only", "server_only"} == {"about"}
     assert list(dialogue[-1]) == ["view"]
     steps = [step for line in dialogue for step in line.get("upstream", [])]
     waited = {cast(Json, step)["wait"] for step in steps if isinstance(step, dict) and "wait" in step}

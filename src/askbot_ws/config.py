@@ -74,6 +74,15 @@ TOKEN_VARIABLE = "ASKBOT_TOKEN"  # noqa: S105 - the name of what has the credent
 OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE)
 API_KEY = "openai_api_key"
 SECRETS = (API_KEY, "jwt_secret", "ticket_secret")  # in no message and no option
+RELOADABLE = frozenset(
+    (
+        *("hosts", "origins", "keys", "jwt_secret", "jwks_url", "jwt_algorithms", "jwt_audience", "jwt_issuer"),
+        *("jwt_leeway", "jwt_user_claim", "jwt_role_claim", "jwt_rights_claim"),
+        *("session_ttl", "memory", "models", "max_tokens", "persona", "max_question", "max_waiting", "max_turns"),
+        *("abandon_after", "limits", "max_connections", "max_connections_per_address", "frames_per_minute"),
+    )
+)
+"""Settings that SIGHUP changes in a running server; others need a restart."""
 CREDENTIAL_SETTINGS = ("keys", "jwt_secret", "jwks_url", "auth", "ticket_secret")  # each sets up authentication
 MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
 _BLAMED = {"allow_anonymous": "host", "openai_base_url": "upstream"}  # which setting wants one that is not given

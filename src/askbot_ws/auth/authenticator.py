@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Protocol, get_args
+from typing import Protocol, Self
 
-from ..config import Settings
-from ..core.principal import ANONYMOUS, Principal, Right
+from ..core.principal import ANONYMOUS, Principal
 from ..errors import Unauthorized
-from ..store import Store
 from .credentials import find_credential
+from .function import FunctionAuthentication
+from .json_web_keys import JsonWebKeys
+from .principals import RIGHTS
 from .request_head import RequestHead
+from .static_keys import CredentialChange, StaticKeys
+from .tickets import Tickets
 
-LOCAL = Principal(rights=frozenset(get_args(Right)))
+LOCAL = Principal(rights=frozenset(RIGHTS))
 """A client on this machine, of a server without authentication that no other machine can reach."""
+CHAT_PATH = "/v1/chat"
 
 
 class TokenMethod(Protocol):
@@ -28,12 +33,39 @@ class TokenMethod(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The ways by which an authenticator checks credentials; without any, nobody needs one.
+
+    Attributes:
+        keys: Static keys.
+        tokens: JSON Web Tokens.
+        function: The operator's own function, which is asked last, and where there is no credential too.
+        tickets: One-time tickets.
+        key_set: What is fetched for `tokens`.
+    """
+
+    keys: StaticKeys | None = None
+    tokens: TokenMethod | None = None
+    function: FunctionAuthentication | None = None
+    tickets: Tickets | None = None
+    key_set: JsonWebKeys | None = None
+
+    @property
+    def token_methods(self) -> Sequence[TokenMethod]:
+        """The kinds of tokens, in the order in which a token is tried."""
+        return [method for method in (self.keys, self.tokens) if method is not None]
+
+
 class Authenticator:
-    """Makes principals: in handshakes, of HTTP requests and for the frame `auth`."""
+    """Makes principals: in handshakes, of HTTP requests and for the frame `auth`.
+
+    It is an async context manager: what it fetches in the background, it fetches in the block.
+    """
 
     def __init__(
         self,
-        methods: Sequence[TokenMethod] = (),
+        methods: Methods | None = None,
         *,
         allow_anonymous: bool = False,
         loopback: bool = False,
@@ -42,49 +74,109 @@ class Authenticator:
         """Make an authenticator.
 
         Args:
-            methods: The kinds of tokens, in the order in which a token is tried; without any, nobody needs one.
+            methods: How credentials are checked; None: nobody needs one.
             allow_anonymous: Whether requests without a credential are accepted all the same.
             loopback: Whether only this machine can connect.
             cookie: The name of the cookie that may carry a token.
         """
-        self._methods = methods
-        self._allow_anonymous = allow_anonymous
+        self.methods = methods
+        self.on_change: Callable[[CredentialChange], None] | None = None  # is called once credentials are revoked
+        self.allow_anonymous = allow_anonymous
         self._loopback = loopback
         self._cookie = cookie
+
+    async def __aenter__(self) -> Self:
+        self._connect(self.methods)
+        if self.methods and self.methods.key_set:
+            self.methods.key_set.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.methods and self.methods.key_set:
+            await self.methods.key_set.close()
+
+    def _connect(self, methods: Methods | None) -> None:
+        """Pass on what static keys report."""
+        if methods and methods.keys:
+            methods.keys.on_change = self._report
+
+    def _report(self, change: CredentialChange) -> None:
+        if self.on_change is not None:
+            self.on_change(change)
+
+    async def replace_methods(self, methods: Methods | None, *, other_tokens: bool) -> None:
+        """Check credentials in another way from now on, in the block. Objects that are in both go on as they are.
+
+        `other_tokens`: JSON Web Tokens are checked by other rules than before.
+        """
+        before, self.methods = self.methods, methods
+        old, new = before.key_set if before else None, methods.key_set if methods else None
+        self._connect(methods)
+        if new is not old and new is not None:
+            new.start()
+        if before and before.keys and (methods is None or methods.keys is not before.keys):
+            before.keys.revoke_all()
+        if other_tokens:
+            self._report(CredentialChange(other_tokens=True))
+        if new is not old and old is not None:
+            await old.close()
 
     @property
     def configured(self) -> bool:
         """Whether there are credentials at all; else everybody is anonymous."""
-        return bool(self._methods)
+        return self.methods is not None
 
     @property
     def allows_anonymous(self) -> bool:
         """Whether a request without a credential is accepted."""
-        return self._allow_anonymous or not self.configured
+        return self.allow_anonymous or not self.configured
 
     async def authenticate(self, head: RequestHead) -> Principal:
         """Return the principal of a handshake or of an HTTP request.
 
         Raises `Unauthorized`, or `Overloaded` where its credential can't be checked at the moment.
         """
-        if not self.configured:
+        methods = self.methods
+        if methods is None:
             return LOCAL if self.is_local(head) else ANONYMOUS
         credential = find_credential(head, cookie=self._cookie)
         if credential is None:
-            if self._allow_anonymous:
-                return ANONYMOUS
-            raise Unauthorized
+            principal = await methods.function.authenticate(head) if methods.function else None
+            if principal is None and not self.allow_anonymous:
+                raise Unauthorized
+            return principal or ANONYMOUS
+        if credential.carrier == "ticket":
+            if methods.tickets is None:
+                raise Unauthorized("Tickets are not accepted here.")
+            return await methods.tickets.redeem(credential.text)
         if credential.carrier == "cookie" and not head.names_origin:
             raise Unauthorized("A request with a cookie needs an Origin.")
-        return await self.authenticate_token(credential.text)
+        return await self._check_token(methods, credential.text, head)
 
-    async def authenticate_token(self, token: str) -> Principal:
-        """Return the principal of a token, as a frame `auth` has it. Raises like `authenticate`."""
-        for method in self._methods:
-            principal = await method.authenticate(token)
-            if principal is not None:
-                return principal
-        raise Unauthorized("The credential is not valid.")
+    async def authenticate_token(self, token: str, *, client_address: str = "") -> Principal:
+        """Return the principal of a token, as a frame `auth` has it. Raises like `authenticate`.
+
+        The operator's own function sees it as that of the header `Authorization`.
+        """
+        if self.methods is None:
+            raise Unauthorized("Credentials are not used here.")
+        head = RequestHead(CHAT_PATH, headers=(("authorization", f"Bearer {token}"),), client_address=client_address)
+        return await self._check_token(self.methods, token, head)
+
+    async def _check_token(self, methods: Methods, token: str, head: RequestHead) -> Principal:
+        refusal = Unauthorized("The credential is not valid.")
+        for method in methods.token_methods:
+            try:
+                principal = await method.authenticate(token)
+            except Unauthorized as error:
+                refusal = error
+            else:
+                if principal is not None:
+                    return principal
+        principal = await methods.function.authenticate(head) if methods.function else None
+        if principal is None:
+            raise refusal
+        return principal
 
     def is_local(self, head: RequestHead) -> bool:
         """Return whether a request comes from this machine, to a server that no other machine can reach.
@@ -94,9 +186,3 @@ class Authenticator:
         if not self._loopback or head.is_forwarded or not head.client_address:
             return False
         return ip_address(head.client_address.partition("%")[0]).is_loopback
-
-
-def make_authenticator(settings: Settings, store: Store) -> Authenticator:
-    """Make the authenticator that the settings describe; used tickets are kept in the store. Raises `ConfigError`."""
-    del store
-    return Authenticator((), allow_anonymous=settings.allow_anonymous, loopback=settings.loopback)

@@ -55,6 +55,7 @@ class NewQuestion:
     created_at: float  # seconds since 1970
     id: str | None = None
     options: Options = Options()
+    credential: str | None = None  # of who asks (`Principal.credential`)
 
 
 @dataclass(slots=True)
@@ -112,7 +113,12 @@ class SessionMachine:
     def _append_question(self, question: NewQuestion, *, replaces: str | None = None) -> Question:
         self.head += 1
         turn = TurnMachine(
-            self.head, question.text, asked_at=question.asked_at, options=question.options, replaces=replaces
+            self.head,
+            question.text,
+            asked_at=question.asked_at,
+            options=question.options,
+            replaces=replaces,
+            credential=question.credential,
         )
         self.waiting.append(turn)
         if question.id is not None:

@@ -74,6 +74,7 @@ class TurnMachine:
     asked_at: float
     options: Options = Options()
     replaces: str | None = None
+    credential: str | None = None  # of who asked; where it is revoked, the turn is cancelled
     state: TurnState = TurnState.WAITING
     started_at: float | None = None
     first_token_at: float | None = None

@@ -94,13 +94,18 @@ class AccessPolicy:
         `now` is a monotonic clock in seconds, which limits the rate of log lines. `own_names` are names by which the
         server may be called, too, but no origins: pages of other ports of this machine are foreign.
         """
-        self._hosts = _parsed(hosts)
-        self._named = self._hosts | _parsed(own_names)
-        self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
+        self._own_names = _parsed(own_names)
+        self.allow(hosts=hosts, origins=origins)
         self._loopback = loopback
         self._now = now
         self._log_bucket = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
+
+    def allow(self, *, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        """Accept these hosts and origins from now on, and no others."""
+        self._hosts = _parsed(hosts)
+        self._named = self._hosts | self._own_names
+        self._origins = frozenset(_normalized(origin.rstrip("/")) for origin in origins)
 
     def check(self, headers: Headers, *, loopback_pages: bool = False) -> Refusal | None:
         """Return why a request with these headers (names in lower case) is refused, or None; logs refusals.

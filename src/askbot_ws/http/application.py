@@ -22,6 +22,7 @@ from .authentication import IDENTITY_PATH, STATUS_BY_ERROR, AuthenticationMiddle
 from .completion import Completions
 from .readiness import Readiness
 from .responses import json_response
+from .tickets import ticket_route
 
 UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
 LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH, IDENTITY_PATH})  # which pages of any port of this machine may use
@@ -70,6 +71,7 @@ def make_application(
     made = Starlette(
         routes=[
             *public,
+            ticket_route(authenticator),
             identity_route(authenticator, sign_in_url=sign_in_url, sign_out_url=sign_out_url),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],

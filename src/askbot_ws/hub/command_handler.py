@@ -67,9 +67,9 @@ class CommandHandler:
         async with ExclusiveOwner(self._registry, owner):
             match command:
                 case Ask():
-                    return await self._ask(owner, command)
+                    return await self._ask(principal, owner, command)
                 case Retry() | Edit():
-                    return await self._replace(owner, command)
+                    return await self._replace(principal, owner, command)
                 case Cancel():
                     turn = owner.state.find_open_turn(command.turn)
                     await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
@@ -78,17 +78,17 @@ class CommandHandler:
                     await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
                     return owner.state.head
 
-    async def _ask(self, owner: Owner, command: Ask) -> int:
+    async def _ask(self, principal: Principal, owner: Owner, command: Ask) -> int:
         known = await self._find_duplicate(owner, command.id, command.text)
         if known is not None:
             return known
         self._check_capacity(owner)
-        asking = self._new_question(command.text, command.id, command.options)
+        asking = self._new_question(principal, command.text, command.id, command.options)
         events = owner.state.ask(asking, when_busy=command.when_busy, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
-    async def _replace(self, owner: Owner, command: Retry | Edit) -> int:
+    async def _replace(self, principal: Principal, owner: Owner, command: Retry | Edit) -> int:
         """Replace a turn by its own question again, or by another one; options that are not given stay."""
         text = command.text if isinstance(command, Edit) else None
         known = await self._find_duplicate(owner, command.id, text)
@@ -99,7 +99,7 @@ class CommandHandler:
         options = _merge_options(question.options or Options(), command.options)
         self._check_options(options)  # the policy may have changed since the turn
         self._check_capacity(owner)
-        asking = self._new_question(text or question.text, command.id, options)
+        asking = self._new_question(principal, text or question.text, command.id, options)
         events = owner.state.replace(turn, asking, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
@@ -130,8 +130,15 @@ class CommandHandler:
         finally:
             await exclusive.__aexit__()
 
-    def _new_question(self, text: str, id: str | None, options: Options) -> NewQuestion:
-        return NewQuestion(text=text, asked_at=self._clock(), created_at=self._wall_clock(), id=id, options=options)
+    def _new_question(self, principal: Principal, text: str, id: str | None, options: Options) -> NewQuestion:
+        return NewQuestion(
+            text=text,
+            asked_at=self._clock(),
+            created_at=self._wall_clock(),
+            id=id,
+            options=options,
+            credential=principal.credential,
+        )
 
     def _check_options(self, options: Options) -> None:
         if options.model is not None and options.model not in self._policy.offered_models(self._upstream.model):

@@ -196,6 +196,11 @@ class Hub:
         check_create(principal)
         return await self._copier.fork(principal, session, command)
 
+    def cancel_asked_with(self, credential: str) -> None:
+        """Cancel all turns, running and waiting, that were asked with this credential (`Principal.credential`)."""
+        for owner in tuple(self._registry.owners.values()):
+            self._scheduler.cancel_asked_with(owner, credential)
+
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def _reset_session(self, owner: Owner, error: Exception) -> None:

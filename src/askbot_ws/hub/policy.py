@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Policy:
     """What a hub allows; the settings of the same names (docs/settings.md) choose it.
+
+    All parts of a hub share one, which changes when the settings are reloaded.
 
     Attributes:
         persona: The system prompt; None: none is sent.
@@ -36,6 +38,11 @@ class Policy:
     session_ttl: float = 30 * 86400.0
     abandon_after: float | None = None
     log_content: bool = False
+
+    def replace_by(self, policy: Policy) -> None:
+        """Allow what another policy allows, from now on."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(policy, field.name))
 
     def offered_models(self, default: str) -> tuple[str, ...]:
         """Return the names that a question may choose, the upstream's default first."""

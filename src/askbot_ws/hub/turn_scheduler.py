@@ -160,6 +160,12 @@ class TurnScheduler:
         for turn in tuple(owner.state.waiting):
             self.append(owner, self.cancel_turn(owner, turn, reason))
 
+    def cancel_asked_with(self, owner: Owner, credential: str) -> None:
+        """Cancel the turns of a session, running and waiting, that were asked with this credential."""
+        for turn in (*owner.state.waiting, owner.state.running):
+            if turn is not None and turn.credential == credential:
+                self.append(owner, self.cancel_turn(owner, turn, "cancelled"))
+
     async def wait_ended(self, max_seconds: float) -> None:
         """Wait until no turn runs, for at most `max_seconds`."""
         if not self._tasks:

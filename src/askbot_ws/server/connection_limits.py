@@ -12,10 +12,14 @@ class ConnectionLimits:
     """Counts HTTP and WebSocket connections, from when they are accepted until they are lost."""
 
     def __init__(self, *, max_total: int, max_per_address: int) -> None:
-        self._max_total = max_total
-        self._max_per_address = max_per_address
+        self.set_limits(max_total=max_total, max_per_address=max_per_address)
         self._addresses: dict[str, Admission] = {}
         self.count = 0  # open connections
+
+    def set_limits(self, *, max_total: int, max_per_address: int) -> None:
+        """Allow this many connections, from the next one on."""
+        self._max_total = max_total
+        self._max_per_address = max_per_address
 
     def admit(self, address: str) -> Admission:
         """Count a connection. `address` is its IP address, or empty where there is none (Unix sockets)."""

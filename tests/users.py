@@ -1,0 +1,44 @@
+"""Users of a server in tests: whoever says a name as a token is the user of that name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from askbot_ws.auth import Authenticator
+from askbot_ws.config import from_keywords
+from askbot_ws.core.principal import Principal
+from askbot_ws.hub import Hub, Policy
+from askbot_ws.server.app import Server, bind
+from askbot_ws.store import Store
+from askbot_ws.store.memory import MemoryStore
+from askbot_ws.upstream import Upstream
+
+EXPIRES = 1_900_000_000.0  # of every credential, in seconds since 1970
+
+
+class NamesAsTokens:
+    """Tokens: `ann`, or `ann:SESSION` for one of her sessions; with `ro` before the colon, for reading only."""
+
+    async def authenticate(self, token: str) -> Principal | None:
+        name, _, session = token.partition(":")
+        user = name.removesuffix("-ro")
+        return Principal(user, expires=EXPIRES, session=session or None, read_only=name != user)
+
+
+@asynccontextmanager
+async def serving_users(
+    upstream: Upstream, policy: Policy | None = None, *, store: Store | None = None
+) -> AsyncGenerator[Server]:
+    """Run a server in this process whose clients are anonymous or say a name as their token."""
+    settings = from_keywords({"port": 0, "store": "memory:", "limits": False})
+    listening = bind(settings)
+    async with Hub(store or MemoryStore(), upstream, policy or Policy()) as hub:
+        server = Server(settings, hub, Authenticator([NamesAsTokens()], allow_anonymous=True))
+        await server.listen(listening)
+        try:
+            yield server
+        finally:
+            await hub.stop()
+            await server.close()
+            listening.close()
