@@ -85,7 +85,7 @@ PYTHON_ONLY = {
         "last_ready": "the same, or None",
         "all_turns": "replaced ones too, which `turns` has there",
     }
-    | dict.fromkeys(("continues", "fold", "snapshot"), "its making"),
+    | dict.fromkeys(("continues", "fold", "note_ready", "snapshot"), "its making"),
     "connect": {
         "after": "of a copy that a program keeps",
         "log": "as above",

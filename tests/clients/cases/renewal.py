@@ -7,10 +7,12 @@ from typing import Any
 
 from askbot_ws.testing import Close, Receive, RequireToken, ScriptedConnection, ScriptedLog, expires_in
 
-from ..case import PYTHON, Case, answered, ask, case, running
+from ..case import Case, answered, ask, case, running
 
 LIFETIME_SECONDS = 1.2
-ONE_FORM = frozenset({"async"})  # cases that take a second
+ONE_FORM = frozenset(
+    {"async"}
+)  # cases that take a second; in the browser they would take five: tests/js/credentials.test.js
 
 
 def expiring(log: ScriptedLog) -> Callable[[ScriptedConnection], list[Any]]:
@@ -101,7 +103,6 @@ def a_ticket_that_is_no_longer_good_is_asked_for_once_more() -> Case:
         outcomes={"ask": answered("Because.")},
         connections=2,
         options={"ticket": ["one", "two", "three"]},
-        clients=PYTHON,
     )
 
 
@@ -116,5 +117,4 @@ def a_token_that_is_refused_at_first_is_asked_for_once_more() -> Case:
         connections=2,
         options={"token": ["one", "two", "three"]},
         tokens=["one", "two"],
-        clients=PYTHON,
     )

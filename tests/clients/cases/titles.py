@@ -6,8 +6,6 @@ from askbot_ws.testing import Cut, Receive, ScriptedLog
 
 from ..case import PYTHON, RETURNED, Case, answered, ask, case, failed, running, sessions, set_title
 
-CLIENTS = PYTHON
-
 
 @case
 def a_title_between_two_tokens_is_no_part_of_the_answer() -> Case:
@@ -46,7 +44,6 @@ def a_title_is_given_once_it_is_in_the_log() -> Case:
         outcomes={"set_title": RETURNED, "ask": answered("Because.")},
         connections=1,
         sent={"title": 1},
-        clients=CLIENTS,
     )
 
 
@@ -62,13 +59,12 @@ def a_title_is_sent_again_until_it_is_in_the_log() -> Case:
         outcomes={"set_title": RETURNED},
         connections=2,
         sent={"title": 2},
-        clients=CLIENTS,
     )
 
 
 @case
 def a_title_that_was_given_before_the_connection_was_lost_is_not_sent_again() -> Case:
-    """`ready` says it."""
+    """`ready` says it; the browser asks again, which changes nothing."""
     log = ScriptedLog()
     return Case(
         scripts=[
@@ -79,7 +75,7 @@ def a_title_that_was_given_before_the_connection_was_lost_is_not_sent_again() ->
         outcomes={"set_title": RETURNED},
         connections=2,
         sent={"title": 1},
-        clients=CLIENTS,
+        clients=PYTHON,
     )
 
 
@@ -91,7 +87,6 @@ def a_title_that_is_refused_raises() -> Case:
         steps=[set_title()],
         outcomes={"set_title": failed("turn_not_found")},
         connections=1,
-        clients=CLIENTS,
     )
 
 
@@ -104,7 +99,6 @@ def a_page_of_sessions_comes_between_two_tokens() -> Case:
         outcomes={"sessions": RETURNED | {"titles": ["Why?"]}, "ask": answered("Because.")},
         connections=1,
         sent={"sessions": 1},
-        clients=CLIENTS,
     )
 
 
@@ -120,7 +114,6 @@ def a_page_of_sessions_is_asked_for_again_on_the_next_connection() -> Case:
         outcomes={"sessions": RETURNED},
         connections=2,
         sent={"sessions": 2},
-        clients=CLIENTS,
     )
 
 
@@ -132,5 +125,4 @@ def an_anonymous_client_is_told_that_it_has_no_sessions() -> Case:
         steps=[sessions()],
         outcomes={"sessions": failed("forbidden")},
         connections=1,
-        clients=CLIENTS,
     )
