@@ -248,7 +248,7 @@ def chat(
         new=new,
         save_history=history,
         plain=plain,
-        token=TokenOption(token_file),
+        token=TokenOption(TOKEN_VARIABLE, token_file),
     )
     raise typer.Exit(asyncio.run(run_chat(options)))
 
@@ -293,7 +293,7 @@ def ask(
         session=session and _check_name(session, name="--session"),
         model=model and _check_name(model, name="--model"),
         show_thinking=thinking,
-        token=TokenOption(token_file),
+        token=TokenOption(TOKEN_VARIABLE, token_file),
     )
     raise typer.Exit(asyncio.run(run_ask(options, timeout=limit, as_json=as_json)))
 

@@ -29,7 +29,7 @@ def signed_in() -> Script:
 
 async def ask(url: str, *, file: Path | str | None = None, as_json: bool = False) -> int:
     """Ask in this process; returns the exit code."""
-    options = AskOptions(("Why?",), url, token=TokenOption(None if file is None else str(file)))
+    options = AskOptions(("Why?",), url, token=TokenOption("ASKBOT_TOKEN", None if file is None else str(file)))
     return await ask_command.ask(options, timeout=10, as_json=as_json)
 
 
@@ -192,8 +192,11 @@ async def test_a_signed_in_user_has_the_sessions_of_the_server() -> None:
 async def test_an_anonymous_user_has_the_sessions_of_this_machine() -> None:
     """The server is not asked."""
     log = ScriptedLog()
-    refused = [Receive("title"), log.error("turn_not_found", id="$title.id")]
-    async with ScriptedServer([log.ready(), *refused, Receive("ask"), *log.answer("Yes.")]) as server:
+    script: Script = [
+        log.ready(), Receive("title"), log.error("turn_not_found", id="$title.id"),
+        Receive("ask"), *log.answer("Yes."),
+    ]  # fmt: skip
+    async with ScriptedServer(script) as server:
         commands = "/title\n/title Sky\nWhy?\n/open\n\n/quit\n"
         code, _, error = await call("chat", server.url, stdin=commands)
     assert code == 0

@@ -24,7 +24,7 @@ from .output import (
 from .question import NothingAskedError, check_length, read_question
 from .server_url import hide_credentials
 from .streams import discard_unwritten
-from .token_option import TokenOption, TokenUnreadableError
+from .token_option import NO_TOKEN, TokenOption, TokenUnreadableError
 
 AWAY_SECONDS = 60.0  # without a connection and without a piece of the answer, after which it is given up
 
@@ -41,7 +41,7 @@ class AskOptions:
     session: str | None = None
     model: str | None = None
     show_thinking: bool = False
-    token: TokenOption = field(default_factory=TokenOption)
+    token: TokenOption = NO_TOKEN
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import random
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 from ..client import Chat, Closed, State, connect
@@ -22,7 +22,7 @@ from .output import ExitCode, PlainScreen, Screen, print_error, print_notice, re
 from .saved_sessions import SavedSessions
 from .server_url import hide_credentials
 from .streams import discard_unwritten
-from .token_option import TokenOption, TokenUnreadableError
+from .token_option import NO_TOKEN, TokenOption, TokenUnreadableError
 
 RECONNECT_NOTICE_SECONDS = 1.0  # a connection that is back sooner is not worth a notice
 
@@ -39,7 +39,7 @@ class ChatOptions:
     new: bool = False
     save_history: bool = True
     plain: bool = False
-    token: TokenOption = field(default_factory=TokenOption)
+    token: TokenOption = NO_TOKEN
 
 
 async def chat(options: ChatOptions) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..client.credentials import TokenSource
-from ..config import TOKEN_VARIABLE
 from ..decoding import recover_text
 from .line_input import without_echo
 from .output import print_notice
@@ -24,8 +23,9 @@ class TokenUnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenOption:
-    """Where the token is: in the file that `--token-file` names, in `ASKBOT_TOKEN`, or nowhere."""
+    """Where the token is: in the file that `--token-file` names, in the environment variable, or nowhere."""
 
+    variable: str
     file: str | None = None
 
     async def read(self) -> TokenSource | None:
@@ -38,7 +38,10 @@ class TokenOption:
         if self.file is not None:
             self._read_file()
             return self._read_file
-        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+        return self._read_variable() or None
+
+    def _read_variable(self) -> str:
+        return os.environ.get(self.variable, "").strip()
 
     def _read_file(self) -> str:
         path = Path(self.file or "")
@@ -53,15 +56,19 @@ class TokenOption:
     def describe_refusal(self) -> str:
         """Return what to do where the server has refused the credential, or wants one."""
         match self.file:
-            case None if not os.environ.get(TOKEN_VARIABLE, "").strip():
-                return f"This server wants a key or a token: set {TOKEN_VARIABLE}, or name a file by --token-file."
+            case None if not self._read_variable():
+                return f"This server wants a key or a token: set {self.variable}, or name a file by --token-file."
             case None:
-                place = f"{TOKEN_VARIABLE} has"
+                place = f"{self.variable} has"
             case "-":
                 place = "stdin had"
             case path:
                 place = f"{path} has"
         return f"The server doesn't take the token that {place}: it may be wrong, expired or revoked."
+
+
+NO_TOKEN = TokenOption(variable="")
+"""No credential, whatever the environment has."""
 
 
 def _checked(token: str, place: str) -> str:

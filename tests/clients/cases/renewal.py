@@ -10,9 +10,7 @@ from askbot_ws.testing import Close, Receive, RequireToken, ScriptedConnection, 
 from ..case import Case, answered, ask, case, running
 
 LIFETIME_SECONDS = 1.2
-ONE_FORM = frozenset(
-    {"async"}
-)  # cases that take a second; in the browser they would take five: tests/js/credentials.test.js
+ONE_FORM = frozenset({"async"})  # cases that take a second; with askbot.js, which waits for five, tests/js plays them
 
 
 def expiring(log: ScriptedLog) -> Callable[[ScriptedConnection], list[Any]]:
