@@ -6,6 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .auth.request_head import RequestHead as RequestHead
+    from .auth.tickets import Ticket as Ticket
+    from .auth.tickets import make_ticket as make_ticket
     from .client import Answer as Answer
     from .client import AnswerStream as AnswerStream
     from .client import Chat as Chat
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from .client import View as View
     from .client import connect as connect
     from .client.sync import connect as connect_sync
+    from .core.principal import Principal as Principal
     from .embedding import serve as serve
 
 __all__ = [
@@ -24,12 +28,16 @@ __all__ = [
     "Chat",
     "Closed",
     "Damaged",
+    "Principal",
+    "RequestHead",
+    "Ticket",
     "TimedOut",
     "Turn",
     "View",
     "__version__",
     "connect",
     "connect_sync",
+    "make_ticket",
     "serve",
 ]
 __version__ = "0.1.0"
@@ -40,11 +48,15 @@ _LAZY_ATTRIBUTES = {  # name: the module that has it, and its name there
     "Chat": (".client", "Chat"),
     "Closed": (".client", "Closed"),
     "Damaged": (".client", "Damaged"),
+    "Principal": (".core.principal", "Principal"),
+    "RequestHead": (".auth.request_head", "RequestHead"),
+    "Ticket": (".auth.tickets", "Ticket"),
     "TimedOut": (".client", "TimedOut"),
     "Turn": (".client", "Turn"),
     "View": (".client", "View"),
     "connect": (".client", "connect"),
     "connect_sync": (".client.sync", "connect"),
+    "make_ticket": (".auth.tickets", "make_ticket"),
     "serve": (".embedding", "serve"),
 }
 

@@ -9,6 +9,7 @@ import errno
 import inspect
 import json
 import math
+import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ from .config import (
     load,
     section,
 )
+from .credential_commands import key, print_ticket
 from .decoding import is_text, recover_text
 from .errors import ConfigError
 from .setting_types import one_of
@@ -116,6 +118,7 @@ app = typer.Typer(
 )
 model = typer.Typer(no_args_is_help=True, help="The model that answers without a key and without a network.")
 app.add_typer(model, name="model")
+app.add_typer(key, name="key")
 store = typer.Typer(no_args_is_help=True, help="Check, repair or copy the file that keeps the sessions.")
 app.add_typer(store, name="store")
 
@@ -170,7 +173,7 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
     from .server.app import run  # noqa: PLC0415 - for this command only
 
     configure(settings)
-    raise typer.Exit(run(settings))
+    raise typer.Exit(run(settings, lambda: load(flags)))
 
 
 def _setting_option(field: str) -> inspect.Parameter:
@@ -410,6 +413,8 @@ def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
     raise typer.Exit(1 if report.faults else 0)
 
 
+app.command("ticket")(print_ticket)
+
 # --- others -----------------------------------------------------------------------------------------------------------
 
 
@@ -453,6 +458,8 @@ def print_schema() -> None:
 
 def main() -> None:
     """Run the console script. Exits with 2 where settings are wrong, with 130 after Ctrl-C."""
+    if "serve" in sys.argv[1:2] and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it reloads the settings, which are about to be read
     prepare_streams()
     try:
         app()

@@ -23,6 +23,8 @@ def run_with_reload(arguments: Sequence[str], folders: Sequence[Path]) -> int:
     """
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: terminated.set())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, _frame: server.send_signal(number))
     server = _start(arguments)
     try:
         for changes in watch(*folders, watch_filter=WATCHED, stop_event=terminated):

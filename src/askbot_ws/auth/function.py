@@ -65,12 +65,12 @@ class FunctionAuthentication:
     async def _call(self, head: RequestHead) -> Principal | Unauthorized | None:
         """Return what the function says. Raises what it raises, and `TypeError` for what is no answer."""
         try:
-            result: object = await self._function(head)
+            result: object = await cast("Callable[[RequestHead], Awaitable[object]]", self._function)(head)
         except Unauthorized as error:
             return Unauthorized(error.message)
         if result is None:
             return None
-        principal = Principal(user=result) if isinstance(result, str) else result
+        principal: object = Principal(user=result) if isinstance(result, str) else result
         if not isinstance(principal, Principal):
             raise TypeError(f"the function returned {type(result).__name__}, not a Principal, a str or None")
         return _checked(principal)
@@ -83,7 +83,7 @@ def _checked(principal: Principal) -> Principal:
     if principal.role is not None and not is_role(principal.role):
         raise TypeError("the function returned a role that is no text of 1 to 256 characters")
     expires: object = principal.expires
-    if expires is not None and (not isinstance(expires, int | float) or expires != expires):  # noqa: PLR0124 - nan
+    if expires is not None and not (isinstance(expires, int | float) and expires > 0):
         raise TypeError("the function returned a time that is no number of seconds since 1970")
     return replace(
         principal,

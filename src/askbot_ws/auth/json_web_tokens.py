@@ -7,13 +7,12 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import jwt
 
 from ..core.principal import Principal
 from ..errors import Unauthorized
-from .json_web_keys import JsonWebKeys
 from .principals import MAX_TIME, is_role, is_user, known_rights
 
 MAX_TOKEN_BYTES = 16 * 1024
@@ -45,6 +44,14 @@ class ClaimRules:
     rights: str | None = None
 
 
+class PublicKeys(Protocol):
+    """What finds public keys."""
+
+    async def find(self, kid: str | None, algorithm: str) -> Sequence[jwt.PyJWK]:
+        """Return the keys that may have signed. Raises `Overloaded` where that is not known now."""
+        ...
+
+
 class JsonWebTokens:
     """JSON Web Tokens as a kind of token.
 
@@ -57,7 +64,7 @@ class JsonWebTokens:
         rules: ClaimRules,
         *,
         secret: bytes | None = None,
-        keys: JsonWebKeys | None = None,
+        keys: PublicKeys | None = None,
         algorithms: Sequence[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:

@@ -70,7 +70,7 @@ def make_key(
     """Draw a new key. `now` and `expires` are in seconds since 1970."""
     id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(12))
     text = f"ak_{id}_{secrets.token_urlsafe(32)}"
-    return NewKey(text, Key(id, hash_key(text), user, tuple(sorted(rights)), role, now, expires))
+    return NewKey(text, Key(id, hash_key(text), user, tuple(sorted(rights)), role, round(now, 3), expires))
 
 
 def hash_key(text: str) -> str:

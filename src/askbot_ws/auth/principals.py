@@ -27,4 +27,5 @@ def is_role(value: object) -> TypeGuard[str]:
 
 def known_rights(names: Iterable[object]) -> frozenset[Right]:
     """Return those of these names that are rights."""
-    return frozenset({*RIGHTS} & {name for name in names if isinstance(name, str)})
+    named = {name for name in names if isinstance(name, str)}
+    return frozenset(right for right in RIGHTS if right in named)

@@ -114,17 +114,16 @@ def make_ticket(
     if not 0 < expires <= MAX_CONNECTION_SECONDS:
         raise ValueError("expires: it should be more than 0 seconds and at most 86400, which is a day")
     begin = now()
-    contents = _Contents(
-        id=secrets.token_urlsafe(16),
-        user=user,
-        expires=begin + expires,
-        valid_until=begin + VALID_SECONDS,
-        session=session,
-        read_only=read_only,
-        role=role,
-    )
     try:
-        _contents.validate_python(contents, strict=True)
+        contents = _Contents(
+            id=secrets.token_urlsafe(16),
+            user=user,
+            expires=begin + expires,
+            valid_until=begin + VALID_SECONDS,
+            session=session,
+            read_only=read_only,
+            role=role,
+        )
     except ValidationError:
         raise ValueError("session: it should be the id of a session") from None
     payload = urlsafe_b64encode(_contents.dump_json(contents, exclude_defaults=True)).rstrip(b"=")

@@ -19,7 +19,7 @@ from ..core.cursor import Cursor
 from ..core.limits import TokenBucket
 from ..core.log_tail import SLICE_BYTES
 from ..core.principal import Principal
-from ..errors import AskbotError, SessionNotFound, StoreError
+from ..errors import AskbotError, Forbidden, SessionNotFound, StoreError
 from ..events import Event, encode_event
 from ..hub import Hub, Topic
 
@@ -181,6 +181,18 @@ class RateLimits:
     resume_limit: ResumeLimit | None = None
 
 
+class Renewer(Protocol):
+    """What gives connections a new principal."""
+
+    async def renew(self, connection: Connection, token: str) -> Principal:
+        """Give a connection the principal of a fresh token of the same user, and return it.
+
+        Raises `Unauthorized`, `Forbidden` where it is another user's or the connection is anonymous, and `Overloaded`
+        where it can't be checked now; then nothing has changed.
+        """
+        ...
+
+
 class Connection(ABC):
     """One client's connection, from its handshake to its close, with a reader for each attached session."""
 
@@ -189,14 +201,26 @@ class Connection(ABC):
         self.principal = principal
         self.hub = hub
         self.readers: dict[str, SessionReader] = {}
+        self.renewer: Renewer | None = None  # None: the connection can't have another credential
         self._bad_frame_bucket = TokenBucket(rate=1.0, burst=200)
         self._frame_bucket: TokenBucket | None = None
-        if limits.frames_per_minute is not None:
-            self._frame_bucket = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
-        self._resume_limit = limits.resume_limit
+        self.set_rates(limits)
         self._writable_event: asyncio.Event | None = None  # None: nobody waits for it
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._on_writable
+
+    def set_rates(self, limits: RateLimits) -> None:
+        """Limit the rates of frames and resumes by these from now on."""
+        self._frame_bucket = None
+        if limits.frames_per_minute is not None:
+            self._frame_bucket = TokenBucket(rate=limits.frames_per_minute / 60, burst=limits.frames_per_minute)
+        self._resume_limit = limits.resume_limit
+
+    async def renew(self, token: str) -> Principal:
+        """Replace the principal by that of a fresh credential, and return it; raises like `Renewer.renew`."""
+        if self.renewer is None:
+            raise Forbidden("Credentials are not used here.")
+        return await self.renewer.renew(self, token)
 
     @abstractmethod
     async def attach_first(self, query: str) -> None:

@@ -117,6 +117,10 @@ class AccessPolicy:
             self._log(refusal)
         return refusal
 
+    def allows(self, headers: Headers) -> bool:
+        """Return whether a request with these headers (names in lower case) would be accepted."""
+        return self._refusal(_header_values(headers, b"host"), _header_values(headers, b"origin"), False) is None  # noqa: FBT003
+
     def cors_headers(self, headers: Headers, *, loopback_pages: bool = False) -> Headers:
         """Return the headers that let the page which sent these read the response; none where it is refused."""
         origins = [value for name, value in headers if name == b"origin"]

@@ -196,6 +196,11 @@ class Hub:
         check_create(principal)
         return await self._copier.fork(principal, session, command)
 
+    def use_policy(self, policy: Policy) -> None:
+        """Allow what another policy allows, from the next command and turn on."""
+        self.policy.replace_by(policy)
+        self._scheduler.use_policy(self.policy)
+
     def cancel_asked_with(self, credential: str) -> None:
         """Cancel all turns, running and waiting, that were asked with this credential (`Principal.credential`)."""
         for owner in tuple(self._registry.owners.values()):

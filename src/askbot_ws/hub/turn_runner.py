@@ -38,17 +38,20 @@ class TurnRunner:
         append: Callable[[Owner, Sequence[Event]], None],
     ) -> None:
         """`group_commit` stores text; `append` stores the other events and starts what follows them."""
-        persona = policy.persona
         self._upstream = upstream
         self._store = store
-        self._system = Message("system", persona).encoded + b"," if persona else b""
-        self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
+        self.use_policy(policy)
         self._thinking = policy.thinking
         self._log_content = policy.log_content
         self._clock = clock
         self._group_commit = group_commit
         self._append = append
         self._estimate = TokenEstimate()
+
+    def use_policy(self, policy: Policy) -> None:
+        """Make the prompts of further turns by this policy."""
+        self._system = Message("system", policy.persona).encoded + b"," if policy.persona else b""
+        self._context_tokens = max(256, policy.context_tokens - policy.max_tokens)  # tokens, the answer not counted
 
     async def run(self, owner: Owner, turn: TurnMachine) -> None:
         """Run a started turn to its end. Its task is cancelled only after the turn was ended by someone else."""

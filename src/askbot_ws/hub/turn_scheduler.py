@@ -61,6 +61,10 @@ class TurnScheduler:
             upstream, store, policy, clock=clock, group_commit=self.group_commit, append=self.append
         )
 
+    def use_policy(self, policy: Policy) -> None:
+        """Run further turns by this policy."""
+        self._runner.use_policy(policy)
+
     @property
     def running_count(self) -> int:
         """How many turns run."""

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
@@ -23,7 +23,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from .. import __version__
 from ..auth import Authenticator, make_authenticator
-from ..config import Settings
+from ..auth.choose import reload_authenticator
+from ..config import RELOADABLE, Settings
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
 from ..dialects.askbot.frames import Limits
 from ..dialects.connection import Connection, RateLimits, ResumeLimit
@@ -40,6 +41,7 @@ from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
 from .connection_limits import ConnectionLimits
+from .credential_monitor import CredentialMonitor
 from .handshake import Handshake, process_response, select_subprotocol
 from .keepalive import STALL_CHECKS_PER_TIMEOUT, KeepaliveMonitor
 from .refusals import Refusals
@@ -65,20 +67,32 @@ class Server:
             await server.serve_forever()
     """
 
-    def __init__(self, settings: Settings, hub: Hub, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        authenticator: Authenticator,
+        *,
+        make_policy: Callable[[Settings], Policy] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Make a server; `listen` starts it.
+
+        Args:
+            settings: All settings.
+            hub: The sessions.
+            authenticator: Makes the principals of clients.
+            make_policy: Returns the policy of the hub for settings that have changed; None: it stays.
+            now: The time in seconds since 1970, by which credentials expire.
+        """
         self._settings = settings
         self._hub = hub
         self._authenticator = authenticator
+        self._make_policy = make_policy
+        self._now = now
         self.metrics = Metrics()
         self._refusals = Refusals(self.metrics)
-        self._limits = AskbotLimits(
-            advertised=Limits(
-                frame_bytes=settings.max_frame,
-                question_chars=settings.max_question,
-                waiting_turns=settings.max_waiting,
-            ),
-            rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
-        )
+        self._limits = _askbot_limits(settings)
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
             hosts=settings.hosts,
@@ -90,11 +104,12 @@ class Server:
         self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
         self.acceptor = self._make_acceptor()
         self._connections: dict[Connection, WebSocket] = {}
+        self.credentials = CredentialMonitor(authenticator, hub, self._connections, self._close_connection, now=now)
         self._listener: Listener
         self._closed = False
 
     def _make_acceptor(self) -> Acceptor:
-        settings, most = self._settings, sys.maxsize
+        settings = self._settings
         app = make_application(
             Completions(self._hub),
             access=self._access,
@@ -110,10 +125,7 @@ class Server:
             server=SERVER_HEADER,
             cors_headers=partial(cors_headers, self._access),
             limits=RequestLimits(body_bytes=settings.max_frame, reader_timeout=settings.reader_timeout),
-            connection_limits=ConnectionLimits(
-                max_total=settings.max_connections if settings.limits else most,
-                max_per_address=settings.max_connections_per_address if settings.limits else most,
-            ),
+            connection_limits=ConnectionLimits(**_connection_limits(settings)),
             keepalive=self.keepalive,
         )
 
@@ -174,7 +186,9 @@ class Server:
         if not isinstance(socket, WebSocket):
             raise TypeError("connections are made as WebSocket, see `listen`")
         connection = AskbotConnection(socket, self._hub, socket.principal, self._limits)
+        connection.renewer = self.credentials
         self._connections[connection] = socket
+        self.credentials.expiry.watch(connection)
         self.keepalive.watch(socket)
         try:
             if socket.rejection is not None:
@@ -187,12 +201,47 @@ class Server:
                 await socket.close(4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
+            self.credentials.expiry.forget(connection)
+
+    def _close_connection(self, connection: Connection, code: int, reason: str) -> None:
+        """Close a connection, and abort it where its client does not answer."""
+        socket = self._connections.get(connection)
+        if socket is not None:
+            self.acceptor.spawn(socket.close_or_abort(code, reason, max_seconds=CLOSE_TIMEOUT_SECONDS))
 
     async def serve_forever(self) -> None:
         """Wait until the calling task is cancelled."""
         await asyncio.Event().wait()
 
     forever = serve_forever  # its name in earlier versions
+
+    # --- new settings ------------------------------------------------------------------------------------------------
+
+    async def reload(self, settings: Settings) -> None:
+        """Apply settings that have changed, as far as a running server can: those of `askbot_ws.config.RELOADABLE`.
+
+        Connections that they concern are closed: of revoked keys (4401; the turns asked with them are cancelled), and
+        of pages whose origin is not allowed any more (4403).
+
+        Raises:
+            ConfigError: A file that they name can't be used; then all settings stay as they were.
+        """
+        before = self._settings
+        changed = {name for name in Settings.model_fields if getattr(before, name) != getattr(settings, name)}
+        applied = before.model_copy(update={name: getattr(settings, name) for name in changed & RELOADABLE})
+        policy = self._make_policy(applied) if self._make_policy else self._hub.policy
+        await reload_authenticator(self._authenticator, before, applied, self._hub.store, now=self._now)
+        self._settings = applied
+        self._hub.use_policy(policy)
+        self._access.allow(hosts=applied.hosts, origins=applied.origins)
+        self._limits = _askbot_limits(applied)
+        self.acceptor.connection_limits.set_limits(**_connection_limits(applied))
+        self.credentials.close_anonymous()
+        for connection, opened in tuple(self._connections.items()):
+            connection.set_rates(self._limits.rates)
+            if not self._access.allows(opened.access_headers):
+                self._close_connection(connection, 4403, "this origin is not allowed any more")
+        log.info("settings_reloaded", changed=sorted(changed & RELOADABLE), need_restart=sorted(changed - RELOADABLE))
 
     # --- shutdown ----------------------------------------------------------------------------------------------------
 
@@ -232,7 +281,26 @@ class Server:
         await asyncio.wait([asyncio.ensure_future(self._listener.wait_closed())], timeout=CLOSE_TIMEOUT_SECONDS)
         self._readiness.close()
         self.keepalive.close()
+        self.credentials.expiry.close()
         self._closed = True
+
+
+def _askbot_limits(settings: Settings) -> AskbotLimits:
+    return AskbotLimits(
+        advertised=Limits(
+            frame_bytes=settings.max_frame,
+            question_chars=settings.max_question,
+            waiting_turns=settings.max_waiting,
+        ),
+        rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
+    )
+
+
+def _connection_limits(settings: Settings) -> dict[str, int]:
+    """Return the arguments of `ConnectionLimits`."""
+    if not settings.limits:
+        return {"max_total": sys.maxsize, "max_per_address": sys.maxsize}
+    return {"max_total": settings.max_connections, "max_per_address": settings.max_connections_per_address}
 
 
 def openable_host(bound: socket.socket) -> str | None:
@@ -283,19 +351,25 @@ def bind(settings: Settings) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, chosen: UpstreamChoice | None = None, *, throttle: Throttle | None = None
+    settings: Settings,
+    chosen: UpstreamChoice | None = None,
+    *,
+    throttle: Throttle | None = None,
+    now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Server]:
     """Run a server in the block; `chosen` overrides the upstream that the settings name. Raises `ConfigError`.
 
-    `throttle` may block the event loop for some milliseconds, where that runs nothing else.
+    `throttle` may block the event loop for some milliseconds, where that runs nothing else. `now` is the time in
+    seconds since 1970, by which credentials expire.
     """
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
+    authenticator = make_authenticator(settings, store, now=now)
     listening = bind(settings)
     try:
-        async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
+        async with authenticator, Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
             await chosen.upstream.open()
-            server = Server(settings, hub, make_authenticator(settings, store))
+            server = Server(settings, hub, authenticator, make_policy=partial(_policy, chosen=chosen), now=now)
             await server.listen(listening)
             heartbeats = asyncio.create_task(server.keepalive.run())
             try:
@@ -330,14 +404,17 @@ def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
     )
 
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`."""
+def run(settings: Settings, read_settings: Callable[[], Settings] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the process's exit code. Raises `ConfigError`.
+
+    At SIGHUP the settings are read again by `read_settings`, which may raise `ConfigError`, and applied.
+    """
     if sys.platform == "win32":
-        return asyncio.run(_main(settings))
+        return asyncio.run(_main(settings, None))
     _raise_file_limit()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
-    return uvloop.run(_main(settings))
+    return uvloop.run(_main(settings, read_settings))
 
 
 def _raise_file_limit() -> None:
@@ -349,17 +426,22 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _main(settings: Settings) -> int:
+async def _main(settings: Settings, read_settings: Callable[[], Settings] | None) -> int:
     signals: asyncio.Queue[int] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    hangup = asyncio.Event()
+    if sys.platform != "win32":
+        loop.add_signal_handler(signal.SIGHUP, hangup.set)  # also one that comes before the server listens
     chosen = choose_upstream(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
     async with running(settings, chosen, throttle=throttle) as server:
         _freeze_gc()
         _print_banner(settings, chosen, server)
+        reloading = asyncio.create_task(_reload_at_hangup(server, hangup, read_settings or (lambda: settings)))
         await signals.get()
+        reloading.cancel()
         draining = asyncio.create_task(server.drain())
         again = asyncio.create_task(signals.get())
         await asyncio.wait((draining, again), return_when=asyncio.FIRST_COMPLETED)
@@ -369,6 +451,20 @@ async def _main(settings: Settings) -> int:
             return 0
         draining.cancel()
         return 1
+
+
+async def _reload_at_hangup(server: Server, hangup: asyncio.Event, read_settings: Callable[[], Settings]) -> None:
+    """Read and apply the settings at each SIGHUP, until cancelled; where they are wrong, the old ones stay."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            await server.reload(read_settings())
+        except ConfigError as error:
+            faults = [line.strip() for line in str(error).splitlines()]
+            log.error("reload_failed", faults=faults[1:] or faults)  # noqa: TRY400 - the faults say all
+        except Exception:  # a server goes on with the settings that it has
+            log.exception("reload_failed")
 
 
 def _freeze_gc() -> None:

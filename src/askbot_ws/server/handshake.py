@@ -51,6 +51,8 @@ class Handshake:
         if not isinstance(connection, WebSocket):
             raise TypeError("connections are made as WebSocket")
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+        if "Origin" in request.headers:
+            connection.access_headers = tuple(field for field in headers if field[0] in (b"host", b"origin"))
         refusal = self._access.check(headers)
         if refusal is not None:
             return _error(HTTPStatus.FORBIDDEN, refusal.message)
@@ -81,7 +83,9 @@ class Handshake:
             return None
         is_denied = isinstance(error, Unauthorized)
         self._refusals.record(
-            "unauthorized" if is_denied else "authentication_unavailable", address=socket.client_address
+            "unauthorized" if is_denied else "authentication_unavailable",
+            address=socket.client_address,
+            message=error.message,
         )
         if head.header("origin") is not None or offered_token(head) is not None:
             socket.rejection = (4401 if is_denied else 1013, error.message)

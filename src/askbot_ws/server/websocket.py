@@ -13,6 +13,7 @@ from websockets.protocol import CONNECTING, OPEN
 from websockets.server import ServerProtocol
 
 from ..core.principal import ANONYMOUS, Principal
+from ..http.access import Headers
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
@@ -39,8 +40,8 @@ class WebSocket(ServerConnection):
 
     # Slots: what is read for each token is close together, and found without a dictionary.
     __slots__ = (
-        "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "admission", "loop", "on_writable", "open",
-        "paused_at", "principal", "rejection", "sent_at", "transport",
+        "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "access_headers", "admission", "loop",
+        "on_writable", "open", "paused_at", "principal", "rejection", "sent_at", "transport",
     )  # fmt: skip
 
     on_writable: Callable[[], None] | None
@@ -48,6 +49,7 @@ class WebSocket(ServerConnection):
     paused_at: float | None  # since when its transport has no room; None: it has
     sent_at: float  # when anything was last sent; 0: nothing was
     admission: Admission  # counts it
+    access_headers: Headers  # of a page's handshake: `Host` and `Origin`, by which it was accepted
     principal: Principal  # that the handshake names
     rejection: tuple[int, str] | None  # code and reason of its close, where its credential is not accepted
     _acceptor: Acceptor
@@ -75,7 +77,7 @@ class WebSocket(ServerConnection):
         self.open = self._uncompressed = False
         self.sent_at, self._pong_bytes = 0.0, 0
         self.admission = admission
-        self.principal, self.rejection = ANONYMOUS, None
+        self.access_headers, self.principal, self.rejection = (), ANONYMOUS, None
         transport.set_protocol(self)
         if paused:  # before the next calls, which may resume it
             self.pause_writing()

@@ -17,7 +17,16 @@ from ...core.access import check_change, check_create, check_list, check_read
 from ...core.cursor import REPLAYED_TURNS, can_resume
 from ...core.log_tail import utf8_size
 from ...core.principal import Principal
-from ...errors import AskbotError, Forbidden, FrameError, Internal, InvalidFrame, SessionNotFound, StoreError
+from ...errors import (
+    AskbotError,
+    Forbidden,
+    FrameError,
+    Internal,
+    InvalidFrame,
+    Overloaded,
+    SessionNotFound,
+    StoreError,
+)
 from ...events import MAX_SEQ, Options, TurnRecord
 from ...hub import Hub, Topic
 from ..connection import Connection, MessageSocket, RateLimits, SessionReader
@@ -25,6 +34,8 @@ from .frames import (
     PROTOCOL,
     Ask,
     Attach,
+    Auth,
+    Authorized,
     Cancel,
     ClientFrame,
     Detach,
@@ -52,6 +63,7 @@ from .frames import (
 MAX_HISTORY_BYTES = 256 * 1024  # of text in a `history` frame, before its oldest turn
 HISTORY_PAGE_TURNS = 5  # read from the store at once: an answer may have megabytes
 MAX_SESSIONS = 100  # attached to one connection
+AUTHENTICATION_SECONDS = 8.0  # for checking the credential of an `auth`
 MAX_FRAMES_IN_FLIGHT = 32  # of one connection, executed at the same time
 RECONNECT_AFTER_SECONDS = 0.5  # in `going_away`; clients wait a random time beyond it
 
@@ -198,6 +210,8 @@ class AskbotConnection(Connection):
         if isinstance(frame, Ping):
             self.send(Pong(id=frame.id))
             return True
+        if isinstance(frame, Auth):
+            return await self._authenticate(frame)
         if isinstance(frame, SessionsRequest):
             await self._start(frame, "", queue=NO_SESSION)
             return True
@@ -209,6 +223,20 @@ class AskbotConnection(Connection):
                 await asyncio.wait(self._tasks)  # which session is meant depends on their outcome
             session = self._only_session() or ""
         await self._start(frame, session, queue=session)
+        return True
+
+    async def _authenticate(self, frame: Auth) -> bool:
+        """Replace the principal, before any further frame; returns False where the credential is not accepted."""
+        try:
+            async with asyncio.timeout(AUTHENTICATION_SECONDS):
+                principal = await self.renew(frame.token)
+        except TimeoutError:
+            self._send_error(Overloaded("Credentials cannot be checked right now."), frame)
+            return True
+        except AskbotError as error:
+            self._send_error(error, frame)
+            return isinstance(error, Overloaded)
+        self.send(Authorized(id=frame.id, user=principal.user or "", expires=principal.expires))
         return True
 
     async def _start(self, frame: SessionFrame, session: str, *, queue: str) -> None:

@@ -104,6 +104,16 @@ class Error(Frame):
 
 
 @record
+class Authorized(Frame):
+    """The answer to `auth`: the connection now has the rights of that credential, until it expires."""
+
+    type: Literal["authorized"] = "authorized"
+    id: OmitNone[FrameId] = None
+    user: str
+    expires: Timestamp | None = None
+
+
+@record
 class History(Frame):
     """Turns, oldest first; `more` where the log has older ones."""
 
@@ -161,7 +171,19 @@ class Alive(Frame):
 
 
 ServerFrame: TypeAlias = (
-    Ready | Question | Token | Thinking | Done | Title | Error | History | Sessions | GoingAway | Pong | Alive
+    Ready
+    | Question
+    | Token
+    | Thinking
+    | Done
+    | Title
+    | Error
+    | Authorized
+    | History
+    | Sessions
+    | GoingAway
+    | Pong
+    | Alive
 )
 
 # --- from clients ----------------------------------------------------------------------------------------------------
@@ -301,6 +323,14 @@ class Forget(Command):
 
 
 @record
+class Auth(Command):
+    """Replace the credential of the connection by a fresh one of the same user."""
+
+    type: Literal["auth"] = "auth"
+    token: str
+
+
+@record
 class Ping(Command):
     """Ask for a `pong`."""
 
@@ -319,6 +349,7 @@ ClientFrame: TypeAlias = (
     | TitleRequest
     | SessionsRequest
     | Forget
+    | Auth
     | Ping
 )
 
