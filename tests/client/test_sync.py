@@ -47,7 +47,7 @@ def ends(server: Askbot, session: str | None) -> list[str]:
     return [
         line["reason"]
         for line in server.lines()
-        if line["event"] == "turn_ended" and line["session"] == hash_session(session)
+        if line["event"] == "turn_ended" and line["session"] == hash_session(session or "")
     ]
 
 
