@@ -1,4 +1,4 @@
-import type { Ask, ErrorCode, History, Ready, ServerFrame } from "./frames.js";
+import type { Ask, ErrorCode, History, Ready, ServerFrame, Sessions } from "./frames.js";
 import type { Turn, View } from "./view.js";
 
 export type { Turn, View };
@@ -72,7 +72,7 @@ export interface Requested<Result> extends Promise<Result> {
 
 /** The frame of a request that has no answer yet. */
 export interface RequestFrame {
-  readonly type: "ask" | "retry" | "edit" | "cancel" | "fork" | "history" | "forget";
+  readonly type: "ask" | "retry" | "edit" | "cancel" | "fork" | "history" | "forget" | "sessions" | "title";
   readonly id: string;
   readonly turn?: string;
   readonly text?: string;
@@ -107,6 +107,8 @@ export interface Chat extends EventTarget {
   readonly view: View;
   /** Its id, with which `connect` continues this conversation anywhere; null before the server has given one. */
   readonly session: string | null | undefined;
+  /** Who is signed in; null: nobody. Undefined before the server has said so. */
+  readonly user: string | null | undefined;
   readonly state: State;
   /** The same, and since when, why, and when the next attempt is made. */
   readonly connection: Connection;
@@ -136,6 +138,13 @@ export interface Chat extends EventTarget {
   history(range?: { before?: number; limit?: number }): Requested<History>;
   /** Delete a conversation on the server; by default this one, and then begin another. Rejects where that is refused. */
   forget(session?: string | null): Requested<void>;
+  /**
+   * Fetch a page of the user's conversations, of up to `limit` (1 to 100), the one that was used last first; the next page has
+   * `before`, the `more` of this one. Rejects with `forbidden` where nobody is signed in.
+   */
+  sessions(range?: { before?: string; limit?: number }): Requested<Sessions>;
+  /** Name this conversation, by up to 200 characters; an empty text takes its name away. Resolves once that is in its log. */
+  title(text: string): Requested<void>;
   /**
    * Begin another conversation; this one is kept. Questions that are not in its log yet are rejected with the code `closed`,
    * and each is told as an `error` with its text.
@@ -185,10 +194,16 @@ export interface ConnectOptions {
    */
   keep?: number | null;
   /**
-   * Sent to a server that requires one. A function is asked before each connection. Where it throws, that is an `error` with
-   * the code `unauthorized`, and it is asked again later.
+   * Sent to a server that requires one. A function is asked before each connection, again before what it gave expires, and
+   * once more where the server has refused it. Where it throws, that is an `error` with the code `unauthorized`, and it is
+   * asked again later.
    */
   token?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
+  /**
+   * A one-time ticket in the place of a token, for the query of the address. A function is asked as one for the token is; a
+   * text is good for the first connection only.
+   */
+  ticket?: string | null | (() => string | null | undefined | Promise<string | null | undefined>);
   /** By default `localStorage`; `{}` keeps nothing. */
   storage?: SessionStorage;
   /** Milliseconds after which `opened` rejects, by default 30,000; `Infinity`: never. */

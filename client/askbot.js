@@ -9,7 +9,7 @@
  * Modules of the client keep their state in closures: a minifier shortens a variable's name, but no member's.
  */
 import { matchesCheck, readAnswer } from "./answer.js";
-import { CLOSE_CODES, createTimer, delay, FRAME_TOO_BIG, openConnection, SESSION_NOT_FOUND } from "./connection.js";
+import { CLOSE_CODES, createTimer, delay, FRAME_TOO_BIG, isFunction, openConnection, SESSION_NOT_FOUND } from "./connection.js";
 import { ANSWERS, createOutcome, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
 import { hideSecrets, parseAddress, resumeAddress } from "./server-address.js";
 import { countCodePoints, empty, view } from "./view.js";
@@ -38,7 +38,7 @@ const isQuestion = ({ frame }) => !(frame.type in ANSWERS);
  * @returns {import("./askbot.js").Chat}
  */
 export function connect({
-  url = "/v1/chat", name = "", session, token, storage, random, page = globalThis, keep = KEEP,
+  url = "/v1/chat", name = "", session, token, ticket, storage, random, page = globalThis, keep = KEEP,
   openTimeout = OPEN_TIMEOUT_MS, WebSocket = page.WebSocket, timers = page,
 } = {}) {
   if (!WebSocket) throw new Error("No WebSocket: use Node 22, or connect({ WebSocket }) with npm's ws.");
@@ -59,6 +59,7 @@ export function connect({
   let hasForked = false; // whether a `fork` was sent on this connection: frames on it have to say which session is meant
   let furthest = 0; // the highest `seq` that was read, in whatever history
   let endCode; // once this is closed: the code of what is called then
+  let renewal; // a promise of what renews a credential that expires: credentials.js
 
   // --- what a program calls: askbot.d.ts -----------------------------------------------------------------------------
 
@@ -259,7 +260,7 @@ export function connect({
   /** Takes a frame. A slice of text that follows another one is added to that, which is all that most frames cost. */
   function receive(frame) {
     const { type, turn, seq, text } = frame;
-    if (text && type === run.type && turn === run.turn && seq === run.seq + countCodePoints(text)) {
+    if (text && turn && type === run.type && turn === run.turn && seq === run.seq + countCodePoints(text)) {
       run.text += text;
       run.seq = seq;
       onRead(seq);
@@ -306,6 +307,17 @@ export function connect({
     const asked = requests.get(id);
     if (asked && ANSWERS[asked.frame.type] === (code ?? type)) settle(asked, code ? undefined : frame);
     handlers[type]?.(frame, asked);
+    renewCredential(frame);
+  }
+
+  /** Has a credential renewed that expires. What does it is loaded where there is one; else the connection is closed with 4401. */
+  async function renewCredential(frame) {
+    if (frame.expires && [token, ticket].some(isFunction)) {
+      renewal ??= import("./credentials.js")
+        .then(({ createRenewal }) => createRenewal({ chat, token, ticket, setTimer: createTimer(timers), connection, onFailed }))
+        .catch(() => (renewal = null));
+    }
+    (await renewal)?.(frame);
   }
 
   /** Has the server send no more of a session that `fork` has made. */
@@ -316,8 +328,11 @@ export function connect({
   const handlers = {
     __proto__: null, // a type such as "constructor" is unknown too
 
-    ready({ session, id }) {
+    ready({ session, id, user }) {
       if (id) return detach(session);
+      // What one user has asked is never asked as another, nor given back.
+      if (chat.user && chat.user !== user) for (const each of all()) settle(each, requestError({ code: "unauthorized", id: each.frame.id }));
+      chat.user = user;
       chat.session = session;
       callStorage("setItem", session);
       isReady = true;
@@ -327,6 +342,10 @@ export function connect({
     question({ id, turn, seq }, asked) {
       if (asked && !asked.turn) furthest = seq - 1; // new, in whatever history: it is acknowledged only once
       if (cancelled.delete(id)) cancel(turn);
+    },
+
+    title({ text }) {
+      for (const each of all()) if (each.frame.type === "title" && each.frame.text === text) settle(each);
     },
 
     done({ turn }) {
@@ -358,6 +377,8 @@ export function connect({
     edit: (turn, text, options) => request({ ...options, type: "edit", turn, text }),
     fork: (turn, options) => request({ ...options, type: "fork", turn }),
     forget: (session = chat.session) => request({ type: "forget", session }),
+    title: (text) => request({ type: "title", text }),
+    sessions: (range) => request({ ...range, type: "sessions" }),
     history,
     cancel,
     requests: unanswered,
@@ -369,14 +390,19 @@ export function connect({
 
   // --- what the connection calls -------------------------------------------------------------------------------------
 
+  function onFailed(error) {
+    emit("error", requestError({ code: "unauthorized", message: error?.message, retryable: true }));
+  }
+
   const connection = openConnection({
     token,
+    ticket,
     random,
     page,
     timers,
     receive,
-    createSocket(protocols) {
-      const resumed = resumeAddress(address, chat.session, currentView());
+    createSocket(protocols, once) {
+      const resumed = resumeAddress(address, chat.session, currentView(), once);
       return hideSecrets(() => new WebSocket(resumed, protocols));
     },
 
@@ -392,9 +418,7 @@ export function connect({
       emit("state", state);
     },
 
-    onFailed(error) {
-      emit("error", requestError({ code: "unauthorized", message: error?.message, retryable: true }));
-    },
+    onFailed,
 
     onLost(code) {
       currentView();

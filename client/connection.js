@@ -53,16 +53,20 @@ export function createTimer(timers) {
   };
 }
 
+export const isFunction = (value) => typeof value === "function";
+
+const valueOf = (given) => (isFunction(given) ? given() : given);
+
 /**
  * Opens the first socket. Throws where the address or the token is not valid.
  *
- * @param {object} options `token`, `random`, `page` and `timers` of `connect`, and what the owner does:
- *   `createSocket(protocols)` returns a new WebSocket, or throws, `receive(frame)` takes a frame,
+ * @param {object} options `token`, `ticket`, `random`, `page` and `timers` of `connect`, and what the owner does:
+ *   `createSocket(protocols, ticket)` returns a new WebSocket, or throws, `receive(frame)` takes a frame,
  *   `onLost(code)` is called when there is no socket any more, with the close code where there is one, and may close this,
  *   `onFailed(error)` is called when none could be opened,
  *   `onState(connection)` is called with what `chat.connection` is, whenever that has changed
  */
-export function openConnection({ token, random, page, timers, createSocket, receive, onFailed, onLost, onState }) {
+export function openConnection({ token, ticket, random, page, timers, createSocket, receive, onFailed, onLost, onState }) {
   let state;
   let socket;
   let last; // the last frame that has come on this socket, or its data where that could not be read
@@ -82,6 +86,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   let tries = 0;
   let since = Date.now();
 
+  const isRenewable = [token, ticket].some(isFunction); // whether somebody can be asked for a fresh credential
   const setTimer = createTimer(timers); // the end of the attempt or of the silence, or the next attempt
   const setLeaveTimer = createTimer(timers);
   const setPauseTimer = createTimer(timers);
@@ -96,12 +101,12 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   /** Returns whether frames may be sent: from `onReady()` on, until the server goes away or the socket is lost. */
   const isOpen = () => isReady && !isLeaving;
 
-  /** Opens a socket. Throws where the address or the token is not valid. */
-  function connect() {
+  /** Opens a socket, with a ticket where there is one already. Throws where the address or the token is not valid. */
+  function connect(freshTicket) {
     disconnect();
     tries += 1;
-    if (typeof token === "function") openWithToken();
-    else openSocket(token);
+    if (isRenewable) openWithCredentials(freshTicket);
+    else openSocket(token, ticket);
     setState("connecting");
   }
 
@@ -115,21 +120,23 @@ export function openConnection({ token, random, page, timers, createSocket, rece
     });
   }
 
-  async function openWithToken() {
+  async function openWithCredentials(freshTicket) {
     const attempt = (socket = { close() {} }); // in the socket's place: after `disconnect` it is not there any more
     limitAttempt(TOKEN_TIMEOUT_MS);
     try {
       await null; // first all are told of the attempt
-      const value = await token();
-      if (attempt === socket) openSocket(value);
+      const bearer = await valueOf(token);
+      if (attempt !== socket) return;
+      const once = freshTicket ?? (await valueOf(ticket));
+      if (attempt === socket) openSocket(bearer, once);
     } catch (error) {
       if (attempt === socket) fail(error);
     }
   }
 
-  function openSocket(value) {
-    const protocols = value ? [SUBPROTOCOL, `askbot.bearer.${value}`] : [SUBPROTOCOL];
-    const opened = createSocket(protocols);
+  function openSocket(bearer, once) {
+    const protocols = bearer ? [SUBPROTOCOL, `askbot.bearer.${bearer}`] : [SUBPROTOCOL];
+    const opened = createSocket(protocols, once);
     socket = opened;
     opened.onmessage = ({ data }) => opened === socket && onMessage(data);
     opened.onclose = opened.onerror = (event) => opened === socket && reconnect(event);
@@ -163,10 +170,10 @@ export function openConnection({ token, random, page, timers, createSocket, rece
   }
 
   /** Opens a socket in place of the present one, now, or when the server wants one again. */
-  function reopen() {
+  function reopen(freshTicket) {
     if (pauseTime) return reconnect();
     try {
-      connect();
+      connect(freshTicket);
     } catch (error) {
       fail(error);
     }
@@ -179,7 +186,7 @@ export function openConnection({ token, random, page, timers, createSocket, rece
    * @param {string} [code] that of the cause, where neither the server nor a close code says one
    */
   function reconnect({ code: closeCode, message, reason } = {}, code = last ? "lost" : "unreachable") {
-    const isTokenExpired = closeCode === UNAUTHORIZED && isReady && !isTokenRenewed && typeof token === "function";
+    const isTokenExpired = closeCode === UNAUTHORIZED && !isTokenRenewed && isRenewable;
     const error = pauseTime ? pauseError : !last?.id && last;
     if (isLeaving) code = "going_away";
     else if (error?.type === "error") ({ code, message } = error);

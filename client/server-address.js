@@ -23,12 +23,14 @@ export function parseAddress(url) {
  * @param {URL} address of the server
  * @param {string | null | undefined} id the session's; null begins a new one
  * @param {import("./view.js").View} view what was read of it
+ * @param {string | null | undefined} ticket for this connection
  * @returns {string}
  */
-export function resumeAddress(address, id, { session, seq, log }) {
+export function resumeAddress(address, id, { session, seq, log }, ticket) {
   const resumed = new URL(address);
   if (id) resumed.searchParams.set("session", id);
   if (session) resumed.searchParams.set("after", seq);
   if (log) resumed.searchParams.set("log", log);
+  if (ticket) resumed.searchParams.set("ticket", ticket);
   return resumed.href;
 }

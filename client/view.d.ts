@@ -61,6 +61,10 @@ export interface View {
    * the one that was changed last. Where `history` brings more, it grows to that.
    */
   readonly keep?: number;
+  /** What the conversation is called; null: nothing, and an older server does not say. */
+  readonly title?: string | null;
+  /** Who was signed in when the connection began; null: nobody. */
+  readonly user?: string | null;
   /** The log's last position when the connection began. */
   readonly head?: number;
   /** The model that answers where a question names none. */

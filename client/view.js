@@ -64,11 +64,11 @@ export function shown(turns) {
  * Begins a connection. What was read is kept if the server continues at our position of the same history; a different
  * `log` is a different history. A server of an earlier version sends no `log`, which then matches any.
  */
-function applyReady(state, { session, seq: head, from, log, model, models, limits }) {
+function applyReady(state, { session, seq: head, from, log, model, models, limits, title, user }) {
   const sameLog = (log ?? state.log) === (state.log ?? log);
   const continues = session === state.session && from === state.seq && sameLog;
   const kept = continues ? state : { ...empty, keep: state.keep, session, seq: from, earlier: from > 0 };
-  return { ...kept, head, log: log ?? kept.log, model, models, limits, gap: false };
+  return { ...kept, head, log: log ?? kept.log, model, models, limits, title, user, gap: false };
 }
 
 /** Applies an event of the log that is newer than the view. Event types that are not known only advance `seq`. */
@@ -76,9 +76,11 @@ function applyEvent(state, event) {
   const { type, seq, text } = event;
   const reducer = REDUCERS[type];
   const start = seq - (type === "token" || type === "thinking" ? countCodePoints(text) : 1);
-  if (reducer && start > state.seq) return { ...state, gap: true };
+  const isTitle = type === "title";
+  if ((reducer || isTitle) && start > state.seq) return { ...state, gap: true };
   const next = { ...state };
   next.seq = seq;
+  if (isTitle && seq > state.head) next.title = text || null; // `ready` has said what it is called by then
   const place = state.turns.findLastIndex(({ turn }) => turn === event.turn);
   const known = state.turns[place];
   // Else `history` has brought it, or its turn has ended (the first of two ends counts), or is not here.

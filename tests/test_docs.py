@@ -204,7 +204,7 @@ def test_the_tests_that_are_shown_pass_in_any_folder(tmp_path: Path) -> None:
     )
 
     assert ended.returncode == 0, ended.stdout
-    assert "4 passed" in ended.stdout
+    assert "5 passed" in ended.stdout
 
 
 def test_the_timeouts_of_deploy_are_longer_than_the_drain() -> None:

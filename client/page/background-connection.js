@@ -18,23 +18,31 @@ async function readAllTurns(chat) {
 }
 
 /**
- * Fetches all turns of a conversation, those too that were replaced, oldest first. Rejects with what the server refuses
+ * Connects to a conversation, does something with it, and closes the connection. Rejects with what the server refuses
  * (`session_not_found` where the conversation is gone), and with the code `timeout` where it takes too long.
  *
+ * @template Result
  * @param {import("../askbot.js").ConnectOptions} options `url`, `token` and `session`
- * @returns {Promise<readonly import("../view.js").Turn[]>}
+ * @param {(chat: import("../askbot.js").Chat, readAll: () => Promise<readonly import("../view.js").Turn[]>) => Promise<Result>} action
+ *   `readAll` resolves to all turns once they are read
+ * @returns {Promise<Result>}
  */
-export async function fetchAllTurns(options) {
+export async function withConversation(options, action) {
   const chat = connect({ ...options, storage: {}, keep: Infinity });
   let timer;
   try {
     return await new Promise((resolve, reject) => {
       chat.addEventListener("error", ({ detail }) => reject(detail));
       timer = setTimeout(() => reject(Object.assign(new Error("timeout"), { code: "timeout" })), TIMEOUT_MS);
-      readAllTurns(chat).then(resolve, reject);
+      action(chat, () => readAllTurns(chat)).then(resolve, reject);
     });
   } finally {
     clearTimeout(timer);
     chat.close();
   }
+}
+
+/** Fetches all turns of a conversation, those too that were replaced, oldest first. Rejects as `withConversation` does. */
+export function fetchAllTurns(options) {
+  return withConversation(options, (_, readAll) => readAll());
 }

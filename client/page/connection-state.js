@@ -7,6 +7,7 @@ const TICK_MS = 1000;
 
 const banner = byId("offline");
 let shown; // the conversation's connection, as a function that returns it
+let isSignedOut = false; // there is none before somebody has signed in again
 let timer;
 
 /** Draws the state; while there is no connection, again each second. */
@@ -14,9 +15,9 @@ function draw() {
   clearTimeout(timer);
   const connection = shown();
   const { state } = connection;
-  byId("state").dataset.state = state;
-  setText(byId("state").lastChild, strings.translate(`state_${state}`));
-  const text = offlineText(connection, Date.now(), strings);
+  byId("state").dataset.state = isSignedOut ? "closed" : state;
+  setText(byId("state").lastChild, strings.translate(isSignedOut ? "state_signed_out" : `state_${state}`));
+  const text = isSignedOut ? "" : offlineText(connection, Date.now(), strings);
   const hadFocus = banner.contains(document.activeElement);
   banner.hidden = !text;
   setText(banner.firstChild, text);
@@ -25,8 +26,9 @@ function draw() {
   if (!isOver) timer = setTimeout(draw, TICK_MS);
 }
 
-/** Draws the state of a conversation's connection. */
-export function drawConnection(chat) {
+/** Draws the state of a conversation's connection, which waits for the reader where that one has to sign in again. */
+export function drawConnection(chat, isWaitingForReader) {
+  isSignedOut = isWaitingForReader;
   shown = () => chat.connection;
   draw();
 }

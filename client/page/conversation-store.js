@@ -17,7 +17,10 @@
  *   askbot.unsent[.session] owner   the page that has kept what is unsent
  *
  * Where storage is forbidden, they last as long as the page; where it is full, the texts of the conversations that were
- * used least recently are removed. A server under a path, such as `/a/`, has keys of its own: `askbot/a.list`.
+ * used least recently are removed. A server under a path, such as `/a/`, has keys of its own: `askbot/a.list`; so has each
+ * user who is signed in: `askbot@anna.list`. That list is the server's (server-list.js), as far as it was fetched; beside it is
+ *
+ *   askbot@anna.declined     sessions of the browser's own list that the user does not want to have (take-along.js)
  */
 import { Outbox } from "../unsent.js";
 
@@ -80,11 +83,18 @@ export class ConversationStore {
    * @param {object} [options]
    * @param {() => Storage} [options.tabStorage] returns the storage of the tab; without one, tabs are not told apart
    * @param {string} [options.path] of the page, up to its last slash
+   * @param {string | null} [options.user] null: what it keeps is nobody's
    */
-  constructor(storage, { tabStorage, path = "/" } = {}) {
+  constructor(storage, { tabStorage, path = "/", user = null } = {}) {
+    const owner = user === null ? "" : `@${encodeURIComponent(user).replaceAll(".", "%2E")}`; // none is another's beginning
     this.#storage = storage;
-    this.#prefix = `askbot${path.slice(0, -1)}.`;
-    this.#tab = tabStorage ? new ConversationStore(tabStorage, { path }) : this;
+    this.#prefix = `askbot${path.slice(0, -1)}${owner}.`;
+    this.#tab = tabStorage ? new ConversationStore(tabStorage, { path, user }) : this;
+  }
+
+  /** Removes all that it keeps. */
+  clear() {
+    for (const store of [this, this.#tab]) store.#eraseAll();
   }
 
   // --- the list ------------------------------------------------------------------------------------------------------
@@ -126,6 +136,28 @@ export class ConversationStore {
   rename(session, title) {
     const conversation = this.find(session);
     if (conversation && title.trim()) this.#saveConversation({ ...conversation, title: title.trim(), named: true });
+  }
+
+  /**
+   * Takes a part of the server's list: all conversations that were used in a time. What was in that time here, and is not
+   * there, is gone; but not what the server does not have yet, nor the conversation that is shown.
+   *
+   * @param {{ session: string, title: string, used: number }[]} found
+   * @param {{ from: number, until: number, shown: string | null }} range in milliseconds since 1970, and a session
+   */
+  merge(found, { from, until, shown }) {
+    const deleted = this.deletedSessions();
+    const known = new Map(this.#list().map((conversation) => [conversation.session, conversation]));
+    for (const conversation of found) {
+      const { session } = conversation;
+      if (!deleted.includes(session)) known.set(session, { named: false, ...known.get(session), isUnsent: undefined, ...conversation });
+    }
+    const sessions = new Set(found.map(({ session }) => session));
+    const gone = [...known.values()].filter(
+      ({ session, used, isUnsent }) => used > from && used < until && !isUnsent && session !== shown && !sessions.has(session),
+    );
+    this.#write("list", JSON.stringify([...known.values()]));
+    for (const { session } of gone) this.remove(session);
   }
 
   #list() {
@@ -230,6 +262,17 @@ export class ConversationStore {
     for (const store of [this, this.#tab]) store.#save("session", session);
   }
 
+  // --- what is not to be taken along ---------------------------------------------------------------------------------
+
+  /** Returns the sessions that the user does not want to have. */
+  declined() {
+    return this.#readArray("declined");
+  }
+
+  decline(sessions) {
+    this.#write("declined", JSON.stringify([...this.declined(), ...sessions]));
+  }
+
   // --- storage: keys are without their prefix ------------------------------------------------------------------------
 
   #read(key) {
@@ -287,6 +330,14 @@ export class ConversationStore {
     this.#unsaved.delete(key);
     try {
       this.#storage().removeItem(this.#prefix + key);
+    } catch {}
+  }
+
+  #eraseAll() {
+    this.#unsaved.clear();
+    try {
+      const storage = this.#storage();
+      for (const key of Object.keys(storage)) if (key.startsWith(this.#prefix)) storage.removeItem(key);
     } catch {}
   }
 }

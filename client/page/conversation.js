@@ -58,6 +58,11 @@ export class Conversation {
     return session && (address.session() === session || this.#store.find(session)) ? session : null;
   }
 
+  /** Whether something is typed, or was asked and is not in the log. */
+  get hasUnsent() {
+    return this.#draft.items.length > 0 || this.edits.length > 0 || unsentOf(this.chat).length > 0;
+  }
+
   /** The texts in open edit forms, by turn. */
   get edits() {
     return Object.entries(this.#edits);

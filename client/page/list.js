@@ -97,11 +97,14 @@ function renameItem(item, onRenamed) {
  * Makes the list work.
  *
  * @param {import("./conversation-store.js").ConversationStore} store
- * @param {Record<"open" | "as_markdown" | "as_json" | "delete", (session: string) => void | Promise<void>>} actions
+ * @param {import("./server-list.js").ServerList | null} serverList where more of it is; null: the store has all
+ * @param {Record<"open" | "rename" | "as_markdown" | "as_json" | "delete", (session: string, title?: string) => void | Promise<void>>} actions
  * @returns {(session?: string | null) => void} draws the list; `session` is the one on the page from now on
  */
-export function createList(store, actions) {
+export function createList(store, serverList, actions) {
+  const more = byId("more-conversations");
   let currentSession = null;
+  let isFetching = false;
 
   function draw(session = currentSession) {
     currentSession = session;
@@ -112,7 +115,8 @@ export function createList(store, actions) {
     setTabTitle(all.get(currentSession)?.title);
     setChildren(byId("sessions"), shown.map(itemOf));
     drawGroups(query ? [] : shown);
-    setText(byId("none"), shown.length ? "" : translate(query ? "none_found" : "none"));
+    setText(byId("none"), shown.length ? "" : translate(query ? "none_found" : serverList ? "none_yet" : "none"));
+    more.hidden = !serverList?.hasMore;
     if (query) announce(translate("found", { count: shown.length }));
   }
 
@@ -139,6 +143,19 @@ export function createList(store, actions) {
   function rename(session, title) {
     store.rename(session, title);
     draw();
+    actions.rename(session, title);
+  }
+
+  /** Fetches the rest of the list, one page after the other, as long as it is searched: what was not fetched is not found. */
+  async function fetchAll() {
+    if (isFetching || !serverList) return;
+    isFetching = true;
+    try {
+      while (byId("search").value.trim() && (await serverList.showMore()));
+    } catch {
+    } finally {
+      isFetching = false;
+    }
   }
 
   function onClick(event) {
@@ -161,7 +178,11 @@ export function createList(store, actions) {
   }
 
   byId("sessions").addEventListener("click", onClick);
-  byId("search").addEventListener("input", () => draw());
+  byId("search").addEventListener("input", () => {
+    draw();
+    fetchAll();
+  });
+  more.addEventListener("click", () => showBusy(more, serverList.showMore()));
   addEventListener("storage", () => draw()); // another tab has changed the list
   return draw;
 }

@@ -1,5 +1,5 @@
-/** What is done with any conversation of the list, which need not be on the page: it is deleted, or saved as a file. */
-import { fetchAllTurns } from "./background-connection.js";
+/** What is done with any conversation of the list, which need not be on the page: it is named, deleted, or saved as a file. */
+import { fetchAllTurns, withConversation } from "./background-connection.js";
 import { askForConfirmation } from "./confirm.js";
 import { announce, downloadFile } from "./dom.js";
 import { fileName, jsonOf, markdownOf } from "./export.js";
@@ -28,6 +28,13 @@ export class OtherConversations {
     this.#server = server;
     this.#store = store;
     this.#page = page;
+  }
+
+  /** Names a conversation on the server, for all devices. Rejects with what the server refuses. */
+  async rename(session, title) {
+    const chat = this.#page.chat();
+    if (session === chat.session) await chat.title(title);
+    else await withConversation({ ...this.#server, session }, (other) => other.title(title));
   }
 
   /** Deletes a conversation here and on the server, once the reader confirms it. */

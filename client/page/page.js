@@ -12,12 +12,15 @@
  *   An article with an empty data-turn is a question that is not in the log yet.
  *   #list (in #drawer on a narrow screen, opened by #menu, closed by #close) #search #none
  *   #sessions > li[data-session] a[aria-current], button[data-do=more|rename|as_markdown|as_json|delete], form.rename
+ *   #more-conversations #take-along with #take and #decline, #account with #user, #sign-out, #sign-in-open
  *   #confirm (dialog) #confirm-yes #confirm-no
+ *   #sign-in with #key #keep #sign-in-submit, or #sign-in-link; body[data-view=sign-in] where there is nothing else
  * The address has ?session=, once something was asked; #token=, where the server wants one, is read and removed.
  */
 import { isComposing } from "../composing.js";
 import { rows, running } from "../rows.js";
 import { shown } from "../view.js";
+import { createAccount, identify } from "./account.js";
 import * as address from "./address.js";
 import { Commands } from "./commands.js";
 import { composerField, createComposer, drawComposer } from "./composer.js";
@@ -25,9 +28,12 @@ import { drawConnection } from "./connection-state.js";
 import { Conversation } from "./conversation.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
 import { announce, byId, drawWithFocus, setText, showBusy } from "./dom.js";
+import { fetchIdentity } from "./identity.js";
+import { currentKey } from "./key.js";
 import { createList } from "./list.js";
 import { loadRenderMath } from "./math.js";
 import { OtherConversations } from "./other-conversations.js";
+import { isRefused, offerSignIn, signInAgain, tokenFor } from "./sign-in.js";
 import * as strings from "./strings.js";
 import { markAnswered } from "./tab-title.js";
 import { badgeOf } from "./turn-text.js";
@@ -35,10 +41,20 @@ import { runAction } from "./turn.js";
 import { articleOf, drawAbove, drawTurns, followEnd } from "./turns.js";
 
 const { translate, translateError } = strings;
+const UNAUTHORIZED = 4401;
 const notice = byId("notice");
-const server = { url: new URL("v1/chat", document.baseURI), token: address.currentToken };
-const { pathname: path } = new URL(".", document.baseURI);
-const store = new ConversationStore(() => localStorage, { tabStorage: () => sessionStorage, path });
+const identity = await identify();
+const { user } = identity;
+const key = currentKey();
+const server = { url: new URL("v1/chat", document.baseURI), token: () => tokenFor(identity, onCookieLost) };
+const keptFor = (owner) =>
+  new ConversationStore(() => localStorage, {
+    tabStorage: () => sessionStorage,
+    path: new URL(".", document.baseURI).pathname,
+    user: owner,
+  });
+const store = keptFor(user);
+const list = user === null ? null : await openServerList();
 const others = new OtherConversations(server, store, {
   chat: () => conversation.chat,
   onDeleted: (session) => (session === conversation.chat.session ? navigate(null) : drawList()),
@@ -47,7 +63,57 @@ const others = new OtherConversations(server, store, {
 });
 const commands = new Commands({ current: () => conversation, openBranch, onError });
 let conversation; // the one on the page
+let refusal; // why somebody had to sign in again last: the cause of a connection that was refused
 let isDrawScheduled = false;
+
+// --- who is signed in ------------------------------------------------------------------------------------------------
+
+/** Returns the user's list, whose module is loaded for users only. */
+async function openServerList() {
+  const { ServerList } = await import("./server-list.js");
+  return new ServerList(store, { chat: () => conversation.chat, onChange: () => drawList() });
+}
+
+/** Offers the conversations that this browser had before somebody has signed in. */
+async function offerOwnConversations() {
+  const { offerToTakeAlong } = await import("./take-along.js");
+  offerToTakeAlong({ server, from: keptFor(null), store, onTaken: () => drawList() });
+}
+
+/** Begins anew, as whoever is signed in now: nothing of anybody else is left on the page. */
+function restart() {
+  conversation.close();
+  history.replaceState(null, "", address.addressOf(null));
+  location.reload();
+}
+
+function onRefusedConnection(cause) {
+  refusal = cause;
+  signInAgain(identity, {
+    onOther: restart,
+    onAgain() {
+      const { chat } = conversation;
+      setText(notice, "");
+      if (chat.state === "closed") open(chat.session);
+      else chat.reconnect();
+      onState();
+    },
+  });
+  onState();
+}
+
+/** The cookie is that of nobody, or of somebody else. */
+function onCookieLost({ user: other }) {
+  if (other === null) onRefusedConnection(conversation.chat.connection.cause);
+  else restart();
+}
+
+/** The server says who is signed in: that may have changed since the page has asked. */
+async function onUser(found) {
+  if (found === undefined || found === user) return;
+  const now = await fetchIdentity(currentKey()).catch(() => identity);
+  if (now.user !== user) restart();
+}
 
 // --- the conversation on the page ------------------------------------------------------------------------------------
 
@@ -100,8 +166,8 @@ function recordConversation(used) {
   const { session, view } = conversation.chat;
   const [first] = shown(view.turns);
   if (!first) return;
-  const knownTitle = view.earlier ? store.find(session)?.title : null; // the first question is not here
-  conversation.record(knownTitle ?? titleOf(first.question), used);
+  const knownTitle = view.title || (view.earlier ? store.find(session)?.title : null); // the first question is not here
+  conversation.record(knownTitle || titleOf(first.question), used);
   store.saveSearchText(session, view.turns.map((turn) => `${turn.question}\n${turn.answer}`).join("\n"));
   updateAddress(session);
 }
@@ -147,8 +213,9 @@ function scheduleDraw() {
   requestAnimationFrame(draw);
 }
 
-const drawList = createList(store, {
+const drawList = createList(store, list, {
   open: navigate,
+  rename,
   delete: (session) => others.delete(session),
   as_markdown: (session) => others.save(session, "md"),
   as_json: (session) => others.save(session, "json"),
@@ -160,9 +227,21 @@ function removeLost(session) {
   drawList();
 }
 
+/** Names a conversation on the server; that of a reader whom it does not know, here only. */
+async function rename(session, title) {
+  if (!list) return;
+  try {
+    await others.rename(session, title);
+  } catch (error) {
+    setText(notice, translateError(error));
+  }
+  list.refresh();
+}
+
 // --- what happens ----------------------------------------------------------------------------------------------------
 
 function onFrame(frame) {
+  if (frame.type === "ready") onUser(frame.user);
   if (frame.type === "error" && frame.code === "session_not_found" && frame.session) removeLost(frame.session);
   const { head, turns } = conversation.chat.view;
   const isNew = frame.seq > head; // not a part of what is read again
@@ -174,7 +253,8 @@ function onFrame(frame) {
 function onNewEvent(event) {
   const { type, reason } = event;
   if (type === "token" || type === "thinking") return;
-  recordConversation(Date.now());
+  recordConversation(type === "title" ? 0 : Date.now()); // a name is no use
+  if (type !== "question") list?.refresh();
   if (type === "question") {
     announce(translate("waiting"));
     commands.onQuestion(event);
@@ -185,6 +265,7 @@ function onNewEvent(event) {
 }
 
 function onError(error) {
+  if ((error.code === "unauthorized" && isRefused()) || list?.isOwn(error.id)) return; // where one signs in, it is said
   const isNew = !address.session() || store.find(conversation.chat.session)?.isUnsent; // the server has nothing of it
   if (error.code !== "session_not_found" || !isNew) setText(notice, translateError(error));
 }
@@ -202,8 +283,11 @@ function onRefused(error, turn) {
 
 function onState() {
   const { chat } = conversation;
+  const { cause } = chat.connection;
+  const isNew = cause?.closeCode === UNAUTHORIZED && cause !== refusal;
+  if (isNew && (currentKey() || chat.state === "closed")) return onRefusedConnection(cause); // a cookie is looked at first
   scheduleDraw();
-  drawConnection(chat);
+  drawConnection(chat, isRefused());
   if (chat.state === "waiting") setText(byId("announce"), translate("lost")); // once, however often it is tried
   if (chat.state === "open") onOpen();
 }
@@ -215,6 +299,7 @@ function onOpen() {
   const isLostAnnounced = byId("announce").textContent === translate("lost");
   if (isLostAnnounced) announce(translate("again"));
   others.deleteOnServer();
+  list?.refresh();
 }
 
 /** Asks what is in the field, or an example. */
@@ -281,9 +366,21 @@ byId("empty").addEventListener("click", ({ target }) => {
 });
 addEventListener("keydown", onKeydown);
 addEventListener("resize", scheduleDraw);
-addEventListener("popstate", () => open(address.session()));
+addEventListener("popstate", () => {
+  if (currentKey() !== key) return location.reload(); // the address had another one
+  open(address.session());
+});
+document.addEventListener("visibilitychange", () => document.hidden || list?.refresh());
+addEventListener("focus", () => list?.refresh());
 addEventListener("pagehide", ({ persisted }) => persisted && conversation.release());
 addEventListener("pageshow", ({ persisted }) => persisted && conversation.hold());
 
+createAccount(identity, {
+  store,
+  close: () => conversation.close(),
+  hasUnsent: () => conversation.hasUnsent,
+  onSignIn: () => offerSignIn(identity, restart),
+});
 await loadRenderMath();
 open(address.session() ?? store.lastSession());
+if (user !== null) offerOwnConversations();

@@ -23,7 +23,17 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from . import __version__
-from .config import SECRETS, URL_VARIABLE, Settings, default_text, env_variable, flag, load, section
+from .config import (
+    SECRETS,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    Settings,
+    default_text,
+    env_variable,
+    flag,
+    load,
+    section,
+)
 from .credential_commands import key, print_ticket
 from .decoding import is_text, recover_text
 from .errors import ConfigError
@@ -35,6 +45,7 @@ if TYPE_CHECKING:
 
 URL_HELP = f"URL of the server, or its host and port [env: {URL_VARIABLE}]."
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
+_TOKEN_OPTIONS = {"--token", "--key", "--api-key", "--ticket", "--bearer"}  # that somebody may try
 BROKEN_PIPE = 141  # the exit code where nobody reads the output any more
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}  # of an output that is full, or not open for writing
 
@@ -89,6 +100,11 @@ def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
     if secret is not None:
         what = "key" if secret.endswith("key") else "secret"
         return f". The {what} is no option, as every user of this machine could read it: set {env_variable(secret)}."
+    if name in _TOKEN_OPTIONS:
+        return (
+            f". The token is no option, as every user of this machine could read it: set {TOKEN_VARIABLE}, "
+            "or name a file that has it by --token-file."
+        )
     if error.possibilities:
         return f". Did you mean {' or '.join(error.possibilities[:2])}?"
     commands: dict[str, Any] = getattr(error.ctx.command, "commands", {})
@@ -194,6 +210,15 @@ app.command(cls=_SectionedCommand)(serve)
 # --- conversations ---------------------------------------------------------------------------------------------------
 
 
+TokenFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE|-",
+        help=f"File with the key or token for the server; - is the first line of stdin. Or the token itself is in "
+        f"{TOKEN_VARIABLE}.",
+    ),
+]
 SessionOption = Annotated[str | None, typer.Option("--session", metavar="ID", help="Session to resume.")]
 
 
@@ -204,6 +229,7 @@ def chat(
     ] = DEFAULT_URL,
     session: SessionOption = None,
     *,
+    token_file: TokenFileOption = None,
     new: Annotated[bool, typer.Option("--new", help="Start a new conversation.")] = False,
     history: Annotated[
         bool, typer.Option("--history/--no-history", help="Save questions and the list of sessions on this machine.")
@@ -220,6 +246,7 @@ def chat(
 
     from .terminal.chat_command import ChatOptions  # noqa: PLC0415 - for this command only
     from .terminal.chat_command import chat as run_chat  # noqa: PLC0415 - for this command only
+    from .terminal.token_option import TokenOption  # noqa: PLC0415 - for this command only
 
     options = ChatOptions(
         _check_url(url, name="URL"),
@@ -227,6 +254,7 @@ def chat(
         new=new,
         save_history=history,
         plain=plain,
+        token=TokenOption(TOKEN_VARIABLE, token_file),
     )
     raise typer.Exit(asyncio.run(run_chat(options)))
 
@@ -244,6 +272,7 @@ def ask(
         str | None, typer.Option(metavar="SECONDS", help="Maximum time for everything, in seconds.")
     ] = None,
     *,
+    token_file: TokenFileOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object when the answer has ended.")] = False,
     thinking: Annotated[bool, typer.Option("--thinking", help="Show the model's thinking, on stderr.")] = False,
 ) -> None:
@@ -261,6 +290,7 @@ def ask(
 
     from .terminal.ask_command import AskOptions  # noqa: PLC0415 - for this command only
     from .terminal.ask_command import ask as run_ask  # noqa: PLC0415 - for this command only
+    from .terminal.token_option import TokenOption  # noqa: PLC0415 - for this command only
 
     limit = None if timeout is None else _seconds_of(timeout, name="--timeout")
     options = AskOptions(
@@ -269,6 +299,7 @@ def ask(
         session=session and _check_name(session, name="--session"),
         model=model and _check_name(model, name="--model"),
         show_thinking=thinking,
+        token=TokenOption(TOKEN_VARIABLE, token_file),
     )
     raise typer.Exit(asyncio.run(run_ask(options, timeout=limit, as_json=as_json)))
 

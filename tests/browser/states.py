@@ -90,6 +90,8 @@ class Stage:
             await self.tab.page.context.set_offline(offline=False)
         if self.is_over:
             self.is_over = False
+            await self.tab.page.unroute_all()
+            await self.tab.page.evaluate("sessionStorage.clear()")
             await self.tab.page.reload()
         for _ in range(2):  # what is open, and what it was opened in
             await self.tab.page.keyboard.press("Escape")
@@ -101,6 +103,13 @@ class Stage:
             await self.place.part("fresh").click()
             await expect(self.place.part("turn")).to_have_count(0)
         await self.field.fill("")
+
+    async def identify(self, user: str | None, *, sign_in: str | None = None) -> None:
+        """Load the page as somebody to whom the server says that this user is signed in; until `begin`."""
+        identity = {"user": user, "authentication": True, "anonymous": False, "sign_in": sign_in, "sign_out": "/out"}
+        await self.tab.page.route("**/v1/identity", lambda route: route.fulfill(json=identity))
+        await self.tab.page.reload()
+        self.is_over = True
 
     async def ask(self, *steps: Step, text: str = QUESTION) -> None:
         """Ask what is answered so."""
@@ -286,6 +295,58 @@ async def details(stage: Stage) -> None:
     await stage.tab.turns.last.locator(".about summary").click()
 
 
+async def sign_in(stage: Stage) -> None:
+    """Nothing can be done without a key."""
+    await stage.identify(None)
+    await expect(stage.tab.page.locator("#key")).to_be_focused()
+
+
+async def sign_in_elsewhere(stage: Stage) -> None:
+    """Nothing can be done without signing in on another page."""
+    await stage.identify(None, sign_in="/login")
+    await expect(stage.tab.page.locator("#sign-in-link")).to_be_focused()
+
+
+async def key_unknown(stage: Stage) -> None:
+    """It is no key that the server knows."""
+    await sign_in(stage)
+    await stage.tab.page.locator("#key").fill("wrong")
+    await stage.tab.page.locator("#sign-in-submit").click()
+    await expect(stage.tab.page.locator("#sign-in-error")).not_to_be_empty()
+
+
+async def sign_in_again(stage: Stage) -> None:
+    """Somebody who was signed in has to sign in again, in the middle of a question."""
+    await stage.identify("anna@example.org")
+    await stage.ask("One.")
+    await stage.reaches("ended")
+    await stage.field.fill("And which of them\nis the brightest?")
+    await stage.tab.page.unroute_all()
+    await stage.tab.page.evaluate("refuse()")
+    await expect(stage.tab.page.locator("#sign-in")).to_be_visible()
+
+
+async def signed_in(stage: Stage) -> None:
+    """The list of a user, who had conversations before they signed in."""
+    await asked("One.", text="Colours?")(stage)
+    await stage.identify("anna@example.org")
+    await stage.place.ask("Which are in it?")
+    await stage.reaches("ended")
+    await stage.open_list()
+    await expect(stage.tab.page.locator("#take-along")).to_be_visible()
+
+
+async def signing_out(stage: Stage) -> None:
+    """A dialog asks before what is typed is deleted."""
+    await signed_in(stage)
+    await stage.tab.page.locator("#sign-out").scroll_into_view_if_needed()
+    await stage.tab.page.locator("#question").evaluate(
+        "(field) => { field.value = 'And'; field.dispatchEvent(new Event('input')) }"
+    )
+    await stage.tab.page.locator("#sign-out").click()
+    await expect(stage.tab.page.locator("#confirm")).to_be_visible()
+
+
 async def noticed(stage: Stage) -> None:
     """Something was refused."""
     await asked("One.")(stage)
@@ -329,6 +390,12 @@ PAGE: dict[str, State] = CONVERSATION | {
     "retried": asked_again,
     "details": details,
     "notice": noticed,
+    "sign-in": sign_in,
+    "sign-in-elsewhere": sign_in_elsewhere,
+    "key-unknown": key_unknown,
+    "sign-in-again": sign_in_again,
+    "signed-in": signed_in,
+    "signing-out": signing_out,
 }
 ELEMENT = CONVERSATION
 

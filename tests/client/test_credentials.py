@@ -13,6 +13,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from askbot_ws.client import Closed, connect, sync
+from askbot_ws.client.credentials import Credentials
 from askbot_ws.client.endpoint import Endpoint, safe_url
 from askbot_ws.testing import serving
 
@@ -125,5 +126,5 @@ async def test_no_log_line_has_credentials(caplog: pytest.LogCaptureFixture) -> 
 
 def test_an_endpoint_shows_neither_its_url_nor_its_token() -> None:
     """As in a traceback with local variables."""
-    options: dict[str, Any] = {"token": SECRET, "proxy": f"http://user:{SECRET}@proxy"}
+    options: dict[str, Any] = {"credentials": Credentials(SECRET, SECRET), "proxy": f"http://user:{SECRET}@proxy"}
     assert SECRET not in repr(Endpoint(f"ws://user:{SECRET}@host?{TICKET}", **options))

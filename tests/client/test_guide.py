@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import time
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import jwt
 import pytest
 
 from askbot_ws.testing import ScriptedUpstream, serving
@@ -17,12 +19,13 @@ from ..process import ROOT, environment
 GUIDE = (ROOT / "docs/clients-python.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.DOTALL | re.MULTILINE)
 PORT = ":8765"
+SECRET = "a secret of at least thirty-two bytes"
 
 
-async def run(*arguments: str, cwd: Path = ROOT) -> str:
+async def run(*arguments: str, cwd: Path = ROOT, **environ: str) -> str:
     """Run a Python program to its end, which is a good one; returns what it wrote."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", *arguments, stdout=PIPE, stderr=PIPE, env=environment(), cwd=cwd
+        sys.executable, "-W", "error", *arguments, stdout=PIPE, stderr=PIPE, env=environment(**environ), cwd=cwd
     )
     async with asyncio.timeout(60):
         out, errors = await process.communicate()
@@ -43,9 +46,11 @@ ANSWERS = {
             "2 turns in the log\nclosed\n"
         ),
     ),
+    "titles": ("Paris.", "Capitals 1 False\n1 None\n"),
     "several sessions": ("Paris.", "['You asked: Of Italy?', 'You asked: And of Spain?']\n"),
     "a fork": ("Paris.", "['You asked: And of Italy?', 'You asked: How many people live there?']\n"),
     "errors": ("Nothing.", "question_empty The question is empty.\n"),
+    "tokens": ("Paris.", "alice Paris.\n"),
 }
 
 
@@ -53,9 +58,10 @@ ANSWERS = {
 async def test_the_programs_of_the_guide_print_what_they_should(program: str, name: str) -> None:
     """All of them, in their order; the first ones are the first that somebody writes."""
     said, printed = ANSWERS[name]
-    async with serving(ScriptedUpstream([said])) as server:
+    token = jwt.encode({"sub": "alice", "exp": time.time() + 600}, SECRET)
+    async with serving(ScriptedUpstream([said]), jwt_secret=SECRET, allow_anonymous=True) as server:
         assert PORT in program
-        assert await run("-c", program.replace(PORT, f":{server.port}")) == printed
+        assert await run("-c", program.replace(PORT, f":{server.port}"), ASKBOT_TOKEN=token) == printed
 
 
 def test_a_first_program_takes_ten_lines() -> None:

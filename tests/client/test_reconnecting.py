@@ -372,6 +372,10 @@ def refused_before_ready(line: Line, number: int) -> None:
         line.end(4401)
 
 
+def never_accepted(line: Line, number: int) -> None:
+    refuse(status=401)
+
+
 def test_a_token_that_is_no_longer_good_is_asked_for_once_more() -> None:
     """4401 after `ready`; each one that has worked for a while may expire."""
     assert tokens_of(expires, numbered())[0] == ["token0", "token1"]
@@ -380,10 +384,16 @@ def test_a_token_that_is_no_longer_good_is_asked_for_once_more() -> None:
 
 @pytest.mark.parametrize(
     ("accept", "given", "connections"),
-    [(refused_at_once, "function", 2), (refused_before_ready, "function", 2), (expires, "string", 1)],
+    [
+        (refused_at_once, "function", 2),
+        (refused_before_ready, "function", 3),
+        (never_accepted, "function", 2),
+        (expires, "string", 1),
+        (never_accepted, "string", 1),
+    ],
 )
 def test_a_token_that_is_refused_is_final(accept: Callable[[Line, int], None], given: str, connections: int) -> None:
-    """A fresh one that does not work either, one that is refused before `ready`, and one that can't be renewed."""
+    """A fresh one that does not work either, before `ready` too, and one that can't be renewed."""
     opened = list[int]()
 
     def counted(line: Line, number: int) -> None:

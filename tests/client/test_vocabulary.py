@@ -21,7 +21,7 @@ from ..process import ROOT
 TYPES = "".join((ROOT / "client" / name).read_text("utf-8") for name in ("askbot.d.ts", "view.d.ts"))
 
 RENAMED = {
-    "Chat": {"session": "id"},  # `session` is a method here, as one connection has several
+    "Chat": {"session": "id", "title": "set_title"},  # `session` is a method here, as one connection has several
     "AskbotError": {},
     "AnswerStream": {},
     "Turn": {"from": "from_"},  # a keyword
@@ -57,6 +57,8 @@ PYTHON_ONLY = {
     "Chat": {
         "changed": "there an event `change`",
         "models": "there of the view only",
+        "title": "the same",
+        "all_sessions": "the language's: an iterator",
         "session": "another session on the same connection",
         "turns": "of `view`, as the React hook has it",
     },
@@ -83,7 +85,7 @@ PYTHON_ONLY = {
         "last_ready": "the same, or None",
         "all_turns": "replaced ones too, which `turns` has there",
     }
-    | dict.fromkeys(("continues", "fold", "snapshot"), "its making"),
+    | dict.fromkeys(("continues", "fold", "note_ready", "snapshot"), "its making"),
     "connect": {
         "after": "of a copy that a program keeps",
         "log": "as above",

@@ -13,7 +13,8 @@ from websockets.frames import Close
 
 from askbot_ws.client import Chat, State, View
 from askbot_ws.client.backoff import reconnect_delay
-from askbot_ws.client.endpoint import ConnectError, Endpoint, ResumePoint, TokenSource
+from askbot_ws.client.credentials import Credentials, TokenSource
+from askbot_ws.client.endpoint import ConnectError, Endpoint, ResumePoint
 from askbot_ws.client.multiplexer import SessionMultiplexer
 from askbot_ws.dialects.askbot.frames import Alive, ClientFrame, Error, Limits, Ready, decode_client, encode
 from askbot_ws.events import Check, Done, Question, Record, Timing, Token
@@ -21,6 +22,7 @@ from askbot_ws.events import Check, Done, Question, Record, Timing, Token
 T = TypeVar("T")
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 HEARTBEAT = 20.0
+CLOCK_OFFSET = 4_000_000_000.0  # of the server's clock to the loop's: a hundred years ahead of this machine's
 
 
 class VirtualSelector(selectors.SelectSelector):
@@ -65,6 +67,7 @@ class Line:
 
     def __init__(self, point: ResumePoint) -> None:
         self.point = point
+        self.clock_offset = CLOCK_OFFSET
         self.received: list[ClientFrame] = []
         self.on_frame: Callable[[ClientFrame], None] = lambda _: None
         self._frames: asyncio.Queue[bytes | Exception] = asyncio.Queue()
@@ -128,12 +131,14 @@ class VirtualEndpoint(Endpoint):
     attempts: list[float]
     lines: list[Line]
     tokens: list[str | None]
+    tickets: list[str | None]
     accept: Accept
 
-    async def open(self, point: ResumePoint) -> Line:
+    async def open(self, point: ResumePoint, ticket: str | None = None) -> Line:
         """Call `accept` with the new line; what it raises refuses the connection."""
         self.attempts.append(now())
-        self.tokens.append(await self._get_token())
+        self.tokens.append(await self.credentials.get_token())
+        self.tickets.append(ticket or await self.credentials.get_ticket())
         line = Line(point)
         self.lines.append(line)
         try:
@@ -146,10 +151,14 @@ class VirtualEndpoint(Endpoint):
 
 
 def virtual_endpoint(
-    accept: Accept, *, delay: Callable[[int], float] = reconnect_delay, token: TokenSource | None = None
+    accept: Accept,
+    *,
+    delay: Callable[[int], float] = reconnect_delay,
+    token: TokenSource | None = None,
+    ticket: TokenSource | None = None,
 ) -> VirtualEndpoint:
-    endpoint = VirtualEndpoint("ws://virtual", token=token, delay=delay)
-    for name in ("attempts", "lines", "tokens"):
+    endpoint = VirtualEndpoint("ws://virtual", credentials=Credentials(token, ticket), delay=delay)
+    for name in ("attempts", "lines", "tokens", "tickets"):
         object.__setattr__(endpoint, name, [])
     object.__setattr__(endpoint, "accept", accept)
     return endpoint
@@ -177,11 +186,14 @@ def ready(
     session: str = "s",
     frame_bytes: int = 1_048_576,
     id: str | None = None,
+    user: str | None = None,
+    expires: float | None = None,
+    title: str | None = None,
 ) -> Ready:
     limits = Limits(frame_bytes=frame_bytes, question_chars=8000, waiting_turns=8)
     return Ready(
         session=session, seq=seq, from_=from_, resumed=from_ > 0, protocol="askbot.v1", server="virtual", model="m",
-        limits=limits, log=log, id=id,
+        limits=limits, log=log, id=id, user=user, expires=expires, title=title,
     )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ Outcome: TypeAlias = Mapping[str, Any]
 """What came of a call.
 
 `code`: that of the error, or None. Of a question also `text` and `reason` of its answer; `read`, what iterating gave,
-and `read_code`, that of the error at its end. Of a page of history `answers`. Of all `message`, the error's.
+and `read_code`, that of the error at its end. Of a page of history `answers`, of one of sessions `titles`. Of all
+`message`, the error's.
 """
 ALL = frozenset({"async", "sync", "js"})
 PYTHON = frozenset({"async", "sync"})
@@ -112,6 +113,14 @@ def history() -> Call:
     return Call("history", (), "history")
 
 
+def set_title(text: str = "Sky") -> Call:
+    return Call("set_title", (text,), "set_title")
+
+
+def sessions() -> Call:
+    return Call("sessions", (), "sessions")
+
+
 def forget() -> Call:
     return Call("forget", (), "forget")
 
@@ -157,8 +166,9 @@ class Case:
         answers: Those of the view at the end.
         tokens: The tokens that connections presented.
         opened: The code of the error that opening the conversation raises, in Python.
-        options: Options of `connect`: `token` is a string, or a list of those that a function returns, one after
-            another; of them, None is an error that it raises. `limit` makes every limit of a minute this many seconds.
+        options: Options of `connect`: `token` and `ticket` are strings, or lists of those that a function returns, one
+            after another; of them, None is an error that it raises. `limit` makes every limit of a minute this many
+            seconds.
         clients: Those that play it.
     """
 

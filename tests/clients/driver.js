@@ -19,9 +19,10 @@ class Client {
   asked = new Map(); // by the name of the call
   isOver = false;
 
-  constructor(url, { token, limit, ...options }) {
+  constructor(url, { token, ticket, limit, ...options }) {
     this.limit = limit && limit * 1000;
-    this.chat = connect({ url, storage: {}, random: this.random, timers: this, ...options, ...tokenOption(token) });
+    const credentials = { ...credentialOption("token", token), ...credentialOption("ticket", ticket) };
+    this.chat = connect({ url, storage: {}, random: this.random, timers: this, ...options, ...credentials });
   }
 
   random = () => {
@@ -66,6 +67,8 @@ class Client {
   cancel = (_, turn) => this.chat.cancel(turn ?? undefined);
   cancel_answer = (_, name) => this.chat.cancel(this.asked.get(name).id);
   history = async () => ({ answers: (await this.chat.history()).turns.map(({ answer }) => answer) });
+  set_title = (_, text) => this.chat.title(text);
+  sessions = async () => ({ titles: (await this.chat.sessions()).sessions.map(({ title }) => title) });
   forget = () => this.chat.forget();
   close = () => this.chat.close();
 
@@ -85,11 +88,11 @@ class Client {
   }
 }
 
-function tokenOption(token) {
-  if (!Array.isArray(token)) return token ? { token } : {};
-  const left = [...token];
+function credentialOption(name, given) {
+  if (!Array.isArray(given)) return given ? { [name]: given } : {};
+  const left = [...given];
   return {
-    token: () => {
+    [name]: () => {
       const next = left.length > 1 ? left.shift() : left[0];
       if (next === null) throw new Error("no token");
       return next;

@@ -98,8 +98,9 @@ class PythonDriver(ClientDriver):
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         options = {name: value for name, value in given.items() if name != "limit"}
-        if isinstance(tokens := options.get("token"), list):
-            options["token"] = token_function([*tokens])
+        for name in ("token", "ticket"):
+            if isinstance(tokens := options.get(name), list):
+                options[name] = token_function([*tokens])
         return options | {"delay": self.delay, "on_state": self.set_state}
 
     async def reached(self, state: str) -> None:
@@ -146,6 +147,8 @@ class AsyncDriver(PythonDriver):
                 await self.streams[arguments[0]].cancel()
             case "history":
                 return {"answers": [turn.answer for turn in (await self.chat.history()).turns]}
+            case "sessions":
+                return {"titles": [each.title for each in (await self.chat.sessions()).sessions]}
             case _:
                 await getattr(self.chat, method)(*arguments)
         return None
@@ -230,6 +233,8 @@ class SyncDriver(PythonDriver):
                 self.streams[arguments[0]].cancel()
             case "history":
                 return {"answers": [turn.answer for turn in self.chat.history().turns]}
+            case "sessions":
+                return {"titles": [each.title for each in self.chat.sessions().sessions]}
             case _:
                 getattr(self.chat, method)(*arguments)
         return None

@@ -380,8 +380,8 @@ test("a token that has expired is renewed once, and no more before the connectio
   await assert.rejects(asked, { code: "unauthorized" });
 });
 
-test("4401 is final before ready, 4403 always, and 4401 for a token that is no function", async () => {
-  for (const [token, isReady, code] of [[() => "token", false, 4401], [() => "token", true, 4403], ["token", true, 4401], [undefined, true, 4401]]) {
+test("4403 is final, and so is 4401 where nobody can be asked for another credential", async () => {
+  for (const [token, isReady, code] of [[() => "token", true, 4403], [() => "token", false, 4403], ["token", true, 4401], [undefined, true, 4401]]) {
     const { chat, sockets } = client({ token });
     await connected();
     if (isReady) sockets[0].deliver(new Log().ready());
@@ -389,6 +389,19 @@ test("4401 is final before ready, 4403 always, and 4401 for a token that is no f
     assert.equal(chat.state, "closed");
   }
 });
+
+for (const name of ["token", "ticket"])
+  test(`a ${name} that is refused before ready is asked for once more, and no oftener`, async () => {
+    const { chat, sockets, timers } = client({ [name]: () => "old" });
+    const errors = collectEvents(chat, "error");
+    for (const state of ["waiting", "closed"]) {
+      await connected();
+      sockets.at(-1).closeWith(4401);
+      assert.equal(chat.state, state);
+      timers.advance(500);
+    }
+    assert.deepEqual([sockets.length, timers.count, errors.map(({ code }) => code)], [2, 0, ["unauthorized"]]);
+  });
 
 // --- addresses -------------------------------------------------------------------------------------------------------
 

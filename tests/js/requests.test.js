@@ -51,5 +51,5 @@ for (const [what, fields, message] of [
   });
 
 test("no question ends with a frame of its own", () => {
-  assert.deepEqual(Object.keys(ANSWERS), ["cancel", "fork", "history", "forget"]);
+  assert.deepEqual(Object.keys(ANSWERS), ["cancel", "fork", "history", "forget", "sessions", "title"]);
 });

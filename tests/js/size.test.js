@@ -6,14 +6,15 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const LOADED_LATER = ["./element-ko.js", "react"]; // not at once, and not ours
+const LOADED_LATER = ["./credentials.js", "./element-ko.js", "react"]; // not at once, and not ours
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
-  "askbot.js": 5888, // the core, with view.js
-  "view.js": 1280,
+  "askbot.js": 6208, // the core, with view.js
+  "credentials.js": 1024,
+  "view.js": 1344,
   "rows.js": 512,
-  "element.js": 22_528,
-  "react.js": 8200,
+  "element.js": 22_912,
+  "react.js": 8576,
   "markdown.js": 7296,
   "highlight.js": 4096,
   "page/page.js": 30_208,

@@ -37,6 +37,7 @@ def blocks(language: str) -> list[str]:
 async def test_its_commands_run(script: str, tmp_path: Path) -> None:
     """As they stand, each to a good end."""
     (tmp_path / "notes.txt").write_text("So.")
+    (tmp_path / "token.txt").write_text("a-key\n")
     upstream = ScriptedUpstream(model="gpt-5-mini")
     async with serving(upstream) as server:
         process = await asyncio.create_subprocess_exec(

@@ -8,6 +8,7 @@ import json
 import re
 import textwrap
 import threading
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,11 +26,13 @@ from askbot_ws.testing import (
     Cut,
     Receive,
     Refuse,
+    RequireToken,
     Script,
     ScriptedConnection,
     ScriptedLog,
     ScriptedServer,
     ServerStep,
+    expires_in,
 )
 
 
@@ -205,6 +208,58 @@ async def test_outside_its_block_a_server_has_no_address() -> None:
         _ = ScriptedServer([]).url
     with pytest.raises(ValueError, match="script"):
         ScriptedServer()
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "offered", "expected"),
+    [
+        ("", {"Authorization": "Bearer right"}, [], "alive"),
+        ("", {}, ["askbot.v1", "askbot.bearer.right"], "alive"),
+        ("?ticket=right", {}, [], "alive"),
+        ("", {"Authorization": "Bearer wrong"}, [], 401),
+        ("", {}, [], 401),
+        ("?ticket=wrong", {}, [], 401),
+        ("", {"Origin": "https://page.example"}, [], 4401),
+        ("", {}, ["askbot.v1", "askbot.bearer.wrong"], 4401),
+    ],
+)
+async def test_a_server_can_require_a_token(
+    query: str, headers: dict[str, str], offered: list[str], expected: str | int
+) -> None:
+    """One that a page has to know of is closed, as a page can't read the status of a handshake."""
+    offering = [Subprotocol(each) for each in offered]
+    async with asyncio.timeout(5), ScriptedServer([RequireToken({"right"}), {"type": "alive"}]) as server:
+        connecting = connect(server.url + query, additional_headers=headers, subprotocols=offering or None)
+        try:
+            async with connecting as socket:
+                found = (await received(socket))["type"]
+        except InvalidStatus as refused:
+            found = refused.response.status_code
+        except ConnectionClosed as closed:
+            found = closed.rcvd and closed.rcvd.code
+        assert found == expected
+
+
+def test_a_log_has_the_frames_of_a_signed_in_user() -> None:
+    """As a server sends them; a title has a place like any event, and a fork has it too."""
+    log = ScriptedLog()
+    log.answer("Yes.", text="Why?", id="q")
+    assert log.summary()["title"] == "Why?"
+    event = log.title("Sky")
+    log.question("And?", id="q2")
+    assert (event["seq"], log.head) == (7, 8)
+    assert (log.ready()["title"], log.fork("t1").ready()["title"]) == ("Sky", "Sky")
+    frames = [
+        log.ready(user="alice", expires=expires_in(60)), log.authorized(id="a", expires=expires_in(60)), event,
+        log.sessions(log, log.fork("t1"), id="s", more="next"),
+    ]  # fmt: skip
+    decoded: list[Any] = [decode_server(json.dumps(frame)) for frame in frames]
+    assert [type(frame).__name__ for frame in decoded] == ["Ready", "Authorized", "Title", "Sessions"]
+    assert decoded[0].expires == pytest.approx(time.time() + 60, abs=5)
+    assert [(each.title, each.turns, each.running) for each in decoded[3].sessions] == [
+        ("Sky", 2, True),
+        ("Sky", 1, False),
+    ]
 
 
 async def test_a_log_has_the_positions_and_proofs_of_a_real_one() -> None:

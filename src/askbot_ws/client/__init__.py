@@ -18,6 +18,7 @@ from typing import Literal
 from .answer import Answer, AnswerStream, Asked
 from .backoff import reconnect_delay
 from .chat import Chat
+from .credentials import Credentials
 from .endpoint import MAX_SILENCE_SECONDS, Endpoint
 from .errors import Closed, Damaged, TimedOut
 from .multiplexer import SessionMultiplexer
@@ -51,6 +52,7 @@ def connect(
     after: int | None = None,
     log: str | None = None,
     token: str | Callable[[], str | Awaitable[str]] | None = None,
+    ticket: str | Callable[[], str | Awaitable[str]] | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
     keep: int | None = DEFAULT_KEEP_CODE_POINTS,
@@ -67,9 +69,13 @@ def connect(
             view begins with the newest turns.
         log: The history in which `after` is a position, `chat.view.log` of that conversation. Where the server has
             another history, or a shorter one, the view begins elsewhere than at `after`.
-        token: Sent as `Authorization: Bearer …`. A function is called before each connection, and returns the token or
-            an awaitable of it. What it raises is raised by entering, and later counts as a failed attempt to connect.
-            Where the server closes an open connection because of its token, a function is asked once more.
+        token: A key or a JWT, sent as `Authorization: Bearer …`. A function is called before each connection, and
+            returns the token or an awaitable of it, within 30 seconds. What it raises is raised by entering, and later
+            counts as a failed attempt to connect. It is called too a minute before the token expires, and what it
+            returns is sent on the open connection; and once more where the server refuses the token later on.
+        ticket: A ticket that your application's server has made, sent in the query in place of a token. As it is good
+            for one connection, give a function, which is called as `token` is; before the ticket's connection expires,
+            another one is opened with a fresh ticket. A string is for programs that connect once.
         ssl: What to trust with `wss://`; by default what Python trusts.
         proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
             but none for this machine.
@@ -87,7 +93,7 @@ def connect(
     Raises:
         Closed: By entering: the server can't be reached. Once it was, nothing is raised for a lost connection.
         SessionNotFound: By entering: the server has no such session, or it is another user's.
-        Unauthorized: By entering: the server wants another `token`. While it is read: the token is no longer good.
+        Unauthorized: By entering: the server wants another `token` or `ticket`. While it is read: it is no longer good.
         Forbidden: By entering: the server doesn't serve this caller.
         TimedOut: By entering: the connection is open, but the server has not sent the session for 60 seconds.
 
@@ -104,6 +110,7 @@ def connect(
         asyncio.run(main())
         ```
     """
-    endpoint = Endpoint(url=url, token=token, ssl=ssl, proxy=proxy, silence=silence, delay=delay)
+    credentials = Credentials(token, ticket)
+    endpoint = Endpoint(url=url, credentials=credentials, ssl=ssl, proxy=proxy, silence=silence, delay=delay)
     multiplexer = SessionMultiplexer(endpoint, on_state=on_state)
     return Chat(multiplexer, View(session=session, seq=after, log=log, keep=keep), first=True)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from ..dialects.askbot.frames import Ask, Cancel, Edit, Forget, Fork, History, HistoryRequest, Retry
+from ..dialects.askbot.frames import (
+    Ask,
+    Cancel,
+    Edit,
+    Forget,
+    Fork,
+    History,
+    HistoryRequest,
+    Retry,
+    SessionEntry,
+    Sessions,
+    SessionsRequest,
+    TitleRequest,
+)
 from ..events import WhenBusy
 from .answer import AnswerStream
 from .errors import NOT_ENTERED, Closed, copy_of
@@ -16,6 +29,8 @@ from .multiplexer import SessionMultiplexer
 from .reconnecting_socket import State
 from .session import ClientSession
 from .view import Turn, View
+
+MAX_PAGE_SESSIONS = 100  # on one page
 
 
 class Chat:
@@ -28,9 +43,11 @@ class Chat:
     Raises:
         Closed: By every method but `close` and `session`, where it was not entered, or was closed.
         SessionNotFound: By every method but `close` and `session`, once the session was deleted.
-        Unauthorized: By every method but `close` and `session`, once the server has refused the token.
-        TimedOut: By `cancel`, `history`, `forget` and reading an answer: a connection was open for 60 seconds, and the
-            server has not answered. The answer to a question that it has acknowledged may take any time.
+        Unauthorized: By every method but `close` and `session`, once the server has refused the token or ticket, or it
+            was another user's than before.
+        TimedOut: By `cancel`, `history`, `sessions`, `all_sessions`, `set_title`, `forget` and reading an answer: a
+            connection was open for 60 seconds, and the server has not answered. The answer to a question that it has
+            acknowledged may take any time.
 
     Example:
         ```python
@@ -83,6 +100,16 @@ class Chat:
     def models(self) -> tuple[str, ...]:
         """The models that a question may name, the default first; empty until it is entered, or by an older server."""
         return self.view.last_ready.models if self.view.last_ready else ()
+
+    @property
+    def user(self) -> str | None:
+        """The user whose credential the connection has, None for an anonymous one: `view.user`."""
+        return self.view.user
+
+    @property
+    def title(self) -> str | None:
+        """What the conversation is called: `view.title`; `set_title` changes it."""
+        return self.view.title
 
     @property
     def changed(self) -> asyncio.Event:
@@ -202,6 +229,75 @@ class Chat:
         request = HistoryRequest(id=uuid4().hex, before=position if before is None else before, limit=limit)
         history: History = await self._session.request(request).wait()
         return history
+
+    async def sessions(self, *, before: str | None = None, limit: int = 50) -> Sessions:
+        """Fetch a page of the user's sessions, those with the newest question or answer first.
+
+        Args:
+            before: `more` of the page before; by default the first page.
+            limit: How many sessions at most, from 1 to 100.
+
+        Returns:
+            A page: `sessions`, each with `session` (its id), `title` (or the beginning of its first question),
+            `created` and `updated` (in seconds since 1970), `turns`, `seq` and `running`; and `more`, None on the last
+            page.
+
+        Raises:
+            Forbidden: The connection is anonymous.
+
+        Example:
+            ```python
+            page = await chat.sessions(limit=10)
+            for each in page.sessions:
+                print(each.session, each.title)
+            ```
+        """
+        page: Sessions = await self._session.request(SessionsRequest(id=uuid4().hex, before=before, limit=limit)).wait()
+        return page
+
+    async def all_sessions(self) -> AsyncIterator[SessionEntry]:
+        """Iterate over all of the user's sessions, page by page, those with the newest question or answer first.
+
+        One in which a question is asked, or an answer ends, meanwhile may be left out.
+
+        Yields:
+            A session, as in a page of `sessions`.
+
+        Raises:
+            Forbidden: The connection is anonymous.
+
+        Example:
+            ```python
+            async for each in chat.all_sessions():
+                print(each.session, each.title)
+            ```
+        """
+        before: str | None = None
+        while True:
+            page = await self.sessions(before=before, limit=MAX_PAGE_SESSIONS)
+            for each in page.sessions:
+                yield each
+            if page.more in {None, before}:
+                return
+            before = page.more
+
+    async def set_title(self, text: str) -> None:
+        """Give the conversation a title, which all who read it see. Returns once the log has it. Sent again until then.
+
+        Args:
+            text: The title, of 200 code points at most, without control characters; empty for none.
+
+        Raises:
+            TurnNotFound: Nothing was asked in the session yet.
+            InvalidFrame: The text can't be a title.
+
+        Example:
+            ```python
+            await chat.set_title("About the sky")
+            print(chat.title)
+            ```
+        """
+        await self._session.request(TitleRequest(id=uuid4().hex, text=text)).wait()
 
     async def forget(self) -> None:
         """Delete the session from the server, and close it here. Returns once it is deleted. Sent again until then.

@@ -6,17 +6,17 @@ What is told of a failure never has credentials: no user, password, query or fra
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from ssl import SSLContext, SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import Literal, NamedTuple, Protocol, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -37,6 +37,7 @@ from websockets.typing import Subprotocol
 
 from ..dialects.askbot.frames import PROTOCOL
 from .backoff import reconnect_delay
+from .credentials import Credentials
 
 MAX_SILENCE_SECONDS = 45.0  # the server sends `alive` after 20 s without another frame
 MAX_FRAME_BYTES = 64 * 1024**2  # a page of history with long answers
@@ -46,9 +47,6 @@ UNKNOWN_URL = "the given URL"  # shown for one whose parts can't be told apart
 
 _logger = logging.getLogger("askbot_ws.client")
 _logger.setLevel(logging.INFO)  # at DEBUG, websockets logs the request: its query, and the token
-
-TokenSource: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A credential, or a function that returns one for each connection."""
 
 
 class ResumePoint(NamedTuple):
@@ -78,12 +76,14 @@ class ConnectError(Exception):
         self.retry_after = retry_after
 
 
-class TokenError(Exception):
-    """The function that returns the token has raised; its exception is the `__cause__`."""
-
-
 class Socket(Protocol):
-    """What is needed of a WebSocket that is open."""
+    """What is needed of a WebSocket that is open.
+
+    Attributes:
+        clock_offset: The server's time, in seconds since 1970, less the event loop's, as it was at the handshake.
+    """
+
+    clock_offset: float
 
     async def recv(self, decode: Literal[False]) -> bytes:
         """Return the next message. Raises `ConnectionClosed`."""
@@ -105,6 +105,8 @@ class Socket(Protocol):
 class WebSocket(ClientConnection):
     """A `Socket` of the websockets package."""
 
+    clock_offset: float = 0.0
+
     def send_soon(self, data: bytes) -> None:
         """Send a text message in UTF-8, without waiting."""
         broadcast((self,), data, text=True)
@@ -119,27 +121,28 @@ class Endpoint:
     """The server's URL, and how to connect to it: the arguments of `connect` that are about it."""
 
     url: str = field(repr=False)
-    token: TokenSource | None = field(default=None, repr=False)
+    credentials: Credentials = field(default_factory=Credentials)
     ssl: SSLContext | None = None
     proxy: str | Literal[True] | None = field(default=True, repr=False)  # True: what the environment names
     silence: float = MAX_SILENCE_SECONDS  # seconds without a frame after which the connection is given up
     delay: Callable[[int], float] = reconnect_delay
 
-    async def open(self, point: ResumePoint) -> Socket:
-        """Connect, and return the socket. Raises `ConnectError` or `TokenError`."""
-        token = await self._get_token()
+    async def open(self, point: ResumePoint, ticket: str | None = None) -> Socket:
+        """Connect, with this ticket where there is one already. Raises `ConnectError` or `TokenError`."""
+        token = await self.credentials.get_token()
+        ticket = ticket or await self.credentials.get_ticket()
         try:
-            return await self._open_socket(point, token)
+            return await self._open_socket(point, token, ticket)
         except InvalidStatus as error:
             failure = _refusal(error.response)
         except (WebSocketException, OSError, ValueError, LookupError) as error:  # LookupError: a header comes twice
             failure = ConnectError(safe_message(error), retryable=_may_pass(error))
         raise failure  # not in the block above: the error would be its context, and has the URL
 
-    async def _open_socket(self, point: ResumePoint, token: str | None) -> Socket:
-        parts = urlsplit(self.url)
+    async def _open_socket(self, point: ResumePoint, token: str | None, ticket: str | None) -> Socket:
+        parts, began = urlsplit(self.url), asyncio.get_running_loop().time()
         opening = open_socket(
-            resume_url(self.url, point),
+            resume_url(self.url, point, ticket),
             subprotocols=[Subprotocol(PROTOCOL)],
             additional_headers={"Authorization": f"Bearer {token}"} if token else None,
             compression=None,
@@ -151,40 +154,17 @@ class Endpoint:
             logger=_logger,
             create_connection=WebSocket,
         )
-        return cast("WebSocket", await opening)
-
-    async def _get_token(self) -> str | None:
-        """Return the token. Raises `TokenError` for whatever goes wrong with it.
-
-        Where this task was cancelled, raises `CancelledError`, also if the function suppresses it; one that it raises
-        by itself is a failure like any other.
-        """
-        failure: Exception | None = None
-        token: str | None = None
-        try:
-            given = self.token() if callable(self.token) else self.token
-            token = await given if inspect.isawaitable(given) else given
-        except asyncio.CancelledError:
-            failure = RuntimeError("getting the token was cancelled")
-        except Exception as error:  # noqa: BLE001 - it is the cause of ours
-            failure = error
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise asyncio.CancelledError
-        if failure:
-            raise TokenError from failure
-        if token is None:
-            return None
-        if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the function is the caller's
-            raise TokenError from TypeError(f"the token is no str, but {type(token).__name__}")
-        if not (token.isascii() and token.isprintable()):
-            raise TokenError from ValueError("the token has characters that no HTTP header can have")
-        return token
+        socket = cast("WebSocket", await opening)
+        date = socket.response.headers.get_all("Date") if socket.response else []
+        socket.clock_offset = _server_time(date) - began  # `began` is early by the handshake, as the date may be
+        return socket
 
 
-def resume_url(url: str, point: ResumePoint) -> str:
-    """Return the URL to connect to, with the resume point in its query; the path is `/v1/chat` where it has none."""
+def resume_url(url: str, point: ResumePoint, ticket: str | None = None) -> str:
+    """Return the URL to connect to, with resume point and ticket in its query; its path is `/v1/chat` by default."""
     parts = urlsplit(url)
-    given = {name: str(value) for name, value in point._asdict().items() if value is not None}
+    wanted = {**point._asdict(), "ticket": ticket}
+    given = {name: str(value) for name, value in wanted.items() if value is not None}
     query = dict(parse_qsl(parts.query)) | given
     scheme = WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
     path = parts.path if parts.path.strip("/") else DEFAULT_PATH
@@ -254,7 +234,19 @@ def _seconds_of(retry_after: str) -> float | None:
     """Return the seconds that a `Retry-After` header has, or until the date in it; None where it has neither."""
     if retry_after.isdecimal():
         return seconds if math.isfinite(seconds := float(retry_after)) else None
+    date = _parse_date(retry_after)
+    return None if date is None else max(0.0, date - time.time())
+
+
+def _server_time(dates: list[str]) -> float:
+    """Return the time that a `Date` header has, in seconds since 1970; this machine's where there is none."""
+    date = _parse_date(dates[0]) if dates else None
+    return time.time() if date is None else date
+
+
+def _parse_date(written: str) -> float | None:
+    """Return an HTTP date in seconds since 1970; None where it is none."""
     with suppress(ValueError, OverflowError):
-        date = parsedate_to_datetime(retry_after)
-        return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+        date = parsedate_to_datetime(written)
+        return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
     return None

@@ -196,7 +196,7 @@ class SessionMultiplexer:
         """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""
         if self._socket.connection_number != self._connection_number:
             self._attach_others()
-        if isinstance(frame, GoingAway | Pong | Alive | Sessions | Authorized):
+        if isinstance(frame, GoingAway | Pong | Alive | Authorized):
             return None
         session = self._session_of(frame)
         if session is None:
@@ -226,6 +226,8 @@ class SessionMultiplexer:
                 return next((session for session in self._sessions if session.attachment.id == frame.id), None)
             case Ready():
                 return self._find(frame.session) or self._new_first
+            case Sessions():
+                return next((session for session in self._sessions if session.awaits_reply(frame.id)), None)
             case Error():
                 waiting = (session for session in self._sessions if session.awaits_reply(frame.id))
                 return next(waiting, None) or (self._find(frame.session) if frame.session else None)

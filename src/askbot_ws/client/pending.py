@@ -54,6 +54,8 @@ REQUESTS: Mapping[str, RequestRule] = MappingProxyType(
         "edit": _QUESTION,
         "cancel": RequestRule("done", SentAgain.UNTIL_ENDED, no_failure=TurnNotFound.code),  # it always names the turn
         "history": RequestRule("history", SentAgain.UNTIL_ENDED),
+        "sessions": RequestRule("sessions", SentAgain.UNTIL_ENDED),
+        "title": RequestRule("title", SentAgain.UNTIL_ENDED),
         "forget": RequestRule(None, SentAgain.UNTIL_ENDED, no_failure=SessionNotFound.code),
     }
 )

@@ -6,13 +6,18 @@ It decides when to close, when to reconnect, and which errors are final. What fr
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Literal, NoReturn, TypeAlias
+from uuid import uuid4
 
 from websockets.exceptions import ConnectionClosed
 
 from ..dialects.askbot.frames import (
+    Auth,
+    Authorized,
     ClientFrame,
     Error,
     GoingAway,
@@ -23,17 +28,23 @@ from ..dialects.askbot.frames import (
     encode,
 )
 from ..errors import Forbidden, FrameError, SessionNotFound, Unauthorized
+from ..events import Thinking, Token
 from .backoff import Backoff
-from .endpoint import ConnectError, Endpoint, ResumePoint, Socket, TokenError, is_temporary, safe_message, safe_url
+from .credentials import TokenError
+from .endpoint import ConnectError, Endpoint, ResumePoint, Socket, is_temporary, safe_message, safe_url
 from .errors import Closed
+from .renewal import CredentialRenewal
 from .view import Gap
 
 TOKEN_WORKED_SECONDS = 30.0  # a connection that lasts so long was not closed because its token was bad from the start
+OTHER_USER = "The credential is another user's than the one with which the conversation began."
 BAD_FRAME_CODES = frozenset({1003, 1008, 1009})  # the server closes with these because of a frame of ours
 LASTING_CODES = BAD_FRAME_CODES | {1002, 1007, 1010}  # and with these where it is another kind of server
 
 # After these errors the connection is opened again. OSError: TimeoutError too. FrameError: it may have been an event.
 _CONNECTION_ERRORS = (ConnectError, TokenError, ConnectionClosed, OSError, Gap, FrameError)
+
+_logger = logging.getLogger("askbot_ws.client")
 
 State: TypeAlias = Literal["connecting", "open", "waiting", "closed"]
 """What a conversation's connection does, as `connect` tells `on_state`.
@@ -75,6 +86,11 @@ class ReconnectingSocket:
         self._going_away = False
         self._has_tried = False  # to connect
         self._token_renewed = False  # after 4401, since a connection has last brought something new
+        self._renewal: CredentialRenewal | None = None  # of this connection's
+        self._auth_id: str | None = None  # of the `auth` that was sent last
+        self._reading: asyncio.Timeout | None = None  # the limit of the wait for a frame
+        self._user: str | None = None  # who the server says that we are; None: nobody, so far
+        self._next_ticket: str | None = None  # for the connection that takes this one's place
 
     @property
     def is_open(self) -> bool:
@@ -115,7 +131,7 @@ class ReconnectingSocket:
         Where it is called again, it waits as it does after a lost connection.
         """
         while True:
-            if self._has_tried:
+            if self._has_tried and self._next_ticket is None:
                 self._on_state("waiting")
                 await asyncio.sleep(self._backoff.next_delay())
             self._has_tried = True
@@ -135,8 +151,10 @@ class ReconnectingSocket:
         """Connect, and read frames; returns the error that ended the connection."""
         point = self._resume_point()
         self._session, self._ready_at, self._going_away = point.session, None, False
+        ticket, self._next_ticket = self._next_ticket, None
+        self._renewal, self._auth_id = CredentialRenewal(self._renew_credential), None
         try:
-            self._socket = await self._endpoint.open(point)
+            self._socket = await self._endpoint.open(point, ticket)
             self._leave_at = asyncio.get_running_loop().time() + self._endpoint.silence
             await self._read_frames(self._socket)
         except _CONNECTION_ERRORS as error:
@@ -144,6 +162,7 @@ class ReconnectingSocket:
                 self._backoff.hold(error.retry_after)
             return error
         finally:
+            self._renewal.stop()
             await self._close_socket()
 
     async def _close_socket(self) -> None:
@@ -161,7 +180,7 @@ class ReconnectingSocket:
         time, silence = asyncio.get_running_loop().time, self._endpoint.silence
         while True:
             try:
-                async with asyncio.timeout_at(min(time() + silence, self._leave_at)):
+                async with asyncio.timeout_at(min(time() + silence, self._leave_at)) as self._reading:
                     data = await socket.recv(decode=False)
             except TimeoutError:
                 if not self._going_away:
@@ -172,22 +191,71 @@ class ReconnectingSocket:
 
     def _receive(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
         kind = type(frame)
-        if kind is Ready:
+        if kind is Token or kind is Thinking:
+            return self._on_frame(frame)  # the most frequent by far
+        if isinstance(frame, Ready):
+            self._check_user(frame.user)
             if self._ready_at is None and not self._going_away:
                 self._ready_at, self._leave_at = asyncio.get_running_loop().time(), math.inf
                 self.connection_number += 1
                 self._on_state("open")
+                self._set_expiry(frame.expires)
+        elif isinstance(frame, Authorized):
+            self._set_expiry(frame.expires)
+            return None
         elif isinstance(frame, GoingAway):  # it may still send, but new requests wait for the next connection
             self._going_away = True
             self._leave_at = min(self._leave_at, asyncio.get_running_loop().time() + frame.reconnect_after)
-        elif isinstance(frame, Error) and frame.retry_after is not None:
-            self._backoff.hold(frame.retry_after)
+        elif isinstance(frame, Error):
+            if frame.retry_after is not None:
+                self._backoff.hold(frame.retry_after)
+            if frame.id is not None and frame.id == self._auth_id:
+                _logger.warning("the server has not taken the renewed token: %s", frame.code)
+                return None
         return self._on_frame(frame)
+
+    # --- credentials -------------------------------------------------------------------------------------------------
+
+    def _check_user(self, user: str | None) -> None:
+        """Raise `Unauthorized` where we are another user now: what one has asked is not asked again as another."""
+        if self._user is not None and user != self._user:
+            raise Unauthorized(OTHER_USER)
+        self._user = user
+
+    def _set_expiry(self, expires: float | None) -> None:
+        """Have the credential renewed before it expires, in seconds since 1970 by the server's clock; None: never."""
+        if self._renewal and self._socket and self._endpoint.credentials.renewable:
+            self._renewal.set_deadline(math.inf if expires is None else expires - self._socket.clock_offset)
+
+    async def _renew_credential(self) -> None:
+        """Send a fresh token, or open another connection with a fresh ticket. A failure changes nothing."""
+        credentials = self._endpoint.credentials
+        try:
+            if credentials.renewed_by_auth:
+                self._send_auth(await credentials.get_token())
+            else:
+                self._replace_connection(await credentials.get_ticket())
+        except TokenError as error:
+            _logger.warning("the credential was not renewed: %s", type(error.__cause__).__name__)
+
+    def _send_auth(self, token: str | None) -> None:
+        if token:
+            self._auth_id = uuid4().hex
+            self.send(Auth(id=self._auth_id, token=token))
+
+    def _replace_connection(self, ticket: str | None) -> None:
+        """End this connection, and open the next one with this ticket, without a pause, unless the server wants one."""
+        if ticket and self.is_open and not self._backoff.hold_seconds:
+            self._next_ticket, self._going_away = ticket, True
+            self._leave_at = asyncio.get_running_loop().time()
+            if self._reading:
+                with suppress(RuntimeError):  # no frame is waited for at this moment
+                    self._reading.reschedule(self._leave_at)
 
     def _final_error(self, error: Exception, code: int | None) -> Exception | None:
         """Return the error to end with; None where another connection may help."""
         match code:
-            case 4401 if self._renew_token():
+            case 4401 | 401 if self._renew_token():
                 return None
             case 4401 | 401:
                 return Unauthorized()
@@ -199,10 +267,11 @@ class ReconnectingSocket:
                 return None if self.connection_number else self._not_reached(error)
 
     def _renew_token(self) -> bool:
-        """Return whether one more connection, with a fresh token, may help, and count it."""
-        if self._ready_at is None or not callable(self._endpoint.token):
+        """Return whether one more connection, with a fresh credential, may help, and count it."""
+        if not self._endpoint.credentials.renewable:
             return False
-        lasted = asyncio.get_running_loop().time() - self._ready_at >= TOKEN_WORKED_SECONDS
+        now = asyncio.get_running_loop().time()
+        lasted = self._ready_at is not None and now - self._ready_at >= TOKEN_WORKED_SECONDS
         allowed = lasted or not self._token_renewed
         self._token_renewed = True
         return allowed

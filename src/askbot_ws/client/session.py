@@ -24,6 +24,8 @@ from ..dialects.askbot.frames import (
     Ready,
     Retry,
     SessionCommand,
+    Sessions,
+    TitleRequest,
     UnknownEvent,
     encode,
 )
@@ -46,8 +48,8 @@ from .reconnecting_socket import ReconnectingSocket
 from .text_stream import ANSWER_LOST_MESSAGE, TextStream, TextStreams
 from .view import End, Gap, View
 
-SessionFrame: TypeAlias = Ready | Event | UnknownEvent | History | Error
-"""A frame that is about one session."""
+SessionFrame: TypeAlias = Ready | Event | UnknownEvent | History | Sessions | Error
+"""A frame that is about one session, or answers what was asked in one."""
 R = TypeVar("R", bound=PendingRequest)
 
 
@@ -210,6 +212,8 @@ class ClientSession:
                 request = self.requests.get(frame.id)
                 if request and request.rule.ended_by == frame.type:
                     self.requests.resolve(frame.id, frame)
+            case Sessions():
+                self.requests.resolve(frame.id, frame)
             case Error():
                 self._on_error(frame)
             case _:
@@ -225,8 +229,9 @@ class ClientSession:
         if not self.view.continues(ready) or ready.from_ != expected:
             self._restart(ready)
         else:
-            self.view.last_ready, self.view.log = ready, ready.log or self.view.log
+            self.view.note_ready(ready)
         self._replaying = True
+        self._on_title(ready.title)
         for request in self.requests.all():
             self._send(request)
         self._check_caught_up()
@@ -291,7 +296,9 @@ class ClientSession:
                 self._on_question(event)
             case Done():
                 self._on_done(event)
-            case Token() | Thinking() | Title():
+            case Title():
+                self._on_title(event.text)
+            case Token() | Thinking():
                 pass
         if self._replaying:
             self._check_caught_up()
@@ -334,6 +341,12 @@ class ClientSession:
                 self.requests.resolve(request.frame.id, request.end)
         if turn and not turn.proven:
             self._recovery.fetch(turn.turn, turn.from_)
+
+    def _on_title(self, title: str | None) -> None:
+        """End the requests that have given the session this title; it may have been before a connection was lost."""
+        for request in self.requests.all():
+            if isinstance(request.frame, TitleRequest) and request.sent_on and request.frame.text == (title or ""):
+                self.requests.resolve(request.frame.id, None)
 
     def _on_error(self, error: Error) -> None:
         request, exception = self.requests.get(error.id), exception_for(error)

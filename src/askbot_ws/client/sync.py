@@ -15,9 +15,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import suppress
 from ssl import SSLContext
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
-from ..dialects.askbot.frames import History
+from ..dialects.askbot.frames import History, SessionEntry, Sessions
 from ..events import WhenBusy
 from . import DEFAULT_KEEP_CODE_POINTS, DEFAULT_URL
 from . import connect as connect_async
@@ -34,6 +34,8 @@ from .view import Turn, View
 
 __all__ = ["Answer", "AnswerStream", "Asked", "Chat", "connect"]
 
+T = TypeVar("T")
+
 
 def connect(
     url: str = DEFAULT_URL,
@@ -42,6 +44,7 @@ def connect(
     after: int | None = None,
     log: str | None = None,
     token: str | Callable[[], str | Awaitable[str]] | None = None,
+    ticket: str | Callable[[], str | Awaitable[str]] | None = None,
     ssl: SSLContext | None = None,
     proxy: str | Literal[True] | None = True,
     keep: int | None = DEFAULT_KEEP_CODE_POINTS,
@@ -58,10 +61,14 @@ def connect(
             view begins with the newest turns.
         log: The history in which `after` is a position, `chat.view.log` of that conversation. Where the server has
             another history, or a shorter one, the view begins elsewhere than at `after`.
-        token: Sent as `Authorization: Bearer …`. A function is called before each connection, in the conversation's own
-            thread, and returns the token or an awaitable of it. What it raises is raised by `connect`, and later counts
-            as a failed attempt to connect. Where the server closes an open connection because of its token, a function
-            is asked once more.
+        token: A key or a JWT, sent as `Authorization: Bearer …`. A function is called before each connection, in the
+            conversation's own thread, which it holds up meanwhile, and returns the token, or an awaitable of it within
+            30 seconds. What it raises is raised by `connect`, and later counts as a failed attempt to connect. It is
+            called too a minute before the token expires, and what it returns is sent on the open connection; and once
+            more where the server refuses the token later on.
+        ticket: A ticket that your application's server has made, sent in the query in place of a token. As it is good
+            for one connection, give a function, which is called as `token` is; before the ticket's connection expires,
+            another one is opened with a fresh ticket. A string is for programs that connect once.
         ssl: What to trust with `wss://`; by default what Python trusts.
         proxy: A proxy's URL, or None for no proxy; by default what the environment names (`HTTPS_PROXY`, `NO_PROXY`),
             but none for this machine.
@@ -81,7 +88,7 @@ def connect(
     Raises:
         Closed: The server can't be reached.
         SessionNotFound: The server has no such session, or it is another user's.
-        Unauthorized: The server wants another `token`.
+        Unauthorized: The server wants another `token` or `ticket`.
         Forbidden: The server doesn't serve this caller.
         TimedOut: The connection is open, but the server has not sent the session for 60 seconds.
 
@@ -100,6 +107,7 @@ def connect(
         after=after,
         log=log,
         token=token,
+        ticket=ticket,
         ssl=ssl,
         proxy=proxy,
         keep=keep,
@@ -123,9 +131,11 @@ class Chat:
     Raises:
         Closed: By every method but `close`, where it was closed, or is closed meanwhile.
         SessionNotFound: By every method but `close` and `session`, once the session was deleted.
-        Unauthorized: By every method but `close` and `session`, once the server has refused the token.
-        TimedOut: By `cancel`, `history`, `forget` and reading an answer: a connection was open for 60 seconds, and the
-            server has not answered. The answer to a question that it has acknowledged may take any time.
+        Unauthorized: By every method but `close` and `session`, once the server has refused the token or ticket, or it
+            was another user's than before.
+        TimedOut: By `cancel`, `history`, `sessions`, `all_sessions`, `set_title`, `forget` and reading an answer: a
+            connection was open for 60 seconds, and the server has not answered. The answer to a question that it has
+            acknowledged may take any time.
         RuntimeError: By every method, where it is called by `on_state`, `delay` or `token`. By every method but
             `close`, in a process that was forked from the one that opened the conversation.
 
@@ -157,6 +167,16 @@ class Chat:
     def models(self) -> tuple[str, ...]:
         """The models that a question may name, the default first; empty where an older server does not say."""
         return self._chat.models
+
+    @property
+    def user(self) -> str | None:
+        """The user whose credential the connection has; None for an anonymous one."""
+        return self._chat.user
+
+    @property
+    def title(self) -> str | None:
+        """What the conversation is called, as it was received; `set_title` changes it."""
+        return self._chat.title
 
     @property
     def turns(self) -> list[Turn]:
@@ -265,6 +285,68 @@ class Chat:
             log has older ones.
         """
         return self._loop.run_coroutine(lambda: self._chat.history(before=before, limit=limit))
+
+    def sessions(self, *, before: str | None = None, limit: int = 50) -> Sessions:
+        """Fetch a page of the user's sessions, those with the newest question or answer first.
+
+        Args:
+            before: `more` of the page before; by default the first page.
+            limit: How many sessions at most, from 1 to 100.
+
+        Returns:
+            A page: `sessions`, each with `session` (its id), `title` (or the beginning of its first question),
+            `created` and `updated` (in seconds since 1970), `turns`, `seq` and `running`; and `more`, None on the last
+            page.
+
+        Raises:
+            Forbidden: The connection is anonymous.
+
+        Example:
+            ```python
+            for each in chat.sessions(limit=10).sessions:
+                print(each.session, each.title)
+            ```
+        """
+        return self._loop.run_coroutine(lambda: self._chat.sessions(before=before, limit=limit))
+
+    def all_sessions(self) -> Iterator[SessionEntry]:
+        """Iterate over all of the user's sessions, page by page, those with the newest question or answer first.
+
+        One in which a question is asked, or an answer ends, meanwhile may be left out.
+
+        Yields:
+            A session, as in a page of `sessions`.
+
+        Raises:
+            Forbidden: The connection is anonymous.
+
+        Example:
+            ```python
+            for each in chat.all_sessions():
+                print(each.session, each.title)
+            ```
+        """
+        sessions = self._chat.all_sessions()
+        while (each := self._loop.run_coroutine(lambda: _next(sessions))) is not None:
+            yield each
+
+    def set_title(self, text: str) -> None:
+        """Give the conversation a title, which all who read it see. Returns once the log has it. Sent again until then.
+
+        Args:
+            text: The title, of 200 code points at most, without control characters; empty for none.
+
+        Raises:
+            TurnNotFound: Nothing was asked in the session yet.
+            InvalidFrame: The text can't be a title.
+
+        Example:
+            ```python
+            chat.set_title("About the sky")
+            print(chat.title)
+            ```
+        """
+        self._loop.run_coroutine(lambda: self._chat.set_title(text))
 
     def forget(self) -> None:
         """Delete the session from the server, and close it here. Returns once it is deleted. Sent again until then.
@@ -459,8 +541,8 @@ class TextIterator(Iterator[str]):
             self._loop.run_coroutine(self._pieces.aclose)
 
 
-async def _next(pieces: AsyncIterator[str]) -> str | None:
-    return await anext(pieces, None)
+async def _next(items: AsyncIterator[T]) -> T | None:
+    return await anext(items, None)
 
 
 async def _wait_for(stream: AsyncAnswerStream) -> Answer:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Protocol, Self
 
 from ..errors import AskbotError
-from ..events import Done, Event, Title, Token
+from ..events import Done, Event, Token
 from .errors import Damaged, copy_of, exception_for
 from .pending import PendingQuestion
 from .view import End, TextBuffer
@@ -187,14 +187,16 @@ class TextStream:
         """Apply an event, and move `position` past it, unless it leaves a gap, was applied, or finds no room."""
         if event.start > self.position or event.seq <= self.position:
             return
-        if not isinstance(event, Title) and event.turn == self.question.turn and not self._end and not self._error:
-            if isinstance(event, Token):
+        if self._end or self._error:
+            pass
+        elif isinstance(event, Token):
+            if event.turn == self.question.turn:
                 if self._max_unread is not None and self.unread >= self._max_unread:
                     return
                 self._append(event.text[self.position - event.start :])
-            elif isinstance(event, Done):
-                self._end = End.from_record(event)
-                self._wake()
+        elif isinstance(event, Done) and event.turn == self.question.turn:
+            self._end = End.from_record(event)
+            self._wake()
         self.position = event.seq
 
     def skip_unknown(self, seq: int, *, after: int) -> None:

@@ -19,7 +19,6 @@ from ..dialects.askbot.frames import History, Limits, Ready, ServerFrame, Unknow
 from ..events import (
     Check,
     Done,
-    Event,
     Failure,
     Options,
     Question,
@@ -348,6 +347,7 @@ class View:
         log: The history in which `seq` is a position; None where it is not known.
         keep: How many code points to hold: beyond it the oldest turns are dropped, but none that runs. None: no limit.
         last_ready: The server's last `ready` frame; None before the first connection. Read it as `ready`.
+        title: What the conversation is called; None where it has no title, and before the first connection.
         earlier: Whether the log has turns before the oldest one here; `Chat.history` fetches them.
         all_turns: The turns by their ids, in the log's order, replaced ones too. `turns` leaves those out.
         size: What all turns count for, in code points.
@@ -358,6 +358,7 @@ class View:
     log: str | None = None
     keep: int | None = None
     last_ready: Ready | None = None
+    title: str | None = None
     earlier: bool = False
     all_turns: dict[str, Turn] = field(default_factory=dict[str, Turn])
     size: int = 0
@@ -387,6 +388,11 @@ class View:
     def limits(self) -> Limits:
         """What the server accepts: `frame_bytes`, `question_chars`, `waiting_turns`. Raises as `ready` does."""
         return self.ready.limits
+
+    @property
+    def user(self) -> str | None:
+        """The user whose credential the connection has; None for an anonymous one, and before the first."""
+        return self.last_ready.user if self.last_ready else None
 
     @property
     def head(self) -> int:
@@ -449,8 +455,10 @@ class View:
                 self._apply_ready(frame)
             case History() if frame.session == self.session:
                 self._apply_history(frame)
-            case Question() | Token() | Thinking() | Done() | Title() if frame.session == self.session:
+            case Question() | Token() | Thinking() | Done() if frame.session == self.session:
                 self._apply_event(frame)
+            case Title() if frame.session == self.session:
+                self._apply_title(frame)
             case UnknownEvent() if frame.session == self.session:
                 self.seq = max(self.seq or 0, frame.seq)
             case _:
@@ -462,17 +470,33 @@ class View:
             self.earlier = ready.from_ > 0
             self.all_turns.clear()
             self.size = 0
-        self.last_ready, self.log = ready, ready.log or self.log
+        self.note_ready(ready)
 
-    def _apply_event(self, event: Event) -> None:
+    def note_ready(self, ready: Ready) -> None:
+        """Take what a `ready` frame of the same history says, without moving.
+
+        Args:
+            ready: The frame.
+        """
+        self.last_ready, self.log, self.title = ready, ready.log or self.log, ready.title or None
+
+    def _apply_title(self, event: Title) -> None:
         seen = self.seq or 0
         if event.seq <= seen:
             return
         if event.start > seen:
             raise Gap
         self.seq = event.seq
-        if isinstance(event, Title):
-            return  # of no turn
+        if self.last_ready is None or event.seq > self.last_ready.seq:  # else `ready` has this one, or a newer one
+            self.title = event.text or None
+
+    def _apply_event(self, event: Question | Token | Thinking | Done) -> None:
+        seen = self.seq or 0
+        if event.seq <= seen:
+            return
+        if event.start > seen:
+            raise Gap
+        self.seq = event.seq
         turn = self.all_turns.get(event.turn)
         if turn is None:
             if isinstance(event, Question):
@@ -486,7 +510,7 @@ class View:
         self.size += turn.size
         self._evict_for(turn, 0)
 
-    def _apply_to_turn(self, turn: Turn, event: Event, *, seen: int) -> None:
+    def _apply_to_turn(self, turn: Turn, event: Question | Token | Thinking | Done, *, seen: int) -> None:
         match event:
             case Token() | Thinking():
                 self._append_slice(turn, event, seen=seen)

@@ -7,8 +7,9 @@ import json
 from dataclasses import dataclass, field, replace
 
 from ..client import Answer, AnswerStream, Closed, Damaged, State, connect
+from ..client.credentials import TokenSource
 from ..dialects.askbot.frames import to_dict
-from ..errors import AskbotError, InvalidFrame
+from ..errors import AskbotError, InvalidFrame, Unauthorized
 from ..events import Failure
 from .exit_signals import ExitSignals
 from .output import (
@@ -23,13 +24,14 @@ from .output import (
 from .question import NothingAskedError, check_length, read_question
 from .server_url import hide_credentials
 from .streams import discard_unwritten
+from .token_option import NO_TOKEN, TokenOption, TokenUnreadableError
 
 AWAY_SECONDS = 60.0  # without a connection and without a piece of the answer, after which it is given up
 
 
 @dataclass(frozen=True, slots=True)
 class AskOptions:
-    """What to ask, which server, session and model, and whether to show the model's thinking.
+    """What to ask, which server, session and model, whether to show the model's thinking, and the credential.
 
     `words` are those of the question, and `-` for what stdin has; without any, stdin is the question.
     """
@@ -39,6 +41,7 @@ class AskOptions:
     session: str | None = None
     model: str | None = None
     show_thinking: bool = False
+    token: TokenOption = NO_TOKEN
 
 
 @dataclass(slots=True)
@@ -94,8 +97,10 @@ async def _try_to_ask(
             await _ask(options, progress, show=show)
     except TimeoutError:
         return ExitCode.TIMEOUT, _failure("timeout", f"no complete answer within {limit:g} s")
-    except NothingAskedError as nothing:
+    except (NothingAskedError, TokenUnreadableError) as nothing:
         return ExitCode.USAGE, _failure(InvalidFrame.code, str(nothing))
+    except Unauthorized as refused:
+        return ExitCode.from_error(refused), _failure(refused.code, options.token.describe_refusal())
     except AskbotError as raised:
         failure = Failure(
             code=raised.code, message=raised.message, retryable=raised.retryable, retry_after=raised.retry_after
@@ -113,11 +118,12 @@ def _failure(code: str, message: str) -> Failure:
 
 
 async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
+    token = await options.token.read()
     question = await read_question(options.words)
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            await _ask_until(limit, question, options, progress, show=show)
+            await _ask_until(limit, question, options, token, progress, show=show)
     except TimeoutError:
         if limit.expired():
             raise Closed(f"The server was away for {AWAY_SECONDS:g} s.", retryable=True) from None
@@ -125,11 +131,17 @@ async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
 
 
 async def _ask_until(
-    limit: asyncio.Timeout, question: str, options: AskOptions, progress: _Progress, *, show: bool
+    limit: asyncio.Timeout,
+    question: str,
+    options: AskOptions,
+    token: TokenSource | None,
+    progress: _Progress,
+    *,
+    show: bool,
 ) -> None:
     """Ask; `limit` passes where the server is away for too long."""
     on_state = _AwayTime(limit, progress).on_state
-    async with connect(options.url, session=options.session, on_state=on_state) as chat:
+    async with connect(options.url, session=options.session, token=token, on_state=on_state) as chat:
         progress.session = chat.id
         check_length(question, chat.view)
         stream = chat.ask(question, model=options.model)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import count
 
 from ..client import Chat, Closed, State, connect
-from ..errors import AskbotError, SessionNotFound
+from ..client.credentials import TokenSource
+from ..errors import AskbotError, SessionNotFound, Unauthorized
 from ..setting_types import data_folder
 from .conversation import Conversation, SwitchSession, TerminalContext
 from .exit_signals import ExitSignals
@@ -21,19 +22,24 @@ from .output import ExitCode, PlainScreen, Screen, print_error, print_notice, re
 from .saved_sessions import SavedSessions
 from .server_url import hide_credentials
 from .streams import discard_unwritten
+from .token_option import NO_TOKEN, TokenOption, TokenUnreadableError
 
 RECONNECT_NOTICE_SECONDS = 1.0  # a connection that is back sooner is not worth a notice
 
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """The options of `askbot chat`. `session` names the session to resume, `new` begins another."""
+    """The options of `askbot chat`. `session` names the session to resume, `new` begins another.
+
+    `token` says where the credential is.
+    """
 
     url: str
     session: str | None = None
     new: bool = False
     save_history: bool = True
     plain: bool = False
+    token: TokenOption = NO_TOKEN
 
 
 async def chat(options: ChatOptions) -> int:
@@ -42,11 +48,15 @@ async def chat(options: ChatOptions) -> int:
     code = ExitCode.SUCCESS
     with ExitSignals() as signals:
         try:
+            token = await options.token.read()
             with context.line_input.without_echo():
-                await _run_conversations(options, context, signals)
+                await _run_conversations(options, context, token, signals)
+        except TokenUnreadableError as unreadable:
+            code = ExitCode.USAGE
+            print_error(str(unreadable))
         except AskbotError as error:
             code = ExitCode.from_error(error)
-            print_error(error.message)
+            print_error(options.token.describe_refusal() if isinstance(error, Unauthorized) else error.message)
             _print_unread(context)
         except OSError as error:
             code = report_output_error(error)
@@ -59,7 +69,9 @@ async def chat(options: ChatOptions) -> int:
     return code if signals.exit_code is None else signals.exit_code
 
 
-async def _run_conversations(options: ChatOptions, context: TerminalContext, signals: ExitSignals) -> None:
+async def _run_conversations(
+    options: ChatOptions, context: TerminalContext, token: TokenSource | None, signals: ExitSignals
+) -> None:
     """Run one conversation after another. The first one ends with an error where there is no server."""
     session = options.session or (None if options.new else context.saved_sessions.latest_id())
     switch: SwitchSession | None = SwitchSession(session)
@@ -67,7 +79,7 @@ async def _run_conversations(options: ChatOptions, context: TerminalContext, sig
     while switch:
         session = switch.session
         try:
-            chat, closed = await _open(options.url, session, context, once=connect_once)
+            chat, closed = await _open(options.url, session, token, context, once=connect_once)
             connect_once = False
             async with chat:
                 conversation = Conversation(chat, context, closed)
@@ -85,14 +97,16 @@ async def _run_conversations(options: ChatOptions, context: TerminalContext, sig
             switch = SwitchSession()
 
 
-async def _open(url: str, session: str | None, context: TerminalContext, *, once: bool) -> tuple[Chat, asyncio.Event]:
+async def _open(
+    url: str, session: str | None, token: TokenSource | None, context: TerminalContext, *, once: bool
+) -> tuple[Chat, asyncio.Event]:
     """Connect; unless `once`, until the server answers. Returns an event, too, that is set when the chat is closed."""
     for attempt in count():
         status = ConnectionStatus(
             lambda text: context.line_input.write_above_prompt(lambda: context.screen.print_notice(text))
         )
         try:
-            return await connect(url, session=session, on_state=status.on_state), status.closed
+            return await connect(url, session=session, token=token, on_state=status.on_state), status.closed
         except Closed as error:
             if once:
                 raise

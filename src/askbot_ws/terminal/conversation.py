@@ -12,14 +12,15 @@ from typing import Any, TypeAlias
 from ..client import Answer, AnswerStream, Chat, Closed, Damaged, Turn
 from ..client.view import End
 from ..decoding import is_text
-from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, Unauthorized
+from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, TurnNotFound, Unauthorized
 from .choice import did_you_mean, list_names, near_names
 from .commands import COMMANDS, HINT, SlashCommand, help_text, parse_command
 from .line_input import LineInput
 from .output import Screen, describe_ending, one_line
 from .question import check_length
-from .saved_sessions import SavedSession, SavedSessions
+from .saved_sessions import SavedSessions
 from .server_url import hide_credentials
+from .session_list import SessionList, load_sessions
 from .thinking_line import ThinkingLine
 from .transcript import (
     load_turns,
@@ -42,6 +43,7 @@ class TerminalContext:
     screen: Screen
     saved_sessions: SavedSessions
     model: str | None = None  # to ask; None is the server's own
+    listed: SessionList | None = None  # that /sessions has shown, so that /open means the same by a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ class Conversation:
 
     async def run(self, *, resumed: bool) -> SwitchSession | None:
         """Read and answer until the end. Returns which session is wanted next; None where the user leaves."""
-        ready = self._chat.view.ready
-        self._print_notice(f"{self._context.model or (ready.model if ready else '')} · {HINT}")
+        view = self._chat.view
+        signed_in = f" · signed in as {view.user}" if view.user else ""
+        self._print_notice(f"{self._context.model or view.model}{signed_in} · {HINT}")
         if resumed:
             await self._run_action(self._show_recap())
         while (line := await self._context.line_input.read_question()) is not None:
@@ -125,7 +128,7 @@ class Conversation:
     async def _show_recap(self) -> None:
         """Show the title and the last turns, and go on with an answer that is still running."""
         turns = await load_turns(self._chat, limit=2)
-        title = self._context.saved_sessions.title(self._chat.id) or (turns[0].question if turns else "")
+        title = self._title() or (turns[0].question if turns else "")
         self._print_notice(f"Going on with: {one_line(title)} (/new begins another)\n")
         for turn in turns:
             if turn.end:
@@ -145,7 +148,7 @@ class Conversation:
         match command.name:
             case "new":
                 return SwitchSession()
-            case "sessions":
+            case "sessions" | "open":
                 return await self._choose_session(command)
             case "forget":
                 return await self._forget()
@@ -164,6 +167,8 @@ class Conversation:
                 await self._show_history(command)
             case "thinking":
                 await self._show_thinking()
+            case "title":
+                await self._name_session(command.argument)
             case "model":
                 self._choose_model(command.argument)
             case "export":
@@ -287,22 +292,39 @@ class Conversation:
 
     async def _choose_session(self, command: SlashCommand) -> SwitchSession | None:
         """Switch to a session by its number in the list; without a number, show the list and ask for one."""
-        sessions = self._context.saved_sessions.all()
-        if not sessions:
-            self._print_notice("None was held from here yet.")
-            return None
         number = command.argument
+        listed = self._context.listed if number else None
+        if listed is None:
+            listed = self._context.listed = await load_sessions(self._chat, self._context.saved_sessions)
+        if not listed.sessions:
+            self._print_notice("There is none yet." if self._chat.view.user else "None was held from here yet.")
+            return None
         if not number:
-            lines = (_session_line(at, session, self._chat.id) for at, session in enumerate(sessions, 1))
-            self._print_notice("\n".join(lines))
+            self._print_notice(listed.lines(self._chat.id))
             number = (await self._context.line_input.read_line("number> ")).strip()
         if not number:
             return None
-        if number.isascii() and number.isdigit() and 0 < int(number) <= len(sessions):
-            chosen = sessions[int(number) - 1].session
-            return SwitchSession(chosen) if chosen != self._chat.id else None
-        self._print_notice(f"There is no conversation {number}.")
+        if chosen := listed.get(number):
+            return SwitchSession(chosen.session) if chosen.session != self._chat.id else None
+        self._print_notice(f"There is no conversation {number}. /sessions lists them.")
         return None
+
+    def _title(self) -> str | None:
+        """Return what the conversation is called, on the server or here."""
+        return self._chat.title or self._context.saved_sessions.title(self._chat.id)
+
+    async def _name_session(self, text: str) -> None:
+        """Name the session; without a text, show its name."""
+        if not text:
+            self._print_notice(one_line(self._title() or "") or "It has no name yet: /title TEXT gives it one.")
+            return
+        try:
+            await self._chat.set_title(text)
+        except TurnNotFound:
+            self._print_notice("(ask something first: an empty conversation has no name)")
+        else:
+            self._context.saved_sessions.rename(self._chat.id, text)
+            self._print_notice(f"(it is called: {one_line(text)})")
 
     async def _forget(self) -> SwitchSession | None:
         reply = await self._context.line_input.read_line("Delete this conversation, everywhere? [y/N] ")
@@ -317,7 +339,7 @@ class Conversation:
     async def _export(self, name: str) -> None:
         turns = await load_turns(self._chat)
         first = turns[0].question if turns else "Nothing was asked"
-        title = one_line(self._context.saved_sessions.title(self._chat.id) or first)
+        title = one_line(self._title() or first)
         path = name or f"askbot-{time.strftime('%Y-%m-%d-%H%M%S')}.md"
         try:
             write_new_file(path, to_markdown(turns, title=title))
@@ -331,9 +353,3 @@ def _is_refusal(error: BaseException) -> bool:
     """Return whether an error is the server's word that it doesn't take a question."""
     known = isinstance(error, AskbotError) and not isinstance(error, _NOT_REFUSED)
     return known and getattr(error, "code", "") not in _NOT_REFUSED_CODES
-
-
-def _session_line(number: int, session: SavedSession, current: str | None) -> str:
-    """Return a line of /sessions; the current session has a star."""
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(session.at))
-    return f"{number:>3}{'*' if session.session == current else ' '} {when}  {session.title}"

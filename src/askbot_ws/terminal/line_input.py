@@ -187,12 +187,16 @@ def _editing_keys(characters: list[Any]) -> EditingKeys:
 
 
 @contextmanager
-def without_echo(terminal: int) -> Generator[None]:
-    """Switch a terminal's echo and line editing off: keys don't show, and Ctrl-D waits. Ctrl-C stays a signal."""
+def without_echo(terminal: int, *, line_editing: bool = False) -> Generator[None]:
+    """Switch a terminal's echo off: keys don't show. Ctrl-C stays a signal.
+
+    Line editing is switched off too, unless it is wanted: then Ctrl-D waits, and what is read comes without Enter.
+    """
     import termios  # noqa: PLC0415 - not everywhere
 
     before = termios.tcgetattr(terminal)
-    after = [*before[:3], before[3] & ~(termios.ECHO | termios.ICANON), *before[4:]]
+    switched_off = termios.ECHO if line_editing else termios.ECHO | termios.ICANON
+    after = [*before[:3], before[3] & ~switched_off, *before[4:]]
     termios.tcsetattr(terminal, termios.TCSANOW, after)
     try:
         yield

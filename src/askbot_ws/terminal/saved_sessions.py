@@ -61,6 +61,13 @@ class SavedSessions:
         )
         self._write([*self._without(session), saved])
 
+    def rename(self, session: str, title: str) -> None:
+        """Give a saved session another title; one that is not saved stays so."""
+        renamed = [each for each in self._read() if each.server in self._names and each.session == session]
+        if renamed:
+            saved = [each.model_copy(update={"title": one_line(title)}) for each in renamed]
+            self._write([*self._without(session), *saved])
+
     def remove(self, session: str) -> None:
         """Forget a session here; the server keeps it."""
         self._write(self._without(session))

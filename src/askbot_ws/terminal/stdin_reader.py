@@ -17,8 +17,10 @@ class StdinReader:
     Bytes that are no text become lone surrogates, as in the arguments of a command.
     """
 
-    def __init__(self, descriptor: int, encoding: str) -> None:
+    def __init__(self, descriptor: int, encoding: str, *, size: int = READ_BYTES) -> None:
+        """`size` is how many bytes are read at once, at most."""
         self._descriptor = descriptor
+        self._size = size
         self._decoder = codecs.getincrementaldecoder(encoding)(errors="surrogateescape")
 
     async def read(self) -> str:
@@ -26,7 +28,7 @@ class StdinReader:
         while True:
             await self._wait()
             try:
-                data = os.read(self._descriptor, READ_BYTES)
+                data = os.read(self._descriptor, self._size)
             except BlockingIOError:
                 continue  # another process that has it was faster
             except OSError:  # a terminal that has hung up
@@ -39,7 +41,7 @@ class StdinReader:
         try:
             if stat.S_ISREG(os.fstat(self._descriptor).st_mode) or not self._ready():
                 return ""
-            return self._decoder.decode(os.read(self._descriptor, READ_BYTES))
+            return self._decoder.decode(os.read(self._descriptor, self._size))
         except OSError:
             return ""
 

@@ -13,11 +13,12 @@ from .scripted_connection import (
     Receive,
     ReceivedFrame,
     Refuse,
+    RequireToken,
     Script,
     ScriptedConnection,
     ServerStep,
 )
-from .scripted_log import ScriptedLog
+from .scripted_log import ScriptedLog, expires_in
 from .scripted_server import ScriptedServer
 from .upstream import ScriptedUpstream, Step, serving
 
@@ -28,6 +29,7 @@ __all__ = [
     "Receive",
     "ReceivedFrame",
     "Refuse",
+    "RequireToken",
     "Script",
     "ScriptedConnection",
     "ScriptedLog",
@@ -35,5 +37,6 @@ __all__ = [
     "ScriptedUpstream",
     "ServerStep",
     "Step",
+    "expires_in",
     "serving",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -65,6 +65,20 @@ class Refuse:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class RequireToken:
+    """Refuse a client that shows another token or ticket than these, as a server does. The first step of its script.
+
+    A client that offers a token as a subprotocol, or has an `Origin`, is closed with 4401, others are refused with
+    HTTP 401. For one that may come in, the script goes on.
+
+    Attributes:
+        accepted: The tokens and tickets; of a ticket, the `ticket` in the query counts.
+    """
+
+    accepted: Collection[str]
+
+
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +128,16 @@ class ScriptedConnection:
         bearers = (each.strip().removeprefix("askbot.bearer.") for each in offered if "askbot.bearer." in each)
         header = self.headers.get("Authorization", "").removeprefix("Bearer ")
         return header or next(bearers, None)
+
+    @property
+    def ticket(self) -> str | None:
+        """The ticket in the query; None where there is none."""
+        return self.query.get("ticket")
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it comes from a page, or as one does: with an `Origin`, or with its token as a subprotocol."""
+        return "Origin" in self.headers or "askbot.bearer." in self.headers.get("Sec-WebSocket-Protocol", "")
 
     def frames(self, type: str | None = None) -> list[Mapping[str, Any]]:
         """Return the frames that the client sent on this connection.
@@ -176,6 +200,7 @@ ServerStep: TypeAlias = (
     | Close
     | Cut
     | Refuse
+    | RequireToken
     | Callable[[ScriptedConnection], Iterable[Frame] | None]
 )
 """One step of a script; see `ScriptedServer`."""

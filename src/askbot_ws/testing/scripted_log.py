@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .scripted_connection import ScriptedConnection
@@ -67,6 +68,8 @@ class ScriptedLog:
     def ready(self, **fields: object) -> Fields:
         """Return `ready`, with the log's head as `seq` and as `from`: nothing follows but what is new.
 
+        By default its `user` and `expires` are null, as for an anonymous client: see `expires_in`.
+
         Args:
             **fields: Fields in place of these; `from_` is the field `from`.
 
@@ -103,7 +106,8 @@ class ScriptedLog:
         Returns:
             The step.
         """
-        head, resumed = self.head, self.head > 0
+        begun = {"seq": self.head, "resumed": self.head > 0, "title": self._title}
+        head = self.head
         events = [*zip(self._starts, self.events, strict=True)]
 
         def step(connection: ScriptedConnection) -> list[Fields]:
@@ -112,7 +116,7 @@ class ScriptedLog:
             known = query.get("session") == self.session and query.get("log", self.log) == self.log and after <= head
             begin = after if known else 0
             missed = [_cut_slice(event, start, begin) for start, event in events if event["seq"] > begin]
-            return [self.ready(**{"seq": head, "from": begin, "resumed": resumed} | fields), *missed]
+            return [self.ready(**begun | {"from": begin} | fields), *missed]
 
         return step
 
@@ -133,6 +137,51 @@ class ScriptedLog:
             "id": "$history.id",
             "turns": records,
             "more": False,
+        } | fields
+
+    def authorized(self, **fields: object) -> Fields:
+        """Return `authorized`, the answer to an `auth`.
+
+        Args:
+            **fields: Fields in place of its own; by default `id` is that of the `auth`, `user` is `alice`, and
+                `expires` null: see `expires_in`.
+
+        Returns:
+            The frame.
+        """
+        return {"type": "authorized", "id": "$auth.id", "user": "alice", "expires": None} | fields
+
+    def sessions(self, *logs: ScriptedLog, **fields: object) -> Fields:
+        """Return `sessions`, a page of the user's sessions.
+
+        Args:
+            *logs: Those of the sessions, the newest first; by default this one.
+            **fields: Fields in place of its own; by default `id` is that of the request, and `more` is null.
+
+        Returns:
+            The frame.
+        """
+        summaries = [each.summary() for each in logs or (self,)]
+        return {"type": "sessions", "id": "$sessions.id", "sessions": summaries, "more": None} | fields
+
+    def summary(self, **fields: object) -> Fields:
+        """Return what `sessions` says of this session, as far as its log has come now.
+
+        Args:
+            **fields: Fields in place of its own.
+
+        Returns:
+            The JSON object.
+        """
+        first = next((str(turn.question["text"]) for turn in self._turns.values()), "")
+        return {
+            "session": self.session,
+            "title": self._title or first,
+            "created": CREATED,
+            "updated": CREATED,
+            "turns": len(self._turns),
+            "seq": self.head,
+            "running": any(not turn.done for turn in self._turns.values()),
         } | fields
 
     def error(self, code: str, **fields: object) -> Fields:
@@ -270,6 +319,7 @@ class ScriptedLog:
             ```
         """
         forked = ScriptedLog(session, self.log)
+        forked._title = self._title
         for number, id in enumerate(self._shown_until(turn), start=1):
             for event in [event for event in self.events if event.get("turn") == id]:
                 forked._copy(event, f"t{number}")
@@ -316,6 +366,24 @@ class ScriptedLog:
         question = {name: turn.question.get(name) for name in ("turn", "id", "text", "replaces", "created", "options")}
         ended = dict.fromkeys(("reason", "model", "usage", "timing", "check", "error")) | turn.done
         return question | {"answer": turn.text, "from": turn.start, "seq": turn.seq} | ended
+
+
+def expires_in(seconds: float) -> str:
+    """Return the time in so many seconds, as `ready` and `authorized` have it in `expires`.
+
+    Args:
+        seconds: From now on, by this machine's clock.
+
+    Returns:
+        The time, in RFC 3339.
+
+    Example:
+        ```python
+        log = ScriptedLog()
+        script = [log.ready(user="alice", expires=expires_in(5)), Receive("auth"), log.authorized()]
+        ```
+    """
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _cut_slice(event: Fields, start: int, after: int) -> Fields:

@@ -21,9 +21,20 @@ from websockets.typing import Subprotocol
 
 from ..dialects.askbot.frames import PROTOCOL, encode
 from ..events import Record
-from .scripted_connection import Close, Cut, Frame, Receive, Refuse, Script, ScriptedConnection, ServerStep
+from .scripted_connection import (
+    Close,
+    Cut,
+    Frame,
+    Receive,
+    Refuse,
+    RequireToken,
+    Script,
+    ScriptedConnection,
+    ServerStep,
+)
 
 CLOSE_TIMEOUT_SECONDS = 1.0
+UNAUTHORIZED = 4401  # the close code
 ACCEPT_TICKS = 5  # of the event loop, in which a connection that was accepted begins
 _PLACEHOLDER = re.compile(r"\$(\w+)\.(\w+)")
 
@@ -42,6 +53,7 @@ class ScriptedServer:
     - `asyncio.Event`: a wait until the event is set
     - a function: it is called with the `ScriptedConnection`, and the frames that it returns, if any, are sent
     - `Close`, `Cut`: the end of the connection; `Refuse`: of its handshake
+    - `RequireToken`: the end of one whose client shows another token
 
     After its script a connection stays open, and what the client sends is recorded. Leaving the block ends all
     connections and all tasks.
@@ -181,6 +193,8 @@ class ScriptedServer:
         script = self._scripts[min(len(self.connections), len(self._scripts) - 1)]
         self.connections.append(connection)
         self._connected.set()
+        if script and isinstance(required := script[0], RequireToken):
+            script = script[1:] if _has_token(connection, required) else [_refusal(connection)]
         if script and isinstance(refusal := script[0], Refuse):
             connection.finished.set()
             response = socket.respond(refusal.status, refusal.text)
@@ -227,8 +241,8 @@ class ScriptedServer:
                 await socket.close(code, reason)
             case Cut(reset):
                 _cut(socket, reset=reset)
-            case Refuse():
-                raise ValueError("Refuse is the first step of a script")
+            case Refuse() | RequireToken():
+                raise ValueError(f"{step.__class__.__name__} is the first step of a script")
             case str() | bytes() | Mapping() | Record():
                 await socket.send(self._encode(step))
             case _:
@@ -256,6 +270,15 @@ class ScriptedServer:
                 return [self._fill(each) for each in cast("Sequence[Any]", value)]
             case _:
                 return value
+
+
+def _has_token(connection: ScriptedConnection, required: RequireToken) -> bool:
+    return not {connection.token, connection.ticket}.isdisjoint(required.accepted)
+
+
+def _refusal(connection: ScriptedConnection) -> Close | Refuse:
+    """Return how a client without the right token is refused: a page can't read the status of a handshake."""
+    return Close(UNAUTHORIZED) if connection.is_page else Refuse(401)
 
 
 def _connection_class(transports: set[asyncio.Transport]) -> type[ServerConnection]:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ..case import CASES
-from . import answers, closing, histories, reconnecting, requests, tokens
+from . import answers, closing, histories, reconnecting, renewal, requests, titles, tokens
 
-__all__ = ["CASES", "answers", "closing", "histories", "reconnecting", "requests", "tokens"]
+__all__ = ["CASES", "answers", "closing", "histories", "reconnecting", "renewal", "requests", "titles", "tokens"]

@@ -152,13 +152,13 @@ def a_string_that_is_no_longer_good_is_final() -> Case:
 
 
 @case
-def a_token_that_is_refused_before_ready_is_final() -> Case:
-    """A function is not asked twice for the first connection."""
+def tokens_that_are_refused_before_ready_are_final() -> Case:
+    """A function is asked once more at most, for the first connection too."""
     return Case(
         scripts=[[Close(4401)]],
         steps=[State("closed"), 0.02],
         opened="unauthorized",
-        connections=1,
-        options={"token": ["one", "two"]},
+        connections=2,
+        options={"token": ["one", "two", "three"]},
         tokens=["one"],
     )
