@@ -7,7 +7,7 @@ A dialogue is one JSON object a line; the Python and the JS client fold the same
     {"upstream": [step, …]}  what the next question gets: a text, {"thinking": text}, {"error": code}, {"end": reason},
                              {"wait": name}
     {"go": name}             what was waited for has come
-    {"connect": {…}}         a connection with these parameters, in the place of the one before; with "user", that user's
+    {"connect": {…}}         a connection with these parameters, in the place of the one before; that "user"'s
     {"leave": true}          the connection is lost
     {">": frame}             the client sends this; {">raw": text} where it is no frame
     {"<": frame}             the server sends this, and nothing before it

@@ -10,7 +10,6 @@ from askbot_ws.config import from_keywords
 from askbot_ws.core.principal import Principal
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.server.app import Server, bind
-from askbot_ws.store import Store
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.upstream import Upstream
 
@@ -27,13 +26,11 @@ class NamesAsTokens:
 
 
 @asynccontextmanager
-async def serving_users(
-    upstream: Upstream, policy: Policy | None = None, *, store: Store | None = None
-) -> AsyncGenerator[Server]:
+async def serving_users(upstream: Upstream, policy: Policy | None = None) -> AsyncGenerator[Server]:
     """Run a server in this process whose clients are anonymous or say a name as their token."""
     settings = from_keywords({"port": 0, "store": "memory:", "limits": False})
     listening = bind(settings)
-    async with Hub(store or MemoryStore(), upstream, policy or Policy()) as hub:
+    async with Hub(MemoryStore(), upstream, policy or Policy()) as hub:
         server = Server(settings, hub, Authenticator([NamesAsTokens()], allow_anonymous=True))
         await server.listen(listening)
         try:

@@ -170,7 +170,7 @@ async def main() -> None:
     await store.open()
     factories = [EventFactory(f"s{number}") for number in range(5)]
     for factory in factories:
-        store.create(factory.session)
+        store.create(factory.session, user="user of " + factory.session)
     for turn in range(100_000):
         for factory in factories:
             for event in factory.turn(f"t{turn}", *[f"{turn}.{piece} " for piece in range(20)]):
@@ -209,6 +209,7 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(path: Path, l
     assert acknowledged
     for name, head in acknowledged.items():
         found = await read_all(store, name)
+        assert (await store.load(name)).user == f"user of {name}"
         assert found[-1].seq >= head
         factory = EventFactory(name)
         while factory.head < found[-1].seq:

@@ -36,6 +36,7 @@ class RecordingReader:
         self.questions: dict[str, Question] = {}
         self.answers: dict[str, str] = {}
         self.dones: dict[str, Done] = {}
+        self.title: str | None = None  # the newest one
         self.gone: str | None = None  # the code with which its reading was ended
         self._points: list[tuple[str, ...]] = []  # what was shown at each place: its turn and type, and the code point
 
@@ -82,6 +83,10 @@ class RecordingReader:
                 answer = self.answers[event.turn]
                 proof = (len(answer), sha256(answer.encode()).hexdigest())
                 assert (event.check.chars, event.check.sha256) == proof, "the answer is not what was given"
+                self._points += points_of(event)
+            case Title():
+                assert self.questions, f"{self.session}: a title before any question: {event}"
+                self.title = event.text
                 self._points += points_of(event)
 
     def same(self, event: Event) -> None:

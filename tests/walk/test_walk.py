@@ -17,4 +17,5 @@ async def test_whatever_the_disk_does_sessions_keep_their_promises(seed: int, tm
     await walk.run(8.0)
 
     assert walk.counts["commands"] > 20
+    assert walk.counts["trespasses"] > 0
     assert walk.disk.failed > 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Fork, Retry
-from askbot_ws.core.principal import ANONYMOUS
+from askbot_ws.core.commands import Ask, Cancel, Command, Edit, Forget, Fork, Retry, Title
+from askbot_ws.core.principal import ANONYMOUS, Principal
 from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import (
     AskbotError,
@@ -26,6 +26,7 @@ from askbot_ws.errors import (
 )
 from askbot_ws.events import Usage, WhenBusy
 from askbot_ws.hub import Hub, Policy
+from askbot_ws.store import SessionSummary
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.upstream import Ending, ThinkingText
@@ -34,7 +35,7 @@ from .faults import Disk, Neighbour, on_disk
 from .recording_reader import RecordingReader
 
 MIN_COMMANDS = 25  # on a busy machine few are executed in a short walk
-USERS = 6
+USERS = (ANONYMOUS, ANONYMOUS, Principal("ann"), Principal("ann"), Principal("bob"), Principal("bob"))
 REFUSALS = (Busy, QueueFull, Overloaded, TurnNotFound, StoreError, SessionNotFound, Internal)
 WORDS = ("so ", "far", "é", "\U0001f600 ", "x" * 300, "\n", "\ud83d", "\ude00", "")
 
@@ -91,6 +92,7 @@ class Walk:
         self.disk = Disk(self.rng)
         self.upstream = Moody(self.rng)
         self.readers: dict[str, RecordingReader] = {}
+        self.owners: dict[str, Principal] = {}  # who made each session
         self.forgotten: set[str] = set()
         self.uncertain: set[str] = set()  # whose deletion was asked of a process that died
         self.copied: set[str] = set()  # questions that may be in several sessions, and asked again in each
@@ -110,7 +112,7 @@ class Walk:
         until = time.monotonic() + seconds
         with on_disk(self.disk):
             await self._start()
-            users = [asyncio.create_task(self._user(until)) for _ in range(USERS)]
+            users = [asyncio.create_task(self._user(user, until)) for user in USERS]
             await self._sabotage(until)
             await asyncio.gather(*users)
             self.disk.chances.clear()
@@ -200,13 +202,13 @@ class Walk:
 
     # --- the users ---------------------------------------------------------------------------------------------------
 
-    async def _user(self, until: float) -> None:
+    async def _user(self, user: Principal, until: float) -> None:
         mine: list[str] = []
         while self._goes_on(until):
             await self._up.wait()
             hub = self._hub
             try:
-                await self._act(mine)
+                await self._act(user, mine)
             except REFUSALS:
                 pass
             except Exception:
@@ -214,27 +216,33 @@ class Walk:
                     raise
             await asyncio.sleep(self.rng.choice((0, 0, 0.002, 0.02)))
 
-    async def _act(self, mine: list[str]) -> None:
+    async def _act(self, user: Principal, mine: list[str]) -> None:
         rng = self.rng
         if not mine or (rng.random() < 0.05 and len(mine) < 10):
-            topic = self._hub.create(ANONYMOUS)
+            topic = self._hub.create(user)
+            self.owners[topic.session] = user
             reader = self.readers[topic.session] = RecordingReader(topic.session)
             reader.topic = topic
             self._hub.attach(topic, reader)
-            await self._hub.command(ANONYMOUS, topic.session, Ask(self._text(), id="first"))
+            await self._hub.command(user, topic.session, Ask(self._text(), id="first"))
             mine.append(topic.session)
             return
         session = rng.choice(mine)
-        match rng.randrange(12):
+        match rng.randrange(14):
             case 0:
                 self._leave(session)
+            case 12 | 13:
+                await self._trespass(user)
             case 1 | 2 | 3:
                 await self._read(session)
             case 4 if rng.random() < 0.3:
                 await self._forget(session)
                 mine.remove(session)
             case 5 if rng.random() < 0.3 and len(mine) < 10:
-                await self._fork(session, mine)
+                nobodys = [
+                    one for one, owner in self.owners.items() if owner is ANONYMOUS and one not in self.forgotten
+                ]
+                await self._fork(user, rng.choice([session, *nobodys]), mine)
             case _:
                 await self._commanded(session, self._command(session))
                 self.counts["commands"] += 1
@@ -243,7 +251,7 @@ class Walk:
         """Have it done; sometimes stop to wait for it, or send it twice at once."""
         rng, hub = self.rng, self._hub
         if rng.random() < 0.1:
-            impatient = asyncio.create_task(hub.command(ANONYMOUS, session, command))
+            impatient = asyncio.create_task(hub.command(self.owners[session], session, command))
             await asyncio.wait([impatient], timeout=rng.choice((0, 0.001, 0.01)))
             impatient.cancel()
             with suppress(asyncio.CancelledError):
@@ -251,19 +259,37 @@ class Walk:
             return
         if isinstance(command, Ask) and rng.random() < 0.2:
             again = Ask(command.text, id=command.id, when_busy=command.when_busy)
-            twice = (hub.command(ANONYMOUS, session, each) for each in (command, again))
+            twice = (hub.command(self.owners[session], session, each) for each in (command, again))
             for outcome in await asyncio.gather(*twice, return_exceptions=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
             return
-        await hub.command(ANONYMOUS, session, command)
+        await hub.command(self.owners[session], session, command)
 
-    async def _fork(self, session: str, mine: list[str]) -> None:
-        """Fork some turn, twice at once: one session is made."""
+    async def _trespass(self, user: Principal) -> None:
+        """Try a door of another user's session: for this one there is no such session, whatever happens to it."""
+        hub = self._hub
+        others = [session for session, owner in self.owners.items() if not user.may_use(session_user=owner.user)]
+        if not others:
+            return
+        session = self.rng.choice(others)
+        doors: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: hub.open(user, session),
+            lambda: hub.command(user, session, self._command(session)),
+            lambda: hub.command(user, session, Forget()),
+            lambda: hub.fork(user, session, Fork(self.rng.choice([*self.readers[session].questions] or ["t1"]))),
+        )
+        with suppress(SessionNotFound, StoreError):
+            await self.rng.choice(doors)()
+            raise AssertionError(f"{user.user} came into {session} of {self.owners[session].user}")
+        self.counts["trespasses"] += 1
+
+    async def _fork(self, user: Principal, session: str, mine: list[str]) -> None:
+        """Fork some turn, twice at once: one session is made, which is the user's, whoever's that turn was."""
         hub, questions = self._hub, self.readers[session].questions
         command = Fork(self.rng.choice([*questions][-5:] or ["t1"]), id=f"f{next(self._numbers)}")
         self.copied |= {question.text for question in questions.values()}
-        forking = (hub.fork(ANONYMOUS, session, command) for _ in range(2))
+        forking = (hub.fork(user, session, command) for _ in range(2))
         outcomes = await asyncio.gather(*forking, return_exceptions=True)
         made = {each.session for each in outcomes if not isinstance(each, BaseException)}
         for each in outcomes:
@@ -271,6 +297,7 @@ class Walk:
                 raise each
         (name,) = made
         self.readers[name] = RecordingReader(name)
+        self.owners[name] = user
         mine.append(name)
         self.counts["forked"] += 1
         await self._read(name)
@@ -281,7 +308,9 @@ class Walk:
     def _command(self, session: str) -> Command:
         rng, turns = self.rng, [*self.readers[session].questions] or ["t1"]
         busy: WhenBusy = rng.choice(("queue", "queue", "reject", "replace"))
-        match rng.randrange(8):
+        match rng.randrange(9):
+            case 8:
+                return Title(self._text())
             case 0:
                 return Cancel(rng.choice([None, *turns[-3:]]))
             case 1:
@@ -301,10 +330,10 @@ class Walk:
         """Read on from where the reader is, or all of it again."""
         reader, hub = self.readers[session], self._hub
         self._leave(session)
-        topic = await hub.open(ANONYMOUS, session)
+        topic = await hub.open(self.owners[session], session)
         await self._catch_up(reader, after=self.rng.choice((0, reader.seq)))
         if reader.topic is None and hub is self._hub and self._up.is_set() and reader.seq == topic.log.head:
-            topic = await hub.open(ANONYMOUS, session)
+            topic = await hub.open(self.owners[session], session)
             if reader.seq == topic.log.head and hub is self._hub and reader.topic is None:
                 reader.topic = topic
                 hub.attach(topic, reader)
@@ -317,7 +346,7 @@ class Walk:
     async def _forget(self, session: str) -> None:
         hub = self._hub
         try:
-            await hub.command(ANONYMOUS, session, Forget())
+            await hub.command(self.owners[session], session, Forget())
         except SessionNotFound:
             pass  # it may have been empty
         except Exception:
@@ -336,7 +365,7 @@ class Walk:
                 await self._gone(session)
                 continue
             try:
-                topic = await self._hub.open(ANONYMOUS, session)
+                topic = await self._hub.open(self.owners[session], session)
             except SessionNotFound:
                 known = reader.seq == 0 or session in self.uncertain
                 assert known, f"{session} is gone, and {reader.seq} was shown"
@@ -354,11 +383,34 @@ class Walk:
             for text, turns in Counter(question.text for question in again.questions.values()).items():
                 once = text in self.copied or self.upstream.asked[text] <= turns
                 assert once, f"{session}: the provider was asked {text!r} twice"
+            assert (topic.user, topic.title) == (self.owners[session].user, again.title)
+        await self._lists()
         await self._answers()
+
+    async def _lists(self) -> None:
+        """Each user's list has that user's sessions, all of them, and no other."""
+        for user in {user for user in USERS if user is not ANONYMOUS}:
+            listed: list[SessionSummary] = []
+            before: str | None = None
+            while True:
+                page = await self._hub.list_sessions(user, before=before, limit=3)
+                listed += page.sessions
+                before = page.more
+                if before is None:
+                    break
+            theirs = {session for session, owner in self.owners.items() if owner == user} - self.forgotten
+            names = {one.session for one in listed}  # forks too of which a server that died said nothing
+            assert not names & (self.owners.keys() - theirs)
+            for session in theirs - names:
+                await self._gone(session)
+            assert not any(one.running for one in listed)
+            for one in listed:
+                turns = await self._store.turns(one.session, limit=10_000)
+                assert (one.turns, one.seq) == (len(turns), (await self._hub.open(user, one.session)).log.head)
 
     async def _gone(self, session: str) -> None:
         with suppress(SessionNotFound):
-            await self._hub.open(ANONYMOUS, session)
+            await self._hub.open(self.owners[session], session)
             raise AssertionError(f"{session} was forgotten, and is here again")
 
     async def _answers(self) -> None:
