@@ -18,6 +18,11 @@ export class AskBot extends HTMLElement {
   /** Draws the formulas of answers; by default they stand as they were written. Another one draws all answers again. */
   renderMath: RenderMath | undefined;
   /**
+   * Returns a one-time ticket, as that of `connect` does; it is asked before each connection. Set where the server has
+   * refused the element, it connects again.
+   */
+  ticket: (() => string | null | undefined | Promise<string | null | undefined>) | undefined;
+  /**
    * Ask a question, and scroll to it. Where it fails without being in the log, it goes into the field; one that was cancelled
    * does only where nothing stands there. Without an acknowledgement it is asked again, under its id, on the next visit.
    */

@@ -28,6 +28,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #token; // with which it connected last
   #error; // the message of the last error; empty once something is asked, or another conversation is shown
   #renderMath;
+  #ticket;
   #texts = ENGLISH;
   #articles = new Map(); // by the question's id, so that an article stays when its question enters the log
   #status = createPart("p", "status");
@@ -60,9 +61,11 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#log.tabIndex = 0;
     root.addEventListener("click", (event) => this.#onClick(event));
     root.addEventListener("keydown", (event) => this.#onKeydown(event));
-    const { renderMath } = this; // set before this was defined, it hides the accessor
+    const { renderMath, ticket } = this; // set before this was defined, they hide the accessors
     delete this.renderMath;
+    delete this.ticket;
     this.#renderMath = renderMath;
+    this.#ticket = ticket;
   }
 
   // --- what a page calls ---------------------------------------------------------------------------------------------
@@ -78,6 +81,15 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   set renderMath(renderMath) {
     this.#renderMath = renderMath;
     this.#redraw();
+  }
+
+  get ticket() {
+    return this.#ticket;
+  }
+
+  set ticket(ticket) {
+    this.#ticket = ticket;
+    this.attributeChangedCallback("token");
   }
 
   focus(options) {
@@ -167,7 +179,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #open() {
     const place = this.#place();
     const session = this.getAttribute("session") || undefined;
-    const chat = connect({ ...place, session, token: () => (this.#token = this.getAttribute("token")) });
+    const token = () => (this.#token = this.getAttribute("token"));
+    const chat = connect({ ...place, session, token, ticket: () => this.#ticket?.() });
     for (const type of ["change", "state"]) chat.addEventListener(type, () => this.#scheduleDraw());
     chat.addEventListener("error", ({ detail }) => this.#onError(detail));
     this.#error = "";

@@ -1,8 +1,8 @@
 import type { AnswerStream, AskbotError, AskOptions, Connection, ConnectOptions, Pending, QuestionOptions, Requested, SessionStorage, State } from "./askbot.js";
-import type { History, Limits, Ready, ServerFrame } from "./frames.js";
+import type { History, Limits, Ready, ServerFrame, Sessions } from "./frames.js";
 import type { Row } from "./rows.js";
 
-export interface AskbotOptions extends Pick<ConnectOptions, "url" | "name" | "session" | "token" | "storage" | "WebSocket"> {
+export interface AskbotOptions extends Pick<ConnectOptions, "url" | "name" | "session" | "token" | "ticket" | "storage" | "WebSocket"> {
   /**
    * Where questions are kept that the server has not acknowledged, until it has: by default `localStorage`; `{}` keeps none.
    * Unlike `storage`, it needs to tell keys apart.
@@ -23,6 +23,10 @@ export interface Askbot {
   readonly model: string | null;
   /** The models that a question may name, the one that answers by default first; null before they are known. */
   readonly models: readonly string[] | null;
+  /** What the conversation is called; null: nothing, or it is not known yet. */
+  readonly title: string | null;
+  /** Who is signed in; null: nobody, or it is not known yet. */
+  readonly user: string | null;
   readonly limits: Limits | null;
   /** Whether there is something to stop. */
   readonly running: boolean;
@@ -51,6 +55,10 @@ export interface Askbot {
   fork(turn: string, options?: { id?: string }): Requested<Ready>;
   /** Fetch up to `limit` (20) older turns. */
   history(range?: { before?: number; limit?: number }): Requested<History>;
+  /** Name this conversation, by up to 200 characters; an empty text takes its name away. */
+  setTitle(text: string): Requested<void>;
+  /** Fetch a page of the user's conversations, of up to `limit` (1 to 100); the next one has `before`, the `more` of this one. */
+  sessions(range?: { before?: string; limit?: number }): Requested<Sessions>;
   /** Delete this conversation on the server, and begin another. */
   forget(): Requested<void>;
   /** Begin another conversation; this one is kept. */

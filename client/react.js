@@ -21,6 +21,8 @@ function snapshotOf(chat, draft, error) {
     session: session ?? null,
     model: view.model ?? null,
     models: view.models ?? null,
+    title: view.title ?? null,
+    user: view.user ?? null,
     limits: view.limits ?? null,
     running: Boolean(running(chat)),
     earlier: Boolean(view.earlier),
@@ -116,6 +118,8 @@ class ChatStore {
     edit: (turn, text, options) => this.#request("edit", turn, text, options),
     fork: (turn, options) => this.#request("fork", turn, options),
     history: (range) => this.#request("history", range),
+    setTitle: (text) => this.#request("title", text),
+    sessions: (range) => this.#request("sessions", range),
     forget: () => this.#request("forget"),
     fresh: () => this.#request("fresh"),
     pending: () => this.#chat?.pending() ?? [],
@@ -154,7 +158,7 @@ class ChatStore {
 
   #connect() {
     const { options } = this;
-    const chat = connect({ ...options, session: this.#snapshot.session ?? options.session, token: this.#currentToken });
+    const chat = connect({ ...options, session: this.#snapshot.session ?? options.session, token: this.#currentToken, ticket: this.#currentTicket });
     const on = (type, listener) => chat.addEventListener(type, ({ detail }) => chat === this.#chat && listener(detail));
     on("change", this.#onChange);
     on("state", this.#onChange);
@@ -172,6 +176,11 @@ class ChatStore {
     const { token } = this.options;
     this.#token = token;
     return typeof token === "function" ? token() : token;
+  };
+
+  #currentTicket = () => {
+    const { ticket } = this.options;
+    return typeof ticket === "function" ? ticket() : ticket;
   };
 
   #onFrame(frame, { session }) {

@@ -31,9 +31,9 @@ export async function fetchIdentity(key) {
  * parameter `return_to`.
  *
  * @param {string} link of `Identity`
- * @param {string} [back]
+ * @param {string} back
  */
-export function linkBack(link, back = location.href) {
+export function linkBack(link, back) {
   if (link.includes("{url}")) return link.replaceAll("{url}", encodeURIComponent(back));
   const url = new URL(link, document.baseURI);
   url.searchParams.set("return_to", back);

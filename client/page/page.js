@@ -266,6 +266,7 @@ function onNewEvent(event) {
 
 function onError(error) {
   if ((error.code === "unauthorized" && isRefused()) || list?.isOwn(error.id)) return; // where one signs in, it is said
+  if (error.id?.startsWith("auth-")) return; // the connection is closed in time, and then it is said
   const isNew = !address.session() || store.find(conversation.chat.session)?.isUnsent; // the server has nothing of it
   if (error.code !== "session_not_found" || !isNew) setText(notice, translateError(error));
 }

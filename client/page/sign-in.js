@@ -3,6 +3,7 @@
  * done without it. Where the server refuses somebody who was signed in, it stands above the field for the question, and
  * connections wait for it: nothing is torn down, and what is typed or asked stays where it is.
  */
+import { addressOf } from "./address.js";
 import { announce, byId, focusQuestion, setText, showBusy } from "./dom.js";
 import { fetchIdentity, linkBack } from "./identity.js";
 import { currentKey, forgetKey, keepKey, rereadKey } from "./key.js";
@@ -15,13 +16,14 @@ let onSignedIn; // what the panel is shown for; it takes an Identity
 let refusal = null; // { over, end }: somebody was refused; `over` is a promise of the end of that
 
 /** Shows the panel. `about` is the name of its text. */
-function show({ sign_in: link }, about, onDone) {
+function show({ sign_in: link, anonymous }, about, onDone) {
   onSignedIn = onDone;
   setText(byId("sign-in-about"), translate(link ? `${about}_link` : about));
   setText(byId("sign-in-error"), "");
   form.hidden = Boolean(link);
   byId("sign-in-link").hidden = !link;
-  if (link) byId("sign-in-link").href = linkBack(link);
+  // Where nobody has to sign in, the session in the address may be nobody's: whoever has its id may use it.
+  if (link) byId("sign-in-link").href = linkBack(link, anonymous ? addressOf(null) : location.href);
   panel.hidden = false;
 }
 

@@ -336,17 +336,6 @@ async def signed_in(stage: Stage) -> None:
     await expect(stage.tab.page.locator("#take-along")).to_be_visible()
 
 
-async def signing_out(stage: Stage) -> None:
-    """A dialog asks before what is typed is deleted."""
-    await signed_in(stage)
-    await stage.tab.page.locator("#sign-out").scroll_into_view_if_needed()
-    await stage.tab.page.locator("#question").evaluate(
-        "(field) => { field.value = 'And'; field.dispatchEvent(new Event('input')) }"
-    )
-    await stage.tab.page.locator("#sign-out").click()
-    await expect(stage.tab.page.locator("#confirm")).to_be_visible()
-
-
 async def noticed(stage: Stage) -> None:
     """Something was refused."""
     await asked("One.")(stage)
@@ -390,12 +379,10 @@ PAGE: dict[str, State] = CONVERSATION | {
     "retried": asked_again,
     "details": details,
     "notice": noticed,
-    "sign-in": sign_in,
     "sign-in-elsewhere": sign_in_elsewhere,
     "key-unknown": key_unknown,
     "sign-in-again": sign_in_again,
     "signed-in": signed_in,
-    "signing-out": signing_out,
 }
 ELEMENT = CONVERSATION
 

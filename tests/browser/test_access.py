@@ -182,7 +182,8 @@ async def test_a_screen_reader_is_told_the_state_and_not_each_token(tabs: Tabs) 
             "The model cannot be reached.",
         ]
         live = tab.page.locator("[aria-live], [role=status], [role=alert], [role=log]")
-        assert await live.evaluate_all("(all) => all.map(({ id }) => id)") == ["notice", "undo", "announce"]
+        regions: list[str] = await live.evaluate_all("(all) => all.map(({ id }) => id)")
+        assert regions == ["sign-in-error", "notice", "undo", "announce"]
 
 
 # --- by sight --------------------------------------------------------------------------------------------------------

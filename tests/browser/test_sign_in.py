@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import jwt
 import pytest
@@ -20,6 +21,7 @@ from .test_list import begin, do, entry, titles
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+TWO_DAYS = Path(__file__).with_name("two_days.js").read_text("utf-8")
 SECRET = "no secret of anybody, but long enough for one"
 
 
@@ -95,7 +97,7 @@ async def test_two_users_each_find_their_own_conversations_on_a_second_device(ta
 
 
 async def test_a_key_is_refused_kept_and_forgotten(tabs: Tabs) -> None:
-    """A wrong one is said; a right one is kept for the tab, or the browser; who signs out leaves nothing, in any tab."""
+    """A wrong one is said; a right one is kept for the tab, or the browser; signing out leaves nothing, in any tab."""
     async with serving_users() as server:
         tab = await tabs.open(server.port)
         for wrong in ("wrong", "no tokén at all", token("anna", lifetime=timedelta(hours=-1))):
@@ -171,7 +173,7 @@ async def test_who_is_signed_out_in_mid_sentence_signs_in_again_and_goes_on(tabs
 
 
 async def test_a_page_that_anybody_may_use_takes_its_conversations_along(tabs: Tabs) -> None:
-    """They are offered once somebody signs in; those that are taken are on every device, under their names."""
+    """They are offered to each user once; those that are taken are on every device, under their names."""
     async with serving_users(allow_anonymous=True) as server:
         tab = await tabs.open(server.port)
         await begin(tab, "One?")
@@ -180,7 +182,15 @@ async def test_a_page_that_anybody_may_use_takes_its_conversations_along(tabs: T
         await tab.page.locator("form.rename input").fill("Colours")
         await tab.page.locator("form.rename input").press("Enter")
         await expect(tab.page.locator("#user")).to_have_text("Not signed in")
-        await tab.button("Sign in").first.click()
+        await tab.page.locator("#sign-in-open").click()
+        await sign_in(tab, "ben")
+        await tab.button("Leave").click()
+        await tab.page.reload()
+        await tab.connected()
+        await expect(tab.page.locator("#take-along")).to_be_hidden()
+        await tab.button("Sign out").click()
+        await listed(tab, "Two?", "Colours")
+        await tab.page.locator("#sign-in-open").click()
         await sign_in(tab, "anna")
         await listed(tab)
         await expect(tab.page.locator("#take-along")).to_contain_text("2 conversations")
@@ -197,24 +207,8 @@ async def test_a_page_that_anybody_may_use_takes_its_conversations_along(tabs: T
         assert await tab.page.evaluate("localStorage['askbot.list']") == "[]"
 
 
-async def test_what_is_left_behind_is_offered_once(tabs: Tabs) -> None:
-    """And is there again for who has signed out."""
-    async with serving_users(allow_anonymous=True) as server:
-        tab = await tabs.open(server.port)
-        await begin(tab, "One?")
-        await tab.page.locator("#sign-in-open").click()
-        await sign_in(tab, "anna")
-        await tab.button("Leave").click()
-        await tab.page.reload()
-        await expect(tab.page.locator("#user")).to_have_text("anna")
-        await tab.connected()
-        await expect(tab.page.locator("#take-along")).to_be_hidden()
-        await tab.button("Sign out").click()
-        await listed(tab, "One?")
-
-
 async def test_the_page_of_another_login_is_where_one_signs_in_and_out(tabs: Tabs) -> None:
-    """It gets the page's address, and gives a cookie, by which the page is signed in; that of another user begins anew."""
+    """It gets the page's address, and gives a cookie, by which one is signed in; that of another user begins anew."""
     async with serving_users(auth_cookie="session", sign_in_url="/login?app=1", sign_out_url="/out") as server:
         tab = await tabs.open(server.port, script=SOCKETS + IMPATIENT)
         home = f"http://127.0.0.1:{server.port}/"
@@ -222,8 +216,9 @@ async def test_the_page_of_another_login_is_where_one_signs_in_and_out(tabs: Tab
         assert link == f"{home}login?app=1&return_to={home.replace(':', '%3A').replace('/', '%2F')}"
 
         async def give(user: str) -> None:
-            cookie: Json = {"name": "session", "value": token(user), "url": home, "httpOnly": True}
-            await tab.page.context.add_cookies([cookie])  # pyright: ignore[reportArgumentType]
+            await tab.page.context.add_cookies(
+                [{"name": "session", "value": token(user), "url": home, "httpOnly": True}]
+            )
 
         await give("anna")
         await look(tab)
@@ -274,3 +269,28 @@ async def test_the_list_goes_on_and_a_search_finds_what_was_not_fetched(tabs: Ta
         await tab.page.locator("#search").fill("")
         await expect(entries).to_have_count(60)
         await expect(more).to_be_hidden()
+
+
+async def test_a_page_lasts_two_days_over_credentials_of_five_minutes(tabs: Tabs) -> None:
+    """A cookie that the login in front renews; nobody is asked for anything, and what is typed stays."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, script=TWO_DAYS)
+        pass_time = "(minutes) => pass(minutes * 60_000)"
+        await tab.page.wait_for_function("server.hasBegun")
+        await tab.page.evaluate(pass_time, 1)
+        await tab.connected()
+        await tab.ask("First?")
+        await tab.question.fill("A draft")
+        for _ in range(2):
+            await tab.page.evaluate(pass_time, 24 * 60)
+        await tab.connected()
+        await expect(tab.turns).to_have_count(1)
+        assert await tab.question.input_value() == "A draft"
+        await tab.question.press("Enter")
+        await expect(tab.turns).to_have_count(2)
+        await tab.page.evaluate(pass_time, 1)
+        await tab.ended()
+        said: Json = await tab.page.evaluate("({ ...server, current: null })")
+        assert said["asked"] == ["First?", "A draft"]
+        assert (said["expired"], said["panels"]) == (0, 0)
+        assert 48 * 60 / 5 <= said["connections"] <= 48 * 60 / 4 + 10

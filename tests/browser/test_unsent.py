@@ -426,7 +426,7 @@ async def test_a_new_token_tears_nothing_down_and_connects_again_where_the_old_o
 
 
 async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(tabs: Tabs) -> None:
-    """The refusal is of a token that it has no more: nobody is told of it, and what was asked is asked with the other."""
+    """The refusal is of a token that it has no more: nobody is told, and what was asked is asked with the other."""
     async with shop(tabs) as place:
         one = await place.open('<ask-bot token="old"></ask-bot>', script=SOCKETS)
         await expect(one.part("status")).to_have_text("")

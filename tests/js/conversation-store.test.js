@@ -165,3 +165,31 @@ test("what somebody else has written there harms nobody", () => {
     assert.deepEqual(titles(store.all()), ["A"]);
   }
 });
+
+test("what is kept for one user is not another's, nor anybody's", () => {
+  const storage = new Storage();
+  const stores = ["ann", "ann.b", "ann/b", null].map((user) => new ConversationStore(() => storage, { path: "/a/", user }));
+  for (const [place, store] of stores.entries()) store.recordUse(`s${place}`, { title: `T${place}`, used: place });
+  for (const [place, store] of stores.entries()) assert.deepEqual(titles(store.all()), [`T${place}`]);
+  const keys = [...storage.kept.keys()];
+  assert.equal(keys.filter((key) => key.startsWith("askbot/a@ann.")).length, 1, "no user's keys begin as another's do");
+});
+
+test("a part of the server's list takes the place of what was used in that time here", () => {
+  const store = createStore();
+  for (const used of [1, 2, 3, 4, 5]) store.recordUse(`s${used}`, { title: `T${used}`, used });
+  store.markUnsent("s3");
+  store.markDeleted("s5");
+  const found = [{ session: "s5", title: "T5", used: 5 }, { session: "s2", title: "Two", used: 6 }, { session: "new", title: "New", used: 2 }];
+  store.merge(found, { from: 2, until: Infinity, shown: "s4" });
+  assert.deepEqual(titles(store.all()), ["Two", "T4", "T3", "New", "T1"]);
+  store.merge([], { from: -Infinity, until: 2, shown: "s4" });
+  assert.deepEqual(titles(store.all()), ["Two", "T4", "T3", "New"]);
+});
+
+test("what is not to be taken along is remembered", () => {
+  const store = createStore();
+  store.decline(["a"]);
+  store.decline(["b", "c"]);
+  assert.deepEqual(store.declined(), ["a", "b", "c"]);
+});

@@ -10,14 +10,14 @@ const LOADED_LATER = ["./credentials.js", "./element-ko.js", "react"]; // not at
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
   "askbot.js": 6208, // the core, with view.js
-  "credentials.js": 1024,
+  "credentials.js": 768,
   "view.js": 1344,
   "rows.js": 512,
-  "element.js": 22_912,
-  "react.js": 8576,
+  "element.js": 23_040,
+  "react.js": 8704,
   "markdown.js": 7296,
   "highlight.js": 4096,
-  "page/page.js": 30_208,
+  "page/page.js": 33_280,
 };
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");

@@ -37,9 +37,9 @@ def test_there_are_the_programs_that_are_tested_here_and_in_the_browser() -> Non
     """A further one wants a test."""
     kinds = ("js", "html", "jsx", "sh")
     assert [len(programs(README, kind)) for kind in kinds] == [1, 1, 1, 0]
-    assert [len(programs(GUIDE, kind)) for kind in kinds] == [6, 1, 0, 0]
+    assert [len(programs(GUIDE, kind)) for kind in kinds] == [7, 1, 0, 0]
     assert README.read_text().count("```") == 2 * 3
-    assert GUIDE.read_text().count("```") == 2 * 7
+    assert GUIDE.read_text().count("```") == 2 * 8
 
 
 async def test_the_first_program_prints_the_answer_and_is_short(tmp_path: Path) -> None:
@@ -72,7 +72,8 @@ async def test_the_guides_program_about_thinking_prints_for_how_long(
         (1, [ANSWER, ["Rome."]], "Rome.\n"),
         (3, [], "scripted\n"),
         (4, [ANSWER, ["Rome."]], "true\n"),
-        (5, [ANSWER], "".join(ANSWER) + "\n"),
+        (5, [ANSWER], "Capitals\nforbidden\n"),
+        (6, [ANSWER], "".join(ANSWER) + "\n"),
     ],
 )
 async def test_the_guides_other_programs_print_what_they_say(

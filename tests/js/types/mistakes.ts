@@ -12,6 +12,11 @@ chat.ask(5); // wrong
 chat.ask("Why?", { when_busy: "perhaps" }); // wrong
 chat.edit("t1"); // wrong
 chat.session = "s1"; // wrong
+chat.user = "anna"; // wrong
+chat.sessions("more"); // wrong
+(await chat.sessions()).turns; // wrong
+chat.title(); // wrong
+connect({ ticket: 5 }); // wrong
 chat.connection.tries = 0; // wrong
 chat.fork(); // wrong
 (await chat.fork("t1")).answer; // wrong

@@ -11,7 +11,7 @@ import WebSocket from "ws";
 
 const [url] = process.argv.slice(2);
 
-const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0, name: "types", token: async () => null, openTimeout: 60_000 };
+const options: ConnectOptions = { url, WebSocket, storage: {}, random: () => 0, name: "types", token: async () => null, ticket: async () => undefined, openTimeout: 60_000 };
 const chat: Chat = connect(options);
 const heard: string[] = [];
 chat.addEventListener("state", ({ detail }: CustomEvent<State>) => heard.push(detail));
@@ -57,6 +57,12 @@ assert.notEqual(fork, chat.session);
 assert.equal(chat.view.models?.includes("nothing"), chat.view.models && false);
 const history = await chat.history({ limit: 1 });
 assert.equal(history.more satisfies boolean, false);
+assert.equal((await chat.title("Colours")) satisfies void, undefined);
+assert.equal(chat.view.title satisfies string | null | undefined, "Colours");
+assert.equal(chat.user satisfies string | null | undefined, null);
+assert.equal(chat.view.user satisfies string | null | undefined, null);
+const listing = await chat.sessions({ limit: 5 }).then(({ sessions: [first], more }) => first?.title ?? more, ({ code }: AskbotError) => code);
+assert.equal(listing, "forbidden"); // nobody is signed in
 await chat.cancel(edited.turn);
 assert.equal((await chat.cancel()) satisfies void, undefined);
 assert.equal((await chat.ask("Who?", { id: edited.id ?? "" })).turn, edited.turn); // it is in the view already
@@ -77,7 +83,7 @@ assert.ok(heard.includes("open"));
 
 const ready: Ready = {
   type: "ready", session: "s", seq: 1, from: 0, resumed: false, protocol: "askbot.v1", server: "x", model: "m", models: ["m"],
-  limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 }, log: "l",
+  limits: { frame_bytes: 1, question_chars: 1, waiting_turns: 1 }, log: "l", title: null, user: null, expires: null,
 };
 const frames: ServerFrame[] = [ready, { type: "question", session: "s", seq: 1, turn: "t", text: "Why?", created: "2026-01-01T00:00:00Z" }];
 const folded = frames.reduce(view, empty);
@@ -106,6 +112,7 @@ export function inAPage(): void {
   element.earlier();
   element.latest();
   element.reconnect();
+  element.ticket = async () => "t";
   element.renderMath = (tex, display) => (display ? document.createTextNode(tex) : null);
   element.chat?.close();
   update(element, "# One");
@@ -114,9 +121,11 @@ export function inAPage(): void {
 
 /** Only in a component may this be called. */
 export function useAll(given: AskbotOptions): Askbot {
-  const { turns, state, connection, session, model, models, limits, running, earlier, draft, error, ...acts } = useAskbot(given);
+  const { turns, state, connection, session, model, models, title, user, limits, running, earlier, draft, error, ...acts } = useAskbot(given);
   void [turns.map(({ question, answer }) => question + answer), state, session, model, limits?.question_chars, running, earlier, draft.length, error?.code];
   void [connection.cause?.code, connection.tries satisfies number, models?.includes("m"), turns.map(({ pending }) => pending satisfies Command | null)];
+  void [title satisfies string | null, user satisfies string | null];
+  acts.setTitle("Colours").then(() => acts.sessions({ limit: 5 })).then(({ more }) => more?.length);
   acts.ask("Why?").catch(() => acts.stop());
   acts.fork("t1", { id: "f1" }).then(({ session }) => session.length);
   acts.reconnect();
@@ -126,5 +135,5 @@ export function useAll(given: AskbotOptions): Askbot {
   acts.forget();
   acts.fresh();
   for (const { id, text } of acts.pending()) acts.ask(text, { id });
-  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), name: "shop", session: "s1", token: async () => "t", storage: {}, unsentStorage: {}, onFrame: ({ type }) => void type });
+  return useAskbot({ url: new URL("ws://127.0.0.1/v1/chat"), name: "shop", session: "s1", token: async () => "t", ticket: () => null, storage: {}, unsentStorage: {}, onFrame: ({ type }) => void type });
 }
