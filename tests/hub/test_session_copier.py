@@ -297,7 +297,7 @@ async def test_what_cannot_be_forked_is_refused_and_makes_nothing(store: Store) 
             (reader.session, "t999", TurnNotFound),
             (reader.session, "x", TurnNotFound),
             (reader.session, "t" + "9" * 60, TurnNotFound),
-            (hub.create(ANONYMOUS).session, "t1", TurnNotFound),
+            (attach_reader(hub).session, "t1", TurnNotFound),
             ("nobody", ended, SessionNotFound),
             ("not an id!", ended, SessionNotFound),
             (others.session, "t1", SessionNotFound),
