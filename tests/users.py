@@ -10,7 +10,8 @@ from askbot_ws.auth.authenticator import Methods
 from askbot_ws.config import from_keywords
 from askbot_ws.core.principal import Principal
 from askbot_ws.hub import Hub, Policy
-from askbot_ws.server.app import Server, bind
+from askbot_ws.server.app import Server
+from askbot_ws.server.listening import bind
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.upstream import Upstream
 

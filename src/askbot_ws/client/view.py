@@ -516,7 +516,7 @@ class View:
                 self._append_slice(turn, event, seen=seen)
             case Done():
                 turn.set_end(End.from_record(event))
-            case Question() | Title():
+            case Question():
                 return
         turn.seq = event.seq
 
