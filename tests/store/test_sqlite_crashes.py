@@ -189,8 +189,8 @@ def _kill_after(lines: int, path: Path, *, fsync: bool) -> dict[str, int]:
     """The heads that it had acknowledged until then."""
     command = [PYTHON, "-c", KILLED, str(path), str(fsync)]
     acknowledged: dict[str, int] = {}
-    quiet = subprocess.DEVNULL  # its log
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True, cwd=Path(__file__).parents[2]) as process:
+    root, log = Path(__file__).parents[2], subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=root) as process:
         assert process.stdout is not None
         for number, line in enumerate(process.stdout):
             session, head = line.split()
