@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from websockets.asyncio.server import Server as Listener
@@ -49,6 +49,9 @@ from .systemd import notify_ready, notify_stopping, take_sockets
 from .throttle import LoopThrottle, usable_cpus
 from .tls import TlsFiles
 from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    from ..telemetry import TurnTelemetry
 
 CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
 CLOSE_TIMEOUT_SECONDS = 2.0  # for the close handshake of a connection when the server ends
@@ -341,9 +344,11 @@ async def running(
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
     listening = [*sockets] or [bind(settings)]
+    telemetry: TurnTelemetry | None = None
     started_at: float | None = None
     try:
-        async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle) as hub:
+        telemetry = _open_telemetry(settings) if settings.otel else None
+        async with Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle, observer=telemetry) as hub:
             await chosen.upstream.open()
             server = Server(settings, hub, make_authenticator(settings, store), tls=tls)
             for each in listening:
@@ -361,8 +366,22 @@ async def running(
         for each in listening:
             each.close()
         await chosen.upstream.close()
+        if telemetry is not None:
+            await telemetry.close()
         if started_at is not None:
             log.info("server_stopped", uptime_s=round(time.monotonic() - started_at, 3))
+
+
+def _open_telemetry(settings: Settings) -> TurnTelemetry:
+    """Raises `ConfigError` where OpenTelemetry is not installed."""
+    try:
+        from ..telemetry import open_telemetry  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            "ASKBOT_OTEL: OpenTelemetry is not installed. Install the extra: pip install 'askbot-ws[otel]'; "
+            "or set ASKBOT_OTEL=off."
+        ) from error
+    return open_telemetry(settings)
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
