@@ -44,7 +44,7 @@ export interface Limits {
   waiting_turns: number;
 }
 
-/** A session is attached; the events after `from` follow. `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the `attach` or `fork` that this answers. `models` are those that a question may name, the default (`model`) first. `title` is what the session is called as of `seq`, null where it has no title. `user` is who is connected, null for an anonymous client, and `expires` when the credential does, null where it does not. */
+/** A session is attached; the events after `from` follow. `log` identifies the history of the session: a `seq` of another history has no meaning in it. `id` is that of the `attach` or `fork` that this answers. `models` are those that a question may name, the default (`model`) first. */
 export interface Ready {
   type: "ready";
   session: string;
@@ -58,10 +58,6 @@ export interface Ready {
   log: string;
   models: string[];
   id?: string;
-  title: string | null;
-  user: string | null;
-  /** RFC 3339 */
-  expires: string | null;
 }
 
 /** How a question is to be answered; what is not given, the server's settings decide. */
@@ -148,14 +144,6 @@ export interface Done {
   error?: Failure;
 }
 
-/** What the conversation is called from now on. It belongs to no turn. */
-export interface Title {
-  type: "title";
-  session: string;
-  seq: number;
-  text: string;
-}
-
 /** A frame was refused and has changed nothing, or a session can't be read any more. */
 export interface ErrorFrame {
   type: "error";
@@ -202,27 +190,6 @@ export interface History {
   id?: string;
   turns: Turn[];
   more: boolean;
-}
-
-/** A session in a list: `title`, or else the beginning of its first question; `seq` and `running` as of then. */
-export interface SessionEntry {
-  session: string;
-  title: string;
-  /** RFC 3339 */
-  created: string;
-  /** RFC 3339 */
-  updated: string;
-  turns: number;
-  seq: number;
-  running: boolean;
-}
-
-/** The user's sessions, the one with the newest `question` or `done` first; `more` is `before` of the next page. */
-export interface Sessions {
-  type: "sessions";
-  id?: string;
-  sessions: SessionEntry[];
-  more: string | null;
 }
 
 /** The server drains: reconnect, with `after`, once the time has passed. */
@@ -321,23 +288,6 @@ export interface Fork {
   turn: string;
 }
 
-/** Name the session, which has at least one question; an empty text takes the name away. */
-export interface TitleRequest {
-  type: "title";
-  id?: string;
-  session?: string;
-  text: string;
-}
-
-/** Ask for the user's sessions: the first page, or the one whose `before` is the `more` of the page before. */
-export interface SessionsRequest {
-  type: "sessions";
-  id?: string;
-  before?: string;
-  /** 50 where left out */
-  limit?: number;
-}
-
 /** Delete a session and all it holds. */
 export interface Forget {
   type: "forget";
@@ -355,31 +305,7 @@ export interface Ping {
 export type LogEvent = Question | Token | Thinking | Done;
 
 /** What the server sends. */
-export type ServerFrame =
-  | Ready
-  | Question
-  | Token
-  | Thinking
-  | Done
-  | Title
-  | ErrorFrame
-  | History
-  | Sessions
-  | GoingAway
-  | Pong
-  | Alive;
+export type ServerFrame = Ready | Question | Token | Thinking | Done | ErrorFrame | History | GoingAway | Pong | Alive;
 
 /** What a client sends. */
-export type ClientFrame =
-  | Ask
-  | Cancel
-  | Retry
-  | Edit
-  | HistoryRequest
-  | Attach
-  | Detach
-  | Fork
-  | TitleRequest
-  | SessionsRequest
-  | Forget
-  | Ping;
+export type ClientFrame = Ask | Cancel | Retry | Edit | HistoryRequest | Attach | Detach | Fork | Forget | Ping;

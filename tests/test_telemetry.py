@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,7 +37,11 @@ async def test_a_turn_is_a_span_and_observations(monkeypatch: pytest.MonkeyPatch
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(spans))
     telemetry = TurnTelemetry(tracers, MeterProvider([reader]), provider_name="openai")
-    monkeypatch.setattr(askbot_ws.telemetry, "open_telemetry", lambda _: telemetry)
+
+    def opened(settings: Settings) -> TurnTelemetry:
+        return telemetry
+
+    monkeypatch.setattr(askbot_ws.telemetry, "open_telemetry", opened)
     usage = Usage(input_tokens=11, output_tokens=2)
     upstream = ScriptedUpstream(
         ["tourmaline", 0.02, "Be", Ending("stop", model="scripted-2026", usage=usage)], ["Be", UpstreamStalled()]
@@ -93,7 +97,7 @@ def observed(reader: InMemoryMetricReader) -> dict[str, float]:
 
 
 @contextmanager
-def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+def collector() -> Generator[tuple[str, list[tuple[str, bytes]]]]:
     """A collector of OTLP over HTTP: its URL, and what it gets."""
     received: list[tuple[str, bytes]] = []
 

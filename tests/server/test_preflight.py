@@ -103,7 +103,11 @@ def test_each_fault_is_told_with_its_part(
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is full: there is a warning, which is no fault."""
     usage = shutil.disk_usage(".")._replace(free=5 * 1024**2)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    def nearly_full(path: object) -> object:
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", nearly_full)
 
     result = check("--no-upstream")
 
