@@ -416,7 +416,7 @@ def _flat(events: list[Event]) -> list[object]:
     ]
 
 
-def _has(kind: type[Event], events: Sequence[Event]) -> bool:
+def _has(kind: type[TextSlice | Done], events: Sequence[Event]) -> bool:
     return any(isinstance(event, kind) for event in events)
 
 
