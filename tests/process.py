@@ -155,7 +155,8 @@ class ProviderProcess:
 
     def questions(self) -> Counter[str]:
         """How often each question was asked."""
-        return Counter(request["body"]["messages"][-1]["content"] for request in self.requests())
+        asked = [request["body"] for request in self.requests() if "messages" in request["body"]]  # not moderated
+        return Counter(body["messages"][-1]["content"] for body in asked)
 
 
 @contextmanager
