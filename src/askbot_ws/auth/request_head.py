@@ -21,8 +21,8 @@ class RequestHead:
         client_address: The IP address of the client; empty where there is none, as on a Unix socket.
 
     Example:
-        async def authenticate(head: RequestHead) -> str | None:
-            return await user_of_cookie(head.cookie("sessionid"))
+        head = askbot_ws.RequestHead("/v1/chat", headers=(("cookie", "sessionid=5f1d"),))
+        assert head.cookie("sessionid") == "5f1d"
     """
 
     path: str

@@ -102,7 +102,8 @@ def make_ticket(
         ValueError: An argument is wrong; the message names it.
 
     Example:
-        ticket = make_ticket("alice", secret=os.environ["ASKBOT_TICKET_SECRET"])
+        secret = "the value of ASKBOT_TICKET_SECRET"
+        ticket = askbot_ws.make_ticket("alice", secret=secret)
         url = f"wss://chat.example.com/v1/chat?ticket={ticket.text}"
     """
     if len(secret) < 32:
