@@ -113,7 +113,7 @@ def test_the_help_of_a_server_is_in_sections_that_fit_a_terminal() -> None:
         (["serve", "--prot", "1"], "No such option: --prot. Did you mean --port or"),
         (["serve", "--no-fsnyc"], "Did you mean --no-fsync or --fsync?"),
         (["ask", "--modle", "x", "?"], "Did you mean --model?"),
-        (["--port", "1"], "It is an option of `askbot serve`, and stands behind that."),
+        (["--port", "1"], "It is an option of `askbot serve` or `askbot check`, and stands behind that."),
         (["--url=ws://a", "ask"], "It is an option of `askbot ask`"),
         (["serve", "--openai-api-key=sk-secret"], "set OPENAI_API_KEY."),
         (["sevre"], "Did you mean 'serve'"),

@@ -41,7 +41,7 @@ def test_a_sound_store_is_called_sound(path: Path) -> None:
     assert result.exit_code == 0
     assert result.output.splitlines() == [
         "a.db:",
-        "  schema version 3 of 3",
+        "  schema version 4 of 4",
         "  sessions: 1, events: 6",
         "  journal segments: 0, events in them that are in no table yet: 0",
         "  nothing is wrong",

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -132,7 +133,9 @@ def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory)
     # nginx's workers have another user, where the tests are root's: that is what the mode is for.
     trusted = ["--unix", str(unix), "--unix-mode", "0666", "--trusted-proxies", "unix", "--heartbeat", "1"]
     limits = ["--hosts", NAME, "--max-connections-per-address", "12"]
-    for parent in (folder, *folder.parents[:2]):
+    for parent in (folder, *folder.parents):
+        if parent == Path(tempfile.gettempdir()):
+            break
         parent.chmod(parent.stat().st_mode | 0o011)
     with (
         askbot(folder, *trusted, *limits, upstream=provider.url) as server,

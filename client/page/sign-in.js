@@ -15,10 +15,10 @@ const field = byId("key");
 let onSignedIn; // what the panel is shown for; it takes an Identity
 let refusal = null; // { over, end }: somebody was refused; `over` is a promise of the end of that
 
-/** Shows the panel. `about` is the name of its text. */
+/** Shows the panel. `about` names its text where one signs in with a key, and where one does on another page. */
 function show({ sign_in: link, anonymous }, about, onDone) {
   onSignedIn = onDone;
-  setText(byId("sign-in-about"), translate(link ? `${about}_link` : about));
+  setText(byId("sign-in-about"), translate(about[link ? 1 : 0]));
   setText(byId("sign-in-error"), "");
   form.hidden = Boolean(link);
   byId("sign-in-link").hidden = !link;
@@ -64,7 +64,7 @@ async function signInByOther() {
 /** Shows nothing but the panel, until somebody has signed in. Returns who that is. */
 export async function signInFirst(identity) {
   document.body.dataset.view = "sign-in";
-  show(identity, "sign_in_about");
+  show(identity, ["sign_in_about", "sign_in_about_link"]);
   (identity.sign_in ? byId("sign-in-link") : field).focus();
   const found = await new Promise((resolve) => (onSignedIn = resolve));
   hide();
@@ -75,7 +75,7 @@ export async function signInFirst(identity) {
 /** Shows the panel to an anonymous reader, who may go on without. */
 export function offerSignIn(identity, onDone) {
   byId("ask").before(panel);
-  show(identity, "sign_in_about", onDone);
+  show(identity, ["sign_in_about", "sign_in_about_link"], onDone);
   (identity.sign_in ? byId("sign-in-link") : field).focus();
 }
 
@@ -95,7 +95,7 @@ export function signInAgain(identity, { onOther, onAgain }) {
   refusal.over = new Promise((resolve) => (refusal.end = resolve));
   if (currentKey()) forgetKey();
   byId("ask").before(panel);
-  show(identity, "signed_out_about", ({ user }) => {
+  show(identity, ["signed_out_about", "signed_out_about_link"], ({ user }) => {
     if (user !== identity.user) return onOther();
     hide();
     refusal.end();

@@ -196,16 +196,70 @@ def _setting_option(field: str) -> inspect.Parameter:
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
 
 
-def _serve_signature() -> inspect.Signature:
-    """Return all settings as options, but the secrets, which every user of the machine could read."""
-    watch = Annotated[bool, typer.Option("--reload", help="Restart when a file changes; for development.")]
-    switch = inspect.Parameter("reload", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=watch)
+def _with_settings(**switches: str) -> inspect.Signature:
+    """Return switches, each with its help, and all settings as options.
+
+    Not the secrets, which every user of the machine could read.
+    """
+    own = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option(option, help=help)],
+        )
+        for name, (option, help) in ((name, text.split(": ", 1)) for name, text in switches.items())
+    ]
     fields = [field for field in Settings.model_fields if field not in SECRETS]
-    return inspect.Signature([switch, *(_setting_option(field) for field in fields)])
+    return inspect.Signature([*own, *(_setting_option(field) for field in fields)])
 
 
-setattr(serve, "__signature__", _serve_signature())  # noqa: B010 - typer reads it; type checkers know no such attribute
+def check(*, as_json: bool, no_upstream: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
+    """Check what a server with these settings would need, and say what it would serve; a server may run meanwhile.
+
+    The settings, the address, the certificate, the keys, the store, and the model, which is asked for one token. All
+    options of `serve` can be given. The exit code is 0 where a server could serve, else 1.
+    """
+    import asyncio  # noqa: PLC0415 - for this command only
+
+    _silence_logs()
+    findings: list[dict[str, str]] = []
+    try:
+        settings = load(flags)
+    except ConfigError as error:
+        _report_finding("settings", "fault", str(error), as_json=as_json, findings=findings)
+    else:
+        from .server.preflight import preflight  # noqa: PLC0415 - for this command only
+
+        async def run() -> None:
+            async for finding in preflight(settings, ask_upstream=not no_upstream):
+                _report_finding(finding.part, finding.status, finding.text, as_json=as_json, findings=findings)
+
+        asyncio.run(run())
+    faults = sum(finding["status"] == "fault" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": not faults, "checks": findings}, indent=2))
+    else:
+        typer.echo(f"askbot can't serve: {faults} of {len(findings)} checks failed." if faults else "askbot can serve.")
+    raise typer.Exit(1 if faults else 0)
+
+
+def _report_finding(part: str, status: str, text: str, *, as_json: bool, findings: list[dict[str, str]]) -> None:
+    findings.append({"part": part, "status": status, "text": text})
+    if not as_json:
+        typer.echo(f"{status:<8} {part:<15} " + text.replace("\n", "\n" + " " * 25))
+
+
+setattr(serve, "__signature__", _with_settings(reload="--reload: Restart when a file changes; for development."))  # noqa: B010 - typer reads it; type checkers know no such attribute
 app.command(cls=_SectionedCommand)(serve)
+setattr(  # noqa: B010 - as above
+    check,
+    "__signature__",
+    _with_settings(
+        as_json="--json: Print one JSON object.", no_upstream="--no-upstream: Don't ask the model for a token."
+    ),
+)
+app.command(cls=_SectionedCommand)(check)
 
 # --- conversations ---------------------------------------------------------------------------------------------------
 
@@ -397,15 +451,20 @@ def backup_store(
 
 
 def _store_path(url: str | None) -> Path:
-    """Return the store's file, and silence the store's log lines: the commands print a report instead."""
+    """Return the store's file."""
+    from .store.url import path_of  # noqa: PLC0415 - for this command only
+
+    _silence_logs()
+    return path_of(load({"store": url}).store)
+
+
+def _silence_logs() -> None:
+    """Write no log lines: the command prints a report instead."""
     import logging  # noqa: PLC0415 - for this command only
 
     import structlog  # noqa: PLC0415 - for this command only
 
-    from .store.url import path_of  # noqa: PLC0415 - for this command only
-
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    return path_of(load({"store": url}).store)
 
 
 def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:

@@ -446,6 +446,11 @@ class Settings(BaseModel):
         default="auto", description="Format of log lines; auto is console on a terminal and json otherwise."
     )
     log_content: bool = Field(default=False, description="Log the text of questions and answers too.")
+    otel: bool = Field(
+        default=False,
+        description="Send a span and metrics of each turn by OpenTelemetry, without its text; the variables OTEL_… say "
+        "where to. It needs the extra askbot-ws[otel].",
+    )
 
     @property
     def loopback(self) -> bool:
@@ -566,7 +571,7 @@ SECTIONS = {  # titles in the help and in docs/settings.md, each by the field th
     "max_frame": "Connections",
     "roles": "Users",
     "overload_lag": "Overload",
-    "log_level": "Logs",
+    "log_level": "Logs and traces",
 }
 
 

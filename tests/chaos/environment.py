@@ -231,7 +231,7 @@ def _provider(folder: Path, port: int) -> SupervisedProcess:
 
 def _server(folder: Path, disk: Path, port: int, back: Proxy | None, flags: Sequence[str]) -> SupervisedProcess:
     command = [sys.executable, "-m", "tests.chaos.clocked", str(folder / "clock"), "serve"]
-    command += ["--port", str(port), "--store", f"sqlite:///{disk}/askbot.db", "--log-format", "json"]
+    command += ["--port", str(port), "--store", f"sqlite:///{disk}/askbot.db", "--log-format", "json", "--no-limits"]
     if back is None:
         command += ["--upstream", "embedded", "--max-tokens", "40"]
         environ = environment()

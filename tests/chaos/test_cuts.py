@@ -92,7 +92,7 @@ async def test_a_provider_cut_after_any_byte_ends_the_turn_with_what_it_said(tmp
     ends = list[tuple[str | None, int]]()
     async with Provider(key=KEY) as provider, proxied(int(provider.url.split(":")[2].split("/")[0])) as proxy:
         upstream = f"http://127.0.0.1:{proxy.port}/v1"
-        with askbot(tmp_path, "--retries", "0", upstream=upstream) as server:
+        with askbot(tmp_path, "--no-limits", "--retries", "0", upstream=upstream) as server:
             place = 1
             while not ends or ends[-1][0] != "stop":
                 place += 7

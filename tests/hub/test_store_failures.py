@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
@@ -411,3 +414,29 @@ def _flat(events: list[Event]) -> list[object]:
         for event in events
         for part in (event.text if isinstance(event, TextSlice) else [event.type])
     ]
+
+
+def _has(kind: type[TextSlice | Done], events: Sequence[Event]) -> bool:
+    return any(isinstance(event, kind) for event in events)
+
+
+@both
+async def test_a_turn_that_loses_its_end_is_counted_and_logged_once(slow: bool) -> None:  # noqa: FBT001
+    """Whether it is its text that can't be stored, or its end, which is logged before that is known."""
+    store = fragile(slow=slow)
+    held = asyncio.Event()
+    upstream = ScriptedUpstream(["a", held, "b"], ["c", held])
+    with capture_logs() as logged:
+        async with hub_of(upstream=upstream, store=store) as hub:
+            for lost in (TextSlice, Done):
+                held.clear()
+                reader = attach_reader(hub, store=store)
+                await ask(hub, reader)
+                await reader.heard("a" if lost is TextSlice else "c")
+                store.broken = partial(_has, lost)
+                held.set()
+                await reader.done()
+                store.mend()
+            counted = hub.metrics.turns.total()
+
+    assert counted == len([line for line in logged if line["event"] == "turn_ended"]) == 2

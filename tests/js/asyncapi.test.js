@@ -16,7 +16,7 @@ test("the document is valid", () => {
 
 test("it has a message for each frame, with examples that its schema takes", () => {
   const messages = document.channels().get("chat").messages().all();
-  assert.equal(messages.length, 24);
+  assert.equal(messages.length, 26);
   for (const message of messages) {
     assert.ok(message.examples().length > 0, message.id());
     assert.ok(message.payload().required().includes("type"), message.id());
@@ -29,6 +29,6 @@ test("the server receives what clients send, and sends what happens", () => {
   assert.deepEqual(names(operations.filterBySend()), ["tell"]);
   assert.deepEqual(
     names(operations.filterByReceive()),
-    "ask attach cancel detach edit forget fork history ping retry sessions title".split(" "),
+    "ask attach auth cancel detach edit forget fork history ping retry sessions title".split(" "),
   );
 });

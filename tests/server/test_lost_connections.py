@@ -174,7 +174,7 @@ async def test_two_connections_ask_the_same_at_once(tmp_path: Path, provider: Pr
 async def test_an_id_is_remembered_long_after(tmp_path: Path, provider: ProviderProcess) -> None:
     """Three hundred questions later, and after a restart: the log knows, not the memory."""
     story = Story()
-    with askbot(tmp_path, upstream=provider.url) as server:
+    with askbot(tmp_path, "--no-limits", upstream=provider.url) as server:
         async with reading(server.url, story) as reader:
             for number in range(300):
                 await reader.answer(f"tokens:1 note:{SEED}", id=f"q{number}")

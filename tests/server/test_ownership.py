@@ -26,7 +26,7 @@ NEEDED: Json = {
     "fork": {"turn": "t1"},
     "title": {"text": "Mine now"},
 }
-ABOUT_A_SESSION = sorted({type_of(model) for model in ClientFrame.__args__} - {"ping", "sessions"})
+ABOUT_A_SESSION = sorted({type_of(model) for model in ClientFrame.__args__} - {"auth", "ping", "sessions"})
 
 
 class Client:

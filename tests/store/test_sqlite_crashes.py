@@ -162,6 +162,8 @@ async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> N
 KILLED = """
 import asyncio, sys
 from pathlib import Path
+import structlog
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 from tests.store.event_factory import EventFactory, append
 from askbot_ws.store.sqlite.store import SQLiteStore
 
@@ -187,7 +189,8 @@ def _kill_after(lines: int, path: Path, *, fsync: bool) -> dict[str, int]:
     """The heads that it had acknowledged until then."""
     command = [PYTHON, "-c", KILLED, str(path), str(fsync)]
     acknowledged: dict[str, int] = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+    root, log = Path(__file__).parents[2], subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=root) as process:
         assert process.stdout is not None
         for number, line in enumerate(process.stdout):
             session, head = line.split()

@@ -107,7 +107,7 @@ async def test_a_torn_end_is_normal_and_silent(path: Path) -> None:
     with capture_logs() as logs:
         found = await read_store(path, [factory.session for factory in factories])
 
-    assert {line["log_level"] for line in logs} == {"info"}
+    assert {line["log_level"] for line in logs} <= {"debug", "info"}
     assert [flatten(found[factory.session]) for factory in factories] == [
         flatten(factory.events) for factory in factories
     ]

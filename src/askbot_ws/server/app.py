@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from websockets.asyncio.server import Server as Listener
@@ -55,6 +55,9 @@ from .systemd import notify_ready, notify_reloading, notify_stopping, take_socke
 from .throttle import LoopThrottle, usable_cpus
 from .tls import TlsFiles
 from .websocket import WebSocket
+
+if TYPE_CHECKING:
+    from ..telemetry import TurnTelemetry
 
 CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
 CLOSE_TIMEOUT_SECONDS = 2.0  # for the close handshake of a connection when the server ends
@@ -463,13 +466,13 @@ async def running(
     store = open_store(settings.store, fsync=settings.fsync)
     authenticator = make_authenticator(settings, store, now=now)
     listening = [*sockets] or [bind(settings)]
+    telemetry: TurnTelemetry | None = None
     started_at: float | None = None
     try:
-        allowances = allowances_of(settings)
-        async with (
-            authenticator,
-            Hub(store, chosen.upstream, _policy(settings, chosen), throttle=throttle, allowances=allowances) as hub,
-        ):
+        telemetry = _open_telemetry(settings) if settings.otel else None
+        allowances, policy = allowances_of(settings), _policy(settings, chosen)
+        hub = Hub(store, chosen.upstream, policy, throttle=throttle, observer=telemetry, allowances=allowances)
+        async with authenticator, hub:
             await chosen.upstream.open()
             make_policy = partial(_policy, chosen=chosen)
             server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, now=now)
@@ -490,8 +493,22 @@ async def running(
         for each in listening:
             each.close()
         await chosen.upstream.close()
+        if telemetry is not None:
+            await telemetry.close()
         if started_at is not None:
             log.info("server_stopped", uptime_s=round(time.monotonic() - started_at, 3))
+
+
+def _open_telemetry(settings: Settings) -> TurnTelemetry:
+    """Raises `ConfigError` where OpenTelemetry is not installed."""
+    try:
+        from ..telemetry import open_telemetry  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError(
+            "ASKBOT_OTEL: OpenTelemetry is not installed. Install the extra: pip install 'askbot-ws[otel]'; "
+            "or set ASKBOT_OTEL=off."
+        ) from error
+    return open_telemetry(settings)
 
 
 def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:

@@ -37,7 +37,7 @@ def check(path: Path) -> Report:
     Raises `ConfigError` where the database can't be opened, or is of a newer version.
     """
     report, files = Report(), StoreFiles(path)
-    with _lock_out_servers(files) as exclusive, open_read_only(files, exclusive=exclusive) as connection:
+    with lock_out_servers(files) as exclusive, open_read_only(files, exclusive=exclusive) as connection:
         version = read_version(connection, path)
         report.facts.append(f"schema version {version} of {len(MIGRATIONS)}")
         report.faults += _check_pages(connection)
@@ -58,7 +58,7 @@ def check(path: Path) -> Report:
 
 
 @contextmanager
-def _lock_out_servers(files: StoreFiles) -> Generator[bool]:
+def lock_out_servers(files: StoreFiles) -> Generator[bool]:
     """Hold the store's lock in the block, so that no server starts; yields False where a server runs already."""
     lock = ProcessLock(files)
     try:

@@ -1,0 +1,191 @@
+"""Preflight: checks what a server would need, without starting one or disturbing one that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ..auth.function import import_function
+from ..auth.key_file import read_keys
+from ..config import Settings
+from ..core.prompt import Message, Prompt
+from ..errors import ConfigError, UpstreamError
+from ..events import Options
+from ..store.sqlite.files import StoreFiles
+from ..store.sqlite.maintenance.check import lock_out_servers, open_read_only
+from ..store.sqlite.schema import MIGRATIONS, read_version
+from ..store.url import path_of
+from ..upstream.choose import choose_upstream
+from ..upstream.provider_errors import summarize
+from .tls import EXPIRES_SOON, TlsFiles
+
+MIN_FREE_BYTES = 100 * 1024**2  # of a disk; with less, an operator should know
+
+Part: TypeAlias = Literal["settings", "address", "certificate", "authentication", "store", "upstream"]
+Status: TypeAlias = Literal["ok", "warning", "fault", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check has found; only a `fault` keeps a server from serving."""
+
+    part: Part
+    status: Status
+    text: str
+
+
+async def preflight(settings: Settings, *, ask_upstream: bool) -> AsyncIterator[Finding]:
+    """Yield what is found of each part. With `ask_upstream`, the model is asked for one token."""
+    store = [*_check_store(settings)]
+    yield _describe(settings)
+    for finding in (*_check_address(settings), *_check_certificate(settings), *_check_authentication(settings), *store):
+        yield finding
+    yield await _check_upstream(settings, ask=ask_upstream)
+
+
+def _describe(settings: Settings) -> Finding:
+    where = f"the socket {settings.unix}" if settings.unix else f"{settings.host}, port {settings.port}"
+    scheme = "https" if settings.certfile else "http"
+    who = "with credentials" if settings.authentication else "for everybody who can reach it, anonymously"
+    if settings.authentication and settings.allow_anonymous:
+        who = "with credentials, and anonymously"
+    limits = "" if settings.limits else "; no limits are enforced"
+    return Finding("settings", "ok", f"it would serve {scheme} on {where}, {who}{limits}")
+
+
+def _check_address(settings: Settings) -> Iterator[Finding]:
+    """Bind the address for a moment, without listening: nobody is connected by it."""
+    if settings.unix:
+        folder = Path(settings.unix).absolute().parent
+        if not os.access(folder, os.W_OK):
+            yield Finding("address", "fault", f"the folder {folder} of ASKBOT_UNIX is not there, or can't be written")
+        return
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
+            0
+        ]
+        with socket.socket(family, kind, protocol) as bound:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            yield Finding(
+                "address", "warning", f"port {settings.port} is in use, by a running server or another program"
+            )
+        else:
+            yield Finding(
+                "address", "fault", f"it can't be listened on {settings.host}, port {settings.port}: {reason}"
+            )
+    else:
+        yield Finding("address", "ok", f"{settings.host}, port {settings.port or 'any'} is free")
+
+
+def _check_certificate(settings: Settings) -> Iterator[Finding]:
+    if settings.certfile is None or settings.keyfile is None:
+        return
+    try:
+        certificate = TlsFiles(settings.certfile, settings.keyfile).certificate
+    except ConfigError as error:
+        yield Finding("certificate", "fault", str(error))
+        return
+    names = ", ".join(certificate.names) or "no name"
+    if certificate.fault is not None or certificate.expires is None:
+        yield Finding("certificate", "fault", f"{settings.certfile} {certificate.fault or 'is not valid now'}")
+        return
+    soon = certificate.expires - datetime.now(UTC) < EXPIRES_SOON
+    text = f"for {names}; it expires on {certificate.expires:%Y-%m-%d}, and the key is its own"
+    yield Finding("certificate", "warning" if soon else "ok", text)
+
+
+def _check_authentication(settings: Settings) -> Iterator[Finding]:
+    if not settings.authentication:
+        status: Status = "ok" if settings.loopback else "warning"
+        yield Finding("authentication", status, "nobody needs a credential: no ASKBOT_KEYS, JWT or ASKBOT_AUTH is set")
+        return
+    try:
+        if settings.keys is not None:
+            keys = read_keys(settings.keys).values()
+            expired = sum(key.expires is not None and key.expires <= time.time() for key in keys)
+            status = "ok" if len(keys) > expired else "warning"
+            yield Finding("authentication", status, f"{settings.keys} has {len(keys)} keys, {expired} of them expired")
+        if settings.auth is not None:
+            import_function(settings.auth)
+            yield Finding("authentication", "ok", f"{settings.auth} can be imported")
+    except ConfigError as error:
+        yield Finding("authentication", "fault", str(error))
+    if settings.jwt_secret is not None or settings.jwks_url is not None:
+        yield Finding("authentication", "ok", "JSON Web Tokens are accepted")
+
+
+def _check_store(settings: Settings) -> Iterator[Finding]:
+    """Open the database read-only; what a running server does is not touched."""
+    if settings.store == "memory:":
+        yield Finding("store", "warning", "memory: sessions are lost when the server ends")
+        return
+    try:
+        files = StoreFiles(path_of(settings.store))
+        folder = files.database.parent
+        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        try:
+            with tempfile.TemporaryFile(dir=existing):  # without a name, where the system allows that
+                pass
+        except OSError as error:
+            yield Finding("store", "fault", f"{files}: the folder {existing} can't be written ({error.strerror})")
+            return
+        free = shutil.disk_usage(existing).free
+        if free < MIN_FREE_BYTES:
+            yield Finding("store", "warning", f"{files}: only {free // 1024**2} MiB are free on its disk")
+        if not files.database.exists():
+            yield Finding("store", "ok", f"{files} will be made at the first start")
+            return
+        if not os.access(files.database, os.W_OK):
+            yield Finding("store", "fault", f"{files} can't be written")
+            return
+        with lock_out_servers(files) as exclusive, open_read_only(files, exclusive=exclusive) as connection:
+            version = read_version(connection, files.given_path)
+            (count,) = connection.execute("SELECT count(*) FROM sessions").fetchone() if version else (0,)
+    except (ConfigError, OSError, sqlite3.Error) as error:
+        yield Finding("store", "fault", str(error))
+        return
+    used = "" if exclusive else "; a running server uses it, which is fine"
+    migrated = "; it will be migrated" if version < len(MIGRATIONS) else ""
+    yield Finding("store", "ok", f"{files} has {count} sessions{migrated}{used}")
+
+
+async def _check_upstream(settings: Settings, *, ask: bool) -> Finding:
+    """Ask the model for one token."""
+    try:
+        upstream = choose_upstream(settings).upstream
+        if not ask:
+            return Finding("upstream", "skipped", f"{upstream.model}: it was not asked")
+        try:
+            await upstream.open()
+            started = time.monotonic()
+            async with asyncio.timeout(settings.connect_timeout + settings.stall_timeout):
+                prompt = Prompt.of([Message("user", "Hi")], Options(max_tokens=1))
+                await upstream.stream(prompt, lambda _: None)
+            return Finding("upstream", "ok", f"{upstream.model} answered in {time.monotonic() - started:.2f} s")
+        finally:
+            with suppress(UpstreamError):
+                await upstream.close()
+    except ConfigError as error:
+        return Finding("upstream", "fault", str(error))
+    except TimeoutError:
+        return Finding("upstream", "fault", "the model did not answer in time; see ASKBOT_STALL_TIMEOUT")
+    except UpstreamError as error:
+        failure = summarize(error)
+        hint = f" {failure.hint}" if failure.hint else ""
+        return Finding("upstream", "fault", f"{error.message} ({failure.cause}){hint}")

@@ -1,0 +1,115 @@
+"""`askbot check`: what a server would need, each fault with what to do; a server that runs is not disturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from typer.testing import CliRunner, Result
+
+from askbot_ws.cli import app
+
+from ..process import KEY, ProviderProcess, askbot, reading
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: ProviderProcess) -> Iterator[Path]:
+    """An empty folder, and settings of a provider that answers."""
+    monkeypatch.chdir(tmp_path)
+    given = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider.url, "ASKBOT_MODEL": "scripted-1", "ASKBOT_PORT": "0"}
+    for name, value in (given | {"ASKBOT_STORE": "sqlite:///askbot.db", "NO_PROXY": "127.0.0.1"}).items():
+        monkeypatch.setenv(name, value)
+    logs = structlog.get_config()
+    yield tmp_path
+    structlog.configure(**logs)
+
+
+def check(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["check", *arguments])
+
+
+def checks(result: Result) -> dict[str, tuple[str, str]]:
+    """The findings by their part."""
+    found: dict[str, Any] = json.loads(result.output)
+    assert found["ok"] == (result.exit_code == 0)
+    return {each["part"]: (each["status"], each["text"]) for each in found["checks"]}
+
+
+def test_what_would_be_served_is_said(folder: Path, provider: ProviderProcess) -> None:
+    """With one token of the model; nothing is made, and no secret is printed."""
+    result = check()
+    assert result.exit_code == 0
+    assert "it would serve http on 127.0.0.1, port 0, for everybody who can reach it" in result.output
+    assert "askbot.db will be made at the first start" in result.output
+    assert "scripted-1 answered in" in result.output
+    assert result.output.endswith("askbot can serve.\n")
+    assert KEY not in result.output
+    assert [*folder.iterdir()] == []
+    assert provider.requests()[-1]["body"]["max_tokens"] == 1
+    asked = len(provider.requests())
+    assert checks(check("--json", "--no-upstream"))["upstream"] == ("skipped", "scripted-1: it was not asked")
+    assert len(provider.requests()) == asked
+
+
+async def test_a_server_that_runs_goes_on(folder: Path, provider: ProviderProcess) -> None:
+    """Its store is read, and found to be in use, which is fine."""
+    with askbot(folder, upstream=provider.url) as server:
+        async with reading(server.url) as reader:
+            await reader.answer("say:One")
+            await asyncio.sleep(0.2)  # until it is in the tables
+            status, text = checks(await asyncio.to_thread(check, "--json", "--no-upstream"))["store"]
+            assert (status, text) == ("ok", "askbot.db has 1 sessions; a running server uses it, which is fine")
+            port = server.http.rpartition(":")[2]
+            assert checks(await asyncio.to_thread(check, "--json", "--port", port))["address"][0] == "warning"
+            assert (await reader.answer("say:Two")).answer == "Two"
+
+
+@pytest.mark.parametrize(
+    ("environ", "part", "said"),
+    [
+        ({"ASKBOT_PORT": "99999", "ASKBOT_MAX_TURNS": "x"}, "settings", "2 settings are wrong"),
+        ({"ASKBOT_HOST": "192.0.2.1", "ASKBOT_ALLOW_ANONYMOUS": "on"}, "address", "can't be listened on 192.0.2.1"),
+        ({"OPENAI_API_KEY": "wrong"}, "upstream", "Set OPENAI_API_KEY to a key of this provider."),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "upstream", "See that the address in OPENAI_BASE_URL is right"),
+        ({"ASKBOT_STORE": "sqlite:////proc/askbot.db"}, "store", "can't be written"),
+        ({"ASKBOT_STORE": "sqlite:///note.txt"}, "store", "can't be read"),
+        ({"ASKBOT_KEYS": "note.txt"}, "authentication", "ASKBOT_KEYS: "),
+        ({"ASKBOT_AUTH": "nothing.here:function"}, "authentication", "ASKBOT_AUTH"),
+        ({"ASKBOT_CERTFILE": "note.txt", "ASKBOT_KEYFILE": "note.txt"}, "certificate", "ASKBOT_CERTFILE: "),
+    ],
+)
+def test_each_fault_is_told_with_its_part(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], part: str, said: str
+) -> None:
+    """And the exit code is 1."""
+    (folder / "note.txt").write_text("this is a note, and neither a database nor a key\n" * 100)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    result = check("--json", "--retries", "0")
+
+    assert result.exit_code == 1
+    status, text = checks(result)[part]
+    assert (status, said in text) == ("fault", True), text
+    assert "wrong" not in text or part != "upstream"
+
+
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is full: there is a warning, which is no fault."""
+    usage = shutil.disk_usage(".")._replace(free=5 * 1024**2)
+
+    def nearly_full(path: object) -> object:
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", nearly_full)
+
+    result = check("--no-upstream")
+
+    assert result.exit_code == 0
+    assert "warning  store           askbot.db: only 5 MiB are free on its disk" in result.output
