@@ -1,6 +1,7 @@
 /**
  * The style of `<ask-bot>`: the page's look (page.css, answer.css), in an element. All that is inherited ends at `#root`, so
- * that of the page around it only what is said to it comes in: custom properties, `color-scheme`, and whether it is visible.
+ * that of the page around it only what is said to it comes in: custom properties, `color-scheme`, and whether it is visible. What an
+ * answer is drawn as has its style in element-answer.js.
  */
 export const CSS = `
 :host {
@@ -61,35 +62,6 @@ h2 { margin: 0 0 0.5em; font-size: 1.15em; font-weight: 600; line-height: 1.4; w
 [part~=long] { font-size: 0.9em; font-weight: 400; }
 [part~=folded] { max-block-size: 8lh; overflow: hidden; mask: linear-gradient(#000 calc(100% - 2.5lh), transparent); }
 [part=fold] { margin-block-end: 0.75em; }
-[part=thought] { margin-block-end: 0.75em; }
-[part=thought-label] { inline-size: fit-content; cursor: pointer; }
-[part=thought-text] { padding-inline-start: 1em; border-inline-start: 1px solid var(--line); white-space: pre-wrap; }
-[part=answer] :is(p, ul, ol, blockquote, figure, .table, pre.math) { margin: 0 0 0.9em; }
-[part=answer] > :last-child, li > :last-child, blockquote > :last-child { margin-block-end: 0; }
-:is(h3, h4, h5, h6) { margin: 1.4em 0 0.5em; font-size: 1.05em; line-height: 1.3; }
-[part=answer] > :first-child { margin-block-start: 0; }
-ul, ol { padding-inline-start: 1.6em; }
-li + li, li > :is(ul, ol) { margin-block-start: 0.35em; }
-li::marker, blockquote { color: var(--soft); }
-.task { list-style: none; margin-inline-start: -1.35em; }
-blockquote { padding-inline-start: 1em; border-inline-start: 2px solid var(--cursor); }
-hr { border: 0; border-block-start: 1px solid var(--line); margin: 1.5em 0; }
-a { color: var(--accent); text-underline-offset: 0.18em; }
-figure, pre, code { direction: ltr; text-align: left; }
-code, figcaption { font: 0.875em/1.6 ui-monospace, monospace; }
-code, figure, pre.math { background: var(--code); border-radius: 0.6em; }
-code { padding: 0.1em 0.35em; border-radius: 0.3em; }
-code.math { display: inline-block; max-inline-size: 100%; }
-figcaption { padding: 0.5em 1.15em 0; color: var(--soft); }
-pre { margin: 0; padding: 0.6em 1em 0.8em; tab-size: 4; }
-pre, .table { overflow: auto; }
-pre code { padding: 0; background: none; }
-table { border-collapse: collapse; font-size: 0.925em; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.4em 1.4em 0.4em 0; border-block-end: 1px solid var(--line); text-align: start; vertical-align: top; }
-th { border-color: var(--soft); }
-.right { text-align: right; }
-.center { text-align: center; }
-.footnotes { font-size: 0.875em; color: var(--soft); border-block-start: 1px solid var(--line); padding-block-start: 0.75em; }
 [part~=waiting] > [part=end]::after, [part~=thinking] [part=thought-text]::after, [data-growing]::after, [part=hint]::after {
   content: "";
   display: inline-block;
@@ -121,8 +93,6 @@ textarea { flex: 1; min-inline-size: 50%; max-block-size: 9em; padding: 0.3em 0.
   section { overflow: visible; border: 0; padding: 0; }
   [part=header], [part=offline], form, button, [part=end] [part=retry], article ::after { display: none !important; }
   [part~=folded] { max-block-size: none; mask: none; }
-  h2, h3 { break-after: avoid; }
-  pre { white-space: pre-wrap; }
-  .table { overflow: visible; }
+  h2 { break-after: avoid; }
 }
 `;

@@ -1,8 +1,5 @@
-/** One turn of `<ask-bot>`: an article with its question, its thinking, its answer, and what is said below that. */
+/** One turn of `<ask-bot>`: an article with its question, room for what element-answer.js draws, and what is said below that. */
 import { createPart, setPending, setText } from "./element-parts.js";
-import { markBlocks } from "./growing-blocks.js";
-import { update } from "./markdown.js";
-import { drawThinking } from "./thinking.js";
 
 const SECOND_MS = 1000;
 const LONG_CHARACTERS = 640; // of a question, which then is folded
@@ -11,6 +8,7 @@ const LONG = /(\n.*){8}/;
 /** Returns an article without a turn. */
 export function createArticle() {
   const thought = createPart("details", "thought", createPart("summary", "thought-label"), createPart("div", "thought-text"));
+  thought.hidden = true;
   thought.name = ""; // of several with one name, only one would be open
   const question = createPart("h2", "question");
   const end = createPart("div", "end", createPart("p", "badge"), createPart("button", "retry"));
@@ -26,9 +24,11 @@ export function createArticle() {
  * @param {object} options
  * @param {number} options.before how many answers come before its own
  * @param {(name: string, values?: object) => string} options.translate
+ * @param {(parts: { thought: Element, answer: Element }, row: object, options: object) => void} [options.drawAnswer] that of
+ *   element-answer.js; a turn without a word of the model needs none
  * @param {(tex: string, display: boolean) => Node | null | undefined} [options.renderMath]
  */
-export function drawTurn(article, row, { before, translate, renderMath }) {
+export function drawTurn(article, row, { before, translate, drawAnswer, renderMath }) {
   const [question, fold, thought, answer, end] = article.children;
   const [badge, retry] = end.children;
   const { status, pending } = row;
@@ -41,10 +41,14 @@ export function drawTurn(article, row, { before, translate, renderMath }) {
   article.part = `turn ${status}`;
   article.className = row.reason ?? "";
   setText(fold, translate(fold.ariaExpanded === "true" ? "fold" : "unfold"));
-  drawThinking(thought, row, (name, seconds) => translate(name, { seconds }));
-  update(answer, row.answer, { renderMath, isGrowing: status !== "ended" });
-  markBlocks(answer, status === "answering");
+  drawAnswer?.({ thought, answer }, row, { translate, renderMath });
   setPending(retry, Boolean(pending), translate(pending === "retry" ? "retrying" : "retry"));
+}
+
+/** Draws an answer as plain text: the `drawAnswer` where that of element-answer.js could not be loaded. */
+export function drawPlainAnswer({ answer }, row) {
+  answer.style.whiteSpace = "pre-wrap";
+  setText(answer, row.answer);
 }
 
 /** Folds an article's question, or unfolds it. */

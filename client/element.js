@@ -6,7 +6,7 @@ import { offlineText } from "./element-connection.js";
 import { createPart, createSlot, setPending, setText } from "./element-parts.js";
 import { CSS } from "./element-style.js";
 import { ENGLISH } from "./element-texts.js";
-import { createArticle, drawTurn, toggleFold } from "./element-turn.js";
+import { createArticle, drawPlainAnswer, drawTurn, toggleFold } from "./element-turn.js";
 import { Following } from "./following.js";
 import { rows, running } from "./rows.js";
 import { askAgain, Draft, Outbox, unsentKey, unsentOf } from "./unsent.js";
@@ -29,6 +29,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #error; // the message of the last error; empty once something is asked, or another conversation is shown
   #renderMath;
   #ticket;
+  #answers = null; // element-answer.js, or what is there in its place, once it is loaded
+  #isLoading = false; // whether that is being loaded
   #texts = ENGLISH;
   #articles = new Map(); // by the question's id, so that an article stays when its question enters the log
   #status = createPart("p", "status");
@@ -139,12 +141,9 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.#scheduleDraw();
   }
 
-  /** Gives it its style, which is lost with each document. */
+  /** Its style is lost with each document. */
   adoptedCallback() {
-    const { CSSStyleSheet } = this.ownerDocument.defaultView;
-    const sheet = new CSSStyleSheet(); // unlike a <style>, any Content-Security-Policy allows it
-    sheet.replaceSync(CSS);
-    this.shadowRoot.adoptedStyleSheets = [sheet];
+    this.#setStyle();
     this.#stopFollowing();
   }
 
@@ -324,6 +323,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   #onInput() {
+    this.#loadAnswers();
     if (!this.#chat) return;
     this.#drawForm(); // at once: it keeps what is typed
     this.#scheduleDraw();
@@ -346,6 +346,36 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     this.stop();
   }
 
+  // --- what is loaded later ------------------------------------------------------------------------------------------
+
+  #hasAnswers() {
+    return Boolean(this.#chat?.view.turns.some(({ answer, thinking }) => answer || thinking));
+  }
+
+  /**
+   * Loads what draws answers, so that it is there before one is. Where that fails, as while there is no network, it is tried again;
+   * where an answer is there already, they all are plain text.
+   */
+  async #loadAnswers() {
+    if (this.#answers || this.#isLoading) return;
+    this.#isLoading = true;
+    try {
+      this.#answers = await import("./element-answer.js");
+      this.#setStyle();
+    } catch {
+      if (this.#hasAnswers()) this.#answers = { CSS: "", drawAnswer: drawPlainAnswer };
+    }
+    this.#isLoading = false;
+    if (this.#answers) this.#scheduleDraw();
+  }
+
+  #setStyle() {
+    const { CSSStyleSheet } = this.ownerDocument.defaultView;
+    const sheet = new CSSStyleSheet(); // unlike a <style>, any Content-Security-Policy allows it
+    sheet.replaceSync(CSS + (this.#answers?.CSS ?? ""));
+    this.shadowRoot.adoptedStyleSheets = [sheet];
+  }
+
   // --- drawing -------------------------------------------------------------------------------------------------------
 
   /** Draws once an animation frame at most. */
@@ -365,12 +395,15 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   #draw() {
-    const { view } = this.#chat;
+    const { view, state } = this.#chat;
     const all = rows(this.#chat);
     const focused = this.shadowRoot.activeElement;
     this.#draft.removeLogged(view.turns);
-    this.#drawTurns(all);
-    this.#empty.hidden = all.length || view.seq === null || view.seq < view.head || view.earlier;
+    const isReplaying = view.seq < view.head;
+    const hasAnswers = this.#hasAnswers();
+    if (hasAnswers || (state === "open" && (all.length || isReplaying))) this.#loadAnswers();
+    if (this.#answers || !(hasAnswers || isReplaying)) this.#drawTurns(all); // else once it is loaded: questions alone would jump apart
+    this.#empty.hidden = all.length || view.seq === null || isReplaying || view.earlier;
     this.#earlier.hidden = !view.earlier;
     setPending(this.#earlier, this.#isPending("history"), this.#texts.earlier);
     this.#latest.hidden = this.#following.isFollowing;
@@ -381,7 +414,6 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     setText(this.#status, this.#textOf(all.at(-1)));
     this.#following.scroll();
     if (focused?.checkVisibility?.() === false) this.#moveFocus(focused);
-    const { state } = this.#chat;
     const changesWithTime = state === "connecting" || state === "waiting" || all.some(({ status }) => status === "waiting");
     clearTimeout(this.#timer);
     if (changesWithTime) this.#timer = setTimeout(() => this.#scheduleDraw(), SECOND_MS);
@@ -401,7 +433,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
     let before = 0; // how many answers come before the next one that waits
     const articles = all.map((row) => {
       const article = this.#articles.get(row.id ?? row.turn) ?? createArticle();
-      drawTurn(article, row, { before, translate: this.#translate, renderMath: this.#renderMath });
+      drawTurn(article, row, { before, translate: this.#translate, renderMath: this.#renderMath, drawAnswer: this.#answers?.drawAnswer });
       before += Number(row.status !== "ended");
       return article;
     });

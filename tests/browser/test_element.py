@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, Step, serving
@@ -29,6 +29,7 @@ PAGE = """<!doctype html>
 <style>body {{ margin: 1rem; font: 1rem sans-serif }} {style}</style>
 <script type="module" src="http://127.0.0.1:{port}/element.js"></script></head>
 <body><main><h1>A shop</h1>{body}</main></body></html>"""
+ANSWER_MODULE = "**/element-answer.js"
 SCROLL_UP = "document.querySelector('ask-bot').shadowRoot.querySelector('[part=log]').scrollBy(0, -2)"
 HEAR = """
     globalThis.heard = [];
@@ -133,6 +134,86 @@ async def test_one_script_tag_puts_a_chat_into_a_page(tabs: Tabs) -> None:
         await expect(bot.part("status")).to_have_text("The answer is complete")
         assert await heard(bot) == [["askbot-done", "**Paris**, of course.", "ask-bot"]]
         assert await bot.part("question").all_text_contents() == ["The capital of France?"]
+
+
+async def loaded(bot: Bot) -> list[str]:
+    """The modules that its page has loaded, without those that are there at once."""
+    names: list[str] = await bot.page.evaluate(
+        "performance.getEntriesByType('resource').map(({ name }) => name.split('/').pop())"
+    )
+    return [name for name in names if name in ("element-answer.js", "markdown.js", "markdown-blocks.js")]
+
+
+async def opened(bot: Bot) -> None:
+    """Wait for its connection."""
+    await bot.page.wait_for_function("document.querySelector('ask-bot').chat?.state === 'open'")
+
+
+async def test_who_asks_nothing_loads_no_markdown(tabs: Tabs) -> None:
+    """On the first visit and the next; the first letter loads it, before there is an answer to draw."""
+    async with shop(tabs) as place:
+        bot = await place.open()
+        await opened(bot)
+        assert await loaded(bot) == []
+        await bot.page.reload()
+        await opened(bot)
+        assert await loaded(bot) == []
+        await bot.part("field").fill("H")
+        await bot.page.wait_for_function(
+            f"performance.getEntriesByName('http://127.0.0.1:{place.port}/markdown.js').length"
+        )
+        assert sorted(await loaded(bot)) == ["element-answer.js", "markdown-blocks.js", "markdown.js"]
+
+
+async def test_what_another_tab_asks_in_a_new_conversation_is_drawn(tabs: Tabs) -> None:
+    """Here nobody has typed anything."""
+    async with shop(tabs, ScriptedUpstream(["**Paris**."])) as place:
+        one = await place.open()
+        await opened(one)
+        other = bot(await tabs.beside(one.tab.page.context, place.place.port))
+        await opened(other)
+        await one.ask("The capital of France?")
+        await other.answered("Paris.")
+        await expect(other.answer.locator("strong")).to_have_text("Paris")
+
+
+async def test_a_conversation_is_shown_at_once_with_its_answers(tabs: Tabs) -> None:
+    """While what draws an answer is on its way, no question stands there alone: nothing jumps when the answers come."""
+    async with shop(tabs, ScriptedUpstream(["**Paris**."])) as place:
+        bot = await place.open()
+        await bot.ask("The capital of France?")
+        await bot.answered("Paris.")
+        arrive = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await arrive.wait()
+            await route.continue_()
+
+        await bot.page.route(ANSWER_MODULE, hold)
+        async with bot.page.expect_request(ANSWER_MODULE):
+            await bot.page.reload()
+        await bot.page.wait_for_function("document.querySelector('ask-bot').chat.view.turns[0]?.answer")
+        await bot.page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+        await expect(bot.part("turn")).to_have_count(0)
+        await expect(bot.part("hint")).to_be_hidden()
+        arrive.set()
+        await bot.answered("Paris.")
+
+
+async def test_answers_are_plain_text_where_what_draws_them_cannot_be_loaded(tabs: Tabs) -> None:
+    """As after a new version of a site, whose old modules are gone: the answer is there, line by line."""
+    async with shop(tabs, ScriptedUpstream(["**Paris**\n", "it is."])) as place:
+        bot = await place.open()
+        await bot.page.route(ANSWER_MODULE, lambda route: route.abort())
+        await bot.ask("The capital of France?")
+        await bot.answered("**Paris**\nit is.")
+        assert (
+            await bot.answer.evaluate(
+                "(answer) => answer.getClientRects().length && getComputedStyle(answer).whiteSpace"
+            )
+            == "pre-wrap"
+        )
+        await expect(bot.part("thought")).to_be_hidden()
 
 
 async def test_it_works_under_the_servers_own_policy(tabs: Tabs) -> None:

@@ -6,14 +6,15 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
-const LOADED_LATER = ["./credentials.js", "./element-ko.js", "react"]; // not at once, and not ours
+const LOADED_LATER = ["./credentials.js", "./element-answer.js", "./element-ko.js", "react"]; // not at once, and not ours
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
   "askbot.js": 6208, // the core, with view.js
   "credentials.js": 768,
   "view.js": 1344,
   "rows.js": 512,
-  "element.js": 23_040,
+  "element.js": 15_104, // until somebody asks
+  "element-answer.js": 8576, // then
   "react.js": 8704,
   "markdown.js": 7296,
   "highlight.js": 4096,
