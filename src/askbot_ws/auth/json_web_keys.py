@@ -93,9 +93,9 @@ class JsonWebKeys:
         found = self._find(kid, algorithm)
         if found:
             return found
-        await self._wait_fetched()
+        is_fetched = await self._wait_fetched()
         found = self._find(kid, algorithm)
-        if not found and self._failures:
+        if not found and (self._failures or not is_fetched):
             raise Overloaded("Credentials cannot be checked right now.", retry_after=FIRST_RETRY_SECONDS)
         return found
 
@@ -103,15 +103,15 @@ class JsonWebKeys:
         named = [key for key in self._keys if kid is None or key.kid == kid]
         return [key for each in named if (key := each.for_algorithm(algorithm)) is not None]
 
-    async def _wait_fetched(self) -> None:
-        """Wait for the fetch that runs, or for a new one where the last is long enough ago."""
+    async def _wait_fetched(self) -> bool:
+        """Wait for the fetch that runs, or for a new one where the last is long ago; False: it takes too long."""
         if self._fetching is None:
             if self._task is None or self._clock() - self._fetched_at < UNKNOWN_KEY_SECONDS:
-                return
+                return True
             self._fetching = asyncio.get_running_loop().create_future()
             self._wanted.set()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._fetching), FETCH_SECONDS)
+        done, _ = await asyncio.wait([self._fetching], timeout=FETCH_SECONDS)
+        return bool(done)
 
     async def _run(self) -> None:
         while True:
