@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from ..errors import Forbidden
@@ -128,6 +129,7 @@ class Allowances:
 NO_LIMITS = Allowances()
 
 
+@lru_cache(maxsize=4096)  # parsing an address takes as long as all else that a question is counted by
 def address_key(address: str) -> str:
     """Return what the addresses of one client have in common: for IPv6, the network of 64 bits."""
     try:

@@ -45,6 +45,8 @@ class TurnSlots:
     def update(self, owner: Owner, *, may_start: bool) -> None:
         """Take note of a session's waiting turns; where `may_start`, the first waits for a slot."""
         turns = owner.state.waiting
+        if not turns and owner not in self._counted:
+            return
         client, counted = self._counted.pop(owner, (None, 0))
         if client is None:
             charge = turns[0].charge if turns else None
