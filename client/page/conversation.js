@@ -89,11 +89,16 @@ export class Conversation {
     this.#store.saveEdit(this.listedSession, turn, text);
   }
 
+  /** Adds a text to what is in the field. */
+  addText(text) {
+    this.#draft.add([{ text }]);
+    this.save();
+  }
+
   /** Moves what stands in an edit form to the field. */
   moveEdit(turn, text) {
-    this.#draft.add([{ text }]);
     this.saveEdit(turn, null);
-    this.save();
+    this.addText(text);
   }
 
   /** Keeps what is typed, asked and refused, as it is now. */

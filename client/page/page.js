@@ -349,7 +349,7 @@ function onTurnsClick({ target }) {
   });
 }
 
-createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
+createComposer({ onInput: () => conversation?.save(), onSubmit: ask, onStop: stop });
 byId("turns").addEventListener("click", onTurnsClick);
 byId("earlier").addEventListener("click", showEarlier);
 byId("try-now").addEventListener("click", () => conversation.chat.reconnect());
@@ -383,5 +383,7 @@ createAccount(identity, {
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
+const typed = composerField.value; // while the page was loaded
 open(address.session() ?? store.lastSession());
+if (typed.trim()) conversation.addText(typed);
 if (user !== null) offerOwnConversations();

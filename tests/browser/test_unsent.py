@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from askbot_ws.testing import ScriptedUpstream, serving
 
@@ -116,6 +116,27 @@ async def test_a_question_in_a_new_conversation_without_a_network_is_shown_again
         await tab.answered("You asked: Two?")
         assert await tab.questions() == ["Two?"]
     assert len(upstream.prompts) == 2
+
+
+async def test_what_is_typed_while_the_page_is_loaded_stays(tabs: Tabs) -> None:
+    """Before its scripts run, which ask first who is signed in."""
+    async with serving(ScriptedUpstream()) as server:
+        tab = await tabs.open(server.port)
+        await tab.connected()
+        held = asyncio.Event()
+
+        async def hold(route: Route) -> None:
+            await held.wait()
+            await route.continue_()
+
+        await tab.page.route("**/v1/identity", hold)
+        await tab.page.reload(wait_until="commit")
+        await tab.question.fill("Typed early?")
+        held.set()
+        await tab.connected()
+        await expect(tab.question).to_have_value("Typed early?")
+        await tab.page.locator("#send").click()
+        await expect(tab.answer).to_have_text("You asked: Typed early?")
 
 
 async def test_a_question_that_the_server_had_got_is_not_given_back(tabs: Tabs) -> None:
