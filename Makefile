@@ -2,7 +2,8 @@
 #
 # Tests that draw have fixed seeds, Hypothesis too: `make test` has the same outcome each time. `make test SEED=draw`
 # draws one for all of them (that sets ASKBOT_TEST_SEED, see tests/seeds.py) and says which; SEED=N is that one again.
-# `make chaos`, `make soak` and `make walk` draw theirs, and take SEED=N.
+# `make chaos`, `make soak` and `make walk` draw theirs, and take SEED=N. `make attack` has a fixed one, and takes
+# SEED=N and SECONDS=N.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,7 +21,7 @@ export ASKBOT_TEST_SEED := $(SEED)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk pictures canary fix generate clean
+.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk attack pictures canary fix generate clean
 
 help:  ## This list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,9 @@ soak: setup  ## An hour of mixed traffic in which nothing may grow
 
 walk: setup  ## An hour of the hub over a real SQLite store, with faults of disk, sync, clock and other programs
 	$(BIN)/python -m tests.walk --seconds 3600 $(SEEDED)
+
+attack: .venv/.serve.stamp .venv/.dev.stamp  ## An hour of what a stranger with a raw socket could do, beside honest users
+	$(BIN)/python -m tests.attack --seconds $(or $(SECONDS),3600) $(SEEDED)
 
 pictures: .venv/.dev.stamp .venv/.browser.stamp  ## README's pictures, and each state of page and element in test-artefacts/
 	$(BIN)/python -m tests.browser.pictures $(ONLY)

@@ -25,6 +25,7 @@ structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.p
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let programs in the background ignore Ctrl-C
 
 SLOW = (
+    "attack/",
     "browser/",
     "chaos/",
     "client/test_faults.py",
@@ -58,6 +59,7 @@ SLOW = (
 
 
 UNMEASURED = (
+    "attack/",
     "browser/",
     "chaos/",
     "client/test_faults.py",

@@ -169,7 +169,7 @@ class HttpConnection(HttpToolsProtocol):
         self._read_target()
         self._find_client()
         if self.parser.get_http_version() not in ("1.0", "1.1"):
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "HTTP/1.1 is spoken here.")  # not 505: operators are called for 5xx
         elif self.parser.should_upgrade():
             pass  # the parser stops after this head, see `data_received`
         elif self._admission.excess is not None and self.url.partition(b"?")[0] != LIMIT_EXEMPT_PATH:
@@ -340,7 +340,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._refused:
             return
         if self.parser.get_method() == b"CONNECT":
-            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "This is no proxy.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is no proxy.")
         elif self._is_handshake() and self._newest_unanswered() is None:
             self.handle_websocket_upgrade(rest)
         else:  # ignore the offer, as the standard allows
