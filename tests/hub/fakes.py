@@ -17,7 +17,7 @@ from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
 from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Title, Token, TurnRecord, encode_event
 from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.owner import Owner
-from askbot_ws.store import Entry, Failures, SessionPage, SessionQuery, Store, StoreStatistics
+from askbot_ws.store import Entry, Failures, SessionPage, SessionQuery, Store, StoreStatistics, VacuumResult
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Upstream
@@ -140,6 +140,9 @@ class FragileStore:
 
     async def ping(self) -> None:
         await self.inner.ping()
+
+    async def vacuum(self) -> VacuumResult:
+        return await self.inner.vacuum()
 
     def statistics(self) -> StoreStatistics:
         return self.inner.statistics()

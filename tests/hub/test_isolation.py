@@ -168,7 +168,7 @@ async def test_a_session_in_which_a_fault_of_ours_comes_up_is_opened_anew(
         await assert_answers(hub, good)
         await ask(hub, again, "still there?")
         await again.done()
-        turns = await hub.turns(again.topic, limit=9)
+        turns = (await hub.history(again.topic, limit=9)).turns
 
     assert bad.codes == ["internal"]
     assert [turn.reason for turn in turns][-1] == "stop"

@@ -27,6 +27,13 @@ def check_create(principal: Principal) -> None:
         raise Forbidden("This credential is for reading only.")
 
 
+def check_administration(principal: Principal) -> None:
+    """Raise `Forbidden` without the right `admin`, and where the credential is for one session or for reading only."""
+    if "admin" not in principal.rights:
+        raise Forbidden("The credential lacks the right 'admin'.")
+    check_create(principal)
+
+
 def check_list(principal: Principal) -> str:
     """Return whose sessions may be listed. Raise `Forbidden` for anonymous clients, and credentials for one session."""
     if principal.user is None:

@@ -14,8 +14,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..auth import Authenticator
+from ..hub.administration import Administration
 from . import pages
 from .access import AccessPolicy, Headers
+from .admin import admin_routes
 from .ai_completion import PATH as COMPLETION_PATH
 from .ai_completion import AiCompletion
 from .authentication import IDENTITY_PATH, STATUS_BY_ERROR, AuthenticationMiddleware, error_response, identity_route
@@ -36,6 +38,7 @@ def make_application(
     *,
     access: AccessPolicy,
     authenticator: Authenticator,
+    administration: Administration,
     readiness: Readiness,
     render_metrics: Render,
     version: str,
@@ -83,6 +86,7 @@ def make_application(
             ticket_route(authenticator),
             identity_route(authenticator, sign_in_url=sign_in_url, sign_out_url=sign_out_url),
             metrics_route(render_metrics),
+            *admin_routes(administration),
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
         middleware=[

@@ -63,7 +63,7 @@ class CommandHandler:
             case Cancel() | Title():
                 pass
             case Forget():
-                return await self._forget(principal, session)
+                return await self.delete(await self._registry.open_owner(principal, session))
             case _:
                 assert_never(command)
         owner = await self._registry.open_owner(principal, session)
@@ -132,9 +132,11 @@ class CommandHandler:
             credential=principal.credential,
         )
 
-    async def _forget(self, principal: Principal, session: str) -> int:
-        """Delete a session. Raises `StoreError`; then it still exists."""
-        owner = await self._registry.open_owner(principal, session)
+    async def delete(self, owner: Owner) -> int:
+        """Delete a session; returns its last `seq`. Raises `SessionNotFound`, and `StoreError`; then it still exists.
+
+        No other task may run between the opening of the owner and this call.
+        """
         exclusive = ExclusiveOwner(self._registry, owner)
         await exclusive.__aenter__()
         deletion = asyncio.get_running_loop().create_task(self._delete(owner, exclusive))

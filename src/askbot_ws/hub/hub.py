@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Self
 
 import structlog
@@ -20,12 +20,13 @@ from ..errors import (
     LogMoved,
     StoreError,
 )
-from ..events import TurnRecord
 from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
 from ..upstream import Upstream
+from .administration import Administration
 from .command_handler import CommandHandler
 from .group_commit import Throttle
+from .history_page import HistoryPage, read_history_page
 from .owner import Owner
 from .policy import Policy
 from .recovery import Recovery
@@ -80,6 +81,7 @@ class Hub:
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
+        self.administration = Administration(self._registry, self._commands, store)
         self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -162,9 +164,9 @@ class Hub:
         owner.abandon_timer = None
         self._scheduler.end_all(owner, "cancelled")
 
-    async def turns(self, topic: Topic, *, before: int | None = None, limit: int) -> Sequence[TurnRecord]:
-        """Return the newest turns, oldest first: up to `limit`, of those whose question has a `seq` below `before`."""
-        return await self.store.turns(topic.session, before=before, limit=limit)
+    async def history(self, topic: Topic, *, before: int | None = None, limit: int) -> HistoryPage:
+        """Return the newest turns, oldest first: up to `limit` that fit, of those whose question is below `before`."""
+        return await read_history_page(self.store, topic.session, before=before, limit=limit)
 
     async def list_sessions(self, principal: Principal, *, before: str | None = None, limit: int) -> SessionPage:
         """Return a page of the user's own sessions, as `Store.list_sessions`.

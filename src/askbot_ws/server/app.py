@@ -135,6 +135,7 @@ class Server:
             Completions(self._hub),
             access=self._access,
             authenticator=self._authenticator,
+            administration=self._hub.administration,
             sign_in_url=settings.sign_in_url,
             sign_out_url=settings.sign_out_url,
             readiness=self._readiness,

@@ -12,7 +12,17 @@ from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 from .session_list import ANY_USER, SessionPage, SessionQuery, SessionSummary
 
-__all__ = ["ANY_USER", "Entry", "Failures", "SessionPage", "SessionQuery", "SessionSummary", "Store", "StoreStatistics"]
+__all__ = [
+    "ANY_USER",
+    "Entry",
+    "Failures",
+    "SessionPage",
+    "SessionQuery",
+    "SessionSummary",
+    "Store",
+    "StoreStatistics",
+    "VacuumResult",
+]
 
 Entry: TypeAlias = tuple[Sequence[Event], Sequence[bytes]]
 """Events of one session, at least one, in order; and the same events encoded, each a JSON object in UTF-8."""
@@ -40,6 +50,19 @@ class StoreStatistics:
     due_sessions: int = 0
     pending_deletions: int = 0
     flush_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumResult:
+    """What a vacuum did.
+
+    Attributes:
+        before: Bytes of all files of the store before it.
+        after: The same after it.
+    """
+
+    before: int
+    after: int
 
 
 class Store(Protocol):
@@ -284,6 +307,19 @@ class Store(Protocol):
         Raises:
             StoreError: It can't be read or written.
         """
+
+    async def vacuum(self) -> VacuumResult:
+        """Make the store's files as small as what they hold; nothing of what was deleted is in them afterwards.
+
+        Appends go on meanwhile; what reads or writes tables may wait until it is done, a second or so for each 100 MB.
+
+        Returns:
+            The sizes.
+
+        Raises:
+            StoreError: A file can't be written, or another program reads it just now. Nothing is lost.
+        """
+        ...
 
     def statistics(self) -> StoreStatistics:
         """Return what an operator watches of it; called whenever the metrics are read.

@@ -22,6 +22,7 @@ from . import (
     SessionPage,
     SessionQuery,
     StoreStatistics,
+    VacuumResult,
     check_user,
     first_day_of_usage,
     heads_after,
@@ -163,6 +164,10 @@ class MemoryStore:
 
     async def ping(self) -> None:
         """Always succeeds."""
+
+    async def vacuum(self) -> VacuumResult:
+        """Do nothing: there are no files."""
+        return VacuumResult(0, 0)
 
     def statistics(self) -> StoreStatistics:
         """It has none."""

@@ -15,7 +15,6 @@ from ... import __version__
 from ...core import commands
 from ...core.access import check_change, check_create, check_list, check_read
 from ...core.cursor import REPLAYED_TURNS, can_resume
-from ...core.log_tail import utf8_size
 from ...core.principal import Principal
 from ...errors import (
     AskbotError,
@@ -27,7 +26,7 @@ from ...errors import (
     SessionNotFound,
     StoreError,
 )
-from ...events import MAX_SEQ, Options, TurnRecord
+from ...events import MAX_SEQ, Options
 from ...hub import Hub, Topic
 from ..connection import Connection, MessageSocket, RateLimits, SessionReader
 from .frames import (
@@ -60,8 +59,6 @@ from .frames import (
     error_frame,
 )
 
-MAX_HISTORY_BYTES = 256 * 1024  # of text in a `history` frame, before its oldest turn
-HISTORY_PAGE_TURNS = 5  # read from the store at once: an answer may have megabytes
 MAX_SESSIONS = 100  # attached to one connection
 AUTHENTICATION_SECONDS = 8.0  # for checking the credential of an `auth`
 MAX_FRAMES_IN_FLIGHT = 32  # of one connection, executed at the same time
@@ -409,17 +406,8 @@ class AskbotConnection(Connection):
         self.send(Sessions(id=frame.id, sessions=entries, more=page.more))
 
     async def _send_history(self, topic: Topic, frame: HistoryRequest) -> None:
-        turns: list[TurnRecord] = []
-        before = frame.before
-        while (missing := frame.limit - len(turns)) > 0 and len(turns) == len(_newest_that_fit(turns)):
-            page = await self.hub.turns(topic, before=before, limit=min(HISTORY_PAGE_TURNS, missing))
-            if not page:
-                break
-            turns[:0] = page
-            before = page[0].from_ + 1
-        kept = _newest_that_fit(turns)
-        more = bool(kept) and kept[0].from_ > 0  # every log begins with a question
-        self.send(History(session=topic.session, id=frame.id, turns=kept, more=more))
+        page = await self.hub.history(topic, before=frame.before, limit=frame.limit)
+        self.send(History(session=topic.session, id=frame.id, turns=page.turns, more=page.more))
 
 
 def _command_of(frame: Ask | Cancel | Retry | Edit | TitleRequest) -> commands.Command:
@@ -438,17 +426,6 @@ def _command_of(frame: Ask | Cancel | Retry | Edit | TitleRequest) -> commands.C
             return commands.Retry(frame.turn, id=frame.id, options=options)
         case Edit():
             return commands.Edit(frame.turn, frame.text, id=frame.id, options=options)
-
-
-def _newest_that_fit(turns: list[TurnRecord]) -> list[TurnRecord]:
-    """Return the newest turns that fit a `history` frame, at least one."""
-    room = MAX_HISTORY_BYTES
-    for index in range(len(turns) - 1, -1, -1):
-        if room <= 0:
-            return turns[index + 1 :]
-        turn = turns[index]
-        room -= utf8_size(turn.text) + utf8_size(turn.answer) + sum(utf8_size(step.text) for step in turn.steps or ())
-    return turns
 
 
 def _parse_seq(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -40,6 +40,14 @@ class StoreFiles:
     def damaged_segments(self) -> list[Path]:
         """The paths of the damaged segments that a start has kept: see `set_aside_segment`."""
         return sorted(self.journal.glob("*.damaged*"))
+
+    def size(self) -> int:
+        """How many bytes the database's files and the journal's segments have."""
+        total = 0
+        for file in (*self.database_files(), *self.segments()):
+            with suppress(FileNotFoundError):  # a segment whose sessions were flushed just now
+                total += file.stat().st_size
+        return total
 
     def link_count(self) -> int:
         """How many hard links the database has; SQLite's own files, and ours, go by the name. 0: it does not exist."""

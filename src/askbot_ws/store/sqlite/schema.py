@@ -119,6 +119,12 @@ def checkpoint(connection: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("another program reads the file")
 
 
+def vacuum(connection: sqlite3.Connection) -> None:
+    """Rewrite the file without its free pages. Raises like `checkpoint`, and where the disk has no room for a copy."""
+    connection.execute("VACUUM")
+    checkpoint(connection)
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Migrate the tables to this version. Raises `ConfigError` where they are of a newer one, or another program's."""
     with transaction(connection):

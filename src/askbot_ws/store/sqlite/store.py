@@ -19,7 +19,17 @@ from pathlib import Path
 from ...core.log_tail import LogTail, wire_size
 from ...errors import SessionNotFound, StoreError
 from ...events import Done, Event, TurnRecord
-from .. import Entry, Failures, SessionPage, SessionQuery, StoreStatistics, check_user, failures_of, heads_after
+from .. import (
+    Entry,
+    Failures,
+    SessionPage,
+    SessionQuery,
+    StoreStatistics,
+    VacuumResult,
+    check_user,
+    failures_of,
+    heads_after,
+)
 from . import accounts, state, tables
 from .database_thread import DatabaseThread, ShieldedTasks
 from .files import StoreFiles
@@ -28,7 +38,7 @@ from .journal import MAX_SEGMENT_BYTES, Journal
 from .lock import ProcessLock
 from .open_logs import OpenLog, OpenLogs
 from .queries import StoreQueries
-from .schema import connect, transaction
+from .schema import connect, transaction, vacuum
 from .segments import DeletedRecord, OwnerRecord
 from .startup import mark_clean_shutdown, open_error, prepare_store
 
@@ -408,6 +418,19 @@ class SQLiteStore:
                 decision.set_result(None)
         except OSError as error:
             raise StoreError from error
+
+    # --- vacuum ------------------------------------------------------------------------------------------------------
+
+    async def vacuum(self) -> VacuumResult:
+        """Flush everything and empty the journal, then rewrite the file without its free pages."""
+        return await self._tasks.start(self._vacuum())
+
+    async def _vacuum(self) -> VacuumResult:
+        before = self._files.size()
+        self.flusher.schedule(self.journal.rotate())
+        await self.flusher.flush()
+        await self.writer.run(vacuum)
+        return VacuumResult(before, self._files.size())
 
     # --- reading: see `StoreQueries` ---------------------------------------------------------------------------------
 

@@ -1,0 +1,262 @@
+"""The admin API of a real server: what administrators see and delete, who is refused, and what the log says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from askbot_ws.logs import hash_session
+from askbot_ws.testing import ScriptedUpstream, serving
+
+from ..command import call
+from ..process import Askbot, Json, Story, askbot, provider_process, reading
+from .raw_requests import Response, request
+
+SESSIONS, VACUUM = "/v1/admin/sessions", "/v1/admin/store/vacuum"
+
+
+@dataclass
+class Managed:
+    """A server with a file of keys, and a key of each kind."""
+
+    server: Askbot
+    folder: Path
+    admin: str
+    alice: str
+
+    @property
+    def port(self) -> int:
+        return int(self.server.http.rpartition(":")[2])
+
+    async def asks(self, path: str, method: str = "GET", *, key: str | None = None, **headers: str) -> Response:
+        """The response to a request with a key, by default the administrator's."""
+        key = self.admin if key is None else key
+        given = {"Authorization": f"Bearer {key}"} if key else {}
+        return await request(self.port, path, method=method, **given, **headers)
+
+    async def held(self, question: str, key: str = "") -> Story:
+        """A session with one answer, of the user of a key or of nobody."""
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        async with reading(self.server.url, additional_headers=headers) as reader:
+            await reader.answer(question)
+            return reader.story
+
+    def acts(self) -> list[Json]:
+        """What the log has of administrators."""
+        return [line for line in self.server.lines() if line["event"] == "admin_acted"]
+
+
+async def make_key(folder: Path, *arguments: str) -> str:
+    code, out, err = await call("key", "new", "--keys", str(folder / "keys.toml"), *arguments)
+    assert code == 0, err
+    return out.strip()
+
+
+@pytest.fixture(scope="module")
+def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
+    """One server for all tests of this module."""
+    folder = tmp_path_factory.mktemp("admin")
+    admin = asyncio.run(make_key(folder, "--user", "root", "--may", "admin"))
+    alice = asyncio.run(make_key(folder, "--user", "alice", "--may", "metrics,tickets"))
+    with (
+        provider_process() as provider,
+        askbot(folder, "--keys", "keys.toml", "--allow-anonymous", upstream=provider.url) as server,
+    ):
+        yield Managed(server, folder, admin, alice)
+
+
+@pytest.fixture
+async def sessions(managed: Managed) -> AsyncIterator[tuple[str, str]]:
+    """A session of alice and one of nobody."""
+    hers = await managed.held("the question that alice has asked", managed.alice)
+    nobodys = await managed.held("the question that nobody has asked")
+    yield hers.session or "", nobodys.session or ""
+    for session in (hers.session, nobodys.session):
+        await managed.asks(f"{SESSIONS}/{session}", "DELETE")
+
+
+def ids(response: Response) -> list[str]:
+    assert response.status == 200, response.body
+    return [each["session"] for each in response.json["sessions"]]
+
+
+async def test_sessions_are_listed_by_user_and_age_in_pages(managed: Managed, sessions: tuple[str, str]) -> None:
+    """Everybody's, the newest first; the next page by `more`."""
+    hers, nobodys = sessions
+
+    assert ids(await managed.asks(SESSIONS)) == [nobodys, hers]
+    assert ids(await managed.asks(f"{SESSIONS}?user=alice")) == [hers]
+    assert ids(await managed.asks(f"{SESSIONS}?user={quote('älice & co')}")) == []
+    assert ids(await managed.asks(f"{SESSIONS}?anonymous=true")) == [nobodys]
+    assert ids(await managed.asks(f"{SESSIONS}?idle=3600")) == []
+    first = await managed.asks(f"{SESSIONS}?limit=1")
+    assert ids(first) == [nobodys]
+    second = await managed.asks(f"{SESSIONS}?limit=1&before={first.json['more']}")
+    assert ids(second) == [hers]
+    assert second.json["more"] is None
+    entry = second.json["sessions"][0]
+    assert (entry["user"], entry["question"]) == ("alice", "the question that alice has asked")
+    assert (entry["turns"], entry["running"]) == (1, False)
+
+
+async def test_a_session_is_read_in_pages_as_history_has_it(managed: Managed) -> None:
+    """Another user's, with all its turns."""
+    async with reading(managed.server.url, additional_headers={"Authorization": f"Bearer {managed.alice}"}) as reader:
+        turns = [await reader.answer(f"question number {number} of a longer one") for number in range(3)]
+        await reader.send(type="history", session=reader.story.session)
+        history = (await reader.until("history"))["turns"]
+        path = f"{SESSIONS}/{reader.story.session}"
+
+    newest = (await managed.asks(f"{path}?limit=2")).json
+    oldest = (await managed.asks(f"{path}?limit=2&before={newest['more']}")).json
+
+    assert oldest["turns"] + newest["turns"] == history
+    assert [turn["answer"] for turn in history] == [turn.answer for turn in turns]
+    assert oldest["more"] is None
+    assert (await managed.asks(path, "DELETE")).status == 204
+    assert newest["session"]["user"] == "alice"
+
+
+async def test_deleting_ends_the_answer_and_tells_who_reads(managed: Managed) -> None:
+    """Through the hub: a running turn ends, its reader gets `session_not_found`, and it is gone for everybody."""
+    headers = {"Authorization": f"Bearer {managed.alice}"}
+    async with reading(managed.server.url, additional_headers=headers) as reader:
+        await reader.ask("tokens:5000 rate:20")
+        await reader.until("token")
+        path = f"{SESSIONS}/{reader.story.session}"
+
+        assert (await managed.asks(path, "DELETE")).status == 204
+        told = await reader.until(lambda frame: frame["type"] in ("error", "forgotten"))
+        assert told.get("code", "session_not_found") == "session_not_found"
+        assert reader.story.last.reason == "cancelled"
+    for method in ("GET", "DELETE"):
+        again = await managed.asks(path, method)
+        assert (again.status, again.json["code"]) == (404, "session_not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", SESSIONS),
+        ("GET", f"{SESSIONS}/any"),
+        ("DELETE", f"{SESSIONS}/any"),
+        ("POST", VACUUM),
+    ],
+)
+async def test_every_route_wants_the_right(managed: Managed, method: str, path: str) -> None:
+    """401 without a credential or with a wrong one, 403 with another right; nothing is done, nothing is audited."""
+    acts = len(managed.acts())
+
+    assert (await managed.asks(path, method, key="")).status == 401
+    assert (await managed.asks(path, method, key="ask_wrong_key")).status == 401
+    refused = await managed.asks(path, method, key=managed.alice)
+    assert (refused.status, refused.json["code"]) == (403, "forbidden")
+    assert len(managed.acts()) == acts
+
+
+async def test_the_right_counts_in_the_admin_api_only(managed: Managed, sessions: tuple[str, str]) -> None:
+    """An administrator's connection doesn't find another user's session."""
+    headers = {"Authorization": f"Bearer {managed.admin}"}
+    async with reading(managed.server.url, additional_headers=headers) as reader:
+        for frame in ("attach", "forget"):
+            await reader.send(type=frame, session=sessions[0], id=frame)
+            assert (await reader.until("error"))["code"] == "session_not_found"
+        await reader.send(type="sessions", id="mine")
+        assert (await reader.until("sessions"))["sessions"] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "usr=alice",
+        "limit=0",
+        "limit=101",
+        "idle=-1",
+        "idle=nan",
+        "before=none",
+        "user=",
+        "user=a&anonymous=1",
+        "limit=1&limit=2",
+    ],
+)
+async def test_a_wrong_query_is_refused(managed: Managed, query: str) -> None:
+    """A misspelt filter doesn't list everybody's; the message repeats nothing."""
+    response = await managed.asks(f"{SESSIONS}?{query}")
+
+    assert (response.status, response.json["code"]) == (400, "invalid_frame")
+    assert "alice" not in response.json["error"]
+
+
+async def test_each_act_leaves_one_line(managed: Managed, sessions: tuple[str, str]) -> None:
+    """Who, what, how many, from where; sessions and users as hashes, and no key."""
+    before = len(managed.acts())
+    path = f"{SESSIONS}/{sessions[0]}"
+    await managed.asks(f"{SESSIONS}?user=alice")
+    await managed.asks(path)
+    await managed.asks(VACUUM, "POST")
+    await managed.asks(path, "DELETE")
+    await managed.asks(path, "DELETE")
+
+    lines = managed.acts()[before:]
+    assert [(line["act"], line["outcome"], line["count"]) for line in lines] == [
+        ("list", "done", 1),
+        ("read", "done", 1),
+        ("vacuum", "done", 0),
+        ("delete", "done", 1),
+        ("delete", "session_not_found", 0),
+    ]
+    assert {line["credential"].partition(":")[0] for line in lines} == {"key"}
+    assert {line["address"] for line in lines} == {"127.0.0.1"}
+    assert lines[0]["user"] == hash_session("alice")
+    assert lines[1]["session"] == hash_session(sessions[0])
+    text = json.dumps(lines)
+    assert not any(secret in text for secret in (sessions[0], managed.admin, managed.admin[-20:], "alice"))
+
+
+async def test_what_was_deleted_is_in_no_file_after_a_vacuum(managed: Managed) -> None:
+    """Not in the tables, the write-ahead log or the journal; the others' is still there."""
+    kept = await managed.held("a question that stays in the store for good")
+    question = f"note:{'x' * 7_000} say:this has to leave all the files"
+    for gone in [await managed.held(question) for _ in range(4)]:
+        assert (await managed.asks(f"{SESSIONS}/{gone.session}", "DELETE")).status == 204
+
+    done = (await managed.asks(VACUUM, "POST")).json
+
+    files = [file for file in managed.folder.rglob("*") if file.is_file() and file.name != "askbot.log"]
+    content = b"".join(file.read_bytes() for file in files)
+    assert b"leave all the files" not in content
+    assert b"stays in the store" in content
+    assert 0 < done["after"] < done["before"] - 20_000
+    assert (await managed.asks(f"{SESSIONS}/{kept.session}")).json["turns"][0]["text"] == kept.last.text
+
+
+async def test_no_page_can_act_through_its_visitor() -> None:
+    """Where no credential is wanted: a program on this machine may, a browser may not, whatever origins are allowed."""
+    async with serving(ScriptedUpstream(), origins=["*"]) as server:
+        assert (await request(server.port, SESSIONS)).status == 200
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Sec-Fetch-Mode": "no-cors"},
+            {"Accept-Language": "en", "Cookie": "session=admin"},
+            {"Origin": f"http://127.0.0.1:{server.port}"},
+        ):
+            for method, path in (("GET", SESSIONS), ("DELETE", f"{SESSIONS}/any"), ("POST", VACUUM)):
+                assert (await request(server.port, path, method=method, **headers)).status == 403, headers
+        preflight = await request(server.port, VACUUM, method="OPTIONS", Origin="https://evil.example")
+        assert preflight.status == 405
+        assert "access-control-allow-methods" not in preflight.headers
+
+
+async def test_a_wrong_method_names_the_right_ones() -> None:
+    """Both of a session."""
+    async with serving(ScriptedUpstream()) as server:
+        response = await request(server.port, f"{SESSIONS}/any", method="PUT")
+
+    assert response.status == 405
+    assert {"GET", "DELETE"} <= set(response.headers["allow"].split(", "))
