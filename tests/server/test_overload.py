@@ -40,17 +40,17 @@ async def test_lag_and_a_slow_store_are_seen_while_they_last() -> None:
         (6, 0.0, 1.0),
     ]:
         started = since
-        monitor.sample(now=now, due=now - lag)
+        monitor.sample(now, lag)
         levels.append(hub.admission.load)
     for now in (7, 8, 9):
         started = None
-        monitor.sample(now=now, due=now)
+        monitor.sample(now, 0.0)
 
     assert levels == [LoadLevel.NORMAL] * 2 + [LoadLevel.VERY_HIGH] * 4
     assert hub.admission.load is LoadLevel.NORMAL
     monitor.apply(lag=None, commit=None, memory=None)
     for now in (10, 11, 12):
-        monitor.sample(now=now, due=0)
+        monitor.sample(now, float(now))
     assert hub.admission.load is LoadLevel.NORMAL
 
 

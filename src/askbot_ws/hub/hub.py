@@ -216,16 +216,6 @@ class Hub:
         return len(self._registry)
 
     @property
-    def running_count(self) -> int:
-        """How many turns run."""
-        return self._scheduler.running_count
-
-    @property
-    def waiting_count(self) -> int:
-        """How many turns wait for another one of their session to end."""
-        return sum([len(owner.state.waiting) for owner in self._registry.owners.values()])
-
-    @property
     def unstored_count(self) -> int:
         """How many ends of turns were shown and are still to be stored (docs/decisions/0004)."""
         owned = sum([len(owner.unstored) for owner in self._registry.owners.values()])

@@ -104,7 +104,6 @@ class Server:
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
         self.metrics = hub.metrics
         self.refusals = Refusals(hub.metrics)
-        self.loop_lag = LoopLagMonitor(hub.metrics.loop_lag)
         self._limits = _askbot_limits(settings)
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
@@ -122,6 +121,7 @@ class Server:
         self.overload = OverloadMonitor(
             hub.admission, append_started_at=lambda: hub.append_started_at, turns_running=lambda: hub.turns_running
         )
+        self.loop_lag = LoopLagMonitor(hub.metrics.loop_lag, self.overload.sample)
         self.credentials = CredentialMonitor(authenticator, hub, self._connections, self._close_connection, now=now)
         self._limit_clients(settings, allowances_of(settings))
         self._sockets: list[socket.socket] = []
@@ -482,12 +482,10 @@ async def running(
             server.loop_lag.start()
             started_at = time.monotonic()
             heartbeats = asyncio.create_task(server.keepalive.run())
-            monitoring = asyncio.create_task(server.overload.run())
             try:
                 yield server
             finally:
                 heartbeats.cancel()
-                monitoring.cancel()
                 await hub.stop()
                 await server.close()
     finally:

@@ -89,8 +89,8 @@ class ServerCollector(Collector):
     def _turn_metrics(self) -> Iterator[Metric]:
         metrics, hub = self._metrics, self._hub
         yield _gauge("sessions", "Sessions in memory.", hub.session_count)
-        yield _gauge("turns_running", "Turns that are being answered.", hub.running_count)
-        yield _gauge("turns_waiting", "Questions that wait for an earlier answer to end.", hub.waiting_count)
+        yield _gauge("turns_running", "Turns that are being answered.", hub.turns_running)
+        yield _gauge("turns_waiting", "Questions that wait for an answer to begin.", hub.turns_waiting)
         yield _gauge("draining", "Whether new turns are refused, as the server stops: 0 or 1.", int(hub.draining))
         turns = closed_set(metrics.turns, get_args(Reason))
         yield _counter("turns", "Turns that ended, by reason.", turns, "reason")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from ..metrics import Histogram
 
-INTERVAL_SECONDS = 0.25  # between two measurements
+INTERVAL_SECONDS = 0.05  # between two measurements
 
 
 class LoopLagMonitor:
-    """Measures with a timer; `lag` is the newest measurement."""
+    """Measures with a timer."""
 
-    def __init__(self, histogram: Histogram) -> None:
-        """Measurements are added to `histogram`, in seconds."""
-        self.lag = 0.0  # seconds
+    def __init__(self, histogram: Histogram, on_measured: Callable[[float, float], None]) -> None:
+        """Measurements, in seconds, are added to `histogram`.
+
+        `on_measured` is called with each, and before it the time of the loop's clock.
+        """
         self._histogram = histogram
+        self._on_measured = on_measured
         self._loop = asyncio.get_running_loop()
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -31,6 +35,8 @@ class LoopLagMonitor:
             self._timer.cancel()
 
     def _measure(self) -> None:
-        self.lag = max(0.0, self._loop.time() - self._due)
-        self._histogram.observe(self.lag)
-        self.start()
+        now = self._loop.time()
+        lag = max(0.0, now - self._due)
+        self.start()  # first: whatever follows may raise
+        self._histogram.observe(lag)
+        self._on_measured(now, lag)

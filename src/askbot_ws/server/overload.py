@@ -6,7 +6,6 @@ that, a short one tells how many turns can run at the same time: those that are 
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from ..core.load import AdaptiveLimit, Gauge, LoadLevel
 from ..hub.admission import Admission
 from .throttle import CGROUP_ROOT
 
-SAMPLE_SECONDS = 0.05  # between two samples of the lag
 MEMORY_SECONDS = 1.0  # between two samples of the memory
 TARGET_SHARE = 0.4  # of the lag that is an overload: above it, further turns are too many
 CONTAINER_SHARE = 0.9  # of a container's memory, from which on questions are refused
@@ -42,7 +40,6 @@ class OverloadMonitor:
         self._admission = admission
         self._turns_running = turns_running
         self._append_started_at = append_started_at
-        self._loop = asyncio.get_running_loop()
         self._lag = Gauge(None)
         self._commit = Gauge(None)
         self._memory = Gauge(None, hard=MEMORY_HARD, recovery=MEMORY_RECOVERY)
@@ -54,18 +51,11 @@ class OverloadMonitor:
         self._lag.threshold, self._commit.threshold, self._memory.threshold = lag, commit, memory
         self._turns.target = None if lag is None else TARGET_SHARE * lag
 
-    async def run(self) -> None:
-        """Measure until cancelled."""
-        while True:
-            due = self._loop.time() + SAMPLE_SECONDS
-            await asyncio.sleep(SAMPLE_SECONDS)
-            self.sample(now=self._loop.time(), due=due)
-
-    def sample(self, *, now: float, due: float) -> None:
-        """Take samples at `now`, which should have happened at `due`."""
+    def sample(self, now: float, lag: float) -> None:
+        """Take samples at `now`, by the loop's clock; `lag` is by how much its timers are late, in seconds."""
         started = self._append_started_at()
-        self._lag.update(now - due)
-        self._admission.load_limit = self._turns.update(now - due, running=self._turns_running())
+        self._lag.update(lag)
+        self._admission.load_limit = self._turns.update(lag, running=self._turns_running())
         self._commit.update(0.0 if started is None else now - started)
         if now >= self._memory_due:
             self._memory_due = now + MEMORY_SECONDS
