@@ -43,6 +43,24 @@ def test_a_key_is_made_listed_and_revoked(keys: Path) -> None:
     assert keys.read_text() == ""
 
 
+def test_each_act_leaves_an_audit_line(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On stderr, in the format of the server's log: what was made or removed, by its id, and by which account."""
+    monkeypatch.setenv("LOGNAME", "operator")
+    made = run.invoke(app, ["key", "new", "--user", "alice", "--may", "admin"])
+    id = made.stdout.split("_")[1]
+    ticket = run.invoke(app, ["ticket", "--user", "bob", "--session", "s-1", "--read-only"])
+    removed = run.invoke(app, ["key", "revoke", id])
+
+    lines = [json.loads(line) for act in (made, ticket, removed) for line in act.stderr.splitlines() if line[0] == "{"]
+    assert [line["event"] for line in lines] == ["key_created", "ticket_issued", "key_removed"]
+    assert {line["account"] for line in lines} == {"operator"}
+    assert lines[0]["credential"] == lines[2]["credential"] == f"key:{id}"
+    assert (lines[0]["rights"], lines[1]["read_only"]) == (["admin"], True)
+    assert lines[1]["credential"].startswith("ticket:")
+    secrets = (made.stdout.strip(), made.stdout.strip().rpartition("_")[2], ticket.stdout.strip(), "s-1", "alice")
+    assert [secret for secret in secrets if secret in json.dumps(lines)] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [

@@ -73,10 +73,9 @@ def _loggers(tree: ast.Module) -> Iterator[str]:
     """The names that are bound to a logger."""
     for node in ast.walk(tree):
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(attr=made))) if made in (
-                "get_logger",
-                "getLogger",
-            ):
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Call(func=ast.Attribute(attr=made) | ast.Name(id=made))
+            ) if made in ("get_logger", "getLogger", "make_audit_logger"):
                 yield name
             case _:
                 pass

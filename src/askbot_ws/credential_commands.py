@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from .config import load
 from .core.principal import Right
 from .errors import ConfigError
+from .logs import make_audit_logger
 from .setting_types import one_of, parse_duration
 
 key = typer.Typer(no_args_is_help=True, help="Make, list and revoke the static keys of a server.")
@@ -52,6 +54,10 @@ def new_key(
     path = _key_file(keys)
     made = make_key(user, now=now, rights=rights, role=role, expires=ends)
     add_key(path, made.key)
+    log = make_audit_logger(load({"keys": path}))
+    log.info(
+        "key_created", credential=made.key.credential, user=user, rights=rights, expires=ends, account=_account_name()
+    )
     typer.echo(made.text)
     until = "until it is revoked" if ends is None else f"until {_format_time(ends)}"
     typer.echo(f"This is the only time that the key is shown. Its hash is in {path}; it is valid {until}.", err=True)
@@ -98,6 +104,8 @@ def revoke_key(
     if removed is None:
         typer.echo(f"There is no such key in {path}; `askbot key list` shows all.", err=True)
         raise typer.Exit(1)
+    log = make_audit_logger(load({"keys": path}))
+    log.info("key_removed", credential=removed.credential, user=removed.user, account=_account_name())
     typer.echo(f"The key {removed.id} of {removed.user} is revoked; a running server closes its connections at SIGHUP.")
 
 
@@ -137,7 +145,25 @@ def print_ticket(
     except ValueError as error:
         name, _, what = str(error).partition(": ")
         raise typer.BadParameter(what, param_hint=f"--{name}") from None
+    log = make_audit_logger(settings)
+    log.info(
+        "ticket_issued",
+        credential=ticket.credential,
+        user=user,
+        session=session,
+        read_only=read_only,
+        expires=ticket.expires,
+        account=_account_name(),
+    )
     typer.echo(ticket.text)
+
+
+def _account_name() -> str:
+    """Return the account of this machine that runs the command, for the audit line."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # it has no name
+        return "unknown"
 
 
 def _key_file(given: Path | None) -> Path:

@@ -59,6 +59,27 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     )
 
 
+def make_audit_logger(settings: Settings) -> structlog.typing.FilteringBoundLogger:
+    """Return a logger of a command, whose lines have the format of the server's and go to stderr.
+
+    Nothing of this process's logging is set up: what a command says to people stays as it is.
+    """
+    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    processors = _console_processors(colors=False) if console else _json_processors()
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            _hash_names,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *processors[:-1],
+            _mask_secrets(processors[-1], _secrets(settings)),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return logger
+
+
 def use_host_logging(settings: Settings) -> None:
     """Send log lines to the logging of the program that embeds the server, which sets levels and handlers.
 

@@ -83,7 +83,7 @@ class HonestUser:
                 self._break(repr(error))
                 await asyncio.sleep(1)
                 story = Story()
-            if len(story.turns) > 25:
+            if not story.turns or len(story.turns) > 25:  # a session without a question is dropped when nobody reads it
                 story = Story()
 
     def _break(self, what: str) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from askbot_ws.auth.key_file import KEY_PATTERN, add_key, hash_key, make_key, read_keys, remove_key
 from askbot_ws.auth.static_keys import CredentialChange, StaticKeys
@@ -123,6 +124,28 @@ async def test_a_changed_file_is_noticed_within_a_second(path: Path) -> None:
         await keys.authenticate(first.text)
 
     assert changes == [CredentialChange(revoked=frozenset({f"key:{first.key.id}"}))]
+
+
+def test_what_is_done_to_the_file_leaves_an_audit_line_for_each_key(path: Path) -> None:
+    """By the key's id, which opens nothing."""
+    stays, goes, comes = (make_key(user, now=0.0, rights=["metrics"]) for user in ("alice", "bob", "carol"))
+    add_key(path, stays.key)
+    add_key(path, goes.key)
+    keys = StaticKeys(path)
+    remove_key(path, goes.key.id)
+    add_key(path, comes.key)
+    path.write_text(path.read_text().replace('"metrics"', '"admin"', 1))
+
+    with structlog.testing.capture_logs() as lines:
+        keys.reload()
+        keys.reload()
+
+    assert {(line["event"], line["credential"], line["user"]) for line in lines} == {
+        ("key_revoked", f"key:{goes.key.id}", "bob"),
+        ("key_added", f"key:{comes.key.id}", "carol"),
+        ("key_changed", f"key:{stays.key.id}", "alice"),
+    }
+    assert [line["rights"] for line in lines if line["event"] == "key_changed"] == [["admin"]]
 
 
 async def test_a_file_that_becomes_unusable_keeps_the_keys(path: Path) -> None:

@@ -142,6 +142,9 @@ async def test_a_backend_makes_tickets_for_its_users(server: Askbot, keys: Keys)
     """Each opens one connection; a handshake that is refused for another reason does not use it up."""
     status, made = await asks(server, "/v1/tickets", keys.backend.text, user="carol", expires=60)
     assert status == 201
+    (line,) = [line for line in server.lines() if line["event"] == "ticket_issued"]
+    assert (line["by"], line["address"]) == (f"key:{keys.backend.key.id}", "127.0.0.1")
+    assert made["ticket"] not in server.log.read_text()
     url = f"{server.url}?ticket={made['ticket']}"
 
     assert await outcome(url, origin="https://evil.example") == 403

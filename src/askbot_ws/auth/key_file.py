@@ -27,6 +27,7 @@ from ..events import Timestamp
 from .principals import is_user
 
 KEY_PATTERN = re.compile(r"ak_([0-9A-Za-z]{12})_[0-9A-Za-z_-]{43}")
+CREDENTIAL_PREFIX = "key:"
 _ID_CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -51,6 +52,11 @@ class Key:
     role: str | None = None
     created: Timestamp = 0.0
     expires: Timestamp | None = None
+
+    @property
+    def credential(self) -> str:
+        """What a principal has as its `credential`, and logs: it names the key, and opens nothing."""
+        return f"{CREDENTIAL_PREFIX}{self.id}"
 
 
 _adapter: TypeAdapter[Key] = TypeAdapter(Key)

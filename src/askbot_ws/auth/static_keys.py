@@ -12,11 +12,10 @@ import structlog
 
 from ..core.principal import Principal
 from ..errors import ConfigError, Unauthorized
-from .key_file import KEY_PATTERN, Key, hash_key, read_keys
+from .key_file import CREDENTIAL_PREFIX, KEY_PATTERN, Key, hash_key, read_keys
 
 CHECK_SECONDS = 1.0  # between two looks at whether the file has changed
 _NO_HASH = "0" * 64
-_PREFIX = "key:"  # of what is kept as a principal's `credential`
 
 log = structlog.get_logger(__name__)
 
@@ -67,12 +66,12 @@ class StaticKeys:
             rights=frozenset(key.rights),
             role=key.role,
             expires=key.expires,
-            credential=_credential(key.id),
+            credential=key.credential,
         )
 
     def accepts(self, credential: str) -> bool:
         """Return whether there is a key with this `Principal.credential`."""
-        return credential.removeprefix(_PREFIX) in self._keys
+        return credential.removeprefix(CREDENTIAL_PREFIX) in self._keys
 
     def _reload_if_changed(self) -> None:
         """Read the file again if it has changed; looks at most once a second, and keeps the keys where it can't."""
@@ -100,17 +99,24 @@ class StaticKeys:
         self._replace({})
 
     def _replace(self, keys: dict[str, Key]) -> None:
-        change = _compare(self._keys, keys)
-        self._keys = keys
-        if change.revoked or change.changed:
-            log.info("keys_changed", keys=len(keys), revoked=len(change.revoked), changed=len(change.changed))
-            if self.on_change is not None:
-                self.on_change(change)
+        before, self._keys = self._keys, keys
+        change = _compare(before, keys)
+        _log_change(before, keys, change)
+        if (change.revoked or change.changed) and self.on_change is not None:
+            self.on_change(change)
 
 
-def _credential(id: str) -> str:
-    """Return what a principal has as its `credential`."""
-    return f"{_PREFIX}{id}"
+def _log_change(before: dict[str, Key], after: dict[str, Key], change: CredentialChange) -> None:
+    """Log each key that was added, revoked or changed: whoever reads the log sees what was done to the file."""
+    for key in before.values():
+        if key.credential in change.revoked:
+            log.info("key_revoked", credential=key.credential, user=key.user)
+    for key in after.values():
+        rights = [*key.rights]
+        if key.id not in before or key.credential in change.revoked:
+            log.info("key_added", credential=key.credential, user=key.user, rights=rights, expires=key.expires)
+        elif key.credential in change.changed:
+            log.info("key_changed", credential=key.credential, user=key.user, rights=rights, expires=key.expires)
 
 
 def _compare(before: dict[str, Key], after: dict[str, Key]) -> CredentialChange:
@@ -118,9 +124,9 @@ def _compare(before: dict[str, Key], after: dict[str, Key]) -> CredentialChange:
     for id, key in before.items():
         now = after.get(id)
         if now is None or (now.hash, now.user) != (key.hash, key.user):
-            revoked.add(_credential(id))
+            revoked.add(key.credential)
         elif (now.rights, now.role, now.expires) != (key.rights, key.role, key.expires):
-            changed.add(_credential(id))
+            changed.add(key.credential)
     return CredentialChange(frozenset(revoked), frozenset(changed))
 
 

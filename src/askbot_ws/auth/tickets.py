@@ -51,11 +51,13 @@ class Ticket:
         text: What the client sends as `ticket` in the query.
         valid_until: When it can't be used any more, in seconds since 1970.
         expires: When the connection that it opens is closed, in seconds since 1970.
+        credential: What names it in logs; it opens nothing.
     """
 
     text: str = field(repr=False)
     valid_until: float
     expires: float
+    credential: str
 
 
 @validated(frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
@@ -67,6 +69,11 @@ class _Contents:
     session: SessionId | None = None
     read_only: bool = False
     role: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def credential(self) -> str:
+        """What names the ticket in logs and in the store."""
+        return f"ticket:{self.id}"
 
 
 _contents: TypeAdapter[_Contents] = TypeAdapter(_Contents)
@@ -128,7 +135,8 @@ def make_ticket(
     except ValidationError:
         raise ValueError("session: it should be the id of a session") from None
     payload = urlsafe_b64encode(_contents.dump_json(contents, exclude_defaults=True)).rstrip(b"=")
-    return Ticket(f"{payload.decode()}.{_sign(payload, secret)}", contents.valid_until, contents.expires)
+    text = f"{payload.decode()}.{_sign(payload, secret)}"
+    return Ticket(text, contents.valid_until, contents.expires, contents.credential)
 
 
 class Tickets:
@@ -164,7 +172,7 @@ class Tickets:
         if contents.valid_until <= now or contents.expires <= now:
             raise Unauthorized("The ticket has expired.")
         try:
-            unused = await self._used.spend(f"ticket:{contents.id}", expires=contents.valid_until)
+            unused = await self._used.spend(contents.credential, expires=contents.valid_until)
         except StoreError as error:
             log.exception("ticket_recording_failed")
             raise Overloaded("Tickets cannot be checked right now.", retry_after=1.0) from error
@@ -176,7 +184,7 @@ class Tickets:
             expires=min(contents.expires, now + MAX_CONNECTION_SECONDS),
             session=contents.session,
             read_only=contents.read_only,
-            credential=f"ticket:{contents.id}",
+            credential=contents.credential,
         )
 
     def _read(self, text: str) -> _Contents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from http import HTTPStatus
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +18,8 @@ from .authentication import format_time, require_right
 from .responses import json_response
 
 PATH = "/v1/tickets"
+
+log = structlog.get_logger(__name__)
 
 
 class TicketRequest(BaseModel):
@@ -38,7 +41,7 @@ def ticket_route(authenticator: Authenticator) -> Route:
     """Return the route `POST /v1/tickets`."""
 
     async def tickets(request: Request) -> Response:
-        require_right(request, "tickets")
+        maker = require_right(request, "tickets")
         methods = authenticator.methods
         if methods is None or methods.tickets is None:
             return json_response(HTTPStatus.NOT_FOUND, {"error": "Credentials are not used here: connect without one."})
@@ -55,6 +58,16 @@ def ticket_route(authenticator: Authenticator) -> Route:
             return json_response(HTTPStatus.BAD_REQUEST, {"error": _fault(error), "code": "invalid_frame"})
         except ValueError as error:
             return json_response(HTTPStatus.BAD_REQUEST, {"error": f"{error}.", "code": "invalid_frame"})
+        log.info(
+            "ticket_issued",
+            credential=ticket.credential,
+            user=asked.user,
+            session=asked.session,
+            read_only=asked.read_only,
+            expires=ticket.expires,
+            by=maker.credential,
+            address=request.client.host if request.client else "",
+        )
         return json_response(
             HTTPStatus.CREATED,
             {
