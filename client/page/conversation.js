@@ -15,6 +15,8 @@ export class Conversation {
   #edits; // what stands in open edit forms, by turn
   #onRefused;
   #onListed;
+  #isOther;
+  #onOther;
   #session; // as it was when the connection was last open, or is opened
   #listeners = new AbortController();
 
@@ -27,9 +29,11 @@ export class Conversation {
    * @param {Record<"change" | "state" | "frame" | "error", (detail: unknown) => void>} options.listeners of the client's events
    * @param {(error: import("../askbot.js").AskbotError, turn?: string) => boolean} options.onRefused shows an error; returns
    *   whether it has given the text of an edit back, whose `turn` is given then
+   * @param {(user?: string | null) => boolean} options.isOther whether a user of a connection is not the one of the store
+   * @param {(user: string | null) => void} options.onOther the connection is another user's
    * @param {() => void} options.onListed the list of conversations has changed
    */
-  constructor({ server, session, store, field, listeners, onRefused, onListed }) {
+  constructor({ server, session, store, field, listeners, onRefused, isOther, onOther, onListed }) {
     const storage = {
       getItem: () => session,
       setItem: (_, id) => store.saveLastSession(id),
@@ -41,6 +45,8 @@ export class Conversation {
     this.#store = store;
     this.#onRefused = onRefused;
     this.#onListed = onListed;
+    this.#isOther = isOther;
+    this.#onOther = onOther;
     const { signal } = this.#listeners;
     const on = (type, listener) => this.chat.addEventListener(type, ({ detail }) => listener(detail), { signal });
     on("state", () => this.#onState());
@@ -98,6 +104,7 @@ export class Conversation {
 
   /** Keeps what is typed, asked and refused, as it is now. */
   save() {
+    if (this.#listeners.signal.aborted) return; // what was left is kept as it was
     const drafts = this.#draft.items.map((item) => ({ ...item, isDraft: true }));
     this.#outbox.keep([...unsentOf(this.chat), ...drafts]);
   }
@@ -169,8 +176,9 @@ export class Conversation {
 
   /** A connection is open: to the same session, or to a new one, where the server does not have that any more. */
   #onState() {
-    const { state, session } = this.chat;
+    const { state, session, user } = this.chat;
     if (state !== "open") return;
+    if (this.#isOther(user)) return this.#onOther(user);
     this.#recordAsked();
     this.#outbox.move(this.#store.outboxKey(this.listedSession));
     if (this.#session && this.#session !== session) {
