@@ -21,32 +21,25 @@ function read() {
   }
 }
 
-/** Asks the server until it says who is signed in: as somebody else, the page would show what is not theirs. */
-async function askWho() {
-  for (let tries = 0; ; tries += 1) {
-    try {
-      const found = await fetchIdentity(currentKey());
-      setText(byId("notice"), "");
-      return found;
-    } catch {
-      setText(byId("notice"), translate("cause_unreachable"));
-      await new Promise((resolve) => setTimeout(resolve, delay(tries)));
-    }
-  }
+/** Asks the server until it says who is signed in: before that, nothing is anybody's. */
+async function askWho(tries = 0) {
+  const found = await fetchIdentity(currentKey()).catch(() => null);
+  setText(byId("notice"), found ? "" : translate("cause_unreachable"));
+  if (found) return found;
+  await new Promise((resolve) => setTimeout(resolve, delay(tries)));
+  return askWho(tries + 1);
 }
 
-/**
- * Returns who is signed in; where nothing can be done without that, once somebody is. `isRefused` is whether the page had a
- * key that the server does not take any more.
- */
+/** Returns who is signed in; where nothing can be done without that, once somebody is. `isRefused`: the page's key was. */
 export async function identify() {
   const found = await askWho();
-  const hasKey = found.authentication && Boolean(currentKey());
-  const isRefused = found.user === null && hasKey;
-  const hasSignedOut = found.user !== null && hasKey && read()[found.user] > keptSince(); // in another tab
-  if (isRefused || hasSignedOut) forgetKey();
-  if (hasSignedOut || (isRefused && currentKey())) return identify(); // the browser has another one
-  return found.user === null && found.authentication && !found.anonymous ? signInFirst(found) : { ...found, isRefused };
+  const { user, authentication, anonymous } = found;
+  const isOver = user === null ? authentication : read()[user] > keptSince(); // they have signed out in another tab
+  if (isOver && currentKey()) {
+    forgetKey();
+    return { ...(await identify()), isRefused: user === null };
+  }
+  return user === null && authentication && !anonymous ? signInFirst(found) : found;
 }
 
 /**
@@ -56,10 +49,9 @@ export async function identify() {
  * @param {object} page
  * @param {import("./conversation-store.js").ConversationStore} page.store of that user
  * @param {() => boolean} page.close leaves the conversation on the page; returns whether something was not sent
- * @param {() => boolean} page.hasUnsent in the conversation on the page
  * @param {() => void} page.onSignIn
  */
-export function createAccount(identity, { store, close, hasUnsent, onSignIn }) {
+export function createAccount(identity, { store, close, onSignIn }) {
   const { user, authentication, sign_out: link } = identity;
   const opened = Date.now();
   byId("account").hidden = !authentication;
@@ -67,17 +59,17 @@ export function createAccount(identity, { store, close, hasUnsent, onSignIn }) {
   byId("sign-in-open").hidden = user !== null;
   byId("sign-out").hidden = user === null || !(currentKey() || link); // a cookie can be taken away by who gave it only
 
-  store.markSignedIn();
+  store.markOpen();
 
-  function leave({ isTabOnly = false } = {}) {
+  function leave(options) {
     close();
-    store.clear({ isTabOnly });
+    store.clear(options);
     forgetKey();
     history.replaceState(null, "", addressOf(null));
   }
 
   async function signOut() {
-    if ((hasUnsent() || store.hasUnsent) && !(await askForConfirmation(translate("sign_out_question"), "sign_out"))) return;
+    if (store.hasUnsent && !(await askForConfirmation(translate("sign_out_question"), "sign_out"))) return;
     leave();
     try {
       localStorage.setItem(NAME, JSON.stringify({ ...read(), [user]: Date.now() }));
@@ -89,7 +81,7 @@ export function createAccount(identity, { store, close, hasUnsent, onSignIn }) {
   /** Follows another tab, in which the user has signed out. */
   function follow() {
     if (user === null || !(read()[user] > opened)) return;
-    leave({ isTabOnly: store.isSignedIn }); // it has signed in there again
+    leave({ isOthersKept: true }); // of somebody who has signed in again
     location.reload();
   }
 

@@ -20,7 +20,7 @@
  * used least recently are removed. A server under a path, such as `/a/`, has keys of its own: `askbot/a.list`; so has each
  * user who is signed in: `askbot@anna.list`. That list is the server's (server-list.js), as far as it was fetched; beside it is
  *
- *   askbot@anna.signed_in    that this user's page was opened since they have signed out last
+ *   askbot@anna.open         whether this user's page was opened since they have signed out
  *   askbot@anna.declined     sessions of the browser's own list that the user does not want to have (take-along.js)
  */
 import { Outbox } from "../unsent.js";
@@ -93,28 +93,24 @@ export class ConversationStore {
     this.#tab = tabStorage ? new ConversationStore(tabStorage, { path, user }) : this;
   }
 
-  /** Removes all that it keeps; with `isTabOnly`, what other tabs don't have. */
-  clear({ isTabOnly = false } = {}) {
-    for (const store of isTabOnly ? [this.#tab] : [this, this.#tab]) store.#eraseAll();
+  /** Removes all that it keeps; or what the tab has, where the user's page was opened since that was done (`markOpen`). */
+  clear({ isOthersKept = false } = {}) {
+    for (const store of isOthersKept && this.#read("open") ? [this.#tab] : [this, this.#tab]) store.#eraseAll();
   }
 
   /** A page of this user is opened. */
-  markSignedIn() {
-    this.#write("signed_in", "yes");
+  markOpen() {
+    this.#write("open", "yes");
   }
 
-  /** Whether a page of this user was opened since `clear`. */
-  get isSignedIn() {
-    return this.#read("signed_in") !== null;
-  }
-
-  /** Whether something is typed or asked that was not sent, in whatever conversation. */
+  /** Whether something is typed or asked in any conversation and was not sent. */
   get hasUnsent() {
-    return [null, ...this.#list().map(({ session }) => session)].some((session) => this.#hasUnsentIn(session));
+    return [{ session: null }, ...this.#list()].some(({ session }) => this.unsentTexts(session).length);
   }
 
-  #hasUnsentIn(session) {
-    return [unsentKey(session), editsKey(session)].some((key) => this.#read(key) !== null);
+  /** Returns what is typed or asked in a conversation and was not sent. */
+  unsentTexts(session) {
+    return [...this.#readArray(unsentKey(session)).map(({ text }) => text), ...Object.values(this.edits(session))];
   }
 
   // --- the list ------------------------------------------------------------------------------------------------------
@@ -160,8 +156,8 @@ export class ConversationStore {
 
   /**
    * Takes a part of the server's list: all conversations that were used in a time. What was in that time here, and is not
-   * there, is gone; but not what the server does not have yet, nor the conversation that is shown, nor one in which something
-   * is typed: it may only have been used again since.
+   * there, is gone; but not what the server does not have yet, nor the conversation that is shown, nor what is not sent: it may
+   * have been used again since.
    *
    * @param {{ session: string, title: string, used: number }[]} found
    * @param {{ from: number, until: number, shown: string | null }} range in milliseconds since 1970, and a session
@@ -176,7 +172,7 @@ export class ConversationStore {
     }
     const sessions = new Set(found.map(({ session }) => session));
     const gone = [...known.values()].filter(
-      ({ session, used, isUnsent }) => used > from && used < until && !isUnsent && session !== shown && !sessions.has(session) && !this.#hasUnsentIn(session),
+      ({ session, used, isUnsent }) => used > from && used < until && !isUnsent && session !== shown && !sessions.has(session) && !this.unsentTexts(session).length,
     );
     this.#write("list", JSON.stringify([...known.values()]));
     for (const { session } of gone) this.remove(session);
@@ -219,12 +215,6 @@ export class ConversationStore {
     this.#tab.#erase(`${unsentKey(session)} owner`);
     this.#tab.#erase(editsKey(session));
     for (const store of [this, this.#tab]) if (store.#read("session") === session) store.#erase("session");
-  }
-
-  /** Takes over what another store has of a conversation and was not sent, as what is typed in a copy of that. */
-  takeUnsent(from, session, copied) {
-    const texts = [...from.#readArray(unsentKey(session)).map(({ text }) => text), ...Object.values(from.edits(session))];
-    if (texts.length) this.#write(unsentKey(copied), JSON.stringify(texts.map((text) => ({ text, isDraft: true }))));
   }
 
   // --- searching -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ export class Conversation {
   #onRefused;
   #onListed;
   #isOther;
-  #onOther;
   #session; // as it was when the connection was last open, or is opened
   #listeners = new AbortController();
 
@@ -29,11 +28,10 @@ export class Conversation {
    * @param {Record<"change" | "state" | "frame" | "error", (detail: unknown) => void>} options.listeners of the client's events
    * @param {(error: import("../askbot.js").AskbotError, turn?: string) => boolean} options.onRefused shows an error; returns
    *   whether it has given the text of an edit back, whose `turn` is given then
-   * @param {(user?: string | null) => boolean} options.isOther whether a user of a connection is not the one of the store
-   * @param {(user: string | null) => void} options.onOther the connection is another user's
+   * @param {(user?: string | null) => boolean} options.isOther whether a connection's user is another than that of the store
    * @param {() => void} options.onListed the list of conversations has changed
    */
-  constructor({ server, session, store, field, listeners, onRefused, isOther, onOther, onListed }) {
+  constructor({ server, session, store, field, listeners, onRefused, isOther, onListed }) {
     const storage = {
       getItem: () => session,
       setItem: (_, id) => store.saveLastSession(id),
@@ -46,7 +44,6 @@ export class Conversation {
     this.#onRefused = onRefused;
     this.#onListed = onListed;
     this.#isOther = isOther;
-    this.#onOther = onOther;
     const { signal } = this.#listeners;
     const on = (type, listener) => this.chat.addEventListener(type, ({ detail }) => listener(detail), { signal });
     on("state", () => this.#onState());
@@ -62,11 +59,6 @@ export class Conversation {
   get listedSession() {
     const { session } = this.chat;
     return session && (address.session() === session || this.#store.find(session)) ? session : null;
-  }
-
-  /** Whether something is typed, or was asked and is not in the log. */
-  get hasUnsent() {
-    return this.#draft.items.length > 0 || this.edits.length > 0 || unsentOf(this.chat).length > 0;
   }
 
   /** The texts in open edit forms, by turn. */
@@ -178,7 +170,7 @@ export class Conversation {
   #onState() {
     const { state, session, user } = this.chat;
     if (state !== "open") return;
-    if (this.#isOther(user)) return this.#onOther(user);
+    if (this.#isOther(user)) return;
     this.#recordAsked();
     this.#outbox.move(this.#store.outboxKey(this.listedSession));
     if (this.#session && this.#session !== session) {

@@ -8,7 +8,6 @@ const NAME = `askbot.token ${new URL(".", document.baseURI).pathname}`;
 const STORAGES = [() => sessionStorage, () => localStorage];
 
 let key; // { token, since }: it lasts as long as the page where storage is forbidden
-let isKept = true; // whether it is in a storage
 
 function read(storage) {
   try {
@@ -28,8 +27,8 @@ export function currentKey() {
 /** Returns since when it is kept, in milliseconds since 1970. */
 export const keptSince = () => key?.since ?? 0;
 
-/** Returns what the address needs at its end for this page to be loaded again with its key, where no storage keeps that. */
-export const keyHash = () => (key && !isKept ? `#token=${encodeURIComponent(key.token)}` : "");
+/** Returns the end of the address with which the page is loaded again with its key: one where no storage keeps that. */
+export const keyHash = () => (key && !STORAGES.some(read) ? `#token=${encodeURIComponent(key.token)}` : "");
 
 /** Keeps a key for the tab; with `isForBrowser`, for all tabs, until the reader signs out. */
 export function keepKey(token, { isForBrowser = false } = {}) {
@@ -37,23 +36,18 @@ export function keepKey(token, { isForBrowser = false } = {}) {
   key = { token, since: Date.now() };
   try {
     STORAGES[Number(isForBrowser)]().setItem(NAME, JSON.stringify(key));
-    isKept = true;
-  } catch {
-    isKept = false;
-  }
+  } catch {}
 }
 
-/** Forgets the key of this tab, in the browser too; but not another one, with which another tab has signed in meanwhile. */
+/** Forgets the key of this tab, in the browser too; but not one with which another tab has signed in meanwhile. */
 export function forgetKey() {
   const forgotten = key?.token;
   key = undefined;
-  for (const storage of STORAGES) if (read(storage)?.token === forgotten) remove(storage);
-}
-
-function remove(storage) {
-  try {
-    storage().removeItem(NAME);
-  } catch {}
+  for (const storage of STORAGES) {
+    try {
+      if (read(storage)?.token === forgotten) storage().removeItem(NAME);
+    } catch {}
+  }
 }
 
 /** Reads it again: another tab has changed the one of the browser. */

@@ -109,11 +109,17 @@ function onCookieLost({ user: other }) {
 }
 
 /**
- * The server says that somebody else is signed in now than the page knows. The conversation is left at once, so that nothing
- * of one user is asked, shown or kept as another's.
+ * Returns whether a connection is another user's than the page knows. Then the conversation is left at once, so that nothing of
+ * one user is asked, shown or kept as another's.
  */
-async function onOtherUser(found) {
+function isOther(found) {
+  if (found === undefined || found === user) return false;
   conversation.close();
+  restartAsOther(found);
+  return true;
+}
+
+async function restartAsOther(found) {
   const now = await fetchIdentity(currentKey()).catch(() => identity);
   if (now.user !== user) restart();
   else setText(notice, translate("signed_in_other", { user: found ?? translate("nobody") }));
@@ -134,8 +140,7 @@ function open(session) {
     field: composerField,
     listeners: { change: scheduleDraw, state: onState, frame: onFrame, error: onError },
     onRefused,
-    isOther: (found) => found !== undefined && found !== user,
-    onOther: onOtherUser,
+    isOther,
     onListed: () => drawList(conversation?.chat.session),
   });
   onState();
@@ -386,10 +391,9 @@ addEventListener("pageshow", ({ persisted }) => persisted && conversation.hold()
 createAccount(identity, {
   store,
   close: () => conversation.close(),
-  hasUnsent: () => conversation.hasUnsent,
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
 open(address.session() ?? store.lastSession());
 if (user !== null) offerOwnConversations();
-if (identity.isRefused) offerSignIn(identity, restart);
+else if (identity.isRefused) offerSignIn(identity, restart);

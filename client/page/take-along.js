@@ -25,6 +25,12 @@ async function copy(server, { session, title, named }) {
   });
 }
 
+/** What was typed, or asked and not sent, is in the field of the copy. */
+function keepTyped(outbox, texts) {
+  outbox.keep(texts.map((text) => ({ text, isDraft: true })));
+  outbox.release();
+}
+
 /**
  * Offers to take along what is in the list of the browser.
  *
@@ -61,7 +67,7 @@ export function offerToTakeAlong({ server, from, store, onTaken }) {
         const { copied, isWhole } = await copy(server, conversation);
         store.recordUse(copied, { title, used });
         if (named) store.rename(copied, title);
-        store.takeUnsent(from, session, copied);
+        keepTyped(store.outbox(copied), from.unsentTexts(session));
         if (isWhole) from.remove(session);
         else store.decline([session]); // the browser's list keeps it
         taken += 1;

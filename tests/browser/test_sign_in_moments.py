@@ -28,6 +28,7 @@ async def test_a_connection_of_another_user_leaves_what_the_first_one_has_not_se
     """Neither asked nor shown as the other's, though the page could not ask who is signed in; kept for the first."""
     async with serving_users(auth_cookie="session", sign_in_url="/login") as server:
         tab = await tabs.open(server.port, script=SOCKETS + IMPATIENT)
+        await expect(tab.page.locator("#sign-in-link")).to_be_visible()
         await give(tab, server.port, "anna")
         await look(tab)
         await begin(tab, "One?")
@@ -37,7 +38,7 @@ async def test_a_connection_of_another_user_leaves_what_the_first_one_has_not_se
         await tab.page.route("**/v1/identity", lambda route: route.abort())
         await give(tab, server.port, "ben")
         await tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 1006 }))")
-        await expect(tab.page.locator("#notice")).to_contain_text("somebody else is signed in now: ben")
+        await expect(tab.page.locator("#notice")).to_contain_text("Somebody else is signed in now: ben")
         await tab.page.unroute("**/v1/identity")
         await tab.page.reload()
         await expect(tab.page.locator("#user")).to_have_text("ben")

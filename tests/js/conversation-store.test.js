@@ -229,24 +229,24 @@ test("who has signed in again in another tab loses nothing there", () => {
   const [storage, tab] = [new Listed(), new Listed()];
   const late = new ConversationStore(() => storage, { tabStorage: () => tab, user: "anna" });
   const other = new ConversationStore(() => storage, { tabStorage: () => new Storage(), user: "anna" });
-  late.markSignedIn();
+  late.markOpen();
   late.saveEdit("a", "t1", "old");
   other.clear();
-  assert.equal(late.isSignedIn, false);
-  other.markSignedIn();
+  other.markOpen();
   other.recordUse("a", { title: "A", used: 1 });
-  late.clear({ isTabOnly: late.isSignedIn });
+  late.clear({ isOthersKept: true });
   assert.deepEqual([titles(other.all()), Object.keys(tab).length], [["A"], 0]);
+  other.clear();
+  late.recordUse("b", { title: "B", used: 2 });
+  late.clear({ isOthersKept: true });
+  assert.deepEqual(Object.keys(storage), []);
 });
 
-test("what was typed before somebody has signed in is in the copy's field, but nothing is asked", () => {
-  const [from, store] = [createStore(), createStore()];
-  from.outbox("a").keep([{ id: "1", text: "One?" }, { text: "A draft", isDraft: true }]);
-  from.saveEdit("a", "t1", "edited");
-  store.takeUnsent(from, "a", "copy");
-  const taken = [];
-  store.outbox("copy").takeOver((item) => taken.push(item));
-  assert.deepEqual(taken, ["One?", "A draft", "edited"].map((text) => ({ text, isDraft: true })));
+test("all that is not sent of a conversation is known: what was asked, typed, and edited", () => {
+  const store = createStore();
+  store.outbox("a").keep([{ id: "1", text: "One?" }, { text: "A draft", isDraft: true }]);
+  store.saveEdit("a", "t1", "edited");
+  assert.deepEqual([store.unsentTexts("a"), store.unsentTexts("b")], [["One?", "A draft", "edited"], []]);
 });
 
 test("what is not to be taken along is remembered", () => {
