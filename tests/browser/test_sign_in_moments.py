@@ -20,8 +20,8 @@ WITHOUT_STORAGE = """
 
 async def give(tab: Tab, port: int, user: str) -> None:
     """Sign in by a cookie, as an application in front does."""
-    cookie = {"name": "session", "value": token(user), "url": f"http://127.0.0.1:{port}/", "httpOnly": True}
-    await tab.page.context.add_cookies([cookie])  # pyright: ignore[reportArgumentType]
+    home = f"http://127.0.0.1:{port}/"
+    await tab.page.context.add_cookies([{"name": "session", "value": token(user), "url": home, "httpOnly": True}])
 
 
 async def test_a_connection_of_another_user_leaves_what_the_first_one_has_not_sent(tabs: Tabs) -> None:

@@ -36,10 +36,13 @@ class TokenOption:
         if self.file == STDIN:
             return await _read_stdin_line()
         if self.file is not None:
-            token = self._read_file()
-            return self._read_file if Path(self.file).is_file() else token
+            return self._open_file(Path(self.file))
         token = self._read_variable()
         return _checked(token, self.variable) if token else None
+
+    def _open_file(self, path: Path) -> TokenSource:
+        token = self._read_file()
+        return self._read_file if path.is_file() else token
 
     def _read_variable(self) -> str:
         return os.environ.get(self.variable, "").strip()
