@@ -104,6 +104,9 @@ export function connect({
   /** Returns a question's turn as it was last seen: the view may be of another history, which does not have it. */
   const turnOf = (request) => (request.turn = findTurn("id", request.frame.id) ?? request.turn);
 
+  /** Returns the text of a question that is not in the log, for an interface to give back; a title is no question. */
+  const textOf = (request) => (turnOf(request) || !isQuestion(request) ? undefined : request.frame.text);
+
   /** Sends a request as soon as there is a connection. Returns its result, which for a question is its answer too. */
   function request(fields) {
     const made = createRequest(fields);
@@ -153,8 +156,7 @@ export function connect({
    */
   function fail(request, reason, isSilent = endCode) {
     if (request.hasEnded || (request.isChecked && reason.code !== "closed")) return;
-    const { id, text } = request.frame;
-    const error = requestError({ id, ...reason }, turnOf(request) ? undefined : text);
+    const error = requestError({ id: request.frame.id, ...reason }, textOf(request));
     settle(request, error);
     if (!isSilent) emit("error", error);
   }
@@ -229,7 +231,7 @@ export function connect({
       if (frame.type === "forget") {
         if (isGone && frame.session === session) settle(each);
       } else if (!isGone || frame.type !== "ask" || turn) {
-        fail(each, { code }, turn || !frame.text);
+        fail(each, { code }, !textOf(each));
       }
     }
   }
@@ -382,7 +384,7 @@ export function connect({
     history,
     cancel,
     requests: unanswered,
-    pending: () => unanswered().filter(({ text }) => text),
+    pending: () => all().filter(textOf).map(({ frame }) => frame),
     fresh,
     reconnect: () => connection.wake(),
     close: () => end("closed"),

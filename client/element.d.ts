@@ -37,7 +37,7 @@ export class AskBot extends HTMLElement {
   earlier(): void;
   /** Scroll to the end, and follow it. */
   latest(): void;
-  /** Try to connect now, where the next attempt is waited for. */
+  /** Try to connect now, where the next attempt is waited for, or after a refusal (`unauthorized`). */
   reconnect(): void;
   connectedCallback(): void;
   disconnectedCallback(): void;

@@ -127,7 +127,8 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   }
 
   reconnect() {
-    this.#chat.reconnect();
+    if (this.#chat.state === "closed") this.attributeChangedCallback("token"); // it was refused: with what the token is now
+    else this.#chat.reconnect();
   }
 
   // --- what the browser calls ----------------------------------------------------------------------------------------

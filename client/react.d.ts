@@ -65,7 +65,10 @@ export interface Askbot {
   fresh(): void;
   /** The questions that are not in the log yet; right at any moment, that of `pagehide` too. */
   pending(): Pending[];
-  /** Try to connect now, where an attempt is waited for, or one hangs; not before a server's `retry_after` has passed. */
+  /**
+   * Try to connect now, where an attempt is waited for, or one hangs; not before a server's `retry_after` has passed. After a
+   * refusal (`unauthorized`) too, with what the functions for the token or the ticket give then.
+   */
   reconnect(): void;
 }
 

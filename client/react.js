@@ -123,7 +123,10 @@ class ChatStore {
     forget: () => this.#request("forget"),
     fresh: () => this.#request("fresh"),
     pending: () => this.#chat?.pending() ?? [],
-    reconnect: () => this.#chat?.reconnect(),
+    reconnect: () => {
+      if (this.#chat?.state === "closed") this.#chat = this.#connect();
+      else this.#chat?.reconnect();
+    },
     stop: () => {
       const turn = this.#chat && running(this.#chat);
       return Promise.resolve(turn && this.#chat.cancel(turn)).catch(() => {});

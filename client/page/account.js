@@ -2,6 +2,7 @@
  * The account: #account in the foot of the list, with who is signed in and a way out. Who signs out leaves nothing here: no
  * key, no draft, no list; that user's other tabs follow.
  */
+import { delay } from "../askbot.js";
 import { addressOf } from "./address.js";
 import { askForConfirmation } from "./confirm.js";
 import { byId, setText } from "./dom.js";
@@ -20,14 +21,25 @@ function read() {
   }
 }
 
-/** Returns who is signed in; where nothing can be done without that, once somebody is. */
+/** Asks the server until it says who is signed in: before that, nothing is anybody's. */
+async function askWho(tries = 0) {
+  const found = await fetchIdentity(currentKey()).catch(() => null);
+  setText(byId("notice"), found ? "" : translate("cause_unreachable"));
+  if (found) return found;
+  await new Promise((resolve) => setTimeout(resolve, delay(tries)));
+  return askWho(tries + 1);
+}
+
+/** Returns who is signed in; where nothing can be done without that, once somebody is. `isRefused`: the page's key was. */
 export async function identify() {
-  const unknown = { user: null, authentication: false, anonymous: true }; // the server's first frame will say it
-  const found = await fetchIdentity(currentKey()).catch(() => unknown);
-  const hasSignedOut = found.user !== null && currentKey() && read()[found.user] > keptSince(); // in another tab
-  if (!hasSignedOut) return found.user === null && found.authentication && !found.anonymous ? signInFirst(found) : found;
-  forgetKey();
-  return identify();
+  const found = await askWho();
+  const { user, authentication, anonymous } = found;
+  const isOver = user === null ? authentication : read()[user] > keptSince(); // they have signed out in another tab
+  if (isOver && currentKey()) {
+    forgetKey();
+    return { ...(await identify()), isRefused: user === null };
+  }
+  return user === null && authentication && !anonymous ? signInFirst(found) : found;
 }
 
 /**
@@ -37,10 +49,9 @@ export async function identify() {
  * @param {object} page
  * @param {import("./conversation-store.js").ConversationStore} page.store of that user
  * @param {() => boolean} page.close leaves the conversation on the page; returns whether something was not sent
- * @param {() => boolean} page.hasUnsent
  * @param {() => void} page.onSignIn
  */
-export function createAccount(identity, { store, close, hasUnsent, onSignIn }) {
+export function createAccount(identity, { store, close, onSignIn }) {
   const { user, authentication, sign_out: link } = identity;
   const opened = Date.now();
   byId("account").hidden = !authentication;
@@ -48,15 +59,17 @@ export function createAccount(identity, { store, close, hasUnsent, onSignIn }) {
   byId("sign-in-open").hidden = user !== null;
   byId("sign-out").hidden = user === null || !(currentKey() || link); // a cookie can be taken away by who gave it only
 
-  function leave() {
+  store.markOpen();
+
+  function leave(options) {
     close();
-    store.clear();
+    store.clear(options);
     forgetKey();
     history.replaceState(null, "", addressOf(null));
   }
 
   async function signOut() {
-    if (hasUnsent() && !(await askForConfirmation(translate("sign_out_question"), "sign_out"))) return;
+    if (store.hasUnsent && !(await askForConfirmation(translate("sign_out_question"), "sign_out"))) return;
     leave();
     try {
       localStorage.setItem(NAME, JSON.stringify({ ...read(), [user]: Date.now() }));
@@ -68,7 +81,7 @@ export function createAccount(identity, { store, close, hasUnsent, onSignIn }) {
   /** Follows another tab, in which the user has signed out. */
   function follow() {
     if (user === null || !(read()[user] > opened)) return;
-    leave();
+    leave({ isOthersKept: true }); // of somebody who has signed in again
     location.reload();
   }
 

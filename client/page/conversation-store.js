@@ -20,6 +20,7 @@
  * used least recently are removed. A server under a path, such as `/a/`, has keys of its own: `askbot/a.list`; so has each
  * user who is signed in: `askbot@anna.list`. That list is the server's (server-list.js), as far as it was fetched; beside it is
  *
+ *   askbot@anna.open         whether this user's page was opened since they have signed out
  *   askbot@anna.declined     sessions of the browser's own list that the user does not want to have (take-along.js)
  */
 import { Outbox } from "../unsent.js";
@@ -92,9 +93,24 @@ export class ConversationStore {
     this.#tab = tabStorage ? new ConversationStore(tabStorage, { path, user }) : this;
   }
 
-  /** Removes all that it keeps. */
-  clear() {
-    for (const store of [this, this.#tab]) store.#eraseAll();
+  /** Removes all that it keeps; or what the tab has, where the user's page was opened since that was done (`markOpen`). */
+  clear({ isOthersKept = false } = {}) {
+    for (const store of isOthersKept && this.#read("open") ? [this.#tab] : [this, this.#tab]) store.#eraseAll();
+  }
+
+  /** A page of this user is opened. */
+  markOpen() {
+    this.#write("open", "yes");
+  }
+
+  /** Whether something is typed or asked in any conversation and was not sent. */
+  get hasUnsent() {
+    return [{ session: null }, ...this.#list()].some(({ session }) => this.unsentTexts(session).length);
+  }
+
+  /** Returns what is typed or asked in a conversation and was not sent. */
+  unsentTexts(session) {
+    return [...this.#readArray(unsentKey(session)).map(({ text }) => text), ...Object.values(this.edits(session))];
   }
 
   // --- the list ------------------------------------------------------------------------------------------------------
@@ -140,10 +156,12 @@ export class ConversationStore {
 
   /**
    * Takes a part of the server's list: all conversations that were used in a time. What was in that time here, and is not
-   * there, is gone; but not what the server does not have yet, nor the conversation that is shown.
+   * there, is gone; but not what the server does not have yet, nor the conversation that is shown, nor what is not sent: it may
+   * have been used again since.
    *
    * @param {{ session: string, title: string, used: number }[]} found
    * @param {{ from: number, until: number, shown: string | null }} range in milliseconds since 1970, and a session
+   * @returns {boolean} whether something was gone
    */
   merge(found, { from, until, shown }) {
     const deleted = this.deletedSessions();
@@ -154,10 +172,11 @@ export class ConversationStore {
     }
     const sessions = new Set(found.map(({ session }) => session));
     const gone = [...known.values()].filter(
-      ({ session, used, isUnsent }) => used > from && used < until && !isUnsent && session !== shown && !sessions.has(session),
+      ({ session, used, isUnsent }) => used > from && used < until && !isUnsent && session !== shown && !sessions.has(session) && !this.unsentTexts(session).length,
     );
     this.#write("list", JSON.stringify([...known.values()]));
     for (const { session } of gone) this.remove(session);
+    return gone.length > 0;
   }
 
   #list() {

@@ -15,6 +15,7 @@ export class Conversation {
   #edits; // what stands in open edit forms, by turn
   #onRefused;
   #onListed;
+  #isOther;
   #session; // as it was when the connection was last open, or is opened
   #listeners = new AbortController();
 
@@ -27,9 +28,10 @@ export class Conversation {
    * @param {Record<"change" | "state" | "frame" | "error", (detail: unknown) => void>} options.listeners of the client's events
    * @param {(error: import("../askbot.js").AskbotError, turn?: string) => boolean} options.onRefused shows an error; returns
    *   whether it has given the text of an edit back, whose `turn` is given then
+   * @param {(user?: string | null) => boolean} options.isOther whether a connection's user is another than that of the store
    * @param {() => void} options.onListed the list of conversations has changed
    */
-  constructor({ server, session, store, field, listeners, onRefused, onListed }) {
+  constructor({ server, session, store, field, listeners, onRefused, isOther, onListed }) {
     const storage = {
       getItem: () => session,
       setItem: (_, id) => store.saveLastSession(id),
@@ -41,6 +43,7 @@ export class Conversation {
     this.#store = store;
     this.#onRefused = onRefused;
     this.#onListed = onListed;
+    this.#isOther = isOther;
     const { signal } = this.#listeners;
     const on = (type, listener) => this.chat.addEventListener(type, ({ detail }) => listener(detail), { signal });
     on("state", () => this.#onState());
@@ -56,11 +59,6 @@ export class Conversation {
   get listedSession() {
     const { session } = this.chat;
     return session && (address.session() === session || this.#store.find(session)) ? session : null;
-  }
-
-  /** Whether something is typed, or was asked and is not in the log. */
-  get hasUnsent() {
-    return this.#draft.items.length > 0 || this.edits.length > 0 || unsentOf(this.chat).length > 0;
   }
 
   /** The texts in open edit forms, by turn. */
@@ -103,6 +101,7 @@ export class Conversation {
 
   /** Keeps what is typed, asked and refused, as it is now. */
   save() {
+    if (this.#listeners.signal.aborted) return; // what was left is kept as it was
     const drafts = this.#draft.items.map((item) => ({ ...item, isDraft: true }));
     this.#outbox.keep([...unsentOf(this.chat), ...drafts]);
   }
@@ -174,8 +173,9 @@ export class Conversation {
 
   /** A connection is open: to the same session, or to a new one, where the server does not have that any more. */
   #onState() {
-    const { state, session } = this.chat;
+    const { state, session, user } = this.chat;
     if (state !== "open") return;
+    if (this.#isOther(user)) return;
     this.#recordAsked();
     this.#outbox.move(this.#store.outboxKey(this.listedSession));
     if (this.#session && this.#session !== session) {

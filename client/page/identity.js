@@ -1,6 +1,7 @@
 /** Who is signed in, as the server says it (`v1/identity`). */
 
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/; // what a subprotocol can carry
+const TIME_LIMIT_MS = 10_000;
 const NOBODY = { user: null, authentication: false, anonymous: true, sign_in: null, sign_out: null };
 
 /**
@@ -13,7 +14,7 @@ const NOBODY = { user: null, authentication: false, anonymous: true, sign_in: nu
  */
 
 /**
- * Asks the server who is signed in. Rejects where it can't be reached; one of an earlier version knows nobody.
+ * Asks the server who is signed in. Rejects where it can't be reached, or can't say; one of an earlier version knows nobody.
  *
  * @param {string} [key] else a cookie may say it
  * @returns {Promise<Identity>}
@@ -21,7 +22,8 @@ const NOBODY = { user: null, authentication: false, anonymous: true, sign_in: nu
 export async function fetchIdentity(key) {
   if (key && !TOKEN.test(key)) return { ...(await fetchIdentity()), user: null };
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const response = await fetch(new URL("v1/identity", document.baseURI), { headers, cache: "no-store" });
+  const signal = AbortSignal.timeout(TIME_LIMIT_MS);
+  const response = await fetch(new URL("v1/identity", document.baseURI), { headers, cache: "no-store", signal });
   if (response.status >= 500) throw new Error(`status ${response.status}`);
   return response.ok ? { ...NOBODY, ...(await response.json()) } : NOBODY;
 }

@@ -27,6 +27,9 @@ export function currentKey() {
 /** Returns since when it is kept, in milliseconds since 1970. */
 export const keptSince = () => key?.since ?? 0;
 
+/** Returns the end of the address with which the page is loaded again with its key: one where no storage keeps that. */
+export const keyHash = () => (key && !STORAGES.some(read) ? `#token=${encodeURIComponent(key.token)}` : "");
+
 /** Keeps a key for the tab; with `isForBrowser`, for all tabs, until the reader signs out. */
 export function keepKey(token, { isForBrowser = false } = {}) {
   forgetKey();
@@ -36,12 +39,13 @@ export function keepKey(token, { isForBrowser = false } = {}) {
   } catch {}
 }
 
-/** Forgets the key of this tab, and that of the browser. */
+/** Forgets the key of this tab, in the browser too; but not one with which another tab has signed in meanwhile. */
 export function forgetKey() {
+  const forgotten = key?.token;
   key = undefined;
   for (const storage of STORAGES) {
     try {
-      storage().removeItem(NAME);
+      if (read(storage)?.token === forgotten) storage().removeItem(NAME);
     } catch {}
   }
 }

@@ -118,6 +118,7 @@ export function createList(store, serverList, actions) {
     setText(byId("none"), shown.length ? "" : translate(query ? "none_found" : serverList ? "none_yet" : "none"));
     more.hidden = !serverList?.hasMore;
     if (query) announce(translate("found", { count: shown.length }));
+    if (query) fetchAll();
   }
 
   /** Puts a heading above the first conversation of each group; above none while they are searched. */
@@ -178,10 +179,7 @@ export function createList(store, serverList, actions) {
   }
 
   byId("sessions").addEventListener("click", onClick);
-  byId("search").addEventListener("input", () => {
-    draw();
-    fetchAll();
-  });
+  byId("search").addEventListener("input", () => draw());
   more.addEventListener("click", () => showBusy(more, serverList.showMore()));
   addEventListener("storage", () => draw()); // another tab has changed the list
   return draw;

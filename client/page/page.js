@@ -29,7 +29,7 @@ import { Conversation } from "./conversation.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
 import { announce, byId, drawWithFocus, setText, showBusy } from "./dom.js";
 import { fetchIdentity } from "./identity.js";
-import { currentKey } from "./key.js";
+import { currentKey, keyHash } from "./key.js";
 import { createList } from "./list.js";
 import { loadRenderMath } from "./math.js";
 import { OtherConversations } from "./other-conversations.js";
@@ -83,7 +83,7 @@ async function offerOwnConversations() {
 /** Begins anew, as whoever is signed in now: nothing of anybody else is left on the page. */
 function restart() {
   conversation.close();
-  history.replaceState(null, "", address.addressOf(null));
+  history.replaceState(null, "", address.addressOf(null) + keyHash());
   location.reload();
 }
 
@@ -108,11 +108,21 @@ function onCookieLost({ user: other }) {
   else restart();
 }
 
-/** The server says who is signed in: that may have changed since the page has asked. */
-async function onUser(found) {
-  if (found === undefined || found === user) return;
+/**
+ * Returns whether a connection is another user's than the page knows. Then the conversation is left at once, so that nothing of
+ * one user is asked, shown or kept as another's.
+ */
+function isOther(found) {
+  if (found === undefined || found === user) return false;
+  conversation.close();
+  restartAsOther(found);
+  return true;
+}
+
+async function restartAsOther(found) {
   const now = await fetchIdentity(currentKey()).catch(() => identity);
   if (now.user !== user) restart();
+  else setText(notice, translate("signed_in_other", { user: found ?? translate("nobody") }));
 }
 
 // --- the conversation on the page ------------------------------------------------------------------------------------
@@ -130,6 +140,7 @@ function open(session) {
     field: composerField,
     listeners: { change: scheduleDraw, state: onState, frame: onFrame, error: onError },
     onRefused,
+    isOther,
     onListed: () => drawList(conversation?.chat.session),
   });
   onState();
@@ -241,9 +252,10 @@ async function rename(session, title) {
 // --- what happens ----------------------------------------------------------------------------------------------------
 
 function onFrame(frame) {
-  if (frame.type === "ready") onUser(frame.user);
-  if (frame.type === "error" && frame.code === "session_not_found" && frame.session) removeLost(frame.session);
-  const { head, turns } = conversation.chat.view;
+  const { state, view } = conversation.chat;
+  const { head, turns } = view;
+  // Before `ready` it is not known as whom the server does not have it.
+  if (frame.code === "session_not_found" && frame.session && state === "open") removeLost(frame.session);
   const isNew = frame.seq > head; // not a part of what is read again
   if (frame.type === "question") conversation.saveLogged();
   if (isNew) onNewEvent(frame);
@@ -379,7 +391,6 @@ addEventListener("pageshow", ({ persisted }) => persisted && conversation.hold()
 createAccount(identity, {
   store,
   close: () => conversation.close(),
-  hasUnsent: () => conversation.hasUnsent,
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
@@ -387,3 +398,4 @@ const typed = composerField.value; // while the page was loaded
 open(address.session() ?? store.lastSession());
 if (typed.trim()) conversation.addText(typed);
 if (user !== null) offerOwnConversations();
+else if (identity.isRefused) offerSignIn(identity, restart);

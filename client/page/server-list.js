@@ -52,7 +52,7 @@ export class ServerList {
       this.#asked = request.id;
       const { sessions, more } = await request;
       const newest = this.#newest;
-      const oldest = this.#merge(sessions, { until: Infinity, isLast: !more });
+      const { oldest } = this.#merge(sessions, { until: Infinity, isLast: !more });
       if (!more || oldest > newest) {
         this.#more = more; // there may be others between these and those that were fetched before
         this.#oldest = oldest;
@@ -70,13 +70,15 @@ export class ServerList {
     const before = this.#more;
     if (!before) return false;
     const { sessions, more } = await this.#chat().sessions({ before, limit: PAGE_LENGTH });
-    this.#oldest = this.#merge(sessions, { until: this.#oldest, isLast: !more });
+    const { oldest, hasGone } = this.#merge(sessions, { until: this.#oldest, isLast: !more });
+    this.#oldest = oldest;
     this.#more = more;
     this.#onChange();
+    if (hasGone) this.refresh(); // it may have been used again since, and is among the newest
     return true;
   }
 
-  /** Takes a page into the store. Returns when the oldest of it was used. */
+  /** Takes a page into the store. Returns when the oldest of it was used, and whether something is gone. */
   #merge(sessions, { until, isLast }) {
     const found = sessions.map(({ session, title, updated }) => ({
       session,
@@ -84,8 +86,8 @@ export class ServerList {
       used: Date.parse(updated),
     }));
     const oldest = found.at(-1)?.used ?? until;
-    this.#store.merge(found, { from: isLast ? -Infinity : oldest, until, shown: this.#chat().session });
+    const hasGone = this.#store.merge(found, { from: isLast ? -Infinity : oldest, until, shown: this.#chat().session });
     this.#newest = Math.max(this.#newest, found[0]?.used ?? -Infinity);
-    return oldest;
+    return { oldest, hasGone };
   }
 }

@@ -75,7 +75,7 @@ export async function signInFirst(identity) {
 /** Shows the panel to an anonymous reader, who may go on without. */
 export function offerSignIn(identity, onDone) {
   byId("ask").before(panel);
-  show(identity, ["sign_in_about", "sign_in_about_link"], onDone);
+  show(identity, identity.isRefused ? ["key_unknown", "signed_out_about_link"] : ["sign_in_about", "sign_in_about_link"], onDone);
   (identity.sign_in ? byId("sign-in-link") : field).focus();
 }
 

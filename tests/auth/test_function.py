@@ -9,6 +9,9 @@ from askbot_ws.auth import Authenticator, RequestHead, function
 from askbot_ws.auth.authenticator import Methods
 from askbot_ws.auth.function import FunctionAuthentication, import_function
 from askbot_ws.errors import AskbotError, ConfigError, Overloaded, Unauthorized
+from askbot_ws.testing import serving
+
+from ..http.raw_requests import request
 
 
 @pytest.fixture
@@ -60,6 +63,15 @@ async def test_it_refuses_and_fails_honestly(authenticator: Authenticator, name:
 async def test_it_sees_the_token_of_an_auth_frame(authenticator: Authenticator) -> None:
     """As that of the header `Authorization`."""
     assert (await authenticator.authenticate_token("custom-bob")).user == "bob"
+
+
+async def test_identity_does_not_take_a_failure_for_nobody() -> None:
+    """503, so that a page asks again; a credential that is refused is nobody's."""
+    async with serving(auth="tests.auth.functions:by_header") as server:
+        failed, refused = [await request(server.port, "/v1/identity", x_user=name) for name in ("fails", "refuses")]
+
+    assert (failed.status, failed.json["code"]) == (503, "overloaded")
+    assert (refused.status, refused.json["user"]) == (200, None)
 
 
 @pytest.mark.parametrize(

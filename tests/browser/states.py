@@ -22,6 +22,7 @@ from .breakable_proxy import BreakableProxy
 from .sockets import SOCKETS
 from .tab import IMPATIENT, Json, Tab, Tabs
 from .test_element import BOT, Bot, Shop, shop
+from .test_sign_in import SECRET, token
 
 QUESTION = "Which colours are in sunlight?"
 ANSWER = """\
@@ -108,6 +109,9 @@ class Stage:
         """Load the page as somebody to whom the server says that this user is signed in; until `begin`."""
         identity = {"user": user, "authentication": True, "anonymous": False, "sign_in": sign_in, "sign_out": "/out"}
         await self.tab.page.route("**/v1/identity", lambda route: route.fulfill(json=identity))
+        if user:
+            kept = f"JSON.stringify({{ token: '{token(user)}', since: Date.now() }})"
+            await self.tab.page.evaluate(f"sessionStorage.setItem('askbot.token /', {kept})")
         await self.tab.page.reload()
         self.is_over = True
 
@@ -391,8 +395,15 @@ ELEMENT = CONVERSATION
 async def page_stage(tabs: Tabs, **options: Any) -> AsyncGenerator[Stage]:
     """The page, in a new browser context."""
     upstream = ScriptedUpstream()
-    async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
-        yield Stage(await tabs.open(proxy.port, script=SOCKETS + IMPATIENT, **options), upstream, proxy)
+    async with (
+        serving(upstream, jwt_secret=SECRET, allow_anonymous=True) as server,
+        BreakableProxy.start(server.port) as proxy,
+    ):
+        tab = await tabs.open(proxy.port, "/healthz", script=SOCKETS + IMPATIENT, **options)
+        anybody = {"user": None, "authentication": False, "anonymous": True}  # until `identify`
+        await tab.page.context.route("**/v1/identity", lambda route: route.fulfill(json=anybody))
+        await tab.page.goto(f"http://127.0.0.1:{proxy.port}/")
+        yield Stage(tab, upstream, proxy)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
+from .sockets import SOCKETS
 from .tab import IMPATIENT, Json, Tab, Tabs
 from .test_access import PHONE
 from .test_following import Growing, finger
@@ -377,6 +378,23 @@ async def test_its_methods_are_those_of_the_page(tabs: Tabs) -> None:
         assert await one.host.evaluate("(bot) => bot.chat.view.turns.length") == 2
         await one.host.evaluate("(bot) => bot.focus()")
         await expect(one.part("field")).to_be_focused()
+
+
+async def test_after_a_refusal_it_connects_again_when_it_is_told_to(tabs: Tabs) -> None:
+    """As a page does once its user has signed in again, where a function gives tickets; what was asked is not lost."""
+    async with shop(tabs) as place:
+        one = await place.open(script=SOCKETS)
+        await one.ask("One?")
+        await one.answered("You asked: One?")
+        await one.page.evaluate("globalThis.isRefused = true; drain()")
+        await one.ask("Two?")
+        await one.page.evaluate("refuse()")
+        await expect(one.part("status")).to_contain_text("Not signed in")
+        await one.page.evaluate("globalThis.isRefused = false")
+        await one.host.evaluate("(bot) => bot.reconnect()")
+        await expect(one.part("field")).to_have_value("Two?")
+        await one.part("field").press("Enter")
+        await one.answered("You asked: Two?")
 
 
 async def test_a_text_that_is_too_long_is_kept_counted_and_not_sent(tabs: Tabs) -> None:

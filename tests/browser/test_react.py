@@ -631,7 +631,12 @@ async def test_another_token_is_for_the_next_connection(tabs: Tabs, tmp_path: Pa
         await hook.show(token="newest")
         await hook.last("bot.ask('Three?')")
         await hook.until("bot.turns.length === 3")
-        offered = [["askbot.v1", f"askbot.bearer.{token}"] for token in ("old", "new", "newest")]
+        await hook.tab.page.evaluate("globalThis.isRefused = true; refuse()")
+        await hook.until("bot.state === 'closed'")
+        await hook.tab.page.evaluate("globalThis.isRefused = false")
+        await hook.last("bot.reconnect()")  # a function may have another one now
+        await hook.until("bot.state === 'open' && bot.turns.length === 3")
+        offered = [["askbot.v1", f"askbot.bearer.{token}"] for token in ("old", "new", "newest", "newest", "newest")]
         assert await hook.tab.page.evaluate("offered") == offered
 
 

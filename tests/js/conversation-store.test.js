@@ -12,6 +12,21 @@ class Full extends Storage {
   };
 }
 
+/** A storage whose keys are its own properties, as a browser's are. */
+class Listed {
+  getItem(key) {
+    return this[key] ?? null;
+  }
+
+  setItem(key, value) {
+    this[key] = value;
+  }
+
+  removeItem(key) {
+    delete this[key];
+  }
+}
+
 const createStore = (storage = new Storage()) => new ConversationStore(() => storage);
 const titles = (conversations) => conversations.map(({ title }) => title);
 
@@ -185,6 +200,53 @@ test("a part of the server's list takes the place of what was used in that time 
   assert.deepEqual(titles(store.all()), ["Two", "T4", "T3", "New", "T1"]);
   store.merge([], { from: -Infinity, until: 2, shown: "s4" });
   assert.deepEqual(titles(store.all()), ["Two", "T4", "T3", "New"]);
+});
+
+test("what is typed in a conversation outlasts a page of the server's list that lacks it", () => {
+  const store = createStore();
+  for (const used of [1, 2, 3]) store.recordUse(`s${used}`, { title: `T${used}`, used });
+  store.outbox("s1").keep([{ text: "A draft", isDraft: true }]);
+  store.saveEdit("s2", "t1", "edited");
+  assert.equal(store.merge([], { from: -Infinity, until: Infinity, shown: null }), true);
+  assert.deepEqual(titles(store.all()), ["T2", "T1"]);
+  assert.deepEqual(store.edits("s2"), { t1: "edited" });
+  assert.equal(store.merge([], { from: -Infinity, until: Infinity, shown: null }), false);
+});
+
+test("what is not sent, in whatever conversation, is known before all is removed", () => {
+  const store = createStore(new Listed());
+  assert.equal(store.hasUnsent, false);
+  store.recordUse("a", { title: "A", used: 1 });
+  store.outbox("a").keep([{ text: "A draft", isDraft: true }]);
+  assert.equal(store.hasUnsent, true);
+  store.clear();
+  assert.equal(store.hasUnsent, false);
+  store.outbox(null).keep([{ id: "1", text: "One?" }]);
+  assert.equal(store.hasUnsent, true);
+});
+
+test("who has signed in again in another tab loses nothing there", () => {
+  const [storage, tab] = [new Listed(), new Listed()];
+  const late = new ConversationStore(() => storage, { tabStorage: () => tab, user: "anna" });
+  const other = new ConversationStore(() => storage, { tabStorage: () => new Storage(), user: "anna" });
+  late.markOpen();
+  late.saveEdit("a", "t1", "old");
+  other.clear();
+  other.markOpen();
+  other.recordUse("a", { title: "A", used: 1 });
+  late.clear({ isOthersKept: true });
+  assert.deepEqual([titles(other.all()), Object.keys(tab).length], [["A"], 0]);
+  other.clear();
+  late.recordUse("b", { title: "B", used: 2 });
+  late.clear({ isOthersKept: true });
+  assert.deepEqual(Object.keys(storage), []);
+});
+
+test("all that is not sent of a conversation is known: what was asked, typed, and edited", () => {
+  const store = createStore();
+  store.outbox("a").keep([{ id: "1", text: "One?" }, { text: "A draft", isDraft: true }]);
+  store.saveEdit("a", "t1", "edited");
+  assert.deepEqual([store.unsentTexts("a"), store.unsentTexts("b")], [["One?", "A draft", "edited"], []]);
 });
 
 test("what is not to be taken along is remembered", () => {

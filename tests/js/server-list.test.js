@@ -64,6 +64,22 @@ test("where there may be others between the newest and those that are known, it 
   assert.deepEqual(shown(), [8, 7, 6, 5, 2, 1]);
 });
 
+test("one that is used while the list is read on is among the newest then, and not gone", async () => {
+  const server = { used: [1, 2, 3, 4] };
+  const { list, shown, asked } = listOf(server);
+  await list.refresh();
+  await list.showMore();
+  server.used = [1, 2, 3, 4, 7, 8, 9];
+  await list.refresh();
+  assert.equal(list.hasMore, true);
+  server.used = [1, 2, 4, 7, 8, 9, 10]; // the one of 3 was used at 10, on another device
+  await list.showMore();
+  await list.showMore();
+  await flushPromises();
+  assert.equal(asked.at(-1), "newest");
+  assert.equal(shown()[0], 10);
+});
+
 test("however often it is asked for meanwhile, it is asked for once more", async () => {
   const { list, asked } = listOf({ used: [1] });
   for (let time = 0; time < 5; time += 1) list.refresh();

@@ -1,6 +1,7 @@
 /** A user's conversations, what they are called, and whose they are. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { rows, running } from "../../client/rows.js";
 import { empty, view } from "../../client/view.js";
 import { collectEvents, Log, openedClient } from "./fakes.js";
 
@@ -56,6 +57,20 @@ test("a title of one's own request is sent again on a new connection, and refuse
   assert.equal(sockets[1].sent[0].id, named.id);
   sockets[1].deliver({ type: "error", id: named.id, code: "turn_not_found", message: "Nothing was asked." });
   await assert.rejects(named, { code: "turn_not_found" });
+});
+
+test("a title is no question: none is unsent for it, and none is given back where it is refused or left", async () => {
+  const { chat, socket, log } = openedClient();
+  const errors = collectEvents(chat, "error");
+  socket.deliver(log.question("t1"));
+  const refused = chat.title("Colours");
+  assert.deepEqual([chat.pending(), rows(chat).length, running(chat)], [[], 1, "t1"]);
+  socket.deliver({ type: "error", id: refused.id, code: "turn_not_found", message: "Nothing was asked." });
+  await assert.rejects(refused, { code: "turn_not_found", text: undefined });
+  const left = chat.title("Sounds");
+  chat.fresh();
+  await assert.rejects(left, { code: "closed", text: undefined });
+  assert.deepEqual(errors.map(({ code, text }) => [code, text]), [["turn_not_found", undefined]]);
 });
 
 test("titles up to the head of ready change nothing but the position: ready has said what it is called", () => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,29 @@ async def test_a_token_comes_from_the_environment_or_a_file(
     async with ScriptedServer(signed_in()) as server:
         assert await ask(server.url, file=file if way == "file" else None) == 0
     assert server.connections[0].token == KEY
+
+
+async def test_a_token_comes_from_a_pipe_which_can_be_read_once() -> None:
+    """As of the shell's `<(…)`; the mark that Windows writes at the beginning of a text is none of it."""
+    reading, writing = os.pipe()
+    os.write(writing, f"\ufeff{KEY}\r\n".encode())
+    os.close(writing)
+    async with ScriptedServer(signed_in()) as server:
+        assert await ask(server.url, file=f"/dev/fd/{reading}") == 0
+    os.close(reading)
+    assert server.connections[0].token == KEY
+
+
+@pytest.mark.parametrize("value", ["one\ntwo", "one two", "tokén"])
+async def test_a_variable_without_a_token_is_a_wrong_command_line(
+    value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variable is named, and nothing of it is shown."""
+    monkeypatch.setenv("ASKBOT_TOKEN", value)
+    assert await ask("ws://127.0.0.1:1") == 2
+    out, error = capsys.readouterr()
+    assert (out, value in error) == ("", False)
+    assert "ASKBOT_TOKEN has more than one line of ASCII characters" in error
 
 
 async def test_a_token_is_the_first_line_of_stdin() -> None:

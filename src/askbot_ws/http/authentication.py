@@ -106,13 +106,18 @@ def error_response(request: Request, error: Exception) -> Response:
 
 
 def identity_route(authenticator: Authenticator, *, sign_in_url: str | None, sign_out_url: str | None) -> Route:
-    """Return the route that says who asks and how to sign in; it never refuses."""
+    """Return the route that says who asks and how to sign in.
+
+    It refuses no credential, but says so where one can't be checked: that is not nobody's.
+    """
 
     async def identity(request: Request) -> Response:
         if request.method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT.value, headers=PREFLIGHT_HEADERS | COMMON_HEADERS)
-        found = request.state.principal
-        principal = found if isinstance(found, Principal) else Principal()
+        try:
+            principal = principal_of(request)
+        except Unauthorized:
+            principal = Principal()
         return json_response(
             HTTPStatus.OK,
             {

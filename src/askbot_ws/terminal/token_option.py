@@ -31,14 +31,18 @@ class TokenOption:
     async def read(self) -> TokenSource | None:
         """Return the token; for a file, a function that reads it each time, as a fresh one may be written there.
 
-        Raises `TokenUnreadableError`.
+        What is no regular file, as a pipe of the shell's `<(…)`, is read once. Raises `TokenUnreadableError`.
         """
         if self.file == STDIN:
             return await _read_stdin_line()
         if self.file is not None:
-            self._read_file()
-            return self._read_file
-        return self._read_variable() or None
+            return self._open_file(Path(self.file))
+        token = self._read_variable()
+        return _checked(token, self.variable) if token else None
+
+    def _open_file(self, path: Path) -> TokenSource:
+        token = self._read_file()
+        return self._read_file if path.is_file() else token
 
     def _read_variable(self) -> str:
         return os.environ.get(self.variable, "").strip()
@@ -46,7 +50,7 @@ class TokenOption:
     def _read_file(self) -> str:
         path = Path(self.file or "")
         try:
-            token = path.read_text("utf-8").strip()
+            token = path.read_text("utf-8-sig").strip()
         except OSError as error:
             raise TokenUnreadableError(f"the token can't be read: {path}: {error.strerror}") from None
         except UnicodeDecodeError:
