@@ -168,9 +168,10 @@ def _time_claim(claims: Mapping[str, object], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    is_infinite = isinstance(value, float) and not math.isfinite(value)
+    if is_infinite or isinstance(value, bool) or not isinstance(value, int | float):
         raise Unauthorized(f"The token has no valid time in {name}.")
-    return float(min(value, MAX_TIME))
+    return float(max(-MAX_TIME, min(value, MAX_TIME)))  # an integer may be too large for a float
 
 
 def _rights(value: object) -> frozenset[Any]:
