@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from typer.testing import CliRunner
 
 from askbot_ws.auth import Authenticator
 from askbot_ws.auth.authenticator import Methods
+from askbot_ws.cli import app
 from askbot_ws.config import from_keywords
 from askbot_ws.core.principal import Principal
 from askbot_ws.hub import Hub, Policy
@@ -43,3 +47,10 @@ async def serving_users(upstream: Upstream, policy: Policy | None = None) -> Asy
             await hub.stop()
             await server.close()
             listening.close()
+
+
+def make_key(file: Path, user: str, *more: str) -> str:
+    """A new key in a file."""
+    made = CliRunner().invoke(app, ["key", "new", "--keys", str(file), "--user", user, *more])
+    assert made.exit_code == 0, made.output
+    return made.stdout.strip()

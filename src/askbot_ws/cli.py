@@ -34,13 +34,15 @@ from .config import (
     load,
     section,
 )
-from .credential_commands import key, print_ticket
+from .credential_commands import TokenFileOption, key, print_ticket
 from .decoding import is_text, recover_text
 from .errors import ConfigError
+from .session_commands import ServerOption, SourceOptions, StoreOption, run_on_source, sessions
 from .setting_types import one_of
 from .terminal.streams import discard_unwritten, prepare_streams, take_unwritable
 
 if TYPE_CHECKING:
+    from .session_source import SessionSource
     from .store.sqlite.maintenance.check import Report
 
 URL_HELP = f"URL of the server, or its host and port [env: {URL_VARIABLE}]."
@@ -124,6 +126,7 @@ app.add_typer(model, name="model")
 app.add_typer(key, name="key")
 store = typer.Typer(no_args_is_help=True, help="Check, repair or copy the file that keeps the sessions.")
 app.add_typer(store, name="store")
+app.add_typer(sessions, name="sessions")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
@@ -264,15 +267,6 @@ app.command(cls=_SectionedCommand)(check)
 # --- conversations ---------------------------------------------------------------------------------------------------
 
 
-TokenFileOption = Annotated[
-    str | None,
-    typer.Option(
-        "--token-file",
-        metavar="FILE|-",
-        help=f"File with the key or token for the server; - is the first line of stdin. Or the token itself is in "
-        f"{TOKEN_VARIABLE}.",
-    ),
-]
 SessionOption = Annotated[str | None, typer.Option("--session", metavar="ID", help="Session to resume.")]
 
 
@@ -399,10 +393,6 @@ def _check_name(written: str, *, name: str) -> str:
 
 # --- the store -------------------------------------------------------------------------------------------------------
 
-StoreOption = Annotated[
-    str | None, typer.Option("--store", help="URL of the store; by default the one that `serve` would use.")
-]
-
 
 @store.command("check")
 def check_store(url: StoreOption = None) -> None:
@@ -450,6 +440,25 @@ def backup_store(
     )
 
 
+@store.command("vacuum")
+def vacuum_store(url: StoreOption = None, server: ServerOption = None, *, token_file: TokenFileOption = None) -> None:
+    """Make the store's files as small as what they hold; nothing of what was deleted is in them afterwards.
+
+    On the store itself, which no server may use then, or with --url by a running server, which goes on answering.
+    It needs room for a second copy of the store. The exit code is 0 where it is done, 1 where it is not.
+    """
+    if url is not None and server is not None:
+        raise typer.BadParameter("give one of --store and --url", param_hint="--url")
+    path = None if server is not None else _store_path(url)
+
+    async def work(source: SessionSource) -> int:
+        done = await source.vacuum()
+        typer.echo(f"{path or 'the store'}: {done.before:,} bytes before, {done.after:,} after")
+        return 0
+
+    run_on_source(SourceOptions(server, token_file, path), work)
+
+
 def _store_path(url: str | None) -> Path:
     """Return the store's file."""
     from .store.url import path_of  # noqa: PLC0415 - for this command only
@@ -460,11 +469,9 @@ def _store_path(url: str | None) -> Path:
 
 def _silence_logs() -> None:
     """Write no log lines: the command prints a report instead."""
-    import logging  # noqa: PLC0415 - for this command only
+    from .logs import silence  # noqa: PLC0415 - for this command only
 
-    import structlog  # noqa: PLC0415 - for this command only
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    silence()
 
 
 def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:

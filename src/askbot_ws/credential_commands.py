@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from .config import load
+from .config import TOKEN_VARIABLE, load
 from .core.principal import Right
 from .errors import ConfigError
 from .logs import make_audit_logger
@@ -20,6 +20,15 @@ key = typer.Typer(no_args_is_help=True, help="Make, list and revoke the static k
 
 KeysOption = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="File of keys; by default the one of ASKBOT_KEYS.")
+]
+TokenFileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE|-",
+        help=f"File with the key or token for the server; - is the first line of stdin. Or the token itself is in "
+        f"{TOKEN_VARIABLE}.",
+    ),
 ]
 UserOption = Annotated[str, typer.Option("--user", metavar="NAME", help="User on whose behalf it is used.")]
 RoleOption = Annotated[

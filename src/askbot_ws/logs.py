@@ -102,6 +102,11 @@ def use_host_logging(settings: Settings) -> None:
     )
 
 
+def silence() -> None:
+    """Write no log lines: for commands, which print what they have to say."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def hash_session(session: str) -> str:
     """Return what stands for a session in logs: the beginning of its id's SHA-256, as the id itself is a secret."""
     return hashlib.sha256(session.encode(errors="surrogatepass")).hexdigest()[:12]

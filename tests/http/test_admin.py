@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ import pytest
 from askbot_ws.logs import hash_session
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..command import call
 from ..process import Askbot, Json, Story, askbot, provider_process, reading
+from ..users import make_key
 from .raw_requests import Response, request
 
 SESSIONS, VACUUM = "/v1/admin/sessions", "/v1/admin/store/vacuum"
@@ -52,18 +51,12 @@ class Managed:
         return [line for line in self.server.lines() if line["event"] == "admin_acted"]
 
 
-async def make_key(folder: Path, *arguments: str) -> str:
-    code, out, err = await call("key", "new", "--keys", str(folder / "keys.toml"), *arguments)
-    assert code == 0, err
-    return out.strip()
-
-
 @pytest.fixture(scope="module")
 def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     """One server for all tests of this module."""
     folder = tmp_path_factory.mktemp("admin")
-    admin = asyncio.run(make_key(folder, "--user", "root", "--may", "admin"))
-    alice = asyncio.run(make_key(folder, "--user", "alice", "--may", "metrics,tickets"))
+    admin = make_key(folder / "keys.toml", "root", "--may", "admin")
+    alice = make_key(folder / "keys.toml", "alice", "--may", "metrics,tickets")
     with (
         provider_process() as provider,
         askbot(folder, "--keys", "keys.toml", "--allow-anonymous", upstream=provider.url) as server,

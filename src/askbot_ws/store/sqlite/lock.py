@@ -22,6 +22,14 @@ else:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class StoreInUseError(ConfigError):
+    """Another process uses the store; `fact` says which, without what to do about it."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}; stop that one, or set ASKBOT_STORE to another file.")
+        self.fact = fact
+
+
 class ProcessLock:
     """A locked file beside the store, which the operating system unlocks when the process ends, however it ends."""
 
@@ -39,9 +47,8 @@ class ProcessLock:
             os.close(fd)
             if not isinstance(error, BlockingIOError | PermissionError):
                 raise  # the file can't be locked at all, as on some network shares
-            raise ConfigError(
-                f"the store {self._files} is in use by another askbot process (pid {owner}); "
-                "stop that one, or set ASKBOT_STORE to another file."
+            raise StoreInUseError(
+                f"the store {self._files} is in use by another askbot process (pid {owner})"
             ) from error
         self._fd = fd
         with contextlib.suppress(OSError):  # the process id is only for the error above: a full disk may prevent it
