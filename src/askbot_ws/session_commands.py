@@ -244,7 +244,7 @@ async def _delete(source: SessionSource, names: list[str], *, all_exist: bool) -
 
 def run_on_source(options: SourceOptions, work: Callable[[SessionSource], Awaitable[int]]) -> NoReturn:
     """Do something with the sessions of a server or of a store; exits with what it returns, or with 1."""
-    import asyncio  # noqa: PLC0415 - takes long to import
+    import asyncio  # noqa: PLC0415 - for these commands only
 
     from .logs import silence  # noqa: PLC0415 - for these commands only
     from .session_source import SourceError  # noqa: PLC0415 - for these commands only
