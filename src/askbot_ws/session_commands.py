@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -212,11 +213,20 @@ def delete_sessions(
         if names and not yes:
             if found:
                 typer.echo(table(found[:SHOWN_BEFORE_DELETION], width=80), err=True)
-            if not typer.confirm(f"Delete {_count(len(names))} for good?", err=True):
+            if not _confirm(f"Delete {_count(len(names))} for good?"):
                 return 1
         return await _delete(source, names, all_exist=not ids)
 
     run_on_source(options, work)
+
+
+def _confirm(question: str) -> bool:
+    """Ask on the terminal. Ctrl-C ends the command: asyncio's own handler would cancel what doesn't wait for it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _delete(source: SessionSource, names: list[str], *, all_exist: bool) -> int:
