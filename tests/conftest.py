@@ -35,6 +35,7 @@ SLOW = (
     "clients/",
     "http/test_ai_completion.py",
     "package/",
+    "security/test_strangers.py",
     "server/",
     "store/test_maintenance",
     "store/test_sqlite_crashes.py",

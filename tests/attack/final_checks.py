@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil  # type: ignore[import-untyped]
@@ -85,9 +85,9 @@ def check_measured(measured: Measured) -> list[str]:
     return found
 
 
-def settle(pid: int, settled: Callable[[Size], bool], seconds: float) -> Size:
-    """Return the size of a process as soon as it is settled, or after so long."""
+def settle(pid: int, *, fds: int, seconds: float) -> Size:
+    """Return the size of a process once it has no clients, and at most so many descriptors; or after so long."""
     until = time.monotonic() + seconds
-    while not settled(size := measure(pid)) and time.monotonic() < until:
+    while ((size := measure(pid)).clients or size.fds > fds) and time.monotonic() < until:
         time.sleep(0.1)
     return size

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from ..process import ROOT, SAID, Json, environment, provider_process
@@ -75,7 +74,7 @@ async def attack(folder: Path, plan: str, seconds: float, *, seed: int) -> Outco
                 outcome.findings.append(f"the server ended during the {part} with {server.process.returncode}")
                 break
             most = outcome.sizes[0].fds if outcome.sizes else first.fds + MORE_FDS
-            outcome.sizes.append(settle(pid, partial(_is_settled, max_fds=most), SETTLE_SECONDS))
+            outcome.sizes.append(settle(pid, fds=most, seconds=SETTLE_SECONDS))
         else:
             outcome.findings += check_sizes(*outcome.sizes)
             await _drain(attacked, outcome)
@@ -84,11 +83,6 @@ async def attack(folder: Path, plan: str, seconds: float, *, seed: int) -> Outco
         secrets = (*attacked.secrets, *canaries, *outcome.measured.sessions)
         outcome.findings += check_log(server.log.read_text(errors="replace"), secrets)
     return outcome
-
-
-def _is_settled(size: Size, *, max_fds: int) -> bool:
-    """Whether the attackers are gone, and what they held open is closed."""
-    return not size.clients and size.fds <= max_fds
 
 
 async def _attack_for(
