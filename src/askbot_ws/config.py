@@ -100,6 +100,7 @@ _BLAMED = {
     "keyfile": "certfile",
     "openai_base_url": "upstream",
 }  # which setting wants one that is not given
+_READ_AT_START = {"persona", "page_module", "embedded_model", "certfile", "keyfile"}  # files, which may be gone since
 _PATHS = {"store", "embedded_model", "unix", "certfile", "keyfile", "keys"}  # which may have any bytes
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
@@ -639,6 +640,23 @@ def _validate(values: Mapping[str, SourcedValue], cwd: Path, errors: list[str]) 
             return settings
     count = f"{len(errors)} settings are wrong" if len(errors) > 1 else "a setting is wrong"
     raise ConfigError("\n".join([f"askbot can't start: {count}.", *(f"  {error}" for error in errors)]))
+
+
+def merge(running: Settings, new: Settings) -> Settings:
+    """Return the settings of a running server with those of others that it can take: `RELOADABLE`.
+
+    Raises:
+        ConfigError: The two don't go together, as where it listens on all addresses and loses its credentials.
+    """
+    merged = running.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
+    values = {name: getattr(merged, name) for name in Settings.model_fields if name not in _READ_AT_START}
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False)
+        faults = [f"until the server is restarted, {_describe_error(detail, {})}" for detail in details]
+        raise ConfigError("\n".join(["new settings are wrong for a running server.", *faults])) from None
+    return merged
 
 
 def _collect_values(

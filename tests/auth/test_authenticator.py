@@ -7,7 +7,7 @@ import pytest
 from askbot_ws.auth import Authenticator, RequestHead
 from askbot_ws.auth.authenticator import LOCAL
 from askbot_ws.auth.credentials import find_credential
-from askbot_ws.config import load
+from askbot_ws.config import load, merge
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import ConfigError
 
@@ -89,3 +89,21 @@ def test_authentication_opens_other_addresses() -> None:
     """Each way by itself."""
     for name, value in (("KEYS", "k"), ("JWT_SECRET", SECRET), ("JWKS_URL", "https://a.example/k"), ("AUTH", "a:b")):
         assert load({}, {"ASKBOT_HOST": "0.0.0.0", f"ASKBOT_{name}": value}).authentication
+
+
+@pytest.mark.parametrize(
+    ("running", "new", "fault"),
+    [
+        ({"HOST": "0.0.0.0", "JWT_SECRET": SECRET}, {}, "ASKBOT_HOST: "),
+        ({"AUTH_COOKIE": "s", "JWT_SECRET": SECRET}, {"ORIGINS": "*", "JWT_SECRET": SECRET}, "ASKBOT_AUTH_COOKIE: "),
+    ],
+    ids=str,
+)
+def test_a_running_server_takes_no_settings_that_let_others_in(
+    running: dict[str, str], new: dict[str, str], fault: str
+) -> None:
+    """Each is right by itself, but where the server listens, and what its cookie is, changes at its restart only."""
+    before, after = [load({}, {f"ASKBOT_{name}": value for name, value in given.items()}) for given in (running, new)]
+    with pytest.raises(ConfigError, match=f"until the server is restarted, {fault}"):
+        merge(before, after)
+    assert merge(after, before).authentication

@@ -33,7 +33,7 @@ def test_a_user_is_the_same_client_everywhere_and_others_are_their_address() -> 
     everybody = Allowances()
 
     assert everybody.client_of(Principal(user="ann"), "192.0.2.1").key == "ann"
-    assert everybody.client_of(ANONYMOUS, "192.0.2.1").key == "@192.0.2.1"
+    assert everybody.client_of(ANONYMOUS, "192.0.2.1").key == " 192.0.2.1"
     assert everybody.client_of(ANONYMOUS, "").user is None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from askbot_ws.core.allowance import Allowance, Allowances, Rates
-from askbot_ws.core.commands import Ask, Cancel, Fork, Retry
+from askbot_ws.core.commands import Ask, Cancel, Forget, Fork, Retry
 from askbot_ws.core.load import LoadLevel
 from askbot_ws.core.principal import ANONYMOUS, Principal
 from askbot_ws.core.token_budget import day_of, seconds_to_midnight
@@ -20,6 +20,7 @@ from askbot_ws.errors import (
     QuotaExceeded,
     RateLimited,
     StoreError,
+    Unauthorized,
     UpstreamUnavailable,
 )
 from askbot_ws.events import Options, Usage
@@ -30,6 +31,7 @@ from askbot_ws.upstream import Ending
 from .fakes import CheckedReader, Clock, FragileStore, hub_of, run_ticks
 
 ANN = Principal(user="ann")
+OLD = Principal(user="ann", credential="key:old")
 USAGE = Ending("stop", usage=Usage(input_tokens=30, output_tokens=20))
 
 
@@ -43,11 +45,13 @@ async def ask(hub: Hub, reader: CheckedReader, text: str = "why?", who: Principa
     await hub.command(who, reader.session, Ask(text, id=fields.get("id")), address=fields.get("address", ""))
 
 
-async def refused(hub: Hub, reader: CheckedReader, kind: type[AskbotError], text: str = "why?") -> AskbotError:
+async def refused(
+    hub: Hub, reader: CheckedReader, kind: type[AskbotError], text: str = "why?", who: Principal = ANN
+) -> AskbotError:
     """A question that is refused is not in the log."""
     before = len(reader.events)
     with pytest.raises(kind) as caught:
-        await ask(hub, reader, text)
+        await ask(hub, reader, text, who)
     assert len(reader.events) == before
     return caught.value
 
@@ -233,7 +237,7 @@ async def test_roles_have_budgets_of_their_own_and_addresses_too() -> None:
         other = reader_for(hub, ANONYMOUS)
         await ask(hub, other, who=ANONYMOUS, address="192.0.2.1")
         await other.done()
-        assert (await used_today(store), await used_today(store, "@192.0.2.1")) == (0, 50)
+        assert (await used_today(store), await used_today(store, " 192.0.2.1")) == (0, 50)
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
@@ -261,6 +265,57 @@ async def test_a_user_has_so_many_sessions_and_deleting_one_makes_room() -> None
         await refused(hub, second, QuotaExceeded)  # the count is a minute old at most
         clock.now += 61
         await ask(hub, second)
+
+
+async def test_a_session_without_a_question_is_no_room_for_another() -> None:
+    """It was not counted when it was made, so it is not when it is deleted."""
+    async with hub_of(allowances=Allowances(Allowance(sessions=1))) as hub:
+        await ask(hub, reader_for(hub))
+        await hub.command(ANN, reader_for(hub).session, Forget())
+        await refused(hub, reader_for(hub), QuotaExceeded)
+
+
+async def test_sessions_that_begin_at_the_same_time_are_counted() -> None:
+    """All of them, though they are first counted for each."""
+    async with hub_of(allowances=Allowances(Allowance(sessions=2))) as hub:
+        asked = [ask(hub, reader_for(hub)) for _ in range(5)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [outcome is None for outcome in outcomes].count(True) == 2
+
+
+async def test_no_user_is_the_client_of_an_address() -> None:
+    """Whatever they call themselves, nobody there has less for it."""
+    mallory = Principal(user="@192.0.2.1")
+    async with hub_of(allowances=Allowances(Allowance(rates=Rates(questions=1)))) as hub:
+        await ask(hub, reader_for(hub, mallory), who=mallory)
+        await ask(hub, reader_for(hub, ANONYMOUS), who=ANONYMOUS, address="192.0.2.1")
+
+
+async def test_a_question_whose_cancellation_was_lost_is_charged() -> None:
+    """It waits again, and is answered."""
+    store, wall, held = FragileStore(), Clock(), asyncio.Event()
+    policy = Policy(max_turns=1)
+    async with hub_of(
+        [held], [USAGE], store=store, policy=policy, wall_clock=wall, allowances=with_budget(10**6)
+    ) as hub:
+        await ask(hub, reader_for(hub, ANONYMOUS), who=ANONYMOUS)
+        reader = reader_for(hub)
+        await ask(hub, reader)
+        store.break_down()
+        with pytest.raises(StoreError):
+            await hub.command(ANN, reader.session, Cancel())
+        store.mend()
+        held.set()
+        await reader.done()
+        assert await used_today(store) == 50
+
+
+async def test_a_credential_that_was_revoked_asks_nothing() -> None:
+    """Also where it was checked before, and its question comes now."""
+    async with hub_of() as hub:
+        hub.admission.is_revoked = lambda principal: principal.credential == "key:old"
+        await refused(hub, reader_for(hub, OLD), Unauthorized, who=OLD)
+        await ask(hub, reader_for(hub))
 
 
 async def test_a_session_grows_to_its_size_and_no_further() -> None:

@@ -7,15 +7,16 @@ import asyncio
 import pytest
 import structlog
 
+from askbot_ws.core.allowance import Allowance, Allowances
 from askbot_ws.core.commands import Ask, Cancel, Forget, Title
 from askbot_ws.core.principal import ANONYMOUS, Principal
-from askbot_ws.errors import UpstreamUnavailable
+from askbot_ws.errors import QuotaExceeded, UpstreamUnavailable
 from askbot_ws.events import Usage
 from askbot_ws.hub import Hub, Policy, title_maker
 from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Ending, ThinkingText
 
-from .fakes import CheckedReader, ask, attach_reader, hub_of, run_ticks
+from .fakes import CheckedReader, Clock, ask, attach_reader, hub_of, run_ticks
 
 TITLES = Policy(titles="model")
 PAID = Ending("stop", usage=Usage(input_tokens=10, output_tokens=5))
@@ -122,15 +123,18 @@ async def test_a_title_has_a_time_limit_and_a_length_limit(monkeypatch: pytest.M
 
 
 async def test_the_tokens_of_a_title_count_as_the_users() -> None:
-    """In the count of the day; those of nobody count nowhere."""
-    upstream = ScriptedUpstream(["Because."], ["Reasons", PAID])
-    async with hub_of(upstream=upstream, policy=TITLES) as hub:
+    """In the count of the day, and in what is left of it at once."""
+    upstream = ScriptedUpstream(["B", PAID], ["Reasons", PAID])
+    policy, allowances = Policy(titles="model", max_tokens=10), Allowances(Allowance(tokens_per_day=41))
+    async with hub_of(upstream=upstream, policy=policy, allowances=allowances, wall_clock=Clock()) as hub:
         ann = Principal("ann")
         topic = hub.create(ann)
         await hub.command(ann, topic.session, Ask("why?"))
         await run_ticks(60)
         assert topic.title == "Reasons"
-        assert await hub.store.add_usage("ann", "2023-11-14", 0) == 15
+        assert await hub.store.add_usage("ann", "2023-11-14", 0) == 30
+        with pytest.raises(QuotaExceeded):
+            await hub.command(ann, topic.session, Ask("why?"))
 
 
 async def test_a_session_that_is_gone_or_goes_gets_no_title() -> None:

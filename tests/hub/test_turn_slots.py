@@ -12,7 +12,7 @@ from askbot_ws.core.allowance import Allowance, Allowances
 from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
 from askbot_ws.core.principal import Principal
 from askbot_ws.core.prompt import Prompt
-from askbot_ws.errors import Busy, LogMoved, QueueFull
+from askbot_ws.errors import Busy, LogMoved, Overloaded, QueueFull
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.upstream import Ending
 
@@ -158,6 +158,36 @@ async def test_a_turn_that_waits_for_a_slot_can_be_cancelled_replaced_and_forgot
         for reader in (running, cancelled, replaced, edited, last):
             assert_valid_log(reader.events)
         assert (hub.turns_waiting, hub.turns_running, upstream.held) == (0, 0, {})
+
+
+async def test_what_replaces_a_turn_takes_its_place_in_a_full_queue() -> None:
+    """One that waits, or that runs; what would wait besides is refused."""
+    async with held_hub(max_turns=1, max_queued=1) as (hub, upstream):
+        ann, bob = session_for(hub, ANN), session_for(hub, BOB)
+        await ask(hub, ANN, ann, "a")
+        await ask(hub, BOB, bob, "b")
+        await hub.command(BOB, bob.session, Ask("c", when_busy="replace"))
+        await hub.command(BOB, bob.session, Edit("t1", "d"))
+        with pytest.raises(Overloaded):
+            await ask(hub, ANN, ann, "no")
+        await hub.command(ANN, ann.session, Ask("e", when_busy="replace"))
+        await run_ticks()
+        assert sorted([await upstream.let_go(), await upstream.let_go()]) == ["d", "e"]
+
+
+async def test_new_limits_are_those_of_what_waits() -> None:
+    """From now on, and of further questions of its sessions too."""
+    async with held_hub(allowance=Allowance(turns=1)) as (hub, upstream):
+        readers = [session_for(hub, ANN) for _ in range(4)]
+        for number, reader in enumerate(readers):
+            await ask(hub, ANN, reader, f"a{number}")
+            await ask(hub, ANN, reader, f"b{number}")
+        await run_ticks()
+        hub.apply_limits(Allowances(Allowance(turns=3)), max_turns=1000, max_queued=1000)
+        await run_ticks()
+        assert sorted(upstream.held) == ["a0", "a1", "a2"]
+        await upstream.let_go()
+        assert len(upstream.held) == 3
 
 
 async def test_a_session_whose_turn_waits_is_not_evicted() -> None:

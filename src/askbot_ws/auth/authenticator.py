@@ -151,7 +151,7 @@ class Authenticator:
             return await methods.tickets.redeem(credential.text)
         if credential.carrier == "cookie" and not head.names_origin:
             raise Unauthorized("A request with a cookie needs an Origin.")
-        return await self._check_token(methods, credential.text, head)
+        return await self._check_token(credential.text, head)
 
     async def authenticate_token(self, token: str, *, client_address: str = "") -> Principal:
         """Return the principal of a token, as a frame `auth` has it. Raises like `authenticate`.
@@ -161,9 +161,16 @@ class Authenticator:
         if self.methods is None:
             raise Unauthorized("Credentials are not used here.")
         head = RequestHead(CHAT_PATH, headers=(("authorization", f"Bearer {token}"),), client_address=client_address)
-        return await self._check_token(self.methods, token, head)
+        return await self._check_token(token, head)
 
-    async def _check_token(self, methods: Methods, token: str, head: RequestHead) -> Principal:
+    async def _check_token(self, token: str, head: RequestHead) -> Principal:
+        while (methods := self.methods) is not None:
+            principal = await self._check_by(methods, token, head)
+            if methods is self.methods:  # else it was checked by what does not hold any more
+                return principal
+        raise Unauthorized("Credentials are not used here.")
+
+    async def _check_by(self, methods: Methods, token: str, head: RequestHead) -> Principal:
         refusal = Unauthorized("The credential is not valid.")
         for method in methods.token_methods:
             try:

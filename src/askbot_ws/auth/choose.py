@@ -76,6 +76,9 @@ async def reload_authenticator(
     if old is None:
         await authenticator.replace_methods(_make_methods(settings, used, now), other_tokens=False)
         return
+    tickets = old.tickets
+    if settings.keys != before.keys:  # beside which the secret may be
+        tickets = Tickets(ticket_secret(settings), used, now=now)
     keys = old.keys
     if settings.keys is None:
         keys = None
@@ -88,7 +91,7 @@ async def reload_authenticator(
         key_set = JsonWebKeys(settings.jwks_url) if settings.jwks_url else None
     other_tokens = any(getattr(settings, name) != getattr(before, name) for name in TOKEN_SETTINGS)
     tokens = _make_tokens(settings, key_set, now) if settings.jwt_secret or key_set else None
-    methods = replace(old, keys=keys, key_set=key_set, tokens=tokens)
+    methods = replace(old, keys=keys, key_set=key_set, tokens=tokens, tickets=tickets)
     await authenticator.replace_methods(methods, other_tokens=other_tokens)
 
 

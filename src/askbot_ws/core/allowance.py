@@ -91,7 +91,7 @@ class Client:
     """Who counts as one for the limits: a user, or else all who come from one address.
 
     Attributes:
-        key: Names it; a user's name, or an address after an `@`.
+        key: Names it; a user's name, or an address after a space, with which no user's name begins.
         user: The user; None: anonymous.
         role: The principal's role; None: none.
         allowance: What it may do.
@@ -122,7 +122,7 @@ class Allowances:
 
     def client_of(self, principal: Principal, address: str) -> Client:
         """Return who counts as one client with this principal, connected from this IP address (empty: it has none)."""
-        key = principal.user if principal.user is not None else "@" + address_key(address)
+        key = principal.user if principal.user is not None else " " + address_key(address)
         return Client(key, principal.user, principal.role, self.of(principal.role))
 
 

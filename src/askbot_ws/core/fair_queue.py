@@ -52,6 +52,13 @@ class FairQueue(Generic[T]):
         line.waiting.setdefault(item)
         self._update(key, line)
 
+    def set_limit(self, key: str, limit: int | None) -> None:
+        """Change how many items of this key run at the same time, where it has one."""
+        line = self._lines.get(key)
+        if line is not None:
+            line.limit = _limit(limit)
+            self._update(key, line)
+
     def remove(self, key: str, item: T) -> None:
         """Let an item wait no more; does nothing where it does not."""
         line = self._lines.get(key)

@@ -83,6 +83,10 @@ class SessionMachine:
         """Whether no turn runs or waits."""
         return self.running is None and not self.waiting
 
+    def has_open_turn(self, seq: int) -> bool:
+        """Return whether a turn runs or waits whose question has this `seq` or a later one."""
+        return any(turn is not None and turn.seq >= seq for turn in [*self.waiting, self.running])
+
     @property
     def memory_bytes(self) -> int:
         """Estimated bytes of memory, without the log and the running turns."""

@@ -16,7 +16,7 @@ from ..core.log_tail import wire_size
 from ..core.principal import Principal
 from ..core.rate_limiter import Amounts, RateLimiter
 from ..core.turn import Charge, TurnMachine
-from ..errors import Overloaded, QueueFull, QuotaExceeded, RateLimited
+from ..errors import Overloaded, QueueFull, QuotaExceeded, RateLimited, Unauthorized
 from ..events import Options
 from ..store import Store
 from .owner import Owner
@@ -37,6 +37,7 @@ class Asked:
     client: Client
     text: str
     options: Options  # with which the model is to be asked
+    takes_place: bool = False  # whether it replaces a turn that runs or waits, so that no more turns wait
 
 
 class Admission:
@@ -56,6 +57,7 @@ class Admission:
         self.load = LoadLevel.NORMAL  # set by whoever measures it, like the next one
         self.load_limit = inf  # turns that may run before further questions are refused
         self.max_waiting = policy.max_queued
+        self.is_revoked: Callable[[Principal], bool] = lambda _: False  # set by whoever knows
         self._policy = policy
         self._slots = slots
         self._clock = clock
@@ -66,6 +68,7 @@ class Admission:
     def apply(self, allowances: Allowances, *, max_turns: int | None, max_waiting: int | None) -> None:
         """Change what clients may do, how many turns run, and how many wait; None: any number."""
         self.allowances = allowances
+        self._slots.use_allowances(allowances)
         self.max_waiting = sys.maxsize if max_waiting is None else max_waiting
         self._slots.max_running = sys.maxsize if max_turns is None else max_turns
 
@@ -85,14 +88,18 @@ class Admission:
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    def admit(self, owner: Owner, asked: Asked) -> Charge:
+    def admit(self, owner: Owner, principal: Principal, asked: Asked) -> Charge:
         """Count a question of a session. The caller appends it before the next await.
 
-        Raises `Overloaded`, `QueueFull`, `QuotaExceeded` or `RateLimited`; then nothing was counted.
+        Raises `Unauthorized` where the principal's credential was revoked since it was checked, `Overloaded`,
+        `QueueFull`, `QuotaExceeded` or `RateLimited`; then nothing was counted.
         """
         client, tokens = asked.client, self._estimate(asked)
+        if self.is_revoked(principal):
+            raise Unauthorized("The credential is not valid any more.")
         self.check_load()
-        self._check_queue(owner, client)
+        if not asked.takes_place:
+            self._check_queue(owner, client)
         self._check_size(owner, client)
         is_new = owner.is_new
         if is_new:
@@ -159,15 +166,22 @@ class Admission:
         charge.prompt_tokens, charge.bytes_per_token = prompt_tokens, bytes_per_token
 
     def settle(self, turn: TurnMachine) -> None:
-        """Replace what was estimated and reserved for a turn by what it has used; a second call does nothing."""
-        used, charge, turn.charge = turn.tokens_used, turn.charge, None
+        """Replace what was estimated and reserved for a turn by what it has used; a second call does nothing.
+
+        One that had not started may wait again, where its end can't be stored: it is charged for what it uses then.
+        """
+        used, charge = turn.tokens_used, turn.charge
         if charge is None:
             return
         self._rates.add_tokens(charge.client, used - charge.rate_tokens, now=self._clock())
+        if turn.started_at is None:
+            charge.rate_tokens = 0
+            return
+        turn.charge = None
         self._budgets.settle(charge.client, reserved=charge.reserved, used=used)
 
-    def count_lost(self, user: str | None, tokens: int) -> None:
-        """Count the tokens of an answer which a server that died had begun."""
+    def count_tokens(self, user: str | None, tokens: int) -> None:
+        """Count tokens for which no turn is charged: of a title, or of what a server that died had begun."""
         if user is not None and self.allowances.have_budgets:
             self._budgets.add(user, tokens)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from ..core.allowance import Client
@@ -90,8 +91,10 @@ class CommandHandler:
         await admission.prepare(client, new_session=owner.is_new)
         self._check_open(owner)
         replaced = owner.next_turn if command.when_busy == "replace" else None
+        takes_place = replaced is not None or (command.when_busy == "replace" and owner.state.running is not None)
         owner.state.check_may_ask(command.when_busy)
-        question = self._admit(principal, owner, client, text=command.text, id=command.id, options=command.options)
+        asked = Asked(client, command.text, command.options, takes_place=takes_place)
+        question = self._admit(principal, owner, asked, id=command.id)
         events: list[Event] = []
         if replaced is not None:
             events += self._scheduler.cancel_turn(owner, replaced, "cancelled")
@@ -106,27 +109,27 @@ class CommandHandler:
         if known is not None:
             return known
         turn = command.turn or await self._last_turn(owner)
-        asked = await self._read_question(owner, turn)
-        options = _merge_options(asked.options or Options(), command.options)
+        before = await self._read_question(owner, turn)
+        options = _merge_options(before.options or Options(), command.options)
         await self._scheduler.admission.prepare(client, new_session=False)
         self._check_open(owner)
-        question = self._admit(principal, owner, client, text=text or asked.text, id=command.id, options=options)
+        asked = Asked(client, text or before.text, options, takes_place=owner.state.has_open_turn(seq_of(turn)))
+        question = self._admit(principal, owner, asked, id=command.id)
         events = owner.state.replace(turn, question, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
-    def _admit(
-        self, principal: Principal, owner: Owner, client: Client, *, text: str, id: str | None, options: Options
-    ) -> NewQuestion:
+    def _admit(self, principal: Principal, owner: Owner, asked: Asked, *, id: str | None) -> NewQuestion:
         """Return a question that is taken. Raises as `Admission.admit`, and `Forbidden` for its options."""
-        used = self._used_options(client, options)  # what is allowed may have changed since the turn that is replaced
-        charge = self._scheduler.admission.admit(owner, Asked(client, text, used))
+        # What is allowed may have changed since the turn that is replaced.
+        used = self._used_options(asked.client, asked.options)
+        charge = self._scheduler.admission.admit(owner, principal, replace(asked, options=used))
         return NewQuestion(
-            text=text,
+            text=asked.text,
             asked_at=self._clock(),
             created_at=self._wall_clock(),
             id=id,
-            options=options,
+            options=asked.options,
             used_options=used,
             charge=charge,
             credential=principal.credential,
@@ -154,7 +157,7 @@ class CommandHandler:
                 raise owner.closed
             await self._registry.delete(owner.session)
             self._scheduler.group_commit.discard(owner)
-            if not owner.topic.temporary:
+            if owner.state.head and not owner.topic.temporary:  # one without a question was never counted
                 self._scheduler.admission.sessions.remove(owner.topic.user)
             owner.closed = SessionNotFound("The session was forgotten.")
             owner.topic.close(owner.closed)

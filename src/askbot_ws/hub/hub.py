@@ -86,9 +86,7 @@ class Hub:
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
         if policy.titles == "model":
-            titles = TitleMaker(
-                self._registry, self._scheduler, store, upstream, spawn=self._spawn, wall_clock=wall_clock
-            )
+            titles = TitleMaker(self._registry, self._scheduler, store, upstream, spawn=self._spawn)
             self._scheduler.on_turn_ended = titles.on_turn_ended
 
     async def __aenter__(self) -> Self:
@@ -248,6 +246,8 @@ class Hub:
         """Allow what another policy allows, from the next command and turn on."""
         self.policy.replace_by(policy)
         self._scheduler.use_policy(self.policy)
+        for owner in self._registry.owners.values():
+            owner.state.max_waiting = self.policy.max_waiting
 
     def cancel_asked_with(self, credential: str) -> None:
         """Cancel all turns, running and waiting, that were asked with this credential (`Principal.credential`)."""

@@ -55,7 +55,7 @@ class Recovery:
                 if turn.turn in ours:
                     continue  # it was asked after the reset
                 if count_tokens and (turn.answer or turn.steps):
-                    self._scheduler.admission.count_lost(owner.topic.user, _estimate_tokens(turn))
+                    self._scheduler.admission.count_tokens(owner.topic.user, _estimate_tokens(turn))
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
                 self._scheduler.append(

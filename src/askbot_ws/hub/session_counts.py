@@ -41,7 +41,9 @@ class SessionCounts:
         if known is not None and (known.sessions < limit or self._clock() - known.counted_at < RECOUNT_SECONDS):
             self._counts.move_to_end(user)
             return
-        self._counts[user] = _Count(await self._count(user, limit), self._clock())
+        count = _Count(await self._count(user, limit), self._clock())
+        if self._counts.get(user) is known:  # else it was counted, and maybe changed, meanwhile
+            self._counts[user] = count
         if len(self._counts) > MAX_USERS:
             self._counts.popitem(last=False)
 

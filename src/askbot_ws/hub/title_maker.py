@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 
 import structlog
 
 from ..core.title import clean_title, title_prompt
 from ..errors import AskbotError
-from ..events import Done, TurnRecord, Usage
+from ..events import Done, TurnRecord
 from ..store import Store
 from ..upstream import ThinkingText, Upstream
 from .owner import Owner
@@ -36,7 +35,6 @@ class TitleMaker:
         upstream: Upstream,
         *,
         spawn: Callable[[Coroutine[None, None, None]], None],
-        wall_clock: Callable[[], float],
     ) -> None:
         """`spawn` runs a coroutine as a task, which is cancelled when the hub ends."""
         self._registry = registry
@@ -44,7 +42,6 @@ class TitleMaker:
         self._store = store
         self._upstream = upstream
         self._spawn = spawn
-        self._wall_clock = wall_clock
         self._in_flight = 0
 
     def on_turn_ended(self, owner: Owner, done: Done) -> None:
@@ -100,14 +97,9 @@ class TitleMaker:
                 return "".join(pieces)
             raise
         if ending.usage is not None:
-            await self._count_usage(owner.topic.user, ending.usage)
+            tokens = ending.usage.input_tokens + ending.usage.output_tokens
+            self._scheduler.admission.count_tokens(owner.topic.user, tokens)
         return "".join(pieces) if ending.reason in ("stop", "length") else ""
-
-    async def _count_usage(self, user: str | None, usage: Usage) -> None:
-        """Add the tokens of a title to the user's count of the day."""
-        if user is not None:
-            day = datetime.fromtimestamp(self._wall_clock(), UTC).date().isoformat()
-            await self._store.add_usage(user, day, usage.input_tokens + usage.output_tokens)
 
     async def _set_title(self, session: str, title: str) -> None:
         """Append the title, unless somebody has named the session meanwhile."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-from ..core.allowance import Client
+from ..core.allowance import Allowances, Client
 from ..core.fair_queue import FairQueue
 from .owner import Owner
 
@@ -33,6 +34,13 @@ class TurnSlots:
     @max_running.setter
     def max_running(self, value: int) -> None:
         self._queue.max_running = value
+
+    def use_allowances(self, allowances: Allowances) -> None:
+        """Let turns that wait start by these allowances."""
+        for owner, (client, count) in self._counted.items():
+            now = replace(client, allowance=allowances.of(client.role))
+            self._counted[owner] = now, count
+            self._queue.set_limit(now.key, now.allowance.turns)
 
     def has_room(self, client: Client) -> bool:
         """Return whether a turn of this client would start at once."""

@@ -23,7 +23,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from .. import __version__
 from ..auth import Authenticator, make_authenticator
 from ..auth.choose import reload_authenticator
-from ..config import RELOADABLE, Settings
+from ..config import RELOADABLE, Settings, merge
 from ..core.allowance import Allowances
 from ..core.load import LoadLevel
 from ..dialects.askbot.connection import AskbotConnection, AskbotLimits
@@ -347,11 +347,12 @@ class Server:
         of pages whose origin is not allowed any more (4403).
 
         Raises:
-            ConfigError: A file that they name can't be used; then all settings stay as they were.
+            ConfigError: A file that they name can't be used, or what changes now does not go together with what needs a
+                restart; then all settings stay as they were.
         """
         before = self._settings
         changed = {name for name in Settings.model_fields if getattr(before, name) != getattr(settings, name)}
-        applied = before.model_copy(update={name: getattr(settings, name) for name in changed & RELOADABLE})
+        applied = merge(before, settings)
         allowances = allowances_of(applied)
         policy = self._make_policy(applied) if self._make_policy else self._hub.policy
         await reload_authenticator(self._authenticator, before, applied, self._hub.store, now=self._now)

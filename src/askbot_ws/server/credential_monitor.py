@@ -45,6 +45,7 @@ class CredentialMonitor:
         self._close = close
         self.expiry = ExpiryMonitor(self._on_expired, now=now)
         authenticator.on_change = self._on_change
+        hub.admission.is_revoked = authenticator.is_revoked
 
     async def renew(self, connection: Connection, token: str) -> Principal:
         """Give a connection the principal of a fresh token of the same user, and return it.
