@@ -13,7 +13,6 @@ import typer
 from .config import TOKEN_VARIABLE, load
 from .core.principal import Right
 from .errors import ConfigError
-from .logs import make_audit_logger
 from .setting_types import one_of, parse_duration
 
 key = typer.Typer(no_args_is_help=True, help="Make, list and revoke the static keys of a server.")
@@ -54,6 +53,7 @@ def new_key(
     server accepts it within a second.
     """
     from .auth.key_file import add_key, make_key  # noqa: PLC0415 - for this command only
+    from .logs import make_audit_logger  # noqa: PLC0415 - for this command only
 
     rights, now = _parse_rights(may), time.time()
     _check_name(user, "--user")
@@ -106,6 +106,7 @@ def revoke_key(
     a key, or at once where it gets SIGHUP. The exit code is 1 where there is no such key.
     """
     from .auth.key_file import KEY_PATTERN, remove_key  # noqa: PLC0415 - for this command only
+    from .logs import make_audit_logger  # noqa: PLC0415 - for this command only
 
     whole = KEY_PATTERN.fullmatch(id)
     path = _key_file(keys)
@@ -138,6 +139,7 @@ def print_ticket(
     """
     from .auth.choose import ticket_secret  # noqa: PLC0415 - for this command only
     from .auth.tickets import make_ticket  # noqa: PLC0415 - for this command only
+    from .logs import make_audit_logger  # noqa: PLC0415 - for this command only
 
     settings = load({"keys": keys})
     if settings.ticket_secret is None and settings.keys is None:

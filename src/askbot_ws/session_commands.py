@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -295,6 +294,8 @@ async def _delete(source: SessionSource, names: list[str]) -> int:
 
 def run_on_source(options: SourceOptions, work: Callable[[SessionSource], Awaitable[int]]) -> NoReturn:
     """Do something with the sessions of a server or of a store; exits with what it returns, or with 1."""
+    import asyncio  # noqa: PLC0415 - for these commands only
+
     from .logs import silence  # noqa: PLC0415 - for these commands only
     from .session_source import SourceError  # noqa: PLC0415 - for these commands only
     from .terminal.output import print_error  # noqa: PLC0415 - for these commands only

@@ -12,7 +12,8 @@ from .attacker import READY, Attacker, require
 from .raw_connection import RawConnection, frame, handshake
 
 
-def _encoded(fields: object) -> str:
+def encode_part(fields: object) -> str:
+    """Return a part of a token."""
     return base64.urlsafe_b64encode(json.dumps(fields).encode()).rstrip(b"=").decode()
 
 
@@ -31,13 +32,13 @@ def bad_token(attacker: Attacker) -> str:
             f"ak_{mark[:12]}_{mark}",
             attacker.target.key[:-1] + ("A" if attacker.target.key[-1] != "A" else "B"),
             attacker.target.key[:16] + "_" + mark[:43].ljust(43, "x"),
-            f"{_encoded({'alg': 'none', 'typ': 'JWT'})}.{_encoded(claims)}.",
-            f"{_encoded({'alg': 'None'})}.{_encoded(claims)}.{signature}",
-            f"{_encoded({'alg': 'RS256', 'jku': 'http://127.0.0.1:1/keys'})}.{payload}.{signature}",
-            f"{_encoded({'alg': 'HS256', 'kid': '../../../../dev/null'})}.{payload}.{signature}",
-            f"{_encoded({'alg': ['HS256']})}.{payload}.{signature}",
-            f"{_encoded(['HS256'])}.{payload}.{signature}",
-            f"{header}.{_encoded(claims | {'sub': 'root'})}.{signature}",
+            f"{encode_part({'alg': 'none', 'typ': 'JWT'})}.{encode_part(claims)}.",
+            f"{encode_part({'alg': 'None'})}.{encode_part(claims)}.{signature}",
+            f"{encode_part({'alg': 'RS256', 'jku': 'http://127.0.0.1:1/keys'})}.{payload}.{signature}",
+            f"{encode_part({'alg': 'HS256', 'kid': '../../../../dev/null'})}.{payload}.{signature}",
+            f"{encode_part({'alg': ['HS256']})}.{payload}.{signature}",
+            f"{encode_part(['HS256'])}.{payload}.{signature}",
+            f"{header}.{encode_part(claims | {'sub': 'root'})}.{signature}",
             f"{header}.{payload}.",
             f"{header}.{payload}",
             f"{header}.{payload}.{signature}.{signature}",
@@ -51,7 +52,7 @@ def bad_token(attacker: Attacker) -> str:
             token("alice", jti=mark, algorithm="HS512", secret=SECRET),
             token("", jti=mark),
             token("al\nice", jti=mark),
-            f"{_encoded({'alg': 'HS256'})}.{'A' * chance.choice((10_000, 30_000))}.{signature}",
+            f"{encode_part({'alg': 'HS256'})}.{'A' * chance.choice((10_000, 30_000))}.{signature}",
             f"{'[' * 3_000}.{payload}.{signature}",
         )
     )

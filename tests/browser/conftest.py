@@ -21,11 +21,11 @@ FLAGS = (
 
 
 @asynccontextmanager
-async def launched() -> AsyncGenerator[Browser]:
-    """A Chromium, until the block ends."""
+async def launched(*flags: str) -> AsyncGenerator[Browser]:
+    """A Chromium, until the block ends; with these flags besides the usual ones."""
     async with async_playwright() as playwright:
         path = CHROMIUM.path()  # None: playwright's own
-        browser = await playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser
         await browser.close()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import jwt
 import pytest
 from playwright.async_api import expect
 
@@ -169,6 +171,11 @@ KNOCK = """(address) => new Promise((resolve) => {
 })"""
 
 
+FETCH = """(address) => fetch(address, { credentials: "include" })
+    .then((response) => response.text(), () => "refused")"""
+SECRET = "a secret of tests that has more than 32 bytes"
+
+
 async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
     """With 403, before there is a socket; docs/protocol.md, "What can go wrong"."""
     async with serving() as server, other_origin() as place:
@@ -176,6 +183,19 @@ async def test_a_page_of_another_origin_is_refused(tabs: Tabs) -> None:
         assert await tab.page.evaluate(KNOCK, f"ws://127.0.0.1:{server.port}/v1/chat") == 1006
         assert any("Unexpected response code: 403" in line for line in tab.console)
         assert server.connection_count == 0
+
+
+async def test_a_foreign_page_cannot_use_the_cookie_of_its_reader(tabs: Tabs) -> None:
+    """The browser sends the cookie with the handshake; the origin decides, whether or not anonymous users may come."""
+    token = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET, algorithm="HS256")
+    async with other_origin() as place, serving(jwt_secret=SECRET, auth_cookie="login") as server:
+        own = await tabs.open(server.port)
+        address = f"ws://127.0.0.1:{server.port}/v1/chat"
+        await own.page.context.add_cookies([{"name": "login", "value": token, "domain": "127.0.0.1", "path": "/"}])
+        assert await own.page.evaluate(KNOCK, address) == "ready"
+        foreign = await tabs.beside(own.page.context, place.port)
+        assert await foreign.page.evaluate(KNOCK, address) == 1006
+        assert await foreign.page.evaluate(FETCH, f"http://127.0.0.1:{server.port}/v1/identity") == "refused"
 
 
 async def test_a_page_of_an_origin_that_is_named_is_let_in(tabs: Tabs) -> None:

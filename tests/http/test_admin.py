@@ -241,6 +241,9 @@ async def test_no_page_can_act_through_its_visitor() -> None:
         ):
             for method, path in (("GET", SESSIONS), ("DELETE", f"{SESSIONS}/any"), ("POST", VACUUM)):
                 assert (await request(server.port, path, method=method, **headers)).status == 403, headers
+        proxied = {"X-Forwarded-For": "203.0.113.7"}
+        assert (await request(server.port, SESSIONS, **proxied)).status == 401
+        assert (await request(server.port, SESSIONS, host="198.51.100.1")).status == 403
         preflight = await request(server.port, VACUUM, method="OPTIONS", Origin="https://evil.example")
         assert preflight.status == 405
         assert "access-control-allow-methods" not in preflight.headers

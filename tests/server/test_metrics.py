@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from askbot_ws.auth.key_file import add_key, make_key
 from askbot_ws.errors import UpstreamRejected
 from askbot_ws.events import Usage
 from askbot_ws.server.app import Server
@@ -94,14 +96,25 @@ async def test_what_waits_is_seen(server: Server, upstream: ScriptedUpstream) ->
     assert (after["askbot_turns_running"], after["askbot_turns_waiting"]) == (0, 0)
 
 
-async def test_this_machine_reads_them_by_any_name(server: Server) -> None:
-    """Prometheus may call the server by any name; a page of another site, whose name leads here, may not."""
-    assert await metrics_of(server, Host="prometheus.internal")
-    page = await request(server.port, "/metrics", Host="evil.example", Accept_Language="en")
-    assert page.status == 403
+async def test_this_machine_reads_them_by_a_name_of_the_server(server: Server) -> None:
+    """A page of another site, whose name leads here, is told from Prometheus by nothing but its `Host`."""
+    assert await metrics_of(server, Host="localhost")
+    assert (await request(server.port, "/metrics", Host="evil.example")).status == 403
+    assert (await request(server.port, "/metrics", Host="evil.example", Authorization="Bearer x")).status == 403
     assert (await request(server.port, "/metrics", Accept_Language="en")).status == 200
-    other = await request(server.port, "/metrics", Origin="https://evil.example")
-    assert other.status == 403
+    for browser in ({"Accept_Language": "en"}, {"Origin": "https://evil.example"}, {"Sec_Fetch_Mode": "cors"}):
+        page = await request(server.port, "/metrics", Host="evil.example", Authorization="Bearer x", **browser)
+        assert page.status == 403
+
+
+async def test_prometheus_elsewhere_reads_them_by_any_name_with_a_key(tmp_path: Path) -> None:
+    """In a container, the server has the name of a service; no page has the key."""
+    made = make_key("prometheus", now=time.time(), rights=["metrics"])
+    add_key(tmp_path / "keys", made.key)
+    async with serving(ScriptedUpstream(), keys=tmp_path / "keys") as server:
+        assert await metrics_of(server, Host="askbot.internal", Authorization=f"Bearer {made.text}")
+        wrong = await request(server.port, "/metrics", Host="askbot.internal", Authorization="Bearer x")
+        assert wrong.status == 401
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])

@@ -624,3 +624,18 @@ async def test_usage_is_counted_by_user_and_day(store: Store, clock: Clock) -> N
     await store.sweep(idle=1e9)
     assert await store.add_usage("ann", today, 0) == 0
     assert await store.add_usage("bob", today, 0) == 0
+
+
+async def test_a_vacuum_keeps_everything(store: Store) -> None:
+    """What is stored, a turn that runs, and what is added meanwhile."""
+    store.create("s")
+    factory = EventFactory()
+    await append(store, *factory.turn("t", "before"), factory.question("u"), factory.token("u", "half "))
+    vacuum = asyncio.create_task(store.vacuum())
+    await asyncio.sleep(0)
+    await append(store, factory.token("u", "and half"), factory.done("u"))
+    done = await vacuum
+
+    assert min(done.before, done.after) >= 0
+    assert flatten(await read_all(store, "s")) == flatten(factory.events)
+    assert [turn.answer for turn in await store.turns("s", limit=9)] == ["before", "half and half"]

@@ -27,6 +27,7 @@ from ..events import MAX_SEQ
 from ..hub.administration import Administration
 from ..setting_types import parse_duration
 from ..store import ANY_USER, SessionQuery
+from .access import Authority
 from .admin_records import Deletion, SessionList, SessionTurns, deletion, describe, session_list, session_turns
 from .ai_completion import ResponseAbortedError
 from .authentication import STATUS_BY_ERROR, require_right
@@ -239,12 +240,17 @@ def _require_admin(request: Request) -> Principal:
     """Return the principal of a request that has the right `admin`. Raises like `require_right`.
 
     A browser adds cookies by itself, and a server on this machine may want no credential at all: so that no page can
-    make its visitor's browser do it, what comes from a browser needs the credential in `Authorization`.
+    make its visitor's browser do it, what comes from a browser needs the credential in `Authorization`. Without any
+    credential, the server has to be called by a name of this machine: by another one, a proxy is in front.
     """
     by_browser = any(name in request.headers for name in BROWSER_HEADERS)
     if by_browser and not request.headers.get("authorization", "").lower().startswith("bearer "):
         raise Forbidden("A browser has to send the key as Authorization: Bearer.")
-    return require_right(request, "admin")
+    principal = require_right(request, "admin")
+    host = Authority.parse(request.headers.get("host", ""))
+    if request.state.local and principal.credential is None and not (host and host.is_loopback):
+        raise Forbidden("Without a credential, only 127.0.0.1 and localhost are names for this.")
+    return principal
 
 
 def _query(request: Request) -> dict[str, str]:

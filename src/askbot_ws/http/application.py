@@ -29,7 +29,7 @@ from .responses import json_response
 from .tickets import ticket_route
 
 UNCHECKED_PATHS = frozenset({"/healthz", "/readyz"})  # without access control: orchestrators use any name
-UNCHECKED_FOR_PROGRAMS = frozenset({METRICS_PATH})  # the same, but a page of another site must not read them
+UNCHECKED_WITH_CREDENTIAL = frozenset({METRICS_PATH})  # the same for programs, by a credential that is checked
 LOOPBACK_PAGE_PATHS = frozenset({COMPLETION_PATH, IDENTITY_PATH})  # which pages of any port of this machine may use
 
 
@@ -90,7 +90,7 @@ def make_application(
             Route(COMPLETION_PATH, AiCompletion(completions), methods=["POST", "OPTIONS"]),
         ],
         middleware=[
-            Middleware(AccessMiddleware, policy=access),
+            Middleware(AccessMiddleware, policy=access, authenticator=authenticator),
             Middleware(
                 AuthenticationMiddleware,
                 authenticator=authenticator,
@@ -111,14 +111,17 @@ def make_application(
 class AccessMiddleware:
     """ASGI middleware that refuses requests by the access policy, and adds CORS headers to the others' responses."""
 
-    def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, authenticator: Authenticator) -> None:
         self._app = app
         self._policy = policy
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["path"] in UNCHECKED_PATHS or (
-            scope["path"] in UNCHECKED_FOR_PROGRAMS and not _is_of_browser(scope["headers"])
+            scope["path"] in UNCHECKED_WITH_CREDENTIAL
+            and self._authenticator.configured
+            and _is_of_program(scope["headers"])
         ):
             await self._app(scope, receive, send)
             return
@@ -139,9 +142,14 @@ class AccessMiddleware:
         await self._app(scope, receive, send_with_headers if added else send)
 
 
-def _is_of_browser(headers: Headers) -> bool:
-    """Return whether a browser sent a request: a page can't keep it from sending one of these."""
-    return any(name in (b"origin", b"accept-language", b"sec-fetch-mode") for name, _ in headers)
+def _is_of_program(headers: Headers) -> bool:
+    """Return whether a request has a credential in its header, and comes from no page.
+
+    Without the credential, it may come from a page whose name was made to lead here: what tells browsers from programs
+    is not sent by all of them.
+    """
+    names = {name for name, _ in headers}
+    return b"authorization" in names and names.isdisjoint((b"origin", b"accept-language", b"sec-fetch-mode"))
 
 
 def cors_headers(policy: AccessPolicy, headers: Headers, path: str, *, secure: bool = False) -> Headers:

@@ -76,7 +76,7 @@ class ServerCollector(Collector):
         yield _gauge("connections", "Open connections, by protocol.", by_protocol, "protocol")
         opened = dict.fromkeys(["askbot.v1"], 0) | metrics.connections
         yield _counter("connections_opened", "WebSocket connections that were accepted.", opened, "protocol")
-        codes = closed_set(metrics.closes, map(str, CLOSE_CODES))
+        codes = closed_set(metrics.closes, [*map(str, CLOSE_CODES), "other"])  # clients choose codes, too
         yield _counter("connections_closed", "WebSocket connections that were closed, by close code.", codes, "code")
         refusals = closed_set(metrics.refusals, get_args(RefusalReason))
         yield _counter("refusals", "Connections, handshakes and requests that were refused.", refusals, "reason")
