@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 from askbot_ws.cli import app
 from askbot_ws.errors import ConfigError
 
-from .command import call
+from .command import ASKBOT, call, variables
 from .process import Askbot, askbot, provider_process, reading
 from .users import make_key
 
@@ -201,6 +203,26 @@ def test_sessions_are_deleted(managed: Managed) -> None:
     code, out, _ = managed.sessions("delete", "--yes", "--user", "alice")
     assert (code, out) == (0, "1 session deleted.\n")
     assert (managed.sessions("list"))[1].count("\n") == 2
+
+
+@pytest.mark.parametrize(("typed", "code"), [("\x03", 1), ("y\n", 0)])
+def test_a_deletion_asks_on_a_terminal(managed: Managed, typed: str, code: int) -> None:
+    """Ctrl-C leaves everything; the exit code is 1 then."""
+    pid, terminal = pty.fork()
+    if not pid:  # the command, on a terminal
+        os.execvpe(ASKBOT[0], [*ASKBOT, "sessions", "delete", "--anonymous"], variables(**managed.environment))
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(terminal, 4096)
+    os.write(terminal, typed.encode())
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+    os.close(terminal)
+    assert b"Delete 1 session for good?" in shown
+    found = json.loads(managed.sessions("list", "--json", "--anonymous")[1])["sessions"]
+    assert len(found) == code  # 1: it is still there
+    if not found:
+        asyncio.run(managed.hold("nobodys", "the question that nobody has asked"))
 
 
 def test_a_running_server_vacuums_its_store(managed: Managed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -255,7 +256,16 @@ def _confirm_deletion(names: list[str], found: list[AdminSession], *, usage: boo
     if found:
         typer.echo(table(found[:SHOWN_BEFORE_DELETION], width=80), err=True)
     counts = " and the counts of tokens" if usage else ""
-    return typer.confirm(f"Delete {_count(len(names))}{counts} for good?", err=True)
+    return _confirm(f"Delete {_count(len(names))}{counts} for good?")
+
+
+def _confirm(question: str) -> bool:
+    """Ask on the terminal. Ctrl-C ends the command: asyncio's own handler would cancel what doesn't wait for it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def _delete_all(source: SessionSource, chosen: SessionFilter, *, usage: bool) -> int:
