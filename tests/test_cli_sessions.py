@@ -23,7 +23,7 @@ from .command import ASKBOT, call, variables
 from .process import Askbot, askbot, provider_process, reading
 from .users import make_key
 
-TITLE = "the second question of alice \x1b]0;owned\x07 한국어 제목이 팔십 칸에 들어가지 않는다 \u202e\x9b31m"
+TITLE = "reasoning say:second question of alice \x1b]0;owned\x07 한국어 제목이 팔십 칸에 들어가지 않는다 \u202e\x9b31m"
 
 
 @dataclass
@@ -80,7 +80,9 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     alice = make_key(folder / "keys.toml", "alice")
     with (
         provider_process() as provider,
-        askbot(folder, "--keys", "keys.toml", "--allow-anonymous", upstream=provider.url) as server,
+        askbot(
+            folder, "--keys", "keys.toml", "--allow-anonymous", "--tokens-per-day", "9999999", upstream=provider.url
+        ) as server,
     ):
         managed = Managed(server, folder, admin, alice)
         asyncio.run(prepare(managed))
@@ -140,7 +142,9 @@ def test_all_of_a_person_is_exported(managed: Managed) -> None:
 
     assert (code, err) == (0, f"2 sessions exported to {file}.\n")
     assert file.stat().st_mode & 0o777 == 0o600
-    found = json.loads(file.read_text("utf-8"))["sessions"]
+    whole = json.loads(file.read_text("utf-8"))
+    assert next(iter(whole["usage"].values())) > 0
+    found = whole["sessions"]
     assert {each["session"] for each in found} == {managed.ids["hers"], managed.ids["titled"]}
     assert {each["turns"][0]["text"] for each in found} == {
         "the first question of alice",
@@ -151,7 +155,9 @@ def test_all_of_a_person_is_exported(managed: Managed) -> None:
     assert "exists already" in err
     code, out, _ = managed.sessions("export", "--user", "alice", "--format", "markdown")
     assert code == 0
-    assert out.count("> the") == 2
+    assert out.count("\n> ") == 3  # two questions, and what was thought
+    assert "Reasoning:\n\n> " in out
+    assert "| day (UTC) | tokens |" in out
     code, _, _ = managed.sessions("export", managed.ids["hers"], "none", "--output", str(managed.folder / "half.json"))
     assert code == 1
     assert not (managed.folder / "half.json").exists()
@@ -164,6 +170,7 @@ def test_all_of_a_person_is_exported(managed: Managed) -> None:
         (["delete", "--yes"], "give either ids"),
         (["delete", "--yes", "x", "--user", "alice"], "give either ids"),
         (["export"], "give either ids"),
+        (["delete", "--yes", "--anonymous", "--usage"], "it goes with --user"),
         (["list", "--user", "a", "--anonymous"], "--anonymous"),
         (["list", "--idle", "soon"], "--idle"),
         (["list", "--url", "ftp://x"], "--url"),
@@ -200,8 +207,11 @@ def test_sessions_are_deleted(managed: Managed) -> None:
     code, out, err = managed.sessions("delete", "--yes", managed.ids["hers"], "none")
     assert (code, out) == (1, "1 session deleted.\n")
     assert "none" in err
-    code, out, _ = managed.sessions("delete", "--yes", "--user", "alice")
+    code, out, err = managed.sessions("delete", "--yes", "--user", "alice")
     assert (code, out) == (0, "1 session deleted.\n")
+    assert "--usage" in err
+    code, out, _ = managed.sessions("delete", "--yes", "--user", "alice", "--usage")
+    assert (code, out) == (0, "0 sessions deleted.\nCounts of tokens deleted, of 1 days.\n")
     assert (managed.sessions("list"))[1].count("\n") == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -11,10 +12,11 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TextIO, cast
 from urllib.parse import urlsplit
 
 import typer
+from typer.core import TyperCommand
 
 from .config import TOKEN_VARIABLE, URL_VARIABLE, load
 from .credential_commands import TokenFileOption
@@ -22,12 +24,28 @@ from .errors import ConfigError
 from .setting_types import parse_duration
 
 if TYPE_CHECKING:
-    from .http.admin import AdminSession
+    from .http.admin_records import AdminSession
     from .session_source import SessionFilter, SessionSource
 
 DEFAULT_URL = "http://127.0.0.1:8765"
 CHAT_PATH = "/v1/chat"
 SHOWN_BEFORE_DELETION = 10  # sessions
+
+SESSION_ID = re.compile(r"-[A-Za-z0-9_-]{21}")  # as the server makes them, where it begins like an option
+
+
+class _IdCommand(TyperCommand):
+    """A command with ids of sessions as arguments, which may begin with a hyphen."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        """Parse the command line; what can only be an id is no option."""
+        if "--" not in args and any(map(SESSION_ID.fullmatch, args)):
+            args = [each for each in args if not SESSION_ID.fullmatch(each)] + [
+                "--",
+                *filter(SESSION_ID.fullmatch, args),
+            ]
+        return super().parse_args(ctx, args)
+
 
 sessions = typer.Typer(
     no_args_is_help=True, help="List, show, export or delete everybody's sessions, as an administrator."
@@ -96,7 +114,7 @@ def list_sessions(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     token_file: TokenFileOption = None,
 ) -> None:
-    """List sessions, those that were used last first; times are in UTC.
+    """List sessions, those that were used last first; times are those of this machine, with the offset from UTC.
 
     The exit code is 0, also where there are none; 1 where they can't be read; 2 for a wrong command line.
     """
@@ -119,7 +137,7 @@ def list_sessions(
     run_on_source(SourceOptions.parse(url, store, token_file), work)
 
 
-@sessions.command("show")
+@sessions.command("show", cls=_IdCommand)
 def show_session(
     session: Annotated[str, typer.Argument(metavar="ID", help="The session's id.")],
     url: UrlOption = None,
@@ -144,7 +162,7 @@ def show_session(
     run_on_source(SourceOptions.parse(url, store, token_file), work)
 
 
-@sessions.command("export")
+@sessions.command("export", cls=_IdCommand)
 def export_sessions(
     ids: IdsArgument = None,
     *,
@@ -159,7 +177,7 @@ def export_sessions(
     anonymous: AnonymousOption = False,
     token_file: TokenFileOption = None,
 ) -> None:
-    """Write sessions with all their turns, for instance all that there is of a person.
+    """Write sessions with all their turns, for instance all that there is of a person: the tokens used a day, too.
 
     The exit code is 0 where all are written; 1 where one can't be read, and then there is no file; 2 for a wrong
     command line.
@@ -168,16 +186,21 @@ def export_sessions(
     chosen = _parse_selection(ids, user, anonymous=anonymous, idle=idle)
 
     async def work(source: SessionSource) -> int:
-        names = ids or [each.session for each in await _select(source, chosen)]
+        from .session_documents import write_export  # noqa: PLC0415 - for this command only
+        from .session_source import SourceError, export_ids  # noqa: PLC0415 - for this command only
+
         with _output(output) as file:
-            count = await _write_export(file, source, names, format, skip_missing=not ids)
+            records = export_ids(source, ids) if ids else source.export(chosen)
+            count = await write_export(file, records, as_json=format == "json")
+            if count is None:
+                raise SourceError("the export broke off: it is not complete")
         typer.echo(f"{_count(count)} exported{f' to {output}' if output else ''}.", err=True)
         return 0
 
     run_on_source(options, work)
 
 
-@sessions.command("delete")
+@sessions.command("delete", cls=_IdCommand)
 def delete_sessions(
     ids: IdsArgument = None,
     user: UserOption = None,
@@ -188,6 +211,9 @@ def delete_sessions(
     anonymous: AnonymousOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
+    usage: Annotated[
+        bool, typer.Option("--usage", help="Delete the user's counts of tokens too: today's budget is whole again.")
+    ] = False,
     token_file: TokenFileOption = None,
 ) -> None:
     """Delete sessions for good: their answers end, and whoever reads them is told.
@@ -197,6 +223,7 @@ def delete_sessions(
     """
     options = SourceOptions.parse(url, store, token_file)
     chosen = _parse_selection(ids, user, anonymous=anonymous, idle=idle)
+    _check_usage(user, usage=usage)
     may_ask = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
     if not (yes or dry_run or may_ask):
         raise typer.BadParameter("without a terminal to ask on, nothing is deleted without it", param_hint="--yes")
@@ -204,20 +231,32 @@ def delete_sessions(
     async def work(source: SessionSource) -> int:
         from .session_documents import table  # noqa: PLC0415 - for this command only
 
-        found = [] if ids else await _select(source, chosen)
+        found = [] if ids or (yes and not dry_run) else await _select(source, chosen)
         names = list(dict.fromkeys(ids or [each.session for each in found]))
         if dry_run:
             _print(table(found, width=80) if found else "\n".join(map(_harmless, names)))
             typer.echo(f"{_count(len(names))} would be deleted.", err=True)
             return 0
-        if names and not yes:
-            if found:
-                typer.echo(table(found[:SHOWN_BEFORE_DELETION], width=80), err=True)
-            if not _confirm(f"Delete {_count(len(names))} for good?"):
-                return 1
-        return await _delete(source, names, all_exist=not ids)
+        if not yes and not _confirm_deletion(names, found, usage=usage):
+            return 1
+        return await (_delete(source, names) if ids else _delete_all(source, chosen, usage=usage))
 
     run_on_source(options, work)
+
+
+def _check_usage(user: str | None, *, usage: bool) -> None:
+    if usage and user is None:
+        raise typer.BadParameter("it goes with --user", param_hint="--usage")
+
+
+def _confirm_deletion(names: list[str], found: list[AdminSession], *, usage: bool) -> bool:
+    """Ask on the terminal whether to delete sessions; `found` are those that a filter has selected."""
+    from .session_documents import table  # noqa: PLC0415 - for this command only
+
+    if found:
+        typer.echo(table(found[:SHOWN_BEFORE_DELETION], width=80), err=True)
+    counts = " and the counts of tokens" if usage else ""
+    return _confirm(f"Delete {_count(len(names))}{counts} for good?")
 
 
 def _confirm(question: str) -> bool:
@@ -229,8 +268,19 @@ def _confirm(question: str) -> bool:
         signal.signal(signal.SIGINT, before)
 
 
-async def _delete(source: SessionSource, names: list[str], *, all_exist: bool) -> int:
-    """Delete sessions; returns the exit code. `all_exist`: what is missing was deleted by somebody else meanwhile."""
+async def _delete_all(source: SessionSource, chosen: SessionFilter, *, usage: bool) -> int:
+    """Delete the sessions that a filter selects; returns the exit code."""
+    deleted = await source.delete_all(chosen, usage=usage)
+    typer.echo(f"{_count(deleted.sessions)} deleted.")
+    if usage:
+        typer.echo(f"Counts of tokens deleted, of {deleted.usage_days} days.")
+    elif chosen.user is not None:
+        typer.echo("The user's counts of tokens are kept; --usage deletes them too.", err=True)
+    return 0
+
+
+async def _delete(source: SessionSource, names: list[str]) -> int:
+    """Delete sessions by their ids; returns the exit code."""
     from .session_source import MissingSessionError, SourceError  # noqa: PLC0415 - for this command only
 
     missing, deleted = list[str](), 0
@@ -244,9 +294,9 @@ async def _delete(source: SessionSource, names: list[str], *, all_exist: bool) -
     except SourceError as error:
         raise SourceError(f"{error}; {deleted} of {_count(len(names))} had been deleted") from error
     typer.echo(f"{_count(deleted)} deleted.")
-    if missing and not all_exist:
+    if missing:
         typer.echo(f"There is no such session: {', '.join(map(_harmless, missing))}", err=True)
-    return 1 if missing and not all_exist else 0
+    return 1 if missing else 0
 
 
 # --- running them ----------------------------------------------------------------------------------------------------
@@ -354,29 +404,6 @@ async def _select(source: SessionSource, chosen: SessionFilter) -> list[AdminSes
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
-
-
-async def _write_export(
-    file: TextIO, source: SessionSource, names: list[str], format: Format, *, skip_missing: bool
-) -> int:
-    """Write sessions, one after the other; returns how many. `skip_missing`: those that were deleted meanwhile."""
-    from .session_documents import dump, markdown, now, to_json  # noqa: PLC0415 - for this command only
-    from .session_source import MissingSessionError, read_session  # noqa: PLC0415 - for this command only
-
-    count, as_json = 0, format == "json"
-    file.write(f'{{"exported": "{now()}", "sessions": [\n' if as_json else "")
-    for name in names:
-        try:
-            session, turns = await read_session(source, name)
-        except MissingSessionError:
-            if skip_missing:
-                continue
-            raise
-        separator = (",\n" if as_json else "\n") if count else ""
-        file.write(separator + (dump(to_json(session, turns)) if as_json else markdown(session, turns)))
-        count += 1
-    file.write("\n]}\n" if as_json else "")
-    return count
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,12 +18,14 @@ from pydantic import TypeAdapter
 
 from .errors import ConfigError, SessionNotFound, StoreError
 from .events import TurnRecord
-from .http.admin import MAX_SESSIONS, PREFIX, AdminSession, SessionList, SessionTurns, describe
-from .http.admin import session_list as list_codec
-from .http.admin import session_turns as turns_codec
+from .http.admin import MAX_SESSIONS, PREFIX
+from .http.admin_records import AdminSession, Deletion, SessionList, SessionTurns, deletion, describe
+from .http.admin_records import session_list as list_codec
+from .http.admin_records import session_turns as turns_codec
+from .http.export import ExportedSession, ExportedTurn, ExportEnd, ExportRecord, export_record, export_records
 from .hub.history_page import read_history_page
 from .store import ANY_USER, SessionQuery, Store, VacuumResult
-from .store.session_list import make_summary
+from .store.session_list import all_pages, make_summary
 from .store.sqlite.lock import StoreInUseError
 from .store.sqlite.store import SQLiteStore
 
@@ -60,8 +63,16 @@ class SessionSource(Protocol):
         """Return a session with a page of its turns, the newest page first."""
         ...
 
+    def export(self, chosen: SessionFilter) -> AsyncGenerator[ExportRecord]:
+        """Yield all that is kept of sessions and of the filter's user, to the `ExportEnd`."""
+        ...
+
     async def delete(self, session: str) -> None:
         """Delete a session."""
+
+    async def delete_all(self, chosen: SessionFilter, *, usage: bool) -> Deletion:
+        """Delete all sessions that a filter selects; with `usage`, the counts of its user too."""
+        ...
 
     async def vacuum(self) -> VacuumResult:
         """Make the store's files as small as what they hold."""
@@ -101,6 +112,18 @@ async def read_session(source: SessionSource, session: str) -> tuple[AdminSessio
     return page.session, turns
 
 
+async def export_ids(source: SessionSource, sessions: Sequence[str]) -> AsyncGenerator[ExportRecord]:
+    """Yield sessions by their ids, as `SessionSource.export`. Raises `MissingSessionError`."""
+    count = 0
+    for name in dict.fromkeys(sessions):
+        session, turns = await read_session(source, name)
+        yield ExportedSession(session=session)
+        for turn in turns:
+            yield ExportedTurn(session=name, turn=turn)
+        count += len(turns)
+    yield ExportEnd(exported=time.time(), sessions=len({*sessions}), turns=count)
+
+
 # --- a running server ------------------------------------------------------------------------------------------------
 
 
@@ -115,30 +138,53 @@ class ServerSessions:
 
     async def list_page(self, chosen: SessionFilter, *, before: str | None, limit: int) -> SessionList:
         """Return a page of sessions."""
-        query: dict[str, str] = {"limit": str(limit)}
-        query |= {} if chosen.user is None else {"user": chosen.user}
-        query |= {"anonymous": "true"} if chosen.anonymous else {}
-        query |= {} if chosen.idle is None else {"idle": str(chosen.idle)}
-        query |= {} if before is None else {"before": before}
-        return self._decode(list_codec.validate_json, await self._request("GET", "/sessions", params=query))
+        query = _query_of(chosen) | {"limit": str(limit)} | ({} if before is None else {"before": before})
+        response = await self._request("GET", "/sessions", params=query)
+        return self._decode(list_codec.validate_json, response.content)
 
     async def read_page(self, session: str, *, before: int | None) -> SessionTurns:
         """Return a session with a page of its turns."""
         query = {"limit": str(PAGE_TURNS)} | ({} if before is None else {"before": str(before)})
-        return self._decode(turns_codec.validate_json, await self._request("GET", _path_of(session), params=query))
+        response = await self._request("GET", _path_of(session), params=query)
+        return self._decode(turns_codec.validate_json, response.content)
+
+    async def export(self, chosen: SessionFilter) -> AsyncGenerator[ExportRecord]:
+        """Yield all that is kept, as it comes."""
+        request = self._client.build_request("GET", f"{self._url}{PREFIX}/export", params=_query_of(chosen))
+        response = await self._send(request, stream=True)
+        try:
+            async for line in _lines(response):
+                yield self._decode(export_record.validate_json, line)
+        except httpx2.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise SourceError(f"{self._url} broke the export off ({reason}); see its log") from None
+        finally:
+            await response.aclose()
 
     async def delete(self, session: str) -> None:
         """Delete a session."""
-        await self._request("DELETE", _path_of(session))
+        await self._request("DELETE", _path_of(session), timeout=None)
+
+    async def delete_all(self, chosen: SessionFilter, *, usage: bool) -> Deletion:
+        """Delete sessions; however long that takes."""
+        query = _query_of(chosen) | ({"usage": "true"} if usage else {})
+        response = await self._request("DELETE", "/sessions", params=query, timeout=None)
+        return self._decode(deletion.validate_json, response.content)
 
     async def vacuum(self) -> VacuumResult:
         """Make the store's files smaller; however long that takes."""
         response = await self._request("POST", "/store/vacuum", timeout=None)
-        return self._decode(vacuum_codec.validate_json, response)
+        return self._decode(vacuum_codec.validate_json, response.content)
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx2.Response:  # noqa: ANN401 - httpx2's own
+        request = self._client.build_request(method, f"{self._url}{PREFIX}{path}", **options)
+        return await self._send(request, stream=False)
+
+    async def _send(self, request: httpx2.Request, *, stream: bool) -> httpx2.Response:
         try:
-            response = await self._client.request(method, f"{self._url}{PREFIX}{path}", **options)
+            response = await self._client.send(request, stream=stream)
+            if stream and not response.is_success:
+                await response.aread()
         except httpx2.TimeoutException:
             raise SourceError(f"{self._url} doesn't answer") from None
         except httpx2.HTTPError as error:
@@ -156,11 +202,29 @@ class ServerSessions:
             raise SourceError(f"the server says: {message}{hint}")
         raise SourceError(f"{self._url} has no admin API (status {response.status_code})")
 
-    def _decode(self, decode: Callable[[bytes], T], response: httpx2.Response) -> T:
+    def _decode(self, decode: Callable[[bytes], T], body: bytes) -> T:
         try:
-            return decode(response.content)
+            return decode(body)
         except ValueError:
             raise SourceError(f"{self._url} answers what this askbot doesn't understand") from None
+
+
+async def _lines(response: httpx2.Response) -> AsyncGenerator[bytes]:
+    """Yield the lines of a body. Only a line feed ends one: JSON may have the other ends of lines in its texts."""
+    rest = list[bytes]()
+    async for chunk in response.aiter_bytes():
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        for other in others:
+            yield b"".join(rest)
+            rest = [other]
+
+
+def _query_of(chosen: SessionFilter) -> dict[str, str]:
+    """Return a filter as a query of a URL."""
+    query = {} if chosen.user is None else {"user": chosen.user}
+    query |= {"anonymous": "true"} if chosen.anonymous else {}
+    return query | ({} if chosen.idle is None else {"idle": str(chosen.idle)})
 
 
 def _path_of(session: str) -> str:
@@ -210,8 +274,7 @@ class StoredSessions:
 
     async def list_page(self, chosen: SessionFilter, *, before: str | None, limit: int) -> SessionList:
         """Return a page of sessions."""
-        query = SessionQuery(None if chosen.anonymous else chosen.user or ANY_USER, idle_longer_than=chosen.idle)
-        page = await self._store.list_sessions(query, before=before, limit=limit)
+        page = await self._store.list_sessions(_session_query(chosen), before=before, limit=limit)
         return SessionList(sessions=tuple(map(describe, page.sessions)), more=page.more)
 
     async def read_page(self, session: str, *, before: int | None) -> SessionTurns:
@@ -220,10 +283,27 @@ class StoredSessions:
         page = await read_history_page(self._store, session, before=before, limit=PAGE_TURNS)
         return SessionTurns(session=log, turns=page.turns, more=page.before)
 
+    async def export(self, chosen: SessionFilter) -> AsyncGenerator[ExportRecord]:
+        """Yield all that is kept, as it is read."""
+        usage = dict[str, int]() if chosen.user is None else await self._store.usage(chosen.user)
+        async for each in export_records(self._store, _session_query(chosen), usage, now=time.time()):
+            yield each
+
     async def delete(self, session: str) -> None:
         """Delete a session."""
         await self._load(session)
         await self._store.forget(session)
+
+    async def delete_all(self, chosen: SessionFilter, *, usage: bool) -> Deletion:
+        """Delete sessions, a page at a time."""
+        count = days = 0
+        async for page in all_pages(self._store, _session_query(chosen)):
+            await self._store.forget(*(summary.session for summary in page))
+            count += len(page)
+        if usage and chosen.user is not None:
+            days = len(await self._store.usage(chosen.user))
+            await self._store.forget_usage(chosen.user)
+        return Deletion(sessions=count, usage_days=days)
 
     async def vacuum(self) -> VacuumResult:
         """Make the store's files smaller."""
@@ -236,6 +316,10 @@ class StoredSessions:
             raise MissingSessionError(error.message) from None
         self._store.release(session)
         return describe(make_summary(log))
+
+
+def _session_query(chosen: SessionFilter) -> SessionQuery:
+    return SessionQuery(None if chosen.anonymous else chosen.user or ANY_USER, idle_longer_than=chosen.idle)
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ..process import Askbot, Json, Story, askbot, provider_process, reading
 from ..users import make_key
 from .raw_requests import Response, request
 
-SESSIONS, VACUUM = "/v1/admin/sessions", "/v1/admin/store/vacuum"
+SESSIONS, EXPORT, VACUUM = "/v1/admin/sessions", "/v1/admin/export", "/v1/admin/store/vacuum"
 
 
 @dataclass
@@ -59,7 +60,9 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     alice = make_key(folder / "keys.toml", "alice", "--may", "metrics,tickets")
     with (
         provider_process() as provider,
-        askbot(folder, "--keys", "keys.toml", "--allow-anonymous", upstream=provider.url) as server,
+        askbot(
+            folder, "--keys", "keys.toml", "--allow-anonymous", "--tokens-per-day", "9999999", upstream=provider.url
+        ) as server,
     ):
         yield Managed(server, folder, admin, alice)
 
@@ -139,6 +142,8 @@ async def test_deleting_ends_the_answer_and_tells_who_reads(managed: Managed) ->
         ("GET", SESSIONS),
         ("GET", f"{SESSIONS}/any"),
         ("DELETE", f"{SESSIONS}/any"),
+        ("DELETE", f"{SESSIONS}?idle=0"),
+        ("GET", EXPORT),
         ("POST", VACUUM),
     ],
 )
@@ -186,6 +191,85 @@ async def test_a_wrong_query_is_refused(managed: Managed, query: str) -> None:
     assert "alice" not in response.json["error"]
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["", "usr=alice", "user=", "user=a&anonymous=1", "user=a&user=b", "usage=true", "idle=0&usage=true", "idle=-1"],
+)
+async def test_a_wrong_query_deletes_nothing(managed: Managed, sessions: tuple[str, str], query: str) -> None:
+    """Nobody deletes everything by leaving a filter out, or by misspelling it."""
+    response = await managed.asks(f"{SESSIONS}?{query}", "DELETE")
+
+    assert (response.status, response.json["code"]) == (400, "invalid_frame")
+    assert {*sessions} <= {*ids(await managed.asks(SESSIONS))}
+
+
+async def test_an_export_has_all_that_there_is_of_a_user(managed: Managed, sessions: tuple[str, str]) -> None:
+    """Turns as they are in `history`, one that runs with its text so far, tokens by day, and the end; nobody else's."""
+    headers = {"Authorization": f"Bearer {managed.alice}"}
+    async with reading(f"{managed.server.url}?session={sessions[0]}", additional_headers=headers) as titling:
+        await titling.send(type="title", text="Numbers")
+        while json.loads(await titling.socket.recv())["type"] != "title":
+            pass
+    async with reading(managed.server.url, additional_headers=headers) as reader:
+        first = await reader.answer("say:One", temperature=0.5)
+        await reader.ask("tokens:5000 rate:20")
+        await reader.until("token")
+        await reader.send(type="history", session=reader.story.session)
+        history = (await reader.until("history"))["turns"]
+        exported = await managed.asks(f"{EXPORT}?user=alice")
+        session = reader.story.session
+        await managed.asks(f"{SESSIONS}/{session}", "DELETE")
+
+    records = [json.loads(line) for line in exported.body.splitlines()]
+    kinds = [record["type"] for record in records]
+    assert exported.headers["content-type"] == "application/x-ndjson"
+    assert kinds == ["session", "turn", "turn", "session", "turn", "usage", "end"]
+    assert (records[0]["session"]["session"], records[0]["session"]["user"]) == (session, "alice")
+    assert (records[1]["session"], records[1]["turn"]) == (session, history[0])
+    assert (records[1]["turn"]["answer"], records[1]["turn"]["options"]["temperature"]) == (first.answer, 0.5)
+    assert records[2]["turn"]["reason"] is None
+    assert records[2]["turn"]["answer"].startswith(history[1]["answer"])
+    assert (records[3]["session"]["session"], records[3]["session"]["title"]) == (sessions[0], "Numbers")
+    assert records[5]["tokens"] > 0
+    assert (records[6]["sessions"], records[6]["turns"]) == (2, 3)
+    assert b"nobody has asked" not in exported.body
+
+
+async def test_a_user_is_deleted_from_every_file(managed: Managed, sessions: tuple[str, str]) -> None:
+    """Every session, one with a running answer whose reader is told; the counts of tokens only where that is asked."""
+    headers = {"Authorization": f"Bearer {managed.alice}"}
+    async with reading(managed.server.url, additional_headers=headers) as reader:
+        await reader.ask("tokens:5000 rate:20")
+        await reader.until("token")
+        deleted = (await managed.asks(f"{SESSIONS}?user=alice", "DELETE")).json
+        await reader.until(lambda frame: frame.get("code") == "session_not_found")
+        assert reader.story.last.reason == "cancelled"
+    assert deleted == {"sessions": 2, "usage_days": 0}
+    assert ids(await managed.asks(SESSIONS)) == [sessions[1]]
+    again = (await managed.asks(f"{SESSIONS}?user=alice&usage=true", "DELETE")).json
+    assert again == {"sessions": 0, "usage_days": 1}
+    assert (await managed.asks(VACUUM, "POST")).status == 200
+
+    files = [file for file in managed.folder.rglob("askbot.db*") if file.is_file()]
+    content = b"".join(file.read_bytes() for file in files)
+    assert (b"alice" in content, b"nobody has asked" in content) == (False, True)
+
+
+async def test_old_sessions_are_deleted_by_the_hundred_and_those_in_use_stay() -> None:
+    """Those that somebody reads, too, unless something is added in that moment."""
+    async with serving(ScriptedUpstream()) as server:
+        for number in range(120):
+            async with reading(server.url) as reader:
+                await reader.answer(f"Number {number}?")
+        await asyncio.sleep(0.3)
+        async with reading(server.url) as reader:
+            await reader.answer("Mine?")
+            response = await request(server.port, f"{SESSIONS}?idle=0.25", method="DELETE")
+            assert response.json["sessions"] == 120
+            assert ids(await request(server.port, SESSIONS)) == [reader.story.session]
+            assert (await reader.answer("Still mine?")).reason == "stop"
+
+
 async def test_each_act_leaves_one_line(managed: Managed, sessions: tuple[str, str]) -> None:
     """Who, what, how many, from where; sessions and users as hashes, and no key."""
     before = len(managed.acts())
@@ -193,16 +277,22 @@ async def test_each_act_leaves_one_line(managed: Managed, sessions: tuple[str, s
     await managed.asks(f"{SESSIONS}?user=alice")
     await managed.asks(path)
     await managed.asks(VACUUM, "POST")
+    await managed.asks(f"{EXPORT}?user=alice")
     await managed.asks(path, "DELETE")
     await managed.asks(path, "DELETE")
+    await managed.asks(f"{SESSIONS}?user=alice", "DELETE")
+    await managed.asks(EXPORT + "?usr=alice")
 
     lines = managed.acts()[before:]
     assert [(line["act"], line["outcome"], line["count"]) for line in lines] == [
         ("list", "done", 1),
         ("read", "done", 1),
         ("vacuum", "done", 0),
+        ("export", "done", 1),
         ("delete", "done", 1),
         ("delete", "session_not_found", 0),
+        ("delete", "done", 0),
+        ("export", "invalid_frame", 0),
     ]
     assert {line["credential"].partition(":")[0] for line in lines} == {"key"}
     assert {line["address"] for line in lines} == {"127.0.0.1"}
@@ -239,7 +329,12 @@ async def test_no_page_can_act_through_its_visitor() -> None:
             {"Accept-Language": "en", "Cookie": "session=admin"},
             {"Origin": f"http://127.0.0.1:{server.port}"},
         ):
-            for method, path in (("GET", SESSIONS), ("DELETE", f"{SESSIONS}/any"), ("POST", VACUUM)):
+            for method, path in (
+                ("GET", SESSIONS),
+                ("GET", EXPORT),
+                ("DELETE", f"{SESSIONS}?idle=0"),
+                ("POST", VACUUM),
+            ):
                 assert (await request(server.port, path, method=method, **headers)).status == 403, headers
         proxied = {"X-Forwarded-For": "203.0.113.7"}
         assert (await request(server.port, SESSIONS, **proxied)).status == 401

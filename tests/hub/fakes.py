@@ -117,8 +117,8 @@ class FragileStore:
         await asyncio.sleep(0)
         return await self.inner.find_turn(session, ask_id)
 
-    async def forget(self, session: str) -> None:
-        await self.inner.forget(session)
+    async def forget(self, *sessions: str) -> None:
+        await self.inner.forget(*sessions)
 
     async def replay_start(self, session: str, *, turns: int) -> int:
         await asyncio.sleep(0)
@@ -133,6 +133,12 @@ class FragileStore:
 
     async def add_usage(self, user: str, day: str, tokens: int) -> int:
         return await self.inner.add_usage(user, day, tokens)
+
+    async def usage(self, user: str) -> Mapping[str, int]:
+        return await self.inner.usage(user)
+
+    async def forget_usage(self, user: str) -> None:
+        await self.inner.forget_usage(user)
 
     async def sweep(self, *, idle: float) -> int:
         self.sweeps += 1

@@ -297,10 +297,10 @@ class Stubborn(FragileStore):
 
     stubborn = True
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, *sessions: str) -> None:
         if self.stubborn:
             raise StoreError
-        await super().forget(session)
+        await super().forget(*sessions)
 
 
 async def test_a_session_that_cannot_be_forgotten_is_as_it_was() -> None:
@@ -368,9 +368,9 @@ async def test_who_opens_a_session_while_it_is_deleted_does_not_get_it() -> None
     """Neither before nor after: it was attached, and each later event of it failed."""
 
     class Slow(FragileStore):
-        async def forget(self, session: str) -> None:
+        async def forget(self, *sessions: str) -> None:
             await run_ticks(5)
-            await super().forget(session)
+            await super().forget(*sessions)
             await run_ticks(5)
 
     async with hub_of(store=Slow(), policy=Policy(memory=0)) as hub:

@@ -51,9 +51,9 @@ class LookingUp(FragileStore):
         await self.found.wait()
         return await super().turns(session, before=before, limit=limit)
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, *sessions: str) -> None:
         await self.found.wait()
-        await super().forget(session)
+        await super().forget(*sessions)
 
 
 class SlowReads(FragileStore):

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from askbot_ws.cli import app
 
 from ..process import KEY, ProviderProcess, askbot, reading
+from ..users import make_key
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,11 @@ async def test_a_server_that_runs_goes_on(folder: Path, provider: ProviderProces
         ({"ASKBOT_KEYS": "note.txt"}, "authentication", "ASKBOT_KEYS: "),
         ({"ASKBOT_AUTH": "nothing.here:function"}, "authentication", "ASKBOT_AUTH"),
         ({"ASKBOT_CERTFILE": "note.txt", "ASKBOT_KEYFILE": "note.txt"}, "certificate", "ASKBOT_CERTFILE: "),
+        ({"ASKBOT_ROLES": json.dumps({"guest": {"models": ["m" * 201]}})}, "roles", "ASKBOT_ROLES: guest.models"),
+        ({"ASKBOT_MODELS": "m" * 201}, "upstream", "ASKBOT_MODELS: "),
+        ({"ASKBOT_GUARD_FUNCTION": "nothing.here:function"}, "guard", "ASKBOT_GUARD_FUNCTION: "),
+        ({"ASKBOT_GUARD_FUNCTION": "json:dumps"}, "guard", "not an async function"),
+        ({"ASKBOT_UNIX": "note.txt"}, "address", "is no socket"),
     ],
 )
 def test_each_fault_is_told_with_its_part(
@@ -98,6 +104,37 @@ def test_each_fault_is_told_with_its_part(
     status, text = checks(result)[part]
     assert (status, said in text) == ("fault", True), text
     assert "wrong" not in text or part != "upstream"
+
+
+def test_what_would_surprise_users_is_a_warning(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, provider: ProviderProcess
+) -> None:
+    """A role that there is not, a sign-in that leads nowhere, a guard that fails, a key set that is not there."""
+    key = make_key(folder / "keys", "ann", "--role", "guset")
+    (folder / "my_guard.py").write_text("async def judge(text, asker):\n    raise ValueError(text)\n")
+    for name, value in {
+        "ASKBOT_KEYS": "keys",
+        "ASKBOT_ROLES": '{"guest": {"max_tokens": 9}}',
+        "ASKBOT_SIGN_IN_URL": "https://login.example/",
+        "ASKBOT_GUARD_FUNCTION": "my_guard:judge",
+        "ASKBOT_GUARD_FAILURE": "open",
+        "ASKBOT_JWKS_URL": "http://127.0.0.1:9/keys",
+        "ASKBOT_JWT_AUDIENCE": "chat",
+    }.items():
+        monkeypatch.setenv(name, value)
+    before = {*folder.iterdir()}
+
+    result = check()
+
+    assert result.exit_code == 0, result.output
+    warnings = [line for line in result.output.splitlines() if line.startswith("warning")]
+    for said in ("ASKBOT_ROLES doesn't have", "set ASKBOT_AUTH_COOKIE", "ASKBOT_GUARD_FAILURE", "can't be fetched now"):
+        assert any(said in line for line in warnings), said
+    assert "guset" in result.output
+    assert key not in result.output
+    assert {file for file in folder.iterdir() if file.name != "__pycache__"} == before
+    monkeypatch.setenv("ASKBOT_GUARD_FAILURE", "closed")
+    assert checks(check("--json"))["guard"][0] == "fault"
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -340,6 +340,19 @@ async def test_what_is_forgotten_is_gone(store: Store) -> None:
     assert len(await store.turns("other", limit=9)) == 1
 
 
+async def test_several_are_forgotten_at_once(store: Store) -> None:
+    """Those that are named, unknown ones among them; the others stay."""
+    for name in ("a", "b", "c"):
+        store.create(name)
+        await append(store, *EventFactory(name).turn("t", "text"))
+
+    await store.forget("a", "nobody", "c")
+
+    left = await store.list_sessions(SessionQuery(ANY_USER), limit=9)
+    assert [one.session for one in left.sessions] == ["b"]
+    assert [event.session for event in await read_all(store, "b")][:1] == ["b"]
+
+
 async def test_to_forget_what_is_not_there_is_no_error(store: Store) -> None:
     """Whoever asks twice has got what they wanted."""
     await store.forget("nobody")
@@ -605,6 +618,19 @@ async def test_a_name_is_spent_once(store: Store, clock: Clock) -> None:
     clock.now += 2 * 86_400
     await store.sweep(idle=1e9)
     assert await store.spend("ticket", expires=clock.now + 30)
+
+
+async def test_what_a_user_used_is_read_and_forgotten(store: Store) -> None:
+    """All days of one user, and of no other."""
+    for day, tokens in (("2026-11-28", 5), ("2026-11-27", 7)):
+        await store.add_usage("ann", day, tokens)
+    await store.add_usage("bob", "2026-11-28", 9)
+
+    assert [*(await store.usage("ann")).items()] == [("2026-11-27", 7), ("2026-11-28", 5)]
+    await store.forget_usage("ann")
+    await store.forget_usage("nobody")
+    assert (await store.usage("ann"), await store.usage("bob")) == ({}, {"2026-11-28": 9})
+    assert await store.add_usage("ann", "2026-11-28", 1) == 1
 
 
 async def test_usage_is_counted_by_user_and_day(store: Store, clock: Clock) -> None:

@@ -134,8 +134,7 @@ class JsonWebKeys:
         """Replace the keys by those of the set; logs why it can't be had."""
         host = urlsplit(self._url).hostname
         try:
-            async with asyncio.timeout(FETCH_SECONDS):
-                keys = parse_key_set(await _download(self._url))
+            keys = await fetch_keys(self._url)
         except Exception as error:  # noqa: BLE001 - whatever a foreign server sends: the known keys stay
             self._failures += 1
             reason = str(error) if isinstance(error, KeySetError) else type(error).__name__
@@ -144,6 +143,12 @@ class JsonWebKeys:
         if self._failures or {key.kid for key in keys} != {key.kid for key in self._keys}:
             log.info("key_set_loaded", host=host, keys=len(keys))
         self._failures, self._keys = 0, keys
+
+
+async def fetch_keys(url: str) -> tuple[JsonWebKey, ...]:
+    """Return the keys of the set at a URL. Raises `KeySetError`, TimeoutError, and the client's exceptions."""
+    async with asyncio.timeout(FETCH_SECONDS):
+        return parse_key_set(await _download(url))
 
 
 async def _download(url: str) -> bytes:

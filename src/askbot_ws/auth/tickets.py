@@ -204,12 +204,17 @@ def _sign(payload: bytes, secret: str) -> str:
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+def kept_secret_path(key_file: Path) -> Path:
+    """Return the path of the secret beside a key file."""
+    return key_file.with_name(f"{key_file.name}.ticket-secret")
+
+
 def kept_secret(key_file: Path) -> str:
     """Return the secret beside a key file, which is made where there is none; only its owner can read it.
 
     Where it can't be kept, it is one that no other process has. Raises `ConfigError` where it is there, and unusable.
     """
-    path = key_file.with_name(f"{key_file.name}.ticket-secret")
+    path = kept_secret_path(key_file)
     try:
         if not path.exists():
             _create(path, secrets.token_urlsafe(32))

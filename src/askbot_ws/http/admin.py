@@ -6,24 +6,32 @@ Each act leaves one line in the log (`admin_acted`), reads included.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, TypeAlias
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from ..core.access import check_administration
 from ..core.principal import Principal
 from ..dialects.askbot.frames import MAX_PLACE_CHARS
 from ..errors import AskbotError, Forbidden, InvalidFrame, SessionNotFound, StoreError
-from ..events import MAX_SEQ, Record, Seq, SessionId, Timestamp, TurnRecord, record
+from ..events import MAX_SEQ
 from ..hub.administration import Administration
-from ..store import ANY_USER, SessionQuery, SessionSummary
+from ..setting_types import parse_duration
+from ..store import ANY_USER, SessionQuery
 from .access import Authority
+from .admin_records import Deletion, SessionList, SessionTurns, deletion, describe, session_list, session_turns
+from .ai_completion import ResponseAbortedError
 from .authentication import STATUS_BY_ERROR, require_right
+from .export import ExportedSession, export_record, export_records
 from .responses import COMMON_HEADERS, json_response, retry_after
 
 PREFIX = "/v1/admin"
@@ -34,69 +42,28 @@ BROWSER_HEADERS = ("origin", "sec-fetch-mode", "accept-language")  # a page can'
 log = structlog.get_logger(__name__)
 
 
-# --- what is sent ----------------------------------------------------------------------------------------------------
-
-
-@record
-class AdminSession(Record):
-    """A session with its user (None: nobody's); `title` is None without one, `question` begins the first question."""
-
-    session: SessionId
-    user: str | None
-    title: str | None
-    question: str
-    created: Timestamp
-    updated: Timestamp
-    turns: int
-    seq: Seq
-    running: bool
-
-
-@record
-class SessionList(Record):
-    """Sessions, the one with the newest `question` or `done` first; `more` is `before` of the next page."""
-
-    sessions: tuple[AdminSession, ...]
-    more: str | None
-
-
-@record
-class SessionTurns(Record):
-    """A session and its newest turns, oldest first; `more` is `before` of the next page, which has older ones."""
-
-    session: AdminSession
-    turns: list[TurnRecord]
-    more: int | None
-
-
-session_list: TypeAdapter[SessionList] = TypeAdapter(SessionList)
-session_turns: TypeAdapter[SessionTurns] = TypeAdapter(SessionTurns)
-
-
-def describe(summary: SessionSummary) -> AdminSession:
-    """Return what is sent of a session."""
-    return AdminSession(
-        session=summary.session,
-        user=summary.user,
-        title=summary.title,
-        question=summary.question,
-        created=summary.created,
-        updated=summary.updated,
-        turns=summary.turns,
-        seq=summary.seq,
-        running=summary.running,
-    )
-
-
 # --- what is asked ---------------------------------------------------------------------------------------------------
 
 
-class _ListParameters(BaseModel):
+class _Selection(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     user: Annotated[str, Field(min_length=1)] | None = None
     anonymous: bool = False
-    idle: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    idle: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, allow_inf_nan=False)] | None = None
+
+    def query(self) -> SessionQuery:
+        """Return which sessions are selected. Raises `InvalidFrame`."""
+        if self.anonymous and self.user is not None:
+            raise InvalidFrame("user, anonymous: give one of them.")
+        return SessionQuery(None if self.anonymous else self.user or ANY_USER, idle_longer_than=self.idle)
+
+
+class _DeleteParameters(_Selection):
+    usage: bool = False
+
+
+class _ListParameters(_Selection):
     before: Annotated[str, Field(max_length=MAX_PLACE_CHARS)] | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] = 50
 
@@ -113,6 +80,8 @@ class _NoParameters(BaseModel):
 
 
 _list_parameters: TypeAdapter[_ListParameters] = TypeAdapter(_ListParameters)
+_selection: TypeAdapter[_Selection] = TypeAdapter(_Selection)
+_delete_parameters: TypeAdapter[_DeleteParameters] = TypeAdapter(_DeleteParameters)
 _read_parameters: TypeAdapter[_ReadParameters] = TypeAdapter(_ReadParameters)
 _no_parameters: TypeAdapter[_NoParameters] = TypeAdapter(_NoParameters)
 
@@ -122,6 +91,7 @@ _no_parameters: TypeAdapter[_NoParameters] = TypeAdapter(_NoParameters)
 _Result: TypeAlias = tuple[Response, int]
 """A response, and of how many sessions it is."""
 _Work: TypeAlias = Callable[[Request, Principal], Awaitable[_Result]]
+_Stream: TypeAlias = Callable[[Request, Principal, "Act"], AsyncGenerator[bytes]]
 
 
 def admin_routes(administration: Administration) -> list[Route]:
@@ -129,13 +99,30 @@ def admin_routes(administration: Administration) -> list[Route]:
 
     async def list_sessions(request: Request, principal: Principal) -> _Result:
         given = _list_parameters.validate_python(_query(request))
-        if given.anonymous and given.user is not None:
-            raise InvalidFrame("user, anonymous: give one of them.")
-        user = None if given.anonymous else given.user or ANY_USER
-        query = SessionQuery(user, idle_longer_than=given.idle)
-        page = await administration.list_sessions(principal, query, before=given.before, limit=given.limit)
+        page = await administration.list_sessions(principal, given.query(), before=given.before, limit=given.limit)
         found = SessionList(sessions=tuple(map(describe, page.sessions)), more=page.more)
         return _encoded(session_list.dump_json(found)), len(page.sessions)
+
+    async def delete_sessions(request: Request, principal: Principal) -> _Result:
+        given = _delete_parameters.validate_python(_query(request))
+        if given.query() == SessionQuery(ANY_USER):
+            raise InvalidFrame("Which sessions? Give user=NAME, anonymous=true or idle=90d.")
+        if given.usage and given.user is None:
+            raise InvalidFrame("usage: it goes with user=NAME.")
+        count = await administration.delete_all(principal, given.query())
+        days = await administration.delete_usage(principal, given.user) if given.usage and given.user else 0
+        return _encoded(deletion.dump_json(Deletion(sessions=count, usage_days=days))), count
+
+    async def export(request: Request, principal: Principal, act: Act) -> AsyncGenerator[bytes]:
+        given = _selection.validate_python(_query(request))
+        query = given.query()
+        usage = dict[str, int]() if given.user is None else await administration.usage(principal, given.user)
+        check_administration(principal)
+        records = export_records(administration.store, query, usage, now=time.time())
+        async with aclosing(records):
+            async for each in records:
+                act.count += type(each) is ExportedSession
+                yield export_record.dump_json(each, by_alias=True) + b"\n"
 
     async def read_session(request: Request, principal: Principal) -> _Result:
         given = _read_parameters.validate_python(_query(request))
@@ -155,10 +142,38 @@ def admin_routes(administration: Administration) -> list[Route]:
         return json_response(HTTPStatus.OK, {"before": done.before, "after": done.after}), 0
 
     return [
-        _audited_route("/sessions", GET=("list", list_sessions)),
+        _audited_route("/sessions", GET=("list", list_sessions), DELETE=("delete", delete_sessions)),
+        Route(PREFIX + "/export", _audited_stream("export", export)),
         _audited_route("/sessions/{session}", GET=("read", read_session), DELETE=("delete", delete_session)),
         _audited_route("/store/vacuum", POST=("vacuum", vacuum)),
     ]
+
+
+@dataclass(slots=True)
+class Act:
+    """One act of an administrator, as the log has it."""
+
+    name: str
+    count: int = 0  # of sessions
+    outcome: str = "aborted"  # the client left, or the server ends: what was begun may have been done
+
+
+@contextmanager
+def _audited(request: Request, principal: Principal, act: Act) -> Generator[None]:
+    """Log, at the end of the block, who did an act and what came of it."""
+    try:
+        yield
+    finally:
+        log.info(
+            "admin_acted",
+            act=act.name,
+            outcome=act.outcome,
+            credential=_name_credential(principal),
+            user=request.query_params.get("user"),
+            session=request.path_params.get("session"),
+            count=act.count,
+            address=request.client.host if request.client else "",
+        )
 
 
 def _audited_route(path: str, **acts: tuple[str, _Work]) -> Route:
@@ -168,34 +183,57 @@ def _audited_route(path: str, **acts: tuple[str, _Work]) -> Route:
     """
 
     async def endpoint(request: Request) -> Response:
-        act, work = acts["GET" if request.method == "HEAD" else request.method]
-        principal = _require_admin(request)
-        count, outcome = 0, "done"
-        try:
-            response, count = await work(request, principal)
-        except ValidationError as error:
-            outcome, response = InvalidFrame.code, _refuse(HTTPStatus.BAD_REQUEST, InvalidFrame(_fault(error)))
-        except AskbotError as error:
-            outcome, response = error.code, _refuse(_status_of(error), error)
-            if isinstance(error, StoreError):
-                log.warning("admin_act_failed", act=act, cause=str(error.__cause__))
-        except BaseException:
-            outcome = "aborted"  # the client left, or the server ends: what was begun may have been done
-            raise
-        finally:
-            log.info(
-                "admin_acted",
-                act=act,
-                outcome=outcome,
-                credential=_name_credential(principal),
-                user=request.query_params.get("user"),
-                session=request.path_params.get("session"),
-                count=count,
-                address=request.client.host if request.client else "",
-            )
-        return response
+        name, work = acts["GET" if request.method == "HEAD" else request.method]
+        principal, act = _require_admin(request), Act(name)
+        with _audited(request, principal, act):
+            try:
+                response, act.count = await work(request, principal)
+            except (ValidationError, AskbotError) as error:
+                return _refused(act, error)
+            act.outcome = "done"
+            return response
 
     return Route(PREFIX + path, endpoint, methods=[*acts])
+
+
+def _audited_stream(name: str, lines: _Stream) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint that streams lines where the right is there; the log has it when the stream has ended."""
+
+    async def endpoint(request: Request) -> Response:
+        principal, act = _require_admin(request), Act(name)
+        stream = lines(request, principal, act)
+        try:
+            first = await anext(stream)  # what fails by now can still have a status of its own
+        except (ValidationError, AskbotError) as error:
+            with _audited(request, principal, act):
+                return _refused(act, error)
+
+        async def body() -> AsyncGenerator[bytes]:
+            with _audited(request, principal, act):
+                async with aclosing(stream):
+                    yield first
+                    try:
+                        async for line in stream:
+                            yield line
+                    except StoreError as error:
+                        _refused(act, error)
+                        raise ResponseAbortedError from error
+                act.outcome = "done"
+
+        headers = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"} | COMMON_HEADERS
+        return StreamingResponse(body(), headers=headers)
+
+    return endpoint
+
+
+def _refused(act: Act, error: ValidationError | AskbotError) -> Response:
+    """Return the response for an act that failed, and note what came of it."""
+    if isinstance(error, ValidationError):
+        error = InvalidFrame(_fault(error))
+    act.outcome = error.code
+    if isinstance(error, StoreError):
+        log.warning("admin_act_failed", act=act.name, cause=str(error.__cause__))
+    return _refuse(_status_of(error), error)
 
 
 def _require_admin(request: Request) -> Principal:

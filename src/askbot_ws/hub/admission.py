@@ -62,7 +62,7 @@ class Admission:
         self._slots = slots
         self._clock = clock
         self._rates = RateLimiter()
-        self._budgets = TokenBudgets(store, wall_clock=wall_clock)
+        self.budgets = TokenBudgets(store, wall_clock=wall_clock)
         self.sessions = SessionCounts(store, clock=clock)
 
     def apply(self, allowances: Allowances, *, max_turns: int | None, max_waiting: int | None) -> None:
@@ -82,7 +82,7 @@ class Admission:
 
     async def prepare(self, client: Client, *, new_session: bool) -> None:
         """Read from the store what `admit` needs. Raises `StoreError`."""
-        await self._budgets.load(client)
+        await self.budgets.load(client)
         if new_session:
             await self.sessions.load(client)
 
@@ -104,7 +104,7 @@ class Admission:
         is_new = owner.is_new
         if is_new:
             self.sessions.check(client)
-        self._budgets.check(client, tokens)
+        self.budgets.check(client, tokens)
         self._acquire(client, Amounts(questions=1, characters=len(asked.text), tokens=tokens), what="questions")
         if is_new:
             self.sessions.add(client)
@@ -162,7 +162,7 @@ class Admission:
         if charge is None:
             return
         tokens = prompt_tokens + (turn.options.max_tokens or self._policy.max_tokens)
-        charge.reserved = await self._budgets.reserve(charge.client, tokens)
+        charge.reserved = await self.budgets.reserve(charge.client, tokens)
         charge.prompt_tokens, charge.bytes_per_token = prompt_tokens, bytes_per_token
 
     def settle(self, turn: TurnMachine) -> None:
@@ -178,13 +178,13 @@ class Admission:
             charge.rate_tokens = 0
             return
         turn.charge = None
-        self._budgets.settle(charge.client, reserved=charge.reserved, used=used)
+        self.budgets.settle(charge.client, reserved=charge.reserved, used=used)
 
     def count_tokens(self, user: str | None, tokens: int) -> None:
         """Count tokens for which no turn is charged: of a title, or of what a server that died had begun."""
         if user is not None and self.allowances.have_budgets:
-            self._budgets.add(user, tokens)
+            self.budgets.add(user, tokens)
 
     async def close(self) -> None:
         """Store what is not stored yet."""
-        await self._budgets.close()
+        await self.budgets.close()

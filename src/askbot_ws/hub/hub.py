@@ -81,7 +81,7 @@ class Hub:
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
-        self.administration = Administration(self._registry, self._commands, store)
+        self.administration = Administration(self._registry, self._commands, store, self.admission)
         self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -167,6 +168,18 @@ class SessionRegistry:
             self.remove(session)
 
         await self._with_lock(session, job)
+
+    async def delete_unopened(self, sessions: Collection[str]) -> set[str]:
+        """Delete those of these sessions that are not in memory, with one write; returns them. Raises `StoreError`."""
+        async with AsyncExitStack() as stack:
+            for session in sorted(sessions):  # in the same order everywhere, so that none waits for another
+                await stack.enter_async_context(self._locks.setdefault(session, asyncio.Lock()))
+            unopened = {session for session in sessions if session not in self.topics}
+            if unopened:
+                await self._store.forget(*unopened)
+                for session in unopened:
+                    self.unstored.pop(session, None)
+            return unopened
 
 
 class ExclusiveOwner:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -79,6 +79,23 @@ class TokenBudgets:
             budget.settle(reserved=0, used=tokens, now=now)
         self._store_usage(key, day_of(now), tokens)
 
+    async def usage(self, key: str) -> Mapping[str, int]:
+        """Return the tokens that a client, by its key, has used, by day. Raises `StoreError`."""
+        await self._wait_written()
+        return await self._store.usage(key)
+
+    async def forget(self, key: str) -> None:
+        """Delete the counts of a client, by its key, whose budget is whole then. Raises `StoreError`."""
+        await self._wait_written()
+        await self._store.forget_usage(key)
+        if (budget := self._budgets.get(key)) is not None:
+            budget.used = 0
+
+    async def _wait_written(self) -> None:
+        """Wait until the counts are stored, for `RETRY_SECONDS` at most: where the store fails, reading it does too."""
+        if self._writing is not None:
+            await asyncio.wait((self._writing,), timeout=RETRY_SECONDS)
+
     def _store_usage(self, key: str, day: str, tokens: int) -> None:
         if tokens:
             self._unstored[key, day] = self._unstored.get((key, day), 0) + tokens
@@ -105,8 +122,7 @@ class TokenBudgets:
     async def close(self) -> None:
         """Store the counts that are not stored yet; where the store fails, they are lost."""
         self._closing.set()
-        if self._writing is not None:
-            await asyncio.wait((self._writing,), timeout=RETRY_SECONDS)
+        await self._wait_written()
 
     def _drop_oldest(self) -> None:
         """Keep at most `MAX_CLIENTS` budgets in which nothing is reserved or to be stored."""

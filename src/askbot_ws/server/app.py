@@ -472,11 +472,11 @@ async def running(
     started_at: float | None = None
     try:
         telemetry = _open_telemetry(settings) if settings.otel else None
-        allowances, policy = allowances_of(settings), _policy(settings, chosen)
+        allowances, policy = allowances_of(settings), policy_of(settings, chosen)
         hub = Hub(store, chosen.upstream, policy, throttle=throttle, observer=telemetry, allowances=allowances)
         async with authenticator, hub:
             await chosen.upstream.open()
-            make_policy = partial(_policy, chosen=chosen)
+            make_policy = partial(policy_of, chosen=chosen)
             server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, now=now)
             for each in listening:
                 await server.listen(each)
@@ -511,7 +511,7 @@ def _open_telemetry(settings: Settings) -> TurnTelemetry:
     return open_telemetry(settings)
 
 
-def _policy(settings: Settings, chosen: UpstreamChoice) -> Policy:
+def policy_of(settings: Settings, chosen: UpstreamChoice) -> Policy:
     """Raises `ConfigError` where a model has a name that no frame can have."""
     for name in settings.models:
         if clean_model_name(name) != name:

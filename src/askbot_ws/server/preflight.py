@@ -17,8 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from ..auth.choose import ticket_secret
 from ..auth.function import import_function
+from ..auth.json_web_keys import KeySetError, fetch_keys
 from ..auth.key_file import read_keys
+from ..auth.tickets import kept_secret_path
 from ..config import Settings
 from ..core.prompt import Message, Prompt
 from ..errors import ConfigError, UpstreamError
@@ -27,13 +30,17 @@ from ..store.sqlite.files import StoreFiles
 from ..store.sqlite.maintenance.check import lock_out_servers, open_read_only
 from ..store.sqlite.schema import MIGRATIONS, read_version
 from ..store.url import path_of
-from ..upstream.choose import choose_upstream
+from ..upstream.choose import choose_upstream, make_checks
+from ..upstream.moderation import Moderation
 from ..upstream.provider_errors import summarize
+from .allowance_settings import allowances_of
+from .app import policy_of
 from .tls import EXPIRES_SOON, TlsFiles
 
+PROMPT = Prompt.of([Message("user", "Hi")], Options(max_tokens=1))
 MIN_FREE_BYTES = 100 * 1024**2  # of a disk; with less, an operator should know
 
-Part: TypeAlias = Literal["settings", "address", "certificate", "authentication", "store", "upstream"]
+Part: TypeAlias = Literal["settings", "address", "certificate", "authentication", "roles", "store", "guard", "upstream"]
 Status: TypeAlias = Literal["ok", "warning", "fault", "skipped"]
 
 
@@ -50,7 +57,15 @@ async def preflight(settings: Settings, *, ask_upstream: bool) -> AsyncIterator[
     """Yield what is found of each part. With `ask_upstream`, the model is asked for one token."""
     store = [*_check_store(settings)]
     yield _describe(settings)
-    for finding in (*_check_address(settings), *_check_certificate(settings), *_check_authentication(settings), *store):
+    for finding in (*_check_extras(settings), *_check_address(settings), *_check_certificate(settings)):
+        yield finding
+    for finding in (*_check_authentication(settings), *_check_sign_in(settings)):
+        yield finding
+    if settings.jwks_url is not None:
+        yield await _check_key_set(settings.jwks_url)
+    for finding in (*_check_roles(settings), *store):
+        yield finding
+    async for finding in _check_guards(settings, ask=ask_upstream):
         yield finding
     yield await _check_upstream(settings, ask=ask_upstream)
 
@@ -65,12 +80,31 @@ def _describe(settings: Settings) -> Finding:
     return Finding("settings", "ok", f"it would serve {scheme} on {where}, {who}{limits}")
 
 
+def _check_extras(settings: Settings) -> Iterator[Finding]:
+    if settings.otel:
+        try:
+            from .. import telemetry  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # an extra
+        except ImportError:
+            yield Finding(
+                "settings", "fault", "ASKBOT_OTEL: OpenTelemetry is not installed: pip install 'askbot-ws[otel]'"
+            )
+
+
+def _check_unix(path: Path) -> Finding:
+    folder = path.absolute().parent
+    if not os.access(folder, os.W_OK):
+        return Finding("address", "fault", f"the folder {folder} of ASKBOT_UNIX is not there, or can't be written")
+    if path.is_socket():
+        return Finding("address", "warning", f"the socket {path} is there, of a running server or one that has crashed")
+    if path.exists():
+        return Finding("address", "fault", f"ASKBOT_UNIX: {path} is there already, and is no socket")
+    return Finding("address", "ok", f"the socket {path} can be made")
+
+
 def _check_address(settings: Settings) -> Iterator[Finding]:
     """Bind the address for a moment, without listening: nobody is connected by it."""
     if settings.unix:
-        folder = Path(settings.unix).absolute().parent
-        if not os.access(folder, os.W_OK):
-            yield Finding("address", "fault", f"the folder {folder} of ASKBOT_UNIX is not there, or can't be written")
+        yield _check_unix(Path(settings.unix))
         return
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[
@@ -118,6 +152,9 @@ def _check_authentication(settings: Settings) -> Iterator[Finding]:
     try:
         if settings.keys is not None:
             keys = read_keys(settings.keys).values()
+            yield from _check_key_roles(settings, {key.role for key in keys if key.role is not None})
+            if kept_secret_path(settings.keys).exists():  # else the server makes it
+                ticket_secret(settings)
             expired = sum(key.expires is not None and key.expires <= time.time() for key in keys)
             status = "ok" if len(keys) > expired else "warning"
             yield Finding("authentication", status, f"{settings.keys} has {len(keys)} keys, {expired} of them expired")
@@ -128,6 +165,69 @@ def _check_authentication(settings: Settings) -> Iterator[Finding]:
         yield Finding("authentication", "fault", str(error))
     if settings.jwt_secret is not None or settings.jwks_url is not None:
         yield Finding("authentication", "ok", "JSON Web Tokens are accepted")
+
+
+def _check_key_roles(settings: Settings, named: set[str]) -> Iterator[Finding]:
+    if unknown := named - {*settings.roles}:
+        text = f"keys have roles that ASKBOT_ROLES doesn't have, and that count as none: {', '.join(sorted(unknown))}"
+        yield Finding("roles", "warning", text)
+
+
+def _check_sign_in(settings: Settings) -> Iterator[Finding]:
+    if settings.sign_in_url is None:
+        return
+    if not settings.authentication:
+        text = "ASKBOT_SIGN_IN_URL is not used: nobody needs a credential"
+    elif settings.auth_cookie is None and settings.auth is None:
+        text = "who comes back from ASKBOT_SIGN_IN_URL has no credential: set ASKBOT_AUTH_COOKIE, or ASKBOT_AUTH"
+    else:
+        yield Finding("authentication", "ok", "the page sends its users to ASKBOT_SIGN_IN_URL")
+        return
+    yield Finding("authentication", "warning", text)
+
+
+async def _check_key_set(url: str) -> Finding:
+    """Fetch the key set, as the server does in the background: without it, tokens are refused by 503."""
+    try:
+        keys = await fetch_keys(url)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign server sends
+        reason = str(error) if isinstance(error, KeySetError) else type(error).__name__
+        return Finding("authentication", "warning", f"ASKBOT_JWKS_URL: the key set can't be fetched now ({reason})")
+    status: Status = "ok" if keys else "warning"
+    return Finding("authentication", status, f"the key set of ASKBOT_JWKS_URL has {len(keys)} keys")
+
+
+def _check_roles(settings: Settings) -> Iterator[Finding]:
+    try:
+        allowances_of(settings)
+    except ConfigError as error:
+        yield Finding("roles", "fault", str(error))
+        return
+    if settings.roles:
+        yield Finding("roles", "ok", f"there are {', '.join(settings.roles)}")
+
+
+async def _check_guards(settings: Settings, *, ask: bool) -> AsyncIterator[Finding]:
+    """Have each guard judge a question; without `ask`, only see that it can be used."""
+    for guard in make_checks(settings):
+        name = "ASKBOT_MODERATION" if isinstance(guard, Moderation) else "ASKBOT_GUARD_FUNCTION"
+        status: Status = "ok"
+        text = f"{name}: it was not asked"
+        try:
+            await guard.open()
+            if ask:
+                async with asyncio.timeout(settings.guard_timeout):
+                    refused = await guard.refusal(PROMPT)
+                text = f"{name}: it judges questions" + ("" if refused is None else "; it refuses the word Hi")
+        except ConfigError as error:
+            status, text = "fault", str(error)
+        except Exception as error:  # noqa: BLE001 - whatever an operator's own function raises
+            status = "warning" if settings.guard_failure == "open" else "fault"
+            answered = "questions are answered all the same" if status == "warning" else "no question is answered"
+            text = f"{name}: it fails ({type(error).__name__}), and {answered}: ASKBOT_GUARD_FAILURE"
+        finally:
+            await guard.close()
+        yield Finding("guard", status, text)
 
 
 def _check_store(settings: Settings) -> Iterator[Finding]:
@@ -168,15 +268,16 @@ def _check_store(settings: Settings) -> Iterator[Finding]:
 async def _check_upstream(settings: Settings, *, ask: bool) -> Finding:
     """Ask the model for one token."""
     try:
-        upstream = choose_upstream(settings).upstream
+        chosen = choose_upstream(settings)
+        policy_of(settings, chosen)
+        upstream = chosen.upstream
         if not ask:
             return Finding("upstream", "skipped", f"{upstream.model}: it was not asked")
         try:
             await upstream.open()
             started = time.monotonic()
             async with asyncio.timeout(settings.connect_timeout + settings.stall_timeout):
-                prompt = Prompt.of([Message("user", "Hi")], Options(max_tokens=1))
-                await upstream.stream(prompt, lambda _: None)
+                await upstream.stream(PROMPT, lambda _: None)
             return Finding("upstream", "ok", f"{upstream.model} answered in {time.monotonic() - started:.2f} s")
         finally:
             with suppress(UpstreamError):

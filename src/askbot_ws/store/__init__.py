@@ -270,17 +270,41 @@ class Store(Protocol):
         """
         ...
 
-    async def forget(self, session: str) -> None:
-        """Delete a session and all it holds, everywhere.
-
-        Once it returns, the session is deleted for good, also for the next process; what is left of it in files that
-        are in use just now is removed as soon as that is possible.
+    async def usage(self, user: str) -> Mapping[str, int]:
+        """Read the counts that `add_usage` keeps of a user.
 
         Args:
-            session: The session's id; unknown ones are ignored.
+            user: The user.
+
+        Returns:
+            The user's tokens by day, the oldest day first; empty where there are none.
 
         Raises:
-            StoreError: It can't be written. The session is as it was then.
+            StoreError: It can't be read.
+        """
+        ...
+
+    async def forget_usage(self, user: str) -> None:
+        """Delete the counts that `add_usage` keeps of a user, everywhere.
+
+        Args:
+            user: The user; without counts, nothing is done.
+
+        Raises:
+            StoreError: It can't be written. The counts are as they were then.
+        """
+
+    async def forget(self, *sessions: str) -> None:
+        """Delete sessions and all they hold, everywhere.
+
+        Once it returns, the sessions are deleted for good, also for the next process; what is left of them in files
+        that are in use just now is removed as soon as that is possible.
+
+        Args:
+            *sessions: The sessions' ids; unknown ones are ignored.
+
+        Raises:
+            StoreError: It can't be written. The sessions are as they were then.
         """
 
     async def sweep(self, *, idle: float) -> int:
@@ -312,6 +336,7 @@ class Store(Protocol):
         """Make the store's files as small as what they hold; nothing of what was deleted is in them afterwards.
 
         Appends go on meanwhile; what reads or writes tables may wait until it is done, a second or so for each 100 MB.
+        Closing the store breaks it off.
 
         Returns:
             The sizes.

@@ -115,9 +115,10 @@ class MemoryStore:
         """The first turn whose question was asked with this id, or None."""
         return self._stored(session).turn_by_ask_id.get(ask_id)
 
-    async def forget(self, session: str) -> None:
-        """Delete a session."""
-        self._sessions.pop(session, None)
+    async def forget(self, *sessions: str) -> None:
+        """Delete sessions."""
+        for session in sessions:
+            self._sessions.pop(session, None)
 
     async def replay_start(self, session: str, *, turns: int) -> int:
         """The position after which the newest turns can be replayed."""
@@ -149,6 +150,14 @@ class MemoryStore:
         if tokens:
             self._usage[user, day] = count
         return count
+
+    async def usage(self, user: str) -> Mapping[str, int]:
+        """A user's tokens by day."""
+        return dict(sorted((day, tokens) for (name, day), tokens in self._usage.items() if name == user))
+
+    async def forget_usage(self, user: str) -> None:
+        """Delete the counts of a user."""
+        self._usage = {key: tokens for key, tokens in self._usage.items() if key[0] != user}
 
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to for `idle` seconds; returns how many."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import orjson
 
 from ..core.log_tail import LogTail
 from ..core.summary import Summary
+
+PAGE_SESSIONS = 100  # of a list that is read to its end
 
 
 class _AnyUser(Enum):
@@ -72,6 +74,26 @@ class SessionPage:
 
     sessions: Sequence[SessionSummary]
     more: str | None
+
+
+class Lists(Protocol):
+    """What lists sessions: a store."""
+
+    async def list_sessions(self, query: SessionQuery, *, before: str | None = None, limit: int) -> SessionPage:
+        """As `Store.list_sessions`."""
+        ...
+
+
+async def all_pages(store: Lists, query: SessionQuery) -> AsyncGenerator[Sequence[SessionSummary]]:
+    """Yield the pages of a list, to its end. Raises `StoreError`."""
+    before: str | None = None
+    while True:
+        page = await store.list_sessions(query, before=before, limit=PAGE_SESSIONS)
+        if page.sessions:
+            yield page.sessions
+        before = page.more
+        if before is None:
+            return
 
 
 class Place(NamedTuple):

@@ -34,7 +34,7 @@ class UpstreamChoice:
 def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice:
     """Return the choice with the guards before its upstream that are on: what costs least is asked first."""
     upstream = choice.upstream
-    if checks := _make_checks(settings):
+    if checks := make_checks(settings):
         from .screened import ScreenedUpstream  # noqa: PLC0415 - only where it is on
 
         is_open = settings.guard_failure == "open"
@@ -46,7 +46,8 @@ def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice
     return replace(choice, upstream=upstream)
 
 
-def _make_checks(settings: Settings) -> list[Check]:
+def make_checks(settings: Settings) -> list[Check]:
+    """Return the operator's own guard and the moderation, as far as they are on; what costs least comes first."""
     checks: list[Check] = []
     if settings.guard_function is not None:
         from .guard_function import GuardFunction  # noqa: PLC0415 - only where it is on

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlite3 import Connection
 
 from .. import SPENT_SECONDS, first_day_of_usage
+from . import state
 from .schema import transaction
 
 
@@ -27,6 +28,18 @@ def add_usage(connection: Connection, *, user: str, day: str, tokens: int) -> in
     with transaction(connection):
         (count,) = connection.execute(query, (user, day, tokens)).fetchone()
     return int(count)
+
+
+def usage(connection: Connection, *, user: str) -> dict[str, int]:
+    """A user's tokens by day."""
+    return dict(connection.execute("SELECT day, tokens FROM usage WHERE user = ? ORDER BY day", (user,)).fetchall())
+
+
+def forget_usage(connection: Connection, *, user: str) -> None:
+    """Delete the counts of a user."""
+    with transaction(connection):
+        connection.execute("DELETE FROM usage WHERE user = ?", (user,))
+        state.set_unscrubbed(connection, unscrubbed=True)
 
 
 def remove_old(connection: Connection, *, now: float) -> None:

@@ -41,6 +41,11 @@ class DatabaseThread:
         except (sqlite3.Error, OSError, ValueError) as error:
             raise StoreError from error
 
+    def interrupt(self) -> None:
+        """Break off the job that runs: it raises, and its transaction is rolled back."""
+        if self._connection is not None:
+            self._connection.interrupt()
+
     async def close(self) -> None:
         """Close the connection, then end the thread."""
         connection, self._connection = self._connection, None

@@ -97,6 +97,7 @@ class SQLiteStore:
         self._deleting: dict[str, asyncio.Future[None]] = {}  # done once it is known whether they are deleted
         self._used_during_sweep: set[str] | None = None  # sessions in memory since the sweep read the tables
         self._sweep_lock = asyncio.Lock()
+        self._vacuum_lock = asyncio.Lock()
         self._journal_lock = asyncio.Lock()  # held while something waits for a sync of the journal
         self._sync_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="askbot-sync")
         self._tasks = ShieldedTasks()
@@ -140,6 +141,8 @@ class SQLiteStore:
 
     async def close(self) -> None:
         """Flush everything, and close the files. What can't be flushed stays in the journal for the next start."""
+        if self._vacuum_lock.locked():
+            self.writer.interrupt()
         await self._tasks.wait_all()
         if self.writer.is_open and await self.flusher.close():
             with contextlib.suppress(StoreError):  # then the next start treats this as a crash
@@ -159,7 +162,10 @@ class SQLiteStore:
 
     async def ping(self) -> None:
         """Check that it can be used. Raises `StoreError` where the journal or the file can't be written or read."""
-        await self.writer.run(self._check_writable)
+        if self._vacuum_lock.locked():  # which takes as long as it takes; questions are answered meanwhile
+            await self.reader.run(lambda _: self.journal.check_writable())
+        else:
+            await self.writer.run(self._check_writable)
         await self.reader.run(lambda connection: connection.execute("SELECT 1").fetchone())
 
     def _check_writable(self, connection: sqlite3.Connection) -> None:
@@ -358,9 +364,9 @@ class SQLiteStore:
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
-    async def forget(self, session: str) -> None:
-        """Delete a session: it is gone once the journal has its deletion; the tables follow."""
-        await self._tasks.start(self._delete([session], unused=False))
+    async def forget(self, *sessions: str) -> None:
+        """Delete sessions: they are gone once the journal has their deletion; the tables follow."""
+        await self._tasks.start(self._delete(sessions, unused=False))
 
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that nobody uses and nothing was added to for `idle` seconds; returns how many."""
@@ -426,11 +432,12 @@ class SQLiteStore:
         return await self._tasks.start(self._vacuum())
 
     async def _vacuum(self) -> VacuumResult:
-        before = self._files.size()
-        self.flusher.schedule(self.journal.rotate())
-        await self.flusher.flush()
-        await self.writer.run(vacuum)
-        return VacuumResult(before, self._files.size())
+        async with self._vacuum_lock:
+            before = self._files.size()
+            self.flusher.schedule(self.journal.rotate())
+            await self.flusher.flush()
+            await self.writer.run(vacuum)
+            return VacuumResult(before, self._files.size())
 
     # --- reading: see `StoreQueries` ---------------------------------------------------------------------------------
 
@@ -463,6 +470,15 @@ class SQLiteStore:
     async def add_usage(self, user: str, day: str, tokens: int) -> int:
         """Add to the count of a user's tokens on a day; returns the count."""
         return await self._tasks.start(self.writer.run(partial(accounts.add_usage, user=user, day=day, tokens=tokens)))
+
+    async def usage(self, user: str) -> Mapping[str, int]:
+        """A user's tokens by day."""
+        return await self.writer.run(partial(accounts.usage, user=user))
+
+    async def forget_usage(self, user: str) -> None:
+        """Delete the counts of a user, from the write-ahead log too."""
+        await self._tasks.start(self.writer.run(partial(accounts.forget_usage, user=user)))
+        await self.flusher.scrubber.scrub()
 
 
 def _record_uptime(connection: sqlite3.Connection, *, uptime: float) -> None:
