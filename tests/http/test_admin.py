@@ -7,16 +7,20 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
+from structlog.testing import capture_logs
 
+from askbot_ws.errors import StoreError
 from askbot_ws.logs import hash_session
+from askbot_ws.store import SessionPage
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import Askbot, Json, Story, askbot, provider_process, reading
 from ..users import make_key
-from .raw_requests import Response, request
+from .raw_requests import BrokenOffError, Response, request
 
 SESSIONS, EXPORT, VACUUM = "/v1/admin/sessions", "/v1/admin/export", "/v1/admin/store/vacuum"
 
@@ -233,6 +237,51 @@ async def test_an_export_has_all_that_there_is_of_a_user(managed: Managed, sessi
     assert records[5]["tokens"] > 0
     assert (records[6]["sessions"], records[6]["turns"]) == (2, 3)
     assert b"nobody has asked" not in exported.body
+
+
+async def test_an_export_that_fails_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its first record by 503; later by the end of the connection, within the body; both are logged."""
+    async with serving(ScriptedUpstream()) as server:
+        async with reading(server.url) as reader:
+            await reader.answer("Well?")
+
+        async def fail(*_: object, **__: object) -> NoReturn:
+            raise StoreError
+
+        with capture_logs() as logs:
+            monkeypatch.setattr(server.hub.store, "read", fail)
+            with pytest.raises(BrokenOffError) as broken:
+                await request(server.port, EXPORT)
+            monkeypatch.setattr(server.hub.store, "list_sessions", fail)
+            refused = await request(server.port, EXPORT)
+
+    assert broken.value.body == b""
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    acts = [line for line in logs if line["event"] == "admin_acted"]
+    assert [(line["outcome"], line["count"]) for line in acts] == [("internal", 1), ("internal", 0)]
+
+
+async def test_what_is_used_between_the_list_and_its_deletion_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sessions are deleted by age, the age counts in that moment."""
+    async with serving(ScriptedUpstream()) as server:
+        store = server.hub.store
+        list_sessions = store.list_sessions
+        async with reading(server.url) as used, reading(server.url) as unused:
+            for reader in (used, unused):
+                await reader.answer("Well?")
+            await asyncio.sleep(0.2)
+
+            async def list_then_use(*arguments: Any, **more: Any) -> SessionPage:
+                page = await list_sessions(*arguments, **more)
+                if len(page.sessions) == 2:
+                    await used.answer("Are you there?")
+                return page
+
+            monkeypatch.setattr(store, "list_sessions", list_then_use)
+            deleted = (await request(server.port, f"{SESSIONS}?idle=0.1", method="DELETE")).json
+
+            assert deleted["sessions"] == 1
+            assert ids(await request(server.port, SESSIONS)) == [used.story.session]
 
 
 async def test_a_user_is_deleted_from_every_file(managed: Managed, sessions: tuple[str, str]) -> None:
