@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import stat
+import sys
 import time
 from pathlib import Path
 
@@ -123,6 +125,14 @@ async def test_a_changed_file_is_noticed_within_a_second(path: Path) -> None:
         await keys.authenticate(first.text)
 
     assert changes == [CredentialChange(revoked=frozenset({f"key:{first.key.id}"}))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no pipes of this kind")
+async def test_a_pipe_is_no_key_file(path: Path) -> None:
+    """Reading one waits for whoever writes to it, and the server would with it."""
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="no regular file"):
+        read_keys(path)
 
 
 async def test_a_file_that_becomes_unusable_keeps_the_keys(path: Path) -> None:
