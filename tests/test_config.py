@@ -290,6 +290,11 @@ def test_roles_are_tables_in_a_file_and_json_elsewhere(tmp_path: Path) -> None:
     for wrong, fault in {
         '{"guest": {"max_tokens": 0}}': "guest.max_tokens should be a whole number from 1 to 1000000",
         '{"guest": {"models": []}}': "guest.models should be a list",
+        '{"guest": {"models": ["a", ""]}}': "none of them empty",
+        '{"guest": {"tokens_per_day": true}}': "guest.tokens_per_day should be a whole number",
+        '{"a": {"max_tokens": 0}, "guest": {"tokens_per_day": -1, "colour": 1}}': "1000000; "
+        "it should be right in each role: guest.tokens_per_day should be a whole number from 0 to 9007199254740991; "
+        "it should be without guest.colour",
         '{"guest": {"colour": 1}}': "without guest.colour: a role may have models,",
         '{"guest": 1}': "a table of tables",
         "guest": "JSON like",

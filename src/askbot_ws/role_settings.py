@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, TypeAlias, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, from_json
 
 from .setting_types import MAX_INTEGER, Count, Size, TextList, allowed_text
 
@@ -32,6 +32,14 @@ class RoleSettings(BaseModel):
     max_sessions_per_user: Count | None = None
     max_session_size: Size | None = None
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_kind(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse on and off for what is a number (to pydantic, true is 1)."""
+        if isinstance(value, bool) and info.field_name != "temperature":
+            raise ValueError("it is no switch")
+        return value
+
 
 def parse_roles(value: object) -> object:
     """Return roles by name, from a table or from JSON. Raises ValueError."""
@@ -42,23 +50,31 @@ def parse_roles(value: object) -> object:
             raise ValueError(f"it should be JSON like {_EXAMPLE}") from None
     if not isinstance(value, Mapping):
         raise ValueError(f"it should be a table of roles, as JSON like {_EXAMPLE}")  # noqa: TRY004 - pydantic's way
-    return {str(name): _parse_role(str(name), role) for name, role in cast(Mapping[object, object], value).items()}
+    roles: dict[str, RoleSettings] = {}
+    faults: dict[str, None] = {}
+    for name, role in cast(Mapping[object, object], value).items():
+        try:
+            roles[str(name)] = RoleSettings.model_validate(role)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_context=False):
+                faults[_describe_fault(str(name), detail)] = None
+    if faults:
+        raise ValueError("; ".join(faults))
+    return roles
 
 
-def _parse_role(name: str, value: object) -> RoleSettings:
-    try:
-        return RoleSettings.model_validate(value)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False)[0]
-    if not fault["loc"]:
-        raise ValueError(f"it should be a table of tables, one for each role, as JSON like {_EXAMPLE}")
-    field = str(fault["loc"][0])
+def _describe_fault(name: str, detail: ErrorDetails) -> str:
+    if not detail["loc"]:
+        return f"it should be a table of tables, one for each role, as JSON like {_EXAMPLE}"
+    field = str(detail["loc"][0])
     info = RoleSettings.model_fields.get(field)
     if info is None:
         known = ", ".join(RoleSettings.model_fields)
-        raise ValueError(f"it should be without {name}.{field}: a role may have {known}")
+        return f"it should be without {name}.{field}: a role may have {known}"
     wanted = allowed_text(info).removeprefix("it should be ")
-    raise ValueError(f"it should be right in each role: {name}.{field} should be {wanted}")
+    if field == "models":
+        wanted += ", of at least one name, none of them empty"
+    return f"it should be right in each role: {name}.{field} should be {wanted}"
 
 
 Roles: TypeAlias = Annotated[Mapping[str, RoleSettings], BeforeValidator(parse_roles)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import stat
+import sys
 import time
 from pathlib import Path
 
@@ -146,6 +148,14 @@ def test_what_is_done_to_the_file_leaves_an_audit_line_for_each_key(path: Path) 
         ("key_changed", f"key:{stays.key.id}", "alice"),
     }
     assert [line["rights"] for line in lines if line["event"] == "key_changed"] == [["admin"]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no pipes of this kind")
+async def test_a_pipe_is_no_key_file(path: Path) -> None:
+    """Reading one waits for whoever writes to it, and the server would with it."""
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="no regular file"):
+        read_keys(path)
 
 
 async def test_a_file_that_becomes_unusable_keeps_the_keys(path: Path) -> None:

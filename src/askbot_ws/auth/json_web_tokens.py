@@ -168,10 +168,9 @@ def _time_claim(claims: Mapping[str, object], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    is_infinite = isinstance(value, float) and not math.isfinite(value)
-    if is_infinite or isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -math.inf < value < math.inf:
         raise Unauthorized(f"The token has no valid time in {name}.")
-    return float(max(-MAX_TIME, min(value, MAX_TIME)))  # an integer may be too large for a float
+    return float(max(-MAX_TIME, min(value, MAX_TIME)))  # a number may have more digits than a float takes
 
 
 def _rights(value: object) -> frozenset[Any]:

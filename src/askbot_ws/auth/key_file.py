@@ -149,6 +149,8 @@ def _parse_line(line: str, place: str) -> Key:
 
 def _read_lines(path: Path) -> list[str]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe may take forever
+            raise ConfigError(f"ASKBOT_KEYS: {path} is no regular file; name one.")
         return path.read_text("utf-8").removesuffix("\n").split("\n")  # `splitlines` ends a line at U+2028 too
     except FileNotFoundError:
         raise ConfigError(

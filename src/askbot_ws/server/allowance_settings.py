@@ -28,7 +28,7 @@ def _allowance(settings: Settings, role: RoleSettings) -> Allowance:
     everybody = {name: getattr(settings, name) for name in _SHARED}
     both = RoleSettings(**(everybody | role.model_dump(exclude_none=True)))
     lasting = Allowance(
-        models=role.models,
+        models=role.models and tuple(dict.fromkeys(role.models)),
         max_tokens=role.max_tokens,
         temperature=role.temperature is not False,
         sessions=both.max_sessions_per_user,
