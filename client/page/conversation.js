@@ -87,7 +87,7 @@ export class Conversation {
     this.#store.saveEdit(this.listedSession, turn, text);
   }
 
-  /** Adds a text to what is in the field. */
+  /** Adds to what is in the field. */
   addText(text) {
     this.#draft.add([{ text }]);
     this.save();

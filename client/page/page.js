@@ -10,12 +10,12 @@
  *     .question .thought (details) .wait .answer .badge .about (details) .meta, form.edit (while a question is edited)
  *     button[data-do=retry|edit|branch|copy|copy-code|fold][aria-busy]
  *   An article with an empty data-turn is a question that is not in the log yet.
- *   #list (in #drawer on a narrow screen, opened by #menu, closed by #close) #search #none
+ *   #list (on a narrow screen in #drawer: #menu opens, #close closes it) #search #none
  *   #sessions > li[data-session] a[aria-current], button[data-do=more|rename|as_markdown|as_json|delete], form.rename
  *   #more-conversations #take-along with #take and #decline, #account with #user, #sign-out, #sign-in-open
  *   #confirm (dialog) #confirm-yes #confirm-no
  *   #sign-in with #key #keep #sign-in-submit, or #sign-in-link; body[data-view=sign-in] where there is nothing else
- * The address has ?session=, once something was asked; #token=, where the server wants one, is read and removed.
+ * The address has ?session= once something was asked; #token= is read and removed.
  */
 import { isComposing } from "../composing.js";
 import { rows, running } from "../rows.js";
@@ -80,7 +80,7 @@ async function offerOwnConversations() {
   offerToTakeAlong({ server, from: keptFor(null), store, onTaken: () => drawList() });
 }
 
-/** Begins anew, as whoever is signed in now: nothing of anybody else is left on the page. */
+/** Begins anew as whoever is signed in now: nothing of anybody else is left. */
 function restart() {
   conversation.close();
   history.replaceState(null, "", address.addressOf(null) + keyHash());
@@ -127,7 +127,7 @@ async function restartAsOther(found) {
 
 // --- the conversation on the page ------------------------------------------------------------------------------------
 
-/** Shows a conversation in the place of the one on the page; without a session, a new one. */
+/** Shows a conversation in place of the one on the page; without a session, a new one. */
 function open(session) {
   const hasUnsent = conversation?.close();
   followEnd();
@@ -338,7 +338,7 @@ async function showEarlier() {
   first.focus({ preventScroll: true });
 }
 
-/** Stops the answer by Escape, where that key is nobody else's; an open detail is closed by it. */
+/** Closes an open detail by Escape, else stops the answer, where that key is nobody else's. */
 function onKeydown(event) {
   const { key, target, defaultPrevented } = event;
   if (key !== "Escape" || defaultPrevented || isComposing(event) || document.querySelector("dialog[open]")) return;
@@ -361,7 +361,6 @@ function onTurnsClick({ target }) {
   });
 }
 
-createComposer({ onInput: () => conversation?.save(), onSubmit: ask, onStop: stop });
 byId("turns").addEventListener("click", onTurnsClick);
 byId("earlier").addEventListener("click", showEarlier);
 byId("try-now").addEventListener("click", () => conversation.chat.reconnect());
@@ -394,8 +393,9 @@ createAccount(identity, {
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
-const typed = composerField.value; // while the page was loaded
+const typed = composerField.value;
 open(address.session() ?? store.lastSession());
 if (typed.trim()) conversation.addText(typed);
+createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
 if (user !== null) offerOwnConversations();
 else if (identity.isRefused) offerSignIn(identity, restart);

@@ -15,7 +15,7 @@ const field = byId("key");
 let onSignedIn; // what the panel is shown for; it takes an Identity
 let refusal = null; // { over, end }: somebody was refused; `over` is a promise of the end of that
 
-/** Shows the panel. `about` names its text where one signs in with a key, and where one does on another page. */
+/** Shows the panel. `about` names its texts: with a key, on another page. */
 function show({ sign_in: link, anonymous }, about, onDone) {
   onSignedIn = onDone;
   setText(byId("sign-in-about"), translate(about[link ? 1 : 0]));

@@ -115,7 +115,7 @@ class Attacked:
         """What may be in no log line."""
         return (
             *self.keys.values(),
-            *(key.rpartition("_")[2] for key in self.keys.values()),
+            *(key.split("_", 2)[2] for key in self.keys.values()),
             KEY,
             SECRET,
             TICKET_SECRET,

@@ -21,6 +21,7 @@ from websockets.asyncio.client import connect, unix_connect
 import askbot_ws
 from askbot_ws.config import load
 from askbot_ws.errors import ConfigError
+from askbot_ws.server import app
 from askbot_ws.server.listening import adopt, bind
 from askbot_ws.server.systemd import take_sockets
 from askbot_ws.testing import serving
@@ -43,6 +44,40 @@ def permissions_of(path: Path) -> int:
 
 def is_there(path: Path) -> bool:
     return path.is_socket()
+
+
+# --- a TCP socket ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_client_is_known_by_its_address(host: str) -> None:
+    """Also one of IPv6, of which limits count the network: it is local, and may read the metrics."""
+    with socket.socket(socket.AF_INET6) as trial:
+        try:
+            trial.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    async with serving(host=host) as server:
+        reader, writer = await asyncio.open_connection(host, server.port)
+        writer.write(lines("GET", "/metrics", "Host: localhost"))
+        assert (await response_of(reader)).status == 200
+        await closed(writer)
+        async with connect(server.url):
+            assert [each.socket.client_address for each in server.web_sockets] == [host]
+
+
+async def test_a_refused_client_that_does_not_go_is_soon_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has been told why; whoever has no credential must not take the places of others."""
+    monkeypatch.setattr(app, "CLOSE_TIMEOUT_SECONDS", 0.1)
+    async with serving(ticket_secret="x" * 40) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        key, offered = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol: askbot.bearer.no"
+        writer.write(lines("GET", "/v1/chat", "Host: localhost", *upgrade, key, offered))
+        async with asyncio.timeout(5):
+            assert (4401).to_bytes(2, "big") in await reader.read()
+        assert server.open_count == 0
+        await closed(writer)
 
 
 # --- a Unix socket ---------------------------------------------------------------------------------------------------

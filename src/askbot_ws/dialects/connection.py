@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 import structlog
 from websockets.exceptions import ConnectionClosed
 
+from ..core.allowance import address_key
 from ..core.cursor import Cursor
 from ..core.limits import TokenBucket
 from ..core.log_tail import SLICE_BYTES
@@ -310,7 +311,7 @@ class Connection(ABC):
     def may_resume(self, session: str, after: int) -> bool:
         """Return whether this client may resume a session after this `seq`; see `ResumeLimit`."""
         limit = self._resume_limit
-        return limit is None or limit.allow(self.socket.client_address, session, after, now=self._now())
+        return limit is None or limit.allow(address_key(self.address), session, after, now=self._now())
 
     def lags(self) -> list[int]:
         """Return by how many positions each of its cursors is behind the head of its log."""

@@ -90,8 +90,8 @@ class Acceptor:
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         proxy = address if address in self.proxies else None  # whose clients are known by the heads of their requests
-        admission = self.connection_limits.admit("" if proxy is not None else address)
-        connection = HttpConnection(self, socket, admission, proxy=proxy)
+        client = "" if proxy is not None else address
+        connection = HttpConnection(self, socket, self.connection_limits.admit(client), client, proxy=proxy)
         self._no_connections.clear()
         transport.set_protocol(connection)
         connection.connection_made(transport)  # type: ignore[arg-type]  # every transport of a stream is one

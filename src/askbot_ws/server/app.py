@@ -297,21 +297,25 @@ class Server:
         self.keepalive.watch(socket)
         try:
             if socket.rejection is not None:
-                await socket.close(*socket.rejection)
+                await self._refuse(socket, *socket.rejection)
             elif self._authenticator.is_revoked(socket.principal):  # while the handshake was answered
-                await socket.close(4401, "the credential is not valid any more")
+                await self._refuse(socket, 4401, "the credential is not valid any more")
             elif (excess := socket.admission.excess) is None:
                 await self._run(connection, socket)
             else:
                 self.refusals.record(LIMIT_REASONS[excess], address=socket.client_address)
                 if excess == "server":
-                    await socket.close(1013, "too many connections")
+                    await self._refuse(socket, 1013, "too many connections")
                 else:
-                    await socket.close(4429, "too many connections from this address")
+                    await self._refuse(socket, 4429, "too many connections from this address")
         finally:
             self._connections.pop(connection, None)
             self.metrics.closes[str(socket.close_code)] += 1
             self.credentials.expiry.forget(connection)
+
+    async def _refuse(self, socket: WebSocket, code: int, reason: str) -> None:
+        """Close a connection that is not accepted; it counts as open for a short time only."""
+        await socket.close_or_abort(code, reason, max_seconds=CLOSE_TIMEOUT_SECONDS)
 
     def _close_connection(self, connection: Connection, code: int, reason: str) -> None:
         """Close a connection, and abort it where its client does not answer."""
@@ -325,7 +329,7 @@ class Server:
         limit = self._hub.admission.allowances.of(socket.principal.role).connections
         if not self._connection_limits.admit_user(user, limit=limit):
             self.refusals.record("user_connection_limit", address=socket.client_address)
-            await socket.close(4429, "too many connections of this user")
+            await self._refuse(socket, 4429, "too many connections of this user")
             return
         try:
             await connection.run()

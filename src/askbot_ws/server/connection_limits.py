@@ -86,6 +86,13 @@ class Admission:
         self.excess: Excess | None = excess
         self.count = 0  # connections that share it
 
+    def shared(self, address: str) -> str:
+        """Return the address of a connection that is counted here, as one object for all that have it.
+
+        That of IPv6 is its own: what is counted is its network.
+        """
+        return address if "/" in self.address else self.address
+
     def release(self) -> None:
         """Count the connection as lost."""
         self._limits.release(self.address)

@@ -57,8 +57,10 @@ class HttpConnection(HttpToolsProtocol):
 
     parser: httptools.HttpRequestParser
 
-    def __init__(self, acceptor: Acceptor, socket: WebSocket, admission: Admission, *, proxy: str | None) -> None:
-        """`socket` takes over at a WebSocket handshake; `admission` counts the connection.
+    def __init__(
+        self, acceptor: Acceptor, socket: WebSocket, admission: Admission, address: str, *, proxy: str | None
+    ) -> None:
+        """`socket` takes over at a WebSocket handshake; `admission` counts the connection of this client's address.
 
         `proxy` is the address of the trusted proxy that has opened it (empty for a Unix socket), if one has.
         """
@@ -69,6 +71,7 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = acceptor.limits
         self._socket = socket
         self._admission = admission
+        self._address = admission.shared(address)
         self._proxy = proxy
         self._secure = False  # whether the client has sent the current request over HTTPS
         self._expecting = ExpectedInput.REQUEST
@@ -197,13 +200,18 @@ class HttpConnection(HttpToolsProtocol):
         """Take the client's address, scheme and host from what a trusted proxy says."""
         if self._proxy is not None:
             client = find_client(self._proxy, self.headers, self._acceptor.proxies)
-            self._admission = self._acceptor.connection_limits.readmit(self._admission, client.address)
+            self._readmit(client.address)
             self._secure = (client.scheme or self.scheme) == "https"
             if client.host is not None:
                 host = (b"host", client.host.encode("latin-1"))
                 self.headers[:] = [host, *(field for field in self.headers if field[0] != b"host")]
         self.scope["scheme"] = "https" if self._secure else "http"
-        self.scope["client"] = (self._admission.address, 0) if self._admission.address else None
+        self.scope["client"] = (self._address, 0) if self._address else None
+
+    def _readmit(self, address: str) -> None:
+        """Count the connection for another address."""
+        self._admission = self._acceptor.connection_limits.readmit(self._admission, address)
+        self._address = self._admission.shared(address)
 
     def _begin_response(self) -> None:
         self._acceptor.default_headers()
@@ -241,7 +249,7 @@ class HttpConnection(HttpToolsProtocol):
             self._current_cycle = self.pipeline[-1][0]
         super().on_response_complete()
         if self._proxy is not None and self._newest_unanswered() is None:  # the proxy keeps it for any client
-            self._admission = self._acceptor.connection_limits.readmit(self._admission, "")
+            self._readmit("")
         if self._expecting is not ExpectedInput.REQUEST:
             self._unset_keepalive_if_required()
 
@@ -309,7 +317,7 @@ class HttpConnection(HttpToolsProtocol):
     def _record_refusal(self, status: HTTPStatus) -> None:
         excess = self._admission.excess
         reason = REFUSAL_REASONS.get(status, "invalid_request") if excess is None else LIMIT_REASONS[excess]
-        self._acceptor.refusals.record(reason, address=self._admission.address, status=status.value)
+        self._acceptor.refusals.record(reason, address=self._address, status=status.value)
 
     def _write_error(self, status: HTTPStatus, message: str, *, retry_after: bool) -> None:
         body = encode_json({"error": message})
@@ -369,7 +377,13 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         self.parser = None  # type: ignore[assignment]  # it is a reference cycle
         self._socket.start_handshake(
-            self.transport, self._admission, head, rest, secure=self._secure, paused=self.flow.write_paused
+            self.transport,
+            self._admission,
+            self._address,
+            head,
+            rest,
+            secure=self._secure,
+            paused=self.flow.write_paused,
         )
 
     def _request_head(self, headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -40,8 +40,8 @@ class WebSocket(ServerConnection):
 
     # Slots: what is read for each token is close together, and found without a dictionary.
     __slots__ = (
-        "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "access_headers", "admission", "loop",
-        "on_writable", "open", "paused_at", "principal", "rejection", "secure", "sent_at", "transport",
+        "_acceptor", "_early_data", "_pong_bytes", "_uncompressed", "access_headers", "admission", "client_address",
+        "loop", "on_writable", "open", "paused_at", "principal", "rejection", "secure", "sent_at", "transport",
     )  # fmt: skip
 
     on_writable: Callable[[], None] | None
@@ -50,6 +50,7 @@ class WebSocket(ServerConnection):
     secure: bool  # whether the client is connected over TLS, to us or to a trusted proxy
     sent_at: float  # when anything was last sent; 0: nothing was
     admission: Admission  # counts it
+    client_address: str  # an IP address, also behind a trusted proxy; empty where there is none (Unix sockets)
     access_headers: Headers  # of a page's handshake: `Host` and `Origin`, by which it was accepted
     principal: Principal  # that the handshake names
     rejection: tuple[int, str] | None  # code and reason of its close, where its credential is not accepted
@@ -71,6 +72,7 @@ class WebSocket(ServerConnection):
         self,
         transport: asyncio.Transport,
         admission: Admission,
+        address: str,
         head: bytes,
         early_data: bytes,
         *,
@@ -86,6 +88,7 @@ class WebSocket(ServerConnection):
         self.open = self._uncompressed = False
         self.sent_at, self._pong_bytes = 0.0, 0
         self.admission = admission
+        self.client_address = address
         self.secure = secure
         self.access_headers, self.principal, self.rejection = (), ANONYMOUS, None
         transport.set_protocol(self)
@@ -195,11 +198,6 @@ class WebSocket(ServerConnection):
             if head is not None:
                 head.headers.clear()
         return query
-
-    @property
-    def client_address(self) -> str:
-        """The client's IP address, also behind a trusted proxy; empty where there is none (Unix sockets)."""
-        return self.admission.address
 
     @property
     def writable(self) -> bool:
