@@ -80,6 +80,7 @@ async def test_identity_does_not_take_a_failure_for_nobody() -> None:
         ("tests.auth.functions:not_async", "not an async function"),
         ("tests.auth.functions:nothing", "cannot be imported"),
         ("tests.auth.no_such_module:f", "cannot be imported"),
+        ("tests.auth.exits_at_import:f", "cannot be imported"),
     ],
 )
 def test_a_function_that_cannot_be_used_is_told_at_the_start(path: str, fault: str) -> None:

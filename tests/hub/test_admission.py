@@ -25,6 +25,7 @@ from askbot_ws.errors import (
 )
 from askbot_ws.events import Options, Usage
 from askbot_ws.hub import Hub, Policy
+from askbot_ws.hub.session_counts import SessionCounts
 from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Ending
 
@@ -275,9 +276,30 @@ async def test_a_session_without_a_question_is_no_room_for_another() -> None:
         await refused(hub, reader_for(hub), QuotaExceeded)
 
 
+async def test_a_user_has_more_sessions_than_a_new_limit_allows() -> None:
+    """All of them count, whatever the limit was when they were first counted."""
+    plain = Allowance(sessions=4)
+    async with hub_of(allowances=Allowances(plain)) as hub:
+        readers = [reader_for(hub) for _ in range(4)]
+        for reader in readers:
+            await ask(hub, reader)
+            await reader.done()
+        hub.apply_limits(Allowances(Allowance(sessions=2)), max_turns=9, max_queued=9)
+        hub.admission.sessions = SessionCounts(hub.store, clock=Clock())  # as after a restart
+        await refused(hub, reader_for(hub), QuotaExceeded)
+        for reader in readers[:2]:
+            await hub.command(ANN, reader.session, Forget())
+        await refused(hub, reader_for(hub), QuotaExceeded)
+        await refused(hub, reader_for(hub), QuotaExceeded)
+        hub.apply_limits(Allowances(plain), max_turns=9, max_queued=9)
+        for _ in range(2):
+            await ask(hub, reader_for(hub))
+        await refused(hub, reader_for(hub), QuotaExceeded)
+
+
 async def test_sessions_that_begin_at_the_same_time_are_counted() -> None:
     """All of them, though they are first counted for each."""
-    async with hub_of(allowances=Allowances(Allowance(sessions=2))) as hub:
+    async with hub_of(store=FragileStore(), allowances=Allowances(Allowance(sessions=2))) as hub:
         asked = [ask(hub, reader_for(hub)) for _ in range(5)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         assert [outcome is None for outcome in outcomes].count(True) == 2

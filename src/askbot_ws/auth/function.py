@@ -108,7 +108,7 @@ def import_function(path: str) -> AuthFunction:
         function: object = importlib.import_module(module)
         for part in name.split("."):
             function = getattr(function, part)
-    except Exception as error:  # whatever the user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
         raise ConfigError(f"ASKBOT_AUTH: {path} cannot be imported: {error!r}.") from error
     if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async method of this name

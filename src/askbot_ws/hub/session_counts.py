@@ -20,6 +20,7 @@ class _Count:
     """The sessions of one user."""
 
     sessions: int
+    limit: int  # up to which they were counted
     counted_at: float
 
 
@@ -38,14 +39,17 @@ class SessionCounts:
         if user is None or limit is None:
             return
         known = self._counts.get(user)
-        if known is not None and (known.sessions < limit or self._clock() - known.counted_at < RECOUNT_SECONDS):
+        if known is not None and known.limit >= limit and (known.sessions < limit or self._is_fresh(known)):
             self._counts.move_to_end(user)
             return
-        count = _Count(await self._count(user, limit), self._clock())
+        count = _Count(await self._count(user, limit), limit, self._clock())
         if self._counts.get(user) is known:  # else it was counted, and maybe changed, meanwhile
             self._counts[user] = count
         if len(self._counts) > MAX_USERS:
             self._counts.popitem(last=False)
+
+    def _is_fresh(self, count: _Count) -> bool:
+        return self._clock() - count.counted_at < RECOUNT_SECONDS
 
     async def _count(self, user: str, limit: int) -> int:
         """Return how many sessions a user has, at most `limit`."""
@@ -74,5 +78,8 @@ class SessionCounts:
 
     def remove(self, user: str | None) -> None:
         """Count a session that was deleted."""
-        if user is not None and (known := self._counts.get(user)) is not None:
-            known.sessions -= 1
+        if user is None or (known := self._counts.get(user)) is None:
+            return
+        known.sessions -= 1
+        if known.sessions + 1 >= known.limit:
+            del self._counts[user]  # there may be more than were counted

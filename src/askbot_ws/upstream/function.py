@@ -142,7 +142,7 @@ def _import_function(path: str) -> Function:
         sys.path.insert(0, here)
     try:
         function: object = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
         raise ConfigError(f"ASKBOT_UPSTREAM: {path} cannot be imported: {error!r}.") from error
     if not inspect.isasyncgenfunction(function):
         raise ConfigError(f"ASKBOT_UPSTREAM: {path} is not an async generator function (async def with yield).")

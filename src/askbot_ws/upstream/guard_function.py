@@ -50,7 +50,7 @@ def _import_function(path: str) -> Function:
         sys.path.insert(0, here)
     try:
         function: object = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the user's module does while it is imported
+    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
         raise ConfigError(f"ASKBOT_GUARD_FUNCTION: {path} cannot be imported: {error!r}.") from error
     if not inspect.iscoroutinefunction(function):
         raise ConfigError(f"ASKBOT_GUARD_FUNCTION: {path} is not an async function (async def).")
