@@ -161,7 +161,7 @@ async def test_who_asks_nothing_loads_no_markdown(tabs: Tabs) -> None:
         assert await loaded(bot) == []
         await bot.part("field").fill("H")
         await bot.page.wait_for_function(
-            f"performance.getEntriesByName('http://127.0.0.1:{place.port}/markdown.js').length"
+            f"performance.getEntriesByName('http://127.0.0.1:{place.port}/markdown-blocks.js').length"
         )
         assert sorted(await loaded(bot)) == ["element-answer.js", "markdown-blocks.js", "markdown.js"]
 
