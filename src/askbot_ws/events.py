@@ -60,7 +60,8 @@ def _parse_timestamp(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-def _format_timestamp(moment: float) -> str:
+def format_timestamp(moment: float) -> str:
+    """Return a moment in seconds since 1970 as RFC 3339 in UTC, with milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -73,7 +74,7 @@ Seconds = Annotated[
 Timestamp = Annotated[
     float,
     BeforeValidator(_parse_timestamp),
-    PlainSerializer(_format_timestamp, return_type=str, when_used="json"),
+    PlainSerializer(format_timestamp, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
-import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -17,6 +15,7 @@ import structlog
 
 from ..core.principal import Principal
 from ..errors import AskbotError, ConfigError, Overloaded, Unauthorized
+from ..importing import import_named
 from ..upstream.isolation import run_isolated
 from .principals import MAX_TIME, is_role, is_user, known_rights
 from .request_head import RequestHead
@@ -101,15 +100,7 @@ def _place(error: BaseException) -> str | None:
 
 def import_function(path: str) -> AuthFunction:
     """Import the function that `package.module:name` names. Raises `ConfigError`."""
-    module, _, name = path.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function: object = importlib.import_module(module)
-        for part in name.split("."):
-            function = getattr(function, part)
-    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
-        raise ConfigError(f"ASKBOT_AUTH: {path} cannot be imported: {error!r}.") from error
+    function = import_named(path, setting="ASKBOT_AUTH")
     if not inspect.iscoroutinefunction(function) and not inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async method of this name
     ):

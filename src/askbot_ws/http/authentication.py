@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..auth import Authenticator, RequestHead
 from ..core.principal import Principal, Right
 from ..errors import AskbotError, Forbidden, Overloaded, Unauthorized
+from ..events import format_timestamp
 from .responses import COMMON_HEADERS, json_response, retry_after
 
 IDENTITY_PATH = "/v1/identity"
@@ -122,7 +122,7 @@ def identity_route(authenticator: Authenticator, *, sign_in_url: str | None, sig
             HTTPStatus.OK,
             {
                 "user": principal.user,
-                "expires": format_time(principal.expires),
+                "expires": None if principal.expires is None else format_timestamp(principal.expires),
                 "authentication": authenticator.configured,
                 "anonymous": authenticator.allows_anonymous,
                 "sign_in": sign_in_url,
@@ -131,10 +131,3 @@ def identity_route(authenticator: Authenticator, *, sign_in_url: str | None, sig
         )
 
     return Route(IDENTITY_PATH, identity, methods=["GET", "OPTIONS"])
-
-
-def format_time(seconds: float | None) -> str | None:
-    """Return a time in seconds since 1970 as RFC 3339 in UTC."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from ..auth import Authenticator
 from ..auth.tickets import DEFAULT_CONNECTION_SECONDS
-from ..events import SessionId
-from .authentication import format_time, require_right
+from ..events import SessionId, format_timestamp
+from .authentication import require_right
 from .responses import json_response
 
 PATH = "/v1/tickets"
@@ -72,8 +72,8 @@ def ticket_route(authenticator: Authenticator) -> Route:
             HTTPStatus.CREATED,
             {
                 "ticket": ticket.text,
-                "valid_until": format_time(ticket.valid_until),
-                "expires": format_time(ticket.expires),
+                "valid_until": format_timestamp(ticket.valid_until),
+                "expires": format_timestamp(ticket.expires),
             },
         )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol, TypeAlias
 
 from ..core.log_tail import LogTail
+from ..core.token_budget import day_of
 from ..errors import LogMoved, StoreError
 from ..events import Done, Event, TurnRecord
 from .session_list import ANY_USER, SessionPage, SessionQuery, SessionSummary
@@ -413,7 +413,7 @@ def check_user(user: str | None) -> None:
 
 def first_day_of_usage(now: float) -> str:
     """The oldest day of which usage is kept, at this time in seconds since 1970."""
-    return datetime.fromtimestamp(now - USAGE_DAYS * 86_400, UTC).date().isoformat()
+    return day_of(now - USAGE_DAYS * 86_400)
 
 
 def _log_moved(reason: str) -> LogMoved:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from ..core.prompt import Prompt
 from ..core.text import well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamStalled, UpstreamUnavailable
+from ..importing import import_named
 from . import MAX_MODEL_NAME_CHARS, Ending, ThinkingText
 from .deadline import Deadline
 from .isolation import run_isolated
@@ -138,12 +136,7 @@ def _import_function(path: str) -> Function:
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         raise ConfigError(f"ASKBOT_UPSTREAM: {path!r} is not a known upstream, nor like package.module:function.")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function: object = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
-        raise ConfigError(f"ASKBOT_UPSTREAM: {path} cannot be imported: {error!r}.") from error
+    function = import_named(path, setting="ASKBOT_UPSTREAM")
     if not inspect.isasyncgenfunction(function):
         raise ConfigError(f"ASKBOT_UPSTREAM: {path} is not an async generator function (async def with yield).")
     return cast(Function, function)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeAlias, cast
 
 from ..core.prompt import Prompt
 from ..errors import ConfigError, Refused
+from ..importing import import_named
 from . import Asker
 
 Function: TypeAlias = Callable[[str, Asker], Awaitable[object]]
@@ -45,13 +43,7 @@ class GuardFunction:
 
 
 def _import_function(path: str) -> Function:
-    module, _, name = path.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        function: object = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # whatever the user's module does while it is imported
-        raise ConfigError(f"ASKBOT_GUARD_FUNCTION: {path} cannot be imported: {error!r}.") from error
+    function = import_named(path, setting="ASKBOT_GUARD_FUNCTION")
     if not inspect.iscoroutinefunction(function):
         raise ConfigError(f"ASKBOT_GUARD_FUNCTION: {path} is not an async function (async def).")
     return cast(Function, function)
