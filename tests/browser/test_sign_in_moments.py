@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from playwright.async_api import Route, expect
 
@@ -60,15 +62,16 @@ async def test_the_page_waits_until_the_server_says_who_is_signed_in(tabs: Tabs)
     async with serving_users(allow_anonymous=True) as server:
         tab = await tabs.open(server.port, script=IMPATIENT)
         await begin(tab, "Nobody's?")
-        failures = iter(range(2))
+        is_back = asyncio.Event()
 
         async def answer(route: Route) -> None:
-            await (route.fulfill(status=503) if next(failures, None) is not None else route.continue_())
+            await (route.continue_() if is_back.is_set() else route.fulfill(status=503))
 
         await tab.page.route("**/v1/identity", answer)
         await tab.page.goto(f"http://127.0.0.1:{server.port}/#token={token('anna')}")
         await tab.page.reload()
         await expect(tab.page.locator("#notice")).to_have_text("The server cannot be reached.")
+        is_back.set()
         await expect(tab.page.locator("#user")).to_have_text("anna")
         await tab.connected()
         await expect(tab.page.locator("#notice")).to_be_empty()

@@ -189,7 +189,7 @@ class CheckingClient:
 
     def told(self, frame: Json, *, speaks: bool) -> None:
         """What a line has taken."""
-        if frame["type"] == "question":
+        if frame["type"] == "question" and speaks:  # the other line may be ahead of the story that `_calm` looks at
             self.pending.pop(frame.get("id", ""), None)
         elif frame["type"] == "done":
             self._look_at(next(line.story for line in self.lines if line.speaks is speaks).turns[frame["turn"]])

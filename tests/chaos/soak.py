@@ -21,7 +21,7 @@ from statistics import median
 
 import psutil  # type: ignore[import-untyped]
 
-from ..process import Story, reading
+from ..process import reading
 from .checking_client import CheckingClient
 from .environment import Environment, start_environment
 from .final_checks import check_sessions
@@ -137,9 +137,8 @@ class Soak:
                 await client.answer(tokens=self._chance.randrange(1, 300), rate=0)
 
     async def _forget(self, client: CheckingClient) -> None:
-        story = Story(session=client.story.session, head=client.story.head)
-        async with reading(self._made.direct, story) as reader:
-            await reader.send(type="forget", session=story.session, id="f")
+        async with reading(self._made.direct, client.story) as reader:
+            await reader.send(type="forget", session=client.story.session, id="f")
             await reader.until(lambda frame: frame["type"] == "error" and frame["code"] == "session_not_found", 20)
 
 
