@@ -16,6 +16,7 @@ from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Upstream
 from .admission import Admission
+from .append_retries import RETRY_SECONDS
 from .group_commit import GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
@@ -50,12 +51,14 @@ class TurnScheduler:
         metrics: Metrics | None = None,
         observer: TurnObserver | None = None,
         wall_clock: Callable[[], float] = time.time,
+        is_shared: bool = False,
     ) -> None:
         """`on_idle` is called with a session when none of its turns runs, or its events were stored.
 
-        `on_broken` and `throttle` are those of `GroupCommit`.
+        `on_broken` and `throttle` are those of `GroupCommit`; `is_shared`: other nodes use the same store.
         """
         self.draining = False
+        self.is_shared = is_shared
         self.on_turn_ended: Callable[[Owner, Done], None] | None = None
         self._upstream = upstream
         self._policy = policy
@@ -76,6 +79,7 @@ class TurnScheduler:
             on_broken=on_broken,
             throttle=throttle,
             metrics=metrics,
+            retry_seconds=RETRY_SECONDS if is_shared else 0.0,
         )
         self._runner = TurnRunner(
             upstream,
@@ -129,7 +133,7 @@ class TurnScheduler:
                 self.admission.settle(turn)  # others are settled when their tasks have ended
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
-        self._start_next(owner)
+        self.start_next(owner)
 
     def _note_end(self, owner: Owner, done: Done) -> None:
         """Log and count a turn that ended."""
@@ -142,7 +146,7 @@ class TurnScheduler:
 
     def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
         """Undo events that the store did not accept; turns that lost text end."""
-        if isinstance(error, LogMoved):
+        if isinstance(error, LogMoved) or self.is_shared:  # nobody is shown what other nodes do not have
             self._on_broken(owner, error)
             return
         log.error("store_write_failed", session=owner.session, events=len(lost), exc_info=error)
@@ -160,11 +164,11 @@ class TurnScheduler:
             owner.topic.wake(ends, frames)
         if owner.state.running is None:
             owner.cancel_task()  # also the current task, where its own text made the batch full
-        self._start_next(owner)  # a turn may wait again
+        self.start_next(owner)  # a turn may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def _start_next(self, owner: Owner) -> None:
+    def start_next(self, owner: Owner) -> None:
         """Let the session's next turn wait for a slot, if none runs, and start what has one."""
         may_start = owner.task is None and owner.closed is None and not self.draining
         self._slots.update(owner, may_start=may_start)
@@ -206,7 +210,7 @@ class TurnScheduler:
                 self._runner.fail(owner, turn, Internal())
             if turn is not None:
                 self.admission.settle(turn)
-            self._start_next(owner)
+            self.start_next(owner)
         except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
             self._on_broken(owner, error)
             self.start_waiting()
@@ -229,6 +233,10 @@ class TurnScheduler:
     def end_all(self, owner: Owner, reason: Reason) -> None:
         """End all turns of a session, running and waiting."""
         self.end_waiting(owner, reason)
+        self.end_running(owner, reason)
+
+    def end_running(self, owner: Owner, reason: Reason) -> None:
+        """End the running turn of a session, if one runs."""
         if owner.state.running is not None:
             self.append(owner, self.cancel_turn(owner, owner.state.running, reason))
 

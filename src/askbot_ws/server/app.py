@@ -533,6 +533,8 @@ def policy_of(settings: Settings, chosen: UpstreamChoice) -> Policy:
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,
         log_content=settings.log_content,
+        orphans=settings.orphans,
+        waiting_ttl=settings.waiting_ttl,
     )
 
 
