@@ -1,0 +1,1 @@
+"""Nodes: several processes with one store. Who lives, who writes which session, and commands that are forwarded."""
