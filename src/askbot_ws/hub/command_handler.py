@@ -173,8 +173,8 @@ class CommandHandler:
     def _check_open(self, owner: Owner) -> None:
         if owner.closed is not None:  # since the last await: the session has another owner now
             raise owner.closed
-        if self._scheduler.group_commit.is_retrying:
-            raise StoreError  # a question that nobody can read is not asked
+        if self._scheduler.is_shared and self._scheduler.group_commit.is_stalled:
+            raise StoreError  # no new questions, while answers that run go on in memory
         handed_over = self._scheduler.is_shared and not owner.state.idle  # it waits, and another node asks it
         if self._scheduler.draining and not handed_over:
             raise Overloaded("The server is about to restart.", retry_after=1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -18,14 +18,16 @@ from ..errors import LogMoved, StoreError
 from ..events import Done, Event, Thinking, Token, encode_event
 from ..metrics import Metrics
 from ..store import Entry, Failures, Store
-from .append_retries import AppendRetries, Waiter
 from .owner import Owner
 
 MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
 UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not accept
+STALL_SECONDS = 1.0  # of an append, after which the store counts as away
 MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
+
+Waiter: TypeAlias = tuple[Owner | None, asyncio.Future[None]]  # None: it waits for all sessions
 
 
 class Throttle(Protocol):
@@ -49,12 +51,10 @@ class GroupCommit:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
         metrics: Metrics | None = None,
-        retry_seconds: float = 0.0,
     ) -> None:
         """`on_failed` undoes events that the store did not accept; `on_stored` is called after each batch of an owner.
 
-        `on_broken` is called with an owner whose state is unknown, as a callback raised. What can't be stored is tried
-        again for `retry_seconds`, before `on_failed` is called.
+        `on_broken` is called with an owner whose state is unknown, as a callback raised.
         """
         self._store = store
         self._on_failed = on_failed
@@ -69,7 +69,6 @@ class GroupCommit:
         self._unencodable: dict[Owner, StoreError] = {}  # owners in flight whose events can't be encoded
         self._unstored_owners: dict[Owner, None] = {}  # their ends were shown and are still to be stored
         self._retry_at = 0.0  # when those are tried again without new events of their sessions
-        self._retries = AppendRetries(max_seconds=retry_seconds, on_due=self._schedule)
         self._waiters: list[Waiter] = []
         self.append_started_at: float | None = None  # of an append that takes longer; by the loop's clock
         self._scheduled = False  # a flush is scheduled or in progress
@@ -99,25 +98,23 @@ class GroupCommit:
         if not self._scheduled:  # as in `_schedule`, without its call for each token
             self._scheduled = True
             self._loop.call_soon(self._flush)
-        elif len(self._batch) >= MAX_BATCH_SESSIONS and not self._in_flight and not self._retries.entries:
+        elif len(self._batch) >= MAX_BATCH_SESSIONS and not self._in_flight:
             self._write()
             self._scheduled = True  # the scheduled flush is still to come
 
     def is_pending(self, owner: Owner) -> bool:
         """Return whether events of this owner are not stored yet."""
-        pending = (self._batch, self._in_flight, self._unstored_owners, self._retries.entries)
-        return any(owner in each for each in pending)
+        return owner in self._batch or owner in self._in_flight or owner in self._unstored_owners
 
     @property
-    def is_retrying(self) -> bool:
-        """Whether the store does not take events now, which are tried again."""
-        return bool(self._retries.since)
+    def is_stalled(self) -> bool:
+        """Whether the store has not taken an append for a while; what comes after it waits in memory."""
+        return self.append_started_at is not None and self._loop.time() - self.append_started_at > STALL_SECONDS
 
     def discard(self, owner: Owner) -> None:
         """Drop the events of this owner. Its waiters get a `StoreError`."""
         self._batch.pop(owner, None)
         self._unstored_owners.pop(owner, None)
-        self._retries.discard(owner)
         owner.unstored.clear()
         waiting = [waiter for other, waiter in self._waiters if other is owner and not waiter.done()]
         self._waiters = [each for each in self._waiters if each[0] is not owner]
@@ -126,7 +123,7 @@ class GroupCommit:
 
     async def wait_stored(self, owner: Owner) -> None:
         """Wait until all events added so far are stored. Raises `StoreError` where this owner lost any."""
-        if self._scheduled or owner in self._retries.entries:
+        if self._scheduled:
             await self._add_waiter(owner)
 
     async def wait_all_stored(self) -> None:
@@ -135,7 +132,7 @@ class GroupCommit:
             self._batch.setdefault(owner, [])
         if self._batch:
             self._schedule()
-        if self._scheduled or self._retries.entries:
+        if self._scheduled:
             await self._add_waiter(None)
 
     def _add_waiter(self, owner: Owner | None) -> asyncio.Future[None]:
@@ -174,12 +171,12 @@ class GroupCommit:
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             self._skip_throttle = True
-        if self._unstored_owners:
-            self._add_unstored(batch)
+        if self._unstored_owners and self._loop.time() >= self._retry_at:  # not at each token while a disk is full
+            self._retry_at = self._loop.time() + UNSTORED_RETRY_SECONDS
+            for owner in self._unstored_owners:
+                batch.setdefault(owner, [])
         in_flight: dict[Owner, Entry] = {}
         entries: dict[str, Entry] = {}
-        if self._retries.entries:
-            waiters = self._take_retries(batch, waiters, in_flight, entries)
         for owner, events in batch.items():
             frames: list[bytes] = []
             try:
@@ -206,28 +203,6 @@ class GroupCommit:
                 lambda done: self._finish(waiters, _failures_of(done, entries))
             )
 
-    def _add_unstored(self, batch: dict[Owner, list[Event]]) -> None:
-        """Add the owners of unstored ends to a batch; not at each token while a disk is full."""
-        if self._loop.time() >= self._retry_at:
-            self._retry_at = self._loop.time() + UNSTORED_RETRY_SECONDS
-            for owner in self._unstored_owners:
-                batch.setdefault(owner, [])
-
-    def _take_retries(
-        self,
-        batch: dict[Owner, list[Event]],
-        waiters: Sequence[Waiter],
-        in_flight: dict[Owner, Entry],
-        entries: dict[str, Entry],
-    ) -> Sequence[Waiter]:
-        """Add what is due to `in_flight` and `entries`; take what comes after it from the batch and the waiters."""
-        self._batch |= self._retries.hold_back(batch)
-        self._waiters += [waiter for waiter in waiters if self._retries.delays(waiter)]
-        others = [waiter for waiter in waiters if not self._retries.delays(waiter)]
-        for owner, entry in self._retries.take_due().items():
-            in_flight[owner] = entries[owner.session] = entry
-        return others
-
     def _replace_entry(self, owner: Owner, entries: dict[str, Entry]) -> None:
         """Put unstored ends before an owner's new events, and leave out events that can't be encoded."""
         new = entries.pop(owner.session)
@@ -249,7 +224,7 @@ class GroupCommit:
         in_flight, self._in_flight = self._in_flight, {}
         self._scheduled = False
         self.append_started_at = None
-        if failures or self._unencodable or self._retries.since:
+        if failures or self._unencodable:
             in_flight, waiters = self._handle_failures(in_flight, failures, waiters)
         for owner, (events, frames) in in_flight.items():
             try:
@@ -268,17 +243,6 @@ class GroupCommit:
                 waiter.set_result(None)
         self._metrics.commit.observe(time.perf_counter() - self._write_started_at)
         if self._batch or self._waiters:
-            self._schedule_next()
-
-    def _schedule_next(self) -> None:
-        """Schedule the next batch, unless it would have nothing but what is held back."""
-        retries = self._retries
-        if (
-            not retries.entries
-            or retries.is_due
-            or any(owner not in retries.entries for owner in self._batch)
-            or not all(map(retries.delays, self._waiters))
-        ):
             self._schedule()
 
     # --- failing -----------------------------------------------------------------------------------------------------
@@ -286,21 +250,9 @@ class GroupCommit:
     def _handle_failures(
         self, in_flight: Mapping[Owner, Entry], failures: Failures, waiters: Sequence[Waiter]
     ) -> tuple[Mapping[Owner, Entry], Sequence[Waiter]]:
-        """Undo lost events and those after them; returns the entries that were stored, and their waiters.
-
-        What is tried again is neither lost nor stored.
-        """
+        """Undo lost events and those after them; returns the entries that were stored, and their waiters."""
         unencodable, self._unencodable = self._unencodable, {}
-        kept = self._retries.keep(
-            {owner: entry for owner, entry in in_flight.items() if owner not in unencodable}, failures, self._batch
-        )
         failures = failures | {owner.session: error for owner, error in unencodable.items()}
-        if kept:
-            retried = {owner.session for owner in kept}
-            in_flight = {owner: entry for owner, entry in in_flight.items() if owner not in kept}
-            failures = {session: error for session, error in failures.items() if session not in retried}
-            self._waiters[:0] = [waiter for waiter in waiters if self._retries.delays(waiter)]
-            waiters = [waiter for waiter in waiters if not self._retries.delays(waiter)]
         failed = [
             (owner, events, error) for owner, (events, _) in in_flight.items() if (error := failures.get(owner.session))
         ]
@@ -316,9 +268,7 @@ class GroupCommit:
         waiters = self._notify_waiters(waiters, failures)
         for owner, _, _ in failed:
             self._on_stored(owner)
-        stored = {owner: entry for owner, entry in in_flight.items() if owner.session not in failures}
-        self._retries.note_stored(stored)
-        return stored, waiters
+        return {owner: entry for owner, entry in in_flight.items() if owner.session not in failures}, waiters
 
     def _notify_waiters(self, waiters: Sequence[Waiter], failures: Failures) -> list[Waiter]:
         """Fail the waiters of sessions that lost events; returns the other waiters."""

@@ -294,17 +294,16 @@ class Hub:
 
         Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
-        if isinstance(error, LogMoved) and self._placement.shared:
-            if self._registry.owners.get(owner.session) is owner:
-                self._shared.fenced(owner.session)
-            return
         log.error("session_reset", session=owner.session, exc_info=error)
+        if self._placement.shared:
+            if self._shared.reset(owner, error):
+                self._spawn(self._recovery.close_with_retries(owner.session, close=self._shared.take_over))
+            return
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
         self._scheduler.group_commit.discard(owner)
         if owner.closed is not None:
             return
         owner.closed = Internal()
-        self._registry.remove_owner(owner.session, keep_claim=True)
         self._registry.remove(owner.session)
         if unstored:  # they were shown, so they stay in the log before whatever the next owner appends
             self._registry.unstored[owner.session] = unstored

@@ -56,13 +56,6 @@ class Sessions(Protocol):
         Raises `OwnedElsewhere`, `SessionNotFound` and `StoreError`.
         """
 
-    def owned_sessions(self) -> list[str]:
-        """Return the sessions that have an owner in this process."""
-        ...
-
-    def fenced(self, session: str) -> None:
-        """Write a session no more: another node is its owner (`LogObserver.fenced`)."""
-
 
 class Placement(Protocol):
     """Decides which process writes a session; all its methods are called by the hub."""

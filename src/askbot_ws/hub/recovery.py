@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -14,6 +14,7 @@ from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
+from .placement import OwnedElsewhere
 from .registry import ExclusiveOwner, SessionRegistry
 from .turn_scheduler import TurnScheduler
 
@@ -65,14 +66,17 @@ class Recovery:
                 self._scheduler.group_commit.add(owner, ())  # a commit of nothing stores them too
             await self._scheduler.group_commit.wait_stored(owner)
 
-    async def close_with_retries(self, session: str) -> None:
-        """End the turns that a reset left open; retries while the store fails and the server is not draining."""
-        wait = 0.0
+    async def close_with_retries(self, session: str, *, close: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """End the turns that a reset left open; retries while the store fails and the server is not draining.
+
+        `close` does it, in place of `close_unfinished_turns`.
+        """
+        wait, close = 0.0, close or self.close_unfinished_turns
         while not self._scheduler.draining:
             await asyncio.sleep(wait)
             try:
-                await self.close_unfinished_turns(session)
-            except SessionNotFound:
+                await close(session)
+            except (SessionNotFound, OwnedElsewhere):
                 return
             except AskbotError:
                 wait = min(MAX_RETRY_SECONDS, max(1.0, 2 * wait))

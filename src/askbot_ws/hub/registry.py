@@ -15,7 +15,7 @@ from ..core.context import ContextWindow
 from ..core.principal import Principal
 from ..core.session import SessionMachine
 from ..core.session_id import new_session_id
-from ..errors import SessionNotFound
+from ..errors import SessionNotFound, StoreError
 from ..events import Done, SessionId, TurnRecord
 from ..store import Store
 from .owner import Owner
@@ -60,7 +60,7 @@ class SessionRegistry:
         self._policy = policy
         self._is_pending = is_pending
         self._placement = placement or LocalPlacement()
-        self._claiming: set[str] = set()  # sessions that are not evicted meanwhile
+        self.pinned: set[str] = set()  # sessions that are not evicted, as they are about to have an owner
         self.open_turns: OpenTurns | None = None  # set once, where the placement is shared
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._idle: dict[str, int] = {}  # session -> bytes that could be evicted, the longest idle first
@@ -151,17 +151,19 @@ class SessionRegistry:
     async def _claim_owner(self, topic: Topic, instead_of: str | None) -> Owner:
         """Become the node that writes a session, and go on with the turns that were left to it."""
         session = topic.session
-        self._claiming.add(session)
+        was_pinned = session in self.pinned
+        self.pinned.add(session)
         try:
             claimed = await self._placement.claim(session, is_new=topic.log.head == 0, instead_of=instead_of)
             left: Sequence[TurnRecord] = ()
             if self.open_turns is not None and claimed is not Claimed.NEW and topic.log.summary.asked:
                 left = await self.open_turns.read(session)
-        except BaseException:
-            self._claiming.discard(session)
+        except BaseException as error:
+            if not (was_pinned and isinstance(error, StoreError)):  # else it is tried again
+                self.pinned.discard(session)
             self.mark_idle(session)
             raise
-        self._claiming.discard(session)
+        self.pinned.discard(session)
         if self.topics.get(session) is not topic:  # it was deleted, or its log replaced, meanwhile
             return await self._load_owner(session)
         owner = self._make_owner(topic)
@@ -181,7 +183,7 @@ class SessionRegistry:
         topic, owner = self.topics.get(session), self.owners.get(session)
         if topic is None or (owner is not None and (owner.busy or self._is_pending(owner))):
             return
-        if session in self._claiming:
+        if session in self.pinned:
             return
         if not topic.readers and topic.log.head == 0:  # it has no event, so nothing is lost
             self.remove(session)
@@ -211,6 +213,7 @@ class SessionRegistry:
     def remove(self, session: str) -> None:
         """Remove a session from memory, not from the store; other nodes may write it then."""
         self.remove_owner(session)
+        self.pinned.discard(session)
         if self.topics.pop(session, None) is not None:
             self._store.release(session)
 

@@ -74,6 +74,21 @@ class SharedSessions:
         self._registry.remove_owner(session)
         self._registry.mark_idle(session)
 
+    def reset(self, owner: Owner, error: Exception) -> bool:
+        """Remove an owner whose state is unknown; returns whether its turns are still to be ended.
+
+        The log in memory has nothing but what is stored, so it stays. Readers are told of a fault, as there may be a
+        while without news; not where another node writes the session now.
+        """
+        is_owner = self._registry.owners.get(owner.session) is owner
+        self._discard(owner, LogMoved())
+        if is_owner:
+            self._registry.pinned.add(owner.session)  # until it has an owner again
+            self._registry.remove_owner(owner.session, keep_claim=True)
+        if not isinstance(error, LogMoved):
+            owner.topic.close(Internal())
+        return is_owner
+
     def _discard(self, owner: Owner, error: AskbotError) -> None:
         """End an owner without logging anything; its commands raise the error."""
         self._scheduler.group_commit.discard(owner)
@@ -97,10 +112,6 @@ class SharedSessions:
         await self._scheduler.group_commit.wait_stored(owner)
         if self._registry.is_unused(owner) and not owner.topic.readers:
             self._registry.remove(session)
-
-    def owned_sessions(self) -> list[str]:
-        """Return the sessions that have an owner in this process (`Sessions.owned_sessions`)."""
-        return [*self._registry.owners]
 
     # --- what other nodes may have -----------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Upstream
 from .admission import Admission
-from .append_retries import RETRY_SECONDS
 from .group_commit import GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
@@ -79,7 +78,6 @@ class TurnScheduler:
             on_broken=on_broken,
             throttle=throttle,
             metrics=metrics,
-            retry_seconds=RETRY_SECONDS if is_shared else 0.0,
         )
         self._runner = TurnRunner(
             upstream,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,13 +59,15 @@ class NodeInfo:
 class Membership:
     """A node among the others. Its lease says who may try to take over; appends check the fence, never the lease."""
 
-    def __init__(self, connections: RedisConnections, node: str, *, times: LeaseTimes | None = None) -> None:
-        """`node` is this process's id."""
+    def __init__(
+        self, connections: RedisConnections, node: str, *, owned: Collection[str] = (), times: LeaseTimes | None = None
+    ) -> None:
+        """`node` is this process's id; `owned` are the sessions that it owns, whenever it is read."""
+        self._owned = owned
         self._connections = connections
         self.times = times or LEASE_TIMES
         self.info = NodeInfo(node, platform.node(), os.getpid(), __version__, time.time())
         self._others: dict[str, NodeInfo] = {}
-        self.on_lapsed: Callable[[], None] = lambda: None  # called where others may have taken sessions over
 
     @property
     def node(self) -> str:
@@ -97,7 +99,8 @@ class Membership:
                 if not await self._set_lease("XX"):
                     log.warning("node_lease_lapsed", node=self.node)
                     await self.join()
-                    self.on_lapsed()
+                    for session in [*self._owned]:  # Redis may have lost what it had acknowledged
+                        await self.add(session)
             except StoreError as error:
                 log.warning("node_lease_not_renewed", node=self.node, cause=str(error.__cause__ or error))
 

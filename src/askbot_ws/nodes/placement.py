@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 
 import structlog
 
-from ..errors import AskbotError, LogMoved, Overloaded, StoreError
+from ..errors import LogMoved, Overloaded, StoreError
 from ..hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
 from ..store.redis.connections import RedisConnections
 from ..store.shared import SharedStore
@@ -43,6 +43,7 @@ class NodePlacement:
         self._times = times
         self._forward_seconds = forward_seconds
         self._draining = False
+        self._owned: set[str] = set()  # claimed, and not given back
         self._giving_back: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -54,8 +55,7 @@ class NodePlacement:
         """Become a node (`Placement.open`)."""
         self._sessions = sessions
         self._connections = self._get_connections()
-        self._membership = Membership(self._connections, self._store.node, times=self._times)
-        self._membership.on_lapsed = lambda: self._spawn(self._check_ownership())
+        self._membership = Membership(self._connections, self._store.node, owned=self._owned, times=self._times)
         self._reaper = Reaper(self._connections, self._membership, self._take_over)
         self._inbox = Inbox(self._connections, self._store.node, sessions.execute_forwarded, self._reaper.look_at_todo)
         await self._membership.join()
@@ -75,23 +75,27 @@ class NodePlacement:
         """Become the owner of a session (`Placement.claim`)."""
         if (giving_back := self._giving_back.get(session)) is not None:
             await asyncio.wait([giving_back])
-        was_owned = self._store.owns(session)
+        was_owned = session in self._owned
         if self._draining and not was_owned:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
         await self._membership.add(session)
         if is_new:
+            self._owned.add(session)
             return Claimed.NEW
         other = await self._store.claim(session, instead_of=instead_of)
         if other is not None and other != instead_of and await self._membership.is_gone(other):
             instead_of = other
             other = await self._store.claim(session, instead_of=other)
         if other is not None:
+            self._owned.discard(session)
             await self._membership.remove(session)
             raise OwnedElsewhere(other)
+        self._owned.add(session)
         return Claimed.ORPHANED if was_owned or instead_of is not None else Claimed.FREE
 
     def release(self, session: str) -> None:
         """Begin to give a session back (`Placement.release`)."""
+        self._owned.discard(session)
         before = self._giving_back.get(session)
         task = self._giving_back[session] = asyncio.create_task(self._give_back_after(before, session))
         task.add_done_callback(lambda done: self._note_given_back(session, done))
@@ -107,6 +111,7 @@ class NodePlacement:
 
     async def hand_over(self, session: str, *, has_waiting: bool) -> None:
         """Give a session back, and have its turns asked by another node (`Placement.hand_over`)."""
+        self._owned.discard(session)
         await self._give_back(session, has_waiting=has_waiting)
 
     async def _give_back(self, session: str, *, has_waiting: bool) -> None:
@@ -126,16 +131,6 @@ class NodePlacement:
 
     async def _take_over(self, session: str, instead_of: str | None) -> None:
         await self._sessions.take_over(session, instead_of=instead_of)
-
-    async def _check_ownership(self) -> None:
-        """Find out which sessions others have taken over while this node had no lease."""
-        for session in self._sessions.owned_sessions():
-            try:
-                await self._membership.add(session)
-                if await self._store.claim(session) is not None:
-                    self._sessions.fenced(session)
-            except AskbotError as error:
-                log.debug("session_check_failed", session=session, cause=type(error).__name__)
 
     # --- forwarding --------------------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ class Reaper:
                     await self._take_over_all(node)
                 self._gone = gone
             except StoreError as error:
+                self._gone = set()  # while Redis was away, nobody could renew a lease
                 log.warning("node_watch_failed", cause=str(error.__cause__ or error))
 
     async def watch_todo(self) -> None:
