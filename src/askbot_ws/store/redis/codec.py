@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from ...core.log_tail import utf8_size
+from ...core.log_tail import suffix_after
 from ...core.summary import Summary
-from ...events import Event, Thinking, decode_event, encode_event, make_token
+from ...events import Event, TextSlice, Thinking, decode_event, encode_event, make_token
 
 MERGED_PART_BYTES = 64 * 1024  # of the frames in one merged part: what a reader gets at least
 _SEPARATOR = b"\n"  # which no JSON object has
@@ -45,6 +45,16 @@ def decode_entries(entries: Iterable[bytes]) -> list[Event]:
     return [decode_frame(frame) for joined in entries for frame in split_frames(joined)]
 
 
+def part_after(event: Event, position: int) -> Event:
+    """What of an event lies after a position that is before its end."""
+    return suffix_after(event, after=position) if isinstance(event, TextSlice) and event.start < position else event
+
+
+def events_after(events: Iterable[Event], position: int) -> list[Event]:
+    """The events after a position, the first one cut there."""
+    return [part_after(event, position) for event in events if event.seq > position]
+
+
 def encode_parts(events: Iterable[Event]) -> list[tuple[int, bytes]]:
     """Encode merged events as parts of about `MERGED_PART_BYTES`, each with the `seq` of its last event."""
     parts: list[tuple[int, bytes]] = []
@@ -67,11 +77,9 @@ def encode_parts(events: Iterable[Event]) -> list[tuple[int, bytes]]:
 
 
 def encode_summary(summary: Summary, questions: dict[str, int]) -> bytes:
-    """Encode all of a summary but the user; `questions` has the `seq` of the question of each turn that has not ended."""
+    """Encode a summary but for the user; `questions` has the `seq` of the question of each turn that has not ended."""
     asked = {turn: (created, questions.get(turn, 0)) for turn, created in summary.asked.items()}
-    return orjson.dumps(
-        (summary.title, summary.question, summary.created, summary.updated, summary.turns, asked),
-    )
+    return orjson.dumps((summary.title, summary.question, summary.created, summary.updated, summary.turns, asked))
 
 
 def decode_summary(encoded: bytes, user: bytes | None) -> tuple[Summary, dict[str, int]]:
@@ -124,9 +132,9 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A node became the owner instead of the one that follows this channel."""
+    """A node became the owner, with this fence, instead of the one that follows this channel."""
 
-    node: str
+    fence: str
 
 
 def decode_message(data: bytes) -> Appended | Deleted | Claimed:
@@ -137,12 +145,7 @@ def decode_message(data: bytes) -> Appended | Deleted | Claimed:
             return Appended(int(start), int(head), int(merged), history, frames)
         case ["D", node]:
             return Deleted(node)
-        case ["C", node]:
-            return Claimed(node)
+        case ["C", fence]:
+            return Claimed(fence)
         case _:
             raise ValueError("it is no message of this version")
-
-
-def text_size(events: Iterable[Event]) -> int:
-    """About how many bytes events have in the store."""
-    return sum(100 + utf8_size(text) if (text := getattr(event, "text", "")) else 400 for event in events)

@@ -44,8 +44,16 @@ class SessionKeys(NamedTuple):
 def keys_of(session: str) -> SessionKeys:
     """The keys of a session."""
     channel = f"askbot:{{{session}}}"
-    names = ("meta", "log", "parts", "turns", "asks", "forgotten")
-    return SessionKeys(*(f"{channel}:{name}" for name in names), channel, f"{channel}:owner")
+    return SessionKeys(
+        meta=f"{channel}:meta",
+        log=f"{channel}:log",
+        parts=f"{channel}:parts",
+        turns=f"{channel}:turns",
+        asks=f"{channel}:asks",
+        forgotten=f"{channel}:forgotten",
+        followers=channel,
+        owner=f"{channel}:owner",
+    )
 
 
 def session_of(channel: str) -> str:

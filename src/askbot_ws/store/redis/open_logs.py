@@ -8,6 +8,7 @@ from ...core.log_tail import LogTail
 from .keys import SessionKeys, keys_of
 
 MERGED_TAIL_BYTES = 4 * 1024  # of each session's merged events that stay in memory
+OWNED_TAIL_BYTES = 16 * 1024  # the same for a session's owner, which appends again what a failover has lost
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +26,7 @@ class OpenLog:
         appending: Whether an append of it is under way.
         released: Whether nobody uses it.
         reading: Whether what is missing is being read.
+        missed: Whether a message came meanwhile.
         heard_at: When the owner was heard last, by a monotonic clock in seconds.
         appended_at: When this node appended last, by the same clock.
     """
@@ -38,6 +40,7 @@ class OpenLog:
     appending: bool = False
     released: bool = False
     reading: bool = False
+    missed: bool = False
     heard_at: float = 0.0
     appended_at: float = 0.0
     keys: SessionKeys = field(init=False)
@@ -52,4 +55,5 @@ class OpenLog:
 
     def evict(self) -> None:
         """Remove the oldest merged events from memory."""
-        self.log.evict(keep=MERGED_TAIL_BYTES, until=self.merged)
+        keep = MERGED_TAIL_BYTES if self.fence is None else OWNED_TAIL_BYTES
+        self.log.evict(keep=keep, until=self.merged)

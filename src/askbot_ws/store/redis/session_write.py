@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...core.log_tail import LogTail, suffix_after
+from ...core.log_tail import LogTail
 from ...core.summary import Summary
-from ...events import Done, Event, Question, TextSlice, Thinking, Title, Token
-from .codec import Appended, encode_parts, encode_summary, join_frames, text_size
+from ...events import Done, Event, Question, Thinking, Title, Token
+from .codec import Appended, encode_parts, encode_summary, join_frames, part_after
 from .keys import SESSIONS_BY_UPDATE, SESSIONS_BY_USE, index_of
 from .open_logs import OpenLog
-from .scripts import Argument, ScriptCall, load_script
+from .scripts import ScriptCall, load_script
+from .server_connection import Argument
 from .session_scripts import session_script
 
 MAX_UNMERGED_CHARS = 64 * 1024  # of an answer that runs: then it is merged so far
@@ -61,7 +62,7 @@ class SessionWrite:
 
 
 def make_write(
-    open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], *, age: float, publish: bool
+    open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], *, base: Summary, age: float, publish: bool
 ) -> SessionWrite:
     """Make the append of events that follow the stored head, at least one.
 
@@ -69,6 +70,7 @@ def make_write(
         open_log: The session; it has a fence.
         events: The events.
         frames: The same encoded.
+        base: The session's summary at the stored head.
         age: The store's age in seconds.
         publish: Whether the script tells the followers.
     """
@@ -82,7 +84,7 @@ def make_write(
         call = ScriptCall(load_script("append"), (keys.meta, keys.log, keys.followers), common)
         return SessionWrite(open_log, events, start, call, (), open_log.merged, None, message)
 
-    summary, questions, turns, asks = _fold(open_log, events)
+    summary, questions, turns, asks = _fold(base, open_log.questions, events)
     must_merge = Done in kinds or head - open_log.merged > MAX_UNMERGED_CHARS
     parts = encode_parts(_merged_events(open_log, events)) if must_merge else []
     merged = parts[-1][0] if parts else open_log.merged
@@ -117,11 +119,10 @@ def make_write(
 
 
 def _fold(
-    open_log: OpenLog, events: Sequence[Event]
+    base: Summary, unfinished: Mapping[str, int], events: Sequence[Event]
 ) -> tuple[Summary, dict[str, int], list[tuple[int, str, Argument]], list[tuple[str, str]]]:
     """The summary and the unfinished turns after these events; what they add to the indexes of turns and of ask ids."""
-    summary = replace(open_log.log.summary, asked={**open_log.log.summary.asked})
-    questions = {**open_log.questions}
+    summary, questions = replace(base, asked={**base.asked}), {**unfinished}
     turns: list[tuple[int, str, Argument]] = []
     asks: list[tuple[str, str]] = []
     for event in events:
@@ -141,8 +142,7 @@ def _merged_events(open_log: OpenLog, events: Sequence[Event]) -> Sequence[Event
     merged = LogTail(open_log.session, start=open_log.merged)
     for event in (*open_log.log.events_after(open_log.merged), *events):
         if event.seq > merged.head:
-            is_cut = isinstance(event, TextSlice) and event.start < merged.head
-            merged.append(suffix_after(event, after=merged.head) if is_cut else event)
+            merged.append(part_after(event, merged.head))
     return merged.read_slices(after=open_log.merged)
 
 
@@ -152,4 +152,7 @@ def _notes(session: str, summary: Summary, age: float) -> list[ScriptCall]:
     everywhere = (SESSIONS_BY_UPDATE, SESSIONS_BY_USE)
     if summary.user is None:
         return [ScriptCall(script, (*everywhere, of_user), (session, updated, repr(age), updated))]
-    return [ScriptCall(script, (of_user,), (session, updated)), ScriptCall(script, everywhere, (session, updated, repr(age)))]
+    return [
+        ScriptCall(script, (of_user,), (session, updated)),
+        ScriptCall(script, everywhere, (session, updated, repr(age))),
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ...errors import StoreError
 from .connections import RedisConnections
@@ -73,7 +74,7 @@ class Subscriptions:
 
     async def close(self) -> None:
         """Close all connections."""
-        tasks = [*self._attempts.values(), *([self._repair] if self._repair else [])]
+        tasks: list[asyncio.Task[Any]] = [*self._attempts.values(), *([self._repair] if self._repair else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,7 +17,7 @@ if meta[3] ~= replication then
 end
 redis.call('HSET', META, 'fence', fence, 'history', history, 'replication', replication)
 if owner ~= '' and owner ~= ARGV[1] then
-  redis.call('SPUBLISH', OWNER, 'C ' .. ARGV[1])
+  redis.call('SPUBLISH', OWNER, 'C ' .. fence)
 end
 local found = redis.call('HMGET', META, 'history', 'head', 'merged', 'summary')
 return {fence, meta[2], unpack(found)}
