@@ -131,7 +131,7 @@ class TurnScheduler:
                 self.admission.settle(turn)  # others are settled when their tasks have ended
         elif self._policy.log_content and type(event) is Question:
             log.info("question_asked", session=event.session, turn=event.turn, text=event.text)
-        self.start_next(owner)
+        self._start_next(owner)
 
     def _note_end(self, owner: Owner, done: Done) -> None:
         """Log and count a turn that ended."""
@@ -162,17 +162,21 @@ class TurnScheduler:
             owner.topic.wake(ends, frames)
         if owner.state.running is None:
             owner.cancel_task()  # also the current task, where its own text made the batch full
-        self.start_next(owner)  # a turn may wait again
+        self._start_next(owner)  # a turn may wait again
 
     # --- running -----------------------------------------------------------------------------------------------------
 
-    def start_next(self, owner: Owner) -> None:
+    def _start_next(self, owner: Owner) -> None:
         """Let the session's next turn wait for a slot, if none runs, and start what has one."""
         may_start = owner.task is None and owner.closed is None and not self.draining
         self._slots.update(owner, may_start=may_start)
         if may_start and not owner.state.waiting:
             self._on_idle(owner.session)
         self.start_waiting()
+
+    def start_turns(self, owner: Owner) -> None:
+        """Let the first of the turns that were restored to a session wait for a slot."""
+        self._start_next(owner)
 
     def start_waiting(self) -> None:
         """Start the turns for which there are slots."""
@@ -208,7 +212,7 @@ class TurnScheduler:
                 self._runner.fail(owner, turn, Internal())
             if turn is not None:
                 self.admission.settle(turn)
-            self.start_next(owner)
+            self._start_next(owner)
         except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
             self._on_broken(owner, error)
             self.start_waiting()

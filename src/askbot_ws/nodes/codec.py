@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from .. import errors
 from ..core.commands import Ask, Cancel, Command, Edit, Forget, Retry, Title
@@ -107,10 +107,10 @@ def _encode_request(id: str, sender: str, forwarded: ForwardedCommand) -> bytes:
                 "type": "request",
                 "id": id,
                 "sender": sender,
-                "principal": _principal.dump_python(forwarded.principal, mode="json"),
+                "principal": orjson.Fragment(_principal.dump_json(forwarded.principal)),
                 "session": forwarded.session,
                 "name": name,
-                "command": _commands[name].dump_python(forwarded.command, mode="json"),
+                "command": orjson.Fragment(_commands[name].dump_json(forwarded.command)),
                 "address": forwarded.address,
             }
         )
@@ -133,17 +133,17 @@ def decode_message(data: bytes) -> Message:
                 return NotOwner(fields["id"])
             case "todo_added":
                 return TodoAdded()
-            case _:
-                raise ValueError("no message of this version")
-    except (KeyError, TypeError, ValidationError) as error:
-        raise ValueError("no message of this version") from error
+            case kind:
+                raise KeyError(kind)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError("it is no message of this version") from error
 
 
 def _decode_forwarded(fields: dict[str, Any]) -> ForwardedCommand:
     return ForwardedCommand(
-        _principal.validate_python(fields["principal"]),
+        _principal.validate_json(orjson.dumps(fields["principal"])),
         fields["session"],
-        _commands[fields["name"]].validate_python(fields["command"]),
+        _commands[fields["name"]].validate_json(orjson.dumps(fields["command"])),
         fields["address"],
     )
 

@@ -88,6 +88,11 @@ class RedisStore:
         if self._is_open:
             self._follower.observer = observer
 
+    @property
+    def connections(self) -> RedisConnections:
+        """Its connections, once it is open: for what else nodes keep there."""
+        return self._connections
+
     # --- the beginning and the end -----------------------------------------------------------------------------------
 
     async def open(self) -> Sequence[str]:
