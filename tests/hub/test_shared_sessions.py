@@ -59,6 +59,9 @@ class OtherNodes:
         self.forwarded.append(forwarded)
         return 7
 
+    async def is_followed(self, session: str) -> bool:
+        raise NotImplementedError
+
     def drain(self) -> None:
         self.draining = True
 

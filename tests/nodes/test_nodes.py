@@ -193,3 +193,35 @@ async def test_cancel_reaches_the_turn_that_runs_elsewhere(redis: RedisServer) -
         await soon(lambda: a.upstream.stopped == 1)
 
     assert done.reason == "cancelled"
+
+
+async def test_a_turn_is_not_abandoned_while_it_is_read_at_another_node(redis: RedisServer) -> None:
+    """`ASKBOT_ABANDON_AFTER` counts the readers of all nodes: a client that comes back may come to any of them."""
+    policy = Policy(abandon_after=0.2)
+    async with node(redis, ["one", asyncio.Event()], policy=policy) as a, node(redis, policy=policy) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one")
+        other = await b.attached(reader.session)
+        a.hub.detach(reader.topic, reader)
+        await asyncio.sleep(0.7)
+        assert a.hub.turns_running == 1
+        b.hub.detach(other.topic, other)
+        await soon(lambda: a.hub.turns_running == 0)
+        turns = await a.store.turns(reader.session, limit=1)
+
+    assert [turn.reason for turn in turns] == ["cancelled"]
+
+
+async def test_what_is_asked_from_another_node_is_abandoned_once_nobody_reads_it(redis: RedisServer) -> None:
+    """The owner has had no reader of it."""
+    policy = Policy(abandon_after=0.2)
+    async with node(redis, ["one"], [asyncio.Event()], policy=policy) as a, node(redis, policy=policy) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.done()
+        other = await b.attached(reader.session)
+        a.hub.detach(reader.topic, reader)
+        await b.hub.command(ANONYMOUS, reader.session, Ask("and?"))
+        b.hub.detach(other.topic, other)
+        await soon(lambda: a.upstream.stopped == 1)

@@ -91,6 +91,10 @@ class Placement(Protocol):
         """
         ...
 
+    async def is_followed(self, session: str) -> bool:
+        """Return whether a session that is owned here may have readers at other nodes. Raises `StoreError`."""
+        ...
+
     def drain(self) -> None:
         """Claim no session any more."""
 
@@ -124,6 +128,10 @@ class LocalPlacement:
     ) -> int:
         """Raise the error: nobody else executes commands."""
         raise error if isinstance(error, LogMoved) else Internal()
+
+    async def is_followed(self, session: str) -> bool:  # noqa: ARG002
+        """Return False: there are no others."""
+        return False
 
     def drain(self) -> None:
         """Do nothing."""

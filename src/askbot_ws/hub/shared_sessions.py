@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -31,7 +31,11 @@ class SharedSessions:
         scheduler: TurnScheduler,
         commands: CommandHandler,
         placement: Placement,
+        *,
+        on_unread: Callable[[Owner], None],
     ) -> None:
+        """`on_unread` is called with owners whose turns nobody may read here."""
+        self._on_unread = on_unread
         self._registry = registry
         self._scheduler = scheduler
         self._commands = commands
@@ -102,13 +106,17 @@ class SharedSessions:
 
     async def execute_forwarded(self, forwarded: ForwardedCommand) -> int:
         """Execute a command of another node (`Sessions.execute_forwarded`)."""
-        return await self._commands.execute(
-            forwarded.principal, forwarded.session, forwarded.command, address=forwarded.address
-        )
+        session = forwarded.session
+        seq = await self._commands.execute(forwarded.principal, session, forwarded.command, address=forwarded.address)
+        owner = self._registry.owners.get(session)
+        if owner is not None:
+            self._on_unread(owner)
+        return seq
 
     async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
         """Own a session, and go on with its turns (`Sessions.take_over`)."""
         owner = await self._registry.load_owner(session, instead_of=instead_of)
+        self._on_unread(owner)
         await self._scheduler.group_commit.wait_stored(owner)
         if self._registry.is_unused(owner) and not owner.topic.readers:
             self._registry.remove(session)

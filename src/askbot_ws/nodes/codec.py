@@ -121,22 +121,25 @@ def _encode_request(id: str, sender: str, forwarded: ForwardedCommand) -> bytes:
 def decode_message(data: bytes) -> Message:
     """Decode a message. Raises `ValueError` for what this version does not know."""
     try:
-        fields: dict[str, Any] = orjson.loads(data)
-        match fields["type"]:
-            case "request":
-                return Request(fields["id"], fields["sender"], _decode_forwarded(fields))
-            case "executed":
-                return Executed(fields["id"], fields["seq"])
-            case "failed":
-                return Failed(fields["id"], _decode_error(fields["error"]))
-            case "not_owner":
-                return NotOwner(fields["id"])
-            case "todo_added":
-                return TodoAdded()
-            case kind:
-                raise KeyError(kind)
+        return _message_of(orjson.loads(data))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError("it is no message of this version") from error
+
+
+def _message_of(fields: dict[str, Any]) -> Message:
+    match fields["type"]:
+        case "request":
+            return Request(fields["id"], fields["sender"], _decode_forwarded(fields))
+        case "executed":
+            return Executed(fields["id"], fields["seq"])
+        case "failed":
+            return Failed(fields["id"], _decode_error(fields["error"]))
+        case "not_owner":
+            return NotOwner(fields["id"])
+        case "todo_added":
+            return TodoAdded()
+        case kind:
+            raise KeyError(kind)
 
 
 def _decode_forwarded(fields: dict[str, Any]) -> ForwardedCommand:

@@ -11,6 +11,8 @@ import structlog
 from ..errors import LogMoved, Overloaded, StoreError
 from ..hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
 from ..store.redis.connections import RedisConnections
+from ..store.redis.keys import keys_of
+from ..store.redis.scripts import ScriptCall, load_script
 from ..store.shared import SharedStore
 from .codec import Executed, Failed, NotOwner, TodoAdded, is_repeatable
 from .inbox import Inbox
@@ -128,6 +130,10 @@ class NodePlacement:
         others = [info.node for info in self._membership.alive() if info.node != self._store.node]
         if others:
             await self._inbox.send(secrets.choice(others), TodoAdded())
+
+    async def is_followed(self, session: str) -> bool:
+        """Return whether other nodes have a session in memory (`Placement.is_followed`)."""
+        return bool(await self._connections.run(ScriptCall(load_script("followers"), (keys_of(session).followers,))))
 
     async def _take_over(self, session: str, instead_of: str | None) -> None:
         await self._sessions.take_over(session, instead_of=instead_of)
