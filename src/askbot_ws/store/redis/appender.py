@@ -57,6 +57,7 @@ class Appender:
         self._ownership = ownership
         self._clocks = clocks
         self._replicas = replicas
+        self._seconds = APPEND_SECONDS
         self._loop = asyncio.get_running_loop()
 
     async def append(self, batch: Mapping[str, Entry]) -> Failures:
@@ -67,7 +68,11 @@ class Appender:
         writes: list[SessionWrite] = []
         for session in heads_after(batch, self._open_logs, failures, new):
             open_log = self._open_logs[session]
-            write = None if open_log.fence is None else self._make_write(open_log, *batch[session])
+            try:
+                write = None if open_log.fence is None else self._make_write(open_log, *batch[session])
+            except (ValueError, TypeError) as error:  # a fault in one session must not cost the others anything
+                failures[session] = _moved(error)
+                continue
             if write is not None:
                 writes.append(write)
         if not writes:
@@ -115,7 +120,7 @@ class Appender:
         new = [write for write in writes if not write.open_log.stored]
         if new:
             await asyncio.gather(*(self._announce(write) for write in new))
-        deadline, pause = self._loop.time() + APPEND_SECONDS, FIRST_PAUSE
+        deadline, pause = self._loop.time() + self._seconds, FIRST_PAUSE
         while writes:
             calls = [call for write in writes for call in (*write.notes, write.call)]
             outcomes = iter(await self._connections.run_all(calls, replicas=self._replicas))
