@@ -121,7 +121,7 @@ async def _faults_of_all(primaries: Iterable[Address], replicas: Iterable[Addres
     for is_primary, addresses in ((True, primaries), (False, replicas)):
         for address in sorted(addresses, key=text_of):
             try:
-                connection = await connect_to_server(address, url)
+                connection = await connect_to_server(address, replace(url, database=0))
             except (OSError, ServerRefusedError) as error:
                 if is_primary or isinstance(error, ServerRefusedError):
                     faults.append(_failure(address, error))
