@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import hiredis
 
-INFO = b"redis_version:7.0.0\r\nredis_mode:standalone\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n"
+HEALTHY = b"redis_version:7.0.0\r\nredis_mode:standalone\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n"
 
 
 class RefusingServer:
@@ -16,6 +16,7 @@ class RefusingServer:
 
     def __init__(self) -> None:
         self.port = 0
+        self.info = HEALTHY
         self.answers: list[str] = []
         self.commands: list[str] = []
         self.transports: list[asyncio.Transport] = []
@@ -29,7 +30,7 @@ class RefusingServer:
         """The answer to a command, as the protocol has it."""
         self.commands.append(word)
         if word == "INFO":
-            return b"$%d\r\n%s\r\n" % (len(INFO), INFO)
+            return b"$%d\r\n%s\r\n" % (len(self.info), self.info)
         if word == "EVALSHA" and self.answers:
             return f"{self.answers.pop(0)}\r\n".encode()
         return b":1\r\n"
