@@ -13,7 +13,7 @@ from askbot_ws.errors import Busy, InvalidFrame, Overloaded, SessionNotFound
 from askbot_ws.events import encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
-from askbot_ws.nodes.codec import Executed, Result
+from askbot_ws.nodes.codec import Executed, Request, Result
 from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
@@ -129,6 +129,10 @@ async def test_a_request_that_comes_again_is_not_executed_again(redis: RedisServ
     assert len(reader.questions) == 2
 
 
+def _ignore(_: inbox.Inbox, request: Request) -> None:
+    """Do nothing with a request."""
+
+
 @pytest.mark.parametrize("id", ["q", None], ids=["with an id", "without an id"])
 async def test_a_command_whose_owner_does_not_answer_ends_as_overloaded(redis: RedisServer, id: str | None) -> None:
     """After a stated time, retryable; not before, as the sessions of a dead node are taken over in less."""
@@ -137,7 +141,7 @@ async def test_a_command_whose_owner_does_not_answer_ends_as_overloaded(redis: R
         await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
         await reader.done()
         with (
-            patch.object(inbox.Inbox, "_on_request", lambda *_: None),
+            patch.object(inbox.Inbox, "_on_request", _ignore),
             patch.object(inbox, "REPLY_SECONDS", 0.1),
             pytest.raises(Overloaded) as raised,
         ):
