@@ -199,4 +199,4 @@ class NodePlacement:
         try:
             await self._membership.leave()
         except StoreError as error:
-            log.warning("node_not_left", node=self._store.node, cause=str(error.__cause__ or error))
+            log.warning("node_leave_failed", node=self._store.node, cause=str(error.__cause__ or error))
