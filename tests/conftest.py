@@ -35,6 +35,7 @@ SLOW = (
     "client/test_sync.py",
     "clients/",
     "http/test_ai_completion.py",
+    "nodes/test_processes.py",
     "package/",
     "security/test_strangers.py",
     "server/",
