@@ -181,7 +181,8 @@ async def _reply_never(_: inbox.Inbox, request: Request, result: Result) -> None
 
 async def test_all_sessions_of_a_node_that_died_are_taken_over_by_one_of_the_others(redis: RedisServer) -> None:
     """Also where nobody is connected, and where the node that finds it has just begun."""
-    async with node(redis, *[["one", asyncio.Event()]] * 3) as a:
+    held = asyncio.Event()
+    async with node(redis, ["one", held], ["two", held], ["three", held]) as a:
         readers = [attach_reader(a.hub) for _ in range(3)]
         for reader in readers:
             await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
@@ -189,9 +190,8 @@ async def test_all_sessions_of_a_node_that_died_are_taken_over_by_one_of_the_oth
         with patch.object(a.placement._membership, "_set_lease", _renew_never):  # pyright: ignore[reportPrivateUsage]
             async with node(redis) as b, node(redis) as c:
                 await soon(lambda: all(reader.dones for reader in readers))
-                for each in (b, c):
-                    await soon(lambda each=each: not any(each.owns(reader.session) for reader in readers))
-                    await soon(lambda each=each: len(each.placement.alive()) == 2)
+                await soon(lambda: not any(each.owns(reader.session) for each in (b, c) for reader in readers))
+                await soon(lambda: all(len(each.placement.alive()) == 2 for each in (b, c)))
 
     assert {done.reason for reader in readers for done in reader.dones} == {"interrupted"}
     for reader in readers:

@@ -25,6 +25,7 @@ from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
 from ..store.shared import SharedStore
 from ..upstream import Upstream
+from .abandonment import Abandonment
 from .administration import Administration
 from .command_handler import CommandHandler
 from .group_commit import Throttle
@@ -97,8 +98,9 @@ class Hub:
         self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._abandonment = Abandonment(self._scheduler, self._placement, policy, spawn=self._spawn)
         self._shared = SharedSessions(
-            self._registry, self._scheduler, self._commands, self._placement, on_unread=self._watch_abandoned
+            self._registry, self._scheduler, self._commands, self._placement, on_unread=self._abandonment.watch
         )
         if self._placement.shared:
             self._registry.open_turns = Takeover(
@@ -169,9 +171,8 @@ class Hub:
         topic.add(reader)
         self._registry.mark_idle(topic.session)
         owner = self._registry.owners.get(topic.session)
-        if owner is not None and owner.abandon_timer is not None:
-            owner.abandon_timer.cancel()
-            owner.abandon_timer = None
+        if owner is not None:
+            self._abandonment.stop(owner)
 
     def detach(self, topic: Topic, reader: Reader) -> None:
         """Stop notifying this reader. Turns go on; without readers, for `Policy.abandon_after` at most."""
@@ -180,35 +181,10 @@ class Hub:
             return  # the session was deleted or reset
         owner = self._registry.owners.get(topic.session)
         if owner is not None:
-            self._watch_abandoned(owner)
+            self._abandonment.watch(owner)
         elif not topic.readers and self._placement.shared and self.policy.abandon_after is not None:
             self._registry.remove(topic.session)  # so that its owner, another node, sees that it is not read here
         self._registry.mark_idle(topic.session)
-
-    def _watch_abandoned(self, owner: Owner) -> None:
-        """Cancel the turns of a session in a while, unless somebody reads it then."""
-        unread, after = not owner.topic.readers and not owner.state.idle, self.policy.abandon_after
-        if unread and after is not None and owner.abandon_timer is None:
-            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._cancel_abandoned, owner)
-
-    def _cancel_abandoned(self, owner: Owner) -> None:
-        owner.abandon_timer = None
-        if self._placement.shared:
-            self._spawn(self._cancel_unless_followed(owner))
-        else:
-            self._scheduler.end_all(owner, "cancelled")
-
-    async def _cancel_unless_followed(self, owner: Owner) -> None:
-        try:
-            followed = await self._placement.is_followed(owner.session)
-        except StoreError:
-            followed = True
-        if owner.closed is not None or owner.topic.readers:
-            return
-        if followed:
-            self._watch_abandoned(owner)
-        else:
-            self._scheduler.end_all(owner, "cancelled")
 
     async def history(self, topic: Topic, *, before: int | None = None, limit: int) -> HistoryPage:
         """Return the newest turns, oldest first: up to `limit` that fit, of those whose question is below `before`."""
