@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from askbot_ws.core.cursor import replay_start
@@ -445,6 +445,7 @@ def test_a_replay_and_a_page_are_what_the_turns_themselves_say(kind: str, steps:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
+@example(steps=[("ask", 0), ("say", 1), ("ask", 0), ("say", 0), ("end", 0), ("ask", 0), ("say", 0)])  # they overlap
 def test_a_replay_and_a_page_are_the_same_on_another_node(redis: RedisServer, steps: list[tuple[str, int]]) -> None:
     """It has nothing in memory, so it reads the indexes."""
     redis.flush()
