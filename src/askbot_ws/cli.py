@@ -43,7 +43,7 @@ from .terminal.streams import discard_unwritten, prepare_streams, take_unwritabl
 
 if TYPE_CHECKING:
     from .session_source import SessionSource
-    from .store.sqlite.maintenance.check import Report
+    from .store.audit import Report
 
 URL_HELP = f"URL of the server, or its host and port [env: {URL_VARIABLE}]."
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
@@ -401,7 +401,13 @@ def check_store(url: StoreOption = None) -> None:
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
     from .store.sqlite.maintenance.check import check  # noqa: PLC0415 - for this command only
+    from .store.url import is_shared  # noqa: PLC0415 - for this command only
 
+    if is_shared(load({"store": url}).store):
+        from .store_copy_commands import check_shared_store  # noqa: PLC0415 - for this command only
+
+        _silence_logs()
+        check_shared_store(load({"store": url}).store)
     path = _store_path(url)
     _print_report(
         path,
@@ -409,6 +415,21 @@ def check_store(url: StoreOption = None) -> None:
         fault="wrong",
         hint="`askbot store repair` keeps what can be kept; stop the server first.",
     )
+
+
+@store.command("copy")
+def copy_store(
+    source: Annotated[str, typer.Argument(help="URL of the store to copy, which no server should use.")],
+    target: Annotated[str, typer.Argument(help="URL of a store without sessions.")],
+) -> None:
+    """Copy all sessions to another kind of store, as from sqlite:///askbot.db to redis://localhost, or back.
+
+    The copy is checked. The exit code is 0 where it is whole, 1 where it is not, 2 where a store can't be opened.
+    """
+    from .store_copy_commands import copy_all  # noqa: PLC0415 - for this command only
+
+    _silence_logs()
+    copy_all(load({"store": source}).store, load({"store": target}).store)
 
 
 @store.command("repair")
@@ -449,14 +470,18 @@ def vacuum_store(url: StoreOption = None, server: ServerOption = None, *, token_
     """
     if url is not None and server is not None:
         raise typer.BadParameter("give one of --store and --url", param_hint="--url")
-    path = None if server is not None else _store_path(url)
+    from .store.url import is_shared, path_of, without_password  # noqa: PLC0415 - for this command only
+
+    _silence_logs()
+    store = None if server is not None else load({"store": url}).store
+    place = "the store" if store is None else without_password(store) if is_shared(store) else path_of(store)
 
     async def work(source: SessionSource) -> int:
         done = await source.vacuum()
-        typer.echo(f"{path or 'the store'}: {done.before:,} bytes before, {done.after:,} after")
+        typer.echo(f"{place}: {done.before:,} bytes before, {done.after:,} after")
         return 0
 
-    run_on_source(SourceOptions(server, token_file, path), work)
+    run_on_source(SourceOptions(server, token_file, store), work)
 
 
 def _store_path(url: str | None) -> Path:

@@ -80,22 +80,20 @@ Format = Literal["json", "markdown"]
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Where sessions are: at a server's URL, with a token from a file or the environment, or in a store's file."""
+    """Where sessions are: at a server's URL, with a token from a file or the environment, or in a store, by its URL."""
 
     url: str | None
     token_file: str | None
-    store: Path | None
+    store: str | None
 
     @classmethod
     def parse(cls, url: str | None, store: str | None, token_file: str | None) -> SourceOptions:
         """Return the options of a command. Raises BadParameter and `ConfigError`."""
-        from .store.url import path_of  # noqa: PLC0415 - for these commands only
-
         if store is None:
             return cls(url, token_file, None)
         if url is not None:
             raise typer.BadParameter("give one of --store and --url", param_hint="--url")
-        return cls(None, token_file, path_of(load({"store": store}).store))
+        return cls(None, token_file, load({"store": store}).store)
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------

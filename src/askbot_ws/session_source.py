@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,7 +26,7 @@ from .hub.history_page import read_history_page
 from .store import ANY_USER, SessionQuery, Store, VacuumResult
 from .store.session_list import all_pages, make_summary
 from .store.sqlite.lock import StoreInUseError
-from .store.sqlite.store import SQLiteStore
+from .store.url import is_shared, open_store, path_of, without_password
 
 T = TypeVar("T")
 vacuum_codec: TypeAdapter[VacuumResult] = TypeAdapter(VacuumResult)
@@ -323,11 +322,12 @@ def _session_query(chosen: SessionFilter) -> SessionQuery:
 
 
 @asynccontextmanager
-async def stored_sessions(path: Path) -> AsyncGenerator[StoredSessions]:
-    """Open the sessions of the store in a file. Raises `ConfigError` where there is none, or a server uses it."""
-    if not os.path.isfile(path):  # noqa: PTH113, ASYNC240 - no other task runs
-        raise ConfigError(f"there is no store {path}; name another with --store.")
-    store = SQLiteStore(path)
+async def stored_sessions(url: str) -> AsyncGenerator[StoredSessions]:
+    """Open the sessions of a store. Raises `ConfigError` where there is none, or it is a file that a server uses."""
+    place = without_password(url) if is_shared(url) else str(path_of(url))
+    if not is_shared(url) and not os.path.isfile(place):  # noqa: PTH113, ASYNC240 - no other task runs
+        raise ConfigError(f"there is no store {place}; name another with --store.")
+    store = open_store(url, fsync=False)
     try:
         await store.open()
     except StoreInUseError as error:
@@ -335,6 +335,6 @@ async def stored_sessions(path: Path) -> AsyncGenerator[StoredSessions]:
     try:
         yield StoredSessions(store)
     except StoreError as error:
-        raise SourceError(f"the store {path} can't be used: {error.__cause__ or error}") from error
+        raise SourceError(f"the store {place} can't be used: {error.__cause__ or error}") from error
     finally:
         await store.close()

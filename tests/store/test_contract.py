@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from askbot_ws.core.cursor import replay_start
@@ -438,35 +438,52 @@ steps = st.lists(st.tuples(st.sampled_from(["ask", "say", "say", "end", "flush"]
 @given(steps=steps)
 def test_a_replay_and_a_page_are_what_the_turns_themselves_say(kind: str, steps: list[tuple[str, int]]) -> None:
     """However they are interleaved: as it is found in the whole turns, for every number of them."""
+    with TemporaryDirectory() as folder:
+        store: Store = MemoryStore() if kind == "memory" else SQLiteStore(Path(folder) / "a.db")
+        asyncio.run(tell_turns(store, store, steps))
 
-    async def tell() -> None:
-        with TemporaryDirectory() as folder:
-            store: Store = MemoryStore() if kind == "memory" else SQLiteStore(Path(folder) / "a.db")
-            await store.open()
-            store.create("s")
-            factory, running = EventFactory(), list[str]()
-            for what, which in steps:
-                if what == "flush":
-                    await flush(store)
-                elif what == "ask":
-                    running.append(f"t{factory.head}")
-                    await append(store, factory.question(running[-1]))
-                elif running:
-                    turn = running[which % len(running)]
-                    say = factory.thinking if which % 3 == 0 else factory.token
-                    await append(store, say(turn, "x" * (which + 1)) if what == "say" else factory.done(turn))
-                    if what == "end":
-                        running.remove(turn)
-            turns = turn_records(factory.events)
-            for count in range(1, 12):
-                assert await store.replay_start("s", turns=count) == replay_start(turns, count=count)
-            for before in range(0, factory.head + 3, 5):
-                older = [turn for turn in turns if turn.from_ + 1 < before]
-                assert await store.turns("s", before=before, limit=3) == older[-3:]
-            assert await store.turns("s", limit=3) == turns[-3:]
-            await store.close()
 
-    asyncio.run(tell())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps)
+@example(steps=[("ask", 0), ("say", 1), ("ask", 0), ("say", 0), ("end", 0), ("ask", 0), ("say", 0)])  # they overlap
+def test_a_replay_and_a_page_are_the_same_on_another_node(redis: RedisServer, steps: list[tuple[str, int]]) -> None:
+    """It has nothing in memory, so it reads the indexes."""
+    redis.flush()
+    asyncio.run(tell_turns(RedisStore(redis.url), RedisStore(redis.url), steps))
+
+
+async def tell_turns(store: Store, reader: Store, steps: list[tuple[str, int]]) -> None:
+    """Take the steps, and compare what another store of the same sessions (or the same) reads with the whole turns."""
+    for each in {store, reader}:
+        await each.open()
+    store.create("s")
+    factory, running = EventFactory(), list[str]()
+    for what, which in steps:
+        if what == "flush":
+            await flush(store)
+        elif what == "ask":
+            running.append(f"t{factory.head}")
+            await append(store, factory.question(running[-1]))
+        elif running:
+            turn = running[which % len(running)]
+            say = factory.thinking if which % 3 == 0 else factory.token
+            await append(store, say(turn, "x" * (which + 1)) if what == "say" else factory.done(turn))
+            if what == "end":
+                running.remove(turn)
+    await compare_turns(reader if factory.events else store, factory)  # only its maker has a session without events
+    for each in {store, reader}:
+        await each.close()
+
+
+async def compare_turns(store: Store, factory: EventFactory) -> None:
+    """Compare what a store reads with the whole turns."""
+    turns = turn_records(factory.events)
+    for count in range(1, 12):
+        assert await store.replay_start("s", turns=count) == replay_start(turns, count=count)
+    for before in range(0, factory.head + 3, 5):
+        older = [turn for turn in turns if turn.from_ + 1 < before]
+        assert await store.turns("s", before=before, limit=3) == older[-3:]
+    assert await store.turns("s", limit=3) == turns[-3:]
 
 
 async def test_a_store_that_is_well_says_so(store: Store) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -17,27 +19,28 @@ VALID_FORMS = (
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-def open_store(url: str, *, fsync: bool, replicas: int = 0) -> Store:
+def open_store(url: str, *, fsync: bool, replicas: int = 0, wall_clock: Callable[[], float] = time.time) -> Store:
     """Create the store that a URL names; it is not opened yet.
 
     Args:
         url: The URL, as in ASKBOT_STORE.
         fsync: Whether what is acknowledged survives a power cut; Redis has a setting of its own for that.
         replicas: How many replicas of Redis must have what is appended before anybody is shown it.
+        wall_clock: Seconds since 1970.
 
     Raises:
         ConfigError: The URL is invalid, or what it needs is not installed.
     """
     if url == "memory:":
-        return MemoryStore()
+        return MemoryStore(wall_clock=wall_clock)
     if is_shared(url):
         from .redis import require_redis  # noqa: PLC0415 - the extra may not be installed
 
         require_redis()
         from .redis.store import RedisStore  # noqa: PLC0415 - as above; and it takes a quarter of a second
 
-        return RedisStore(url, replicas=replicas)
-    return SQLiteStore(_make_folder(path_of(url)), fsync=fsync)
+        return RedisStore(url, replicas=replicas, wall_clock=wall_clock)
+    return SQLiteStore(_make_folder(path_of(url)), fsync=fsync, wall_clock=wall_clock)
 
 
 def is_shared(url: str) -> bool:

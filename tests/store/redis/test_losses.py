@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from askbot_ws.errors import LogMoved, StoreError
+from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.failures import OutcomeUnknown
 from askbot_ws.store.redis.keys import keys_of
@@ -120,6 +121,20 @@ async def test_an_owner_appends_again_what_a_failover_has_lost(redis: RedisServe
         assert (b.observer.told, log.history) == ([], history)
         assert await b.store.find_turn("s", "a3") == "t3"
         assert [turn.reason for turn in await b.store.turns("s", limit=9)] == ["stop"] * 3
+
+
+async def test_an_owner_that_appends_nothing_more_restores_too() -> None:
+    """It hears of the failover by its subscription; nobody else need write before others can read on."""
+    with redis_server() as redis:
+        async with nodes(redis, "a", "b") as (a, b):
+            factory = await begin(a.store)
+            await append(a.store, factory.done("t2"))
+            redis.restart()  # without an append-only file: all is lost
+
+            async with asyncio.timeout(10):
+                while not (await b.store.list_sessions(SessionQuery(ANY_USER), limit=1)).sessions:  # noqa: ASYNC110 - it is another process
+                    await asyncio.sleep(0.05)
+            assert flatten(await read_all(b.store)) == flatten(factory.events)
 
 
 async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None:

@@ -83,6 +83,22 @@ async def test_what_a_fenced_owner_writes_late_bounces_off(redis: RedisServer) -
         assert flatten(await read_all(b.store)) == flatten(factory.events)
 
 
+async def test_the_fence_alone_keeps_a_late_write_out(redis: RedisServer) -> None:
+    """Where the new owner has appended nothing yet, so that the late write would follow the head."""
+    async with nodes(redis, "a", "b") as (a, b):
+        for session, last in (("s", "token"), ("s2", "done")):
+            factory = await begin(a.store, session)
+            await b.store.load(session)
+            await a.store._follower._subscriptions.unsubscribe(keys_of(session).owner)  # it is not told
+            head = factory.head
+            assert await b.store.claim(session, instead_of="a") is None
+            late = factory.token("t2", "late") if last == "token" else factory.done("t2")
+
+            assert causes(await try_append(a.store, late)) == {session: "another node owns the session"}
+            await a.observer.wait_for("fenced", session)
+            assert (await b.store.load(session)).head == head
+
+
 async def test_an_owner_on_a_claim_catches_up_first(redis: RedisServer) -> None:
     """Messages may be late: once it is the owner, its log in memory is at the head."""
     async with nodes(redis, "a", "b") as (a, b):

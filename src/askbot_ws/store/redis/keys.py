@@ -23,8 +23,9 @@ class SessionKeys(NamedTuple):
     Attributes:
         meta: A hash: who owns it, its history, head and summary.
         log: A stream of its newest events; the id of an entry is the `seq` of its last one.
-        parts: A stream of its older events, merged; the ids as in `log`.
-        turns: A stream of its questions and ends of turns, by their `seq`.
+        parts: A sorted set of its older events, merged; the score of a part is the `seq` of its last event. (A stream
+            takes 4 KB at least.)
+        turns: A sorted set of its questions and ends of turns, by their `seq`.
         asks: A hash from the ids of questions to their turns.
         forgotten: The fence with which it was made, for a while after it was deleted.
         followers: The channel of the nodes that follow it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from ...core.log_tail import merge
 from ...core.turn_records import turn_records
@@ -127,18 +126,17 @@ class RedisQueries:
 
     async def _index(self, session: str, before: int | None, count: int) -> tuple[list[_Turn], bool]:
         """The turns of which the newest `count` entries before a position tell, oldest first; whether those are all."""
-        reply = await self._ask(session, "turns", "+" if before is None else max(before, 0), count)
+        reply = await self._ask(session, "turns", "+inf" if before is None else f"({before}", count)
         ends: dict[int, int] = {}
         names: dict[int, str] = {}
-        for entry in reply:
-            position, (kind, value) = cast("tuple[bytes, tuple[bytes, bytes]]", entry)
-            seq = int(position.partition(b"-")[0])
-            if kind == b"d":
-                ends[int(value)] = seq
+        entries = entries_of(reply)
+        for entry, seq in zip(entries[::2], map(int, entries[1::2]), strict=True):
+            if entry.startswith(b"d"):
+                ends[int(entry[1:])] = seq
             else:
-                names[seq] = value.decode()
+                names[seq] = entry[1:].decode()
         turns = [_Turn(names.get(question, ""), question, ends.get(question)) for question in sorted({*names, *ends})]
-        return turns, len(reply) < count
+        return turns, len(entries) < 2 * count
 
     async def _reaches(self, session: str, turn: _Turn, start: int) -> bool:
         """Whether a turn has events after a position that is after its question."""

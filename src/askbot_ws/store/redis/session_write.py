@@ -122,20 +122,20 @@ def make_write(
 
 def _fold(
     base: Summary, unfinished: Mapping[str, int], events: Sequence[Event]
-) -> tuple[Summary, dict[str, int], list[tuple[int, str, Argument]], list[tuple[str, str]]]:
+) -> tuple[Summary, dict[str, int], list[tuple[int, str]], list[tuple[str, str]]]:
     """The summary and the unfinished turns after these events; what they add to the indexes of turns and of ask ids."""
     summary, questions = replace(base, asked={**base.asked}), {**unfinished}
-    turns: list[tuple[int, str, Argument]] = []
+    turns: list[tuple[int, str]] = []
     asks: list[tuple[str, str]] = []
     for event in events:
         summary.add(event)
         if isinstance(event, Question):
             questions[event.turn] = event.seq
-            turns.append((event.seq, "q", event.turn))
+            turns.append((event.seq, f"q{event.turn}"))
             if event.id is not None:
                 asks.append((event.id, event.turn))
         elif isinstance(event, Done) and (question := questions.pop(event.turn, None)) is not None:
-            turns.append((event.seq, "d", question))
+            turns.append((event.seq, f"d{question}"))
     return summary, questions, turns, asks
 
 

@@ -6,6 +6,7 @@ merged in another stream. A node appends to the sessions that it owns (`Ownershi
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -150,6 +151,7 @@ class RedisStore:
             await self._follower.close()
             await self._tasks.wait_all()
             await self._connections.close()
+            await asyncio.sleep(0)  # the transports close then
             self._open_logs.clear()
 
     async def ping(self) -> None:

@@ -6,19 +6,14 @@ local meta = redis.call('HMGET', META, 'history', 'head', 'merged', 'summary', '
 if not meta[1] then
   return false
 end
-local parts, room, last = {}, tonumber(ARGV[1]), '+'
+local parts, room = {}, tonumber(ARGV[1])
 while room > 0 do
-  local entries = redis.call('XREVRANGE', PARTS, last, '-', 'COUNT', 8)
-  if #entries == 0 then
+  local entry = redis.call('ZRANGE', PARTS, -1 - #parts, -1 - #parts)
+  if #entry == 0 then
     break
   end
-  for _, entry in ipairs(entries) do
-    if room > 0 then
-      parts[#parts + 1] = entry[2][2]
-      room = room - #entry[2][2]
-      last = '(' .. entry[1]
-    end
-  end
+  parts[#parts + 1] = entry[1]
+  room = room - #entry[1]
 end
 local log = {}
 for _, entry in ipairs(redis.call('XRANGE', LOG, '-', '+')) do

@@ -10,11 +10,11 @@ end
 -- Adds the events of one append, and notes what goes with them.
 -- ARGV: fence, expected head, new head, frames, '1' to publish, summary or '', last use or '', number of parts,
 --   number of turns, number of ask ids, history and user of a new session; then of each part its end and its frames, of
---   each turn the event's seq, 'q' or 'd', and the turn or its question's seq; of each ask id itself and its turn
+--   each turn the event's seq, and 'q' with the turn or 'd' with its question's seq; of each ask id itself and its turn
 local function write(merged, history)
   local at = 13
   for _ = 1, tonumber(ARGV[8]) do
-    redis.call('XADD', PARTS, ARGV[at] .. '-0', 'f', ARGV[at + 1])
+    redis.call('ZADD', PARTS, ARGV[at], ARGV[at + 1])
     merged = ARGV[at]
     at = at + 2
   end
@@ -25,8 +25,8 @@ local function write(merged, history)
     redis.call('XTRIM', LOG, 'MINID', merged .. '-1')
   end
   for _ = 1, tonumber(ARGV[9]) do
-    redis.call('XADD', TURNS, ARGV[at] .. '-0', ARGV[at + 1], ARGV[at + 2])
-    at = at + 3
+    redis.call('ZADD', TURNS, ARGV[at], ARGV[at + 1])
+    at = at + 2
   end
   for _ = 1, tonumber(ARGV[10]) do
     redis.call('HSETNX', ASKS, ARGV[at], ARGV[at + 1])

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ....errors import ConfigError
+from ...audit import Report
 from .. import segments, state
 from ..files import StoreFiles
 from ..replay import replay_segments
 from ..schema import checkpoint, connect, migrate, transaction
-from .check import Report, check, open_read_only
+from .check import check, open_read_only
 
 
 def backup(path: Path, to: Path) -> Report:

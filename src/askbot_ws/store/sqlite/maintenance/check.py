@@ -7,28 +7,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from ....core.log_tail import suffix_after
 from ....errors import ConfigError
 from ....events import Done, Event, TextSlice
+from ...audit import Audit, Report, describe_logs
 from .. import segments
 from ..files import StoreFiles, read_only_connection
 from ..lock import ProcessLock
 from ..schema import MIGRATIONS, read_version
 from ..segments import DeletedRecord, OwnerRecord, TruncationRecord
-from .audit import EVENT_COLUMNS, Audit, decode_row
+from .audit import EVENT_COLUMNS, decode_row
 
 MAX_LISTED_FAULTS = 100  # of the database file
-
-
-@dataclass
-class Report:
-    """What a command found, as lines for people."""
-
-    facts: list[str] = field(default_factory=list[str])
-    faults: list[str] = field(default_factory=list[str])  # what is wrong, or lost
 
 
 def check(path: Path) -> Report:
@@ -53,6 +45,7 @@ def check(path: Path) -> Report:
             JournalCheck(logs, report).check_segments(files.segments())
         else:
             report.facts.append("a server uses it: its journal was left alone")
+        report.facts.append(describe_logs(logs.values()))
         report.faults += _check_leftovers(files)
     return report
 

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from ....core.summary import Summary
 from ....events import Done, Event, Logged, decode_event, encode_event
+from ...audit import Audit
 from .. import segments, state
 from ..replay import replay_records
 from ..schema import read_version, transaction
 from ..segments import DeletedRecord, OwnerRecord, TruncationRecord
 from ..tables import write_summary
-from .audit import EVENT_COLUMNS, SLICE_TYPES, Audit, decode_row
+from .audit import EVENT_COLUMNS, SLICE_TYPES, decode_row
 
 ROWIDS_TRIED_ONE_BY_ONE = 2_000  # behind a damaged page, before a search with growing steps
 MAX_ROWID = 2**62

@@ -10,10 +10,11 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from ....errors import ConfigError
+from ...audit import Report
 from ..files import StoreFiles
 from ..lock import ProcessLock, refuse_hard_links
 from ..schema import checkpoint, connect, migrate
-from .check import Report, check, open_read_only
+from .check import check, open_read_only
 from .rebuild import Rebuild
 
 
