@@ -110,7 +110,7 @@ clean:  ## As freshly cloned
 	@touch $@
 
 .venv/.browser.stamp: .venv/.dev.stamp
-	$(BIN)/python -m tests.browser.programs
+	$(BIN)/python -m tests.programs
 	@touch $@
 
 .venv/.node.stamp: tests/js/package.json examples/react/package.json .venv/.dev.stamp

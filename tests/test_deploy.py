@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.config import load
 
-from .browser import programs
+from . import programs
 from .http.raw_requests import Response, chunk_of, head_of, lines, response_of
 from .process import ROOT, Askbot, ProviderProcess, Story, askbot, reading
 
