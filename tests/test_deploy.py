@@ -266,12 +266,30 @@ async def test_nginx_keeps_metrics_inside_and_queries_out_of_its_log(proxied: Pr
     assert "secret-1" not in logged
 
 
-def test_nginx_waits_longer_than_a_quiet_connection_is_silent() -> None:
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx-cluster.conf"])
+def test_nginx_waits_longer_than_a_quiet_connection_is_silent(name: str) -> None:
     """Three heartbeats may be lost; and a frame may be as large as the server allows."""
-    text, settings = (DEPLOY / "nginx.conf").read_text(), load(environ={})
-    for name in ("proxy_read_timeout", "proxy_send_timeout"):
-        assert float(re.findall(rf"{name} (\d+)s;", text)[0]) > 3 * settings.heartbeat
+    text, settings = (DEPLOY / name).read_text(), load(environ={})
+    for limit in ("proxy_read_timeout", "proxy_send_timeout"):
+        assert float(re.findall(rf"{limit} (\d+)s;", text)[0]) > 3 * settings.heartbeat
     assert re.findall(r"client_max_body_size (\w+);", text) == [f"{settings.max_frame >> 20}m"]
+
+
+def test_nginx_takes_several_nodes(tmp_path: Path) -> None:
+    """The lines for them, which are comments in the file, in place of that for one server."""
+    text = (DEPLOY / "nginx.conf").read_text()
+    upstream = re.findall(r"upstream askbot \{.*?\}", text, flags=re.DOTALL)[0].replace("    server unix:", "    # ")
+    upstream = re.sub(r"# ((?:zone|least_conn|server)\b.*;)", r"\1", upstream)
+    assert len(re.findall(r"^ *server 10\.", upstream, flags=re.MULTILINE)) == 2
+    assert not re.search(r"hash|sticky|cookie", re.sub("#.*", "", upstream))
+    folder = str(tmp_path)
+    (tmp_path / "askbot.conf").write_text(
+        upstream + "\nserver { listen 127.0.0.1:1; location / { proxy_pass http://askbot; } }"
+    )
+    (tmp_path / "nginx.conf").write_text(MAIN.format(folder=folder))
+    test = [path_of(programs.NGINX), "-t", "-e", "stderr", "-p", folder, "-c", f"{folder}/nginx.conf"]
+    checked = subprocess.run(test, capture_output=True, text=True, check=False, timeout=30)
+    assert checked.returncode == 0, checked.stderr
 
 
 # --- the other files -------------------------------------------------------------------------------------------------
@@ -290,6 +308,18 @@ def test_caddy_takes_its_file(tmp_path: Path) -> None:
     assert adapted.stdout.count('"dial":"unix//run/askbot.sock"') == 2
     assert adapted.stdout.count('"flush_interval":-1') == 2
     assert adapted.stdout.count('"delete":["Forwarded"]') == 2
+
+
+def test_caddy_takes_several_nodes(tmp_path: Path) -> None:
+    """The lines for them, which are comments in the file, with two addresses in place of the socket."""
+    text = (DEPLOY / "Caddyfile").read_text().replace("unix//run/askbot.sock {", "10.0.0.11:8765 10.0.0.12:8765 {")
+    (tmp_path / "Caddyfile").write_text(re.sub(r"# ((?:lb|health)_)", r"\1", text))
+    command = [path_of(programs.CADDY), "adapt", "--config", str(tmp_path / "Caddyfile")]
+    adapted = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert adapted.returncode == 0, adapted.stderr
+    assert adapted.stdout.count('"dial":"10.0.0.11:8765"') == adapted.stdout.count('"dial":"10.0.0.12:8765"') == 2
+    assert adapted.stdout.count('"selection_policy":{"policy":"least_conn"}') == 2
+    assert adapted.stdout.count('"uri":"/readyz"') == 2
 
 
 @pytest.mark.skipif(not programs.HAS_SYSTEMD, reason="there is no systemd on this system")

@@ -62,6 +62,13 @@ def test_the_secret_is_shipped_empty() -> None:
     assert set(found("Secret")["stringData"].values()) == {""}
 
 
+def test_the_page_makes_a_secret_with_all_that_is_asked_of_it() -> None:
+    """By one command, which has a name and a value for each."""
+    page = (ROOT / "docs/deploy.md").read_text("utf-8")
+    command = re.findall(r"kubectl create secret generic askbot (.*?)\nkubectl", page, flags=re.DOTALL)[0]
+    assert set(re.findall(r"--from-(?:literal|file)=([\w-]+)", command)) == set(found("Secret")["stringData"])
+
+
 @pytest.mark.parametrize(("kind", "name"), WORKLOADS)
 def test_no_pod_can_do_more_than_it_has_to(kind: str, name: str) -> None:
     """What the Pod Security Standard `restricted` asks, a root that can't be written, and bounds."""
@@ -90,10 +97,9 @@ def test_what_a_pod_names_is_there(kind: str, name: str) -> None:
     assert found("Service", name)["spec"]["selector"] == labels
     ports = {port["name"] for port in container["ports"]}
     assert {port["targetPort"] for port in found("Service", name)["spec"]["ports"]} <= ports
-    probes = [container[f"{each}Probe"] for each in ("startup", "liveness", "readiness")]
-    asked = [way["port"] for probe in probes for way in probe.values() if isinstance(way, dict) and "port" in way]
-    assert set(asked) <= ports
-    assert asked
+    probes: list[dict[str, Any]] = [container[f"{each}Probe"] for each in ("startup", "liveness", "readiness")]
+    asked = {probe[way]["port"] for probe in probes for way in ("httpGet", "tcpSocket") if way in probe}
+    assert asked == ports
     volumes = {each["name"]: each for each in template["spec"].get("volumes", [])}
     claims = [each["metadata"]["name"] for each in found(kind, name)["spec"].get("volumeClaimTemplates", [])]
     assert {each["name"] for each in container["volumeMounts"]} == {*volumes, *claims}
