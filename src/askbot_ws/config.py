@@ -89,6 +89,7 @@ RELOADABLE = frozenset(
         *("max_queued", "roles", "max_turns_per_user", "max_queued_per_user", "max_connections_per_user"),
         *("user_frames_per_minute", "questions_per_minute", "characters_per_minute", "tokens_per_minute"),
         *("tokens_per_day", "max_sessions_per_user", "max_session_size"),
+        *("orphans", "waiting_ttl"),
         *("overload_lag", "overload_commit", "overload_memory"),
     )
 )
@@ -225,6 +226,17 @@ class Settings(BaseModel):
     memory: SizeOrZero = Field(
         default=64 * 1024**2,
         description="Maximum size of the idle sessions that are kept in memory; others are read from the store again.",
+    )
+
+    orphans: Annotated[Literal["interrupt", "ask-again"], Lowercase] = Field(
+        default="interrupt",
+        description="Answers of a node that died: interrupt (they end as interrupted) or ask-again (the model is asked "
+        "anew too). With several nodes only.",
+    )
+    waiting_ttl: Duration = Field(
+        default=600,
+        description="Maximum age of a question that a node which ended or died left waiting; older ones end as "
+        "interrupted, the others are asked. With several nodes only.",
     )
 
     # the model

@@ -120,7 +120,7 @@ def check_host(value: str) -> str:
 def check_store_url(value: str) -> str:
     """Accept the URL of a kind of store that there is. Raises ValueError."""
     if re.match("(redis|rediss|valkey|valkeys|unix):", value):
-        raise ValueError("Redis is not available yet; use sqlite:////absolute/path or memory:")
+        return value
     if value != "memory:" and not re.fullmatch(r"sqlite:///.*[^/]", value):
         raise ValueError("it should be memory:, sqlite:///relative/path or sqlite:////absolute/path")
     return value

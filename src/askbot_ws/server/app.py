@@ -36,6 +36,7 @@ from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
+from ..nodes import placement_of
 from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
@@ -477,7 +478,15 @@ async def running(
     try:
         telemetry = _open_telemetry(settings) if settings.otel else None
         allowances, policy = allowances_of(settings), policy_of(settings, chosen)
-        hub = Hub(store, chosen.upstream, policy, throttle=throttle, observer=telemetry, allowances=allowances)
+        hub = Hub(
+            store,
+            chosen.upstream,
+            policy,
+            throttle=throttle,
+            observer=telemetry,
+            allowances=allowances,
+            placement=placement_of(store),
+        )
         async with authenticator, hub:
             await chosen.upstream.open()
             make_policy = partial(policy_of, chosen=chosen)
@@ -533,6 +542,8 @@ def policy_of(settings: Settings, chosen: UpstreamChoice) -> Policy:
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,
         log_content=settings.log_content,
+        orphans=settings.orphans,
+        waiting_ttl=settings.waiting_ttl,
     )
 
 

@@ -18,7 +18,7 @@ __all__ = ["LogObserver", "SharedStore"]
 class LogObserver(Protocol):
     """Is told what other nodes did with sessions whose log is in memory here.
 
-    Its methods are called from the event loop, and never from within a call of a method of the store. They do not raise.
+    Its methods are called from the event loop, never from within a call of a method of the store, and do not raise.
     """
 
     def appended(self, session: str, events: Sequence[Event], frames: Sequence[bytes]) -> None:

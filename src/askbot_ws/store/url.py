@@ -16,6 +16,10 @@ def open_store(url: str, *, fsync: bool) -> Store:
     """Create the store that a URL names; it is not opened yet. Raises `ConfigError` where the URL is invalid."""
     if url == "memory:":
         return MemoryStore()
+    if url.startswith(("redis:", "rediss:", "valkey:", "valkeys:", "unix:")):
+        from .redis.store import RedisStore  # noqa: PLC0415 - an extra
+
+        return RedisStore(url)
     return SQLiteStore(_make_folder(path_of(url)), fsync=fsync)
 
 
