@@ -96,20 +96,21 @@ def test_the_image_says_whether_it_lives(steps: list[tuple[str, str]]) -> None:
 # --- compose ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(("name", "store"), [("askbot", "sqlite:////data/askbot.db"), ("node", "redis://valkey:6379")])
+def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, str]], name: str, store: str) -> None:
     """Together they make a valid configuration: the server starts with it."""
     image = dict(
         part.split("=", 1) for instruction, value in stage(steps) if instruction == "ENV" for part in shlex.split(value)
     )
     image = {name: value for name, value in image.items() if name.startswith("ASKBOT_")}
-    given = compose()["services"]["askbot"]["environment"]
-    environ = image | {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in given.items()}
+    given = compose()["services"][name]["environment"]
+    environ = image | {each: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for each, value in given.items()}
 
     settings = load(environ=environ)
 
     assert set(environ) <= set(FIELD_OF_VARIABLE)
     assert settings.host == "0.0.0.0"
-    assert settings.store == "sqlite:////data/askbot.db"
+    assert settings.store == store
 
 
 def test_compose_is_what_its_schema_says() -> None:

@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 import sys
@@ -143,6 +144,7 @@ def balancer_configuration(folder: Path, *, port: int, nodes: Iterable[int]) -> 
     text, resolvers = re.subn(r" *resolver .*\n", "", text)
     for old, new in (
         ("/tmp/", f"{folder}/"),
+        ("worker_rlimit_nofile 65536;", f"worker_rlimit_nofile {file_limit(65_536)};"),
         ("listen 8080;", f"listen 127.0.0.1:{port};"),
         ("server node:8765 resolve;", servers),
     ):
@@ -152,6 +154,12 @@ def balancer_configuration(folder: Path, *, port: int, nodes: Iterable[int]) -> 
     if os.geteuid() == 0:  # nginx' processes would have another user, who can't see the folder
         text = f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(0).gr_name};\n{text}"
     return text
+
+
+def file_limit(wanted: int) -> int:
+    """Return how many files a process may open, as far as this user may say so; at most as many as wanted."""
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
 
 
 def path_of(program: programs.Program) -> str:

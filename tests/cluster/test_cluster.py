@@ -131,9 +131,12 @@ async def test_without_one_node_the_others_serve_on(running: Running) -> None:
     """Nginx asks the next one where a node does not take a connection; the terminal is told."""
     os.kill(running.pid("askbot_ws.cli"), signal.SIGKILL)
     await eventually(lambda: "node 1 has ended, with exit code -9." in running.log.read_text())
+    story = Story()
     for number in range(6):
-        async with reading(running.url) as reader:
+        async with reading(running.url, story) as reader:
             assert (await reader.answer(f"say:{number}")).answer == f"{number}"
+    assert story.session
+    assert story.session not in running.log.read_text()  # nginx would log the request for which a node failed
 
 
 async def test_a_signal_ends_all_and_nothing_stays(running: Running) -> None:
