@@ -105,9 +105,15 @@ class Proxied:
 
 
 @pytest.fixture(scope="module")
-def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+def folder() -> Iterator[Path]:
+    """A folder that nginx's user can enter: those of pytest are in one that each start of it closes for others."""
+    with tempfile.TemporaryDirectory(prefix="askbot-nginx-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def proxied(provider: ProviderProcess, folder: Path) -> Iterator[Proxied]:
     """The shipped file in nginx; only ports and paths are others."""
-    folder = tmp_path_factory.mktemp("nginx")
     authority, trusting = trustme.CA(), ssl.create_default_context()
     authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
     made = authority.issue_cert(NAME)
@@ -133,10 +139,7 @@ def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory)
     # nginx's workers have another user, where the tests are root's: that is what the mode is for.
     trusted = ["--unix", str(unix), "--unix-mode", "0666", "--trusted-proxies", "unix", "--heartbeat", "1"]
     limits = ["--hosts", NAME, "--max-connections-per-address", "12"]
-    for parent in (folder, *folder.parents):
-        if parent == Path(tempfile.gettempdir()):
-            break
-        parent.chmod(parent.stat().st_mode | 0o011)
+    folder.chmod(0o711)
     with (
         askbot(folder, *trusted, *limits, upstream=provider.url) as server,
         subprocess.Popen([*nginx, "-g", "daemon off;"], cwd=folder) as process,
