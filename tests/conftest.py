@@ -36,6 +36,7 @@ SLOW = (
     "clients/",
     "cluster/",
     "http/test_ai_completion.py",
+    "nodes/test_processes.py",
     "package/",
     "security/test_strangers.py",
     "server/",

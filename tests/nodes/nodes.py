@@ -46,7 +46,7 @@ async def node(
 ) -> AsyncGenerator[Node]:
     """A node; it drains at the end."""
     store, upstream = RedisStore(redis.url), ScriptedUpstream(*scripts)
-    placement = NodePlacement(store, lambda: store.connections, times=TIMES, forward_seconds=forward_seconds)
+    placement = NodePlacement(store, times=TIMES, forward_seconds=forward_seconds)
     async with Hub(store, upstream, policy or Policy(), placement=placement) as hub:
         yield Node(hub, placement, upstream, store)
 

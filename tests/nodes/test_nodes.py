@@ -13,7 +13,7 @@ from askbot_ws.errors import Busy, InvalidFrame, Overloaded, SessionNotFound
 from askbot_ws.events import encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
-from askbot_ws.nodes.codec import Executed, Result
+from askbot_ws.nodes.codec import Executed, Request, Result
 from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
@@ -129,6 +129,10 @@ async def test_a_request_that_comes_again_is_not_executed_again(redis: RedisServ
     assert len(reader.questions) == 2
 
 
+def _ignore(_: inbox.Inbox, request: Request) -> None:
+    """Do nothing with a request."""
+
+
 @pytest.mark.parametrize("id", ["q", None], ids=["with an id", "without an id"])
 async def test_a_command_whose_owner_does_not_answer_ends_as_overloaded(redis: RedisServer, id: str | None) -> None:
     """After a stated time, retryable; not before, as the sessions of a dead node are taken over in less."""
@@ -137,13 +141,65 @@ async def test_a_command_whose_owner_does_not_answer_ends_as_overloaded(redis: R
         await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
         await reader.done()
         with (
-            patch.object(inbox.Inbox, "_on_request", lambda *_: None),
+            patch.object(inbox.Inbox, "_on_request", _ignore),
             patch.object(inbox, "REPLY_SECONDS", 0.1),
             pytest.raises(Overloaded) as raised,
         ):
             await b.hub.command(ANONYMOUS, reader.session, Ask("and?", id=id))
 
     assert (raised.value.retryable, raised.value.retry_after, len(reader.questions)) == (True, 2.0, 1)
+
+
+@pytest.mark.parametrize("id", ["q", None], ids=["with an id", "without an id"])
+async def test_a_command_that_a_dead_owner_may_have_executed_is_not_executed_twice(
+    redis: RedisServer, id: str | None
+) -> None:
+    """The owner has logged the question and dies before its answer: with an id it is found, without one not asked."""
+    async with node(redis, ["one"], [asyncio.Event()]) as a, node(redis, forward_seconds=2) as b:
+        reader = attach_reader(a.hub)
+        session = reader.session
+        await a.hub.command(ANONYMOUS, session, Ask("why?"))
+        await reader.done()
+        with patch.object(inbox.Inbox, "_reply", _reply_never), patch.object(inbox, "REPLY_SECONDS", 0.1):
+            asking = asyncio.create_task(b.hub.command(ANONYMOUS, session, Ask("and?", id=id)))
+            await reader.until(lambda: len(reader.questions) == 2)
+            await b.hub._shared.take_over(session, instead_of=a.store.node)  # pyright: ignore[reportPrivateUsage]
+            if id is None:
+                with pytest.raises(Overloaded):
+                    await asking
+            else:
+                assert await asking == reader.questions[1].seq
+        await reader.done(2)
+
+    assert len(reader.questions) == 2
+    assert [done.reason for done in reader.dones] == ["stop", "interrupted"]  # it may have been given to the model
+
+
+async def _reply_never(_: inbox.Inbox, request: Request, result: Result) -> None:
+    """Lose a result."""
+
+
+async def test_all_sessions_of_a_node_that_died_are_taken_over_by_one_of_the_others(redis: RedisServer) -> None:
+    """Also where nobody is connected, and where the node that finds it has just begun."""
+    async with node(redis, *[["one", asyncio.Event()]] * 3) as a:
+        readers = [attach_reader(a.hub) for _ in range(3)]
+        for reader in readers:
+            await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await a.placement._membership.leave()  # pyright: ignore[reportPrivateUsage]
+        with patch.object(a.placement._membership, "_set_lease", _renew_never):  # pyright: ignore[reportPrivateUsage]
+            async with node(redis) as b, node(redis) as c:
+                await soon(lambda: all(reader.dones for reader in readers))
+                for each in (b, c):
+                    await soon(lambda each=each: not any(each.owns(reader.session) for reader in readers))
+                    await soon(lambda each=each: len(each.placement.alive()) == 2)
+
+    assert {done.reason for reader in readers for done in reader.dones} == {"interrupted"}
+    for reader in readers:
+        assert_valid_log(reader.events)
+
+
+async def _renew_never(*_: str) -> bool:
+    return True
 
 
 async def test_a_session_of_another_node_is_forgotten_and_forked_from_anywhere(redis: RedisServer) -> None:
@@ -207,7 +263,7 @@ async def test_a_turn_is_not_abandoned_while_it_is_read_at_another_node(redis: R
         await asyncio.sleep(0.7)
         assert a.hub.turns_running == 1
         b.hub.detach(other.topic, other)
-        await soon(lambda: a.hub.turns_running == 0)
+        await soon(lambda: not reader.topic.log.summary.asked)
         turns = await a.store.turns(reader.session, limit=1)
 
     assert [turn.reason for turn in turns] == ["cancelled"]

@@ -160,6 +160,6 @@ class SharedSessions:
         waiting = len(owner.state.waiting)
         self._discard(owner, LogMoved())
         self._registry.remove_owner(owner.session, keep_claim=True)
-        log.debug("session_handed_over", session=owner.session, waiting=waiting)
+        log.debug("session_released", session=owner.session, waiting=waiting)
         await self._placement.hand_over(owner.session, has_waiting=waiting > 0)
         self._registry.mark_idle(owner.session)

@@ -68,7 +68,7 @@ class Takeover:
             self._end(owner, turn)
         if ran and again and now - oldest.created <= self._policy.waiting_ttl:
             self._ask_again(owner, oldest)
-        log.info("session_taken_over", session=owner.session, orphaned=orphaned, ended=len(ended), waiting=waiting)
+        log.info("session_claimed", session=owner.session, orphaned=orphaned, ended=len(ended), waiting=waiting)
         self._scheduler.start_turns(owner)
 
     def _end(self, owner: Owner, turn: TurnRecord) -> None:

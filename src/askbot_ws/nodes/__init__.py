@@ -16,4 +16,4 @@ def placement_of(store: Store) -> Placement | None:
     from ..store.redis.store import RedisStore  # noqa: PLC0415 - an extra
     from .placement import NodePlacement  # noqa: PLC0415 - the same
 
-    return NodePlacement(store, lambda: store.connections) if isinstance(store, RedisStore) else None
+    return NodePlacement(store) if isinstance(store, RedisStore) else None

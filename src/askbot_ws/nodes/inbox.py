@@ -66,7 +66,7 @@ class Inbox:
         try:
             message = decode_message(data)
         except ValueError:
-            log.warning("node_message_unknown", size=len(data))  # of a later version; its sender gives up in time
+            log.warning("node_message_rejected", size=len(data))  # of a later version; its sender gives up in time
             return
         match message:
             case Request():

@@ -10,10 +10,9 @@ import structlog
 
 from ..errors import LogMoved, Overloaded, StoreError
 from ..hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
-from ..store.redis.connections import RedisConnections
 from ..store.redis.keys import keys_of
 from ..store.redis.scripts import ScriptCall, load_script
-from ..store.shared import SharedStore
+from ..store.redis.store import RedisStore
 from .codec import Executed, Failed, NotOwner, TodoAdded, is_repeatable
 from .inbox import Inbox
 from .keys import TODO, run
@@ -33,15 +32,13 @@ class NodePlacement:
 
     def __init__(
         self,
-        store: SharedStore,
-        connections: Callable[[], RedisConnections],
+        store: RedisStore,
         *,
         times: LeaseTimes | None = None,
         forward_seconds: float = FORWARD_SECONDS,
     ) -> None:
-        """`connections` returns those of the store, once that is open."""
+        """`store` is not open yet; a command waits `forward_seconds` for an owner."""
         self._store = store
-        self._get_connections = connections
         self._times = times
         self._forward_seconds = forward_seconds
         self._draining = False
@@ -56,7 +53,7 @@ class NodePlacement:
     async def open(self, sessions: Sessions) -> None:
         """Become a node (`Placement.open`)."""
         self._sessions = sessions
-        self._connections = self._get_connections()
+        self._connections = self._store.connections
         self._membership = Membership(self._connections, self._store.node, owned=self._owned, times=self._times)
         self._reaper = Reaper(self._connections, self._membership, self._take_over)
         self._inbox = Inbox(self._connections, self._store.node, sessions.execute_forwarded, self._reaper.look_at_todo)
@@ -202,4 +199,4 @@ class NodePlacement:
         try:
             await self._membership.leave()
         except StoreError as error:
-            log.warning("node_not_left", node=self._store.node, cause=str(error.__cause__ or error))
+            log.warning("node_leave_failed", node=self._store.node, cause=str(error.__cause__ or error))

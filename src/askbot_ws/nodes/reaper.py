@@ -95,7 +95,7 @@ class Reaper:
             log.warning("session_takeover_failed", session=session, cause=str(error.__cause__ or error))
             return False
         except Exception:  # a fault in one session must not keep the others from being taken over
-            log.exception("session_takeover_failed", session=session)
+            log.exception("session_takeover_crashed", session=session)
             return False
         await run(self._connections, sessions_of(node), "SREM", session)
         return True

@@ -57,7 +57,9 @@ class Appender:
         self._ownership = ownership
         self._clocks = clocks
         self._replicas = replicas
+        self._seconds = APPEND_SECONDS
         self._loop = asyncio.get_running_loop()
+        follower.restore = self.restore
 
     async def append(self, batch: Mapping[str, Entry]) -> Failures:
         """As `Store.append`."""
@@ -67,7 +69,11 @@ class Appender:
         writes: list[SessionWrite] = []
         for session in heads_after(batch, self._open_logs, failures, new):
             open_log = self._open_logs[session]
-            write = None if open_log.fence is None else self._make_write(open_log, *batch[session])
+            try:
+                write = None if open_log.fence is None else self._make_write(open_log, *batch[session])
+            except (ValueError, TypeError) as error:  # a fault in one session must not cost the others anything
+                failures[session] = _moved(error)
+                continue
             if write is not None:
                 writes.append(write)
         if not writes:
@@ -115,7 +121,7 @@ class Appender:
         new = [write for write in writes if not write.open_log.stored]
         if new:
             await asyncio.gather(*(self._announce(write) for write in new))
-        deadline, pause = self._loop.time() + APPEND_SECONDS, FIRST_PAUSE
+        deadline, pause = self._loop.time() + self._seconds, FIRST_PAUSE
         while writes:
             calls = [call for write in writes for call in (*write.notes, write.call)]
             outcomes = iter(await self._connections.run_all(calls, replicas=self._replicas))
@@ -172,11 +178,35 @@ class Appender:
                 return None
             except StoreError as error:
                 outcome = error
-        if is_over or _is_final(outcome):
+        write.uncertain = write.uncertain or isinstance(outcome, OutcomeUnknown)
+        if is_over or (_is_final(outcome) and not write.uncertain):
             failures[session] = outcome
             self._follower.lose_ownership(write.open_log)  # a claim finds out what is stored
             return None
         return write
+
+    # --- what the server has lost ------------------------------------------------------------------------------------
+
+    async def restore(self, open_log: OpenLog) -> None:
+        """Append again what the server has lost of a session that this node owns.
+
+        Nothing is done while an append is under way, which finds out by itself.
+        """
+        if open_log.appending:
+            return
+        open_log.appending = True
+        try:
+            again = self._again(open_log, await self._read_state(open_log), ())
+            if again is not None:
+                await self._write([again], {})
+        except LogMoved:
+            pass  # it is another node's, or deleted, and was told so
+        except StoreError:
+            self._follower.note_stale(open_log)
+        finally:
+            open_log.appending = False
+            if open_log.released:
+                self._ownership.release(open_log)
 
     async def _diagnose(self, write: SessionWrite) -> SessionWrite | None:
         """Find out why the log did not take an append.
@@ -189,42 +219,53 @@ class Appender:
             LogMoved: Another node owns the session, or it was deleted, or it can't be restored.
             StoreError: It can't be read.
         """
-        open_log = write.open_log
+        base = await self._read_state(write.open_log)
+        if write.open_log.head == write.head:
+            self._apply([write])
+            return None
+        return self._again(write.open_log, base, write.events)
+
+    async def _read_state(self, open_log: OpenLog) -> Summary:
+        """Note what is stored of a session that this node owns; returns the summary there. Raises like `_diagnose`."""
         reply = await self._connections.run(ScriptCall(session_script("state"), open_log.keys))
         forgotten, fence, _, head, merged, summary = fields_of(reply)
-        is_recent = self._clocks.monotonic() - open_log.appended_at < RESTORE_SECONDS
         if fence is None or head is None or merged is None or summary is None:
-            if forgotten or not open_log.stored or not is_recent or open_log.log.start:
+            if forgotten or not open_log.stored or not self._is_recent(open_log):
                 self._follower.deleted(open_log)
                 raise _moved(ValueError("the session is deleted"))
             open_log.stored, open_log.head, open_log.merged, open_log.questions = False, 0, 0, {}
-            base = Summary(open_log.log.user, created=open_log.log.summary.created)
-            return self._restore(write, base)
+            return Summary(open_log.log.user, created=open_log.log.summary.created)
         open_log.stored = True
         if fence.decode() != open_log.fence:
             self._follower.fenced(open_log)
             raise _moved(ValueError("another node owns the session"))
-        if int(head) == write.head:
-            self._apply([write])
-            return None
-        if int(head) == write.start:
-            return write
-        if int(head) > write.start or not is_recent or int(head) < open_log.log.start:
-            self._follower.lose_ownership(open_log)
-            raise _moved(ValueError(f"the log is at {int(head)}, the append at {write.start}"))
-        base, open_log.questions = decode_summary(
-            summary, None if open_log.log.user is None else open_log.log.user.encode()
-        )
         open_log.head, open_log.merged = int(head), int(merged)
-        return self._restore(write, base)
+        user = open_log.log.user
+        base, open_log.questions = decode_summary(summary, None if user is None else user.encode())
+        return base
 
-    def _restore(self, write: SessionWrite, base: Summary) -> SessionWrite:
-        """The append with all that the server has lost before it."""
-        open_log = write.open_log
-        after = open_log.head
-        lost = [event for event in open_log.log.read_slices(after=after) if event.seq <= write.events[0].start]
-        events = events_after([*lost, *write.events], after)
-        return self._prepare(open_log, events, [encode_event(event) for event in events], base)
+    def _again(self, open_log: OpenLog, base: Summary, events: Sequence[Event]) -> SessionWrite | None:
+        """The append of these events with all that the server has lost before them; None: nothing is missing.
+
+        What is stored beyond the first of them is this owner's own, or the fence were another one. Raises `LogMoved`
+        where something is missing that is not in memory any more.
+        """
+        log = open_log.log
+        start = events[0].start if events else log.head
+        lost: Sequence[Event] = ()
+        if open_log.head < start:
+            if open_log.head < log.start or not self._is_recent(open_log):
+                self._follower.lose_ownership(open_log)
+                raise _moved(ValueError(f"the log is at {open_log.head}, the append at {start}"))
+            lost = [event for event in log.read_slices(after=open_log.head) if event.seq <= start]
+        missing = events_after([*lost, *events], open_log.head)
+        if not missing:
+            return None
+        return self._prepare(open_log, missing, [encode_event(event) for event in missing], base)
+
+    def _is_recent(self, open_log: OpenLog) -> bool:
+        """Whether the last append was so short a time ago that what is missing is lost, and not deleted."""
+        return self._clocks.monotonic() - open_log.appended_at < RESTORE_SECONDS
 
 
 def _is_final(error: StoreError) -> bool:
@@ -234,7 +275,6 @@ def _is_final(error: StoreError) -> bool:
         isinstance(cause, ServerRefusedError)
         and cause.remedy is Remedy.GIVE_UP
         and cause.kind != "NOREPLICAS"  # as while a failover is under way
-        and not isinstance(error, OutcomeUnknown)
     )
 
 

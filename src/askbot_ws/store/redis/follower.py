@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -34,6 +34,7 @@ from .session_scripts import session_script
 from .subscriptions import Subscriptions
 
 SILENCE_SECONDS = 2.0  # of a running turn's owner, after which is asked whether a message was lost
+OWNER_SECONDS = 10.0  # for which an owner has time to append again what a failover has lost
 READ_BYTES = 1024 * 1024  # at a time, of what is missing
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,10 @@ class LogFollower:
 
     Attributes:
         observer: Who is told of what other nodes did; it is called from the event loop, never from within a call.
+        restore: Appends again what the server has lost of a session that this node owns.
     """
+
+    restore: Callable[[OpenLog], Coroutine[Any, Any, None]]
 
     def __init__(
         self,
@@ -295,12 +299,16 @@ class LogFollower:
             if self._open_logs.get(open_log.session) is not open_log:
                 return
             if not isinstance(reply, list):
-                self.deleted(open_log)
+                await self._wait_for_owner(open_log)
                 return
             history, head, merged, entries = entries_of(reply[0:1])[0], *map(int, entries_of(reply[1:3])), reply[3]
-            if history != open_log.log.history.encode() or head < open_log.log.head:
+            if history != open_log.log.history.encode():
                 self.replaced(open_log)
                 return
+            if head < open_log.log.head:
+                await self._wait_for_owner(open_log)
+                return
+            open_log.behind_since = None
             events = events_after(decode_entries(entries_of(entries)), open_log.log.head)
             if events:
                 self._add(open_log, events, [encode_event(event) for event in events], merged)
@@ -309,17 +317,34 @@ class LogFollower:
                 self._stale.discard(open_log)
                 return
 
+    async def _wait_for_owner(self, open_log: OpenLog) -> None:
+        """The store has less than the log in memory: was it deleted, or will its owner append again what was lost?"""
+        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
+        if self._open_logs.get(open_log.session) is not open_log:
+            return
+        forgotten, now = fields_of(reply)[0], self._clock()
+        if open_log.behind_since is None:
+            open_log.behind_since = now
+        if forgotten:
+            self.deleted(open_log)
+        elif now - open_log.behind_since > OWNER_SECONDS:
+            self.replaced(open_log)
+        else:
+            self._stale.add(open_log)
+
     async def _check_ownership(self, open_log: OpenLog, fence: str) -> None:
         reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
-        forgotten, found = fields_of(reply)[:2]
         if open_log.fence != fence or open_log.appending or not open_log.stored:
             return  # an append finds out
+        forgotten, found, _, head = fields_of(reply)[:4]
         if found is None and forgotten:
             self.deleted(open_log)
         elif found is not None and _counter(found.decode()) > _counter(fence):
             self.fenced(open_log)
         else:
             self._stale.discard(open_log)
+            if (found is None or found.decode() == fence) and int(head or 0) < open_log.head:
+                self._start(self.restore(open_log))
 
     async def _watch_silence(self) -> None:
         """Ask, once a second, for the heads of those logs whose owner may have told something that was lost."""
@@ -360,14 +385,15 @@ def _open_log_of(session: str, reply: object) -> OpenLog:
     """The log that the script `load` returned. Raises `SessionNotFound`."""
     if not isinstance(reply, list):
         raise SessionNotFound
-    history, head, merged, encoded, user, parts, newest = reply
+    history, head, merged, encoded, user, parts, newest = cast(
+        "tuple[bytes, bytes, bytes, bytes, bytes | None, list[bytes], list[bytes]]", reply
+    )
     events = decode_entries([*reversed(parts), *newest])
     summary, questions = decode_summary(encoded, user)
-    tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode(), summary=summary)
-    tail.summary = type(summary)(summary.user)  # events would be counted again
+    tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode())
     for event in events:
         tail.append(event)
-    tail.summary = summary
+    tail.summary = summary  # which has these events already
     open_log = OpenLog(tail, head=tail.head, merged=int(merged), questions=questions)
     open_log.evict()
     return open_log

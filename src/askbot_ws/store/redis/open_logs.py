@@ -27,6 +27,8 @@ class OpenLog:
         released: Whether nobody uses it.
         reading: Whether what is missing is being read.
         missed: Whether a message came meanwhile.
+        behind_since: Since when the stored log is shorter than the one in memory, by a monotonic clock in seconds;
+            None: it is not, as far as is known.
         heard_at: When the owner was heard last, by a monotonic clock in seconds.
         appended_at: When this node appended last, by the same clock.
     """
@@ -41,6 +43,7 @@ class OpenLog:
     released: bool = False
     reading: bool = False
     missed: bool = False
+    behind_since: float | None = None
     heard_at: float = 0.0
     appended_at: float = 0.0
     keys: SessionKeys = field(init=False)

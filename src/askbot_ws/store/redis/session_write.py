@@ -31,6 +31,7 @@ class SessionWrite:
         merged: The position up to which the log is merged then.
         questions: The `seq` of the question of each turn that has not ended then; None: as before.
         message: What followers are told, where the script does not.
+        uncertain: Whether it was sent and its outcome is not known.
     """
 
     open_log: OpenLog
@@ -41,6 +42,7 @@ class SessionWrite:
     merged: int
     questions: dict[str, int] | None
     message: Appended | None
+    uncertain: bool = False
 
     @property
     def head(self) -> int:
@@ -74,7 +76,7 @@ def make_write(
         age: The store's age in seconds.
         publish: Whether the script tells the followers.
     """
-    start, head, keys = open_log.head, events[-1].seq, open_log.keys
+    log, start, head, keys = open_log.log, open_log.head, events[-1].seq, open_log.keys
     joined = join_frames(frames)
     fence = open_log.fence or ""
     common = (fence, start, head, joined, int(publish))
@@ -86,11 +88,11 @@ def make_write(
 
     summary, questions, turns, asks = _fold(base, open_log.questions, events)
     must_merge = Done in kinds or head - open_log.merged > MAX_UNMERGED_CHARS
+    must_merge = must_merge and log.start <= open_log.merged  # else a failover has undone what was merged
     parts = encode_parts(_merged_events(open_log, events)) if must_merge else []
     merged = parts[-1][0] if parts else open_log.merged
     told = not kinds.isdisjoint((Question, Done, Title)) or not open_log.stored
     used = not kinds.isdisjoint((Question, Done)) or not open_log.stored
-    log = open_log.log
     args: list[Argument] = [
         *common,
         encode_summary(summary, questions) if told else "",
