@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# askbot-ws, with its embedded model unless built with --build-arg MODEL=no (when an API is used).
+# askbot-ws, alone or as a node of a cluster (the extra `redis`), with its embedded model unless built with
+# --build-arg MODEL=no (when an API is used).
 #
 # Dependencies and model are a layer of their own: it is built, and pulled, again only where their versions change.
 
@@ -10,8 +11,8 @@ RUN python -m venv /opt/askbot
 WORKDIR /build
 COPY pyproject.toml constraints.txt src/askbot_ws/upstream/weights.py ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
-      > requirements.txt \
+    python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+print(*project['dependencies'], *project['optional-dependencies']['redis'], sep='\n')" > requirements.txt \
  && pip install --constraint constraints.txt --requirement requirements.txt
 RUN --mount=type=cache,target=/root/.cache/pip \
     if [ "$MODEL" = yes ]; then \

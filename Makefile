@@ -21,13 +21,16 @@ export ASKBOT_TEST_SEED := $(SEED)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast check docs bench bench-quick chaos soak walk attack pictures canary fix generate clean
+.PHONY: help serve cluster setup test test-fast check docs bench bench-quick chaos soak walk attack pictures canary fix generate clean
 
 help:  ## This list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:8765
 	@exec $(BIN)/askbot serve
+
+cluster: .venv/.cluster.stamp  ## Serve with three nodes, a Redis and nginx in front (NODES=5, PORT=8766)
+	@exec $(BIN)/python -m tests.cluster $(if $(NODES),--nodes $(NODES)) $(if $(PORT),--port $(PORT))
 
 setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stamp  ## Only set up
 
@@ -104,13 +107,18 @@ clean:  ## As freshly cloned
 	[ -n "$$OPENAI_API_KEY$$OPENAI_BASE_URL" ] || $(BIN)/askbot model install
 	@touch $@
 
+.venv/.cluster.stamp: pyproject.toml constraints.txt .venv/.serve.stamp tests/programs.py
+	$(PIP) --editable '.[redis]'
+	$(BIN)/python -m tests.programs cluster
+	@touch $@
+
 .venv/.dev.stamp: pyproject.toml constraints.txt .venv/.serve.stamp
 	$(PIP) --editable '.[dev]'
 	$(BIN)/askbot model install
 	@touch $@
 
 .venv/.browser.stamp: .venv/.dev.stamp
-	$(BIN)/python -m tests.browser.programs
+	$(BIN)/python -m tests.programs
 	@touch $@
 
 .venv/.node.stamp: tests/js/package.json examples/react/package.json .venv/.dev.stamp

@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.config import load
 
-from .browser import programs
+from . import programs
 from .http.raw_requests import Response, chunk_of, head_of, lines, response_of
 from .process import ROOT, Askbot, ProviderProcess, Story, askbot, reading
 
@@ -105,9 +105,15 @@ class Proxied:
 
 
 @pytest.fixture(scope="module")
-def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+def folder() -> Iterator[Path]:
+    """A folder that nginx's user can enter: those of pytest are in one that each start of it closes for others."""
+    with tempfile.TemporaryDirectory(prefix="askbot-nginx-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def proxied(provider: ProviderProcess, folder: Path) -> Iterator[Proxied]:
     """The shipped file in nginx; only ports and paths are others."""
-    folder = tmp_path_factory.mktemp("nginx")
     authority, trusting = trustme.CA(), ssl.create_default_context()
     authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
     made = authority.issue_cert(NAME)
@@ -133,10 +139,7 @@ def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory)
     # nginx's workers have another user, where the tests are root's: that is what the mode is for.
     trusted = ["--unix", str(unix), "--unix-mode", "0666", "--trusted-proxies", "unix", "--heartbeat", "1"]
     limits = ["--hosts", NAME, "--max-connections-per-address", "12"]
-    for parent in (folder, *folder.parents):
-        if parent == Path(tempfile.gettempdir()):
-            break
-        parent.chmod(parent.stat().st_mode | 0o011)
+    folder.chmod(0o711)
     with (
         askbot(folder, *trusted, *limits, upstream=provider.url) as server,
         subprocess.Popen([*nginx, "-g", "daemon off;"], cwd=folder) as process,
@@ -261,17 +264,37 @@ async def test_nginx_keeps_metrics_inside_and_queries_out_of_its_log(proxied: Pr
     async with proxied.requesting("GET", "/a?b=c", plain=True) as reader:
         response = await head_of(reader)
     assert (response.status, response.headers["location"]) == (301, f"https://{NAME}/a?b=c")
-    logged = (proxied.folder / "askbot.log").read_text()
-    assert '"GET /readyz" 200' in logged
-    assert "secret-1" not in logged
+    too_large = await proxied.request("POST", "/aiCompletion?ticket=secret-1", "Content-Length: 9999999")
+    assert too_large.status == 413  # nginx' own answer, an error in its log
+    logged = [(proxied.folder / name).read_text() for name in ("askbot.log", "askbot-error.log", "nginx.log")]
+    assert '"GET /readyz" 200' in logged[0]
+    assert not any("secret-1" in text for text in logged)
 
 
-def test_nginx_waits_longer_than_a_quiet_connection_is_silent() -> None:
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx-cluster.conf"])
+def test_nginx_waits_longer_than_a_quiet_connection_is_silent(name: str) -> None:
     """Three heartbeats may be lost; and a frame may be as large as the server allows."""
-    text, settings = (DEPLOY / "nginx.conf").read_text(), load(environ={})
-    for name in ("proxy_read_timeout", "proxy_send_timeout"):
-        assert float(re.findall(rf"{name} (\d+)s;", text)[0]) > 3 * settings.heartbeat
+    text, settings = (DEPLOY / name).read_text(), load(environ={})
+    for limit in ("proxy_read_timeout", "proxy_send_timeout"):
+        assert float(re.findall(rf"{limit} (\d+)s;", text)[0]) > 3 * settings.heartbeat
     assert re.findall(r"client_max_body_size (\w+);", text) == [f"{settings.max_frame >> 20}m"]
+
+
+def test_nginx_takes_several_nodes(tmp_path: Path) -> None:
+    """The lines for them, which are comments in the file, in place of that for one server."""
+    text = (DEPLOY / "nginx.conf").read_text()
+    _, _, lines = re.findall(r"upstream askbot \{(.*?)\}", text, flags=re.DOTALL)[0].partition("    #\n")
+    upstream = f"upstream askbot {{\n{lines.replace('# ', '')}}}"
+    assert len(re.findall(r"^ *server 10\.", upstream, flags=re.MULTILINE)) == 2
+    assert not re.search(r"hash|sticky|cookie", upstream)
+    folder = str(tmp_path)
+    (tmp_path / "askbot.conf").write_text(
+        upstream + "\nserver { listen 127.0.0.1:1; location / { proxy_pass http://askbot; } }"
+    )
+    (tmp_path / "nginx.conf").write_text(MAIN.format(folder=folder))
+    test = [path_of(programs.NGINX), "-t", "-e", "stderr", "-p", folder, "-c", f"{folder}/nginx.conf"]
+    checked = subprocess.run(test, capture_output=True, text=True, check=False, timeout=30)
+    assert checked.returncode == 0, checked.stderr
 
 
 # --- the other files -------------------------------------------------------------------------------------------------
@@ -290,6 +313,18 @@ def test_caddy_takes_its_file(tmp_path: Path) -> None:
     assert adapted.stdout.count('"dial":"unix//run/askbot.sock"') == 2
     assert adapted.stdout.count('"flush_interval":-1') == 2
     assert adapted.stdout.count('"delete":["Forwarded"]') == 2
+
+
+def test_caddy_takes_several_nodes(tmp_path: Path) -> None:
+    """The lines for them, which are comments in the file, with two addresses in place of the socket."""
+    text = (DEPLOY / "Caddyfile").read_text().replace("unix//run/askbot.sock {", "10.0.0.11:8765 10.0.0.12:8765 {")
+    (tmp_path / "Caddyfile").write_text(re.sub(r"# ((?:lb|health)_)", r"\1", text))
+    command = [path_of(programs.CADDY), "adapt", "--config", str(tmp_path / "Caddyfile")]
+    adapted = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert adapted.returncode == 0, adapted.stderr
+    assert adapted.stdout.count('"dial":"10.0.0.11:8765"') == adapted.stdout.count('"dial":"10.0.0.12:8765"') == 2
+    assert adapted.stdout.count('"selection_policy":{"policy":"least_conn"}') == 2
+    assert adapted.stdout.count('"uri":"/readyz"') == 2
 
 
 @pytest.mark.skipif(not programs.HAS_SYSTEMD, reason="there is no systemd on this system")

@@ -71,11 +71,12 @@ def test_the_layer_of_dependencies_reads_their_names_where_they_stand() -> None:
         for each in commands
     ]
     assert found == [f"{ENGINE_REQUIREMENT}\n", f"{WEIGHTS_REQUIREMENT}\n"]
-    program = re.findall(r'python -c "(import tomllib.*?)" \\', text)[0]
+    program = re.findall(r'python -c "(import tomllib.*?)" >', text, re.DOTALL)[0].replace("\\\n", "")  # as sh has it
     listed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
     assert "websockets>=17,<18" in listed.splitlines()
+    assert "redis[hiredis]>=8,<9" in listed.splitlines()
 
 
 def test_the_image_does_not_run_as_root_and_has_nothing_of_the_build(steps: list[tuple[str, str]]) -> None:
@@ -95,28 +96,38 @@ def test_the_image_says_whether_it_lives(steps: list[tuple[str, str]]) -> None:
 # --- compose ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, str]]) -> None:
+@pytest.mark.parametrize(("name", "store"), [("askbot", "sqlite:////data/askbot.db"), ("node", "redis://valkey:6379")])
+def test_the_image_and_compose_set_what_the_server_takes(steps: list[tuple[str, str]], name: str, store: str) -> None:
     """Together they make a valid configuration: the server starts with it."""
     image = dict(
         part.split("=", 1) for instruction, value in stage(steps) if instruction == "ENV" for part in shlex.split(value)
     )
     image = {name: value for name, value in image.items() if name.startswith("ASKBOT_")}
-    given = compose()["services"]["askbot"]["environment"]
-    environ = image | {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in given.items()}
+    given = compose()["services"][name]["environment"]
+    environ = image | {each: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for each, value in given.items()}
 
     settings = load(environ=environ)
 
     assert set(environ) <= set(FIELD_OF_VARIABLE)
     assert settings.host == "0.0.0.0"
-    assert settings.store == "sqlite:////data/askbot.db"
+    assert settings.store == store
 
 
-@pytest.mark.parametrize("name", ["askbot", "prometheus", "grafana"])
+def test_compose_is_what_its_schema_says() -> None:
+    """An engine refuses a file for one key that it does not know."""
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    checked = subprocess.run(
+        [*check, str(ROOT / "docker-compose.yml")], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("name", sorted(compose()["services"]))
 def test_no_service_of_compose_can_do_more_than_it_has_to(name: str) -> None:
     """On this machine only; no capabilities, a root that can't be written, bounds for memory, processes and logs."""
     service = compose()["services"][name]
 
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -150,7 +161,9 @@ def test_monitoring_is_a_profile_and_reads_metrics_with_a_key() -> None:
     }
     scraping = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
     (job,) = scraping["scrape_configs"]
-    assert job["static_configs"] == [{"targets": ["askbot:8765"]}]
+    (discovery,) = job["dns_sd_configs"]
+    assert discovery == {"names": ["askbot", "node"], "type": "A", "port": 8765}
+    assert all(services[name]["build"] == "." for name in discovery["names"])
     assert job["authorization"]["credentials_file"] == f"/run/secrets/{services['prometheus']['secrets'][0]}"
     mounted = [volume.split(":")[1] for volume in services["prometheus"]["volumes"]]
     assert set(scraping["rule_files"]) <= set(mounted)
@@ -165,8 +178,39 @@ def test_monitoring_is_a_profile_and_reads_metrics_with_a_key() -> None:
     assert f"{provider['options']['path']}/askbot.json" in mounted
 
 
-def test_the_grace_period_is_longer_than_the_drain() -> None:
+@pytest.mark.parametrize("name", ["askbot", "node"])
+def test_the_grace_period_is_longer_than_the_drain(name: str) -> None:
     """Else answers are cut that would have been let run."""
-    grace = float(compose()["services"]["askbot"]["stop_grace_period"].removesuffix("s"))
+    grace = float(compose()["services"][name]["stop_grace_period"].removesuffix("s"))
 
     assert grace > load(environ={}).drain
+
+
+def test_a_cluster_is_two_nodes_with_one_store_behind_a_balancer() -> None:
+    """Nodes are reached through the balancer only, and the store by nodes only; each starts when what it needs runs."""
+    composed = compose()
+    services = composed["services"]
+    cluster = {name for name, service in services.items() if service.get("profiles") == ["cluster"]}
+    assert cluster == {"node", "valkey", "balancer"}
+    assert services["node"]["scale"] == 2
+    assert [name for name in cluster if "ports" in services[name]] == ["balancer"]
+    assert [name for name in services if "store" in services[name].get("networks", ())] == ["node", "valkey"]
+    assert composed["networks"]["store"] == {"internal": True}
+    assert services["node"]["environment"]["ASKBOT_STORE"] == "redis://valkey:6379"
+    for name, needed in (("balancer", "node"), ("node", "valkey")):
+        assert services[name]["depends_on"] == {needed: {"condition": "service_healthy"}}
+    assert "/deploy/nginx-cluster.conf:/etc/nginx/nginx.conf:" in str(services["balancer"]["volumes"])
+    assert "server node:8765 resolve;" in (ROOT / "deploy/nginx-cluster.conf").read_text()
+
+
+def test_the_store_of_a_cluster_keeps_what_it_was_given() -> None:
+    """In an append-only file, in a volume; it refuses rather than forgets where its memory is full."""
+    valkey = compose()["services"]["valkey"]
+    words = iter(shlex.split(valkey["command"])[1:])
+    options = {name.removeprefix("--"): value for name, value in zip(words, words, strict=True)}
+    assert options["appendonly"] == "yes"
+    assert options["maxmemory-policy"] == "noeviction"
+    assert valkey["volumes"] == ["valkey-data:/data"]
+    assert valkey["user"] != "0"
+    megabytes = int(options["maxmemory"].removesuffix("mb"))
+    assert 2 * megabytes <= 1024 * int(valkey["mem_limit"].removesuffix("g"))

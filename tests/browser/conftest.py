@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from .programs import CHROMIUM
+from ..programs import CHROMIUM
 from .tab import Tabs
 
 FLAGS = (

@@ -21,7 +21,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from .programs import FIREFOX, WEBKIT, XVFB
+from ..programs import FIREFOX, WEBKIT, XVFB
 
 NODE = Path(sys.executable).parent / "node"
 FIREFOX_DRIVER = Path(__file__).parent / "firefox.js"

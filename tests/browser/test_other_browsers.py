@@ -11,9 +11,9 @@ import pytest
 
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 
+from ..programs import HAS_WEBKIT
 from .drivers import BrowserDriver, firefox, webkit
 from .other_origin import other_origin
-from .programs import HAS_WEBKIT
 from .test_element import BOT
 from .test_element import PAGE as SHOP
 
