@@ -69,7 +69,10 @@ class PipelineRun:
         pipelines = defaultdict[Address, list[int]](list)
         for index in indexes:
             pipelines[self._address_of(index)].append(index)
-        await asyncio.gather(*(self._send(address, calls) for address, calls in pipelines.items()))
+        if len(pipelines) == 1:
+            await self._send(*pipelines.popitem())  # without a task, which would cost as much as the rest
+        else:
+            await asyncio.gather(*(self._send(address, calls) for address, calls in pipelines.items()))
 
     def _address_of(self, index: int) -> Address:
         refusal = self._refusals.get(index)
