@@ -49,6 +49,8 @@ async def test_a_script_publishes_in_the_channel_of_its_keys_tag(cluster: RedisC
             messages = [await heard.messages.get() for _ in SESSIONS]
         assert sorted(messages) == sorted((channel_of(session), session.encode()) for session in SESSIONS)
 
+        flagged = Script.of("flagged", "#!lua\n" + PUBLISH.source.decode())
+        assert await connections.run(ScriptCall(flagged, add("session-1").keys, (channel_of("session-1"), "x"))) == 1
         with pytest.raises(StoreError):
             await connections.run(ScriptCall(PUBLISH, add("session-1").keys, (channel_of("session-2"), "x")))
 
@@ -91,6 +93,50 @@ async def test_keys_that_are_on_two_nodes_are_waited_for(cluster: RedisCluster) 
         assert await running == 4
         cluster.end_move(call.keys[0], source, target)
         assert await connections.run(call) == 6
+
+
+async def test_a_key_that_never_existed_lets_a_call_wait_too(cluster: RedisCluster) -> None:
+    """While the slot moves: so scripts declare keys that exist. One key alone is never waited for."""
+    async with opened(cluster.url) as connections:
+        assert await connections.run(add("d")) == 1
+        source, target = cluster.begin_move(add("d").keys[0])
+
+        optional = ScriptCall(PAIR, (*add("d").keys, "askbot:{d}:none"))
+        with pytest.raises(StoreError) as refused:
+            await connections.run(optional)
+        assert "TRYAGAIN" in str(refused.value.__cause__)
+        assert await connections.run(add("d")) == 2
+
+        cluster.move_key(add("d").keys[0], source, target)
+        cluster.end_move(add("d").keys[0], source, target)
+
+
+async def test_a_slot_goes_to_and_fro_while_its_session_is_written(cluster: RedisCluster) -> None:
+    """No call is done twice or lost, and who follows it has heard or been told of a gap each time."""
+    heard = Heard()
+    key = add("e").keys[0]
+    stop = asyncio.Event()
+
+    async def write() -> int:
+        done = 0
+        while not stop.is_set():
+            await connections.run(publish("e", "x"))
+            done += 1
+        return done
+
+    async with opened(cluster.url) as connections, heard.following(connections) as subscriptions:
+        await subscriptions.subscribe(channel_of("e"))
+        writing = asyncio.create_task(write())
+        for _ in range(3):
+            source, target = await asyncio.to_thread(cluster.begin_move, key)
+            for step in (cluster.move_key, cluster.end_move):
+                await asyncio.sleep(0.05)
+                await asyncio.to_thread(step, key, source, target)
+            async with asyncio.timeout(5):
+                assert await heard.gaps.get() == channel_of("e")
+        stop.set()
+
+        assert await connections.client.get(key) == b"%d" % await writing
 
 
 async def test_a_replica_takes_over_a_dead_primary(cluster: RedisCluster) -> None:

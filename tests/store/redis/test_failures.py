@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from askbot_ws.errors import StoreError
-from askbot_ws.store.redis import pipeline_run, server_connection
+from askbot_ws.store.redis import pipeline_run, server_connection, subscription_connection
 from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.failures import EXPLANATIONS, REMEDIES, OutcomeUnknown, Remedy, translated
 from askbot_ws.store.redis.scripts import Script, ScriptCall
@@ -37,6 +37,7 @@ REFUSALS = {
     "WRONGPASS": "-WRONGPASS invalid username-password pair or user is disabled.",
     "NOPERM": "-NOPERM this user has no permissions to access one of the keys used as arguments",
     "CROSSSLOT": "-CROSSSLOT Keys in request don't hash to the same slot",
+    "MAXCLIENTS": "-ERR max number of clients reached",
     "ERR": "-ERR secret text, which nobody may see",
 }
 
@@ -69,6 +70,7 @@ async def test_what_is_refused_for_a_while_is_sent_again(kind: str) -> None:
         assert (one, sent) == (1, 4)
         assert server.commands.count("ASKING") == (2 if remedy is Remedy.ASK else 0)
         assert server.commands.count("SCRIPT") == 2, "another server may not have it"
+        assert ("HELLO" in server.commands) is (kind == "READONLY"), "behind the name may be another server by now"
 
 
 @pytest.mark.parametrize("kind", [kind for kind, remedy in REMEDIES.items() if remedy is not Remedy.GIVE_UP])
@@ -163,3 +165,20 @@ async def test_a_server_that_has_stopped_hangs_nobody(server: RedisServer, monke
         async with asyncio.timeout(10):
             assert await heard.gaps.get() == channel_of("a")
             await back(connections)
+
+
+async def test_a_silent_server_is_asked_whether_it_is_there(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a subscription whose connection is dead would be followed for ever."""
+    monkeypatch.setattr(server_connection, "REPLY_SECONDS", 0.2)
+    monkeypatch.setattr(subscription_connection, "PING_SECONDS", 0.1)
+    heard = Heard()
+    async with opened(server.url) as connections, heard.following(connections) as subscriptions:
+        await subscriptions.subscribe(channel_of("a"))
+        server.pause()
+        await asyncio.sleep(0.6)
+        server.resume()
+
+        async with asyncio.timeout(10):
+            assert await heard.gaps.get() == channel_of("a")

@@ -42,7 +42,7 @@ class ClusterMap(Refreshing):
     def moved(self, slot: int, address: Address) -> None:
         """A node says that another one has a slot: others may have moved too."""
         self._slots[slot] = address
-        self.refresh_soon()
+        self.refresh()
 
     async def read(self, address: Address, connection: ServerConnection) -> None:
         """Take the map that a node has. Raises `ServerRefusedError` and OSError."""

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from hiredis import ReplyError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from ...errors import StoreError
 from .redis_url import Address, endpoint
@@ -61,14 +61,21 @@ EXPLANATIONS = {
     "NOAUTH": "it asks for a password; put it into the URL",
     "WRONGPASS": "the user or the password is wrong",
     "NOPERM": "the user may not do what is needed; it needs the keys ~askbot:*, the channels &askbot:* and scripts",
+    "MAXCLIENTS": "it has as many clients as its maxclients allows",
     "CROSSSLOT": "the keys of a call are in several slots",
 }
 """What it means, for the operator."""
 
+_WORDLESS = {
+    "user executing the script": "NOPERM",
+    "ACL failure in script": "NOPERM",
+    "max number of clients": "MAXCLIENTS",
+}
+"""Kinds of errors that have no word of their own, by a part of their text."""
+
 _Error = TypeVar("_Error", bound=StoreError)
 _WORD = re.compile(r"[A-Z]{2,20}(?= |$)")
 _MOVED = re.compile(r"(?:MOVED|ASK) (\d+) (\S*):(\d+)")
-_NO_RIGHT = re.compile(r"user executing the script|ACL failure in script")  # which have no word of their own
 _LINE = re.compile(r"user_script:(\d+)")
 
 
@@ -84,7 +91,7 @@ class ServerRefusedError(Exception):
     def __init__(self, reply: ReplyError | str, *, name: str = "", said_by: Address = "") -> None:
         text = str(reply)
         word = _WORD.match(text)
-        self.kind = "NOPERM" if _NO_RIGHT.search(text) else word.group() if word else "ERR"
+        self.kind = next((kind for part, kind in _WORDLESS.items() if part in text), word.group() if word else "ERR")
         self.remedy = REMEDIES.get(self.kind, Remedy.GIVE_UP)
         self.target: tuple[int, Address] | None = None
         if moved := _MOVED.match(text):
@@ -130,7 +137,7 @@ def translated() -> Generator[None]:
     """Raise what `RedisConnections.client` raises as `StoreError`; nothing of a server's text is in it."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         words = str(error) if isinstance(error, RedisError) else ""
         if _WORD.match(words):
             raise refused(ServerRefusedError(words)) from None

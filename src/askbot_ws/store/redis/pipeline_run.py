@@ -57,7 +57,7 @@ class PipelineRun:
                 break
             remedies = {refusal.remedy for refusal in self._refusals.values()}
             if Remedy.FIND in remedies:
-                await self._topology.refresh()
+                self._topology.refresh()
             if open_calls and (pause or remedies & {Remedy.WAIT, Remedy.FIND}):
                 await asyncio.sleep(pause or FIRST_PAUSE)
             pause = min(pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
@@ -69,7 +69,10 @@ class PipelineRun:
         pipelines = defaultdict[Address, list[int]](list)
         for index in indexes:
             pipelines[self._address_of(index)].append(index)
-        await asyncio.gather(*(self._send(address, calls) for address, calls in pipelines.items()))
+        if len(pipelines) == 1:
+            await self._send(*pipelines.popitem())  # without a task, which would cost as much as the rest
+        else:
+            await asyncio.gather(*(self._send(address, calls) for address, calls in pipelines.items()))
 
     def _address_of(self, index: int) -> Address:
         refusal = self._refusals.get(index)
@@ -88,7 +91,7 @@ class PipelineRun:
         except NotConnectedError as error:
             for index in indexes:
                 self._settle(index, unreachable(str(error)))
-            await self._topology.refresh()
+            self._topology.refresh()
             return
         self._receive(address, owners, replies)
         if self._replicas and len(replies) == len(commands):
@@ -100,7 +103,7 @@ class PipelineRun:
             if owner is not None:
                 self._take(owner, reply, address)
         if is_lost := len(replies) < len(owners):
-            self._topology.refresh_soon()
+            self._topology.refresh()
         for owner in owners[0 if self._replicas else len(replies) :] if is_lost else ():
             if owner is not None and not isinstance(self._outcomes.get(owner), StoreError):
                 self._settle(owner, unknown(f"the connection to {text_of(address)} was lost"))

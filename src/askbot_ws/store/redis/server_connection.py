@@ -181,16 +181,17 @@ async def connect_to_server(address: Address, url: RedisUrl) -> ServerConnection
 
     Raises:
         ServerRefusedError: The server refuses the login, or the database.
-        OSError: It can't be reached, or has not answered for `REPLY_SECONDS`.
+        OSError: It can't be reached, or has not answered in `REPLY_SECONDS`.
     """
-    connection = await connect(address, url, ServerConnection)
-    try:
-        await connection.command(*hello(url, version=2))
-        if url.database:
-            await connection.command("SELECT", url.database)
-    except BaseException:
-        connection.close()
-        raise
+    async with asyncio.timeout(REPLY_SECONDS):
+        connection = await connect(address, url, ServerConnection)
+        try:
+            await connection.command(*hello(url, version=2))
+            if url.database:
+                await connection.command("SELECT", url.database)
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 

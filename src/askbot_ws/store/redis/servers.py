@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import Any
 
 from .failures import ServerRefusedError
 from .redis_url import Address, RedisUrl, text_of
@@ -38,7 +39,7 @@ class Servers:
         attempt = self._attempts.get(address)
         if attempt is None:
             attempt = self._attempts[address] = asyncio.create_task(self._try(address))
-            attempt.add_done_callback(_look_at)
+            attempt.add_done_callback(retrieve)
         if failure is not None:
             raise NotConnectedError(failure)
         return await asyncio.shield(attempt)
@@ -84,7 +85,7 @@ def reason_of(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _look_at(attempt: asyncio.Task[ServerConnection]) -> None:
-    """Nobody may have waited for it."""
+def retrieve(attempt: asyncio.Task[Any]) -> None:
+    """Retrieve an attempt's exception: whoever waited for it may have been cancelled."""
     if not attempt.cancelled():
         attempt.exception()

@@ -11,7 +11,7 @@ import hiredis
 
 from .failures import ServerRefusedError
 from .redis_url import Address, RedisUrl
-from .server_connection import INCOMPLETE, RedisProtocol, connect, hello, pack_command
+from .server_connection import INCOMPLETE, REPLY_SECONDS, RedisProtocol, connect, hello, pack_command
 
 PING_SECONDS = 5.0  # between two questions whether the server is alive
 
@@ -120,12 +120,13 @@ class SubscriptionConnection(RedisProtocol):
 
 async def connect_for_messages(address: Address, url: RedisUrl) -> SubscriptionConnection:
     """Connect and log in; raises as `connect_to_server`."""
-    connection = await connect(address, url, SubscriptionConnection)
-    connection.address = address
-    try:
-        await connection.send(*hello(url, version=3))
-    except BaseException:
-        connection.close()
-        raise
+    async with asyncio.timeout(REPLY_SECONDS):
+        connection = await connect(address, url, SubscriptionConnection)
+        connection.address = address
+        try:
+            await connection.send(*hello(url, version=3))
+        except BaseException:
+            connection.close()
+            raise
     connection.keep_alive()
     return connection

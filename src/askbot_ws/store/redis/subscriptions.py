@@ -11,7 +11,7 @@ from ...errors import StoreError
 from .connections import RedisConnections
 from .failures import Remedy, ServerRefusedError, refused, unreachable
 from .redis_url import Address, text_of
-from .servers import reason_of
+from .servers import reason_of, retrieve
 from .subscription_connection import SubscriptionConnection, connect_for_messages
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two attempts to subscribe again
@@ -98,7 +98,7 @@ class Subscriptions:
                 self._topology.moved(*refusal.target)
                 address = refusal.target[1]
             except OSError as error:
-                await self._topology.refresh()
+                self._topology.refresh()
                 raise unreachable(f"{text_of(address)}: {reason_of(error)}") from None
             else:
                 if channel in self._channels:
@@ -115,6 +115,7 @@ class Subscriptions:
         attempt = self._attempts.get(address)
         if attempt is None:
             attempt = self._attempts[address] = asyncio.create_task(self._connect(address))
+            attempt.add_done_callback(retrieve)
         return await asyncio.shield(attempt)
 
     async def _connect(self, address: Address) -> SubscriptionConnection:

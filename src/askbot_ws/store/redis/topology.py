@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from .redis_url import Address
 
 REFRESH_SECONDS = 2.0  # for finding out anew where keys are
-REFRESH_PAUSE = 0.1  # seconds between two of these
+REFRESH_PAUSE = 0.05  # seconds between two of these
 
 
 class Topology(Protocol):
@@ -27,11 +28,8 @@ class Topology(Protocol):
     def moved(self, slot: int, address: Address) -> None:
         """A server says that another one has a slot."""
 
-    async def refresh(self) -> None:
-        """Find out anew where keys are, within `REFRESH_SECONDS`. Where nobody can be asked, all stays as it is."""
-
-    def refresh_soon(self) -> None:
-        """The same in the background."""
+    def refresh(self) -> None:
+        """Find out anew where keys are, in the background. Where nobody can be asked, all stays as it is."""
 
     async def close(self) -> None:
         """End what is done in the background."""
@@ -51,10 +49,7 @@ class SingleServer:
     def moved(self, slot: int, address: Address) -> None:
         """It became a node of a Cluster; the next start finds that out."""
 
-    async def refresh(self) -> None:
-        """There is nothing to find out."""
-
-    def refresh_soon(self) -> None:
+    def refresh(self) -> None:
         """There is nothing to find out."""
 
     async def close(self) -> None:
@@ -62,19 +57,13 @@ class SingleServer:
 
 
 class Refreshing:
-    """What other topologies share: one refresh at a time, for everybody who asks for one."""
+    """What other topologies share: one refresh at a time, and not too many."""
 
     def __init__(self) -> None:
         self._refresh: asyncio.Task[None] | None = None
 
-    async def refresh(self) -> None:
-        """Find out anew where keys are, within `REFRESH_SECONDS`. Where nobody can be asked, all stays as it is."""
-        self.refresh_soon()
-        if self._refresh is not None:
-            await asyncio.shield(self._refresh)
-
-    def refresh_soon(self) -> None:
-        """The same in the background."""
+    def refresh(self) -> None:
+        """Find out anew where keys are, in the background. Where nobody can be asked, all stays as it is."""
         if self._refresh is None:
             self._refresh = asyncio.create_task(self._refresh_once())
 
@@ -86,10 +75,10 @@ class Refreshing:
 
     async def _refresh_once(self) -> None:
         try:
-            async with asyncio.timeout(REFRESH_SECONDS):
-                await self._find_out()
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_SECONDS):
+                    await self._find_out()
+            await asyncio.sleep(REFRESH_PAUSE)
         finally:
             self._refresh = None
 
