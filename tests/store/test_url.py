@@ -60,7 +60,10 @@ def test_redis_is_a_store_where_the_extra_is_installed(url: str, monkeypatch: py
     """Nothing is imported or connected before it is asked for; without the extra, the fix is named."""
     assert isinstance(open_store(url, fsync=False), RedisStore)
 
-    monkeypatch.setattr("askbot_ws.store.redis.find_spec", lambda _: None)
+    def find_nothing(name: str) -> None:
+        """The packages are not installed."""
+
+    monkeypatch.setattr("askbot_ws.store.redis.find_spec", find_nothing)
     with pytest.raises(ConfigError, match=r"pip install 'askbot-ws\[redis\]'") as caught:
         open_store(url, fsync=False)
     assert "secret" not in str(caught.value)

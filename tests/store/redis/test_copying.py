@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from askbot_ws.errors import ConfigError
-from askbot_ws.events import Event
+from askbot_ws.events import Check, Done, Event
 from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.copying import CopyClock, check_sessions, copy_sessions
 from askbot_ws.store.redis.keys import keys_of
@@ -21,10 +22,12 @@ from ..event_factory import EventFactory, append, flatten, read_all
 
 def proved_turn(factory: EventFactory, turn: str, *texts: str) -> list[Event]:
     """A turn whose `done` has the proof of its text."""
-    events = factory.turn(turn, *texts, id=f"a{turn}")
-    check = events[-1].check  # type: ignore[union-attr]
-    check.chars, check.sha256 = len("".join(texts)), hashlib.sha256("".join(texts).encode()).hexdigest()
-    return events
+    *events, done = factory.turn(turn, *texts, id=f"a{turn}")
+    assert isinstance(done, Done)
+    text = "".join(texts)
+    proof = Check(chars=len(text), sha256=hashlib.sha256(text.encode()).hexdigest())
+    proved = factory.events[-1] = replace(done, check=proof)
+    return [*events, proved]
 
 
 async def test_a_store_is_copied_to_redis_and_back(redis: RedisServer, tmp_path: Path) -> None:
@@ -70,8 +73,8 @@ async def test_a_check_finds_what_is_missing(redis: RedisServer) -> None:
         turn = factory.turn("t1", "text") if name == "wrong" else proved_turn(factory, "t1", "text")
         await append(store, *turn)
         store.release(name)
-    await store._tasks.wait_all()
-    await store._connections.client.delete(keys_of("short").parts)
+    await store.tasks.wait_all()
+    await store.connections.client.delete(keys_of("short").parts)
 
     assert sorted((await check_sessions(store)).faults) == [
         "session short: its head is said to be at 6, and its events end at 0",
@@ -84,22 +87,24 @@ async def test_a_session_takes_as_much_memory_as_the_docs_say(redis: RedisServer
     """docs/redis.md: 2 KB for a session, and 1.2 KB for each turn beside its text. An idle one has nothing else."""
     store = RedisStore(redis.url)
     await store.open()
-    client, text = store._connections.client, "The sky is blue. " * 40
+    text = "The sky is blue. " * 40
 
-    async def used() -> int:
-        return int((await client.info("memory"))["used_memory"])
+    def used() -> int:
+        found = redis.command("INFO", "memory")
+        assert isinstance(found, bytes)
+        return int(found.split(b"used_memory:")[1].split()[0])
 
     costs: list[float] = []
     for turns, count in ((0, 1), (1, 200), (11, 200)):
-        before = await used()
+        before = used()
         for number in range(count):
             factory = EventFactory(f"{turns}-{number}-0123456789abcdef")
             store.create(factory.session, user=f"user{number}")
             for _ in range(max(turns, 1)):
                 await append(store, *factory.turn(f"t{factory.head + 1}", text, id=f"{factory.head:022d}"))
             store.release(factory.session)
-        await store._tasks.wait_all()
-        costs.append((await used() - before) / count)
+        await store.tasks.wait_all()
+        costs.append((used() - before) / count)
     per_turn = (costs[2] - costs[1]) / 10 - len(text)
     assert 500 < per_turn < 1_250
     assert costs[1] - len(text) - per_turn < 2_100

@@ -76,8 +76,8 @@ async def test_what_a_fenced_owner_writes_late_bounces_off(redis: RedisServer) -
 
         await a.observer.wait_for("fenced")
         await a.observer.wait_for_head(factory.head)
-        a.store._open_logs["s"].fence = "1:a"  # as before it was told
-        a.store._open_logs["s"].log.head = a.store._open_logs["s"].head = late[0].start
+        a.store.open_logs["s"].fence = "1:a"  # as before it was told
+        a.store.open_logs["s"].log.head = a.store.open_logs["s"].head = late[0].start
         assert isinstance((await try_append(a.store, *late))["s"], LogMoved)
         assert not a.store.owns("s")
         assert flatten(await read_all(b.store)) == flatten(factory.events)
@@ -89,7 +89,7 @@ async def test_the_fence_alone_keeps_a_late_write_out(redis: RedisServer) -> Non
         for session, last in (("s", "token"), ("s2", "done")):
             factory = await begin(a.store, session)
             await b.store.load(session)
-            await a.store._follower._subscriptions.unsubscribe(keys_of(session).owner)  # it is not told
+            await a.store.follower.subscriptions.unsubscribe(keys_of(session).owner)  # it is not told
             head = factory.head
             assert await b.store.claim(session, instead_of="a") is None
             late = factory.token("t2", "late") if last == "token" else factory.done("t2")
@@ -105,7 +105,7 @@ async def test_an_owner_on_a_claim_catches_up_first(redis: RedisServer) -> None:
         factory = await begin(a.store)
         log = await b.store.load("s")
         keys = keys_of("s")
-        await b.store._follower._subscriptions.unsubscribe(keys.followers)  # it hears nothing
+        await b.store.follower.subscriptions.unsubscribe(keys.followers)  # it hears nothing
         await append(a.store, factory.token("t2", "x" * 100_000))
         await a.store.give_back("s")
 
@@ -122,7 +122,7 @@ async def test_a_lost_message_is_read(redis: RedisServer) -> None:
         factory = await begin(a.store)
         log = await b.store.load("s")
         keys = keys_of("s")
-        subscriptions = b.store._follower._subscriptions
+        subscriptions = b.store.follower.subscriptions
         await subscriptions.unsubscribe(keys.followers)
         await append(a.store, factory.token("t2", "unheard "))
         await subscriptions.subscribe(keys.followers)
@@ -150,27 +150,27 @@ async def test_a_session_is_deleted_on_all_nodes(redis: RedisServer) -> None:
             with pytest.raises(SessionNotFound):
                 await node.store.load("s")
         assert isinstance((await try_append(a.store, factory.token("t2", "late")))["s"], LogMoved)
-        assert await a.store._connections.client.keys("askbot:{s}:*") == [b"askbot:{s}:forgotten"]
-        assert await a.store._connections.client.zcard(index_of("ann")) == 0
+        assert redis.command("KEYS", "askbot:{s}:*") == [b"askbot:{s}:forgotten"]
+        assert await a.store.connections.client.zcard(index_of("ann")) == 0
 
 
 async def test_a_late_write_revives_no_session(redis: RedisServer) -> None:
     """Neither text, nor an end, nor a repetition of what made it, of an owner that was not told."""
     async with nodes(redis, "a", "b") as (a, b):
         factory = await begin(a.store)
-        open_log = a.store._open_logs["s"]
+        open_log = a.store.open_logs["s"]
         unstored = OpenLog(LogTail("s", history="h"), fence=open_log.fence, stored=False)
-        first = a.store._appender._prepare(unstored, factory.events[:1], [b"{}"], Summary())
+        first = a.store.appender.prepare(unstored, factory.events[:1], [b"{}"], Summary())
         await b.store.forget("s")
         await a.observer.wait_for("deleted")
 
         for late in ("token", "done"):
-            a.store._open_logs["s"] = open_log
+            a.store.open_logs["s"] = open_log
             open_log.fence = "1:a"
             events = EventFactory(head=open_log.head)
             event = events.token("t2", "late") if late == "token" else events.done("t2")
             assert causes(await try_append(a.store, event)) == {"s": "the session is deleted"}
-        assert await a.store._connections.run(first.call) == 0
+        assert await a.store.connections.run(first.call) == 0
         with pytest.raises(SessionNotFound):
             await b.store.load("s")
 
@@ -179,13 +179,13 @@ async def test_an_index_is_cleaned_of_what_is_gone(redis: RedisServer) -> None:
     """An entry is written before its session, and may stay behind; a list passes it over and removes it."""
     async with nodes(redis, "a") as (a,):
         await begin(a.store, user="ann")
-        client = a.store._connections.client
+        client = a.store.connections.client
         await client.zadd(index_of("ann"), {"gone": 5.0})
 
         for _ in range(2):
             page = await a.store.list_sessions(SessionQuery("ann"), limit=10)
             assert [one.session for one in page.sessions] == ["s"]
-        assert await client.zrange(index_of("ann"), 0, -1) == [b"s"]
+        assert redis.command("ZRANGE", index_of("ann"), 0, -1) == [b"s"]
 
 
 async def test_a_sweep_leaves_what_any_node_has_in_memory(redis: RedisServer) -> None:
@@ -198,9 +198,9 @@ async def test_a_sweep_leaves_what_any_node_has_in_memory(redis: RedisServer) ->
         await b.store.load("read")
         clock.now += 100
 
-        await a.store._connections.client.set("askbot:sweep", "c", px=10_000)
+        await a.store.connections.client.set("askbot:sweep", "c", px=10_000)
         assert await a.store.sweep(idle=50) == 0
-        await a.store._connections.client.delete("askbot:sweep")
+        await a.store.connections.client.delete("askbot:sweep")
         assert await a.store.sweep(idle=50) == 1
         assert [one.session for one in (await a.store.list_sessions(SessionQuery(ANY_USER), limit=9)).sessions] == [
             "read"
@@ -212,7 +212,7 @@ async def test_two_nodes_that_claim_at_once_are_not_both_owners(redis: RedisServ
     async with nodes(redis, "a", "b", "c") as (a, b, c):
         await begin(a.store)
         a.store.release("s")
-        await a.store._tasks.wait_all()
+        await a.store.tasks.wait_all()
         for node in (b, c):
             await node.store.load("s")
 

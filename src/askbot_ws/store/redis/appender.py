@@ -57,7 +57,7 @@ class Appender:
         self._ownership = ownership
         self._clocks = clocks
         self._replicas = replicas
-        self._seconds = APPEND_SECONDS
+        self.patience = APPEND_SECONDS
         self._loop = asyncio.get_running_loop()
         follower.restore = self.restore
 
@@ -109,11 +109,12 @@ class Appender:
         log = open_log.log
         if not open_log.stored and log.user is not None:
             log.summary.created = self._clocks.wall()
-        return self._prepare(open_log, events[known:], frames[known:], log.summary)
+        return self.prepare(open_log, events[known:], frames[known:], log.summary)
 
-    def _prepare(
+    def prepare(
         self, open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], base: Summary
     ) -> SessionWrite:
+        """The append of events to a session whose summary at the stored head is `base`."""
         return make_write(open_log, events, frames, base=base, age=self._clocks.age(), publish=not self._replicas)
 
     async def _write(self, writes: Sequence[SessionWrite], failures: Failures) -> None:
@@ -121,7 +122,7 @@ class Appender:
         new = [write for write in writes if not write.open_log.stored]
         if new:
             await asyncio.gather(*(self._announce(write) for write in new))
-        deadline, pause = self._loop.time() + self._seconds, FIRST_PAUSE
+        deadline, pause = self._loop.time() + self.patience, FIRST_PAUSE
         while writes:
             calls = [call for write in writes for call in (*write.notes, write.call)]
             outcomes = iter(await self._connections.run_all(calls, replicas=self._replicas))
@@ -261,7 +262,7 @@ class Appender:
         missing = events_after([*lost, *events], open_log.head)
         if not missing:
             return None
-        return self._prepare(open_log, missing, [encode_event(event) for event in missing], base)
+        return self.prepare(open_log, missing, [encode_event(event) for event in missing], base)
 
     def _is_recent(self, open_log: OpenLog) -> bool:
         """Whether the last append was so short a time ago that what is missing is lost, and not deleted."""

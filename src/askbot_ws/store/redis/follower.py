@@ -79,14 +79,14 @@ class LogFollower:
         self._loop = asyncio.get_running_loop()
         self._loads: dict[str, _Load] = {}
         self._stale = set[OpenLog]()  # could not be read when a message was missing
-        self._subscriptions = Subscriptions(connections, on_message=self._receive, on_gap=self._resubscribed)
+        self.subscriptions = Subscriptions(connections, on_message=self._receive, on_gap=self._resubscribed)
         self._watch = asyncio.create_task(self._watch_silence())
 
     async def close(self) -> None:
         """End all subscriptions."""
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
-        await self._subscriptions.close()
+        await self.subscriptions.close()
 
     # --- loading -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class LogFollower:
     async def _load(self, session: str, load: _Load) -> None:
         keys = keys_of(session)
         try:
-            await self._subscriptions.subscribe(keys.followers)
+            await self.subscriptions.subscribe(keys.followers)
             call = ScriptCall(session_script("load"), keys, (MERGED_TAIL_BYTES,))
             open_log = _open_log_of(session, await run_repeated(self._connections, call))
             self._check_exists(session, load)
@@ -135,23 +135,23 @@ class LogFollower:
 
     async def subscribe_as_owner(self, open_log: OpenLog) -> None:
         """Be told where the session is deleted, or another node becomes its owner. Raises `StoreError`."""
-        await self._subscriptions.subscribe(open_log.keys.owner)
+        await self.subscriptions.subscribe(open_log.keys.owner)
 
     async def subscribe_as_follower(self, open_log: OpenLog) -> None:
         """Be told what another node appends. Raises `StoreError`."""
-        await self._subscriptions.subscribe(open_log.keys.followers)
+        await self.subscriptions.subscribe(open_log.keys.followers)
 
     def unsubscribe_as_owner(self, open_log: OpenLog) -> None:
         """The opposite of `subscribe_as_owner`."""
-        self._start(self._subscriptions.unsubscribe(open_log.keys.owner))
+        self._start(self.subscriptions.unsubscribe(open_log.keys.owner))
 
     def unsubscribe_as_follower(self, open_log: OpenLog) -> None:
         """The opposite of `subscribe_as_follower`."""
-        self._start(self._subscriptions.unsubscribe(open_log.keys.followers))
+        self._start(self.subscriptions.unsubscribe(open_log.keys.followers))
 
     def _unsubscribe(self, keys: SessionKeys) -> None:
-        self._start(self._subscriptions.unsubscribe(keys.owner))
-        self._start(self._subscriptions.unsubscribe(keys.followers))
+        self._start(self.subscriptions.unsubscribe(keys.owner))
+        self._start(self.subscriptions.unsubscribe(keys.followers))
 
     def _start(self, job: Coroutine[Any, Any, None]) -> None:
         self._tasks.start(job)

@@ -70,8 +70,8 @@ class RedisStore:
         self._replicas = replicas
         self._clock = clock
         self._wall_clock = wall_clock
-        self._open_logs: dict[str, OpenLog] = {}
-        self._tasks = ShieldedTasks()
+        self.open_logs: dict[str, OpenLog] = {}
+        self.tasks = ShieldedTasks()
         self._observer: LogObserver | None = None
         self._age_at_start = 0.0  # seconds
         self._started_at = 0.0  # by the clock
@@ -104,25 +104,25 @@ class RedisStore:
         self._connections = connections = await RedisConnections.open(self._url)
         try:
             await self._check_format()
-            self._index = SessionIndex(connections, self._open_logs, node=self.node, age=self._age)
+            self._index = SessionIndex(connections, self.open_logs, node=self.node, age=self._age)
             self._age_at_start, self._started_at = await self._index.newest_use(), self._clock()
         except BaseException as error:
             await connections.close()
             if isinstance(error, StoreError):
                 raise ConfigError(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
             raise
-        self._follower = LogFollower(connections, self._open_logs, self._tasks, node=self.node, clock=self._clock)
+        self._follower = LogFollower(connections, self.open_logs, self.tasks, node=self.node, clock=self._clock)
         self._follower.observer = self._observer
-        self._ownership = Ownership(connections, self._open_logs, self._follower, self._tasks, node=self.node)
-        self._appender = Appender(
+        self._ownership = Ownership(connections, self.open_logs, self._follower, self.tasks, node=self.node)
+        self.appender = Appender(
             connections,
-            self._open_logs,
+            self.open_logs,
             self._follower,
             self._ownership,
             AppendClocks(self._clock, self._wall_clock, self._age),
             replicas=self._replicas,
         )
-        self._queries = RedisQueries(connections, self._open_logs)
+        self._queries = RedisQueries(connections, self.open_logs)
         self._accounts = Accounts(connections, wall_clock=self._wall_clock)
         self._is_open = True
         return []
@@ -146,18 +146,23 @@ class RedisStore:
         """Give back all that this node owns, and close the connections."""
         if self._is_open:
             self._is_open = False
-            await self._tasks.wait_all()
+            await self.tasks.wait_all()
             await self._ownership.give_back_all()
             await self._follower.close()
-            await self._tasks.wait_all()
+            await self.tasks.wait_all()
             await self._connections.close()
             await asyncio.sleep(0)  # the transports close then
-            self._open_logs.clear()
+            self.open_logs.clear()
 
     async def ping(self) -> None:
         """Check that it can be written. Raises `StoreError`."""
         with translated():
             await self._connections.client.set(PING_KEY, self.node, px=PING_MILLISECONDS)
+
+    @property
+    def follower(self) -> LogFollower:
+        """What follows other nodes, once it is open."""
+        return self._follower
 
     def statistics(self) -> StoreStatistics:
         """It keeps nothing that it has not written."""
@@ -172,21 +177,21 @@ class RedisStore:
     def create(self, session: str, *, user: str | None = None) -> LogTail:
         """Create a new, empty log, which this node owns. Raises ValueError as `Store.create`."""
         check_user(user)
-        if session in self._open_logs:
+        if session in self.open_logs:
             raise ValueError("the session exists")
         log = LogTail(session, history=new_history(), user=user)
-        self._open_logs[session] = OpenLog(log, fence=self._ownership.first_fence(), stored=False)
+        self.open_logs[session] = OpenLog(log, fence=self._ownership.first_fence(), stored=False)
         return log
 
     async def load(self, session: str) -> LogTail:
         """Load a session's log, and follow it. Raises `SessionNotFound` and `StoreError`."""
-        open_log = self._open_logs.get(session) or await self._follower.load(session)
+        open_log = self.open_logs.get(session) or await self._follower.load(session)
         open_log.released = False
         return open_log.log
 
     def release(self, session: str) -> None:
         """Give a session back and drop its log from memory."""
-        open_log = self._open_logs.get(session)
+        open_log = self.open_logs.get(session)
         if open_log is not None:
             self._ownership.release(open_log)
 
@@ -194,43 +199,43 @@ class RedisStore:
 
     def owns(self, session: str) -> bool:
         """Whether this node may append to a session, as far as it knows."""
-        open_log = self._open_logs.get(session)
+        open_log = self.open_logs.get(session)
         return open_log is not None and open_log.fence is not None
 
     async def claim(self, session: str, *, instead_of: str | None = None) -> str | None:
         """Become a session's owner; returns the other node that is it. Raises as `SharedStore.claim`."""
-        open_log = self._open_logs.get(session)
+        open_log = self.open_logs.get(session)
         if open_log is None:
             raise SessionNotFound
-        return await self._tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
+        return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
     async def give_back(self, session: str) -> None:
         """Own a session no more. Raises `StoreError`."""
-        open_log = self._open_logs.get(session)
+        open_log = self.open_logs.get(session)
         if open_log is not None:
-            await self._tasks.start(self._ownership.give_back(open_log))
+            await self.tasks.start(self._ownership.give_back(open_log))
 
     def append(self, batch: Mapping[str, Entry]) -> Awaitable[Failures]:
         """Append events to sessions, to each all of its own or none; again and again while Redis is away."""
-        return self._tasks.start(self._appender.append(batch))
+        return self.tasks.start(self.appender.append(batch))
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
     async def forget(self, *sessions: str) -> None:
         """Delete sessions, and tell the other nodes."""
-        await self._tasks.start(self._forget(sessions))
+        await self.tasks.start(self._forget(sessions))
 
     async def _forget(self, sessions: Sequence[str]) -> None:
         await self._index.forget(sessions)
         for session in sessions:
             self._follower.discard_load(session)
-            open_log = self._open_logs.get(session)
+            open_log = self.open_logs.get(session)
             if open_log is not None:
                 self._follower.close_log(open_log)
 
     async def sweep(self, *, idle: float) -> int:
         """Delete the sessions that no node has in memory and that were idle for `idle` seconds; returns how many."""
-        await self._tasks.wait_all()  # what was released is followed until then
+        await self.tasks.wait_all()  # what was released is followed until then
         return await self._index.sweep(idle=idle)
 
     # --- reading: see `RedisQueries` and `SessionIndex` --------------------------------------------------------------
@@ -259,11 +264,11 @@ class RedisStore:
 
     async def spend(self, name: str, *, expires: float) -> bool:
         """Record a name until it expires; returns whether it was not recorded yet."""
-        return await self._tasks.start(self._accounts.spend(name, expires=expires))
+        return await self.tasks.start(self._accounts.spend(name, expires=expires))
 
     async def add_usage(self, user: str, day: str, tokens: int) -> int:
         """Add to the count of a user's tokens on a day; returns the count."""
-        return await self._tasks.start(self._accounts.add_usage(user, day, tokens))
+        return await self.tasks.start(self._accounts.add_usage(user, day, tokens))
 
     async def usage(self, user: str) -> Mapping[str, int]:
         """A user's tokens by day."""
@@ -271,4 +276,4 @@ class RedisStore:
 
     async def forget_usage(self, user: str) -> None:
         """Delete the counts of a user."""
-        await self._tasks.start(self._accounts.forget_usage(user))
+        await self.tasks.start(self._accounts.forget_usage(user))
