@@ -105,9 +105,18 @@ class Proxied:
 
 
 @pytest.fixture(scope="module")
-def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+def nginx_folder() -> Iterator[Path]:
+    """One that nginx's workers, who have another user, can enter: pytest closes its own to others at each start."""
+    with tempfile.TemporaryDirectory(prefix="askbot-nginx-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def proxied(provider: ProviderProcess, nginx_folder: Path) -> Iterator[Proxied]:
     """The shipped file in nginx; only ports and paths are others."""
-    folder = tmp_path_factory.mktemp("nginx")
+    folder = nginx_folder
     authority, trusting = trustme.CA(), ssl.create_default_context()
     authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
     made = authority.issue_cert(NAME)
@@ -133,10 +142,6 @@ def proxied(provider: ProviderProcess, tmp_path_factory: pytest.TempPathFactory)
     # nginx's workers have another user, where the tests are root's: that is what the mode is for.
     trusted = ["--unix", str(unix), "--unix-mode", "0666", "--trusted-proxies", "unix", "--heartbeat", "1"]
     limits = ["--hosts", NAME, "--max-connections-per-address", "12"]
-    for parent in (folder, *folder.parents):
-        if parent == Path(tempfile.gettempdir()):
-            break
-        parent.chmod(parent.stat().st_mode | 0o011)
     with (
         askbot(folder, *trusted, *limits, upstream=provider.url) as server,
         subprocess.Popen([*nginx, "-g", "daemon off;"], cwd=folder) as process,
