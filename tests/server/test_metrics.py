@@ -47,12 +47,21 @@ async def test_what_happened_is_counted(server: Server, upstream: ScriptedUpstre
     before = await metrics_of(server)
     upstream.scripts = [
         [UpstreamRejected()],
-        ["Be", 0.02, "cause.", Ending("stop", usage=Usage(input_tokens=7, output_tokens=2))],
+        [
+            "Be",
+            measured := asyncio.Event(),
+            0.02,
+            "cause.",
+            Ending("stop", usage=Usage(input_tokens=7, output_tokens=2)),
+        ],
     ]
     async with reading(server.url) as reader:
         failed = await reader.answer("Well?")
-        answered = await reader.answer("Well?")
-        while_open = await metrics_of(server)
+        await reader.ask("Well?")
+        answered = reader.story.turns[(await reader.until("token"))["turn"]]
+        while_open = await metrics_of(server)  # what is being answered is not flushed
+        measured.set()
+        await reader.until("done")
     await asyncio.sleep(0.3)  # what ended is flushed, the close is seen, and the lag is measured
     after = await metrics_of(server)
 
