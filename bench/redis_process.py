@@ -1,0 +1,70 @@
+"""A redis-server of its own, with an append-only file in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .targets import cores, free_port, started_process
+
+BUFFERS = ("mem_clients_normal", "mem_aof_buffer")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisProcess:
+    """A server that runs."""
+
+    pid: int
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Its address, as for `ASKBOT_STORE`."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def memory(self) -> int:
+        """Return the bytes that it uses, without the buffers of its clients and of its append-only file."""
+        told = self.info("memory")
+        return int(told["used_memory"]) - sum(int(told[name]) for name in BUFFERS)
+
+    def info(self, section: str) -> dict[str, str]:
+        """Return what it says of itself."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(b"INFO %b\r\n" % section.encode())
+            with connection.makefile("rb") as stream:
+                text = stream.read(int(stream.readline()[1:])).decode()
+        return {name: value for name, _, value in (line.partition(":") for line in text.splitlines()) if value}
+
+
+@contextmanager
+def redis_server() -> Generator[RedisProcess]:
+    """Start a redis-server on the core of provider and load generator; it ends with the block."""
+    port = free_port()
+    command = ("redis-server", "--bind", "127.0.0.1", "--port", str(port), "--appendonly", "yes", "--save", "")
+    with (
+        tempfile.TemporaryDirectory(prefix="askbot-bench-") as folder,
+        started_process(cores()[1], command, Path(folder), os.environ, subprocess.DEVNULL) as process,
+    ):
+        server = RedisProcess(process.pid, port)
+        _await_ready(server)
+        yield server
+
+
+def _await_ready(server: RedisProcess) -> None:
+    until = time.monotonic() + 10
+    while True:
+        try:
+            server.info("server")
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
