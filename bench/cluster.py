@@ -91,6 +91,10 @@ def _owner(run: Run, server: Running, store: str, redis: RedisProcess) -> None:
         run.add(f"{name}.p99_ms", told["p99_ms"], "ms")
         if store == "redis":
             run.add(f"{name}.redis_us", told["redis_us"], "µs a token")
+    if store == "redis":
+        run.add(
+            "owner.redis.turn_redis_us", asyncio.run(footprint.redis_turn(server.url, server.pid, redis)), "µs a turn"
+        )
 
 
 def follower(run: Run) -> None:
@@ -112,6 +116,7 @@ def memory(run: Run) -> None:
         taken = asyncio.run(footprint.of_redis(server.url, server.pid, redis))
     run.add("memory.session_bytes", taken.session, "bytes")
     run.add("memory.turn_bytes", taken.turn, "bytes")
+    run.add("memory.index_bytes", taken.index, "bytes")
     run.add("memory.answer_bytes", taken.answer, "bytes")
 
 

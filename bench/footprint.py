@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import machine
-from .client import WebSocketClient
+from .client import Client, WebSocketClient
 from .load import Load
 from .redis_process import RedisProcess
 
@@ -17,6 +18,7 @@ ALONE_SECONDS = 4.0  # in which it is measured what is spent without them
 SESSIONS = 200
 TURNS = 10  # more, of each session
 TOKENS = 50  # an answer, which is as much text as 300 tokens of a model
+INDEXES = ("askbot:{sessions}:updated", "askbot:{sessions}:used", "askbot:{sessions}:anonymous")
 FRAMES = 200  # of an answer whose bytes are counted
 
 
@@ -36,6 +38,7 @@ class Redis:
     session: float
     turn: float
     answer: float  # of text, in each turn
+    index: float  # of a session's entries in the indexes of all sessions
 
 
 class Counting(WebSocketClient):
@@ -106,10 +109,22 @@ async def of_redis(url: str, pid: int, redis: RedisProcess) -> Redis:
         await _turn(load, clients)
     turn = (await _settled(redis) - first) / SESSIONS / TURNS
     answer = TOKENS * len(f"{SESSIONS * 10**7}:{time.monotonic_ns()};")
-    return Redis(session=(first - empty) / SESSIONS - turn, turn=turn, answer=answer)
+    index = sum(map(redis.key_memory, INDEXES)) / SESSIONS
+    return Redis(session=(first - empty) / SESSIONS - turn, turn=turn, answer=answer, index=index)
 
 
-async def _turn(load: Load, clients: list[WebSocketClient]) -> None:
+async def redis_turn(url: str, pid: int, redis: RedisProcess) -> float:
+    """Return Redis' CPU of a turn with a one-token answer, in microseconds."""
+    load = Load(url=url, pid=pid)
+    clients = await load.clients(20)
+    await load.asked(clients, tokens=1, rate=0)
+    before = machine.used(redis.pid)
+    for _ in range(TURNS):
+        await load.asked(clients, tokens=1, rate=0)
+    return 1e6 * machine.used(redis.pid).since(before) / TURNS / len(clients)
+
+
+async def _turn(load: Load, clients: Sequence[Client]) -> None:
     for start in range(0, len(clients), 20):
         told = await load.asked(clients[start : start + 20], tokens=TOKENS, rate=0)
         if faults := told.figures()["faults"]:

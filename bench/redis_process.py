@@ -36,11 +36,21 @@ class RedisProcess:
 
     def info(self, section: str) -> dict[str, str]:
         """Return what it says of itself."""
+        lines = self._asked(f"INFO {section}").splitlines()
+        return {name: value for name, _, value in (line.partition(":") for line in lines) if value}
+
+    def key_memory(self, key: str) -> int:
+        """Return the bytes that a key takes; 0 where there is none."""
+        told = self._asked(f"MEMORY USAGE {key} SAMPLES 0")
+        return int(told) if told.isdigit() else 0
+
+    def _asked(self, command: str) -> str:
+        """Send a command; returns its reply, which is a number or text."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(b"INFO %b\r\n" % section.encode())
+            connection.sendall(command.encode() + b"\r\n")
             with connection.makefile("rb") as stream:
-                text = stream.read(int(stream.readline()[1:])).decode()
-        return {name: value for name, _, value in (line.partition(":") for line in text.splitlines()) if value}
+                first = stream.readline()
+                return stream.read(int(first[1:])).decode() if first[:1] == b"$" else first[1:].decode().strip()
 
 
 @contextmanager

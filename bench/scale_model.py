@@ -16,6 +16,7 @@ predicts too little where a core is idle most of the time.
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -122,25 +123,25 @@ class Driver:
         self._simulation = simulation
         self._costs = costs
         self._load = load
-        self._due: list[float] = []  # when the next token of each running answer is due
-        self._left: list[int] = []
+        self._due: list[tuple[float, int, int]] = []  # a heap: when each answer's next token is due, which, how many
+        self._begun = 0
         self._arrived: list[Callable[[float], None]] = []  # for the readers, until they look
         simulation.at(PROVIDER_TICK, self._tick)
 
     def begin(self) -> None:
         """Begin an answer."""
-        self._due.append(self._simulation.now)
-        self._left.append(max(1, round(self._load.rate * self._load.seconds)))
+        heapq.heappush(self._due, (self._simulation.now, self._begun, round(self._load.rate * self._load.seconds)))
+        self._begun += 1
 
     def _tick(self) -> None:
         """Write what is due, as provider.py: it sleeps, looks, and writes."""
         now, step = self._simulation.now, 1 / self._load.rate
         self.core.do(self._costs.look)
-        for answer, due in enumerate(self._due):
-            if due <= now and self._left[answer]:
-                self._due[answer] = due + step
-                self._left[answer] -= 1
-                self._write(answer)
+        while self._due and self._due[0][0] <= now:
+            due, answer, left = heapq.heappop(self._due)
+            self._write(answer)
+            if left > 1:
+                heapq.heappush(self._due, (due + step, answer, left - 1))
         self.core.do(0.0, lambda: self._simulation.at(self._simulation.now + PROVIDER_TICK, self._tick))
 
     def _write(self, answer: int) -> None:
