@@ -49,7 +49,7 @@ class Run:
     def stream(self, server: Running, rate: int, **arguments: object) -> dict[str, Any]:
         """Put a server under a load of one of the rates; raises RuntimeError where a token was not as it should be."""
         tokens = round(50 * self.seconds)
-        told = server.load("stream", answers=RATES[rate], tokens=tokens, rate=50, **arguments)
+        told = server.load("stream", answers=RATES[rate], tokens=tokens, rate=50, limit=60.0, **arguments)
         if told["errors"]:
             raise RuntimeError(f"{rate} tokens/s: {told['faults']}")
         return told

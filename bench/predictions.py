@@ -93,7 +93,8 @@ def calibrate(server: Running, redis: int | None = None) -> Costs:
 
 def _of_tokens(row: Measured, *, idle: float, turn: float) -> float:
     """Microseconds a token, without what is spent anyway and for the questions."""
-    return row.cpu_us - (turn * row.load.answers + 1e6 * idle * row.told["seconds"]) / row.told["tokens"]
+    seconds, tokens = float(row.told["seconds"]), float(row.told["tokens"])
+    return row.cpu_us - (turn * row.load.answers + 1e6 * idle * seconds) / tokens
 
 
 def _driver_costs(rows: Sequence[Measured]) -> DriverCosts:

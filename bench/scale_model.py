@@ -308,7 +308,7 @@ class Redis:
     """A server that runs one script after the other, and publishes what they append."""
 
     def __init__(
-        self, simulation: Simulation, core: Processor, costs: RedisCosts, publish: Callable[[Token], None] | None
+        self, simulation: Simulation, core: Processor, costs: RedisCosts, publish: Callable[[Token], object]
     ) -> None:
         self.used = 0.0
         self.core = core
@@ -322,7 +322,7 @@ class Redis:
 
         def done() -> None:
             self._simulation.at(self._simulation.now + way, reply)
-            for token in batch if self._publish else ():
+            for token in batch:
                 self._simulation.at(self._simulation.now + way, partial(self._publish, token))
 
         cost = self._costs.pipeline + self._costs.script * len(batch)
@@ -349,6 +349,10 @@ class Follower:
         return took
 
 
+def _nobody(token: Token) -> None:
+    """Nobody follows."""
+
+
 def predict(costs: Costs, load: Load, *, seed: int = 1, redis_beside: bool = True) -> Prediction:
     """Simulate a load on one node, with a Redis and a follower where their costs are given.
 
@@ -361,7 +365,7 @@ def predict(costs: Costs, load: Load, *, seed: int = 1, redis_beside: bool = Tru
     driver.send = node.loop.arrive
     if costs.redis is not None:
         core = driver.core if redis_beside else Processor(simulation)
-        node.redis = Redis(simulation, core, costs.redis, follower.loop.arrive if costs.follower else None)
+        node.redis = Redis(simulation, core, costs.redis, follower.loop.arrive if costs.follower else _nobody)
     for number in range(load.answers):
         asked = ASKED_WITHIN * (number + chance.random()) / load.answers
         simulation.at(asked, lambda: node.ask(driver.begin))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bench import scale, scale_model
+from bench import cluster_report, scale, scale_model
 from bench.measured import Figures
 from bench.predictions import fit
 from bench.scale_model import Costs, DriverCosts, FollowerCosts, Load, RedisCosts, predict
@@ -143,3 +143,30 @@ def test_the_page_says_what_the_code_computes() -> None:
         assert not scale.PAGE.exists()
         return
     assert scale.PAGE.read_text("utf-8") == scale.page(measured, scale.Assumptions())
+
+
+# --- docs/performance.md ---------------------------------------------------------------------------------------------
+
+
+def test_the_section_about_many_nodes_judges_what_was_measured() -> None:
+    """A ratio that is too high says so; without all figures there is no section."""
+    found = Figures()
+    for name in cluster_report.NEEDED[1:]:
+        found.add(name, 10.0, "units", "python -m bench.made_up")
+    found.add("owner.redis.1000.cpu_us", 16.0, "units", "python -m bench.made_up")
+    assert cluster_report.section(found) == ""
+
+    found.add(cluster_report.NEEDED[0], 10.0, "units", "python -m bench.made_up")
+    told = cluster_report.section(found)
+    assert "with Redis, 1,000 tokens/s | **1.60** x with SQLite | ≤ 1.5 | **not met** |" in told
+    assert "with Redis, 5,000 tokens/s | **1.00** x with SQLite | ≤ 1.5 | met |" in told
+    assert "| a forwarded command adds, p50 | **0.00** ms |" in told
+
+
+def test_the_section_is_in_the_page_as_it_was_measured() -> None:
+    """`python -m bench.report` writes it; `python -m bench.cluster_report` prints it."""
+    page = scale.PAGE.with_name("performance.md").read_text("utf-8")
+    told = cluster_report.section(Figures.load())
+
+    assert told in page
+    assert bool(told) == ("## Many nodes" in page)
