@@ -1,0 +1,105 @@
+"""RedisConnections: all connections of this process to Redis or Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from hiredis import ReplyError
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from ...errors import StoreError
+from .pipeline_run import Outcome, PipelineRun
+from .redis_url import RedisUrl, parse_redis_url
+from .scripts import ScriptCall
+from .server_connection import CONNECT_SECONDS, REPLY_SECONDS, Reply
+from .servers import Servers
+from .startup import find_topology
+from .topology import Topology
+
+
+class RedisConnections:
+    """All connections to a Redis or Valkey server.
+
+    Scripts run on connections of their own, which cost a fifth of what the client's cost. Nothing waits for a server
+    that has stopped: after `CONNECT_SECONDS` or `REPLY_SECONDS` without a byte of it, a call has failed.
+
+    Attributes:
+        url: Where the servers are.
+        topology: Which server has a key.
+        client: For everything that is rare. `failures.translated` turns what it raises into `StoreError`.
+    """
+
+    def __init__(self, url: RedisUrl, topology: Topology, client: Redis) -> None:
+        self.url = url
+        self.topology = topology
+        self.client = client
+        self._servers = Servers(url)
+
+    @classmethod
+    async def open(cls, url: str) -> RedisConnections:
+        """Connect to the servers that a URL names, and check that they can be used.
+
+        Raises:
+            ConfigError: They can't be; the message lists all reasons, and never has the password.
+        """
+        parsed = parse_redis_url(url)
+        topology = await find_topology(parsed)
+        return cls(parsed, topology, _client_of(parsed))
+
+    async def run(self, call: ScriptCall, *, replicas: int = 0) -> Reply:
+        """Run a script. As `run_all`, but what it would return as an error is raised."""
+        (outcome,) = await self.run_all((call,), replicas=replicas)
+        if isinstance(outcome, StoreError):
+            raise outcome
+        return outcome
+
+    async def run_all(self, calls: Sequence[ScriptCall], *, replicas: int = 0) -> list[Outcome]:
+        """Run scripts, in one pipeline for each server.
+
+        What servers refuse for a while (a script that is not loaded, a slot on the move, a primary that changes) is
+        sent again for up to `RETRY_SECONDS`.
+
+        Args:
+            calls: The calls. Those for one server are run in this order, unless some of them are sent again.
+            replicas: How many replicas have to confirm them (`WAIT`), for up to `WAIT_MILLISECONDS`.
+
+        Returns:
+            An outcome for each: the reply, or what prevented it. `OutcomeUnknown` where the connection was lost after
+            sending, `NotReplicated` where too few replicas have confirmed: such a call is to be made again unchanged.
+            Any other `StoreError`: nothing was done.
+        """
+        first = None
+        address = self.topology.only_address
+        if address is not None and not replicas and (connection := self._servers.get(address)):
+            packed = b"".join([call.pack() for call in calls])
+            replies = await connection.send(packed, len(calls))
+            if len(replies) == len(calls) and ReplyError not in map(type, replies):
+                return cast("list[Outcome]", replies)
+            first = address, replies
+        return await PipelineRun(calls, self._servers, self.topology, replicas=replicas).run(first)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._servers.close()
+        await self.client.aclose()
+
+
+def _client_of(url: RedisUrl) -> Redis:
+    address = url.addresses[0]
+    host, port = ("", 0) if isinstance(address, str) else address
+    return Redis(
+        host=host,
+        port=port,
+        unix_socket_path=address if isinstance(address, str) else None,
+        db=url.database,
+        username=url.user,
+        password=url.password,
+        client_name="askbot",
+        protocol=2,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=REPLY_SECONDS,
+        retry=Retry(NoBackoff(), 0),  # what was sent may have been done
+    )
