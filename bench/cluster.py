@@ -183,14 +183,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    print(f"On {machine.name()}; {machine.load()}", file=sys.stderr)
+    print(f"On {machine.name()}", file=sys.stderr)
     for part in given.only or PARTS:
-        print(part, file=sys.stderr)
+        load = machine.load()
+        print(f"{part}; load average {load:g} before", file=sys.stderr)
         run = Run(given.rounds, given.seconds)
         PARTS[part](run)
         figures = Figures.load(given.out)
         for name, values in run.values.items():
-            figures.add(name, statistics.median(values), run.units[name], f"{COMMAND} --only {part}")
+            figures.add(name, statistics.median(values), run.units[name], f"{COMMAND} --only {part}", load=load)
         figures.save(given.out)
     return 0
 

@@ -12,8 +12,8 @@ HEAD = """## Many nodes
 
 Nodes on one Redis (`python -m bench.cluster`), {date}, on {machine}. The nodes have one core; Redis, with an
 append-only file that is synced each second, has the other, with the provider and the load generator. Medians of the
-rounds; other programs ran on the machine meanwhile: read ratios. A follower is a reader on another node than the one
-that writes: how much later it has each token than the reader there. A command is acknowledged by its event.
+rounds, with {load}: read ratios. A follower is a reader on another node than the one that writes: how much later it
+has each token than the reader there. A command is acknowledged by its event.
 """
 
 NEEDED = (
@@ -99,7 +99,7 @@ def section(figures: Figures) -> str:
     first = figures.get(NEEDED[0])
     if first is None or not measured(figures):
         return ""
-    head = HEAD.format(date=first.date, machine=first.machine)
+    head = HEAD.format(date=first.date, machine=first.machine, load=figures.load_range(NEEDED))
     lines = "\n".join(line.told(figures) for line in LINES)
     return f"{head}\n| figure | measured | must | |\n| --- | --- | --- | --- |\n{lines}\n"
 

@@ -71,9 +71,9 @@ def name() -> str:
     return f"{models[0] if models else platform.machine()}, {cores} cores, Linux {platform.release()}"
 
 
-def load() -> str:
-    """How busy the machine is, for the reader of a table: what else runs is in every figure."""
-    return f"load average {_read(Path('/proc/loadavg')).partition(' ')[0] or 'unknown'} before"
+def load() -> float:
+    """How many programs wanted to run in the last minute: what else runs is in every figure."""
+    return os.getloadavg()[0]
 
 
 def _tasks(pid: int) -> list[Path]:

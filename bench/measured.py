@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Figure:
         command: What measured it.
         date: The day on which it did, in UTC.
         machine: The machine on which it did.
+        load: How many programs wanted to run there in the minute before: 0 on a quiet machine.
     """
 
     value: float
@@ -30,6 +31,7 @@ class Figure:
     command: str
     date: str
     machine: str
+    load: float
 
 
 class Figures:
@@ -50,10 +52,10 @@ class Figures:
         fields = {name: asdict(figure) for name, figure in sorted(self._figures.items())}
         file.write_text(json.dumps(fields, indent=1) + "\n", "utf-8")
 
-    def add(self, name: str, value: float, unit: str, command: str) -> None:
+    def add(self, name: str, value: float, unit: str, command: str, *, load: float) -> None:
         """Add what was measured now, in place of what was measured before; four digits are kept."""
         today = dt.datetime.now(dt.UTC).date().isoformat()
-        self._figures[name] = Figure(float(f"{value:.4g}"), unit, command, today, machine.name())
+        self._figures[name] = Figure(float(f"{value:.4g}"), unit, command, today, machine.name(), round(load, 1))
 
     def get(self, name: str) -> Figure | None:
         """Return a figure; None where it was not measured."""
@@ -61,3 +63,8 @@ class Figures:
 
     def __getitem__(self, name: str) -> float:
         return self._figures[name].value
+
+    def load_range(self, names: Iterable[str]) -> str:
+        """Return how busy the machine was while these figures were measured, for a page."""
+        loads = [figure.load for name in names if (figure := self.get(name))]
+        return f"load averages of {min(loads):g} to {max(loads):g} before the measurements"

@@ -1,7 +1,8 @@
 """`python -m bench.predictions`: what the model predicts for this machine, beside what is measured on it.
 
 The costs that go into the model are measured at three loads; then it predicts other loads, and how many answers a node
-can take. Nothing of those is used for the costs. It takes three minutes; `--redis` adds a node with a Redis of its own.
+can take. Nothing of those is used for the costs. It takes two minutes, and as long again with `--redis`. What it found
+is kept in measured.json.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import sys
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import sleep
 from typing import Any
 
 from . import machine
 from .cluster import started_node
+from .measured import FILE, Figures
 from .redis_process import redis_server
 from .scale_model import PROVIDER_TICK, Costs, DriverCosts, Load, Prediction, RedisCosts, capacity, predict
 from .targets import OURS, Running
@@ -27,6 +30,13 @@ FLAT = 4000  # tokens of each of twenty answers, all at once; they warm it up to
 WAKE_STEP, WAKE_STEPS = 5e-6, 21  # seconds; the delays of a wake-up that are tried
 IDLE_SECONDS = 3.0
 COMMITS = re.compile(r"^askbot_commit_events_count (\S+)$", re.MULTILINE)
+COMMAND = "python -m bench.predictions"
+UNITS = {"cpu_us": "µs a token", "commits": "a token", "p50_ms": "ms", "p99_ms": "ms", "redis_us": "µs a token"}
+HEADS = {
+    "cpu_us": "CPU, µs a token", "commits": "commits a token", "p50_ms": "p50, ms", "p99_ms": "p99, ms",
+    "redis_us": "Redis, µs a token",
+}  # fmt: skip
+CAPACITY = ("predicted", "held", "failed")
 STEPS = (0.7, 0.85, 1.0, 1.2, 1.45)  # of the predicted capacity, at which it is tried
 
 
@@ -134,58 +144,81 @@ def told_costs(costs: Costs) -> str:
     return ", ".join(f"{name} {1e6 * value:.1f}" for name, value in named.items())
 
 
-def row(measured: Measured, predicted: Prediction) -> str:
-    """Return a row of the table, each cell as `predicted / measured`."""
+def keep(figures: Figures, store: str, measured: Measured, predicted: Prediction, load: float) -> None:
+    """Add what was predicted and what was measured of one load."""
     told = measured.told
-    pairs = [
-        (predicted.cpu_us, told["cpu_us"]),
-        (predicted.commits, measured.commits),
-        (predicted.p50_ms, told["p50_ms"]),
-        (predicted.p99_ms, told["p99_ms"]),
-    ]
+    pairs = {
+        "cpu_us": (predicted.cpu_us, told["cpu_us"]),
+        "commits": (predicted.commits, measured.commits),
+        "p50_ms": (predicted.p50_ms, told["p50_ms"]),
+        "p99_ms": (predicted.p99_ms, told["p99_ms"]),
+    }
     if "redis_us" in told:
-        pairs.append((predicted.redis_us, told["redis_us"]))
-    cells = (f"{one:.3g} / {other:.3g}" for one, other in pairs)
-    return f"| {measured.load.answers} | {' | '.join(cells)} |"
+        pairs["redis_us"] = (predicted.redis_us, told["redis_us"])
+    for name, pair in pairs.items():
+        for kind, value in zip(("predicted", "measured"), pair, strict=True):
+            figures.add(f"model.{store}.{measured.load.answers}.{name}.{kind}", value, UNITS[name], COMMAND, load=load)
 
 
-def compare(server: Running, store: str, redis: int | None = None) -> None:
-    """Calibrate, predict, measure, and print them side by side."""
+def compare(figures: Figures, server: Running, store: str, redis: int | None = None) -> None:
+    """Calibrate, predict, measure, and keep and print them."""
+    busy = machine.load()
     costs = calibrate(server, redis)
-    print(f"\n{store}; measured at {', '.join(str(load.answers) for load in CALIBRATED)} answers, µs:")
-    print(f"{told_costs(costs)}\n")
-    heads = ["answers of 50 tokens/s", "CPU, µs a token", "commits a token", "p50, ms", "p99, ms"]
-    heads += ["Redis, µs a token"] if redis else []
-    print(f"Predicted / measured:\n\n| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
+    print(f"{store}: {told_costs(costs)}; µs", file=sys.stderr)
     for load in PREDICTED:
-        print(row(measure(server, load, **({"redis": redis} if redis else {})), predict(costs, load)), flush=True)
+        measured = measure(server, load, **({"redis": redis} if redis else {}))
+        keep(figures, store, measured, predict(costs, load), busy)
     expected = capacity(costs)
-    print(f"\nAnswers that a node takes, p99 < 100 ms: {expected} predicted, {held(server, expected)} measured.")
+    for name, answers in zip(CAPACITY, (expected, *held(server, expected)), strict=True):
+        figures.add(f"model.{store}.capacity.{name}", answers, "answers", COMMAND, load=busy)
 
 
-def held(server: Running, expected: int) -> str:
-    """Try loads about the predicted capacity; returns between which of them it was too much."""
-    most = "none"
+def held(server: Running, expected: int) -> tuple[int, int]:
+    """Try loads about the predicted capacity; returns the most that were in time, and the first that was not.
+
+    0 stands for none.
+    """
+    most = 0
     for step in STEPS:
         answers = round(expected * step)
         told = server.load("stream", answers=answers, tokens=100, rate=50)
         if told["errors"] or told["p99_ms"] >= 100.0:
-            return f"{most} to {answers}"
-        most = str(answers)
-    return f"{most} or more"
+            return most, answers
+        most = answers
+    return most, 0
+
+
+def table(figures: Figures, store: str) -> str:
+    """Return what was predicted and what was measured with a store, in Markdown."""
+    names = [name for name in UNITS if figures.get(f"model.{store}.{PREDICTED[0].answers}.{name}.measured")]
+    heads = ["answers of 50 tokens/s", *(HEADS[name] for name in names)]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for load in PREDICTED:
+        keys = [f"model.{store}.{load.answers}.{name}" for name in names]
+        cells = (f"{figures[f'{key}.predicted']:.3g} / {figures[f'{key}.measured']:.3g}" for key in keys)
+        lines.append(f"| {load.answers} | {' | '.join(cells)} |")
+    predicted, most, failed = (f"{figures[f'model.{store}.capacity.{name}']:,.0f}" for name in CAPACITY)
+    between = f"{most} were in time" + (f", {failed} were not" if failed != "0" else "")
+    return "\n".join(
+        [*lines, "", f"Answers that a node takes with a p99 below 100 ms: {predicted} predicted; {between}."]
+    )
 
 
 def main() -> int:
     """Compare."""
-    parser = argparse.ArgumentParser(prog="python -m bench.predictions", description=__doc__)
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument("--redis", action="store_true", help="with a Redis too")
+    parser.add_argument("--out", type=Path, default=FILE, help="what the figures are added to")
     given = parser.parse_args()
-    print(f"On {machine.name()}; {machine.load()}.")
+    figures = Figures.load(given.out)
     with started_node() as server:
-        compare(server, "SQLite")
+        compare(figures, server, "sqlite")
     if given.redis:
         with redis_server() as redis, started_node(redis.url) as server:
-            compare(server, "Redis", redis.pid)
+            compare(figures, server, "redis", redis.pid)
+    figures.save(given.out)
+    for store in ("sqlite", *(["redis"] if given.redis else [])):
+        print(f"{store}, predicted / measured:\n\n{table(figures, store)}\n")
     return 0
 
 

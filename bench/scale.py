@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import cluster, predictions
 from .measured import FILE, Figures
 from .targets import ROOT
 
@@ -71,9 +72,24 @@ NEEDED: Mapping[str, str] = {
 """The figures that the page needs, and what they are."""
 
 
+MODELLED = (
+    *(
+        f"model.sqlite.{load.answers}.{name}.{kind}"
+        for load in predictions.PREDICTED
+        for name in ("cpu_us", "commits", "p50_ms", "p99_ms")
+        for kind in ("predicted", "measured")
+    ),
+    *(f"model.sqlite.capacity.{name}" for name in predictions.CAPACITY),
+)
+
+
 def missing(figures: Figures) -> list[str]:
     """Return the needed figures that were not measured."""
-    return [name for name in NEEDED if figures.get(name) is None]
+    return [name for name in (*NEEDED, *MODELLED) if figures.get(name) is None]
+
+
+def _has_redis_model(figures: Figures) -> bool:
+    return figures.get(f"model.redis.capacity.{predictions.CAPACITY[-1]}") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +203,11 @@ def breaks(figures: Figures, given: Assumptions) -> list[Row]:
         ("a single Redis server, its core", need.redis_cores, "until there is a Redis Cluster"),
         ("a single Redis server, its memory", need.redis_gb / given.redis_gb, "until there is a Redis Cluster"),
         ("the shard with the indexes of all sessions, its core", need.index_cores, "a bound of any cluster"),
-        ("the same, its memory", need.index_gb / given.redis_gb, "a bound of any cluster"),
+        (
+            "the shard with the indexes of all sessions, its memory",
+            need.index_gb / given.redis_gb,
+            "a bound of any cluster",
+        ),
     )
     found = [Row(name, given.users / used, "users", what) for name, used, what in full if used]
     return sorted(found, key=lambda row: row.value)
@@ -198,9 +218,11 @@ def breaks(figures: Figures, given: Assumptions) -> list[Row]:
 HEAD = """# How far it scales
 
 Made by `python -m bench.scale --write`; do not edit. What a million connected users need, of whom 2 % read an answer
-that runs just now: nodes, cores, Redis shards, memory, money, and where it breaks first. Everything is computed, from
-what was measured on {machine}: nobody has connected a million users. A core of another machine is another core; the
-formulas are in `bench/scale.py`, and `python -m bench.scale --users 50000 --answering 0.1` computes what you have.
+that runs just now: nodes, cores, Redis shards, memory, money, and where it breaks first. Nobody has connected a million
+users: everything is computed, from what was measured on
+{machine}, with {load}.
+A core of another machine is another core: the formulas are in `bench/scale.py`, and
+`python -m bench.scale --users 50000 --answering 0.1` computes what you have.
 
 """
 
@@ -259,12 +281,13 @@ def table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def page(figures: Figures, given: Assumptions) -> str:
+def page(figures: Figures, given: Assumptions = Assumptions()) -> str:
     """Return docs/scale.md."""
     machine = next(figure.machine for name in NEEDED if (figure := figures.get(name)))
+    calibrated = ", ".join(str(load.answers) for load in predictions.CALIBRATED)
     return "\n".join(
         [
-            HEAD.format(machine=machine) + "## What it needs\n",
+            HEAD.format(machine=machine, load=figures.load_range(NEEDED)) + "## What it needs\n",
             results_table(rows(figures, given)),
             "## Where it breaks first\n",
             BREAKS,
@@ -273,7 +296,10 @@ def page(figures: Figures, given: Assumptions) -> str:
             assumptions_table(given),
             "## What was measured\n",
             measured_table(figures),
-            MODEL,
+            MODEL.format(calibrated=calibrated, load=figures.load_range(MODELLED)),
+            predictions.table(figures, "sqlite"),
+            *(["\nThe same with Redis:\n", predictions.table(figures, "redis")] if _has_redis_model(figures) else []),
+            "",
         ]
     )
 
@@ -282,9 +308,22 @@ BREAKS = """Nodes and shards are added as users come; of these there is one. Eac
 users as assumed (at the shard with the indexes, all that Redis does for a turn is counted: its core takes more).
 """
 
-MODEL = """These are sums; what waiting adds is in a discrete-event model (`bench/scale_model.py`), and
-`python -m bench.predictions` compares what it predicts for a machine with what is measured on it.
+MODEL = """## What waiting adds
+
+The tables above are sums. What waiting adds is in a discrete-event model (`bench/scale_model.py`): an event loop that
+takes what has come, group commit, the pause of a loop that is nearly full, a Redis that runs one script after another.
+Its costs are measured at {calibrated} answers of 50 tokens a second; this is what it predicts at others, and what was
+measured there (`python -m bench.predictions`, {load}). It knows no other programs: p99 is theirs where the machine is
+busy. One node with SQLite, predicted / measured:
 """
+
+
+def _command(name: str) -> str:
+    """The command that measures a figure."""
+    part = name.partition(".")[0]
+    if part == "model":
+        return predictions.COMMAND
+    return f"{cluster.COMMAND} --only {'connections' if part == 'node' else part}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -300,8 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures, write = Figures.load(options.pop("measured")), options.pop("write")
     if lacking := missing(figures):
         for name in lacking:
-            part = "connections" if name.startswith("node.") else name.partition(".")[0]
-            print(f"{name} was not measured ({NEEDED[name]}): python -m bench.cluster --only {part}", file=sys.stderr)
+            print(f"{name} was not measured: {_command(name)}", file=sys.stderr)
         return 1
     given = Assumptions(**options)
     if write:

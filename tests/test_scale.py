@@ -95,10 +95,10 @@ def test_costs_are_the_line_through_what_was_measured() -> None:
 
 def figures(**values: float) -> Figures:
     found = Figures()
-    for name in scale.NEEDED:
-        found.add(name, 10.0, "units", "python -m bench.made_up")
+    for name in (*scale.NEEDED, *scale.MODELLED):
+        found.add(name, 10.0, "units", "python -m bench.made_up", load=1.0)
     for name, value in values.items():
-        found.add(name.replace("__", "."), value, "units", "python -m bench.made_up")
+        found.add(name.replace("__", "."), value, "units", "python -m bench.made_up", load=1.0)
     return found
 
 
@@ -113,6 +113,15 @@ def test_what_a_million_users_need_is_computed_from_what_was_measured() -> None:
     assert scale.needs(measured, scale.Assumptions(users=2_000_000)).nodes == pytest.approx(140)
 
 
+def test_the_page_has_the_results_their_formulas_and_what_was_measured() -> None:
+    """By which command, and beside what the model predicted."""
+    page = scale.page(figures(owner__redis__5000__cpu_us=40.0, model__sqlite__200__cpu_us__predicted=31.5))
+
+    assert "| tokens | **1,000,000** a second | answers x rate |" in page
+    assert "| CPU of a connection's handshake | 10 units | `python -m bench.made_up`" in page
+    assert "| 200 | 31.5 / 10 | 10 / 10 | 10 / 10 | 10 / 10 |" in page
+
+
 def test_what_breaks_first_stands_first() -> None:
     """A Redis that takes all of its core for half the users holds half of them."""
     found = scale.breaks(figures(owner__redis__5000__redis_us=2.0), scale.Assumptions())
@@ -125,7 +134,7 @@ def test_without_a_measurement_there_is_no_page(tmp_path: Path, capsys: pytest.C
     """It says which command measures it; nothing is guessed."""
     file = tmp_path / "measured.json"
     some = Figures()
-    some.add("node.idle_us", 1.0, "µs", "python -m bench.cluster --only connections")
+    some.add("node.idle_us", 1.0, "µs", "python -m bench.cluster --only connections", load=1.0)
     some.save(file)
 
     assert scale.main(["--measured", str(file)]) == 1
@@ -133,6 +142,7 @@ def test_without_a_measurement_there_is_no_page(tmp_path: Path, capsys: pytest.C
     assert not told.out
     assert "memory.turn_bytes was not measured" in told.err
     assert "python -m bench.cluster --only memory" in told.err
+    assert "python -m bench.predictions" in told.err
     assert "node.idle_us" not in told.err
 
 
@@ -142,7 +152,7 @@ def test_the_page_says_what_the_code_computes() -> None:
     if scale.missing(measured):
         assert not scale.PAGE.exists()
         return
-    assert scale.PAGE.read_text("utf-8") == scale.page(measured, scale.Assumptions())
+    assert scale.PAGE.read_text("utf-8") == scale.page(measured)
 
 
 # --- docs/performance.md ---------------------------------------------------------------------------------------------
@@ -152,11 +162,11 @@ def test_the_section_about_many_nodes_judges_what_was_measured() -> None:
     """A ratio that is too high says so; without all figures there is no section."""
     found = Figures()
     for name in cluster_report.NEEDED[1:]:
-        found.add(name, 10.0, "units", "python -m bench.made_up")
-    found.add("owner.redis.1000.cpu_us", 16.0, "units", "python -m bench.made_up")
+        found.add(name, 10.0, "units", "python -m bench.made_up", load=1.0)
+    found.add("owner.redis.1000.cpu_us", 16.0, "units", "python -m bench.made_up", load=1.0)
     assert cluster_report.section(found) == ""
 
-    found.add(cluster_report.NEEDED[0], 10.0, "units", "python -m bench.made_up")
+    found.add(cluster_report.NEEDED[0], 10.0, "units", "python -m bench.made_up", load=1.0)
     told = cluster_report.section(found)
     assert "with Redis, 1,000 tokens/s | **1.60** x with SQLite | ≤ 1.5 | **not met** |" in told
     assert "with Redis, 5,000 tokens/s | **1.00** x with SQLite | ≤ 1.5 | met |" in told
