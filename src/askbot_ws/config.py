@@ -215,11 +215,20 @@ class Settings(BaseModel):
     # what is kept
     store: StoreUrl = Field(
         default_factory=default_store,
-        description="Where sessions are stored: memory:, sqlite:///relative/path or sqlite:////absolute/path.",
+        description="Where sessions are stored: memory:, sqlite:///relative/path, sqlite:////absolute/path, or Redis "
+        "and Valkey, for one node or many: redis://[user:password@]host[:port][,host…][/db][?service=NAME], rediss:// "
+        "(TLS) or unix:///path.",
     )
     fsync: bool = Field(
         default=False,
         description="Sync each write to the disk, to survive power cuts and not only killed processes; slower.",
+    )
+    redis_wait: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How many replicas of Redis must have what is appended before anybody is shown it; 0: none. A "
+        "failover to one of them loses nothing that was shown.",
     )
     session_ttl: Duration = Field(default=30 * 86400, description="Delete sessions that were not used for this long.")
     memory: SizeOrZero = Field(

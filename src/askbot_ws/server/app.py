@@ -36,7 +36,7 @@ from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
-from ..store.url import open_store
+from ..store.url import open_store, without_password
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
@@ -469,7 +469,7 @@ async def running(
     settings = adopt(sockets, settings)
     tls = TlsFiles(settings.certfile, settings.keyfile) if settings.certfile and settings.keyfile else None
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
-    store = open_store(settings.store, fsync=settings.fsync)
+    store = open_store(settings.store, fsync=settings.fsync, replicas=settings.redis_wait)
     authenticator = make_authenticator(settings, store, now=now)
     listening = [*sockets] or [bind(settings)]
     telemetry: TurnTelemetry | None = None
@@ -622,7 +622,7 @@ def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) ->
         f"  page    {server.page_url}{elsewhere}",
         f"  socket  {server.url}",
         f"  model   {chosen.upstream.model}",
-        f"  store   {settings.store}",
+        f"  store   {without_password(settings.store)}",
     ]
     if chosen.banner:
         lines.append(chosen.banner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -360,14 +360,15 @@ def _open_log_of(session: str, reply: object) -> OpenLog:
     """The log that the script `load` returned. Raises `SessionNotFound`."""
     if not isinstance(reply, list):
         raise SessionNotFound
-    history, head, merged, encoded, user, parts, newest = reply
+    history, head, merged, encoded, user, parts, newest = cast(
+        "tuple[bytes, bytes, bytes, bytes, bytes | None, list[bytes], list[bytes]]", reply
+    )
     events = decode_entries([*reversed(parts), *newest])
     summary, questions = decode_summary(encoded, user)
-    tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode(), summary=summary)
-    tail.summary = type(summary)(summary.user)  # events would be counted again
+    tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode())
     for event in events:
         tail.append(event)
-    tail.summary = summary
+    tail.summary = summary  # which has these events already
     open_log = OpenLog(tail, head=tail.head, merged=int(merged), questions=questions)
     open_log.evict()
     return open_log

@@ -28,7 +28,7 @@ async def run_repeated(connections: RedisConnections, call: ScriptCall) -> Reply
 
 async def run_all_repeated(connections: RedisConnections, calls: Sequence[ScriptCall]) -> list[Reply | StoreError]:
     """Run scripts that may be run again unchanged, and return the outcome of each."""
-    outcomes: list[Reply | StoreError] = await connections.run_all(calls)
+    outcomes: list[Reply | StoreError] = await connections.run_all(calls) if calls else []
     for attempt in range(ATTEMPTS - 1):
         unknown = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, OutcomeUnknown)]
         if not unknown:

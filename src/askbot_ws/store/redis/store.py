@@ -6,7 +6,6 @@ merged in another stream. A node appends to the sessions that it owns (`Ownershi
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,10 +33,10 @@ from .keys import FORMAT, FORMAT_KEY, PING_KEY
 from .open_logs import OpenLog
 from .ownership import Ownership, new_history
 from .queries import RedisQueries
+from .rewriting import rewrite_append_only_files
 from .session_index import SessionIndex
 
 PING_MILLISECONDS = 60_000  # for which the key of a ping is kept
-REWRITE_POLL_SECONDS = 0.2
 
 
 class RedisStore:
@@ -158,18 +157,8 @@ class RedisStore:
         return StoreStatistics()
 
     async def vacuum(self) -> VacuumResult:
-        """Have the append-only file rewritten, where there is one: nothing of what was deleted is in it afterwards."""
-        with translated():
-            client = self._connections.client
-            found = await client.info("persistence")
-            if not found.get("aof_enabled"):
-                return VacuumResult(0, 0)
-            before = int(found.get("aof_current_size", 0))
-            await client.bgrewriteaof()
-            while found.get("aof_rewrite_in_progress") or found.get("aof_rewrite_scheduled"):
-                await asyncio.sleep(REWRITE_POLL_SECONDS)
-                found = await client.info("persistence")
-            return VacuumResult(before, int(found.get("aof_current_size", 0)))
+        """Rewrite the append-only files, where there are any: nothing of what was deleted is in them afterwards."""
+        return await rewrite_append_only_files(self._connections)
 
     # --- the logs in memory ------------------------------------------------------------------------------------------
 

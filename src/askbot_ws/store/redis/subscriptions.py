@@ -81,6 +81,7 @@ class Subscriptions:
         self._channels.clear()
         for connection in self._connections.values():
             connection.close()
+        await asyncio.sleep(0)  # the event loop closes them
 
     async def _subscribe(self, channel: str) -> None:
         """Raises StoreError."""
@@ -94,7 +95,8 @@ class Subscriptions:
             except ServerRefusedError as refusal:
                 if refusal.remedy is not Remedy.MOVE or refusal.target is None:
                     raise refused(refusal) from None
-                address = self._topology.moved(*refusal.target)
+                self._topology.moved(*refusal.target)
+                address = refusal.target[1]
             except OSError as error:
                 await self._topology.refresh()
                 raise unreachable(f"{text_of(address)}: {reason_of(error)}") from None
