@@ -37,7 +37,7 @@ HEADS = {
     "redis_us": "Redis, µs a token",
 }  # fmt: skip
 CAPACITY = ("predicted", "held", "failed")
-STEPS = (0.7, 0.85, 1.0, 1.2, 1.45)  # of the predicted capacity, at which it is tried
+STEPS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.45)  # of the predicted capacity, at which it is tried
 
 
 @dataclass(frozen=True, slots=True)
