@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .measured import Figures
+from .targets import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
 
 HEAD = """## Many nodes
 
-Nodes on one Redis (`python -m bench.cluster`), {date}, on {machine}. The nodes have one core; Redis, with an
-append-only file that is synced each second, has the other, with the provider and the load generator. Medians of the
-rounds, with {load}: read ratios. A follower is a reader on another node than the one that writes: how much later it
-has each token than the reader there. A command is acknowledged by its event.
+Nodes on one Redis (`python -m bench.cluster`), {date}, on
+{machine}, with {load}: read ratios.
+The nodes have one core; Redis, with an append-only file that is synced each second, has the other, with the provider
+and the load generator. The medians of the rounds, and of the waits for a dead owner the longest. A follower is a reader
+on another node than the one that writes: how much later it has each token than the reader there; less than 0 is
+earlier. A command is acknowledged by its event.
 """
 
 NEEDED = (
@@ -108,13 +114,26 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
+def written(page: str, figures: Figures) -> str:
+    """Return a page with the section as its last, in place of the one that it has."""
+    before, _, _ = page.partition("## Many nodes\n")
+    told = section(figures)
+    return f"{before.rstrip()}\n\n{told}" if told else f"{before.rstrip()}\n"
+
+
 def main() -> int:
-    """Print the section; 1 where a figure is missing."""
+    """Print or write the section; 1 where a figure is missing."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cluster_report", description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.relative_to(ROOT)}")
+    write = parser.parse_args().write
     figures = Figures.load()
     for name in NEEDED:
         if figures.get(name) is None:
             print(f"{name} was not measured", file=sys.stderr)
-    print(section(figures), end="")
+    if write and measured(figures):
+        PAGE.write_text(written(PAGE.read_text("utf-8"), figures), "utf-8")
+    else:
+        print(section(figures), end="")
     return 0 if measured(figures) else 1
 
 

@@ -195,7 +195,7 @@ def table(figures: Figures, store: str) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for load in PREDICTED:
         keys = [f"model.{store}.{load.answers}.{name}" for name in names]
-        cells = (f"{figures[f'{key}.predicted']:.3g} / {figures[f'{key}.measured']:.3g}" for key in keys)
+        cells = (" / ".join(f"{figures[f'{key}.{kind}']:.3g}" for kind in ("predicted", "measured")) for key in keys)
         lines.append(f"| {load.answers} | {' | '.join(cells)} |")
     predicted, most, failed = (f"{figures[f'model.{store}.capacity.{name}']:,.0f}" for name in CAPACITY)
     between = f"{most} were in time" + (f", {failed} were not" if failed != "0" else "")

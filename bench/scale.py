@@ -54,7 +54,8 @@ class Row:
 
 
 NEEDED: Mapping[str, str] = {
-    "owner.redis.5000.cpu_us": "CPU of a token at the node that writes it, its share of the question included",
+    "owner.redis.1000.cpu_us": "CPU of a token at the node that writes it, at 1,000 tokens a second",
+    "owner.redis.5000.cpu_us": "the same at 5,000; a share of the question's is in both",
     "follower.5000.cpu_us": "CPU of a token at another node that shows it",
     "node.idle_us": "CPU of a connection that listens, each second",
     "node.handshake_us": "CPU of a connection's handshake",
@@ -62,7 +63,8 @@ NEEDED: Mapping[str, str] = {
     "node.idle_kb": "memory of a connection",
     "node.running_kb": "memory of an answer that runs",
     "node.frame_bytes": "bytes of a token's frame beside its text, uncompressed, without TCP and TLS",
-    "owner.redis.5000.redis_us": "Redis' CPU of a token",
+    "owner.redis.1000.redis_us": "Redis' CPU of a token, at 1,000 tokens a second",
+    "owner.redis.5000.redis_us": "the same at 5,000",
     "owner.redis.turn_redis_us": "Redis' CPU of a turn with a one-token answer",
     "memory.session_bytes": "Redis' memory of a session",
     "memory.turn_bytes": "Redis' memory of a turn that has ended",
@@ -112,15 +114,24 @@ class Needs:
 
 
 def needs(figures: Figures, given: Assumptions) -> Needs:
-    """Compute what is needed."""
+    """Compute what is needed.
+
+    Of several shards each gets a part of a node's batch: then a token costs as at 1,000 tokens a second, where nearly
+    all pipelines have one script.
+    """
+    single = _needs(figures, given, rate=5000)
+    return single if single.shards <= 1 else _needs(figures, given, rate=1000)
+
+
+def _needs(figures: Figures, given: Assumptions, *, rate: int) -> Needs:
     answers = given.users * given.answering
     tokens = answers * given.token_rate
     turns = tokens / given.answer_tokens
-    node_us = tokens * (figures["owner.redis.5000.cpu_us"] + given.elsewhere * figures["follower.5000.cpu_us"])
+    node_us = tokens * (figures[f"owner.redis.{rate}.cpu_us"] + given.elsewhere * figures["follower.5000.cpu_us"])
     node_cores = (node_us + given.users * figures["node.idle_us"]) / 1e6
     nodes = node_cores / given.core_used
     users_kb = given.users * figures["node.idle_kb"] + answers * figures["node.running_kb"]
-    redis_cores = tokens * figures["owner.redis.5000.redis_us"] / 1e6
+    redis_cores = tokens * figures[f"owner.redis.{rate}.redis_us"] / 1e6
     turn_bytes = figures["memory.turn_bytes"] - figures["memory.answer_bytes"] + given.answer_tokens * given.token_bytes
     session_bytes = figures["memory.session_bytes"] + given.turns * turn_bytes
     redis_gb = given.users * given.sessions * session_bytes / GB
@@ -198,7 +209,7 @@ def breaks(figures: Figures, given: Assumptions) -> list[Row]:
 
     Everything grows in proportion to the users; nodes and shards can be added, so one of them is never a bound.
     """
-    need = needs(figures, given)
+    need = _needs(figures, given, rate=5000)
     full: Sequence[tuple[str, float, str]] = (
         ("a single Redis server, its core", need.redis_cores, "until there is a Redis Cluster"),
         ("a single Redis server, its memory", need.redis_gb / given.redis_gb, "until there is a Redis Cluster"),
@@ -223,7 +234,6 @@ users: everything is computed, from what was measured on
 {machine}, with {load}.
 A core of another machine is another core: the formulas are in `bench/scale.py`, and
 `python -m bench.scale --users 50000 --answering 0.1` computes what you have.
-
 """
 
 
@@ -266,7 +276,14 @@ def results_table(found: Sequence[Row]) -> str:
     """What follows."""
     return table(
         ("needed", "", "computed as"),
-        [(row.name, f"**{number(row.value)}** {row.unit}".strip(), row.formula) for row in found],
+        [
+            (
+                row.name,
+                f"**${number(row.value)}**" if row.unit == "$" else f"**{number(row.value)}** {row.unit}".strip(),
+                row.formula,
+            )
+            for row in found
+        ],
     )
 
 
@@ -287,7 +304,8 @@ def page(figures: Figures, given: Assumptions = Assumptions()) -> str:
     calibrated = ", ".join(str(load.answers) for load in predictions.CALIBRATED)
     return "\n".join(
         [
-            HEAD.format(machine=machine, load=figures.load_range(NEEDED)) + "## What it needs\n",
+            HEAD.format(machine=machine, load=figures.load_range(NEEDED)),
+            NEEDS,
             results_table(rows(figures, given)),
             "## Where it breaks first\n",
             BREAKS,
@@ -304,6 +322,12 @@ def page(figures: Figures, given: Assumptions = Assumptions()) -> str:
     )
 
 
+NEEDS = """## What it needs
+
+Of several Redis shards each gets a part of what a node writes at a time, so the figures at 1,000 tokens a second are
+used, where nearly all pipelines have one script; with one shard, those at 5,000.
+"""
+
 BREAKS = """Nodes and shards are added as users come; of these there is one. Each is full, to the last, with so many
 users as assumed (at the shard with the indexes, all that Redis does for a turn is counted: its core takes more).
 """
@@ -313,8 +337,9 @@ MODEL = """## What waiting adds
 The tables above are sums. What waiting adds is in a discrete-event model (`bench/scale_model.py`): an event loop that
 takes what has come, group commit, the pause of a loop that is nearly full, a Redis that runs one script after another.
 Its costs are measured at {calibrated} answers of 50 tokens a second; this is what it predicts at others, and what was
-measured there (`python -m bench.predictions`, {load}). It knows no other programs: p99 is theirs where the machine is
-busy. One node with SQLite, predicted / measured:
+measured there (`python -m bench.predictions`), with
+{load}. It knows no other programs: where the machine is
+busy, they are what is measured beyond it. One node with SQLite, predicted / measured:
 """
 
 

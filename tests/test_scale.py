@@ -104,13 +104,21 @@ def figures(**values: float) -> Figures:
 
 def test_what_a_million_users_need_is_computed_from_what_was_measured() -> None:
     """By hand: 20,000 answers of 50 tokens a second, 40 µs each, of a core that may be 60 % full."""
-    measured = figures(owner__redis__5000__cpu_us=40.0, follower__5000__cpu_us=0.0, node__idle_us=2.0)
+    measured = figures(owner__redis__1000__cpu_us=40.0, follower__5000__cpu_us=0.0, node__idle_us=2.0)
     need = scale.needs(measured, scale.Assumptions())
 
     assert (need.answers, need.tokens) == (20_000, 1_000_000)
     assert need.node_cores == pytest.approx(40 + 2)
     assert need.nodes == pytest.approx(70)
     assert scale.needs(measured, scale.Assumptions(users=2_000_000)).nodes == pytest.approx(140)
+
+
+def test_with_one_shard_a_token_costs_what_it_does_in_large_pipelines() -> None:
+    """With several, a batch of a node is cut into small ones."""
+    measured = figures(owner__redis__1000__redis_us=50.0, owner__redis__5000__redis_us=20.0)
+
+    assert scale.needs(measured, scale.Assumptions(users=10_000)).redis_cores == pytest.approx(0.2)
+    assert scale.needs(measured, scale.Assumptions(users=100_000)).redis_cores == pytest.approx(5)
 
 
 def test_the_page_has_the_results_their_formulas_and_what_was_measured() -> None:
@@ -171,6 +179,7 @@ def test_the_section_about_many_nodes_judges_what_was_measured() -> None:
     assert "with Redis, 1,000 tokens/s | **1.60** x with SQLite | ≤ 1.5 | **not met** |" in told
     assert "with Redis, 5,000 tokens/s | **1.00** x with SQLite | ≤ 1.5 | met |" in told
     assert "| a forwarded command adds, p50 | **0.00** ms |" in told
+    assert cluster_report.written("# Page\n\n## Many nodes\n\nold\n", found) == f"# Page\n\n{told}"
 
 
 def test_the_section_is_in_the_page_as_it_was_measured() -> None:
