@@ -13,8 +13,8 @@ import random
 import sys
 import time
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import uvloop
@@ -23,7 +23,7 @@ from . import machine
 from .client import Answer, Client, WebSocketClient, connect
 
 Figures: TypeAlias = dict[str, Any]
-TARGET = ("url", "pid", "provider", "limit")
+TARGET = ("url", "pid", "provider", "limit", "others", "second_url")
 APART = 10_000_000  # between the numbers of two answers' first tokens
 AT_ONCE = 50  # connections that are opened side by side, where there are many
 QUIET = 0.5  # seconds for what is put off (the store's own work, a collector) to count where it belongs
@@ -38,6 +38,8 @@ class Tally:
     seconds: float
     cpu: float  # the target's, seconds of a core
     driver: float  # ours and the provider's, as a share of our core
+    others: Mapping[str, float] = field(default_factory=dict[str, float])  # further processes' CPU, seconds of a core
+    behind: Sequence[int] = ()  # nanoseconds by which each token came later to the second reader than to the first
 
     def figures(self) -> Figures:
         """As they are reported; latencies in milliseconds."""
@@ -56,6 +58,8 @@ class Tally:
             "cpu_us": round(self.cpu / max(1, tokens) * 1e6, 2),
             "cpu_share": round(self.cpu / self.seconds, 3),
             "driver": round(self.driver, 3),
+            **{f"{name}_us": round(cpu / max(1, tokens) * 1e6, 2) for name, cpu in self.others.items()},
+            **({f"behind_{name}_ms": value for name, value in spread(self.behind).items()} if self.behind else {}),
             **{f"{name}_ms": value for name, value in spread(latencies).items()},
             **{f"first_{name}_ms": value for name, value in spread(self.firsts).items()},
         }
@@ -71,9 +75,23 @@ def spread(values: Sequence[int]) -> dict[str, float]:
 class Load:
     """One target under load."""
 
-    def __init__(self, *, url: str, pid: int, provider: int = 0, limit: float = 60.0) -> None:
-        """`pid` is the target's, `provider` the provider's; an answer that takes longer than `limit` has failed."""
+    def __init__(
+        self,
+        *,
+        url: str,
+        pid: int,
+        provider: int = 0,
+        limit: float = 60.0,
+        others: Mapping[str, int] | None = None,
+        second_url: str = "",
+    ) -> None:
+        """`pid` is the target's, `provider` the provider's; an answer that takes longer than `limit` has failed.
+
+        `others` are further processes whose CPU per token is told, by name; second readers connect to `second_url`.
+        """
         self.url = url
+        self.second_url = second_url or url
+        self.others = others or {}
         self.pid = pid
         self.drivers = [os.getpid(), *([provider] if provider else [])]
         self.limit = limit
@@ -99,6 +117,7 @@ class Load:
     ) -> Tally:
         """One answer each, the questions spread over a time; `second` are further readers of the same sessions."""
         before, drivers = machine.used(self.pid), [machine.used(pid) for pid in self.drivers]
+        others = {name: machine.used(pid) for name, pid in self.others.items()}
         begun = time.monotonic()
         told = await asyncio.gather(
             *(
@@ -109,11 +128,13 @@ class Load:
         seconds = time.monotonic() - begun
         cpu = machine.used(self.pid).since(before)
         driver = sum(machine.used(pid).since(was) for pid, was in zip(self.drivers, drivers, strict=True)) / seconds
-        return Tally([one for one, _ in told], [first for _, first in told], seconds, cpu, driver)
+        used = {name: machine.used(self.others[name]).since(was) for name, was in others.items()}
+        behind = [late for _, _, further in told for late in further]
+        return Tally([one for one, _, _ in told], [first for _, first, _ in told], seconds, cpu, driver, used, behind)
 
     async def _ask(
         self, client: Client, tokens: int, rate: int, pause: float, second: Client | None
-    ) -> tuple[Answer, int]:
+    ) -> tuple[Answer, int, Sequence[int]]:
         await asyncio.sleep(pause)
         answer = self.answer(tokens=tokens, rate=rate)
         further = Answer(tokens=tokens, rate=rate, from_=answer.from_) if second else None
@@ -126,7 +147,8 @@ class Load:
                 await self._finished(one)
         if further is not None and further.fault:
             answer.fail(f"the second reader: {further.fault}")
-        return answer, answer.first - asked
+        behind = [theirs - mine for mine, theirs in zip(answer.latencies, further.latencies)] if further else []  # noqa: B905 - one that failed may be shorter
+        return answer, answer.first - asked, behind
 
     async def _finished(self, answer: Answer) -> None:
         try:
@@ -169,7 +191,7 @@ class Load:
     async def _reader(self, client: Client) -> Client:
         if not isinstance(client, WebSocketClient):
             raise TypeError("a second reader needs a session")
-        return await connect(f"{self.url}?session={client.session}&after={client.seq}")
+        return await connect(f"{self.second_url}?session={client.session}&after={client.seq}")
 
     async def turns(self, *, clients: int, at: Sequence[int], provider_url: str) -> Figures:
         """CPU of a turn with a one-token answer, by the messages that were said before."""

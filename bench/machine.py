@@ -71,6 +71,11 @@ def name() -> str:
     return f"{models[0] if models else platform.machine()}, {cores} cores, Linux {platform.release()}"
 
 
+def load() -> float:
+    """How many programs wanted to run in the last minute: what else runs is in every figure."""
+    return os.getloadavg()[0]
+
+
 def _tasks(pid: int) -> list[Path]:
     try:
         return list(Path(f"/proc/{pid}/task").iterdir())

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from . import cluster_report
 from .figures import GOALS, OURS, YARDSTICK, Goal, Results, with_idle, with_past
+from .measured import Figures
 from .plot import Bar, bars
 from .targets import ALL, NOTHING, PEERS, ROOT
 
@@ -166,6 +168,8 @@ def page(results: Results) -> str:
         CLIENT_HEAD,
         _clients(results),
     ]
+    if nodes := cluster_report.section(Figures.load()):
+        parts.append(nodes)
     if results.faults:
         parts.append("## Faults\n\n" + "\n".join(f"- {fault}" for fault in results.faults) + "\n")
     return "\n".join(parts)

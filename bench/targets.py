@@ -164,16 +164,28 @@ def on(core: int, *command: str) -> tuple[str, ...]:
 @contextmanager
 def running(target: Target, *, store: Path | None = None) -> Generator[Running]:
     """A provider of its own, and the target on a core of its own; both end with the block."""
-    with tempfile.TemporaryDirectory(prefix="askbot-bench-") as folder, _provider() as (provider, provider_port):
-        provider_url = f"http://127.0.0.1:{provider_port}"
+    with started_provider() as (provider, provider_url):
         if not target.command:
             yield Running(target, provider, f"{provider_url}{target.path}", provider, provider_url)
             return
-        port = _free_port()
+        with started_target(target, provider, provider_url, store=f"sqlite:///{store}" if store else "") as server:
+            yield server
+
+
+@contextmanager
+def started_target(
+    target: Target, provider: int, provider_url: str, *, store: str = "", flags: Sequence[str] = ()
+) -> Generator[Running]:
+    """Start the target on its core, in front of a provider (its process, its URL).
+
+    `store` is a URL, by default of a database in a temporary folder; `flags` are further ones of `askbot serve`.
+    """
+    with tempfile.TemporaryDirectory(prefix="askbot-bench-") as folder:
+        port = free_port()
         command, cwd = target.command, PEERS
         if target is OURS:
-            database = store or Path(folder) / "askbot.db"
-            command, cwd = (*command, "--port", str(port), "--store", f"sqlite:///{database}"), Path(folder)
+            store = store or f"sqlite:///{Path(folder) / 'askbot.db'}"
+            command, cwd = (*command, "--port", str(port), "--store", store, *flags), Path(folder)
         environment = {
             **{name: value for name, value in _environment().items() if not name.startswith(("ASKBOT_", "OPENAI_"))},
             "ASKBOT_LIMITS": "off",
@@ -184,17 +196,18 @@ def running(target: Target, *, store: Path | None = None) -> Generator[Running]:
             "NODE_ENV": "production",
         }
         log = Path(folder) / "log"
-        with log.open("wb") as out, _process(command, cwd, environment, out) as process:
+        with log.open("wb") as out, started_process(cores()[0], command, cwd, environment, out) as process:
             _await_port(process, port, log)
             url = f"{target.dialect}://127.0.0.1:{port}{target.path}"
             yield Running(target, process.pid, url, provider, provider_url)
 
 
 @contextmanager
-def _process(
-    command: tuple[str, ...], cwd: Path, env: Mapping[str, str], out: IO[bytes]
+def started_process(
+    core: int, command: tuple[str, ...], cwd: Path, env: Mapping[str, str], out: IO[bytes] | int
 ) -> Generator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(on(cores()[0], *command), cwd=cwd, env=env, stdout=out, stderr=out)
+    """Run a program on a core until the block ends."""
+    process = subprocess.Popen(on(core, *command), cwd=cwd, env=env, stdout=out, stderr=out)
     try:
         yield process
     finally:
@@ -207,18 +220,20 @@ def _process(
 
 
 @contextmanager
-def _provider() -> Generator[tuple[int, int]]:
+def started_provider() -> Generator[tuple[int, str]]:
+    """Start the fake provider; yields its process id and its URL."""
     command = on(cores()[1], sys.executable, "-m", "bench.provider")
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None:
                 raise RuntimeError("no pipe")
-            yield process.pid, int(process.stdout.readline())
+            yield process.pid, f"http://127.0.0.1:{int(process.stdout.readline())}"
         finally:
             process.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody uses now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
