@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, cast
 from .config import Settings, from_keywords
 from .errors import ConfigError
 from .logs import use_host_logging
-from .server.app import Server, running
+from .server.app import Server
+from .server.running import running
 from .upstream import Upstream
 from .upstream.checked import CheckedUpstream
 from .upstream.choose import UpstreamChoice, choose_upstream
