@@ -46,6 +46,10 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
     from .server.process import run  # noqa: PLC0415 - for this command only
 
     configure(settings)
+    if settings.workers > 1:
+        from .server.workers.supervising import run_workers  # noqa: PLC0415 - for this command only
+
+        raise typer.Exit(run_workers(settings, flags, lambda: load(flags), count=settings.workers))
     raise typer.Exit(run(settings, lambda: load(flags)))
 
 

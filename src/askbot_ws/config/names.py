@@ -40,6 +40,7 @@ SECTIONS = {  # titles in the help and in docs/settings.md, each by the field th
     "upstream": "The model",
     "openai_api_key": "The model's API",
     "max_question": "Questions and answers",
+    "workers": "Processes",
     "max_frame": "Connections",
     "roles": "Users",
     "overload_lag": "Overload",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -72,6 +73,7 @@ RELOADABLE = frozenset(
 )
 """Settings that SIGHUP changes in a running server; others need a restart."""
 CREDENTIAL_SETTINGS = ("keys", "jwt_secret", "jwks_url", "auth", "ticket_secret")  # each sets up authentication
+UNSHARED_STORES = ("memory:", "sqlite:")  # beginnings of the URLs of stores that one process has for itself
 _PATHS = {"store", "embedded_model", "unix", "certfile", "keyfile", "keys"}  # which may have any bytes
 
 
@@ -319,6 +321,14 @@ class Settings(BaseModel):
         default=20, description="Time for running answers to end when the server stops; then they are interrupted."
     )
 
+    # processes
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Number of processes that serve on the same address. More than 1 needs a store that they share: "
+        "redis://.",
+    )
     pause: bool = Field(
         default=True,
         description="Pause the server for up to 20 ms at a time while its CPU is nearly used up: more answers fit, "
@@ -501,6 +511,20 @@ class Settings(BaseModel):
     def _check_cookie(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and "*" in info.data.get("origins", ()):
             raise ValueError("with ASKBOT_ORIGINS=*, any page could act for whoever visits it; list the origins")
+        return value
+
+    @field_validator("workers")
+    @classmethod
+    def _check_workers(cls, value: int, info: ValidationInfo) -> int:
+        store = str(info.data.get("store", ""))
+        if value > 1 and sys.platform == "win32":
+            raise ValueError("there are no workers on Windows: leave it at 1")
+        if value > 1 and store.startswith(UNSHARED_STORES):
+            kind = "the memory of one process" if store == "memory:" else "a file that one process alone may use"
+            raise ValueError(
+                f"the store is {kind}, and several can't share it: set ASKBOT_STORE=redis://HOST:PORT (--store), "
+                "or leave ASKBOT_WORKERS at 1"
+            )
         return value
 
     @field_validator("openai_base_url")

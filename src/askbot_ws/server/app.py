@@ -42,10 +42,12 @@ from .refusals import Refusals
 from .tls import TlsFiles
 from .web_socket_connections import WebSocketConnections
 from .websocket import WebSocket
+from .workers.group import ServerGroup
 
 if TYPE_CHECKING:
     pass
 
+HANDSHAKE_SECONDS = 3.0  # for clients whose connection was accepted before a drain to send their first request
 CLOSE_TIMEOUT_SECONDS = 2.0  # for HTTP responses, and for the listeners, when the server ends
 SERVER_HEADER = f"askbot-ws/{__version__}"
 
@@ -69,6 +71,7 @@ class Server:
         *,
         tls: TlsFiles | None = None,
         make_policy: Callable[[Settings], Policy] | None = None,
+        group: ServerGroup | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Make a server; `listen` starts it.
@@ -79,9 +82,11 @@ class Server:
             authenticator: Makes the principals of clients.
             tls: The certificate with which it listens on TCP sockets.
             make_policy: Returns the policy of the hub for settings that have changed; None: it stays.
+            group: The processes of which this one serves on the same sockets; `/metrics` and `/readyz` answer for all.
             now: The time in seconds since 1970, by which credentials expire.
         """
         self._settings = settings
+        self._group = group
         self._hub = hub
         self._authenticator = authenticator
         self._make_policy = make_policy
@@ -99,8 +104,9 @@ class Server:
             own_names=own_names(settings),
             counts=hub.metrics.refusals,
         )
-        self._readiness = Readiness({"store": hub.store, "upstream": hub.upstream})
+        self.readiness = Readiness({"store": hub.store, "upstream": hub.upstream}, draining=lambda: hub.draining)
         self._connection_limits = ConnectionLimits(**connection_limits(settings))
+        self.metrics_page = MetricsPage(ServerCollector(self.metrics, hub, self, started_at=time.time()), group)
         self.acceptor = self._make_acceptor()
         self._connections = WebSocketConnections(
             hub,
@@ -131,8 +137,8 @@ class Server:
             administration=self._hub.administration,
             sign_in_url=settings.sign_in_url,
             sign_out_url=settings.sign_out_url,
-            readiness=self._readiness,
-            render_metrics=MetricsPage(ServerCollector(self.metrics, self._hub, self, started_at=time.time())).render,
+            find_faults=self.readiness.server_faults if self._group is None else self._group.faults,
+            render_metrics=self.metrics_page.render,
             version=__version__,
             page_module=settings.page_module,
         )
@@ -158,27 +164,28 @@ class Server:
         self.overload.apply(
             lag=settings.overload_lag if on else None,
             commit=settings.overload_commit if on else None,
-            memory=memory_threshold(settings.overload_memory) if on else None,
+            memory=memory_threshold(settings.overload_memory, processes=settings.workers) if on else None,
         )
 
     @property
-    def _address(self) -> Address:
+    def location(self) -> Address:
+        """Where it listens."""
         return Address(self._sockets, self._settings.host, has_tls=self.has_tls)
 
     @property
     def unix(self) -> str | None:
         """The path of the Unix socket on which it listens; None where it listens on a TCP socket."""
-        return self._address.unix
+        return self.location.unix
 
     @property
     def host(self) -> str | None:
         """The name or address on which it listens; None for a Unix socket."""
-        return self._address.host
+        return self.location.host
 
     @property
     def port(self) -> int:
         """The port on which it listens; with the setting `port=0`, the one that was chosen; 0 for a Unix socket."""
-        return self._address.port
+        return self.location.port
 
     @property
     def address(self) -> str:
@@ -186,17 +193,17 @@ class Server:
 
         For a Unix socket, its path.
         """
-        return self._address.authority
+        return self.location.authority
 
     @property
     def is_open(self) -> bool:
         """Whether it listens on all addresses of this machine."""
-        return self._address.is_open
+        return self.location.is_open
 
     @property
     def page_url(self) -> str:
         """The URL of the page, for instance `http://127.0.0.1:8765/`; without a path for a Unix socket."""
-        return self._address.page_url
+        return self.location.page_url
 
     @property
     def url(self) -> str:
@@ -204,7 +211,7 @@ class Server:
 
         For a Unix socket, `ws+unix:/run/askbot/askbot.sock:/v1/chat`.
         """
-        return self._address.url
+        return self.location.url
 
     @property
     def hub(self) -> Hub:
@@ -310,6 +317,15 @@ class Server:
 
     # --- shutdown ----------------------------------------------------------------------------------------------------
 
+    async def stop_accepting(self) -> None:
+        """Accept no more connections, and serve those that were accepted and have not sent their request yet.
+
+        For a process whose listening sockets others go on with: `drain` would refuse such connections. It returns when
+        they have sent it, at the latest after `HANDSHAKE_SECONDS`.
+        """
+        self._stop_listening()
+        await self.acceptor.receive_first_requests(max_seconds=HANDSHAKE_SECONDS)
+
     async def drain(self) -> None:
         """Shut down: refuse connections and questions, send `going_away`, wait for running answers, close.
 
@@ -346,7 +362,7 @@ class Server:
         await asyncio.gather(http, self._connections.close_all())
         closed = [asyncio.ensure_future(listener.wait_closed()) for listener in self._listeners]
         await asyncio.wait(closed, timeout=CLOSE_TIMEOUT_SECONDS)
-        self._readiness.close()
+        self.readiness.close()
         self.keepalive.close()
         self.loop_lag.close()
         self._connections.credentials.expiry.close()

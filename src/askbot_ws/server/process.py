@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import structlog
 
-from .. import __version__
 from ..config import Settings
 from ..errors import ConfigError
-from ..upstream.choose import UpstreamChoice, choose_upstream
+from ..upstream.choose import choose_upstream
 from .app import Server
+from .banner import print_banner
 from .listening import adopt
 from .running import running
 from .systemd import notify_ready, notify_reloading, notify_stopping, take_sockets
@@ -34,13 +31,13 @@ def run(settings: Settings, read_settings: Callable[[], Settings] | None = None)
     """
     if sys.platform == "win32":
         return asyncio.run(_main(settings, None))
-    _raise_file_limit()
+    raise_file_limit()
     import uvloop  # noqa: PLC0415 - not there on Windows
 
     return uvloop.run(_main(settings, read_settings))
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Raise the soft limit of open files to the hard one: the usual 1,024 allow a thousand connections."""
     import resource  # noqa: PLC0415 - not there on Windows
 
@@ -60,9 +57,18 @@ async def _main(settings: Settings, read_settings: Callable[[], Settings] | None
     chosen = choose_upstream(settings)
     throttle = LoopThrottle(cpus=usable_cpus()) if settings.pause else None
     sockets = take_sockets()
+    settings = adopt(sockets, settings)
     async with running(settings, chosen, throttle=throttle, sockets=sockets) as server:
-        _freeze_gc()
-        _print_banner(settings, chosen, server)
+        freeze_gc()
+        print_banner(server.location, model=chosen.upstream.model, store=settings.store, note=chosen.banner)
+        log.info(
+            "server_started",
+            host=server.host,
+            port=server.port,
+            unix=server.unix,
+            tls=server.has_tls,
+            model=chosen.upstream.model,
+        )
         notify_ready()
         read = read_settings or (lambda: settings)
         reloading = asyncio.create_task(_reload_at_hangup(server, hangup, lambda: adopt(sockets, read())))
@@ -86,47 +92,24 @@ async def _reload_at_hangup(server: Server, hangup: asyncio.Event, read_settings
         await hangup.wait()
         hangup.clear()
         notify_reloading()
-        server.reload_certificate()
-        try:
-            await server.reload(read_settings())
-        except ConfigError as error:
-            faults = [line.strip() for line in str(error).splitlines()]
-            log.error("reload_failed", faults=faults[1:] or faults)  # noqa: TRY400 - the faults say all
-        except Exception:  # a server goes on with the settings that it has
-            log.exception("reload_failed")
+        await reload(server, read_settings)
         notify_ready()
 
 
-def _freeze_gc() -> None:
+async def reload(server: Server, read_settings: Callable[[], Settings]) -> None:
+    """Apply new settings and the certificate; where they are wrong, that is logged, and the old ones stay."""
+    server.reload_certificate()
+    try:
+        await server.reload(read_settings())
+    except ConfigError as error:
+        faults = [line.strip() for line in str(error).splitlines()]
+        log.error("reload_failed", faults=faults[1:] or faults)  # noqa: TRY400 - the faults say all
+    except Exception:  # a server goes on with the settings that it has
+        log.exception("reload_failed")
+
+
+def freeze_gc() -> None:
     """Exempt present objects from garbage collection, and collect less often: tokens make hardly any cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) -> None:
-    """Print the addresses, the model and the store, and log `server_started`."""
-    scheme = server.page_url.partition(":")[0]
-    elsewhere = f"  ({scheme}://{socket.gethostname()}:{server.port}/ from other machines)" if server.is_open else ""
-    lines = [
-        f"askbot-ws {__version__}",
-        f"  page    {server.page_url}{elsewhere}",
-        f"  socket  {server.url}",
-        f"  model   {chosen.upstream.model}",
-        f"  store   {settings.store}",
-    ]
-    if chosen.banner:
-        lines.append(chosen.banner)
-    try:
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
-    except OSError:  # a full disk or a closed pipe: serve all the same, and do not fail at exit either
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - it stays open until the end
-    log.info(
-        "server_started",
-        host=server.host,
-        port=server.port,
-        unix=server.unix,
-        tls=server.has_tls,
-        model=chosen.upstream.model,
-    )

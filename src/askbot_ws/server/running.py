@@ -22,8 +22,9 @@ from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .allowance_settings import allowances_of
 from .app import Server
-from .listening import adopt, bind
+from .listening import bind
 from .tls import TlsFiles
+from .workers.group import ServerGroup
 
 if TYPE_CHECKING:
     from ..telemetry import TurnTelemetry
@@ -38,15 +39,16 @@ async def running(
     *,
     throttle: Throttle | None = None,
     sockets: Sequence[socket.socket] = (),
+    group: ServerGroup | None = None,
     now: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Server]:
     """Run a server in the block; `chosen` overrides the upstream that the settings name. Raises `ConfigError`.
 
     `throttle` may block the event loop for some milliseconds, where that runs nothing else. `sockets` are those that
-    systemd has opened; without any, the server opens the one that the settings say. `now` is the time in seconds since
-    1970, by which credentials expire.
+    another process has opened to listen on; without any, the server opens the one that the settings say. `group` has
+    the processes of which this one serves on the same sockets. `now` is the time in seconds since 1970, by which
+    credentials expire.
     """
-    settings = adopt(sockets, settings)
     tls = TlsFiles(settings.certfile, settings.keyfile) if settings.certfile and settings.keyfile else None
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
     store = open_store(settings.store, fsync=settings.fsync)
@@ -61,7 +63,7 @@ async def running(
         async with authenticator, hub:
             await chosen.upstream.open()
             make_policy = partial(policy_of, chosen=chosen)
-            server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, now=now)
+            server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, group=group, now=now)
             for each in listening:
                 await server.listen(each)
             server.loop_lag.start()

@@ -63,6 +63,7 @@ class WebSocket(ServerConnection):
         """`options` are those with which `websockets` makes a connection."""
         super().__init__(protocol, server, **options)
         self._acceptor = acceptor
+        acceptor.expect(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the acceptor start the connection as HTTP (asyncio calls this)."""
