@@ -129,11 +129,12 @@ class Acceptor:
 
     async def receive_first_requests(self, *, max_seconds: float) -> None:
         """Wait until all connections that were accepted have sent their first request, or for `max_seconds`."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + max_seconds
-        await asyncio.sleep(SETTLE_SECONDS)  # what the loop has accepted already is started in its next iterations
-        while loop.time() < until and (self._in_tls_handshake or any(map(_is_new, self.state.connections))):  # noqa: ASYNC110 - no connection pays for an event
+        until = time.monotonic() + max_seconds
+        quiet = 0
+        while quiet < 2 and time.monotonic() < until:  # twice: the last request is looked at after it was received
             await asyncio.sleep(SETTLE_SECONDS)
+            waiting = self._in_tls_handshake or any(map(_is_new, self.state.connections))
+            quiet = 0 if waiting else quiet + 1
 
     def shutdown(self) -> None:
         """Close HTTP connections without a request at once, the others after their responses."""

@@ -41,7 +41,7 @@ from .proxies import TrustedProxies
 from .refusals import Refusals
 from .tls import TlsFiles
 from .web_socket_connections import WebSocketConnections
-from .websocket import WebSocket
+from .websocket import WebSocket, open_after_close
 from .workers.group import ServerGroup
 
 if TYPE_CHECKING:
@@ -323,6 +323,8 @@ class Server:
         For a process whose listening sockets others go on with: `drain` would refuse such connections. It returns when
         they have sent it, at the latest after `HANDSHAKE_SECONDS`.
         """
+        for listener in self._listeners:
+            open_after_close(listener)
         self._stop_listening()
         await self.acceptor.receive_first_requests(max_seconds=HANDSHAKE_SECONDS)
 

@@ -45,7 +45,7 @@ def run_workers(
         flags: Those of the command line, which each worker reads together with the other sources.
         read_settings: Returns the settings as they are now; it may raise `ConfigError`.
         count: How many workers.
-        command: What starts a worker, before the numbers of its descriptors.
+        command: What starts a worker, before its number and those of its descriptors.
 
     Raises:
         ConfigError: Settings are wrong, or the address can't be listened on. What only a worker finds is printed.

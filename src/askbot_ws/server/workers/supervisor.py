@@ -41,7 +41,7 @@ class Plan:
         flags: The settings of the command line, which each worker reads together with the other sources.
         drain: For how long a worker may drain, in seconds.
         adopted: Whether systemd has opened the sockets.
-        command: What starts a worker, before the numbers of its descriptors.
+        command: What starts a worker, before its number and those of its descriptors.
     """
 
     count: int
@@ -264,26 +264,7 @@ class Supervisor:
         results = await asyncio.gather(*reads, return_exceptions=True)
         answered = sum(not isinstance(result, BaseException) for result in results)
         totals = add_up([*(worker.metrics for worker in self._workers), self._ended])
-        return [*totals, *self._own_metrics(answered)]
-
-    def _own_metrics(self, answered: int) -> Snapshot:
-        return [
-            Family(
-                name="askbot_workers",
-                type="gauge",
-                help="Worker processes, by whether they answer.",
-                samples=[
-                    ("askbot_workers", {"state": "answering"}, answered),
-                    ("askbot_workers", {"state": "silent"}, max(0, len(self._workers) - answered)),
-                ],
-            ),
-            Family(
-                name="askbot_worker_restarts",
-                type="counter",
-                help="Workers that were started in the place of one that had ended unasked.",
-                samples=[("askbot_worker_restarts_total", {}, self._restarts)],
-            ),
-        ]
+        return [*totals, *worker_metrics(answered, len(self._workers) - answered, self._restarts)]
 
     async def faults(self) -> dict[str, str | None]:
         """Return what is wrong in any worker that takes connections."""
@@ -317,3 +298,22 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def worker_metrics(answering: int, silent: int, restarts: int) -> Snapshot:
+    """Return the metrics of the supervisor's own, of these numbers of workers and of restarts."""
+    states = {"answering": answering, "silent": silent}
+    return [
+        Family(
+            name="askbot_workers",
+            type="gauge",
+            help="Worker processes, by whether they answer.",
+            samples=[("askbot_workers", {"state": state}, number) for state, number in states.items()],
+        ),
+        Family(
+            name="askbot_worker_restarts",
+            type="counter",
+            help="Workers that were started in the place of one that had ended unasked.",
+            samples=[("askbot_worker_restarts_total", {}, restarts)],
+        ),
+    ]

@@ -1,6 +1,7 @@
 """Worker: a process that serves on sockets which the supervisor has opened, until that tells it to end, or is gone.
 
-Started as `python -m askbot_ws.server.workers.worker CHANNEL SOCKET…`, with the numbers of inherited descriptors.
+Started as `python -m askbot_ws.server.workers.worker NUMBER CHANNEL SOCKET…`: its number, and those of descriptors
+that it inherits.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ class Worker:
             await asyncio.wait((self._start, closed), return_when=asyncio.FIRST_COMPLETED)
             if not self._start.done():
                 return 1
-            structlog.contextvars.bind_contextvars(worker=self._start.result()["number"])
             return await self._serve(channel)
         except ConfigError as error:
             channel.tell("settings are wrong", message=str(error))
@@ -134,7 +134,8 @@ class Worker:
                 raise ChannelClosed(word)
 
 
-async def _main(descriptors: Sequence[int]) -> int:
+async def _main(number: int, descriptors: Sequence[int]) -> int:
+    structlog.contextvars.bind_contextvars(worker=number)  # first, so that it is in the lines of all tasks
     end, *sockets = (socket.socket(fileno=descriptor) for descriptor in descriptors)
     for each in (end, *sockets):
         each.set_inheritable(False)
@@ -143,11 +144,12 @@ async def _main(descriptors: Sequence[int]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a worker with the numbers of its descriptors; returns the exit code of the process."""
+    """Run a worker with its own number and those of its descriptors; returns the exit code of the process."""
     import uvloop  # noqa: PLC0415 - not there on Windows, where there are no workers
 
     raise_file_limit()
-    return uvloop.run(_main([*map(int, arguments)]))
+    number, *descriptors = map(int, arguments)
+    return uvloop.run(_main(number, descriptors))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from subprocess import DEVNULL
-from typing import Self
+from typing import Self, cast
 
 from ...errors import ConfigError
 from ..systemd import NOTIFY_SOCKET
@@ -65,7 +65,7 @@ class WorkerProcess:
         descriptors = [each.fileno() for each in (theirs, *sockets)]
         process = await asyncio.create_subprocess_exec(
             *command,
-            *map(str, descriptors),
+            *map(str, (number, *descriptors)),
             pass_fds=descriptors,
             stdin=DEVNULL,
             env={name: value for name, value in os.environ.items() if name != NOTIFY_SOCKET},
@@ -75,7 +75,7 @@ class WorkerProcess:
         ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         worker = cls(number, process)
         worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
-        worker._channel.tell("start", number=number, **facts)
+        worker._channel.tell("start", **facts)
         return worker
 
     @property
@@ -106,9 +106,11 @@ class WorkerProcess:
 
     async def read_metrics(self, *, max_seconds: float) -> None:
         """Read its metrics, which `metrics` returns from then on. Raises like `ask`."""
-        self._metrics = lasting(self._metrics)  # what its gauges are now is not known, if it does not answer
-        answer = await self.ask("metrics", max_seconds=max_seconds)
-        self._metrics = answer if isinstance(answer, list) else []
+        try:
+            self._metrics = cast(Snapshot, await self.ask("metrics", max_seconds=max_seconds))
+        except (TimeoutError, ChannelClosed):
+            self._metrics = lasting(self._metrics)  # its gauges are not known any more
+            raise
 
     @property
     def metrics(self) -> Snapshot:
