@@ -128,9 +128,11 @@ class Supervisor:
         served = await served_before
         self._workers.remove(worker)
         self._ended = add_up([self._ended, lasting(worker.metrics)])
-        if worker.draining:
+        if not served:
+            return  # who has started it says so
+        if worker.draining or self._ending.is_set():
             log.info("worker_stopped", worker=worker.number, pid=worker.pid, code=code)
-        elif served:
+        else:
             log.error("worker_exited", worker=worker.number, pid=worker.pid, code=code, lived_s=round(worker.lived, 3))
             self._ensure(worker.number, steady=worker.lived >= STEADY_SECONDS)
 
