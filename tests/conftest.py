@@ -13,6 +13,7 @@ from coverage import Coverage
 from hypothesis import settings
 
 from .process import ProviderProcess, provider_process
+from .redis_server import RedisServer, redis_server
 from .seeds import CHOSEN
 
 settings.register_profile("fixed", derandomize=True, deadline=None)  # the same examples each time
@@ -34,6 +35,7 @@ SLOW = (
     "client/test_sync.py",
     "clients/",
     "http/test_ai_completion.py",
+    "nodes/test_processes.py",
     "package/",
     "security/test_strangers.py",
     "server/",
@@ -150,3 +152,17 @@ def provider() -> Iterator[ProviderProcess]:
     """One scripted provider, as a process of its own; questions that count are told apart by their text."""
     with provider_process() as provider:
         yield provider
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    """One redis-server for all tests."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(redis_process: RedisServer) -> RedisServer:
+    """The same server, empty."""
+    redis_process.flush()
+    return redis_process

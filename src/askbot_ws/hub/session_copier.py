@@ -15,6 +15,7 @@ from ..store import Store
 from .admission import Admission
 from .group_commit import GroupCommit
 from .owner import Owner
+from .placement import OwnedElsewhere
 from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
 
@@ -61,7 +62,10 @@ class SessionCopier:
             await self._admission.prepare(client, new_session=True)
         finally:
             self._registry.mark_idle(session)
-        owner = await self._open_owner(principal, name)
+        try:
+            owner = await self._open_owner(principal, name)
+        except OwnedElsewhere:  # the same frame was faster, at another node
+            return ForkedSession(name, existed=True)
         async with ExclusiveOwner(self._registry, owner):
             if owner.state.head:  # the same frame on another connection was faster
                 return ForkedSession(name, existed=True)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from .. import __version__
+from ..store.url import without_password
 from .address import Address
 
 
@@ -20,7 +21,7 @@ def print_banner(address: Address, *, model: str, store: str, workers: int = 1, 
         f"  page    {address.page_url}{elsewhere}",
         f"  socket  {address.url}",
         f"  model   {model}",
-        f"  store   {store}",
+        f"  store   {without_password(store)}",
     ]
     if workers > 1:
         lines.append(f"  workers {workers}")

@@ -17,6 +17,7 @@ from ..config import Settings
 from ..errors import ConfigError
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
+from ..nodes import placement_of
 from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
@@ -51,7 +52,7 @@ async def running(
     """
     tls = TlsFiles(settings.certfile, settings.keyfile) if settings.certfile and settings.keyfile else None
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
-    store = open_store(settings.store, fsync=settings.fsync)
+    store = open_store(settings.store, fsync=settings.fsync, replicas=settings.redis_wait)
     authenticator = make_authenticator(settings, store, now=now)
     listening = [*sockets] or [bind(settings)]
     telemetry: TurnTelemetry | None = None
@@ -59,7 +60,15 @@ async def running(
     try:
         telemetry = _open_telemetry(settings) if settings.otel else None
         allowances, policy = allowances_of(settings), policy_of(settings, chosen)
-        hub = Hub(store, chosen.upstream, policy, throttle=throttle, observer=telemetry, allowances=allowances)
+        hub = Hub(
+            store,
+            chosen.upstream,
+            policy,
+            throttle=throttle,
+            observer=telemetry,
+            allowances=allowances,
+            placement=placement_of(store),
+        )
         async with authenticator, hub:
             await chosen.upstream.open()
             make_policy = partial(policy_of, chosen=chosen)
@@ -115,4 +124,6 @@ def policy_of(settings: Settings, chosen: UpstreamChoice) -> Policy:
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,
         log_content=settings.log_content,
+        orphans=settings.orphans,
+        waiting_ttl=settings.waiting_ttl,
     )

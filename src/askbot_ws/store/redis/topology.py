@@ -1,0 +1,97 @@
+"""Topology: which server has a key. That of one server; others are in cluster_map.py and sentinel_group.py."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from .redis_url import Address
+
+REFRESH_SECONDS = 2.0  # for finding out anew where keys are
+REFRESH_PAUSE = 0.1  # seconds between two of these
+
+
+class Topology(Protocol):
+    """Knows which server has a key: the one there is, the primary that Sentinels name, or a node of a Cluster.
+
+    Attributes:
+        only_address: The address of the server that has all keys just now; None: there are several.
+    """
+
+    only_address: Address | None
+
+    def address_of(self, key: str) -> Address:
+        """The address of the server that has a key, or a channel."""
+        ...
+
+    def moved(self, slot: int, address: Address) -> None:
+        """A server says that another one has a slot."""
+
+    async def refresh(self) -> None:
+        """Find out anew where keys are, within `REFRESH_SECONDS`. Where nobody can be asked, all stays as it is."""
+
+    def refresh_soon(self) -> None:
+        """The same in the background."""
+
+    async def close(self) -> None:
+        """End what is done in the background."""
+
+
+class SingleServer:
+    """One server, or one name behind which somebody else exchanges servers."""
+
+    def __init__(self, address: Address) -> None:
+        self.only_address: Address | None = address
+        self._address = address
+
+    def address_of(self, key: str) -> Address:  # noqa: ARG002
+        """Always the same."""
+        return self._address
+
+    def moved(self, slot: int, address: Address) -> None:
+        """It became a node of a Cluster; the next start finds that out."""
+
+    async def refresh(self) -> None:
+        """There is nothing to find out."""
+
+    def refresh_soon(self) -> None:
+        """There is nothing to find out."""
+
+    async def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Refreshing:
+    """What other topologies share: one refresh at a time, for everybody who asks for one."""
+
+    def __init__(self) -> None:
+        self._refresh: asyncio.Task[None] | None = None
+
+    async def refresh(self) -> None:
+        """Find out anew where keys are, within `REFRESH_SECONDS`. Where nobody can be asked, all stays as it is."""
+        self.refresh_soon()
+        if self._refresh is not None:
+            await asyncio.shield(self._refresh)
+
+    def refresh_soon(self) -> None:
+        """The same in the background."""
+        if self._refresh is None:
+            self._refresh = asyncio.create_task(self._refresh_once())
+
+    async def close(self) -> None:
+        """End what is done in the background."""
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.gather(self._refresh, return_exceptions=True)
+
+    async def _refresh_once(self) -> None:
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._find_out()
+        except TimeoutError:
+            pass
+        finally:
+            self._refresh = None
+
+    async def _find_out(self) -> None:
+        raise NotImplementedError
