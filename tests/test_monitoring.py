@@ -15,6 +15,8 @@ from prometheus_client.metrics_core import Metric
 from askbot_ws.events import Reason
 from askbot_ws.metrics import RefusalReason
 from askbot_ws.server.collector import CLOSE_CODES, ServerCollector, upstream_codes
+from askbot_ws.server.workers.supervisor import worker_metrics
+from askbot_ws.server.workers.totals import Totals
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from .process import ROOT
@@ -28,6 +30,7 @@ VALUES: dict[tuple[str, str], set[str]] = {  # of labels that are compared with 
     ("askbot_refusals_total", "reason"): {*get_args(RefusalReason)},
     ("askbot_upstream_errors_total", "code"): {*upstream_codes()},
     ("askbot_connections_closed_total", "code"): {*map(str, CLOSE_CODES)},
+    ("askbot_workers", "state"): {"answering", "silent"},
 }
 
 
@@ -36,7 +39,8 @@ async def families(tmp_path: Any) -> list[Metric]:
     """All metrics of a server that has flushed once."""
     async with serving(ScriptedUpstream(), store=f"sqlite:///{tmp_path / 'a.db'}") as server:
         server.hub.store.flusher.flushed_at = 0.0  # type: ignore[attr-defined]
-        return [*ServerCollector(server.metrics, server.hub, server, started_at=0.0).collect()]
+        own = [*ServerCollector(server.metrics, server.hub, server, started_at=0.0).collect()]
+        return [*own, *Totals(worker_metrics(1, 0, 0)).collect()]
 
 
 def exposed(families: list[Metric]) -> dict[str, tuple[str, set[str]]]:

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, cast
 from .config import Settings, from_keywords
 from .errors import ConfigError
 from .logs import use_host_logging
-from .server.app import Server, running
+from .server.app import Server
+from .server.running import running
 from .upstream import Upstream
 from .upstream.checked import CheckedUpstream
 from .upstream.choose import UpstreamChoice, choose_upstream
@@ -28,7 +29,7 @@ AnswerFunction: TypeAlias = Callable[[Messages, dict[str, Any]], AsyncIterator[s
 The messages are oldest first, each `{"role": "system" | "user" | "assistant", "content": str}`; the last one is the
 question. The options have those of `model`, `temperature` and `max_tokens` that the question gives. Pieces are `str`.
 """
-HOST_SETTINGS = ("log_level", "log_format")  # that the host program decides
+HOST_SETTINGS = ("log_level", "log_format", "workers")  # that the host program decides
 
 
 class _CallableUpstream(FunctionUpstream):
@@ -55,8 +56,8 @@ async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: 
             "assistant", "content": str}`), and the question's options (`model`, `temperature`, `max_tokens`, where they
             were given); it yields `str`.
         **settings: The settings of `askbot serve` as keywords, with the names of `askbot_ws.config.Settings`:
-            `port=0`, `store="memory:"`, `session_ttl="7d"`. All but `log_level` and `log_format`, and `upstream` where
-            there is an `answer`.
+            `port=0`, `store="memory:"`, `session_ttl="7d"`. All but `log_level`, `log_format` and `workers`, and
+            `upstream` where there is an `answer`.
 
     Yields:
         The listening server: `url` is where clients connect, `port` its port, `serve_forever` waits for its end.

@@ -21,7 +21,7 @@ from websockets.asyncio.client import connect, unix_connect
 import askbot_ws
 from askbot_ws.config import load
 from askbot_ws.errors import ConfigError
-from askbot_ws.server import app
+from askbot_ws.server import web_socket_connections
 from askbot_ws.server.listening import adopt, bind
 from askbot_ws.server.systemd import take_sockets
 from askbot_ws.testing import serving
@@ -68,7 +68,7 @@ async def test_a_client_is_known_by_its_address(host: str) -> None:
 
 async def test_a_refused_client_that_does_not_go_is_soon_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has been told why; whoever has no credential must not take the places of others."""
-    monkeypatch.setattr(app, "CLOSE_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(web_socket_connections, "CLOSE_TIMEOUT_SECONDS", 0.1)
     async with serving(ticket_secret="x" * 40) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]

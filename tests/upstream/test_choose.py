@@ -8,7 +8,7 @@ import pytest
 
 from askbot_ws.config import load
 from askbot_ws.errors import ConfigError
-from askbot_ws.server.app import running
+from askbot_ws.server.running import running
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import weights
 from askbot_ws.upstream.choose import DEFAULT_PERSONA, UpstreamChoice, choose_upstream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from .authentication import IDENTITY_PATH, STATUS_BY_ERROR, AuthenticationMiddle
 from .completion import Completions
 from .metrics import PATH as METRICS_PATH
 from .metrics import Render, metrics_route
-from .readiness import Readiness
 from .responses import json_response
 from .tickets import ticket_route
 
@@ -39,7 +39,7 @@ def make_application(
     access: AccessPolicy,
     authenticator: Authenticator,
     administration: Administration,
-    readiness: Readiness,
+    find_faults: Callable[[], Awaitable[Mapping[str, str | None]]],
     render_metrics: Render,
     version: str,
     page_module: Path | None = None,
@@ -48,7 +48,8 @@ def make_application(
 ) -> Starlette:
     """Make the ASGI application that answers all requests but WebSocket handshakes.
 
-    The page sends its users to `sign_in_url` and `sign_out_url`.
+    `find_faults` returns what is wrong with the server and its parts, None for one that works. The page sends its users
+    to `sign_in_url` and `sign_out_url`.
 
     Raises:
         OSError: The page's module cannot be read.
@@ -60,8 +61,7 @@ def make_application(
 
     async def readyz(request: Request) -> Response:
         del request
-        draining = "the server is about to restart" if completions.draining else None
-        faults = {"server": draining} | ({} if draining else {**await readiness.faults()})
+        faults = await find_faults()
         checks = {part: fault or "ok" for part, fault in faults.items()}
         for part, fault in faults.items():
             if fault is not None:

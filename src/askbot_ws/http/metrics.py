@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import TypeAlias
 
 from starlette.requests import Request
@@ -10,12 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from .authentication import require_right
-from .responses import COMMON_HEADERS
+from .responses import COMMON_HEADERS, json_response
 
 PATH = "/metrics"
 
-Render: TypeAlias = Callable[[str], tuple[bytes, str]]
-"""Returns the page and its content type for an `Accept` header."""
+Render: TypeAlias = Callable[[str], Awaitable[tuple[bytes, str] | None]]
+"""Returns the page and its content type for an `Accept` header; None where it can't be had now."""
 
 
 def metrics_route(render: Render) -> Route:
@@ -23,7 +24,10 @@ def metrics_route(render: Render) -> Route:
 
     async def metrics(request: Request) -> Response:
         require_right(request, "metrics")
-        body, content_type = render(request.headers.get("accept", ""))
+        rendered = await render(request.headers.get("accept", ""))
+        if rendered is None:
+            return json_response(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the worker processes do not answer"})
+        body, content_type = rendered
         return Response(body, headers={"Content-Type": content_type, "Cache-Control": "no-store"} | COMMON_HEADERS)
 
     return Route(PATH, metrics)

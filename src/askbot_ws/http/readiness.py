@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -12,6 +12,7 @@ from ..errors import AskbotError, Internal
 
 RESULT_TTL_SECONDS = 1.0  # for which a result is kept
 PING_TIMEOUT_SECONDS = 5.0  # after which a check has failed
+DRAINING = "the server is about to restart"
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +27,18 @@ class ReadinessCheck(Protocol):
 class Readiness:
     """Runs all checks; concurrent callers share one run, and its result is kept for a while."""
 
-    def __init__(self, parts: Mapping[str, ReadinessCheck]) -> None:
+    def __init__(self, parts: Mapping[str, ReadinessCheck], *, draining: Callable[[], bool] = lambda: False) -> None:
+        """`draining` returns whether the server is about to end."""
         self._checks = parts
+        self._draining = draining
         self._check_task: asyncio.Task[dict[str, str | None]] | None = None
         self._expires_at = 0.0  # of the last result, in seconds of the loop's clock
+
+    async def server_faults(self) -> Mapping[str, str | None]:
+        """Return what is wrong with the server and with each part; the parts are not checked while it drains."""
+        if self._draining():
+            return {"server": DRAINING}
+        return {"server": None, **await self.faults()}
 
     async def faults(self) -> Mapping[str, str | None]:
         """Return what is wrong with each part, as a message that is safe to show; None: it works."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from weakref import WeakSet
 
 from starlette.types import ASGIApp
 from uvicorn.config import Config
@@ -21,6 +22,7 @@ from .proxies import TrustedProxies
 from .refusals import Refusals
 from .websocket import WebSocket
 
+SETTLE_SECONDS = 0.05  # between two looks at connections that have sent no request
 REQUEST_END_TIMEOUT_SECONDS = 2.0  # for which requests of closed connections are waited for
 
 
@@ -82,11 +84,17 @@ class Acceptor:
         self._server = server.encode()
         self._second = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_tls_handshake: WeakSet[WebSocket] = WeakSet()  # or between being accepted and being started
         self._no_connections = asyncio.Event()
         self._no_connections.set()
 
+    def expect(self, socket: WebSocket) -> None:
+        """Note a connection that was accepted; `start_connection` follows, after its TLS handshake if there is one."""
+        self._in_tls_handshake.add(socket)
+
     def start_connection(self, socket: WebSocket, transport: asyncio.BaseTransport) -> None:
         """Start a connection as HTTP; `socket` takes it over if its first request is a WebSocket handshake."""
+        self._in_tls_handshake.discard(socket)
         peer: tuple[object, ...] | str | None = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else ""
         proxy = address if address in self.proxies else None  # whose clients are known by the heads of their requests
@@ -119,6 +127,15 @@ class Acceptor:
 
     # --- shutdown ----------------------------------------------------------------------------------------------------
 
+    async def receive_first_requests(self, *, max_seconds: float) -> None:
+        """Wait until all connections that were accepted have sent their first request, or for `max_seconds`."""
+        until = time.monotonic() + max_seconds
+        quiet = 0
+        while quiet < 2 and time.monotonic() < until:  # twice: the last request is looked at after it was received
+            await asyncio.sleep(SETTLE_SECONDS)
+            waiting = self._in_tls_handshake or any(map(_is_new, self.state.connections))
+            quiet = 0 if waiting else quiet + 1
+
     def shutdown(self) -> None:
         """Close HTTP connections without a request at once, the others after their responses."""
         for connection in tuple(self.state.connections):
@@ -133,3 +150,7 @@ class Acceptor:
             connection.transport.abort()
         if self.state.tasks:
             await asyncio.wait(tuple(self.state.tasks), timeout=REQUEST_END_TIMEOUT_SECONDS)
+
+
+def _is_new(connection: object) -> bool:
+    return isinstance(connection, HttpConnection) and connection.is_new

@@ -1,11 +1,15 @@
-"""Allowance settings: from the settings to what clients may do."""
+"""Allowance settings: from the settings to what clients and connections may do."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from ..config import Settings
 from ..core.allowance import Allowance, Allowances, Rates
+from ..dialects.askbot.connection import AskbotLimits
+from ..dialects.askbot.frames import Limits
+from ..dialects.connection import RateLimits, ResumeLimit
 from ..errors import ConfigError
 from ..role_settings import RoleSettings
 from ..upstream import clean_model_name
@@ -52,3 +56,22 @@ def _allowance(settings: Settings, role: RoleSettings) -> Allowance:
 
 
 _SHARED = [name for name in RoleSettings.model_fields if name not in ("models", "max_tokens", "temperature")]
+
+
+def askbot_limits(settings: Settings) -> AskbotLimits:
+    """Return the limits of a connection that speaks askbot.v1."""
+    return AskbotLimits(
+        advertised=Limits(
+            frame_bytes=settings.max_frame,
+            question_chars=settings.max_question,
+            waiting_turns=settings.max_waiting,
+        ),
+        rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
+    )
+
+
+def connection_limits(settings: Settings) -> dict[str, int]:
+    """Return the arguments of `ConnectionLimits`."""
+    if not settings.limits:
+        return {"max_total": sys.maxsize, "max_per_address": sys.maxsize}
+    return {"max_total": settings.max_connections, "max_per_address": settings.max_connections_per_address}

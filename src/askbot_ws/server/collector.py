@@ -21,6 +21,8 @@ from ..errors import UpstreamError
 from ..events import Reason
 from ..hub import Hub
 from ..metrics import Histogram, Metrics, RefusalReason
+from .workers.group import ServerGroup
+from .workers.totals import Snapshot, Totals, snapshot
 
 CLOSE_CODES = (1000, 1001, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4401, 4404, 4408, 4429)
 """Close codes that have a label of their own; all others, which clients may choose, are `other`."""
@@ -117,18 +119,33 @@ class ServerCollector(Collector):
 
 
 class MetricsPage:
-    """The metrics of a server as text, with those of its process."""
+    """The metrics of a server as text, with those of its process; of a group of processes, those of all."""
 
-    def __init__(self, collector: ServerCollector) -> None:
+    def __init__(self, collector: ServerCollector, group: ServerGroup | None = None) -> None:
+        self._group = group
         self._registry = CollectorRegistry()
         self._registry.register(collector)
         ProcessCollector(registry=self._registry)
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the metrics and their content type; `accept` is the request's `Accept` header."""
+    def snapshot(self) -> Snapshot:
+        """Return the metrics of this process."""
+        return snapshot(self._registry)
+
+    async def render(self, accept: str) -> tuple[bytes, str] | None:
+        """Return the metrics and their content type; `accept` is the request's `Accept` header.
+
+        None where those of the other processes can't be had now.
+        """
+        registry = self._registry
+        if self._group is not None:
+            metrics = await self._group.metrics()
+            if metrics is None:
+                return None
+            registry = CollectorRegistry()
+            registry.register(Totals(metrics))
         encode: Callable[[CollectorRegistry], bytes]
         encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return encode(registry), content_type
 
 
 # --- families --------------------------------------------------------------------------------------------------------

@@ -84,6 +84,11 @@ class HttpConnection(HttpToolsProtocol):
         self._refused = False  # an error was sent, and further input is discarded
         self._current_cycle: RequestResponseCycle | None = None  # is being answered; `cycle` is the newest request
 
+    @property
+    def is_new(self) -> bool:
+        """Whether its first request has not arrived yet."""
+        return self._request_count == 0 or (self._request_count == 1 and self._expecting is ExpectedInput.HEAD)
+
     # --- the connection (asyncio calls these) ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -82,8 +82,11 @@ def resident_bytes(statm: Path = STATM) -> int:
         return 0
 
 
-def memory_threshold(setting: int | None, *, cgroup: Path = CGROUP_ROOT) -> int | None:
-    """Return the memory from which on questions are refused, by the setting or the container; None: there is none."""
+def memory_threshold(setting: int | None, *, processes: int = 1, cgroup: Path = CGROUP_ROOT) -> int | None:
+    """Return the memory from which on questions are refused, by the setting or the container; None: there is none.
+
+    The container's is shared by this many processes.
+    """
     if setting is not None:
         return setting or None
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of cgroup v2, v1
@@ -92,5 +95,5 @@ def memory_threshold(setting: int | None, *, cgroup: Path = CGROUP_ROOT) -> int 
         except (OSError, ValueError):  # there is no limit: "max", or no such file
             continue
         if limit < 1 << 60:  # v1 writes the largest number that there is
-            return int(limit * CONTAINER_SHARE)
+            return int(limit * CONTAINER_SHARE / processes)
     return None

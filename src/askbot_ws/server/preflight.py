@@ -35,7 +35,7 @@ from ..upstream.choose import choose_upstream, make_checks
 from ..upstream.moderation import Moderation
 from ..upstream.provider_errors import summarize
 from .allowance_settings import allowances_of
-from .app import policy_of
+from .running import policy_of
 from .tls import EXPIRES_SOON, TlsFiles
 
 PROMPT = Prompt.of([Message("user", "Hi")], Options(max_tokens=1))

@@ -31,6 +31,11 @@ def text_header(length: int) -> bytes:
     return struct.pack("!BBH", 0x81, 126, length) if length < 1 << 16 else struct.pack("!BBQ", 0x81, 127, length)
 
 
+def open_after_close(listener: Server) -> None:
+    """Let connections that a listener has accepted be opened after it is closed: `websockets` would refuse them."""
+    setattr(listener, "is_serving", lambda: True)  # noqa: B010 - no type checker takes an assignment to a method
+
+
 class WebSocket(ServerConnection):
     """A connection without a send queue: `writable` is whether its transport has room.
 
@@ -63,6 +68,7 @@ class WebSocket(ServerConnection):
         """`options` are those with which `websockets` makes a connection."""
         super().__init__(protocol, server, **options)
         self._acceptor = acceptor
+        acceptor.expect(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the acceptor start the connection as HTTP (asyncio calls this)."""

@@ -9,7 +9,8 @@ from typing import TypeAlias
 
 from ..config import from_keywords
 from ..core.prompt import Prompt
-from ..server.app import Server, running
+from ..server.app import Server
+from ..server.running import running
 from ..upstream import Ending, Upstream
 from ..upstream.checked import CheckedUpstream
 from ..upstream.choose import UpstreamChoice

@@ -1,35 +1,25 @@
-"""Settings: all settings of a server, and where they are read from.
-
-Flags override the environment, that overrides `.env`, that a TOML file, that the defaults. All are checked at the
-start, and all errors are reported at once. The flags, their help and docs/settings.md are generated from the fields.
-"""
+"""Settings: the fields, with their defaults, their help and what is checked of them."""
 
 from __future__ import annotations
 
-import os
-import tomllib
-from collections.abc import Collection, Iterator, Mapping
+import sys
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from dotenv import dotenv_values
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from .decoding import is_text, recover_text
-from .errors import ConfigError
-from .role_settings import Roles, RoleSettings
-from .setting_sources import SourcedValue, redact, suggest_name
-from .setting_types import (
+from ..decoding import is_text, recover_text
+from ..role_settings import Roles, RoleSettings
+from ..setting_types import (
     MAX_INTEGER,
     ApiKey,
     BaseUrl,
@@ -62,24 +52,13 @@ from .setting_types import (
     TicketSecret,
     UnixPath,
     UpstreamSpec,
-    allowed_text,
     default_store,
-    format_value,
     is_loopback,
     is_switch,
     to_switch,
 )
 
-__all__ = ["Settings", "load"]
-
-ENV_PREFIX = "ASKBOT_"
-CONFIG_FILE = "askbot.toml"
-CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
-URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` connect to; no setting of a server
-TOKEN_VARIABLE = "ASKBOT_TOKEN"  # noqa: S105 - the name of what has the credential with which they do
-OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE)
 API_KEY = "openai_api_key"
-SECRETS = (API_KEY, "jwt_secret", "ticket_secret", "moderation_api_key")  # in no message and no option
 RELOADABLE = frozenset(
     (
         *("hosts", "origins", "keys", "jwt_secret", "jwks_url", "jwt_algorithms", "jwt_audience", "jwt_issuer"),
@@ -95,15 +74,8 @@ RELOADABLE = frozenset(
 )
 """Settings that SIGHUP changes in a running server; others need a restart."""
 CREDENTIAL_SETTINGS = ("keys", "jwt_secret", "jwks_url", "auth", "ticket_secret")  # each sets up authentication
-MAY_BE_EMPTY = {"persona"}  # settings that an empty variable sets; of others, it counts as not set
-_BLAMED = {
-    "allow_anonymous": "host",
-    "keyfile": "certfile",
-    "openai_base_url": "upstream",
-}  # which setting wants one that is not given
-_READ_AT_START = {"persona", "page_module", "embedded_model", "certfile", "keyfile"}  # files, which may be gone since
+UNSHARED_STORES = ("memory:", "sqlite:")  # beginnings of the URLs of stores that one process has for itself
 _PATHS = {"store", "embedded_model", "unix", "certfile", "keyfile", "keys"}  # which may have any bytes
-OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
 
 
 class Settings(BaseModel):
@@ -370,6 +342,14 @@ class Settings(BaseModel):
         default=20, description="Time for running answers to end when the server stops; then they are interrupted."
     )
 
+    # processes
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Number of processes that serve on the same address. More than 1 needs a store that they share: "
+        "redis://.",
+    )
     pause: bool = Field(
         default=True,
         description="Pause the server for up to 20 ms at a time while its CPU is nearly used up: more answers fit, "
@@ -554,205 +534,23 @@ class Settings(BaseModel):
             raise ValueError("with ASKBOT_ORIGINS=*, any page could act for whoever visits it; list the origins")
         return value
 
+    @field_validator("workers")
+    @classmethod
+    def _check_workers(cls, value: int, info: ValidationInfo) -> int:
+        store = str(info.data.get("store", ""))
+        if value > 1 and sys.platform == "win32":
+            raise ValueError("there are no workers on Windows: leave it at 1")
+        if value > 1 and store.startswith(UNSHARED_STORES):
+            kind = "the memory of one process" if store == "memory:" else "a file that one process alone may use"
+            raise ValueError(
+                f"the store is {kind}, and several can't share it: set ASKBOT_STORE=redis://HOST:PORT (--store), "
+                "or leave ASKBOT_WORKERS at 1"
+            )
+        return value
+
     @field_validator("openai_base_url")
     @classmethod
     def _check_credentials(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("upstream") == "openai" and not value and info.data.get("openai_api_key", ...) is None:
             raise ValueError("it needs OPENAI_API_KEY, or OPENAI_BASE_URL of a server without keys")
         return value
-
-
-# --- names -----------------------------------------------------------------------------------------------------------
-
-
-def env_variable(field: str) -> str:
-    """Return a setting's name in the environment."""
-    return OPENAI_VARIABLES.get(field, ENV_PREFIX + field.upper())
-
-
-def flag(field: str) -> str:
-    """Return a setting's name on the command line."""
-    return "--" + field.replace("_", "-")
-
-
-def default_text(field: str) -> str | None:
-    """Return a setting's default as people write it; None where there is none."""
-    info = Settings.model_fields[field]
-    value = info.get_default(call_default_factory=True, validated_data={})
-    return None if value in (None, (), {}) else format_value(value, info)
-
-
-FIELD_OF_VARIABLE = {env_variable(field): field for field in Settings.model_fields}
-SECTIONS = {  # titles in the help and in docs/settings.md, each by the field that its section begins with
-    "host": "Where it listens",
-    "keys": "Who may connect",
-    "store": "What is kept",
-    "upstream": "The model",
-    "openai_api_key": "The model's API",
-    "max_question": "Questions and answers",
-    "max_frame": "Connections",
-    "roles": "Users",
-    "overload_lag": "Overload",
-    "log_level": "Logs and traces",
-}
-
-
-def section(field: str) -> str:
-    """Return the title of a setting's section."""
-    fields = [*Settings.model_fields]
-    return [SECTIONS[each] for each in fields[: fields.index(field) + 1] if each in SECTIONS][-1]
-
-
-# --- sources ---------------------------------------------------------------------------------------------------------
-
-
-def load(
-    flags: Mapping[str, object] | None = None,
-    environ: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-) -> Settings:
-    """Read the settings from all sources.
-
-    Args:
-        flags: Settings by field name, as the command line has them; None counts as not set.
-        environ: Environment variables, by default the process's; an empty one counts as not set, but for the persona.
-        cwd: The folder of `.env` and `askbot.toml`, by default the current one. `ASKBOT_CONFIG` names another TOML
-            file, relative to it.
-
-    Returns:
-        The settings, validated.
-
-    Raises:
-        ConfigError: Settings are wrong, or a file can't be read. The message has every error, one a line.
-    """
-    cwd, errors = cwd or Path.cwd(), list[str]()
-    values = _collect_values(flags or {}, os.environ if environ is None else environ, cwd, errors)
-    return _validate(values, cwd, errors)
-
-
-def from_keywords(keywords: Mapping[str, object], *, without: Collection[str] = ()) -> Settings:
-    """Return the settings that a program passes as keywords; neither the environment nor a file is read.
-
-    Args:
-        keywords: Settings by field name.
-        without: Settings that are not allowed here.
-
-    Raises:
-        ConfigError: With every error, one a line.
-    """
-    known = [name for name in Settings.model_fields if name not in without]
-    errors = [
-        f"{name}: there is no such keyword. {suggest_name(name, known)}" for name in keywords if name not in known
-    ]
-    values = {name: SourcedValue(keywords[name], name, f"as the keyword {name}") for name in known if name in keywords}
-    return _validate(values, Path.cwd(), errors)
-
-
-def _validate(values: Mapping[str, SourcedValue], cwd: Path, errors: list[str]) -> Settings:
-    """Return the settings. Raises `ConfigError` with `errors` and those of the values."""
-    try:
-        settings = Settings.model_validate({name: sourced.value for name, sourced in values.items()}, context=cwd)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False, include_context=False):
-            if (line := _describe_error(detail, values)) not in errors:
-                errors.append(line)
-    else:
-        if not errors:
-            return settings
-    count = f"{len(errors)} settings are wrong" if len(errors) > 1 else "a setting is wrong"
-    raise ConfigError("\n".join([f"askbot can't start: {count}.", *(f"  {error}" for error in errors)]))
-
-
-def merge(running: Settings, new: Settings) -> Settings:
-    """Return the settings of a running server with those of others that it can take: `RELOADABLE`.
-
-    Raises:
-        ConfigError: The two don't go together, as where it listens on all addresses and loses its credentials.
-    """
-    merged = running.model_copy(update={name: getattr(new, name) for name in RELOADABLE})
-    values = {name: getattr(merged, name) for name in Settings.model_fields if name not in _READ_AT_START}
-    try:
-        Settings.model_validate(values)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
-        faults = [f"until the server is restarted, {_describe_error(detail, {})}" for detail in details]
-        raise ConfigError("\n".join(["new settings are wrong for a running server.", *faults])) from None
-    return merged
-
-
-def _collect_values(
-    flags: Mapping[str, object], environ: Mapping[str, str], cwd: Path, errors: list[str]
-) -> dict[str, SourcedValue]:
-    """Return the values of all sources by field name, the stronger source over the weaker; append to `errors`."""
-    dotenv = _read_dotenv(cwd / ".env", errors)
-    path = environ.get(CONFIG_FILE_VARIABLE) or dotenv.get(CONFIG_FILE_VARIABLE)
-    values = dict(_values_of_file(cwd / (path or CONFIG_FILE), bool(path), errors))
-    values |= dict(_values_of_variables(dotenv, "in .env", errors))
-    values |= dict(_values_of_variables(environ, "in the environment", errors))
-    return values | {
-        name: SourcedValue(value, flag(name), "on the command line")
-        for name, value in flags.items()
-        if value is not None
-    }
-
-
-def _read_dotenv(path: Path, errors: list[str]) -> dict[str, str]:
-    try:
-        values = dotenv_values(path, interpolate=False) if path.is_file() else {}
-    except (OSError, UnicodeDecodeError) as error:
-        errors.append(f".env: it can't be read ({_reason(error)}); repair or remove it.")
-        return {}
-    return {
-        name: value
-        for name, value in values.items()
-        if value or (value is not None and FIELD_OF_VARIABLE.get(name) in MAY_BE_EMPTY)
-    }
-
-
-def _values_of_variables(
-    variables: Mapping[str, str], source: str, errors: list[str]
-) -> Iterator[tuple[str, SourcedValue]]:
-    for name, value in variables.items():
-        field = FIELD_OF_VARIABLE.get(name)
-        if field is not None and (value.strip() or field in MAY_BE_EMPTY):
-            yield field, SourcedValue(value.strip(), name, source)
-        elif name.startswith(ENV_PREFIX) and name not in FIELD_OF_VARIABLE and name not in OTHER_VARIABLES:
-            known = [*FIELD_OF_VARIABLE, *OTHER_VARIABLES]
-            errors.append(f"{name}, {source}: there is no such setting. {suggest_name(name, known)}")
-
-
-def _values_of_file(path: Path, required: bool, errors: list[str]) -> Iterator[tuple[str, SourcedValue]]:  # noqa: FBT001 - one call
-    if not required and not path.exists():
-        return
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        errors.append(f"{CONFIG_FILE_VARIABLE}: {path} can't be read ({_reason(error)}); repair it, or name another.")
-        return
-    for name, value in values.items():
-        if name in Settings.model_fields:
-            yield name, SourcedValue(value, name, f"in {path.name}")
-        else:
-            known = [*Settings.model_fields]
-            errors.append(f"{name}, in {path.name}: there is no such setting. {suggest_name(name, known)}")
-
-
-# --- error messages --------------------------------------------------------------------------------------------------
-
-
-def _describe_error(detail: ErrorDetails, values: Mapping[str, SourcedValue]) -> str:
-    """Return one line: the setting as it was written, its value and source, and what it should be."""
-    field, *item = map(str, detail["loc"])
-    blamed = field if field in values else _BLAMED.get(field, field)
-    info = Settings.model_fields[field]
-    own = detail["type"] == "value_error"
-    fix = detail["msg"].removeprefix("Value error, ") if own else allowed_text(info, is_item=bool(item))
-    if item and detail["input"] != values[field].value:
-        fix = f"{redact(detail['input'])} is wrong: {fix}"
-    if blamed not in values:
-        return f"{env_variable(blamed)}: {fix}."
-    return f"{values[blamed].describe(secret=blamed in SECRETS)}: {fix}."
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

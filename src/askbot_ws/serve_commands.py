@@ -1,0 +1,136 @@
+"""Serve commands: `askbot serve` and `askbot check`, whose options are the settings."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand
+
+from .config import SECRETS, Settings, default_text, env_variable, flag, load, section
+from .errors import ConfigError
+
+
+class SectionedCommand(TyperCommand):
+    """A command whose help has its options in sections: those of `rich_help_panel`, without drawing boxes."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
+        """Write the sections, in the order of their first options, and those of the command itself at the end."""
+        sections = dict[str, list[tuple[str, str]]]()
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                sections.setdefault(getattr(option, "rich_help_panel", None) or "Options", []).append(record)
+        for title, records in sorted(sections.items(), key=lambda item: item[0] == "Options"):
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
+    """Serve conversations.
+
+    Every setting can also be given in the environment, in .env, or in askbot.toml (or the file that ASKBOT_CONFIG
+    names), there as `port = 8765`. A flag overrides the environment, that overrides .env, that askbot.toml.
+    Durations are written like 20s, 5m, 2h or 30d, sizes like 64KiB or 1MiB.
+    """
+    if reload:
+        from .reload import run_with_reload  # noqa: PLC0415 - late, see above
+
+        arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
+        raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
+    settings = load(flags)
+    from .logs import configure  # noqa: PLC0415 - for this command only
+    from .server.process import run  # noqa: PLC0415 - for this command only
+
+    configure(settings)
+    if settings.workers > 1:
+        from .server.workers.supervising import run_workers  # noqa: PLC0415 - for this command only
+
+        raise typer.Exit(run_workers(settings, flags, lambda: load(flags), count=settings.workers))
+    raise typer.Exit(run(settings, lambda: load(flags)))
+
+
+def _setting_option(field: str) -> inspect.Parameter:
+    """Return a setting as a command-line option, with the setting's own help text."""
+    info = Settings.model_fields[field]
+    switch = info.annotation is bool
+    name = f"{flag(field)}/--no-{flag(field)[2:]}" if switch else flag(field)
+    default = default_text(field)
+    facts = f"env: {env_variable(field)}" + (f"; default: {default}" if default else "")
+    metavar = (
+        None if switch else "|".join(get_args(info.annotation)) if get_origin(info.annotation) is Literal else "VALUE"
+    )
+    option = typer.Option(
+        name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar, rich_help_panel=section(field)
+    )
+    kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
+    return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+
+def _with_settings(**switches: str) -> inspect.Signature:
+    """Return switches, each with its help, and all settings as options.
+
+    Not the secrets, which every user of the machine could read.
+    """
+    own = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option(option, help=help)],
+        )
+        for name, (option, help) in ((name, text.split(": ", 1)) for name, text in switches.items())
+    ]
+    fields = [field for field in Settings.model_fields if field not in SECRETS]
+    return inspect.Signature([*own, *(_setting_option(field) for field in fields)])
+
+
+def check(*, as_json: bool, no_upstream: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
+    """Check what a server with these settings would need, and say what it would serve; a server may run meanwhile.
+
+    The settings, the address, the certificate, the keys, the store, and the model, which is asked for one token. All
+    options of `serve` can be given. The exit code is 0 where a server could serve, else 1.
+    """
+    import asyncio  # noqa: PLC0415 - for this command only
+
+    from .logs import silence  # noqa: PLC0415 - for this command only
+
+    silence()
+    findings: list[dict[str, str]] = []
+    try:
+        settings = load(flags)
+    except ConfigError as error:
+        _report_finding("settings", "fault", str(error), as_json=as_json, findings=findings)
+    else:
+        from .server.preflight import preflight  # noqa: PLC0415 - for this command only
+
+        async def run() -> None:
+            async for finding in preflight(settings, ask_upstream=not no_upstream):
+                _report_finding(finding.part, finding.status, finding.text, as_json=as_json, findings=findings)
+
+        asyncio.run(run())
+    faults = sum(finding["status"] == "fault" for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": not faults, "checks": findings}, indent=2))
+    else:
+        typer.echo(f"askbot can't serve: {faults} of {len(findings)} checks failed." if faults else "askbot can serve.")
+    raise typer.Exit(1 if faults else 0)
+
+
+def _report_finding(part: str, status: str, text: str, *, as_json: bool, findings: list[dict[str, str]]) -> None:
+    findings.append({"part": part, "status": status, "text": text})
+    if not as_json:
+        typer.echo(f"{status:<8} {part:<15} " + text.replace("\n", "\n" + " " * 25))
+
+
+setattr(serve, "__signature__", _with_settings(reload="--reload: Restart when a file changes; for development."))  # noqa: B010 - typer reads it; type checkers know no such attribute
+setattr(  # noqa: B010 - as above
+    check,
+    "__signature__",
+    _with_settings(
+        as_json="--json: Print one JSON object.", no_upstream="--no-upstream: Don't ask the model for a token."
+    ),
+)
