@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ..errors import QuotaExceeded
+from .excess import budget_used_up
 
 
 def day_of(moment: float) -> str:
@@ -32,9 +32,7 @@ class TokenBudget:
         """Raise `QuotaExceeded` where so many more do not fit into today's limit."""
         self._begin_day(now)
         if self.used + self.reserved + tokens > limit:
-            raise QuotaExceeded(
-                "The tokens of this day are used up.", retry_after=seconds_to_midnight(now), retryable=True
-            )
+            raise budget_used_up(seconds=seconds_to_midnight(now))
 
     def reserve(self, tokens: int, *, limit: int, now: float) -> None:
         """Reserve tokens. Raises `QuotaExceeded` where they do not fit into today's limit."""

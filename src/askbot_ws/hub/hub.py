@@ -24,6 +24,7 @@ from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
 from ..upstream import Upstream
 from .administration import Administration
+from .client_limits import ClientLimits
 from .command_handler import CommandHandler
 from .group_commit import Throttle
 from .history_page import HistoryPage, read_history_page
@@ -53,11 +54,12 @@ class Hub:
         throttle: Throttle | None = None,
         observer: TurnObserver | None = None,
         allowances: Allowances = NO_LIMITS,
+        limits: ClientLimits | None = None,
     ) -> None:
         """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds; `allowances`: what clients may do.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
-        is blocked. `observer` is told of turns that ended.
+        is blocked. `observer` is told of turns that ended. `limits` counts what clients use; None: here, for one node.
         """
         self.store = store
         self.upstream = upstream
@@ -75,6 +77,7 @@ class Hub:
             metrics=self.metrics,
             observer=observer,
             wall_clock=wall_clock,
+            limits=limits,
         )
         self.admission = self._scheduler.admission
         self.admission.allowances = allowances
@@ -93,6 +96,7 @@ class Hub:
         """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
         sessions = await self.store.open()
         try:
+            await self.admission.limits.open()
             for session in sessions:
                 await self._recovery.close_unfinished_turns(session, count_tokens=True)
         except StoreError as error:
@@ -112,7 +116,7 @@ class Hub:
         try:
             await self.stop()
             await self._commands.wait_deletions()
-            await self.admission.close()
+            await self.admission.limits.close()
         finally:
             await self.store.close()
 
