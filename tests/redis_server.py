@@ -45,14 +45,18 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        given = ["--dir", str(self.folder), "--save", "", "--port", str(self.port), "--logfile", "redis.log"]
-        place = ["--bind", "127.0.0.1"] if self.port else ["--unixsocket", self.path]
-        self.process = subprocess.Popen(["redis-server", *given, *place, *self.arguments], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(["redis-server", *self.flags()], cwd=self.folder, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "redis.log").read_text()
             assert time.monotonic() < deadline, "redis-server does not start"
             time.sleep(0.01)
+
+    def flags(self) -> list[str]:
+        """With which arguments it is started."""
+        given = ["--save", "", "--port", str(self.port), "--logfile", "redis.log"]
+        place = ["--bind", "127.0.0.1"] if self.port else ["--unixsocket", self.path]
+        return [*given, *place, *self.arguments]
 
     def answers(self) -> bool:
         """Whether it answers, and has loaded its data."""

@@ -11,15 +11,8 @@ from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.subscriptions import Subscriptions
 from tests.redis_server import RedisServer
 
+from .heard import Heard
 from .scripts import channel_of, publish
-
-
-class Heard:
-    """What subscriptions told."""
-
-    def __init__(self) -> None:
-        self.messages: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
-        self.gaps: asyncio.Queue[str] = asyncio.Queue()
 
 
 @pytest.fixture
@@ -29,13 +22,8 @@ def heard() -> Heard:
 
 @pytest.fixture
 async def subscriptions(connections: RedisConnections, heard: Heard) -> AsyncGenerator[Subscriptions, None]:
-    subscriptions = Subscriptions(
-        connections,
-        on_message=lambda channel, message: heard.messages.put_nowait((channel, message)),
-        on_gap=heard.gaps.put_nowait,
-    )
-    yield subscriptions
-    await subscriptions.close()
+    async with heard.following(connections) as subscriptions:
+        yield subscriptions
 
 
 async def test_what_is_published_after_subscribing_is_heard(

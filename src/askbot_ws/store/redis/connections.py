@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from typing import cast
 
 from hiredis import ReplyError
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from ...errors import StoreError
+from ...errors import ConfigError, StoreError
+from .client import RareClient
 from .pipeline_run import Outcome, PipelineRun
 from .redis_url import RedisUrl, parse_redis_url
-from .scripts import ScriptCall
-from .server_connection import CONNECT_SECONDS, REPLY_SECONDS, Reply
+from .scripts import Script, ScriptCall
+from .server_connection import Reply
 from .servers import Servers
 from .startup import find_topology
 from .topology import Topology
 
+_CHECK = Script.of("check", "redis.call('EXISTS', KEYS[1]) redis.call('SPUBLISH', ARGV[1], '') return 1")
+
 
 class RedisConnections:
-    """All connections to a Redis or Valkey server.
+    """All connections to a Redis or Valkey server, to a group that Sentinels watch, or to a Cluster.
 
     Scripts run on connections of their own, which cost a fifth of what the client's cost. Nothing waits for a server
     that has stopped: after `CONNECT_SECONDS` or `REPLY_SECONDS` without a byte of it, a call has failed.
@@ -32,11 +32,12 @@ class RedisConnections:
         client: For everything that is rare. `failures.translated` turns what it raises into `StoreError`.
     """
 
-    def __init__(self, url: RedisUrl, topology: Topology, client: Redis) -> None:
+    def __init__(self, url: RedisUrl, servers: Servers, topology: Topology) -> None:
         self.url = url
         self.topology = topology
-        self.client = client
-        self._servers = Servers(url)
+        self._servers = servers
+        self._rare = RareClient(url, topology)
+        self.client = self._rare.client
 
     @classmethod
     async def open(cls, url: str) -> RedisConnections:
@@ -46,8 +47,19 @@ class RedisConnections:
             ConfigError: They can't be; the message lists all reasons, and never has the password.
         """
         parsed = parse_redis_url(url)
-        topology = await find_topology(parsed)
-        return cls(parsed, topology, _client_of(parsed))
+        servers = Servers(parsed)
+        try:
+            topology = await find_topology(parsed, servers)
+        except BaseException:
+            await servers.close()
+            raise
+        connections = cls(parsed, servers, topology)
+        try:
+            await connections.run(ScriptCall(_CHECK, ("askbot:{check}",), ("askbot:{check}",)))
+        except StoreError as error:
+            await connections.close()
+            raise ConfigError(f"ASKBOT_STORE: {error.__cause__}.") from None
+        return connections
 
     async def run(self, call: ScriptCall, *, replicas: int = 0) -> Reply:
         """Run a script. As `run_all`, but what it would return as an error is raised."""
@@ -83,23 +95,6 @@ class RedisConnections:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.topology.close()
         await self._servers.close()
-        await self.client.aclose()
-
-
-def _client_of(url: RedisUrl) -> Redis:
-    address = url.addresses[0]
-    host, port = ("", 0) if isinstance(address, str) else address
-    return Redis(
-        host=host,
-        port=port,
-        unix_socket_path=address if isinstance(address, str) else None,
-        db=url.database,
-        username=url.user,
-        password=url.password,
-        client_name="askbot",
-        protocol=2,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=REPLY_SECONDS,
-        retry=Retry(NoBackoff(), 0),  # what was sent may have been done
-    )
+        await self._rare.close()

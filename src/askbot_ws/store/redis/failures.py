@@ -12,6 +12,7 @@ from hiredis import ReplyError
 from redis.exceptions import RedisError
 
 from ...errors import StoreError
+from .redis_url import Address, endpoint
 
 
 class Remedy(Enum):
@@ -66,6 +67,7 @@ EXPLANATIONS = {
 
 _Error = TypeVar("_Error", bound=StoreError)
 _WORD = re.compile(r"[A-Z]{2,20}(?= |$)")
+_MOVED = re.compile(r"(?:MOVED|ASK) (\d+) (\S*):(\d+)")
 _LINE = re.compile(r"user_script:(\d+)")
 
 
@@ -78,15 +80,14 @@ class ServerRefusedError(Exception):
         target: The slot and the address of the server that the error names: those of `MOVED` and `ASK`.
     """
 
-    def __init__(self, reply: ReplyError | str, *, name: str = "") -> None:
+    def __init__(self, reply: ReplyError | str, *, name: str = "", said_by: Address = "") -> None:
         text = str(reply)
         word = _WORD.match(text)
         self.kind = word.group() if word else "ERR"
         self.remedy = REMEDIES.get(self.kind, Remedy.GIVE_UP)
-        self.target: tuple[int, str] | None = None
-        if self.remedy in {Remedy.MOVE, Remedy.ASK}:
-            _, slot, address = text.split(" ")[:3]
-            self.target = int(slot), address
+        self.target: tuple[int, Address] | None = None
+        if moved := _MOVED.match(text):
+            self.target = int(moved[1]), endpoint(moved[2], int(moved[3]), said_by)
         line = _LINE.search(text)
         place = f" (script {name}{', line ' + line.group(1) if line else ''})" if name else ""
         super().__init__(f"Redis: {self.kind}{place}: {EXPLANATIONS.get(self.kind, 'it refuses the command')}")

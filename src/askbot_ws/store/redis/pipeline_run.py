@@ -76,8 +76,8 @@ class PipelineRun:
         if refusal is not None and refusal.target is not None:
             slot, address = refusal.target
             if refusal.remedy is Remedy.MOVE:
-                return self._topology.moved(slot, address)
-            return self._topology.resolve(address)
+                self._topology.moved(slot, address)
+            return address
         return self._topology.address_of(self._calls[index].keys[0])
 
     async def _send(self, address: Address, indexes: Sequence[int]) -> None:
@@ -98,8 +98,9 @@ class PipelineRun:
         """Take the replies to a pipeline, of which the last ones are missing where the connection was lost."""
         for owner, reply in zip(owners, replies, strict=False):
             if owner is not None:
-                self._take(owner, reply)
-        is_lost = len(replies) < len(owners)
+                self._take(owner, reply, address)
+        if is_lost := len(replies) < len(owners):
+            self._topology.refresh_soon()
         for owner in owners[0 if self._replicas else len(replies) :] if is_lost else ():
             if owner is not None and not isinstance(self._outcomes.get(owner), StoreError):
                 self._settle(owner, unknown(f"the connection to {text_of(address)} was lost"))
@@ -125,11 +126,13 @@ class PipelineRun:
             owners.append(None)
         return commands, owners
 
-    def _take(self, index: int, reply: RawReply) -> None:
+    def _take(self, index: int, reply: RawReply, address: Address) -> None:
         if not isinstance(reply, hiredis.ReplyError):
             self._settle(index, reply)
             return
-        refusal = ServerRefusedError(reply, name=self._calls[index].script.name)
+        refusal = ServerRefusedError(reply, name=self._calls[index].script.name, said_by=address)
+        if refusal.kind == "READONLY":
+            self._servers.drop(address)  # behind its name may be another server by now
         if refusal.remedy is Remedy.GIVE_UP:
             self._settle(index, refused(refusal))
         else:

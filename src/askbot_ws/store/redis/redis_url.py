@@ -16,7 +16,8 @@ VALID_FORMS = (
     "redis://[user:password@]host[:port][,host[:port]…][/database][?service=NAME], rediss://… for TLS, "
     "or unix://[user:password@]/path[?db=database]"
 )
-OPTIONS = {"redis": {"service"}, "rediss": {"service", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}, "unix": {"db"}}
+TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+OPTIONS = {"redis": {"service"}, "rediss": {"service", *TLS_OPTIONS}, "unix": {"db"}}
 PORT, SENTINEL_PORT = 6379, 26379
 
 
@@ -31,6 +32,9 @@ class RedisUrl:
         database: The number of the database.
         service: The name of the group that Sentinels watch; None: none was given.
         tls: How to make TLS connections; None: without TLS.
+        ca_file: Whose certificates are trusted; None: those that the system trusts.
+        certificate_file: A certificate of our own; None: there is none.
+        key_file: Its key; None: it is in the same file.
     """
 
     addresses: tuple[Address, ...]
@@ -39,6 +43,9 @@ class RedisUrl:
     database: int = 0
     service: str | None = None
     tls: ssl.SSLContext | None = None
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
 
 
 def parse_redis_url(url: str) -> RedisUrl:
@@ -63,13 +70,17 @@ def parse_redis_url(url: str) -> RedisUrl:
         addresses, database = tuple(_parse_host(host, port) for host in hosts.split(",")), path
     if database and not (database.isascii() and database.isdigit()):
         _refuse("the database is a number")
+    ca, certificate, key = (options.get(name) or None for name in TLS_OPTIONS)
     return RedisUrl(
         addresses,
         user=unquote(user) or None,
         password=unquote(password) or None,
         database=int(database or 0),
         service=options.get("service") or None,
-        tls=_tls_context(options) if scheme == "rediss" else None,
+        tls=_tls_context(ca, certificate, key) if scheme == "rediss" else None,
+        ca_file=ca,
+        certificate_file=certificate,
+        key_file=key,
     )
 
 
@@ -79,6 +90,13 @@ def text_of(address: Address) -> str:
         return address
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def endpoint(host: str, port: int, said_by: Address) -> Address:
+    """An address that a server names; without a host, it is on the server's own."""
+    if host in {"", "?"} and not isinstance(said_by, str):
+        return said_by[0], port
+    return host, port
 
 
 def _parse_host(text: str, default_port: int) -> Address:
@@ -91,13 +109,13 @@ def _parse_host(text: str, default_port: int) -> Address:
     return unquote(host), int(port)
 
 
-def _tls_context(options: dict[str, str]) -> ssl.SSLContext:
+def _tls_context(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs") or None)
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile") or None)
+        context = ssl.create_default_context(cafile=ca)
+        if certificate:
+            context.load_cert_chain(certificate, key)
     except OSError as error:  # SSLError is one
-        _refuse(f"a file of ssl_ca_certs, ssl_certfile or ssl_keyfile can't be used ({error.strerror or 'invalid'})")
+        _refuse(f"a file of {', '.join(TLS_OPTIONS)} can't be used ({error.strerror or 'invalid'})")
     return context
 
 

@@ -23,7 +23,7 @@ Reply: TypeAlias = "bytes | int | list[Reply] | None"
 RawReply: TypeAlias = "Reply | hiredis.ReplyError"
 """What a server answers."""
 
-pack_command = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)  # its stub allows one word only
+pack_command: Callable[[tuple[Argument, ...]], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 its stub is wrong
 INCOMPLETE = object()  # what a reader returns while a reply is not whole
 
 

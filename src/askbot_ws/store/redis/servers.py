@@ -54,6 +54,7 @@ class Servers:
         await asyncio.gather(*self._attempts.values(), return_exceptions=True)
         for address in list(self._connections):
             self.drop(address)
+        await asyncio.sleep(0)  # the event loop closes them
 
     async def _try(self, address: Address) -> ServerConnection:
         try:

@@ -2,58 +2,173 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ...errors import ConfigError
+from .cluster_map import ClusterMap
 from .failures import ServerRefusedError
 from .redis_url import Address, RedisUrl, text_of
+from .sentinel_group import SentinelGroup, without_login
 from .server_connection import ServerConnection, connect_to_server
-from .servers import reason_of
+from .servers import Servers, reason_of
 from .topology import SingleServer, Topology
 
 OLDEST_MAJOR = 7
+LOADING_SECONDS = 10.0  # for a server that still loads its data
+LOADING_PAUSE = 0.1  # seconds between two looks at it
 
 
-async def find_topology(url: RedisUrl) -> Topology:
-    """Find out what the servers are. Raises `ConfigError` where they can't be used, for all reasons in one message."""
+async def find_topology(url: RedisUrl, servers: Servers) -> Topology:
+    """Find out what the servers are, and whether they can be used.
+
+    Raises:
+        ConfigError: They can't be; the message lists all reasons. It has neither the password nor what servers say.
+    """
     unreachable: list[str] = []
     for address in url.addresses:
         try:
-            connection = await connect_to_server(address, url)
-            info = await read_info(connection)
+            connection, is_sentinel = await _connect(address, url)
         except (OSError, ServerRefusedError) as error:
-            unreachable.append(f"{text_of(address)}: {reason_of(error)}")
+            unreachable.append(_failure(address, error))
             continue
-        connection.close()
-        faults = faults_of(address, info)
+        try:
+            if is_sentinel:
+                topology, faults = await _find_group(address, connection, url)
+            else:
+                topology, faults = await _find_servers(address, connection, url, servers)
+        except (OSError, ServerRefusedError) as error:
+            unreachable.append(_failure(address, error))
+            continue
+        finally:
+            connection.close()
         if faults:
-            raise ConfigError(f"ASKBOT_STORE: {' '.join(faults)}")
-        return SingleServer(address)
-    raise ConfigError(
-        f"ASKBOT_STORE: no server can be used. {'; '.join(unreachable)}. Check the address, the password and TLS."
-    )
+            raise _config_error(faults)
+        return topology
+    raise _config_error(unreachable)
 
 
-async def read_info(connection: ServerConnection) -> dict[str, str]:
-    """What a server says about itself."""
-    reply = await connection.command("INFO")
-    text = reply.decode() if isinstance(reply, bytes) else ""
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+async def _connect(address: Address, url: RedisUrl) -> tuple[ServerConnection, bool]:
+    """A connection to a server, and whether that is a Sentinel, which may ask for no login."""
+    try:
+        connection = await connect_to_server(address, replace(url, database=0))
+    except ServerRefusedError as error:
+        if error.kind != "WRONGPASS":
+            raise
+        connection = await connect_to_server(address, without_login(url))
+        try:
+            if await _is_sentinel(connection):
+                return connection, True
+        except ServerRefusedError:
+            pass
+        connection.close()
+        raise
+    return connection, await _is_sentinel(connection)
 
 
-def faults_of(address: Address, info: Mapping[str, str]) -> list[str]:
+async def _is_sentinel(connection: ServerConnection) -> bool:
+    return (await _info(connection)).get("redis_mode") == "sentinel"
+
+
+async def _find_servers(
+    address: Address, connection: ServerConnection, url: RedisUrl, servers: Servers
+) -> tuple[Topology, list[str]]:
+    """The topology of a server that is no Sentinel, and what is wrong with it."""
+    info = await _info(connection)
+    if info.get("redis_mode") != "cluster":
+        faults = faults_of(address, info)
+        if url.database:
+            try:
+                await connection.command("SELECT", url.database)
+            except ServerRefusedError:
+                faults.append(f"{text_of(address)} has no database {url.database}; name another one in the URL.")
+        return SingleServer(address), faults
+    cluster = ClusterMap(servers, url.addresses)
+    await cluster.read(address, connection)
+    faults = await _faults_of_all(cluster.primaries, cluster.replicas, url)
+    if cluster.missing:
+        faults.append(f"{cluster.missing} slots of the Cluster have no server; see CLUSTER INFO on {text_of(address)}.")
+    if url.database:
+        faults.append("A Cluster has no database but 0; name none in the URL.")
+    return cluster, faults
+
+
+async def _find_group(address: Address, connection: ServerConnection, url: RedisUrl) -> tuple[Topology, list[str]]:
+    """The topology of what a Sentinel watches, and what is wrong with it."""
+    names = await _watched(connection)
+    service = url.service or (names[0] if len(names) == 1 else "")
+    if service not in names:
+        known = ", ".join(names) or "nothing"
+        return SingleServer(address), [f"{text_of(address)} is a Sentinel that watches {known}; set ?service=NAME."]
+    group = SentinelGroup(url, service)
+    await group.read(address, connection)
+    primary = [] if group.only_address is None else [group.only_address]
+    return group, await _faults_of_all(primary, await group.replicas(connection, address), url)
+
+
+async def _watched(connection: ServerConnection) -> list[str]:
+    info = await _info(connection)
+    entries = [
+        value for key, value in info.items() if key.startswith("master") and key.removeprefix("master").isdigit()
+    ]
+    return [entry.removeprefix("name=").partition(",")[0] for entry in entries]
+
+
+async def _faults_of_all(primaries: Iterable[Address], replicas: Iterable[Address], url: RedisUrl) -> list[str]:
+    """What is wrong with several servers; a replica may be unreachable, and not writable until it is a primary."""
+    faults: list[str] = []
+    for is_primary, addresses in ((True, primaries), (False, replicas)):
+        for address in sorted(addresses, key=text_of):
+            try:
+                connection = await connect_to_server(address, url)
+            except (OSError, ServerRefusedError) as error:
+                if is_primary or isinstance(error, ServerRefusedError):
+                    faults.append(_failure(address, error))
+                continue
+            faults += faults_of(address, await _info(connection), is_primary=is_primary)
+            connection.close()
+    return faults
+
+
+def faults_of(address: Address, info: Mapping[str, str], *, is_primary: bool = True) -> list[str]:
     """Why a server can't be used, each as a sentence with what to do about it."""
     name = text_of(address)
     faults: list[str] = []
     version = info.get("redis_version", "unknown")
-    if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < OLDEST_MAJOR:
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) < OLDEST_MAJOR:
         faults.append(f"{name} is Redis {version}; use Redis 7 or newer, or Valkey.")
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         faults.append(
             f"{name} deletes conversations when its memory is full (maxmemory-policy {policy}); "
-            "set maxmemory-policy to noeviction."
+            "set its maxmemory-policy to noeviction."
         )
-    if info.get("role", "master") != "master":
+    if info.get("loading") == "1":
+        faults.append(f"{name} still loads its data; start again later.")
+    if is_primary and info.get("role", "master") != "master":
         faults.append(f"{name} is a replica, which can't be written; name its primary, or its Sentinels.")
     return faults
+
+
+async def _info(connection: ServerConnection) -> dict[str, str]:
+    """What a server says about itself; one that loads its data is waited for. Raises as `command`."""
+    deadline = asyncio.get_running_loop().time() + LOADING_SECONDS
+    while True:
+        reply = await connection.command("INFO")
+        text = reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        if info.get("loading") != "1" or asyncio.get_running_loop().time() >= deadline:
+            return info
+        await asyncio.sleep(LOADING_PAUSE)
+
+
+def _failure(address: Address, error: OSError | ServerRefusedError) -> str:
+    if isinstance(error, ServerRefusedError):
+        return f"{text_of(address)} refuses: {error}."
+    return f"{text_of(address)} can't be reached: {reason_of(error)}."
+
+
+def _config_error(faults: Iterable[str]) -> ConfigError:
+    return ConfigError(f"ASKBOT_STORE: {' '.join(faults)}")

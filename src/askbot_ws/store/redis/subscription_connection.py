@@ -25,6 +25,7 @@ class SubscriptionConnection(RedisProtocol):
     refused has an error; so a PING follows each command, whose reply says that the server has seen the command.
 
     Attributes:
+        address: Where the server is.
         on_message: Called with a channel and a message.
         on_unsubscribed: Called with a channel of which no more messages come, asked for or not.
         on_lost: Called once the connection is lost.
@@ -32,6 +33,7 @@ class SubscriptionConnection(RedisProtocol):
 
     def __init__(self) -> None:
         super().__init__()
+        self.address: Address = ""
         self._waiting = deque[asyncio.Future[None]]()
         self._refusal: ServerRefusedError | None = None
         self._pinger: asyncio.TimerHandle | None = None
@@ -100,7 +102,7 @@ class SubscriptionConnection(RedisProtocol):
             elif kind == b"sunsubscribe" and channel is not None and self.on_unsubscribed:
                 self.on_unsubscribed(channel.decode())
         elif isinstance(reply, hiredis.ReplyError):
-            self._refusal = ServerRefusedError(reply)
+            self._refusal = ServerRefusedError(reply, said_by=self.address)
         elif reply == b"PONG":
             waiting, refusal = self._waiting.popleft(), self._refusal
             self._refusal = None
@@ -119,6 +121,7 @@ class SubscriptionConnection(RedisProtocol):
 async def connect_for_messages(address: Address, url: RedisUrl) -> SubscriptionConnection:
     """Connect and log in; raises as `connect_to_server`."""
     connection = await connect(address, url, SubscriptionConnection)
+    connection.address = address
     try:
         await connection.send(*hello(url, version=3))
     except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ...errors import StoreError
 from .connections import RedisConnections
@@ -73,13 +74,14 @@ class Subscriptions:
 
     async def close(self) -> None:
         """Close all connections."""
-        tasks = [*self._attempts.values(), *([self._repair] if self._repair else [])]
+        tasks: list[asyncio.Task[Any]] = [*self._attempts.values(), *([self._repair] if self._repair else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._channels.clear()
         for connection in self._connections.values():
             connection.close()
+        await asyncio.sleep(0)  # the event loop closes them
 
     async def _subscribe(self, channel: str) -> None:
         """Raises StoreError."""
@@ -93,7 +95,8 @@ class Subscriptions:
             except ServerRefusedError as refusal:
                 if refusal.remedy is not Remedy.MOVE or refusal.target is None:
                     raise refused(refusal) from None
-                address = self._topology.moved(*refusal.target)
+                self._topology.moved(*refusal.target)
+                address = refusal.target[1]
             except OSError as error:
                 await self._topology.refresh()
                 raise unreachable(f"{text_of(address)}: {reason_of(error)}") from None

@@ -1,10 +1,14 @@
-"""Topology: which server has a key."""
+"""Topology: which server has a key. That of one server; others are in cluster_map.py and sentinel_group.py."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from .redis_url import Address
+
+REFRESH_SECONDS = 2.0  # for finding out anew where keys are
+REFRESH_PAUSE = 0.1  # seconds between two of these
 
 
 class Topology(Protocol):
@@ -17,19 +21,20 @@ class Topology(Protocol):
     only_address: Address | None
 
     def address_of(self, key: str) -> Address:
-        """The address of the server to which calls with this key go."""
+        """The address of the server that has a key, or a channel."""
         ...
 
-    def moved(self, slot: int, address: str) -> Address:
-        """A server says that a slot is elsewhere; returns where, as an address."""
-        ...
-
-    def resolve(self, address: str) -> Address:
-        """The address that a server's error names."""
-        ...
+    def moved(self, slot: int, address: Address) -> None:
+        """A server says that another one has a slot."""
 
     async def refresh(self) -> None:
-        """Find out anew where keys are. It raises nothing: where nobody can be asked, all stays as it is."""
+        """Find out anew where keys are, within `REFRESH_SECONDS`. Where nobody can be asked, all stays as it is."""
+
+    def refresh_soon(self) -> None:
+        """The same in the background."""
+
+    async def close(self) -> None:
+        """End what is done in the background."""
 
 
 class SingleServer:
@@ -43,13 +48,50 @@ class SingleServer:
         """Always the same."""
         return self._address
 
-    def moved(self, slot: int, address: str) -> Address:  # noqa: ARG002
-        """It is no node of a Cluster any more, or became one: the next start finds out."""
-        return self._address
-
-    def resolve(self, address: str) -> Address:  # noqa: ARG002
-        """Always the same."""
-        return self._address
+    def moved(self, slot: int, address: Address) -> None:
+        """It became a node of a Cluster; the next start finds that out."""
 
     async def refresh(self) -> None:
         """There is nothing to find out."""
+
+    def refresh_soon(self) -> None:
+        """There is nothing to find out."""
+
+    async def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Refreshing:
+    """What other topologies share: one refresh at a time, for everybody who asks for one."""
+
+    def __init__(self) -> None:
+        self._refresh: asyncio.Task[None] | None = None
+
+    async def refresh(self) -> None:
+        """Find out anew where keys are, within `REFRESH_SECONDS`. Where nobody can be asked, all stays as it is."""
+        self.refresh_soon()
+        if self._refresh is not None:
+            await asyncio.shield(self._refresh)
+
+    def refresh_soon(self) -> None:
+        """The same in the background."""
+        if self._refresh is None:
+            self._refresh = asyncio.create_task(self._refresh_once())
+
+    async def close(self) -> None:
+        """End what is done in the background."""
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.gather(self._refresh, return_exceptions=True)
+
+    async def _refresh_once(self) -> None:
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._find_out()
+        except TimeoutError:
+            pass
+        finally:
+            self._refresh = None
+
+    async def _find_out(self) -> None:
+        raise NotImplementedError

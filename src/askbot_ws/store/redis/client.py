@@ -1,0 +1,71 @@
+"""The client of redis-py: for everything that is rare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from .cluster_map import ClusterMap
+from .redis_url import RedisUrl
+from .sentinel_group import SentinelGroup
+from .server_connection import CONNECT_SECONDS, REPLY_SECONDS
+from .topology import Topology
+
+
+class RareClient:
+    """A client of redis-py, with the Sentinels that tell it where the primary is.
+
+    Attributes:
+        client: The client. It tries nothing again that it has sent: it may have been done.
+    """
+
+    def __init__(self, url: RedisUrl, topology: Topology) -> None:
+        options = _options(url)
+        hosts = [address for address in url.addresses if not isinstance(address, str)]
+        self._sentinels: Sentinel | None = None
+        self.client: Redis | RedisCluster
+        if isinstance(topology, ClusterMap):
+            self.client = RedisCluster(startup_nodes=[ClusterNode(*host) for host in hosts], **options)
+        elif isinstance(topology, SentinelGroup):
+            login = set[str]() if topology.needs_login else {"username", "password"}
+            to_sentinel = {name: value for name, value in options.items() if name not in login}
+            self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
+                hosts, sentinel_kwargs=to_sentinel, db=url.database, **options
+            )
+            self.client = self._sentinels.master_for(topology.service)
+        else:
+            address = topology.address_of("")
+            if isinstance(address, str):
+                self.client = Redis(unix_socket_path=address, db=url.database, **options)
+            else:
+                self.client = Redis(host=address[0], port=address[1], db=url.database, **options)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
+        if self._sentinels is not None:
+            await self._sentinels.aclose()
+
+
+def _options(url: RedisUrl) -> dict[str, Any]:
+    """What all clients are given."""
+    tls = {
+        "ssl": True,
+        "ssl_ca_certs": url.ca_file,
+        "ssl_certfile": url.certificate_file,
+        "ssl_keyfile": url.key_file,
+    }
+    return {
+        "username": url.user,
+        "password": url.password,
+        "client_name": "askbot",
+        "protocol": 2,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": REPLY_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        **(tls if url.tls is not None else {}),
+    }
