@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from .excess import budget_used_up
+
+_FIRST_DAY = date(1970, 1, 1).toordinal()
 
 
 def day_of(moment: float) -> str:
     """Return the day of a moment in seconds since 1970, in UTC: `2026-11-28`."""
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
+
+
+def day_of_number(number: int) -> str:
+    """Return the day that is so many days after 1 January 1970."""
+    return date.fromordinal(_FIRST_DAY + number).isoformat()
+
+
+def number_of_day(day: str) -> int:
+    """Return how many days a day is after 1 January 1970."""
+    return date.fromisoformat(day).toordinal() - _FIRST_DAY
 
 
 def seconds_to_midnight(moment: float) -> float:

@@ -96,7 +96,6 @@ class Hub:
         """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
         sessions = await self.store.open()
         try:
-            await self.admission.limits.open()
             for session in sessions:
                 await self._recovery.close_unfinished_turns(session, count_tokens=True)
         except StoreError as error:
@@ -107,6 +106,7 @@ class Hub:
         except BaseException:
             await self.store.close()
             raise
+        await self.admission.limits.open()
         self._spawn(self._delete_expired_sessions())
         return self
 
