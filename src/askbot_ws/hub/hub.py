@@ -306,7 +306,7 @@ class Hub:
 
     def refuse_turns(self) -> None:
         """Refuse new turns from now on."""
-        self._scheduler.draining = True
+        self._scheduler.refuse_turns()
 
     async def stop(self) -> None:
         """End all turns now as `interrupted`, and wait until that is stored."""

@@ -229,6 +229,13 @@ class TurnScheduler:
             self._on_broken(owner, error)
             self.start_waiting()
 
+    def refuse_turns(self) -> None:
+        """Start no turn any more; those that wait for other nodes wait without a slot from now on."""
+        self.draining = True
+        for owner, _ in tuple(self._tasks.values()):
+            if owner.turn is None:
+                owner.cancel_task()
+
     def discard(self, owner: Owner) -> None:
         """Forget the waiting turns of a session that was reset or deleted; its state has none any more."""
         self._slots.update(owner, may_start=False)

@@ -63,15 +63,9 @@ async def acquire(limits: ClientLimits, who: Client, demand: Demand = ONE) -> Ch
     return charge
 
 
-def may_run(limits: ClientLimits, charge: Charge) -> bool:
-    return limits.may_start(charge)
-
-
-async def settled(connections: RedisConnections, key: str = "ann") -> None:
-    """Wait until what nobody waits for has been sent: a later call of the same connection is behind it."""
-    await asyncio.sleep(0)
+async def settled() -> None:
+    """Wait until what nobody waits for has been done."""
     await asyncio.sleep(0.05)
-    await connections.client.exists(keys_of(key)[0])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +104,7 @@ async def test_a_refusal_by_one_limit_takes_nothing_of_the_others(nodes: Nodes) 
         await acquire(nodes.two, who)
     await acquire(nodes.two, who, Demand(Amounts(questions=1)))
     nodes.one.give_back(first, ONE)
-    await settled(nodes.connections)
+    await settled()
     await acquire(nodes.two, who)
 
 
@@ -122,7 +116,7 @@ async def test_tokens_are_corrected_by_what_was_used(nodes: Nodes) -> None:
     with pytest.raises(RateLimited):
         await acquire(nodes.two, who, demand)
     nodes.one.settle(charge, used=50, started=True)
-    await settled(nodes.connections)
+    await settled()
     await acquire(nodes.two, who, demand)
 
 
@@ -131,10 +125,10 @@ async def test_running_turns_are_counted_together_and_end_with_their_node(nodes:
     who = client(turns=2)
     dead = nodes.make()  # it renews nothing
     first, second, third = [await acquire(limits, who) for limits in (nodes.one, dead, nodes.two)]
-    assert (may_run(nodes.one, first), may_run(dead, second), may_run(nodes.two, third)) == (True, True, False)
+    assert (nodes.one.may_start(first), dead.may_start(second), nodes.two.may_start(third)) == (True, True, False)
     began = time.monotonic()
     await asyncio.wait_for(nodes.two.wait_to_start(third), 5)
-    assert LEASE / 2 < time.monotonic() - began
+    assert time.monotonic() - began > LEASE / 2
     assert nodes.two.may_start(third)
 
     fourth = Charge(who)
@@ -156,8 +150,8 @@ async def test_a_turn_that_is_cancelled_while_it_waits_takes_no_place(nodes: Nod
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    await settled(nodes.connections)
-    assert may_run(nodes.one, await acquire(nodes.one, who))
+    await settled()
+    assert nodes.one.may_start(await acquire(nodes.one, who))
 
 
 async def test_a_day_is_reserved_and_used_together(nodes: Nodes) -> None:
@@ -175,7 +169,7 @@ async def test_a_day_is_reserved_and_used_together(nodes: Nodes) -> None:
     with pytest.raises(QuotaExceeded):
         await nodes.two.reserve(other, 101)
     nodes.one.settle(charge, used=50, started=True)
-    await settled(nodes.connections)
+    await settled()
     assert await nodes.store.add_usage("ann", day, 0) == 450
 
     await nodes.two.reserve(other, 550)
@@ -189,7 +183,7 @@ async def test_a_day_is_reserved_and_used_together(nodes: Nodes) -> None:
     await acquire(nodes.one, who, Demand(Amounts(questions=1, tokens=550)))
 
     nodes.one.count_tokens("ann", 500)
-    await settled(nodes.connections)
+    await settled()
     with pytest.raises(QuotaExceeded):
         await acquire(nodes.two, who)
     assert await nodes.two.usage("ann") == {day: 950}
@@ -213,10 +207,10 @@ async def test_sessions_are_counted_together(nodes: Nodes) -> None:
     await acquire(nodes.one, nobody, new)
     nodes.two.session_deleted("ann")
     nodes.two.session_deleted(None)
-    await settled(nodes.connections)
-    with pytest.raises(QuotaExceeded):
-        for limits in (nodes.one, nodes.two) * 3:  # the store has two, and is asked again
-            await acquire(limits, who, new)
+    await settled()
+    asked = [acquire(limits, who, new) for limits in (nodes.one, nodes.two) * 3]  # the store has two, and is asked
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(outcome, Charge) for outcome in outcomes].count(True) == 2
 
 
 async def test_without_the_server_no_question_is_taken(redis_alone: RedisServer) -> None:
@@ -234,10 +228,11 @@ async def test_without_the_server_no_question_is_taken(redis_alone: RedisServer)
     with pytest.raises(StoreError):
         await limits.reserve(Charge(client(tokens_per_day=5)), 1)
     redis_alone.start()
-    async with asyncio.timeout(10):
-        while not await connections.client.zcard(keys_of("ann")[1]):
-            await asyncio.sleep(0.05)
-    assert not may_run(limits, await acquire(limits, who))
+    for _ in range(200):
+        await asyncio.sleep(0.05)
+        if await connections.client.zcard(keys_of("ann")[1]):
+            break
+    assert not limits.may_start(await acquire(limits, who))
     limits.settle(charge, used=0, started=True)
     await limits.close()
     await connections.close()
@@ -259,15 +254,15 @@ async def test_a_question_costs_one_round_trip(nodes: Nodes, monkeypatch: pytest
     await nodes.one.reserve(charge, 100)
     assert calls == [1]
     nodes.one.settle(charge, used=100, started=True)
-    await settled(nodes.connections)
+    await settled()
     assert calls == [1, 1]
-    nodes.one.acquire(Charge(client()), ONE)  # of whom nothing is limited
+    assert nodes.one.acquire(Charge(client()), ONE) is None  # nothing of this one is limited
     assert calls == [1, 1]
 
 
 def test_the_keys_of_any_client_are_in_one_slot() -> None:
     """Whatever braces its name has."""
-    for name in ("ann", "}", "{}", "a}b", "", " 192.0.2.1", "ä{"):
+    for name in ("ann", "}", "{}", "a}b", " 192.0.2.1", "ä{"):
         tags = {key[key.index("{") + 1 : key.index("}")] for key in keys_of(name)}
         assert len(tags) == 1
-        assert "" not in tags or not name
+        assert "" not in tags
