@@ -206,8 +206,7 @@ class TurnScheduler:
     async def _run_once_allowed(self, owner: Owner, charge: Charge) -> None:
         """Run a turn once its client has fewer on the other nodes. It waits until then, in a slot of this node."""
         await self.admission.limits.wait_to_start(charge)
-        if not self.draining:
-            await self._runner.run(owner, self._begin(owner))
+        await self._runner.run(owner, self._begin(owner))
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """Handle the end of a turn's task. It is no `finally` there: a task cancelled before its start has none."""

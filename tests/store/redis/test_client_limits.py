@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -19,6 +19,8 @@ from askbot_ws.hub.client_limits import ClientLimits
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.store.redis.client_limits import RedisLimits, keys_of
 from askbot_ws.store.redis.connections import RedisConnections
+from askbot_ws.store.redis.pipeline_run import Outcome
+from askbot_ws.store.redis.scripts import ScriptCall
 from tests.redis_server import RedisServer
 
 LEASE = 0.6
@@ -154,6 +156,48 @@ async def test_a_turn_that_is_cancelled_while_it_waits_takes_no_place(nodes: Nod
     assert nodes.one.may_start(await acquire(nodes.one, who))
 
 
+async def test_a_turn_that_was_counted_as_it_was_cancelled_takes_no_place(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as it waits for others nor as its question is counted."""
+    counted, run_all = asyncio.Event(), nodes.connections.run_all
+
+    async def lose_the_reply(calls: Sequence[ScriptCall]) -> list[Outcome]:
+        await run_all(calls)
+        counted.set()
+        return await asyncio.Future()
+
+    who = client(turns=5)
+    for work in (nodes.one.wait_to_start(Charge(who)), acquire(nodes.one, who)):
+        with monkeypatch.context() as lost:
+            lost.setattr(nodes.connections, "run_all", lose_the_reply)
+            task = asyncio.create_task(work)
+            await counted.wait()
+        assert await nodes.connections.client.zcard(keys_of("ann")[1]) == 1
+        task.cancel()
+        await asyncio.wait([task])
+        await settled()
+        assert await nodes.connections.client.zcard(keys_of("ann")[1]) == 0
+        counted.clear()
+
+
+async def test_tokens_that_are_not_stored_yet_count(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least for their own node, when the day is read from the store."""
+    who, add_usage = client(tokens_per_day=1000), nodes.store.add_usage
+
+    async def fail(user: str, day: str, tokens: int) -> int:
+        if tokens:
+            raise StoreError
+        return await add_usage(user, day, 0)
+
+    monkeypatch.setattr(nodes.store, "add_usage", fail)
+    nodes.one.count_tokens("ann", 950)
+    await settled()
+    with pytest.raises(QuotaExceeded):
+        await acquire(nodes.one, who)
+    monkeypatch.undo()
+
+
 async def test_a_day_is_reserved_and_used_together(nodes: Nodes) -> None:
     """Read from the store once; what a turn has reserved counts until its use is stored, and ends with its node."""
     day = day_of(time.time())
@@ -172,7 +216,9 @@ async def test_a_day_is_reserved_and_used_together(nodes: Nodes) -> None:
     await settled()
     assert await nodes.store.add_usage("ann", day, 0) == 450
 
-    await nodes.two.reserve(other, 550)
+    await nodes.two.reserve(other, 540)
+    kept = await acquire(nodes.one, who, Demand(Amounts(questions=1, tokens=10)))
+    await nodes.one.reserve(kept, 10)
     with pytest.raises(QuotaExceeded):
         await acquire(nodes.one, who)
     await asyncio.sleep(1.5 * LEASE)
@@ -180,7 +226,7 @@ async def test_a_day_is_reserved_and_used_together(nodes: Nodes) -> None:
         await acquire(nodes.one, who)  # it is renewed
     nodes.two._held.clear()  # pyright: ignore[reportPrivateUsage] - as if its node had died
     await asyncio.sleep(1.5 * LEASE)
-    await acquire(nodes.one, who, Demand(Amounts(questions=1, tokens=550)))
+    await acquire(nodes.one, who, Demand(Amounts(questions=1, tokens=540)))
 
     nodes.one.count_tokens("ann", 500)
     await settled()
