@@ -94,7 +94,7 @@ def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Generato
         ) as process,
     ):
         try:
-            url = _url_of(process, log)
+            url = url_of(process, log)
             yield Askbot(process, url, log)
         finally:
             process.kill()
@@ -131,7 +131,7 @@ def spellings(text: str) -> set[str]:
     return {way.lower() for way in ways} | {json.dumps(way)[1:-1].lower() for way in ways}
 
 
-def _url_of(process: subprocess.Popen[str], log: Path) -> str:
+def url_of(process: subprocess.Popen[str], log: Path) -> str:
     assert process.stdout
     url = ""
     for line in process.stdout:

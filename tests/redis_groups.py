@@ -91,12 +91,23 @@ class RedisCluster:
     def _is_complete(self, node: RedisServer) -> bool:
         nodes = text(node.command("CLUSTER", "NODES"))
         info = text(node.command("CLUSTER", "INFO"))
-        return "cluster_state:ok" in info and nodes.count(" slave ") + nodes.count(",slave ") == 3
+        return (
+            "cluster_state:ok" in info
+            and f"cluster_slots_ok:{SLOTS}" in info
+            and nodes.count(" slave ") + nodes.count(",slave ") == 3
+        )
 
 
 def _node(folder: Path) -> RedisServer:
     folder.mkdir()
-    cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT)]
+    cluster = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        str(NODE_TIMEOUT),
+        "--cluster-require-full-coverage",
+        "no",
+    ]
     replicas = ["--repl-diskless-sync-delay", "0", "--cluster-allow-replica-migration", "no"]
     return RedisServer(folder, *cluster, *replicas, "--cluster-port", str(free_port()), port=free_port())
 

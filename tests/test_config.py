@@ -213,7 +213,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     [
         ("ASKBOT_HOST", "http://localhost", "a name or an address alone"),
         ("ASKBOT_PORT", "http", "it should be a whole number from 0 to 65535"),
-        ("ASKBOT_STORE", "redis://host", "Redis is not available yet"),
+        ("ASKBOT_STORE", "valkey://host", "write redis://"),
         ("ASKBOT_STORE", "postgres://host", "sqlite:////absolute/path"),
         ("ASKBOT_STORE", "sqlite://", "sqlite:////absolute/path"),
         ("ASKBOT_FSYNC", "perhaps", "it should be on or off"),

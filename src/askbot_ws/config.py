@@ -89,6 +89,7 @@ RELOADABLE = frozenset(
         *("max_queued", "roles", "max_turns_per_user", "max_queued_per_user", "max_connections_per_user"),
         *("user_frames_per_minute", "questions_per_minute", "characters_per_minute", "tokens_per_minute"),
         *("tokens_per_day", "max_sessions_per_user", "max_session_size"),
+        *("orphans", "waiting_ttl"),
         *("overload_lag", "overload_commit", "overload_memory"),
     )
 )
@@ -215,16 +216,36 @@ class Settings(BaseModel):
     # what is kept
     store: StoreUrl = Field(
         default_factory=default_store,
-        description="Where sessions are stored: memory:, sqlite:///relative/path or sqlite:////absolute/path.",
+        description="Where sessions are stored: memory:, sqlite:///relative/path, sqlite:////absolute/path, or Redis "
+        "and Valkey, for one node or many: redis://[user:password@]host[:port][,host…][/db][?service=NAME], rediss:// "
+        "(TLS) or unix:///path.",
     )
     fsync: bool = Field(
         default=False,
         description="Sync each write to the disk, to survive power cuts and not only killed processes; slower.",
     )
+    redis_wait: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="How many replicas of Redis must have what is appended before anybody is shown it; 0: none. A "
+        "failover to one of them loses nothing that was shown.",
+    )
     session_ttl: Duration = Field(default=30 * 86400, description="Delete sessions that were not used for this long.")
     memory: SizeOrZero = Field(
         default=64 * 1024**2,
         description="Maximum size of the idle sessions that are kept in memory; others are read from the store again.",
+    )
+
+    orphans: Annotated[Literal["interrupt", "ask-again"], Lowercase] = Field(
+        default="interrupt",
+        description="Answers of a node that died: interrupt (they end as interrupted) or ask-again (the model is asked "
+        "anew too). With several nodes only.",
+    )
+    waiting_ttl: Duration = Field(
+        default=600,
+        description="Maximum age of a question that a node which ended or died left waiting; older ones end as "
+        "interrupted, the others are asked. With several nodes only.",
     )
 
     # the model

@@ -119,10 +119,10 @@ def check_host(value: str) -> str:
 
 def check_store_url(value: str) -> str:
     """Accept the URL of a kind of store that there is. Raises ValueError."""
-    if re.match("(redis|rediss|valkey|valkeys|unix):", value):
-        raise ValueError("Redis is not available yet; use sqlite:////absolute/path or memory:")
-    if value != "memory:" and not re.fullmatch(r"sqlite:///.*[^/]", value):
-        raise ValueError("it should be memory:, sqlite:///relative/path or sqlite:////absolute/path")
+    if re.match("valkeys?:", value):
+        raise ValueError("for Valkey, write redis:// or rediss:// too")
+    if value != "memory:" and not re.fullmatch(r"sqlite:///.*[^/]|(rediss?|unix)://.+", value):
+        raise ValueError("it should be memory:, sqlite:///relative/path, sqlite:////absolute/path or redis://host:port")
     return value
 
 

@@ -19,8 +19,10 @@ from askbot_ws.errors import LogMoved, SessionNotFound
 from askbot_ws.events import Token
 from askbot_ws.store import ANY_USER, SessionQuery, SessionSummary, Store
 from askbot_ws.store.memory import MemoryStore
+from askbot_ws.store.redis.store import RedisStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 
+from ..redis_server import RedisServer
 from .event_factory import Clock, EventFactory, append, causes, flatten, flush, read_all, try_append
 
 
@@ -29,14 +31,17 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite with fsync"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite with fsync", "redis"])
 async def store(request: Any, tmp_path: Path, clock: Clock) -> AsyncGenerator[Store, None]:
-    stores: dict[str, Store] = {
-        "memory": MemoryStore(clock=clock, wall_clock=clock),
-        "sqlite": SQLiteStore(tmp_path / "a.db", clock=clock, wall_clock=clock),
-        "sqlite with fsync": SQLiteStore(tmp_path / "a.db", clock=clock, wall_clock=clock, fsync=True),
-    }
-    store = stores[request.param]
+    kind: str = request.param
+    store: Store
+    if kind == "memory":
+        store = MemoryStore(clock=clock, wall_clock=clock)
+    elif kind == "redis":
+        server: RedisServer = request.getfixturevalue("redis")
+        store = RedisStore(server.url, clock=clock, wall_clock=clock)
+    else:
+        store = SQLiteStore(tmp_path / "a.db", clock=clock, wall_clock=clock, fsync="fsync" in kind)
     assert await store.open() == []
     yield store
     await store.close()

@@ -8,6 +8,7 @@ import pytest
 
 from askbot_ws.errors import ConfigError
 from askbot_ws.store.memory import MemoryStore
+from askbot_ws.store.redis.store import RedisStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 from askbot_ws.store.url import open_store
 
@@ -36,7 +37,7 @@ async def test_a_file_is_relative_or_absolute(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("url", "fault"),
     [
-        ("redis://:secret@localhost", "the redis:// store is not built yet"),
+        ("redis:/:secret@localhost", "there is no such store"),
         ("sqlite://a.db", "three slashes"),
         ("sqlite:///", "three slashes"),
         ("sqlite:///:memory:", "three slashes"),
@@ -51,6 +52,17 @@ def test_anything_else_is_refused_with_the_valid_forms(url: str, fault: str) -> 
 
     assert "ASKBOT_STORE" in str(caught.value)
     assert "sqlite:////absolute/file.db" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@localhost", "rediss://localhost", "unix:///run/redis.sock"])
+def test_redis_is_a_store_where_the_extra_is_installed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is imported or connected before it is asked for; without the extra, the fix is named."""
+    assert isinstance(open_store(url, fsync=False), RedisStore)
+
+    monkeypatch.setattr("askbot_ws.store.redis.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"pip install 'askbot-ws\[redis\]'") as caught:
+        open_store(url, fsync=False)
     assert "secret" not in str(caught.value)
 
 

@@ -170,6 +170,10 @@ class SessionMachine:
         self.context = None  # to be read from the store, like that of any session which is opened again
         return events
 
+    def restore_waiting(self, turn: TurnMachine) -> None:
+        """Let a logged turn that another owner left wait for its start, whatever `max_waiting` is."""
+        self.waiting.append(turn)
+
     def start_next(self, *, now: float) -> TurnMachine | None:
         """Start the first waiting turn and return it; None where a turn runs or none waits."""
         if self.running is not None or not self.waiting:

@@ -5,7 +5,7 @@ It is the only way past the owner of a session: the same credential finds its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from ..core.access import check_administration, check_change, check_read
@@ -16,6 +16,7 @@ from ..store.session_list import all_pages, make_summary
 from .admission import Admission
 from .command_handler import CommandHandler
 from .history_page import HistoryPage, read_history_page
+from .placement import OwnedElsewhere
 from .registry import SessionRegistry
 
 MAX_PASSES = 10  # of a deletion, through all sessions of a query
@@ -24,8 +25,18 @@ MAX_PASSES = 10  # of a deletion, through all sessions of a query
 class Administration:
     """Lists, reads and deletes anybody's sessions. Everything raises `Forbidden` without the right `admin`."""
 
-    def __init__(self, registry: SessionRegistry, commands: CommandHandler, store: Store, admission: Admission) -> None:
+    def __init__(
+        self,
+        registry: SessionRegistry,
+        commands: CommandHandler,
+        store: Store,
+        admission: Admission,
+        *,
+        delete_elsewhere: Callable[[Principal, str, OwnedElsewhere], Awaitable[None]],
+    ) -> None:
+        """`delete_elsewhere` deletes a session, for its user, where another node owns it."""
         self.store = store
+        self._delete_elsewhere = delete_elsewhere
         self._registry = registry
         self._commands = commands
         self._admission = admission
@@ -58,8 +69,14 @@ class Administration:
         """Delete a session: its turns end, and its readers are told. Raises `SessionNotFound` and `StoreError`."""
         check_administration(principal)
         check_change(principal, session)
-        await self._registry.load_topic(session)
-        await self._commands.delete(await self._registry.load_owner(session))
+        await self._delete(session)
+
+    async def _delete(self, session: str) -> None:
+        topic = await self._registry.load_topic(session)
+        try:
+            await self._commands.delete(await self._registry.load_owner(session))
+        except OwnedElsewhere as error:
+            await self._delete_elsewhere(Principal(topic.user), session, error)
 
     async def delete_all(self, principal: Principal, query: SessionQuery) -> int:
         """Delete all sessions of a query, also those that are used meanwhile; returns how many.
@@ -86,7 +103,7 @@ class Administration:
                 self._admission.limits.session_deleted(summary.user)
             elif not (unused_only and self._is_used(summary)):
                 with suppress(SessionNotFound):  # it was deleted meanwhile
-                    await self._commands.delete(await self._registry.load_owner(summary.session))
+                    await self._delete(summary.session)
                     count += 1
         return count
 

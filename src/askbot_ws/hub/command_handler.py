@@ -13,7 +13,7 @@ from ..core.principal import Principal
 from ..core.session import NewQuestion
 from ..core.text import check_question
 from ..core.turn import seq_of
-from ..errors import InvalidFrame, Overloaded, SessionNotFound, TurnNotFound
+from ..errors import InvalidFrame, Overloaded, SessionNotFound, StoreError, TurnNotFound
 from ..events import Event, Options, Question
 from ..store import Store
 from ..upstream import Upstream
@@ -181,7 +181,10 @@ class CommandHandler:
     def _check_open(self, owner: Owner) -> None:
         if owner.closed is not None:  # since the last await: the session has another owner now
             raise owner.closed
-        if self._scheduler.draining:
+        if self._scheduler.is_shared and self._scheduler.group_commit.is_stalled:
+            raise StoreError  # no new questions, while answers that run go on in memory
+        handed_over = self._scheduler.is_shared and not owner.state.idle  # it waits, and another node asks it
+        if self._scheduler.draining and not handed_over:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
 
     # --- what is in the log ------------------------------------------------------------------------------------------

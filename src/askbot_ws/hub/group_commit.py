@@ -22,6 +22,7 @@ from .owner import Owner
 
 MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
 UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not accept
+STALL_SECONDS = 1.0  # of an append, after which the store counts as away
 MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
@@ -104,6 +105,11 @@ class GroupCommit:
     def is_pending(self, owner: Owner) -> bool:
         """Return whether events of this owner are not stored yet."""
         return owner in self._batch or owner in self._in_flight or owner in self._unstored_owners
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the store has not taken an append for a while; what comes after it waits in memory."""
+        return self.append_started_at is not None and self._loop.time() - self.append_started_at > STALL_SECONDS
 
     def discard(self, owner: Owner) -> None:
         """Drop the events of this owner. Its waiters get a `StoreError`."""

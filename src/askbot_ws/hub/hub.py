@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Self
 
 import structlog
 
 from ..core.access import check_change, check_create, check_list, check_read
 from ..core.allowance import NO_LIMITS, Allowances
-from ..core.commands import Command, Fork
+from ..core.commands import Command, Forget, Fork
 from ..core.principal import Principal
 from ..errors import (
     ConfigError,
@@ -22,6 +23,7 @@ from ..errors import (
 )
 from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
+from ..store.shared import SharedStore
 from ..upstream import Upstream
 from .administration import Administration
 from .client_limits import ClientLimits
@@ -29,10 +31,13 @@ from .command_handler import CommandHandler
 from .group_commit import Throttle
 from .history_page import HistoryPage, read_history_page
 from .owner import Owner
+from .placement import ForwardedCommand, LocalPlacement, OwnedElsewhere, Placement
 from .policy import Policy
 from .recovery import Recovery
 from .registry import SessionRegistry
 from .session_copier import ForkedSession, SessionCopier
+from .shared_sessions import SharedSessions
+from .takeover import Takeover
 from .title_maker import TitleMaker
 from .topic import Reader, Topic
 from .turn_scheduler import STOP_TIMEOUT_SECONDS, TurnObserver, TurnScheduler
@@ -54,9 +59,12 @@ class Hub:
         throttle: Throttle | None = None,
         observer: TurnObserver | None = None,
         allowances: Allowances = NO_LIMITS,
+        placement: Placement | None = None,
         limits: ClientLimits | None = None,
     ) -> None:
         """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds; `allowances`: what clients may do.
+
+        `placement` says which process writes a session; None: this one, which has the store for itself.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
         is blocked. `observer` is told of turns that ended. `limits` counts what clients use; None: here, for one node.
@@ -65,7 +73,8 @@ class Hub:
         self.upstream = upstream
         self.policy = policy
         self.metrics = Metrics()  # of the whole server
-        self._registry = SessionRegistry(store, policy, is_pending=self._is_pending)
+        self._placement = placement or LocalPlacement()
+        self._registry = SessionRegistry(store, policy, is_pending=self._is_pending, placement=self._placement)
         self._scheduler = TurnScheduler(
             store,
             upstream,
@@ -77,6 +86,7 @@ class Hub:
             metrics=self.metrics,
             observer=observer,
             wall_clock=wall_clock,
+            is_shared=self._placement.shared,
             limits=limits,
         )
         self.admission = self._scheduler.admission
@@ -84,20 +94,32 @@ class Hub:
         self._commands = CommandHandler(
             self._registry, self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
         )
-        self.administration = Administration(self._registry, self._commands, store, self.admission)
+        self.administration = Administration(
+            self._registry, self._commands, store, self.admission, delete_elsewhere=self._delete_elsewhere
+        )
         self._copier = SessionCopier(self._registry, store, policy, self._scheduler.group_commit, self.admission)
         self._recovery = Recovery(self._registry, self._scheduler, store, upstream, wall_clock=wall_clock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._shared = SharedSessions(
+            self._registry, self._scheduler, self._commands, self._placement, on_unread=self._watch_abandoned
+        )
+        if self._placement.shared:
+            self._registry.open_turns = Takeover(
+                self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
+            )
         if policy.titles == "model":
             titles = TitleMaker(self._registry, self._scheduler, store, upstream, spawn=self._spawn)
             self._scheduler.on_turn_ended = titles.on_turn_ended
 
     async def __aenter__(self) -> Self:
         """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
+        if isinstance(self.store, SharedStore):
+            self.store.observer = self._shared
         sessions = await self.store.open()
         try:
             for session in sessions:
                 await self._recovery.close_unfinished_turns(session, count_tokens=True)
+            await self._placement.open(self._shared)
         except StoreError as error:
             await self.store.close()
             raise ConfigError(
@@ -108,6 +130,8 @@ class Hub:
             raise
         await self.admission.limits.open()
         self._spawn(self._delete_expired_sessions())
+        if self._placement.shared:
+            self._spawn(self._shared.release_idle_owners())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -118,6 +142,7 @@ class Hub:
             await self._commands.wait_deletions()
             await self.admission.limits.close()
         finally:
+            await self._placement.close()
             await self.store.close()
 
     def _is_pending(self, owner: Owner) -> bool:
@@ -157,14 +182,37 @@ class Hub:
         topic.remove(reader)
         if self._registry.topics.get(topic.session) is not topic:
             return  # the session was deleted or reset
-        owner, after = self._registry.owners.get(topic.session), self.policy.abandon_after
-        if owner and not topic.readers and after is not None and not owner.state.idle and owner.abandon_timer is None:
-            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._cancel_abandoned, owner)
+        owner = self._registry.owners.get(topic.session)
+        if owner is not None:
+            self._watch_abandoned(owner)
+        elif not topic.readers and self._placement.shared and self.policy.abandon_after is not None:
+            self._registry.remove(topic.session)  # so that its owner, another node, sees that it is not read here
         self._registry.mark_idle(topic.session)
+
+    def _watch_abandoned(self, owner: Owner) -> None:
+        """Cancel the turns of a session in a while, unless somebody reads it then."""
+        unread, after = not owner.topic.readers and not owner.state.idle, self.policy.abandon_after
+        if unread and after is not None and owner.abandon_timer is None:
+            owner.abandon_timer = asyncio.get_running_loop().call_later(after, self._cancel_abandoned, owner)
 
     def _cancel_abandoned(self, owner: Owner) -> None:
         owner.abandon_timer = None
-        self._scheduler.end_all(owner, "cancelled")
+        if self._placement.shared:
+            self._spawn(self._cancel_unless_followed(owner))
+        else:
+            self._scheduler.end_all(owner, "cancelled")
+
+    async def _cancel_unless_followed(self, owner: Owner) -> None:
+        try:
+            followed = await self._placement.is_followed(owner.session)
+        except StoreError:
+            followed = True
+        if owner.closed is not None or owner.topic.readers:
+            return
+        if followed:
+            self._watch_abandoned(owner)
+        else:
+            self._scheduler.end_all(owner, "cancelled")
 
     async def history(self, topic: Topic, *, before: int | None = None, limit: int) -> HistoryPage:
         """Return the newest turns, oldest first: up to `limit` that fit, of those whose question is below `before`."""
@@ -235,7 +283,17 @@ class Hub:
         changed.
         """
         check_change(principal, session)
-        return await self._commands.execute(principal, session, command, address=address)
+        try:
+            return await self._commands.execute(principal, session, command, address=address)
+        except (OwnedElsewhere, LogMoved) as error:
+            return await self._execute_elsewhere(ForwardedCommand(principal, session, command, address), error)
+
+    async def _execute_elsewhere(self, forwarded: ForwardedCommand, error: OwnedElsewhere | LogMoved) -> int:
+        run_here = partial(self._shared.execute_forwarded, forwarded)
+        return await self._placement.forward(forwarded, error, run_here)
+
+    async def _delete_elsewhere(self, principal: Principal, session: str, error: OwnedElsewhere) -> None:
+        await self._execute_elsewhere(ForwardedCommand(principal, session, Forget()), error)
 
     async def fork(self, principal: Principal, session: str, command: Fork, *, address: str = "") -> ForkedSession:
         """Make a new session of a turn and of what the model was shown for it; returns it once it is stored.
@@ -266,6 +324,10 @@ class Hub:
         Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
         log.error("session_reset", session=owner.session, exc_info=error)
+        if self._placement.shared:
+            if self._shared.reset(owner, error):
+                self._spawn(self._recovery.close_with_retries(owner.session, close=self._shared.take_over))
+            return
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
         self._scheduler.group_commit.discard(owner)
         if owner.closed is not None:
@@ -298,8 +360,14 @@ class Hub:
         return self._scheduler.draining
 
     async def drain(self, max_seconds: float) -> None:
-        """Refuse new turns, end waiting ones as `interrupted`, and wait at most `max_seconds` for running ones."""
+        """Refuse new turns, and wait at most `max_seconds` for running ones.
+
+        Waiting ones end as `interrupted`; with several nodes, others ask them.
+        """
         self.refuse_turns()
+        if self._placement.shared:
+            await self._shared.hand_over(max_seconds)
+            return
         for owner in tuple(self._registry.owners.values()):
             self._scheduler.end_waiting(owner, "interrupted")
         await self._scheduler.wait_ended(max_seconds)
@@ -307,17 +375,22 @@ class Hub:
     def refuse_turns(self) -> None:
         """Refuse new turns from now on."""
         self._scheduler.refuse_turns()
+        self._placement.drain()
 
     async def stop(self) -> None:
-        """End all turns now as `interrupted`, and wait until that is stored."""
+        """End all turns as `interrupted`, and wait until that is stored; with several nodes, those that run."""
         self.refuse_turns()
+        end = self._scheduler.end_running if self._placement.shared else self._scheduler.end_all
         for owner in tuple(self._registry.owners.values()):
-            self._scheduler.end_all(owner, "interrupted")
+            end(owner, "interrupted")
         try:
-            await self._scheduler.group_commit.wait_all_stored()
-        except StoreError:
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS if self._placement.shared else None):
+                await self._scheduler.group_commit.wait_all_stored()
+        except (StoreError, TimeoutError):
             log.exception("shutdown_write_failed")
         await self._scheduler.wait_ended(STOP_TIMEOUT_SECONDS)
+        if self._placement.shared:
+            await self._shared.hand_over(0)
 
     async def _delete_expired_sessions(self) -> None:
         """Delete sessions that were idle for longer than `Policy.session_ttl`, again and again."""

@@ -27,6 +27,8 @@ class Policy:
         session_ttl: Seconds without a question after which a session is deleted.
         abandon_after: Seconds without a reader after which a session's turns are cancelled; None: never.
         log_content: Whether questions and answers are logged.
+        orphans: What becomes of a turn that ran on a node which died: it ends as interrupted, or is asked again too.
+        waiting_ttl: Seconds after which a question that another node left waiting is not asked any more.
     """
 
     persona: str | None = None
@@ -43,6 +45,8 @@ class Policy:
     session_ttl: float = 30 * 86400.0
     abandon_after: float | None = None
     log_content: bool = False
+    orphans: Literal["interrupt", "ask-again"] = "interrupt"
+    waiting_ttl: float = 600.0
 
     def replace_by(self, policy: Policy) -> None:
         """Allow what another policy allows, from now on."""

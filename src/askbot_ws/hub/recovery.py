@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -14,6 +14,7 @@ from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
+from .placement import OwnedElsewhere
 from .registry import ExclusiveOwner, SessionRegistry
 from .turn_scheduler import TurnScheduler
 
@@ -48,31 +49,34 @@ class Recovery:
         owner = await self._registry.load_owner(session)
         async with ExclusiveOwner(self._registry, owner):
             ours = owner.state.turns_to_be_ended() | {done.turn for done in owner.unstored}  # may end during the read
-            turns = await _unfinished_turns(self._store, session)
+            turns = await unfinished_turns(self._store, session)
             if owner.closed is not None:
                 raise owner.closed
             for turn in turns:
                 if turn.turn in ours:
                     continue  # it was asked after the reset
                 if count_tokens and (turn.answer or turn.steps):
-                    self._scheduler.admission.count_tokens(owner.topic.user, _estimate_tokens(turn))
+                    self._scheduler.admission.count_tokens(owner.topic.user, estimate_tokens(turn))
                 owner.state.head += 1
                 head, model = owner.state.head, self._upstream.model
                 self._scheduler.append(
-                    owner, [_interrupted_end(session, turn, seq=head, model=model, now=self._wall_clock())]
+                    owner, [interrupted_end(session, turn, seq=head, model=model, now=self._wall_clock())]
                 )
             if owner.unstored:
                 self._scheduler.group_commit.add(owner, ())  # a commit of nothing stores them too
             await self._scheduler.group_commit.wait_stored(owner)
 
-    async def close_with_retries(self, session: str) -> None:
-        """End the turns that a reset left open; retries while the store fails and the server is not draining."""
-        wait = 0.0
+    async def close_with_retries(self, session: str, *, close: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """End the turns that a reset left open; retries while the store fails and the server is not draining.
+
+        `close` does it, in place of `close_unfinished_turns`.
+        """
+        wait, close = 0.0, close or self.close_unfinished_turns
         while not self._scheduler.draining:
             await asyncio.sleep(wait)
             try:
-                await self.close_unfinished_turns(session)
-            except SessionNotFound:
+                await close(session)
+            except (SessionNotFound, OwnedElsewhere):
                 return
             except AskbotError:
                 wait = min(MAX_RETRY_SECONDS, max(1.0, 2 * wait))
@@ -81,7 +85,7 @@ class Recovery:
                 return
 
 
-async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
+async def unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
     """Return the turns of a session that have no `done`, oldest first."""
     before: int | None = None
     found: list[TurnRecord] = []
@@ -93,13 +97,13 @@ async def _unfinished_turns(store: Store, session: str) -> list[TurnRecord]:
     return found
 
 
-def _estimate_tokens(turn: TurnRecord) -> int:
+def estimate_tokens(turn: TurnRecord) -> int:
     """Return about how many tokens a question and what was written for it have, the history not counted."""
     written = "".join([step.text for step in turn.steps]) if turn.steps else turn.answer
     return TokenEstimate().tokens_in(utf8_size(turn.text) + utf8_size(written))
 
 
-def _interrupted_end(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
+def interrupted_end(session: str, turn: TurnRecord, *, seq: int, model: str, now: float) -> Done:
     """Return the `done` of a turn whose server died; its duration counts up to `now`, in seconds since 1970."""
     return Done(
         session=session,

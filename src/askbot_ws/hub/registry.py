@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
-from typing import TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,10 +15,11 @@ from ..core.context import ContextWindow
 from ..core.principal import Principal
 from ..core.session import SessionMachine
 from ..core.session_id import new_session_id
-from ..errors import SessionNotFound
-from ..events import Done, SessionId
+from ..errors import SessionNotFound, StoreError
+from ..events import Done, SessionId, TurnRecord
 from ..store import Store
 from .owner import Owner
+from .placement import Claimed, LocalPlacement, Placement
 from .policy import Policy
 from .topic import Topic
 
@@ -25,17 +27,41 @@ T = TypeVar("T")
 _session_id: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
+class OpenTurns(Protocol):
+    """Goes on with the turns that a session's former owner left."""
+
+    async def read(self, session: str) -> Sequence[TurnRecord]:
+        """Return the turns that have not ended, oldest first. Raises `StoreError`, `SessionNotFound`."""
+        ...
+
+    def resume(self, owner: Owner, turns: Sequence[TurnRecord], *, orphaned: bool) -> None:
+        """Let them wait for their start, or end them; `orphaned`: the oldest may have run."""
+
+
 class SessionRegistry:
     """Topics and owners by session id. A session has an owner only once it is written to."""
 
-    def __init__(self, store: Store, policy: Policy, *, is_pending: Callable[[Owner], bool]) -> None:
-        """`is_pending` returns whether an owner has events that are still to be stored."""
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        *,
+        is_pending: Callable[[Owner], bool],
+        placement: Placement | None = None,
+    ) -> None:
+        """`is_pending` returns whether an owner has events that are still to be stored.
+
+        `placement` says where sessions are written; None: all in this process.
+        """
         self.topics: dict[str, Topic] = {}
         self.owners: dict[str, Owner] = {}  # the topic of each is in `topics`
         self.unstored: dict[str, list[Done]] = {}  # by session: ends that its next owner stores before anything else
         self._store = store
         self._policy = policy
         self._is_pending = is_pending
+        self._placement = placement or LocalPlacement()
+        self.pinned: set[str] = set()  # sessions that are not evicted, as they are about to have an owner
+        self.open_turns: OpenTurns | None = None  # set once, where the placement is shared
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._idle: dict[str, int] = {}  # session -> bytes that could be evicted, the longest idle first
         self._idle_bytes = 0
@@ -81,10 +107,16 @@ class SessionRegistry:
             raise SessionNotFound
         return owner
 
-    async def load_owner(self, session: str) -> Owner:
-        """Return the owner of anybody's session, for what the server itself does; otherwise like `open_owner`."""
+    async def load_owner(self, session: str, *, instead_of: str | None = None) -> Owner:
+        """Return the owner of anybody's session, for what the server itself does; otherwise like `open_owner`.
+
+        Raises `OwnedElsewhere` where it is written by another node, unless that is `instead_of`, which is gone.
+        """
         owner = self.owners.get(session)
-        return owner if owner is not None else await self._with_lock(session, self._load_owner)
+        if owner is not None:
+            return owner
+        load = self._load_owner if instead_of is None else partial(self._load_owner, instead_of=instead_of)
+        return await self._with_lock(session, load)
 
     async def _with_lock(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
         """Run a job while no other job of this session runs, so that it is loaded once, and not while it is deleted."""
@@ -98,18 +130,45 @@ class SessionRegistry:
             topic = self.topics[session] = Topic(await self._store.load(session))
         return topic
 
-    async def _load_owner(self, session: str) -> Owner:
+    async def _load_owner(self, session: str, *, instead_of: str | None = None) -> Owner:
         owner = self.owners.get(session)
-        if owner is None:
-            topic = await self._load_topic(session)
-            head, policy = topic.log.head, self._policy
-            state = SessionMachine(
-                session, head, max_waiting=policy.max_waiting, context_bytes=4 * policy.context_tokens
-            )
-            if head == 0:
-                state.context, state.knows_all_questions = ContextWindow(), True
-            owner = self.owners[session] = Owner(state, topic)
-            owner.unstored = self.unstored.pop(session, [])
+        if owner is not None:
+            return owner
+        topic = await self._load_topic(session)
+        if self._placement.shared:
+            return await self._claim_owner(topic, instead_of)
+        return self._make_owner(topic)
+
+    def _make_owner(self, topic: Topic) -> Owner:
+        session, head, policy = topic.session, topic.log.head, self._policy
+        state = SessionMachine(session, head, max_waiting=policy.max_waiting, context_bytes=4 * policy.context_tokens)
+        if head == 0:
+            state.context, state.knows_all_questions = ContextWindow(), True
+        owner = self.owners[session] = Owner(state, topic)
+        owner.unstored = self.unstored.pop(session, [])
+        return owner
+
+    async def _claim_owner(self, topic: Topic, instead_of: str | None) -> Owner:
+        """Become the node that writes a session, and go on with the turns that were left to it."""
+        session = topic.session
+        was_pinned = session in self.pinned
+        self.pinned.add(session)
+        try:
+            claimed = await self._placement.claim(session, is_new=topic.log.head == 0, instead_of=instead_of)
+            left: Sequence[TurnRecord] = ()
+            if self.open_turns is not None and claimed is not Claimed.NEW and topic.log.summary.asked:
+                left = await self.open_turns.read(session)
+        except BaseException as error:
+            if not (was_pinned and isinstance(error, StoreError)):  # else it is tried again
+                self.pinned.discard(session)
+            self.mark_idle(session)
+            raise
+        self.pinned.discard(session)
+        if self.topics.get(session) is not topic:  # it was deleted, or its log replaced, meanwhile
+            return await self._load_owner(session)
+        owner = self._make_owner(topic)
+        if self.open_turns is not None and left:
+            self.open_turns.resume(owner, left, orphaned=claimed is Claimed.ORPHANED)
         return owner
 
     # --- eviction ----------------------------------------------------------------------------------------------------
@@ -123,6 +182,8 @@ class SessionRegistry:
         self.mark_in_use(session)
         topic, owner = self.topics.get(session), self.owners.get(session)
         if topic is None or (owner is not None and (owner.busy or self._is_pending(owner))):
+            return
+        if session in self.pinned:
             return
         if not topic.readers and topic.log.head == 0:  # it has no event, so nothing is lost
             self.remove(session)
@@ -145,19 +206,26 @@ class SessionRegistry:
                 self._idle[session] = size
                 self._idle_bytes += size - noted_size
             elif self.topics[session].readers:
-                self._remove_owner(session)
+                self.remove_owner(session)
             else:
                 self.remove(session)
 
     def remove(self, session: str) -> None:
-        """Remove a session from memory, not from the store."""
-        self._remove_owner(session)
+        """Remove a session from memory, not from the store; other nodes may write it then."""
+        self.remove_owner(session)
+        self.pinned.discard(session)
         if self.topics.pop(session, None) is not None:
             self._store.release(session)
 
-    def _remove_owner(self, session: str) -> None:
+    def remove_owner(self, session: str, *, keep_claim: bool = False) -> None:
+        """Remove a session's owner from memory; unless `keep_claim`, other nodes may write the session then."""
         self.mark_in_use(session)
-        self.owners.pop(session, None)
+        if self.owners.pop(session, None) is not None and not keep_claim:
+            self._placement.release(session)
+
+    def is_unused(self, owner: Owner) -> bool:
+        """Return whether an owner has nothing to do and nothing to store."""
+        return not owner.busy and not self._is_pending(owner)
 
     async def delete(self, session: str) -> None:
         """Delete a session from memory and from the store. Raises `StoreError`; then it still exists."""

@@ -15,6 +15,7 @@ from ..store import Store
 from .admission import Admission
 from .group_commit import GroupCommit
 from .owner import Owner
+from .placement import OwnedElsewhere
 from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
 
@@ -60,7 +61,10 @@ class SessionCopier:
             turns = await self._read_turns(session, command.turn)
         finally:
             self._registry.mark_idle(session)
-        owner = await self._open_owner(principal, name)
+        try:
+            owner = await self._open_owner(principal, name)
+        except OwnedElsewhere:  # the same frame was faster, at another node
+            return ForkedSession(name, existed=True)
 
         def check() -> None:
             if owner.closed is not None:

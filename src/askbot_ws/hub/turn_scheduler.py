@@ -51,13 +51,16 @@ class TurnScheduler:
         metrics: Metrics | None = None,
         observer: TurnObserver | None = None,
         wall_clock: Callable[[], float] = time.time,
+        is_shared: bool = False,
         limits: ClientLimits | None = None,
     ) -> None:
         """`on_idle` is called with a session when none of its turns runs, or its events were stored.
 
-        `on_broken` and `throttle` are those of `GroupCommit`, `limits` those of `Admission`.
+        `on_broken` and `throttle` are those of `GroupCommit`; `is_shared`: other nodes use the same store; `limits` are
+        those of `Admission`.
         """
         self.draining = False
+        self.is_shared = is_shared
         self.on_turn_ended: Callable[[Owner, Done], None] | None = None
         self._upstream = upstream
         self._policy = policy
@@ -144,7 +147,7 @@ class TurnScheduler:
 
     def _on_store_failed(self, owner: Owner, lost: Sequence[Event], error: StoreError) -> None:
         """Undo events that the store did not accept; turns that lost text end."""
-        if isinstance(error, LogMoved):
+        if isinstance(error, LogMoved) or self.is_shared:  # nobody is shown what other nodes do not have
             self._on_broken(owner, error)
             return
         log.error("store_write_failed", session=owner.session, events=len(lost), exc_info=error)
@@ -173,6 +176,10 @@ class TurnScheduler:
         if may_start and not owner.state.waiting:
             self._on_idle(owner.session)
         self.start_waiting()
+
+    def start_turns(self, owner: Owner) -> None:
+        """Let the first of the turns that were restored to a session wait for a slot."""
+        self._start_next(owner)
 
     def start_waiting(self) -> None:
         """Start the turns for which there are slots."""
@@ -253,6 +260,10 @@ class TurnScheduler:
     def end_all(self, owner: Owner, reason: Reason) -> None:
         """End all turns of a session, running and waiting."""
         self.end_waiting(owner, reason)
+        self.end_running(owner, reason)
+
+    def end_running(self, owner: Owner, reason: Reason) -> None:
+        """End the running turn of a session, if one runs."""
         if owner.state.running is not None:
             self.append(owner, self.cancel_turn(owner, owner.state.running, reason))
 

@@ -36,7 +36,8 @@ from ..http.completion import Completions
 from ..http.readiness import Readiness
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
-from ..store.url import open_store
+from ..nodes import limits_of, placement_of, revocations_of
+from ..store.url import open_store, without_password
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .acceptor import Acceptor, RequestLimits
@@ -469,7 +470,7 @@ async def running(
     settings = adopt(sockets, settings)
     tls = TlsFiles(settings.certfile, settings.keyfile) if settings.certfile and settings.keyfile else None
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
-    store = open_store(settings.store, fsync=settings.fsync)
+    store = open_store(settings.store, fsync=settings.fsync, replicas=settings.redis_wait)
     authenticator = make_authenticator(settings, store, now=now)
     listening = [*sockets] or [bind(settings)]
     telemetry: TurnTelemetry | None = None
@@ -477,8 +478,17 @@ async def running(
     try:
         telemetry = _open_telemetry(settings) if settings.otel else None
         allowances, policy = allowances_of(settings), policy_of(settings, chosen)
-        hub = Hub(store, chosen.upstream, policy, throttle=throttle, observer=telemetry, allowances=allowances)
-        async with authenticator, hub:
+        hub = Hub(
+            store,
+            chosen.upstream,
+            policy,
+            throttle=throttle,
+            observer=telemetry,
+            allowances=allowances,
+            placement=placement_of(store),
+            limits=limits_of(store),
+        )
+        async with authenticator, hub, revocations_of(store, authenticator):
             await chosen.upstream.open()
             make_policy = partial(policy_of, chosen=chosen)
             server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, now=now)
@@ -533,6 +543,8 @@ def policy_of(settings: Settings, chosen: UpstreamChoice) -> Policy:
         session_ttl=settings.session_ttl,
         abandon_after=settings.abandon_after,
         log_content=settings.log_content,
+        orphans=settings.orphans,
+        waiting_ttl=settings.waiting_ttl,
     )
 
 
@@ -622,7 +634,7 @@ def _print_banner(settings: Settings, chosen: UpstreamChoice, server: Server) ->
         f"  page    {server.page_url}{elsewhere}",
         f"  socket  {server.url}",
         f"  model   {chosen.upstream.model}",
-        f"  store   {settings.store}",
+        f"  store   {without_password(settings.store)}",
     ]
     if chosen.banner:
         lines.append(chosen.banner)

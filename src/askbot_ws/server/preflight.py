@@ -24,12 +24,13 @@ from ..auth.key_file import read_keys
 from ..auth.tickets import kept_secret_path
 from ..config import Settings
 from ..core.prompt import Message, Prompt
-from ..errors import ConfigError, UpstreamError
+from ..errors import ConfigError, StoreError, UpstreamError
 from ..events import Options
+from ..store import ANY_USER, SessionQuery
 from ..store.sqlite.files import StoreFiles
 from ..store.sqlite.maintenance.check import lock_out_servers, open_read_only
 from ..store.sqlite.schema import MIGRATIONS, read_version
-from ..store.url import path_of
+from ..store.url import is_shared, open_store, path_of, without_password
 from ..upstream.choose import choose_upstream, make_checks
 from ..upstream.moderation import Moderation
 from ..upstream.provider_errors import summarize
@@ -55,7 +56,7 @@ class Finding:
 
 async def preflight(settings: Settings, *, ask_upstream: bool) -> AsyncIterator[Finding]:
     """Yield what is found of each part. With `ask_upstream`, the model is asked for one token."""
-    store = [*_check_store(settings)]
+    store = [await _check_shared_store(settings.store)] if is_shared(settings.store) else [*_check_store(settings)]
     yield _describe(settings)
     for finding in (*_check_extras(settings), *_check_address(settings), *_check_certificate(settings)):
         yield finding
@@ -228,6 +229,22 @@ async def _check_guards(settings: Settings, *, ask: bool) -> AsyncIterator[Findi
         finally:
             await guard.close()
         yield Finding("guard", status, text)
+
+
+async def _check_shared_store(url: str) -> Finding:
+    """Connect, and write a key that nothing else uses."""
+    shown = without_password(url)
+    try:
+        store = open_store(url, fsync=False)
+        await store.open()
+        try:
+            await store.ping()
+            count = (await store.list_sessions(SessionQuery(ANY_USER), limit=1)).sessions
+        finally:
+            await store.close()
+    except (ConfigError, StoreError) as error:
+        return Finding("store", "fault", str(error.__cause__ or error))
+    return Finding("store", "ok", f"{shown} can be written; it has {'sessions' if count else 'no sessions yet'}")
 
 
 def _check_store(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -9,14 +10,44 @@ from . import Store
 from .memory import MemoryStore
 from .sqlite.store import SQLiteStore
 
-VALID_FORMS = "memory:, sqlite:///relative/file.db or sqlite:////absolute/file.db"
+VALID_FORMS = (
+    "memory:, sqlite:///relative/file.db, sqlite:////absolute/file.db, redis://host:port, rediss://host:port (TLS) "
+    "or unix:///path (the socket of Redis)"
+)
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-def open_store(url: str, *, fsync: bool) -> Store:
-    """Create the store that a URL names; it is not opened yet. Raises `ConfigError` where the URL is invalid."""
+def open_store(url: str, *, fsync: bool, replicas: int = 0) -> Store:
+    """Create the store that a URL names; it is not opened yet.
+
+    Args:
+        url: The URL, as in ASKBOT_STORE.
+        fsync: Whether what is acknowledged survives a power cut; Redis has a setting of its own for that.
+        replicas: How many replicas of Redis must have what is appended before anybody is shown it.
+
+    Raises:
+        ConfigError: The URL is invalid, or what it needs is not installed.
+    """
     if url == "memory:":
         return MemoryStore()
+    if is_shared(url):
+        from .redis import require_redis  # noqa: PLC0415 - the extra may not be installed
+
+        require_redis()
+        from .redis.store import RedisStore  # noqa: PLC0415 - as above; and it takes a quarter of a second
+
+        return RedisStore(url, replicas=replicas)
     return SQLiteStore(_make_folder(path_of(url)), fsync=fsync)
+
+
+def is_shared(url: str) -> bool:
+    """Whether a URL names a store that several nodes can use at the same time."""
+    return url.startswith(_REDIS_SCHEMES)
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: without the user and the password."""
+    return re.sub(r"//.*@", "//", url)
 
 
 def path_of(url: str) -> Path:
@@ -31,8 +62,8 @@ def _explain(url: str) -> str:
     scheme = url.partition(":")[0]  # never more of it: a URL may hold a password
     if scheme == "memory":
         return "memory: keeps no file"
-    if scheme in {"redis", "rediss"}:
-        return f"the {scheme}:// store is not built yet"
+    if is_shared(url):
+        return "the store in Redis keeps no file here"
     if scheme == "sqlite":
         return "a sqlite URL has three slashes and then a file's path"
     return "there is no such store"

@@ -26,7 +26,7 @@ class RareClient:
     def __init__(self, url: RedisUrl, topology: Topology) -> None:
         options = _options(url)
         hosts = [address for address in url.addresses if not isinstance(address, str)]
-        self._sentinels: Sentinel | None = None
+        self._sentinels: Any = None  # a `Sentinel`, which has no types
         self.client: Redis | RedisCluster
         if isinstance(topology, ClusterMap):
             self.client = RedisCluster(startup_nodes=[ClusterNode(*host) for host in hosts], **options)

@@ -9,6 +9,7 @@ from hiredis import ReplyError
 
 from ...errors import ConfigError, StoreError
 from .client import RareClient
+from .failures import ServerRefusedError
 from .pipeline_run import Outcome, PipelineRun
 from .redis_url import RedisUrl, parse_redis_url
 from .scripts import Script, ScriptCall
@@ -17,7 +18,7 @@ from .servers import Servers
 from .startup import find_topology
 from .topology import Topology
 
-_CHECK = Script.of("check", "redis.call('EXISTS', KEYS[1]) redis.call('SPUBLISH', ARGV[1], '') return 1")
+_CHECK = Script.of("check", "redis.call('DEL', KEYS[1]) redis.call('SPUBLISH', ARGV[1], '') return 1")
 
 
 class RedisConnections:
@@ -57,9 +58,10 @@ class RedisConnections:
         try:
             await connections.run(ScriptCall(_CHECK, ("askbot:{check}",), ("askbot:{check}",)))
         except StoreError as error:
-            await connections.close()
-            raise ConfigError(f"ASKBOT_STORE: {error.__cause__}.") from None
-        return connections
+            if isinstance(error.__cause__, ServerRefusedError) and error.__cause__.kind == "NOPERM":
+                await connections.close()
+                raise ConfigError(f"ASKBOT_STORE: {error.__cause__}.") from None
+        return connections  # what else is wrong may pass, and is reported where somebody needs it
 
     async def run(self, call: ScriptCall, *, replicas: int = 0) -> Reply:
         """Run a script. As `run_all`, but what it would return as an error is raised."""
@@ -75,7 +77,7 @@ class RedisConnections:
         sent again for up to `RETRY_SECONDS`.
 
         Args:
-            calls: The calls. Those for one server are run in this order, unless some of them are sent again.
+            calls: The calls, or none. Those for one server are run in this order, unless some of them are sent again.
             replicas: How many replicas have to confirm them (`WAIT`), for up to `WAIT_MILLISECONDS`.
 
         Returns:
@@ -83,6 +85,8 @@ class RedisConnections:
             sending, `NotReplicated` where too few replicas have confirmed: such a call is to be made again unchanged.
             Any other `StoreError`: nothing was done.
         """
+        if not calls:
+            return []
         first = None
         address = self.topology.only_address
         if address is not None and not replicas and (connection := self._servers.get(address)):

@@ -60,7 +60,7 @@ EXPLANATIONS = {
     "NOREPLICAS": "it has fewer replicas than min-replicas-to-write asks for",
     "NOAUTH": "it asks for a password; put it into the URL",
     "WRONGPASS": "the user or the password is wrong",
-    "NOPERM": "the user may not do what is needed; see docs/deploy.md for its rights",
+    "NOPERM": "the user may not do what is needed; it needs the keys ~askbot:*, the channels &askbot:* and scripts",
     "CROSSSLOT": "the keys of a call are in several slots",
 }
 """What it means, for the operator."""
@@ -68,6 +68,7 @@ EXPLANATIONS = {
 _Error = TypeVar("_Error", bound=StoreError)
 _WORD = re.compile(r"[A-Z]{2,20}(?= |$)")
 _MOVED = re.compile(r"(?:MOVED|ASK) (\d+) (\S*):(\d+)")
+_NO_RIGHT = re.compile(r"user executing the script|ACL failure in script")  # which have no word of their own
 _LINE = re.compile(r"user_script:(\d+)")
 
 
@@ -83,7 +84,7 @@ class ServerRefusedError(Exception):
     def __init__(self, reply: ReplyError | str, *, name: str = "", said_by: Address = "") -> None:
         text = str(reply)
         word = _WORD.match(text)
-        self.kind = word.group() if word else "ERR"
+        self.kind = "NOPERM" if _NO_RIGHT.search(text) else word.group() if word else "ERR"
         self.remedy = REMEDIES.get(self.kind, Remedy.GIVE_UP)
         self.target: tuple[int, Address] | None = None
         if moved := _MOVED.match(text):

@@ -55,7 +55,12 @@ class RedisProtocol(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
-        self.is_lost = False
+        self._is_closed = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._is_closed or self._transport is None or self._transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
@@ -63,13 +68,13 @@ class RedisProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Called by the event loop."""
-        self.is_lost = True
+        self._is_closed = True
         if self._timer:
             self._timer.cancel()
 
     def close(self) -> None:
         """Close it at once. What is waited for ends as for a connection that is lost."""
-        self.is_lost = True
+        self._is_closed = True
         if self._transport:
             self._transport.abort()
 
@@ -78,7 +83,7 @@ class RedisProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def _write(self, data: bytes) -> None:
-        if self.is_lost or self._transport is None or self._transport.is_closing():
+        if self._transport is None or self.is_lost:
             raise NotConnectedError("the connection is lost")
         self._transport.write(data)
         if self._timer is None:

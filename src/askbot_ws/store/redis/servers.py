@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 from .failures import ServerRefusedError
 from .redis_url import Address, RedisUrl, text_of
@@ -78,6 +79,8 @@ def reason_of(error: Exception) -> str:
     """Why a connection can't be made, in a few words that hold no secret."""
     if isinstance(error, TimeoutError):
         return "it does not answer"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)  # asyncio's text repeats the address
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

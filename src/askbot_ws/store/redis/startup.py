@@ -54,17 +54,22 @@ async def _connect(address: Address, url: RedisUrl) -> tuple[ServerConnection, b
     try:
         connection = await connect_to_server(address, replace(url, database=0))
     except ServerRefusedError as error:
-        if error.kind != "WRONGPASS":
-            raise
-        connection = await connect_to_server(address, without_login(url))
-        try:
-            if await _is_sentinel(connection):
-                return connection, True
-        except ServerRefusedError:
-            pass
-        connection.close()
+        if error.kind == "WRONGPASS" and (sentinel := await _connect_to_sentinel(address, url)):
+            return sentinel, True
         raise
     return connection, await _is_sentinel(connection)
+
+
+async def _connect_to_sentinel(address: Address, url: RedisUrl) -> ServerConnection | None:
+    """A connection without login; None where that is refused, or the server is no Sentinel."""
+    try:
+        connection = await connect_to_server(address, without_login(url))
+        if await _is_sentinel(connection):
+            return connection
+    except (OSError, ServerRefusedError):
+        return None
+    connection.close()
+    return None
 
 
 async def _is_sentinel(connection: ServerConnection) -> bool:
@@ -121,7 +126,7 @@ async def _faults_of_all(primaries: Iterable[Address], replicas: Iterable[Addres
     for is_primary, addresses in ((True, primaries), (False, replicas)):
         for address in sorted(addresses, key=text_of):
             try:
-                connection = await connect_to_server(address, url)
+                connection = await connect_to_server(address, replace(url, database=0))
             except (OSError, ServerRefusedError) as error:
                 if is_primary or isinstance(error, ServerRefusedError):
                     faults.append(_failure(address, error))

@@ -1,12 +1,12 @@
-"""DatabaseThread: runs jobs on a SQLite connection in a thread. ShieldedTasks: tasks that no caller cancels."""
+"""DatabaseThread: runs jobs on a SQLite connection in a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ...errors import StoreError
 
@@ -52,27 +52,3 @@ class DatabaseThread:
         if connection is not None:
             await asyncio.get_running_loop().run_in_executor(self._executor, connection.close)
         self._executor.shutdown(wait=False)
-
-
-class ShieldedTasks:
-    """Owns tasks that run to their end: cancelling a caller does not cancel what is being written."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def start(self, job: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-        """Start a task. Returns a future of its result; cancelling the future does not cancel the task."""
-        task = asyncio.get_running_loop().create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_done)
-        return asyncio.shield(task)
-
-    def _on_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # a caller that waits gets it; without one, the loop would log it
-
-    async def wait_all(self) -> None:
-        """Wait until all tasks have ended."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)

@@ -30,8 +30,9 @@ from .. import (
     failures_of,
     heads_after,
 )
+from ..shielded_tasks import ShieldedTasks
 from . import accounts, state, tables
-from .database_thread import DatabaseThread, ShieldedTasks
+from .database_thread import DatabaseThread
 from .files import StoreFiles
 from .flusher import FLUSHED_TAIL_BYTES, Flusher
 from .journal import MAX_SEGMENT_BYTES, Journal

@@ -1,0 +1,146 @@
+"""Membership: this node's lease, the set of sessions that it may own, and which other nodes live."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from .. import __version__
+from ..errors import StoreError
+from ..store.redis.connections import RedisConnections
+from .keys import NODES, lease_of, members, run, sessions_of
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """How long a node that is not heard of counts as alive, in seconds.
+
+    Attributes:
+        lease: How long a lease lasts.
+        renewal: Between two renewals, and between two looks at the others' leases.
+    """
+
+    lease: float = 10.0
+    renewal: float = 3.0
+
+
+LEASE_TIMES = LeaseTimes()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What others may know of a node.
+
+    Attributes:
+        node: Its id: random, and another one after a restart.
+        host: The name of its machine.
+        pid: Its process there.
+        version: That of its program.
+        started: When it began, in seconds since 1970.
+    """
+
+    node: str
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    started: float = 0.0
+
+
+class Membership:
+    """A node among the others. Its lease says who may try to take over; appends check the fence, never the lease."""
+
+    def __init__(
+        self, connections: RedisConnections, node: str, *, owned: Collection[str] = (), times: LeaseTimes | None = None
+    ) -> None:
+        """`node` is this process's id; `owned` are the sessions that it owns, whenever it is read."""
+        self._owned = owned
+        self._connections = connections
+        self.times = times or LEASE_TIMES
+        self.info = NodeInfo(node, platform.node(), os.getpid(), __version__, time.time())
+        self._others: dict[str, NodeInfo] = {}
+
+    @property
+    def node(self) -> str:
+        """This process's id."""
+        return self.info.node
+
+    def alive(self) -> Collection[NodeInfo]:
+        """Return the nodes that had a lease when it was last looked, this one first."""
+        return [self.info, *self._others.values()]
+
+    # --- the lease ---------------------------------------------------------------------------------------------------
+
+    async def join(self) -> None:
+        """Become a node. Raises `StoreError`."""
+        await run(self._connections, NODES, "SADD", self.node)
+        await self._set_lease()
+
+    async def _set_lease(self, *extra: str) -> bool:
+        """Renew the lease; returns False where `extra` forbids it."""
+        value = orjson.dumps(asdict(self.info))
+        milliseconds = round(1000 * self.times.lease)
+        return await run(self._connections, lease_of(self.node), "SET", value, "PX", milliseconds, *extra) is not None
+
+    async def keep_lease(self) -> None:
+        """Renew the lease, again and again."""
+        while True:
+            await asyncio.sleep(self.times.renewal)
+            try:
+                if not await self._set_lease("XX"):
+                    log.warning("node_lease_lapsed", node=self.node)
+                    await self.join()
+                    for session in [*self._owned]:  # Redis may have lost what it had acknowledged
+                        await self.add(session)
+            except StoreError as error:
+                log.warning("node_lease_not_renewed", node=self.node, cause=str(error.__cause__ or error))
+
+    async def leave(self) -> None:
+        """Be a node no more. Sessions that it may still own are taken over by others. Raises `StoreError`."""
+        await run(self._connections, lease_of(self.node), "DEL")
+        if not await run(self._connections, sessions_of(self.node), "SCARD"):
+            await run(self._connections, NODES, "SREM", self.node)
+
+    # --- its sessions ------------------------------------------------------------------------------------------------
+
+    async def add(self, session: str) -> None:
+        """Note that this node may own a session from now on; to be called before it does. Raises `StoreError`."""
+        await run(self._connections, sessions_of(self.node), "SADD", session)
+
+    async def remove(self, session: str) -> None:
+        """Note that this node owns a session no more; to be called once it does not. Raises `StoreError`."""
+        await run(self._connections, sessions_of(self.node), "SREM", session)
+
+    # --- the others --------------------------------------------------------------------------------------------------
+
+    async def look(self) -> set[str]:
+        """Look at the leases of all nodes; returns the nodes that have none. Raises `StoreError`."""
+        others = await members(self._connections, NODES) - {self.node}
+        leases = await asyncio.gather(*[run(self._connections, lease_of(node), "GET") for node in others])
+        found = dict(zip(others, leases, strict=True))
+        self._others = {node: _decode_info(node, lease) for node, lease in found.items() if isinstance(lease, bytes)}
+        return {node for node, lease in found.items() if lease is None}
+
+    async def is_gone(self, node: str) -> bool:
+        """Return whether a node is known no more: all of its sessions were taken over. Raises `StoreError`."""
+        if node == self.node or node in self._others:
+            return False
+        return not await run(self._connections, NODES, "SISMEMBER", node)
+
+
+def _decode_info(node: str, lease: bytes) -> NodeInfo:
+    """Return what a lease says; other versions may say more or less."""
+    try:
+        fields: dict[str, Any] = orjson.loads(lease)
+        return NodeInfo(node, *(fields[name] for name in ("host", "pid", "version", "started")))
+    except (ValueError, KeyError, TypeError):
+        return NodeInfo(node)

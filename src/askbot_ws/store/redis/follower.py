@@ -1,0 +1,399 @@
+"""LogFollower: keeps logs in memory at what other nodes append, by messages, and by reading where one is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+
+from ...core.log_tail import LogTail
+from ...errors import SessionNotFound, StoreError
+from ...events import Event, encode_event
+from ..shared import LogObserver
+from ..shielded_tasks import ShieldedTasks
+from .codec import (
+    Appended,
+    Claimed,
+    Deleted,
+    decode_entries,
+    decode_frame,
+    decode_message,
+    decode_summary,
+    events_after,
+    split_frames,
+)
+from .connections import RedisConnections
+from .keys import SessionKeys, keys_of, session_of
+from .open_logs import MERGED_TAIL_BYTES, OpenLog
+from .repeated import entries_of, fields_of, run_all_repeated, run_repeated
+from .scripts import ScriptCall
+from .session_scripts import session_script
+from .subscriptions import Subscriptions
+
+SILENCE_SECONDS = 2.0  # of a running turn's owner, after which is asked whether a message was lost
+OWNER_SECONDS = 10.0  # for which an owner has time to append again what a failover has lost
+READ_BYTES = 1024 * 1024  # at a time, of what is missing
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Load:
+    """A session that is being loaded, with the messages that came meanwhile."""
+
+    done: asyncio.Future[OpenLog]
+    messages: list[Appended | Deleted | Claimed] = field(default_factory=list[Appended | Deleted | Claimed])
+
+
+class LogFollower:
+    """Loads logs, and follows those that this node does not own.
+
+    A session is followed from before it is read, so that nothing can be missing that no message tells of.
+
+    Attributes:
+        observer: Who is told of what other nodes did; it is called from the event loop, never from within a call.
+        restore: Appends again what the server has lost of a session that this node owns.
+    """
+
+    restore: Callable[[OpenLog], Coroutine[Any, Any, None]]
+
+    def __init__(
+        self,
+        connections: RedisConnections,
+        open_logs: dict[str, OpenLog],
+        tasks: ShieldedTasks,
+        *,
+        node: str,
+        clock: Callable[[], float],
+    ) -> None:
+        """`open_logs` are the store's; `clock` is monotonic, in seconds."""
+        self.observer: LogObserver | None = None
+        self._connections = connections
+        self._open_logs = open_logs
+        self._tasks = tasks
+        self._node = node
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._loads: dict[str, _Load] = {}
+        self._stale = set[OpenLog]()  # could not be read when a message was missing
+        self._subscriptions = Subscriptions(connections, on_message=self._receive, on_gap=self._resubscribed)
+        self._watch = asyncio.create_task(self._watch_silence())
+
+    async def close(self) -> None:
+        """End all subscriptions."""
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
+        await self._subscriptions.close()
+
+    # --- loading -----------------------------------------------------------------------------------------------------
+
+    async def load(self, session: str) -> OpenLog:
+        """Load a session's log. Raises `SessionNotFound` and `StoreError`."""
+        if session not in self._loads:
+            load = self._loads[session] = _Load(self._loop.create_future())
+            self._tasks.start(self._load(session, load))
+        return await asyncio.shield(self._loads[session].done)
+
+    def is_loading(self, session: str) -> bool:
+        """Whether a session is being loaded."""
+        return session in self._loads
+
+    async def _load(self, session: str, load: _Load) -> None:
+        keys = keys_of(session)
+        try:
+            await self._subscriptions.subscribe(keys.followers)
+            call = ScriptCall(session_script("load"), keys, (MERGED_TAIL_BYTES,))
+            open_log = _open_log_of(session, await run_repeated(self._connections, call))
+            self._check_exists(session, load)
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            self._unsubscribe(keys)
+            load.done.set_exception(error)
+            load.done.exception()  # nobody may wait any more
+        else:
+            open_log.heard_at = self._clock()
+            self._open_logs[session] = open_log
+            load.done.set_result(open_log)
+            for message in load.messages:
+                self._apply(open_log, message)
+        finally:
+            if self._loads.get(session) is load:
+                del self._loads[session]
+
+    def _check_exists(self, session: str, load: _Load) -> None:
+        """Raise `SessionNotFound` where a session was deleted while it was read."""
+        if self._loads.get(session) is not load or any(isinstance(each, Deleted) for each in load.messages):
+            raise SessionNotFound
+
+    def discard_load(self, session: str) -> None:
+        """The session was deleted: let a load that is under way find nothing."""
+        self._loads.pop(session, None)
+
+    # --- subscriptions -----------------------------------------------------------------------------------------------
+
+    async def subscribe_as_owner(self, open_log: OpenLog) -> None:
+        """Be told where the session is deleted, or another node becomes its owner. Raises `StoreError`."""
+        await self._subscriptions.subscribe(open_log.keys.owner)
+
+    async def subscribe_as_follower(self, open_log: OpenLog) -> None:
+        """Be told what another node appends. Raises `StoreError`."""
+        await self._subscriptions.subscribe(open_log.keys.followers)
+
+    def unsubscribe_as_owner(self, open_log: OpenLog) -> None:
+        """The opposite of `subscribe_as_owner`."""
+        self._start(self._subscriptions.unsubscribe(open_log.keys.owner))
+
+    def unsubscribe_as_follower(self, open_log: OpenLog) -> None:
+        """The opposite of `subscribe_as_follower`."""
+        self._start(self._subscriptions.unsubscribe(open_log.keys.followers))
+
+    def _unsubscribe(self, keys: SessionKeys) -> None:
+        self._start(self._subscriptions.unsubscribe(keys.owner))
+        self._start(self._subscriptions.unsubscribe(keys.followers))
+
+    def _start(self, job: Coroutine[Any, Any, None]) -> None:
+        self._tasks.start(job)
+
+    def close_log(self, open_log: OpenLog) -> None:
+        """Drop a log from memory; its session is followed no more."""
+        if self._open_logs.get(open_log.session) is open_log:
+            del self._open_logs[open_log.session]
+        self._stale.discard(open_log)
+        if open_log.session not in self._open_logs and open_log.session not in self._loads:
+            self._unsubscribe(open_log.keys)
+
+    def note_stale(self, open_log: OpenLog) -> None:
+        """A subscription could not be made: it is made in a second or so, and what was missed is read."""
+        self._stale.add(open_log)
+
+    def publish(self, messages: Sequence[ScriptCall]) -> None:
+        """Tell other nodes; they find out by themselves where that fails."""
+        self._tasks.start(self._connections.run_all(messages))
+
+    # --- what other nodes did ----------------------------------------------------------------------------------------
+
+    def lose_ownership(self, open_log: OpenLog) -> None:
+        """This node does not know any more that it owns a session: follow it as any other."""
+        if open_log.fence is not None and open_log.stored:
+            open_log.fence = None
+            self._start(self._follow(open_log))
+
+    def fenced(self, open_log: OpenLog) -> None:
+        """Another node is the owner now."""
+        self.lose_ownership(open_log)
+        self._notify(lambda observer: observer.fenced(open_log.session))
+
+    def deleted(self, open_log: OpenLog) -> None:
+        """Another node deleted the session."""
+        self.close_log(open_log)
+        self._notify(lambda observer: observer.deleted(open_log.session))
+
+    def replaced(self, open_log: OpenLog) -> None:
+        """The log in memory is not the stored one any more."""
+        self.close_log(open_log)
+        self._notify(lambda observer: observer.replaced(open_log.session))
+
+    def _notify(self, tell: Callable[[LogObserver], None]) -> None:
+        observer = self.observer
+        if observer is not None:
+            self._loop.call_soon(tell, observer)
+
+    async def _follow(self, open_log: OpenLog) -> None:
+        try:
+            await self.subscribe_as_follower(open_log)
+        except StoreError:
+            self._stale.add(open_log)
+            return
+        if open_log.fence is None:
+            self.unsubscribe_as_owner(open_log)
+            await self.catch_up(open_log)
+
+    async def _subscribe_again(self, open_log: OpenLog) -> None:
+        if open_log.fence is None:
+            await self._follow(open_log)
+            return
+        try:
+            await self.subscribe_as_owner(open_log)
+        except StoreError:
+            self._stale.add(open_log)
+        else:
+            await self.catch_up(open_log)
+
+    def _receive(self, channel: str, data: bytes) -> None:
+        try:
+            session, message = session_of(channel), decode_message(data)
+        except ValueError:
+            log.warning("redis_message_unknown")
+            return
+        open_log = self._open_logs.get(session)
+        if open_log is not None:
+            self._apply(open_log, message)
+        elif session in self._loads:
+            self._loads[session].messages.append(message)
+
+    def _apply(self, open_log: OpenLog, message: Appended | Deleted | Claimed) -> None:
+        match message:
+            case Appended():
+                if open_log.fence is None:
+                    self._apply_appended(open_log, message)
+            case Deleted():
+                if message.node != self._node:
+                    self.deleted(open_log)
+            case Claimed():
+                if open_log.fence is not None and _counter(message.fence) > _counter(open_log.fence):
+                    self.fenced(open_log)
+
+    def _apply_appended(self, open_log: OpenLog, message: Appended) -> None:
+        open_log.heard_at = self._clock()
+        head = open_log.log.head
+        if message.history != open_log.log.history:
+            self.replaced(open_log)
+        elif open_log.reading:
+            open_log.missed = True
+        elif message.start == head:
+            frames = split_frames(message.frames)
+            self._add(open_log, [decode_frame(frame) for frame in frames], frames, message.merged)
+        elif message.head > head:
+            self._start(self.catch_up(open_log))
+
+    def _add(self, open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], merged: int) -> None:
+        """Add events that follow the head of the log in memory, and tell the observer."""
+        for event in events:
+            open_log.log.append_if_new(event)
+        open_log.head = open_log.log.head
+        open_log.merged = max(open_log.merged, merged)
+        open_log.evict()
+        self._notify(lambda observer: observer.appended(open_log.session, events, frames))
+
+    # --- reading what is missing -------------------------------------------------------------------------------------
+
+    def _resubscribed(self, channel: str) -> None:
+        open_log = self._open_logs.get(session_of(channel))
+        if open_log is not None:
+            self._start(self.catch_up(open_log))
+
+    async def catch_up(self, open_log: OpenLog) -> None:
+        """Read what is missing; of a session that this node owns, only whether it still does."""
+        if open_log.reading:
+            open_log.missed = True
+            return
+        open_log.reading = True
+        try:
+            if open_log.fence is None:
+                await self.read_missing(open_log)
+            else:
+                await self._check_ownership(open_log, open_log.fence)
+        except StoreError:
+            self._stale.add(open_log)
+        finally:
+            open_log.reading = False
+
+    async def read_missing(self, open_log: OpenLog) -> None:
+        """Bring the log in memory to the stored head. Raises `StoreError`."""
+        while True:
+            open_log.missed = False
+            call = ScriptCall(session_script("read"), open_log.keys, (open_log.log.head, READ_BYTES))
+            reply = await run_repeated(self._connections, call)
+            if self._open_logs.get(open_log.session) is not open_log:
+                return
+            if not isinstance(reply, list):
+                await self._wait_for_owner(open_log)
+                return
+            history, head, merged, entries = entries_of(reply[0:1])[0], *map(int, entries_of(reply[1:3])), reply[3]
+            if history != open_log.log.history.encode():
+                self.replaced(open_log)
+                return
+            if head < open_log.log.head:
+                await self._wait_for_owner(open_log)
+                return
+            open_log.behind_since = None
+            events = events_after(decode_entries(entries_of(entries)), open_log.log.head)
+            if events:
+                self._add(open_log, events, [encode_event(event) for event in events], merged)
+            if open_log.log.head >= head and not open_log.missed:
+                open_log.heard_at = self._clock()
+                self._stale.discard(open_log)
+                return
+
+    async def _wait_for_owner(self, open_log: OpenLog) -> None:
+        """The store has less than the log in memory: was it deleted, or will its owner append again what was lost?"""
+        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
+        if self._open_logs.get(open_log.session) is not open_log:
+            return
+        forgotten, now = fields_of(reply)[0], self._clock()
+        if open_log.behind_since is None:
+            open_log.behind_since = now
+        if forgotten:
+            self.deleted(open_log)
+        elif now - open_log.behind_since > OWNER_SECONDS:
+            self.replaced(open_log)
+        else:
+            self._stale.add(open_log)
+
+    async def _check_ownership(self, open_log: OpenLog, fence: str) -> None:
+        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
+        if open_log.fence != fence or open_log.appending or not open_log.stored:
+            return  # an append finds out
+        forgotten, found, _, head = fields_of(reply)[:4]
+        if found is None and forgotten:
+            self.deleted(open_log)
+        elif found is not None and _counter(found.decode()) > _counter(fence):
+            self.fenced(open_log)
+        else:
+            self._stale.discard(open_log)
+            if (found is None or found.decode() == fence) and int(head or 0) < open_log.head:
+                self._start(self.restore(open_log))
+
+    async def _watch_silence(self) -> None:
+        """Ask, once a second, for the heads of those logs whose owner may have told something that was lost."""
+        while True:
+            await asyncio.sleep(SILENCE_SECONDS / 2)
+            for open_log in [*self._stale]:
+                self._stale.discard(open_log)
+                if self._open_logs.get(open_log.session) is open_log:
+                    self._start(self._subscribe_again(open_log))
+            now = self._clock()
+            silent = [
+                each
+                for each in self._open_logs.values()
+                if each.fence is None and each.log.summary.asked and now - each.heard_at > SILENCE_SECONDS
+            ]
+            if silent:
+                await self._ask_for_heads(silent, now)
+
+    async def _ask_for_heads(self, silent: Iterable[OpenLog], now: float) -> None:
+        asked = [*silent]
+        calls = [ScriptCall(session_script("read"), each.keys, (each.log.head, 0)) for each in asked]
+        for open_log, reply in zip(asked, await run_all_repeated(self._connections, calls), strict=True):
+            if isinstance(reply, StoreError):
+                continue
+            open_log.heard_at = now
+            if not isinstance(reply, list) or fields_of(reply[:2]) != [
+                open_log.log.history.encode(),
+                b"%d" % open_log.log.head,
+            ]:
+                self._start(self.catch_up(open_log))
+
+
+def _counter(fence: str) -> int:
+    return int(fence.partition(":")[0])
+
+
+def _open_log_of(session: str, reply: object) -> OpenLog:
+    """The log that the script `load` returned. Raises `SessionNotFound`."""
+    if not isinstance(reply, list):
+        raise SessionNotFound
+    history, head, merged, encoded, user, parts, newest = cast(
+        "tuple[bytes, bytes, bytes, bytes, bytes | None, list[bytes], list[bytes]]", reply
+    )
+    events = decode_entries([*reversed(parts), *newest])
+    summary, questions = decode_summary(encoded, user)
+    tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode())
+    for event in events:
+        tail.append(event)
+    tail.summary = summary  # which has these events already
+    open_log = OpenLog(tail, head=tail.head, merged=int(merged), questions=questions)
+    open_log.evict()
+    return open_log

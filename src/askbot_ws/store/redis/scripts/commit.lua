@@ -1,0 +1,10 @@
+-- Appends events of any type to a session that the caller owns: see `write`. Returns like `append`.
+local meta = redis.call('HMGET', META, 'fence', 'head', 'merged', 'history')
+if meta[1] ~= ARGV[1] then
+  return 0
+end
+if meta[2] ~= ARGV[2] then
+  return meta[2] == ARGV[3] and 1 or 0
+end
+write(meta[3], meta[4])
+return 1

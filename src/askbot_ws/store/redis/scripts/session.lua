@@ -1,0 +1,45 @@
+-- What several scripts share; it is put before each of them. They have the same first keys and arguments:
+-- KEYS: meta, log, parts, turns, asks, forgotten, channel of followers, channel of the owner
+local META, LOG, PARTS, TURNS, ASKS, FORGOTTEN, FOLLOWERS, OWNER = unpack(KEYS)
+
+-- What changes where a server may have lost what it had acknowledged: at a failover, and at a start.
+local function replication_id()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+end
+
+-- Adds the events of one append, and notes what goes with them.
+-- ARGV: fence, expected head, new head, frames, '1' to publish, summary or '', last use or '', number of parts,
+--   number of turns, number of ask ids, history and user of a new session; then of each part its end and its frames, of
+--   each turn the event's seq, 'q' or 'd', and the turn or its question's seq; of each ask id itself and its turn
+local function write(merged, history)
+  local at = 13
+  for _ = 1, tonumber(ARGV[8]) do
+    redis.call('XADD', PARTS, ARGV[at] .. '-0', 'f', ARGV[at + 1])
+    merged = ARGV[at]
+    at = at + 2
+  end
+  if merged ~= ARGV[3] then
+    redis.call('XADD', LOG, ARGV[3] .. '-0', 'f', ARGV[4])
+  end
+  if ARGV[8] ~= '0' then
+    redis.call('XTRIM', LOG, 'MINID', merged .. '-1')
+  end
+  for _ = 1, tonumber(ARGV[9]) do
+    redis.call('XADD', TURNS, ARGV[at] .. '-0', ARGV[at + 1], ARGV[at + 2])
+    at = at + 3
+  end
+  for _ = 1, tonumber(ARGV[10]) do
+    redis.call('HSETNX', ASKS, ARGV[at], ARGV[at + 1])
+    at = at + 2
+  end
+  redis.call('HSET', META, 'head', ARGV[3], 'merged', merged)
+  if ARGV[6] ~= '' then
+    redis.call('HSET', META, 'summary', ARGV[6])
+  end
+  if ARGV[7] ~= '' then
+    redis.call('HSET', META, 'used', ARGV[7])
+  end
+  if ARGV[5] == '1' then
+    redis.call('SPUBLISH', FOLLOWERS, table.concat({'A', ARGV[2], ARGV[3], merged, history}, ' ') .. '\n' .. ARGV[4])
+  end
+end

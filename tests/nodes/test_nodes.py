@@ -1,0 +1,231 @@
+"""Nodes that share one Redis: a command reaches the owner wherever it arrives, and a session outlives its owner."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest.mock import patch
+
+import pytest
+
+from askbot_ws.core.commands import Ask, Cancel, Forget, Fork, Title
+from askbot_ws.core.principal import ANONYMOUS, Principal
+from askbot_ws.errors import Busy, InvalidFrame, Overloaded, SessionNotFound
+from askbot_ws.events import encode_event
+from askbot_ws.hub import Policy
+from askbot_ws.nodes import inbox
+from askbot_ws.nodes.codec import Executed, Request, Result
+from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
+from tests.redis_server import RedisServer
+
+from .nodes import node, soon
+
+
+async def test_a_command_is_executed_by_the_owner_wherever_it_arrives(redis: RedisServer) -> None:
+    """One hop, and its error comes back; readers of both nodes are shown the same log."""
+    go = asyncio.Event()
+    async with node(redis, ["one ", go, "two"]) as a, node(redis) as b:
+        first = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, first.session, Ask("why?", id="q1"))
+        await first.heard("one ")
+        other = await b.attached(first.session)
+        with pytest.raises(Busy):
+            await b.hub.command(ANONYMOUS, first.session, Ask("and?", id="q2", when_busy="reject"))
+        with pytest.raises(InvalidFrame):
+            await b.hub.command(ANONYMOUS, first.session, Ask("another text", id="q1"))
+        assert await b.hub.command(ANONYMOUS, first.session, Ask("why?", id="q1")) == 1  # it was asked already
+        await b.hub.command(ANONYMOUS, first.session, Ask("and?", id="q3"))
+        await b.hub.command(ANONYMOUS, first.session, Title("A name"))
+        go.set()
+        await first.done(2)
+        await other.done(2)
+
+        assert [question.id for question in first.questions] == ["q1", "q3"]
+        assert encode_event(other.events[-1]) == encode_event(first.events[-1])
+        assert (a.owns(first.session), b.owns(first.session)) == (True, False)
+        assert (len(a.upstream.prompts), len(b.upstream.prompts)) == (2, 0)
+        assert other.topic.title == "A name"
+    assert_valid_log(first.events)
+
+
+async def test_an_idle_session_is_written_by_the_node_that_is_asked_once_it_was_given_back(redis: RedisServer) -> None:
+    """A drained node leaves nothing behind: the next one owns the session with its first command."""
+    async with node(redis) as b:
+        async with node(redis, ["one"]) as a:
+            reader = attach_reader(a.hub)
+            await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+            await reader.done()
+        other = await b.attached(reader.session)
+        await b.hub.command(ANONYMOUS, reader.session, Ask("and?"))
+        await other.done()
+        assert b.owns(reader.session)
+        await soon(lambda: [info.node for info in b.placement.alive()] == [b.store.node])
+
+
+async def test_what_waits_at_a_node_that_drains_is_asked_by_another(redis: RedisServer) -> None:
+    """Whether anybody is connected or not; the turn that the drain cuts is interrupted with its exact text."""
+    async with node(redis, ["two"], ["three"]) as b:
+        async with node(redis, ["one", asyncio.Event()]) as a:
+            reader = attach_reader(a.hub)
+            session = reader.session
+            await a.hub.command(ANONYMOUS, session, Ask("first?"))
+            await reader.heard("one")
+            await a.hub.command(ANONYMOUS, session, Ask("second?"))
+            await a.hub.command(ANONYMOUS, session, Ask("third?"))
+            await a.hub.drain(0.1)
+        await soon(lambda: len(b.upstream.prompts) == 2)
+        other = await b.attached(session)
+        await soon(lambda: not other.topic.log.summary.asked)
+        turns = await b.store.turns(session, limit=10)
+
+    assert [(turn.text, turn.answer, turn.reason) for turn in turns] == [
+        ("first?", "one", "interrupted"),
+        ("second?", "two", "stop"),
+        ("third?", "three", "stop"),
+    ]
+    assert [prompt.messages[-1].text for prompt in b.upstream.prompts] == ["second?", "third?"]
+    assert_proven(reader.dones[0], "one")
+
+
+async def test_a_node_that_lost_its_sessions_to_others_writes_no_more(redis: RedisServer) -> None:
+    """Its lease had ended: what it was answering is interrupted, once, and it follows the new owner."""
+    more = asyncio.Event()
+    async with node(redis, ["one ", more, "two ", asyncio.Event()]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        session = reader.session
+        await a.hub.command(ANONYMOUS, session, Ask("why?"))
+        await reader.heard("one ")
+        await b.hub._shared.take_over(session, instead_of=a.store.node)  # pyright: ignore[reportPrivateUsage]
+        more.set()
+        done = await reader.done()
+        await soon(lambda: a.hub.turns_running == 0)
+        await a.hub.command(ANONYMOUS, session, Ask("and?"))
+        await reader.done(2)
+
+    assert done.reason == "interrupted"
+    assert_proven(done, "one ")
+    assert reader.answer("t1") == "one "
+    assert_valid_log(reader.events)
+
+
+async def test_a_request_that_comes_again_is_not_executed_again(redis: RedisServer) -> None:
+    """Its result was lost on the way: a question without an id is asked once all the same."""
+    async with node(redis, ["one"], ["two"]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("first?"))
+        await reader.done()
+        lost: list[Result] = []
+        reply = inbox.Inbox._reply  # pyright: ignore[reportPrivateUsage]
+
+        async def lose_first(self: inbox.Inbox, request: object, result: Result) -> None:
+            if lost:
+                await reply(self, request, result)  # type: ignore[arg-type]
+            lost.append(result)
+
+        with patch.object(inbox.Inbox, "_reply", lose_first), patch.object(inbox, "REPLY_SECONDS", 0.2):
+            seq = await b.hub.command(ANONYMOUS, reader.session, Ask("second?"))
+        await reader.done(2)
+
+    assert lost == [Executed(lost[0].id, seq)] * 2
+    assert len(reader.questions) == 2
+
+
+def _ignore(_: inbox.Inbox, request: Request) -> None:
+    """Do nothing with a request."""
+
+
+@pytest.mark.parametrize("id", ["q", None], ids=["with an id", "without an id"])
+async def test_a_command_whose_owner_does_not_answer_ends_as_overloaded(redis: RedisServer, id: str | None) -> None:
+    """After a stated time, retryable; not before, as the sessions of a dead node are taken over in less."""
+    async with node(redis) as a, node(redis, forward_seconds=0.5) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.done()
+        with (
+            patch.object(inbox.Inbox, "_on_request", _ignore),
+            patch.object(inbox, "REPLY_SECONDS", 0.1),
+            pytest.raises(Overloaded) as raised,
+        ):
+            await b.hub.command(ANONYMOUS, reader.session, Ask("and?", id=id))
+
+    assert (raised.value.retryable, raised.value.retry_after, len(reader.questions)) == (True, 2.0, 1)
+
+
+async def test_a_session_of_another_node_is_forgotten_and_forked_from_anywhere(redis: RedisServer) -> None:
+    """A fork only reads; what is deleted ends at every node."""
+    async with node(redis, ["one"], ["two", asyncio.Event()]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        session = reader.session
+        await a.hub.command(ANONYMOUS, session, Ask("why?"))
+        await reader.done()
+        forked = await b.hub.fork(ANONYMOUS, session, Fork("t1", id="f"))
+        again = await a.hub.fork(ANONYMOUS, session, Fork("t1", id="f"))
+        await a.hub.command(ANONYMOUS, session, Ask("and?"))
+        await reader.heard("two")
+        other = await b.attached(session)
+        await b.hub.command(ANONYMOUS, session, Forget())
+        await soon(lambda: bool(other.codes))
+
+        assert (again.session, again.existed) == (forked.session, True)
+        assert (reader.codes, other.codes) == (["session_not_found"], ["session_not_found"])
+        assert a.hub.turns_running == 0
+        for each in (a, b):
+            with pytest.raises(SessionNotFound):
+                await each.hub.open(ANONYMOUS, session)
+
+
+async def test_an_administrator_deletes_what_runs_at_another_node(redis: RedisServer) -> None:
+    """One session by its id, and all sessions of a query."""
+    admin = Principal("root", rights=frozenset({"admin"}))
+    async with node(redis, ["one", asyncio.Event()]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one")
+        await b.hub.administration.delete(admin, reader.session)
+        await soon(lambda: a.hub.turns_running == 0)
+
+    assert reader.codes == ["session_not_found"]
+
+
+async def test_cancel_reaches_the_turn_that_runs_elsewhere(redis: RedisServer) -> None:
+    """And the provider's request is closed there."""
+    async with node(redis, ["one", asyncio.Event()], policy=Policy()) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one")
+        await b.hub.command(ANONYMOUS, reader.session, Cancel())
+        done = await reader.done()
+        await soon(lambda: a.upstream.stopped == 1)
+
+    assert done.reason == "cancelled"
+
+
+async def test_a_turn_is_not_abandoned_while_it_is_read_at_another_node(redis: RedisServer) -> None:
+    """`ASKBOT_ABANDON_AFTER` counts the readers of all nodes: a client that comes back may come to any of them."""
+    policy = Policy(abandon_after=0.2)
+    async with node(redis, ["one", asyncio.Event()], policy=policy) as a, node(redis, policy=policy) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one")
+        other = await b.attached(reader.session)
+        a.hub.detach(reader.topic, reader)
+        await asyncio.sleep(0.7)
+        assert a.hub.turns_running == 1
+        b.hub.detach(other.topic, other)
+        await soon(lambda: a.hub.turns_running == 0)
+        turns = await a.store.turns(reader.session, limit=1)
+
+    assert [turn.reason for turn in turns] == ["cancelled"]
+
+
+async def test_what_is_asked_from_another_node_is_abandoned_once_nobody_reads_it(redis: RedisServer) -> None:
+    """The owner has had no reader of it."""
+    policy = Policy(abandon_after=0.2)
+    async with node(redis, ["one"], [asyncio.Event()], policy=policy) as a, node(redis, policy=policy) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.done()
+        other = await b.attached(reader.session)
+        a.hub.detach(reader.topic, reader)
+        await b.hub.command(ANONYMOUS, reader.session, Ask("and?"))
+        b.hub.detach(other.topic, other)
+        await soon(lambda: a.upstream.stopped == 1)

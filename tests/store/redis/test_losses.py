@@ -1,0 +1,167 @@
+"""Connections that are lost, servers that are away, and servers that have lost what they had acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from askbot_ws.errors import LogMoved, StoreError
+from askbot_ws.store.redis.connections import RedisConnections
+from askbot_ws.store.redis.failures import OutcomeUnknown
+from askbot_ws.store.redis.keys import keys_of
+from askbot_ws.store.redis.pipeline_run import Outcome
+from askbot_ws.store.redis.scripts import ScriptCall
+from tests.redis_server import RedisServer, redis_server
+
+from ..event_factory import EventFactory, append, flatten, read_all, try_append
+from .nodes import Node, begin, nodes
+
+
+class LosingConnections:
+    """Runs scripts, and loses the replies to the next of them: done or not, nobody is told."""
+
+    def __init__(self, connections: RedisConnections) -> None:
+        self._run_all = connections.run_all
+        self.before = self.after = 0  # how many pipelines are lost before, or after, the server has done them
+        connections.run_all = self.run_all  # type: ignore[method-assign]
+
+    async def run_all(self, calls: Sequence[ScriptCall], *, replicas: int = 0) -> list[Outcome]:
+        if self.before:
+            self.before -= 1
+            return [OutcomeUnknown() for _ in calls]
+        outcomes = await self._run_all(calls, replicas=replicas)
+        if self.after:
+            self.after -= 1
+            return [OutcomeUnknown() for _ in calls]
+        return outcomes
+
+
+async def test_an_append_whose_outcome_is_unknown_is_sent_again(redis: RedisServer) -> None:
+    """Unchanged: it is stored once, whether or not it had been, whatever it holds, and told once."""
+    async with nodes(redis, "a", "b") as (a, b):
+        losing = LosingConnections(a.store._connections)
+        a.store.create("s")
+        factory = EventFactory()
+        for number in range(3):
+            losing.before, losing.after = number % 2, 1 + number % 2
+            await append(a.store, factory.question(f"t{number}", id=f"a{number}"))
+            if not number:
+                log = await b.store.load("s")
+            losing.before, losing.after = 1, 1
+            await append(a.store, factory.token(f"t{number}", "text"))
+            losing.after = 2
+            await append(a.store, factory.done(f"t{number}"))
+
+        await b.observer.wait_for_head(factory.head)
+        assert flatten(await read_all(a.store)) == flatten(await read_all(b.store)) == flatten(factory.events)
+        assert log.head == factory.head
+        assert flatten(b.observer.events["s"]) == flatten(factory.events[1:])
+
+
+async def test_appends_wait_for_a_server_that_starts_again() -> None:
+    """With an append-only file it has everything; without one, the owner appends again what it has in memory."""
+    for is_kept in (True, False):
+        with redis_server(*(("--appendonly", "yes") if is_kept else ())) as redis:
+            async with nodes(redis, "a", "b") as (a, b):
+                factory = await begin(a.store)
+                log = await b.store.load("s")
+                redis.kill()
+                late = asyncio.ensure_future(try_append(a.store, factory.token("t2", "meanwhile")))
+                await asyncio.sleep(0.2)
+                assert not late.done()
+                redis.start()
+
+                assert await late == {}
+                await append(a.store, factory.done("t2"))
+                assert flatten(await read_all(a.store)) == flatten(factory.events)
+                await b.observer.wait_for_head(factory.head)
+                assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
+                assert [turn.answer for turn in await b.store.turns("s", limit=9)] == ["one answer", "half meanwhile"]
+                page = await b.store.find_turn("s", "a2")
+                assert page == "t2"
+
+
+class Snapshot:
+    """All keys of a session, to which the server is set back: as a failover to a replica that was behind."""
+
+    def __init__(self, node: Node) -> None:
+        self._client = node.store._connections.client
+        self._keys = keys_of("s")[:5]
+        self._kept: dict[str, bytes] = {}
+
+    async def take(self) -> None:
+        self._kept = {key: value for key in self._keys if (value := await self._client.dump(key))}
+
+    async def restore(self, redis: RedisServer) -> None:
+        await self._client.delete(*self._keys)
+        for key, value in self._kept.items():
+            await self._client.restore(key, 0, value)
+        redis.command("REPLICAOF", "127.0.0.1", 1)  # a primary that has been a replica has another replication id
+        redis.command("REPLICAOF", "NO", "ONE")
+
+
+async def test_an_owner_appends_again_what_a_failover_has_lost(redis: RedisServer) -> None:
+    """Under the same positions, so that nobody notices; also what was moved to the merged part meanwhile."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        log = await b.store.load("s")
+        snapshot = Snapshot(a)
+        await snapshot.take()
+        await append(a.store, factory.token("t2", "lost "), factory.done("t2"), factory.question("t3", id="a3"))
+        await b.observer.wait_for_head(factory.head)
+        history = log.history
+        await snapshot.restore(redis)
+
+        await append(a.store, factory.token("t3", "new"), factory.done("t3"))
+
+        await b.observer.wait_for_head(factory.head)
+        assert flatten(await read_all(a.store)) == flatten(factory.events)
+        assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
+        assert (b.observer.told, log.history) == ([], history)
+        assert await b.store.find_turn("s", "a3") == "t3"
+        assert [turn.reason for turn in await b.store.turns("s", limit=9)] == ["stop"] * 3
+
+
+async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None:
+    """The owner died with what the failover lost: who has seen it gets another log, and no two are mixed."""
+    async with nodes(redis, "a", "b", "c") as (a, b, c):
+        factory = await begin(a.store)
+        log = await b.store.load("s")
+        snapshot = Snapshot(a)
+        await snapshot.take()
+        kept = factory.head
+        await append(a.store, factory.token("t2", "which nobody has any more"))
+        await b.observer.wait_for_head(factory.head)
+        await snapshot.restore(redis)
+
+        before = await c.store.load("s")
+        assert before.head == kept
+        assert await c.store.claim("s", instead_of="a") is None
+        other = EventFactory(head=kept)
+        await append(c.store, other.token("t2", "else"), other.done("t2", "interrupted"))
+
+        await b.observer.wait_for("replaced")
+        again = await b.store.load("s")
+        assert again is not log
+        assert again.history == before.history != log.history
+        assert flatten(await read_all(b.store)) == [*flatten(factory.events)[:kept], *flatten(other.events)]
+        await a.observer.wait_for("replaced")
+
+
+async def test_a_store_that_stays_away_fails_in_the_end(redis: RedisServer) -> None:
+    """Nothing waits for ever; and whoever appends next knows what is stored."""
+    async with nodes(redis, "a") as (a,):
+        factory = await begin(a.store)
+        losing = LosingConnections(a.store._connections)
+        a.store._appender._seconds = 0.2
+        losing.before = 1000
+
+        failures = await try_append(a.store, factory.token("t2", "lost"))
+
+        assert isinstance(failures["s"], StoreError)
+        assert not isinstance(failures["s"], LogMoved)
+        assert not a.store.owns("s")
+        losing.before = 0
+        assert await a.store.claim("s") is None
+        factory = EventFactory(head=a.store._open_logs["s"].head)
+        await append(a.store, factory.done("t2"))

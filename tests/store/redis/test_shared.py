@@ -1,0 +1,206 @@
+"""Several nodes on one store: who may append, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from askbot_ws.core.log_tail import LogTail
+from askbot_ws.core.summary import Summary
+from askbot_ws.errors import LogMoved, SessionNotFound
+from askbot_ws.store import ANY_USER, SessionQuery
+from askbot_ws.store.redis.keys import index_of, keys_of
+from askbot_ws.store.redis.open_logs import OpenLog
+from askbot_ws.store.shared import SharedStore
+from tests.redis_server import RedisServer
+
+from ..event_factory import Clock, EventFactory, append, causes, flatten, read_all, try_append
+from .nodes import begin, nodes
+
+
+async def test_a_log_is_followed_on_another_node(redis: RedisServer) -> None:
+    """What the owner appends is in the other node's log, and its observer is told, in order and once."""
+    async with nodes(redis, "a", "b") as (a, b):
+        assert isinstance(a.store, SharedStore)
+        factory = await begin(a.store)
+        log = await b.store.load("s")
+        assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
+        start = log.head
+
+        for number in range(50):
+            await append(a.store, factory.token("t2", f"{number} "), factory.thinking("t2", "🙂"))
+        await append(a.store, factory.done("t2"), factory.title("called"))
+        await b.observer.wait_for_head(factory.head)
+
+        assert flatten(b.observer.events["s"]) == flatten(factory.events)[start:]
+        assert log.head == factory.head
+        assert (log.summary.title, log.summary.turns, log.summary.asked) == ("called", 2, {})
+        assert a.observer.events == {}, "the owner is told by its append"
+        assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+async def test_a_session_has_one_owner(redis: RedisServer) -> None:
+    """Its maker, until it gives it back; then who claims it first."""
+    async with nodes(redis, "a", "b", "c") as (a, b, c):
+        factory = await begin(a.store)
+        for node in (b, c):
+            await node.store.load("s")
+        assert (a.store.owns("s"), b.store.owns("s")) == (True, False)
+        assert await b.store.claim("s") == "a"
+        assert await a.store.claim("s") is None
+
+        await a.store.give_back("s")
+        assert not a.store.owns("s")
+        assert await b.store.claim("s") is None
+        assert await c.store.claim("s") == "b"
+        await append(b.store, factory.token("t2", "of b"), factory.done("t2"))
+
+        await a.observer.wait_for_head(factory.head)
+        await c.observer.wait_for_head(factory.head)
+        assert flatten(await read_all(a.store)) == flatten(factory.events)
+        with pytest.raises(SessionNotFound):
+            await c.store.claim("nobody")
+
+
+async def test_what_a_fenced_owner_writes_late_bounces_off(redis: RedisServer) -> None:
+    """It was thought dead, and another node has taken over: nothing of its own is stored or shown any more."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await b.store.load("s")
+        late = [EventFactory(head=factory.head).token("t2", "too late")]
+
+        assert await b.store.claim("s", instead_of="c") == "a"
+        assert await b.store.claim("s", instead_of="a") is None
+        await append(b.store, factory.token("t2", "by b"), factory.done("t2", "interrupted"))
+
+        await a.observer.wait_for("fenced")
+        await a.observer.wait_for_head(factory.head)
+        a.store._open_logs["s"].fence = "1:a"  # as before it was told
+        a.store._open_logs["s"].log.head = a.store._open_logs["s"].head = late[0].start
+        assert isinstance((await try_append(a.store, *late))["s"], LogMoved)
+        assert not a.store.owns("s")
+        assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+async def test_an_owner_on_a_claim_catches_up_first(redis: RedisServer) -> None:
+    """Messages may be late: once it is the owner, its log in memory is at the head."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        log = await b.store.load("s")
+        keys = keys_of("s")
+        await b.store._follower._subscriptions.unsubscribe(keys.followers)  # it hears nothing
+        await append(a.store, factory.token("t2", "x" * 100_000))
+        await a.store.give_back("s")
+
+        assert await b.store.claim("s") is None
+        assert log.head == factory.head
+        await append(b.store, factory.done("t2"))
+        assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+async def test_a_lost_message_is_read(redis: RedisServer) -> None:
+    """The next message shows that one is missing; and while a turn runs, silence is asked about."""
+    clock = Clock()
+    async with nodes(redis, "a", "b", clock=clock) as (a, b):
+        factory = await begin(a.store)
+        log = await b.store.load("s")
+        keys = keys_of("s")
+        subscriptions = b.store._follower._subscriptions
+        await subscriptions.unsubscribe(keys.followers)
+        await append(a.store, factory.token("t2", "unheard "))
+        await subscriptions.subscribe(keys.followers)
+        await append(a.store, factory.token("t2", "heard "))
+        await b.observer.wait_for_head(factory.head)
+
+        await subscriptions.unsubscribe(keys.followers)
+        await append(a.store, factory.token("t2", "the last one is unheard too"))
+        clock.now += 3
+        await b.observer.wait_for_head(factory.head)
+        assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
+
+
+async def test_a_session_is_deleted_on_all_nodes(redis: RedisServer) -> None:
+    """The owner and the followers are told, and late writes don't bring it back."""
+    async with nodes(redis, "a", "b", "c") as (a, b, c):
+        factory = await begin(a.store, user="ann")
+        await b.store.load("s")
+
+        await c.store.forget("s")
+
+        await a.observer.wait_for("deleted")
+        await b.observer.wait_for("deleted")
+        for node in (a, b, c):
+            with pytest.raises(SessionNotFound):
+                await node.store.load("s")
+        assert isinstance((await try_append(a.store, factory.token("t2", "late")))["s"], LogMoved)
+        assert await a.store._connections.client.keys("askbot:{s}:*") == [b"askbot:{s}:forgotten"]
+        assert await a.store._connections.client.zcard(index_of("ann")) == 0
+
+
+async def test_a_late_write_revives_no_session(redis: RedisServer) -> None:
+    """Neither text, nor an end, nor a repetition of what made it, of an owner that was not told."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        open_log = a.store._open_logs["s"]
+        unstored = OpenLog(LogTail("s", history="h"), fence=open_log.fence, stored=False)
+        first = a.store._appender._prepare(unstored, factory.events[:1], [b"{}"], Summary())
+        await b.store.forget("s")
+        await a.observer.wait_for("deleted")
+
+        for late in ("token", "done"):
+            a.store._open_logs["s"] = open_log
+            open_log.fence = "1:a"
+            events = EventFactory(head=open_log.head)
+            event = events.token("t2", "late") if late == "token" else events.done("t2")
+            assert causes(await try_append(a.store, event)) == {"s": "the session is deleted"}
+        assert await a.store._connections.run(first.call) == 0
+        with pytest.raises(SessionNotFound):
+            await b.store.load("s")
+
+
+async def test_an_index_is_cleaned_of_what_is_gone(redis: RedisServer) -> None:
+    """An entry is written before its session, and may stay behind; a list passes it over and removes it."""
+    async with nodes(redis, "a") as (a,):
+        await begin(a.store, user="ann")
+        client = a.store._connections.client
+        await client.zadd(index_of("ann"), {"gone": 5.0})
+
+        for _ in range(2):
+            page = await a.store.list_sessions(SessionQuery("ann"), limit=10)
+            assert [one.session for one in page.sessions] == ["s"]
+        assert await client.zrange(index_of("ann"), 0, -1) == [b"s"]
+
+
+async def test_a_sweep_leaves_what_any_node_has_in_memory(redis: RedisServer) -> None:
+    """And one node sweeps at a time."""
+    clock = Clock()
+    async with nodes(redis, "a", "b", clock=clock) as (a, b):
+        for name in ("read", "old"):
+            await begin(a.store, name)
+            a.store.release(name)
+        await b.store.load("read")
+        clock.now += 100
+
+        await a.store._connections.client.set("askbot:sweep", "c", px=10_000)
+        assert await a.store.sweep(idle=50) == 0
+        await a.store._connections.client.delete("askbot:sweep")
+        assert await a.store.sweep(idle=50) == 1
+        assert [one.session for one in (await a.store.list_sessions(SessionQuery(ANY_USER), limit=9)).sessions] == [
+            "read"
+        ]
+
+
+async def test_two_nodes_that_claim_at_once_are_not_both_owners(redis: RedisServer) -> None:
+    """Whoever comes first; the other is told who."""
+    async with nodes(redis, "a", "b", "c") as (a, b, c):
+        await begin(a.store)
+        a.store.release("s")
+        await a.store._tasks.wait_all()
+        for node in (b, c):
+            await node.store.load("s")
+
+        outcomes = await asyncio.gather(b.store.claim("s"), c.store.claim("s"))
+
+        assert sorted(outcomes, key=str) in (["b", None], [None, "b"], ["c", None], [None, "c"])
+        assert b.store.owns("s") is not c.store.owns("s")
