@@ -126,7 +126,7 @@ class Authenticator:
         new = frozenset(each for each in credentials - self.refused if keys and keys.accepts(each))
         self.refused = credentials
         for credential in sorted(new):
-            log.info("key_revoked_elsewhere", credential=credential)
+            log.info("key_refused", credential=credential)
         if new:
             self._report(CredentialChange(revoked=new))
 
