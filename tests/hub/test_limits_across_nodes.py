@@ -15,8 +15,9 @@ from askbot_ws.errors import Overloaded, QuotaExceeded, RateLimited, StoreError
 from askbot_ws.events import Usage
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.store.memory import MemoryStore
-from askbot_ws.store.redis.client_limits import RedisLimits, keys_of
+from askbot_ws.store.redis.client_limits import RedisLimits
 from askbot_ws.store.redis.connections import RedisConnections
+from askbot_ws.store.redis.limit_calls import keys_of
 from askbot_ws.store.redis.pipeline_run import Outcome
 from askbot_ws.store.redis.scripts import ScriptCall
 from askbot_ws.testing import Step

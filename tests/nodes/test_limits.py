@@ -104,6 +104,4 @@ async def test_a_key_that_is_revoked_on_one_server_is_closed_on_both(pair: Pair)
     await other.send('{"type": "ping"}')
     assert json.loads(await other.recv())["type"] == "pong"
     await other.close()
-    assert [line["credential"] for line in two.lines() if line["event"] == "key_refused"] == [
-        BOB.key.credential
-    ]
+    assert [line["credential"] for line in two.lines() if line["event"] == "key_refused"] == [BOB.key.credential]

@@ -6,27 +6,24 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from itertools import count
-from typing import Protocol
-from urllib.parse import quote
 from weakref import WeakSet
 
 import structlog
 
 from ...core.allowance import Client, Rates
-from ...core.excess import budget_used_up, too_fast, too_many_sessions
 from ...core.rate_limiter import Amounts, Demand
 from ...core.token_budget import day_of, day_of_number, number_of_day
 from ...core.turn import Charge
-from ...errors import AskbotError, Overloaded, StoreError
+from ...errors import Overloaded, StoreError
 from .. import Store
 from ..session_list import count_sessions
 from ..usage_writer import UsageWriter
-from .pipeline_run import Outcome
-from .scripts import Script, ScriptCall, load_script
+from .connections import RedisConnections
+from .limit_calls import limit_call, optional, rate_arguments, rate_limits, refusal_of
+from .scripts import ScriptCall
 from .server_connection import Argument
 
 LEASE_SECONDS = 45.0  # after which a running turn that its node does not renew counts no more
@@ -39,14 +36,6 @@ RENEWED_CLIENTS = 100  # in a pipeline
 NOTHING = Amounts()
 
 log = structlog.get_logger(__name__)
-
-
-class ScriptRunner(Protocol):
-    """What runs scripts: `RedisConnections`."""
-
-    async def run_all(self, calls: Sequence[ScriptCall]) -> list[Outcome]:
-        """Run scripts; see there."""
-        ...
 
 
 class RedisLimits:
@@ -62,7 +51,7 @@ class RedisLimits:
     def __init__(
         self,
         store: Store,
-        scripts: Callable[[], ScriptRunner],
+        connections: Callable[[], RedisConnections],
         *,
         wall_clock: Callable[[], float] = time.time,
         lease: float = LEASE_SECONDS,
@@ -71,12 +60,12 @@ class RedisLimits:
 
         Args:
             store: Has the tokens of each day and the lists of sessions.
-            scripts: Returns what runs scripts, once the store is open.
+            connections: Returns those of the store, once that is open.
             wall_clock: Counts seconds from 1970; names the day on which tokens were used.
             lease: For how many seconds a running turn counts that is not renewed.
         """
         self._store = store
-        self._scripts = scripts
+        self._connections = connections
         self._wall_clock = wall_clock
         self._lease = lease
         self._lease_ms = round(1000 * lease)
@@ -107,18 +96,18 @@ class RedisLimits:
     def acquire(self, charge: Charge, demand: Demand) -> Awaitable[None] | None:
         """See `ClientLimits.acquire`."""
         allowance = charge.client.allowance
-        limits = _rate_limits(allowance.rates)
+        limits = rate_limits(allowance.rates)
         sessions = allowance.sessions if demand.new_session and charge.client.user is not None else None
         turns = allowance.turns if demand.starts else None
         tokens_per_day = allowance.tokens_per_day if demand.amounts.tokens else None
-        if limits == _rate_limits(Rates()) and sessions is None and turns is None and tokens_per_day is None:
+        if limits == rate_limits(Rates()) and sessions is None and turns is None and tokens_per_day is None:
             return None
         return self._acquire(charge, demand, (tokens_per_day, sessions, turns))
 
     async def _acquire(self, charge: Charge, demand: Demand, limits: tuple[int | None, int | None, int | None]) -> None:
         client, entry = charge.client, self._new_entry()
-        tokens_per_day, sessions, turns = map(_optional, limits)
-        rates = _rate_arguments(client, demand.amounts)
+        tokens_per_day, sessions, turns = map(optional, limits)
+        rates = rate_arguments(client, demand.amounts)
         try:
             started = await self._take(client, "acquire", *rates, tokens_per_day, sessions, entry, turns)
         except StoreError as error:
@@ -144,7 +133,7 @@ class RedisLimits:
 
     async def wait_to_start(self, charge: Charge) -> None:
         """See `ClientLimits.wait_to_start`; while Redis can't be reached, nothing starts."""
-        entry, limit = self._new_entry(), _optional(charge.client.allowance.turns)
+        entry, limit = self._new_entry(), optional(charge.client.allowance.turns)
         try:
             while True:
                 if await self._start(charge.client.key, entry, limit):
@@ -169,7 +158,7 @@ class RedisLimits:
         if client.allowance.tokens_per_day is None:
             return
         charge.entry = charge.entry or self._new_entry()
-        await self._take(client, "reserve", _optional(client.allowance.tokens_per_day), charge.entry, tokens)
+        await self._take(client, "reserve", optional(client.allowance.tokens_per_day), charge.entry, tokens)
         charge.reserved = tokens
         self._held.add(charge)
 
@@ -192,7 +181,7 @@ class RedisLimits:
         charge.entry, charge.reserved = "", 0
         self._held.discard(charge)
         if entry or any(amounts) or sessions:
-            self._send(client.key, "settle", entry, *_rate_arguments(client, amounts), sessions)
+            self._send(client.key, "settle", entry, *rate_arguments(client, amounts), sessions)
 
     # --- tokens of the day, and sessions -----------------------------------------------------------------------------
 
@@ -222,7 +211,7 @@ class RedisLimits:
     def session_deleted(self, user: str | None) -> None:
         """See `ClientLimits.session_deleted`."""
         if user is not None:
-            self._send(user, "settle", "", *_rate_arguments(Client(user), NOTHING), -1)
+            self._send(user, "settle", "", *rate_arguments(Client(user), NOTHING), -1)
 
     # --- renewal -----------------------------------------------------------------------------------------------------
 
@@ -238,13 +227,13 @@ class RedisLimits:
             counts = int(charge.client.allowance.turns is not None)
             turns.setdefault(charge.client.key, []).extend((charge.entry, counts, charge.reserved))
         calls = [
-            ScriptCall(_script(), keys_of(key), ("renew", self._lease_ms, *found[start : start + 3 * RENEWED_TURNS]))
+            limit_call(key, "renew", self._lease_ms, *found[start : start + 3 * RENEWED_TURNS])
             for key, found in turns.items()
             for start in range(0, len(found), 3 * RENEWED_TURNS)
         ]
         failed: StoreError | None = None
         for start in range(0, len(calls), RENEWED_CLIENTS):
-            for outcome in await self._scripts().run_all(calls[start : start + RENEWED_CLIENTS]):
+            for outcome in await self._connections().run_all(calls[start : start + RENEWED_CLIENTS]):
                 failed = outcome if isinstance(outcome, StoreError) else failed
         if failed is not None and self._renews:
             log.warning("limits_not_renewed", turns=len(self._held), exc_info=failed)
@@ -269,7 +258,7 @@ class RedisLimits:
                 case [b"read_usage", int(day)]:
                     used_day, used = day, await self._used_on(client, day)
                 case [bytes(reason), int(number)]:
-                    raise _refusal(reason, number)
+                    raise refusal_of(reason, number)
                 case _:
                     break
         raise StoreError
@@ -278,7 +267,7 @@ class RedisLimits:
         return f"{self._node}:{next(self._numbers)}"
 
     async def _run(self, key: str, *args: Argument) -> object:
-        (outcome,) = await self._scripts().run_all((ScriptCall(_script(), keys_of(key), args),))
+        (outcome,) = await self._connections().run_all((limit_call(key, *args),))
         if isinstance(outcome, StoreError):
             raise outcome
         return outcome
@@ -288,58 +277,16 @@ class RedisLimits:
 
         Where it fails, it is not made again: entries expire, and rates forget within a minute.
         """
-        self._unsent.append(ScriptCall(_script(), keys_of(key), args))
+        self._unsent.append(limit_call(key, *args))
         if len(self._unsent) == 1:
             self._spawn(self._send_all())
 
     async def _send_all(self) -> None:
         calls, self._unsent = self._unsent, []
         with suppress(StoreError):
-            await self._scripts().run_all(calls)
+            await self._connections().run_all(calls)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _script() -> Script:
-    return load_script("client_limits")
-
-
-@lru_cache(maxsize=4096)
-def keys_of(client: str) -> tuple[str, ...]:
-    """Return the keys of a client, by its key; all of one hash slot."""
-    base = f"askbot:limit:{{{quote(client, safe='@')}}}"  # a brace would end the tag
-    return base, f"{base}:turns", f"{base}:reservations", f"{base}:reserved"
-
-
-def _rate_limits(rates: Rates) -> tuple[int | None, ...]:
-    return rates.questions, rates.characters, rates.tokens
-
-
-def _rate_arguments(client: Client, amounts: Amounts) -> tuple[Argument, ...]:
-    """Return amounts and limits, as the script is given them."""
-    rates = client.allowance.rates
-    return (
-        *(amounts.questions, _optional(rates.questions)),
-        *(amounts.characters, _optional(rates.characters)),
-        *(amounts.tokens, _optional(rates.tokens)),
-    )
-
-
-def _optional(limit: int | None) -> Argument:
-    return "" if limit is None else limit
-
-
-def _refusal(reason: bytes, number: int) -> AskbotError:
-    """Return the error that a reply of the script says."""
-    match reason:
-        case b"too_fast":
-            return too_fast("questions", seconds=number / 1000)
-        case b"day_used_up":
-            return budget_used_up(seconds=number / 1000)
-        case b"too_many_sessions":
-            return too_many_sessions(number)
-        case _:
-            return StoreError()

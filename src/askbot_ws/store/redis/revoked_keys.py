@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection
-from typing import Protocol
 
 from ...errors import StoreError
+from .connections import RedisConnections
 from .scripts import ScriptCall, load_script
 from .server_connection import Argument, Reply
 
 KEYS = ("askbot:{revoked}", "askbot:{revoked}:version")
 
 
-class ScriptRunner(Protocol):
-    """What runs scripts: `RedisConnections`."""
-
-    async def run(self, call: ScriptCall) -> Reply:
-        """Run a script; see there."""
-        ...
-
-
 class RedisRevocations:
     """A list of revoked keys, as `SharedRevocations` uses it."""
 
-    def __init__(self, scripts: Callable[[], ScriptRunner]) -> None:
-        """`scripts` returns what runs scripts, once the store is open."""
-        self._scripts = scripts
+    def __init__(self, connections: Callable[[], RedisConnections]) -> None:
+        """`connections` returns those of the store, once that is open."""
+        self._connections = connections
 
     async def read(self, *, known_version: str) -> tuple[str, frozenset[str]] | None:
         """Return the list's version and the keys; None where it has the known version. Raises `StoreError`."""
@@ -43,4 +35,4 @@ class RedisRevocations:
         await self._run("change", secrets.token_hex(8), len(revoked), *revoked, *restored)
 
     async def _run(self, *args: Argument) -> Reply:
-        return await self._scripts().run(ScriptCall(load_script("revoked_keys"), KEYS, args))
+        return await self._connections().run(ScriptCall(load_script("revoked_keys"), KEYS, args))
