@@ -16,6 +16,7 @@ from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
 from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Title, Token, TurnRecord, encode_event
 from askbot_ws.hub import Hub, Policy, Topic
+from askbot_ws.hub.client_limits import ClientLimits
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Entry, Failures, SessionPage, SessionQuery, Store, StoreStatistics, VacuumResult
 from askbot_ws.store.memory import MemoryStore
@@ -226,6 +227,7 @@ async def hub_of(
     clock: Clock | None = None,
     wall_clock: Clock | None = None,
     allowances: Allowances = NO_LIMITS,
+    limits: ClientLimits | None = None,
 ) -> AsyncGenerator[Hub]:
     upstream = upstream or ScriptedUpstream(*scripts)
     clock, wall_clock = clock or Clock(), wall_clock or Clock()
@@ -236,6 +238,7 @@ async def hub_of(
         clock=clock,
         wall_clock=wall_clock,
         allowances=allowances,
+        limits=limits,
     )
     async with asyncio.timeout(20), made as hub:
         yield hub

@@ -25,6 +25,7 @@ from askbot_ws.errors import (
 )
 from askbot_ws.events import Options, Usage
 from askbot_ws.hub import Hub, Policy
+from askbot_ws.hub.local_limits import LocalLimits
 from askbot_ws.hub.session_counts import SessionCounts
 from askbot_ws.testing import ScriptedUpstream, Step
 from askbot_ws.upstream import Ending
@@ -285,7 +286,9 @@ async def test_a_user_has_more_sessions_than_a_new_limit_allows() -> None:
             await ask(hub, reader)
             await reader.done()
         hub.apply_limits(Allowances(Allowance(sessions=2)), max_turns=9, max_queued=9)
-        hub.admission.sessions = SessionCounts(hub.store, clock=Clock())  # as after a restart
+        limits = hub.admission.limits
+        assert isinstance(limits, LocalLimits)
+        limits.sessions = SessionCounts(hub.store, clock=Clock())  # as after a restart
         await refused(hub, reader_for(hub), QuotaExceeded)
         for reader in readers[:2]:
             await hub.command(ANN, reader.session, Forget())

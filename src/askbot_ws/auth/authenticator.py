@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+import structlog
+
 from ..core.principal import ANONYMOUS, Principal
 from ..errors import Unauthorized
 from ..setting_types import is_loopback
@@ -20,6 +22,8 @@ from .tickets import Tickets
 LOCAL = Principal(rights=frozenset(RIGHTS))
 """A client on this machine, of a server without authentication that no other machine can reach."""
 CHAT_PATH = "/v1/chat"
+
+log = structlog.get_logger(__name__)
 
 
 class TokenMethod(Protocol):
@@ -81,6 +85,8 @@ class Authenticator:
         """
         self.methods = methods
         self.on_change: Callable[[CredentialChange], None] | None = None  # is called once credentials are revoked
+        self.on_keys_changed: Callable[[frozenset[str], frozenset[str]], None] | None = None  # see `StaticKeys`
+        self.refused: frozenset[str] = frozenset()  # credentials of keys that were revoked elsewhere
         self.allow_anonymous = allow_anonymous
         self._loopback = loopback
         self._cookie = cookie
@@ -99,10 +105,30 @@ class Authenticator:
         """Pass on what static keys report."""
         if methods and methods.keys:
             methods.keys.on_change = self._report
+            methods.keys.on_file_change = self._report_keys
 
     def _report(self, change: CredentialChange) -> None:
         if self.on_change is not None:
             self.on_change(change)
+
+    def _report_keys(self, removed: frozenset[str], added: frozenset[str]) -> None:
+        if self.on_keys_changed is not None:
+            self.on_keys_changed(removed, added)
+
+    def reload_keys_if_changed(self) -> None:
+        """Read the key file again if it has changed; looks at most once a second."""
+        if self.methods and self.methods.keys:
+            self.methods.keys.reload_if_changed()
+
+    def refuse(self, credentials: frozenset[str]) -> None:
+        """Refuse these keys, and no others that were refused before, though they are in the key file."""
+        keys = self.methods.keys if self.methods else None
+        new = frozenset(each for each in credentials - self.refused if keys and keys.accepts(each))
+        self.refused = credentials
+        for credential in sorted(new):
+            log.info("key_refused", credential=credential)
+        if new:
+            self._report(CredentialChange(revoked=new))
 
     async def replace_methods(self, methods: Methods | None, *, other_tokens: bool) -> None:
         """Check credentials in another way from now on, in the block. Objects that are in both go on as they are.
@@ -167,6 +193,8 @@ class Authenticator:
         while (methods := self.methods) is not None:
             principal = await self._check_by(methods, token, head)
             if methods is self.methods:  # else it was checked by what does not hold any more
+                if principal.credential in self.refused:
+                    raise Unauthorized("There is no such key.")
                 return principal
         raise Unauthorized("Credentials are not used here.")
 
@@ -186,12 +214,12 @@ class Authenticator:
         return principal
 
     def is_revoked(self, principal: Principal) -> bool:
-        """Return whether a principal is that of a key which there is no more."""
+        """Return whether a principal is that of a key which there is no more, or that was revoked elsewhere."""
         credential = principal.credential or ""
         if not credential.startswith("key:"):
             return False
         keys = self.methods.keys if self.methods else None
-        return keys is None or not keys.accepts(credential)
+        return keys is None or not keys.accepts(credential) or credential in self.refused
 
     def is_local(self, head: RequestHead) -> bool:
         """Return whether a request comes from this machine, to a server that no other machine can reach.

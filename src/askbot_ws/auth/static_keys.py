@@ -44,6 +44,7 @@ class StaticKeys:
         """Read the file. Raises `ConfigError`. `now` counts from 1970, `clock` is monotonic, both in seconds."""
         self.path = path
         self.on_change: Callable[[CredentialChange], None] | None = None  # is called once keys are revoked or changed
+        self.on_file_change: Callable[[frozenset[str], frozenset[str]], None] | None = None  # removed, added
         self._now = now
         self._clock = clock
         self._version = _file_version(path)
@@ -55,7 +56,7 @@ class StaticKeys:
         match = KEY_PATTERN.fullmatch(token)
         if match is None:
             return None
-        self._reload_if_changed()
+        self.reload_if_changed()
         key = self._keys.get(match[1])
         if not compare_digest(hash_key(token), key.hash if key else _NO_HASH) or key is None:
             raise Unauthorized("There is no such key.")
@@ -73,7 +74,7 @@ class StaticKeys:
         """Return whether there is a key with this `Principal.credential`."""
         return credential.removeprefix(CREDENTIAL_PREFIX) in self._keys
 
-    def _reload_if_changed(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the file again if it has changed; looks at most once a second, and keeps the keys where it can't."""
         if self._clock() - self._checked_at < CHECK_SECONDS:
             return
@@ -91,8 +92,12 @@ class StaticKeys:
         """Read the file again, or another one. Raises `ConfigError`; then the keys stay as they were."""
         path = path or self.path
         version, keys = _file_version(path), read_keys(path)
+        before = {key.credential for key in self._keys.values()}
         self.path, self._version = path, version
         self._replace(keys)
+        now = {key.credential for key in keys.values()}
+        if before != now and self.on_file_change is not None:
+            self.on_file_change(frozenset(before - now), frozenset(now - before))
 
     def revoke_all(self) -> None:
         """Accept none of the keys any more."""

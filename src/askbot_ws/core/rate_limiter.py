@@ -22,6 +22,20 @@ class Amounts(NamedTuple):
     tokens: int = 0
 
 
+class Demand(NamedTuple):
+    """What a question or a fork needs.
+
+    Attributes:
+        amounts: Of the client's rates; the tokens have to fit into its day too.
+        new_session: Whether the user has one session more then.
+        starts: Whether its turn is to start at once, as far as this process knows.
+    """
+
+    amounts: Amounts
+    new_session: bool = False
+    starts: bool = False
+
+
 @dataclass(slots=True)
 class _Buckets:
     """The buckets of one client; None: no limit."""
@@ -56,6 +70,13 @@ class RateLimiter:
             for bucket, amount in pairs:
                 bucket.level += amount
         return wait
+
+    def give_back(self, client: Client, amounts: Amounts, *, now: float) -> None:
+        """Undo an acquisition."""
+        found = self._clients.get(client.key)
+        for bucket, amount in zip(found.buckets if found else (), amounts, strict=False):
+            if bucket is not None:
+                bucket.add(-amount, now=now)
 
     def add_tokens(self, client: Client, tokens: int, *, now: float) -> None:
         """Count tokens that were used without being acquired; a negative number gives back."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from ..errors import QuotaExceeded
+from .excess import budget_used_up
+
+_FIRST_DAY = date(1970, 1, 1).toordinal()
 
 
 def day_of(moment: float) -> str:
     """Return the day of a moment in seconds since 1970, in UTC: `2026-11-28`."""
     return datetime.fromtimestamp(moment, UTC).date().isoformat()
+
+
+def day_of_number(number: int) -> str:
+    """Return the day that is so many days after 1 January 1970."""
+    return date.fromordinal(_FIRST_DAY + number).isoformat()
+
+
+def number_of_day(day: str) -> int:
+    """Return how many days a day is after 1 January 1970."""
+    return date.fromisoformat(day).toordinal() - _FIRST_DAY
 
 
 def seconds_to_midnight(moment: float) -> float:
@@ -32,9 +44,7 @@ class TokenBudget:
         """Raise `QuotaExceeded` where so many more do not fit into today's limit."""
         self._begin_day(now)
         if self.used + self.reserved + tokens > limit:
-            raise QuotaExceeded(
-                "The tokens of this day are used up.", retry_after=seconds_to_midnight(now), retryable=True
-            )
+            raise budget_used_up(seconds=seconds_to_midnight(now))
 
     def reserve(self, tokens: int, *, limit: int, now: float) -> None:
         """Reserve tokens. Raises `QuotaExceeded` where they do not fit into today's limit."""

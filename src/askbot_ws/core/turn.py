@@ -67,11 +67,12 @@ def answer_check(answer: bytes | bytearray, *, chars: int) -> Check:
     return Check(chars=chars, sha256=hashlib.sha256(answer).hexdigest())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Charge:
     """What a turn costs its client, in tokens."""
 
     client: Client
+    entry: str = ""  # its id among the client's running turns of all nodes, where they are counted
     rate_tokens: int = 0  # taken from the client's rate when the question was admitted
     reserved: int = 0  # of the client's budget
     prompt_tokens: int = 0  # about; 0: the model was not asked

@@ -100,7 +100,7 @@ class Administration:
         count = len(deleted)
         for summary in found:
             if summary.session in deleted:
-                self._admission.sessions.remove(summary.user)
+                self._admission.limits.session_deleted(summary.user)
             elif not (unused_only and self._is_used(summary)):
                 with suppress(SessionNotFound):  # it was deleted meanwhile
                     await self._delete(summary.session)
@@ -115,7 +115,7 @@ class Administration:
     async def usage(self, principal: Principal, user: str) -> Mapping[str, int]:
         """Return a user's tokens by day, as `Store.usage`. Raises `StoreError`."""
         check_administration(principal)
-        return await self._admission.budgets.usage(user)
+        return await self._admission.limits.usage(user)
 
     async def delete_usage(self, principal: Principal, user: str) -> int:
         """Delete a user's counts of tokens, whose budget is whole then; returns of how many days.
@@ -123,7 +123,7 @@ class Administration:
         Raises `StoreError`.
         """
         days = len(await self.usage(principal, user))
-        await self._admission.budgets.forget(user)
+        await self._admission.limits.forget_usage(user)
         return days
 
     async def vacuum(self, principal: Principal) -> VacuumResult:

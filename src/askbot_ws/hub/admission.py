@@ -1,6 +1,6 @@
 """Admission: decides whether a question is taken, by what its client may do and what the server has to do.
 
-A question that is refused costs nothing: all limits are checked before anything is counted.
+A question that is refused costs nothing: all limits are checked before anything is counted, or it is given back.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from ..core.allowance import Allowances, Client
+from ..core.excess import too_fast
 from ..core.load import LoadLevel
 from ..core.log_tail import wire_size
 from ..core.principal import Principal
-from ..core.rate_limiter import Amounts, RateLimiter
+from ..core.rate_limiter import Amounts, Demand, RateLimiter
 from ..core.turn import Charge, TurnMachine
-from ..errors import Overloaded, QueueFull, QuotaExceeded, RateLimited, Unauthorized
+from ..errors import AskbotError, Overloaded, QueueFull, QuotaExceeded, Unauthorized
 from ..events import Options
 from ..store import Store
+from .client_limits import ClientLimits
+from .local_limits import LocalLimits
 from .owner import Owner
 from .policy import Policy
-from .session_counts import SessionCounts
-from .token_budgets import TokenBudgets
 from .turn_slots import TurnSlots
 
 CHARS_PER_TOKEN = 3  # of a question, before the provider has counted it
@@ -37,7 +38,6 @@ class Asked:
     client: Client
     text: str
     options: Options  # with which the model is to be asked
-    takes_place: bool = False  # whether it replaces a turn that runs or waits, so that no more turns wait
 
 
 class Admission:
@@ -51,8 +51,9 @@ class Admission:
         *,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        limits: ClientLimits | None = None,
     ) -> None:
-        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds."""
+        """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds; `limits`: None: those of one node."""
         self.allowances = Allowances()
         self.load = LoadLevel.NORMAL  # set by whoever measures it, like the next one
         self.load_limit = inf  # turns that may run before further questions are refused
@@ -62,8 +63,7 @@ class Admission:
         self._slots = slots
         self._clock = clock
         self._rates = RateLimiter()
-        self.budgets = TokenBudgets(store, wall_clock=wall_clock)
-        self.sessions = SessionCounts(store, clock=clock)
+        self.limits = limits or LocalLimits(store, self._rates, clock=clock, wall_clock=wall_clock)
 
     def apply(self, allowances: Allowances, *, max_turns: int | None, max_waiting: int | None) -> None:
         """Change what clients may do, how many turns run, and how many wait; None: any number."""
@@ -78,54 +78,72 @@ class Admission:
 
     def check_frame(self, client: Client) -> None:
         """Count a frame. Raises `RateLimited`."""
-        self._acquire(client, Amounts(frames=1), what="frames")
-
-    async def prepare(self, client: Client, *, new_session: bool) -> None:
-        """Read from the store what `admit` needs. Raises `StoreError`."""
-        await self.budgets.load(client)
-        if new_session:
-            await self.sessions.load(client)
+        wait = self._rates.acquire(client, Amounts(frames=1), now=self._clock())
+        if wait:
+            raise too_fast("frames", seconds=wait)
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    def admit(self, owner: Owner, principal: Principal, asked: Asked) -> Charge:
+    async def admit(self, owner: Owner, principal: Principal, asked: Asked, *, check: Callable[[], bool]) -> Charge:
         """Count a question of a session. The caller appends it before the next await.
 
-        Raises `Unauthorized` where the principal's credential was revoked since it was checked, `Overloaded`,
-        `QueueFull`, `QuotaExceeded` or `RateLimited`; then nothing was counted.
+        `check` raises where the session takes no such question now, and returns whether it replaces a turn that runs or
+        waits, so that no more turns wait.
+
+        Raises what `check` raises, `Unauthorized` where the principal's credential was revoked since it was checked,
+        `Overloaded`, `QueueFull`, `QuotaExceeded`, `RateLimited` or `StoreError`; then nothing was counted.
         """
-        client, tokens = asked.client, self._estimate(asked)
+        starts = self._check(owner, principal, asked, check)
+        tokens = self._estimate(asked)
+        charge = Charge(asked.client, rate_tokens=tokens)
+        demand = Demand(Amounts(0, 1, len(asked.text), tokens), owner.is_new, starts)
+        pending = self.limits.acquire(charge, demand)
+        if pending is not None:
+            await pending
+            try:
+                self._check(owner, principal, asked, check)  # much may have changed meanwhile
+            except AskbotError:
+                self.limits.give_back(charge, demand)
+                raise
+        return charge
+
+    async def admit_fork(self, client: Client, *, check: Callable[[], None]) -> None:
+        """Count a fork. `check` raises where it can't be made now; the caller appends it before the next await.
+
+        Raises what `check` raises, `Overloaded`, `QuotaExceeded`, `RateLimited` or `StoreError`; then nothing was
+        counted.
+        """
+        self.check_load()
+        check()
+        charge, demand = Charge(client), Demand(Amounts(questions=1), new_session=True)
+        pending = self.limits.acquire(charge, demand)
+        if pending is not None:
+            await pending
+            try:
+                check()
+            except AskbotError:
+                self.limits.give_back(charge, demand)
+                raise
+
+    def _check(self, owner: Owner, principal: Principal, asked: Asked, check: Callable[[], bool]) -> bool:
+        """Raise where a question can't be taken; returns whether its turn would start at once."""
+        takes_place = check()
         if self.is_revoked(principal):
             raise Unauthorized("The credential is not valid any more.")
         self.check_load()
-        if not asked.takes_place:
-            self._check_queue(owner, client)
-        self._check_size(owner, client)
-        is_new = owner.is_new
-        if is_new:
-            self.sessions.check(client)
-        self.budgets.check(client, tokens)
-        self._acquire(client, Amounts(questions=1, characters=len(asked.text), tokens=tokens), what="questions")
-        if is_new:
-            self.sessions.add(client)
-        return Charge(client, rate_tokens=tokens)
-
-    def admit_fork(self, client: Client) -> None:
-        """Count a fork. Raises `Overloaded`, `QuotaExceeded` or `RateLimited`; then nothing was counted."""
-        self.check_load()
-        self.sessions.check(client)
-        self._acquire(client, Amounts(questions=1), what="questions")
-        self.sessions.add(client)
+        starts = owner.state.idle and self._slots.has_room(asked.client)
+        if not starts and not takes_place:
+            self._check_queue(asked.client)
+        self._check_size(owner, asked.client)
+        return starts
 
     def check_load(self) -> None:
         """Raise `Overloaded` where the server takes no more questions."""
         if self.load > LoadLevel.NORMAL or self._slots.running >= self.load_limit:
             raise Overloaded("The server has too much to do.", retry_after=OVERLOAD_RETRY_SECONDS)
 
-    def _check_queue(self, owner: Owner, client: Client) -> None:
-        """Raise `Overloaded` or `QueueFull` where a question would wait, and too many wait."""
-        if owner.state.idle and self._slots.has_room(client):
-            return
+    def _check_queue(self, client: Client) -> None:
+        """Raise `Overloaded` or `QueueFull` where too many questions wait."""
         if self._slots.waiting >= self.max_waiting:
             raise Overloaded("Too many questions are waiting.", retry_after=QUEUE_RETRY_SECONDS)
         limit = client.allowance.waiting_turns
@@ -144,13 +162,6 @@ class Admission:
         """Return about how many tokens a question and its answer have, the history not counted."""
         return ceil(len(asked.text) / CHARS_PER_TOKEN) + (asked.options.max_tokens or self._policy.max_tokens)
 
-    def _acquire(self, client: Client, amounts: Amounts, *, what: str) -> None:
-        wait = self._rates.acquire(client, amounts, now=self._clock())
-        if wait:
-            raise RateLimited(
-                f"Too many {what} in a short time.", retry_after=ceil(1000 * wait) / 1000
-            )  # whole ms on the wire
-
     # --- turns -------------------------------------------------------------------------------------------------------
 
     async def reserve(self, turn: TurnMachine, *, prompt_tokens: int, bytes_per_token: float) -> None:
@@ -162,7 +173,7 @@ class Admission:
         if charge is None:
             return
         tokens = prompt_tokens + (turn.options.max_tokens or self._policy.max_tokens)
-        charge.reserved = await self.budgets.reserve(charge.client, tokens)
+        await self.limits.reserve(charge, tokens)
         charge.prompt_tokens, charge.bytes_per_token = prompt_tokens, bytes_per_token
 
     def settle(self, turn: TurnMachine) -> None:
@@ -173,18 +184,14 @@ class Admission:
         used, charge = turn.tokens_used, turn.charge
         if charge is None:
             return
-        self._rates.add_tokens(charge.client, used - charge.rate_tokens, now=self._clock())
-        if turn.started_at is None:
+        started = turn.started_at is not None
+        self.limits.settle(charge, used=used, started=started)
+        if started:
+            turn.charge = None
+        else:
             charge.rate_tokens = 0
-            return
-        turn.charge = None
-        self.budgets.settle(charge.client, reserved=charge.reserved, used=used)
 
     def count_tokens(self, user: str | None, tokens: int) -> None:
         """Count tokens for which no turn is charged: of a title, or of what a server that died had begun."""
         if user is not None and self.allowances.have_budgets:
-            self.budgets.add(user, tokens)
-
-    async def close(self) -> None:
-        """Store what is not stored yet."""
-        await self.budgets.close()
+            self.limits.count_tokens(user, tokens)

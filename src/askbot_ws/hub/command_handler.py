@@ -87,15 +87,17 @@ class CommandHandler:
         known = await self._find_duplicate(owner, command.id, command.text)
         if known is not None:
             return known
-        admission = self._scheduler.admission
-        await admission.prepare(client, new_session=owner.is_new)
-        self._check_open(owner)
-        replaced = owner.next_turn if command.when_busy == "replace" else None
-        takes_place = replaced is not None or (command.when_busy == "replace" and owner.state.running is not None)
-        owner.state.check_may_ask(command.when_busy)
-        asked = Asked(client, command.text, command.options, takes_place=takes_place)
-        question = self._admit(principal, owner, asked, id=command.id)
+        replaces = command.when_busy == "replace"
+
+        def check() -> bool:
+            self._check_open(owner)
+            owner.state.check_may_ask(command.when_busy)
+            return replaces and (owner.next_turn is not None or owner.state.running is not None)
+
+        asked = Asked(client, command.text, command.options)
+        question = await self._admit(principal, owner, asked, id=command.id, check=check)
         events: list[Event] = []
+        replaced = owner.next_turn if replaces else None
         if replaced is not None:
             events += self._scheduler.cancel_turn(owner, replaced, "cancelled")
         events += owner.state.ask(question, when_busy=command.when_busy, model=self._upstream.model)
@@ -111,19 +113,25 @@ class CommandHandler:
         turn = command.turn or await self._last_turn(owner)
         before = await self._read_question(owner, turn)
         options = _merge_options(before.options or Options(), command.options)
-        await self._scheduler.admission.prepare(client, new_session=False)
-        self._check_open(owner)
-        asked = Asked(client, text or before.text, options, takes_place=owner.state.has_open_turn(seq_of(turn)))
-        question = self._admit(principal, owner, asked, id=command.id)
+
+        def check() -> bool:
+            self._check_open(owner)
+            return owner.state.has_open_turn(seq_of(turn))
+
+        asked = Asked(client, text or before.text, options)
+        question = await self._admit(principal, owner, asked, id=command.id, check=check)
         events = owner.state.replace(turn, question, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
-    def _admit(self, principal: Principal, owner: Owner, asked: Asked, *, id: str | None) -> NewQuestion:
+    async def _admit(
+        self, principal: Principal, owner: Owner, asked: Asked, *, id: str | None, check: Callable[[], bool]
+    ) -> NewQuestion:
         """Return a question that is taken. Raises as `Admission.admit`, and `Forbidden` for its options."""
         # What is allowed may have changed since the turn that is replaced.
         used = self._used_options(asked.client, asked.options)
-        charge = self._scheduler.admission.admit(owner, principal, replace(asked, options=used))
+        admission = self._scheduler.admission
+        charge = await admission.admit(owner, principal, replace(asked, options=used), check=check)
         return NewQuestion(
             text=asked.text,
             asked_at=self._clock(),
@@ -158,7 +166,7 @@ class CommandHandler:
             await self._registry.delete(owner.session)
             self._scheduler.group_commit.discard(owner)
             if owner.state.head and not owner.topic.temporary:  # one without a question was never counted
-                self._scheduler.admission.sessions.remove(owner.topic.user)
+                self._scheduler.admission.limits.session_deleted(owner.topic.user)
             owner.closed = SessionNotFound("The session was forgotten.")
             owner.topic.close(owner.closed)
             return owner.state.head

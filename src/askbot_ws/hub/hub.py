@@ -27,6 +27,7 @@ from ..store.shared import SharedStore
 from ..upstream import Upstream
 from .abandonment import Abandonment
 from .administration import Administration
+from .client_limits import ClientLimits
 from .command_handler import CommandHandler
 from .group_commit import Throttle
 from .history_page import HistoryPage, read_history_page
@@ -60,13 +61,14 @@ class Hub:
         observer: TurnObserver | None = None,
         allowances: Allowances = NO_LIMITS,
         placement: Placement | None = None,
+        limits: ClientLimits | None = None,
     ) -> None:
         """`clock` is monotonic, `wall_clock` counts from 1970, both in seconds; `allowances`: what clients may do.
 
         `placement` says which process writes a session; None: this one, which has the store for itself.
 
         `throttle` may block the event loop for some milliseconds after commits (docs/decisions/0006); None: it never
-        is blocked. `observer` is told of turns that ended.
+        is blocked. `observer` is told of turns that ended. `limits` counts what clients use; None: here, for one node.
         """
         self.store = store
         self.upstream = upstream
@@ -86,6 +88,7 @@ class Hub:
             observer=observer,
             wall_clock=wall_clock,
             is_shared=self._placement.shared,
+            limits=limits,
         )
         self.admission = self._scheduler.admission
         self.admission.allowances = allowances
@@ -127,6 +130,7 @@ class Hub:
         except BaseException:
             await self.store.close()
             raise
+        await self.admission.limits.open()
         self._spawn(self._delete_expired_sessions())
         if self._placement.shared:
             self._spawn(self._shared.release_idle_owners())
@@ -138,7 +142,7 @@ class Hub:
         try:
             await self.stop()
             await self._commands.wait_deletions()
-            await self.admission.close()
+            await self.admission.limits.close()
         finally:
             await self._placement.close()
             await self.store.close()
@@ -346,7 +350,7 @@ class Hub:
 
     def refuse_turns(self) -> None:
         """Refuse new turns from now on."""
-        self._scheduler.draining = True
+        self._scheduler.refuse_turns()
         self._placement.drain()
 
     async def stop(self) -> None:

@@ -44,7 +44,7 @@ class Owner:
     def next_turn(self) -> TurnMachine | None:
         """The first waiting turn where no other turn delays it: it waits for a slot. Else None."""
         waiting = self.state.waiting
-        return waiting[0] if waiting and self.task is None and self.state.running is None else None
+        return waiting[0] if waiting and self.turn is None and self.state.running is None else None
 
     @property
     def memory_bytes(self) -> int:

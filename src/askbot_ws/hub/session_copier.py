@@ -59,17 +59,21 @@ class SessionCopier:
         try:
             self._admission.check_load()
             turns = await self._read_turns(session, command.turn)
-            await self._admission.prepare(client, new_session=True)
         finally:
             self._registry.mark_idle(session)
         try:
             owner = await self._open_owner(principal, name)
         except OwnedElsewhere:  # the same frame was faster, at another node
             return ForkedSession(name, existed=True)
+
+        def check() -> None:
+            if owner.closed is not None:
+                raise owner.closed
+
         async with ExclusiveOwner(self._registry, owner):
             if owner.state.head:  # the same frame on another connection was faster
                 return ForkedSession(name, existed=True)
-            self._admission.admit_fork(client)
+            await self._admission.admit_fork(client, check=check)
             self._group_commit.add(owner, owner.state.copy_turns(turns, title=topic.title))
             await self._group_commit.wait_stored(owner)
         return ForkedSession(name, existed=False)

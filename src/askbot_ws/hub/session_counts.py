@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.allowance import Client
-from ..errors import QuotaExceeded
-from ..store import SessionQuery, Store
+from ..core.excess import too_many_sessions
+from ..store import Store
+from ..store.session_list import count_sessions
 
 MAX_USERS = 10_000  # whose counts are in memory
 RECOUNT_SECONDS = 60.0  # after which a count that reaches the limit is made again: expired sessions are deleted
-PAGE_SESSIONS = 100
 
 
 @dataclass(slots=True)
@@ -33,16 +33,21 @@ class SessionCounts:
         self._clock = clock
         self._counts: OrderedDict[str, _Count] = OrderedDict()  # least recently used first
 
+    def is_loaded(self, client: Client) -> bool:
+        """Return whether `load` has nothing to count."""
+        user, limit = client.user, client.allowance.sessions
+        if user is None or limit is None:
+            return True
+        known = self._counts.get(user)
+        return known is not None and known.limit >= limit and (known.sessions < limit or self._is_fresh(known))
+
     async def load(self, client: Client) -> None:
         """Count a user's sessions, up to the limit, unless the count is known. Raises `StoreError`."""
         user, limit = client.user, client.allowance.sessions
-        if user is None or limit is None:
+        if user is None or limit is None or self.is_loaded(client):
             return
         known = self._counts.get(user)
-        if known is not None and known.limit >= limit and (known.sessions < limit or self._is_fresh(known)):
-            self._counts.move_to_end(user)
-            return
-        count = _Count(await self._count(user, limit), limit, self._clock())
+        count = _Count(await count_sessions(self._store, user, limit=limit), limit, self._clock())
         if self._counts.get(user) is known:  # else it was counted, and maybe changed, meanwhile
             self._counts[user] = count
         if len(self._counts) > MAX_USERS:
@@ -51,17 +56,6 @@ class SessionCounts:
     def _is_fresh(self, count: _Count) -> bool:
         return self._clock() - count.counted_at < RECOUNT_SECONDS
 
-    async def _count(self, user: str, limit: int) -> int:
-        """Return how many sessions a user has, at most `limit`."""
-        count, before = 0, None
-        while count < limit:
-            page = await self._store.list_sessions(SessionQuery(user=user), before=before, limit=PAGE_SESSIONS)
-            count += len(page.sessions)
-            before = page.more
-            if before is None:
-                break
-        return min(count, limit)
-
     def check(self, client: Client) -> None:
         """Raise `QuotaExceeded` where a user, which was loaded, may have no further session."""
         user, limit = client.user, client.allowance.sessions
@@ -69,12 +63,13 @@ class SessionCounts:
             return
         known = self._counts.get(user)
         if known is not None and known.sessions >= limit:
-            raise QuotaExceeded(f"{limit} conversations are the most; delete one to begin another.")
+            raise too_many_sessions(limit)
 
     def add(self, client: Client) -> None:
         """Count a new session."""
         if client.user is not None and (known := self._counts.get(client.user)) is not None:
             known.sessions += 1
+            self._counts.move_to_end(client.user)
 
     def remove(self, user: str | None) -> None:
         """Count a session that was deleted."""

@@ -5,22 +5,15 @@ What is reserved is in memory only: a reservation ends with its process.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-
-import structlog
 
 from ..core.allowance import Client
 from ..core.token_budget import TokenBudget, day_of
-from ..errors import StoreError
 from ..store import Store
+from ..store.usage_writer import UsageWriter
 
 MAX_CLIENTS = 10_000  # that are kept in memory without a turn; others are read from the store again
-RETRY_SECONDS = 5.0  # between two attempts to store a count
-
-log = structlog.get_logger(__name__)
 
 
 class TokenBudgets:
@@ -31,9 +24,11 @@ class TokenBudgets:
         self._store = store
         self._wall_clock = wall_clock
         self._budgets: OrderedDict[str, TokenBudget] = OrderedDict()  # by client, least recently used first
-        self._unstored: dict[tuple[str, str], int] = {}  # tokens by client and day
-        self._writing: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
+        self._writer = UsageWriter(store)
+
+    def is_loaded(self, client: Client) -> bool:
+        """Return whether `load` has nothing to read."""
+        return client.allowance.tokens_per_day is None or client.key in self._budgets
 
     async def load(self, client: Client) -> None:
         """Read what a client has used today, unless it is known. Raises `StoreError`."""
@@ -45,7 +40,7 @@ class TokenBudgets:
         day = day_of(self._wall_clock())
         used = await self._store.add_usage(client.key, day, 0)
         if client.key not in self._budgets:  # it may have been loaded, and used, meanwhile
-            self._budgets[client.key] = TokenBudget(day, used + self._unstored.get((client.key, day), 0))
+            self._budgets[client.key] = TokenBudget(day, used + self._writer.unstored(client.key, day))
             self._drop_oldest()
 
     def check(self, client: Client, tokens: int) -> None:
@@ -70,59 +65,30 @@ class TokenBudgets:
         now = self._wall_clock()
         if (budget := self._budgets.get(client.key)) is not None:
             budget.settle(reserved=reserved, used=used, now=now)
-        self._store_usage(client.key, day_of(now), used)
+        self._writer.add(client.key, day_of(now), used)
 
     def add(self, key: str, tokens: int) -> None:
         """Count tokens that a client, by its key, has used without a reservation."""
         now = self._wall_clock()
         if (budget := self._budgets.get(key)) is not None:
             budget.settle(reserved=0, used=tokens, now=now)
-        self._store_usage(key, day_of(now), tokens)
+        self._writer.add(key, day_of(now), tokens)
 
     async def usage(self, key: str) -> Mapping[str, int]:
         """Return the tokens that a client, by its key, has used, by day. Raises `StoreError`."""
-        await self._wait_written()
+        await self._writer.wait_written()
         return await self._store.usage(key)
 
     async def forget(self, key: str) -> None:
         """Delete the counts of a client, by its key, whose budget is whole then. Raises `StoreError`."""
-        await self._wait_written()
+        await self._writer.wait_written()
         await self._store.forget_usage(key)
         if (budget := self._budgets.get(key)) is not None:
             budget.used = 0
 
-    async def _wait_written(self) -> None:
-        """Wait until the counts are stored, for `RETRY_SECONDS` at most: where the store fails, reading it does too."""
-        if self._writing is not None:
-            await asyncio.wait((self._writing,), timeout=RETRY_SECONDS)
-
-    def _store_usage(self, key: str, day: str, tokens: int) -> None:
-        if tokens:
-            self._unstored[key, day] = self._unstored.get((key, day), 0) + tokens
-            if self._writing is None or self._writing.done():
-                self._writing = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        """Store all counts; where that fails, again and again until `close`."""
-        while self._unstored:
-            (key, day), tokens = next(iter(self._unstored.items()))
-            try:
-                await self._store.add_usage(key, day, tokens)
-            except StoreError as error:
-                log.warning("usage_write_failed", clients=len(self._unstored), exc_info=error)
-                if self._closing.is_set():
-                    return
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
-            else:
-                self._unstored[key, day] -= tokens
-                if not self._unstored[key, day]:
-                    del self._unstored[key, day]
-
     async def close(self) -> None:
         """Store the counts that are not stored yet; where the store fails, they are lost."""
-        self._closing.set()
-        await self._wait_written()
+        await self._writer.close()
 
     def _drop_oldest(self) -> None:
         """Keep at most `MAX_CLIENTS` budgets in which nothing is reserved or to be stored."""
@@ -130,5 +96,5 @@ class TokenBudgets:
             if len(self._budgets) <= MAX_CLIENTS:
                 return
             key, budget = self._budgets.popitem(last=False)
-            if budget.reserved or (key, budget.day) in self._unstored:
+            if budget.reserved or self._writer.unstored(key, budget.day):
                 self._budgets[key] = budget

@@ -9,13 +9,14 @@ from typing import Protocol
 
 import structlog
 
-from ..core.turn import TurnMachine, TurnState
+from ..core.turn import Charge, TurnMachine, TurnState
 from ..errors import Internal, LogMoved, StoreError
 from ..events import Done, Event, Failure, Question, Reason, encode_event
 from ..metrics import Metrics
 from ..store import Store
 from ..upstream import Upstream
 from .admission import Admission
+from .client_limits import ClientLimits
 from .group_commit import GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
@@ -51,10 +52,12 @@ class TurnScheduler:
         observer: TurnObserver | None = None,
         wall_clock: Callable[[], float] = time.time,
         is_shared: bool = False,
+        limits: ClientLimits | None = None,
     ) -> None:
         """`on_idle` is called with a session when none of its turns runs, or its events were stored.
 
-        `on_broken` and `throttle` are those of `GroupCommit`; `is_shared`: other nodes use the same store.
+        `on_broken` and `throttle` are those of `GroupCommit`; `is_shared`: other nodes use the same store; `limits` are
+        those of `Admission`.
         """
         self.draining = False
         self.is_shared = is_shared
@@ -70,7 +73,7 @@ class TurnScheduler:
         self._none_running.set()
         self._tasks: dict[asyncio.Task[None], tuple[Owner, str]] = {}  # with the key of its slot
         self._slots = TurnSlots(max_running=policy.max_turns)
-        self.admission = Admission(store, policy, self._slots, clock=clock, wall_clock=wall_clock)
+        self.admission = Admission(store, policy, self._slots, clock=clock, wall_clock=wall_clock, limits=limits)
         self.group_commit = GroupCommit(
             store,
             on_failed=self._on_store_failed,
@@ -189,15 +192,28 @@ class TurnScheduler:
                 self._on_broken(owner, error)
 
     def _start(self, owner: Owner, key: str) -> None:
+        charge = owner.state.waiting[0].charge if owner.state.waiting else None
+        if charge is None or self.admission.limits.may_start(charge):
+            run = self._runner.run(owner, self._begin(owner))
+        else:
+            run = self._run_once_allowed(owner, charge)
+        self._none_running.clear()
+        owner.task = asyncio.create_task(run)
+        owner.task.add_done_callback(self._on_task_done)
+        self._tasks[owner.task] = owner, key
+
+    def _begin(self, owner: Owner) -> TurnMachine:
         turn = owner.state.start_next(now=self._clock())
         if turn is None:
             raise RuntimeError("a session that waits for a slot has no turn to start")
         self._slots.update(owner, may_start=False)
-        self._none_running.clear()
         owner.turn = turn
-        owner.task = asyncio.create_task(self._runner.run(owner, turn))
-        owner.task.add_done_callback(self._on_task_done)
-        self._tasks[owner.task] = owner, key
+        return turn
+
+    async def _run_once_allowed(self, owner: Owner, charge: Charge) -> None:
+        """Run a turn once its client has fewer on the other nodes. It waits until then, in a slot of this node."""
+        await self.admission.limits.wait_to_start(charge)
+        await self._runner.run(owner, self._begin(owner))
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         """Handle the end of a turn's task. It is no `finally` there: a task cancelled before its start has none."""
@@ -212,10 +228,19 @@ class TurnScheduler:
                 self._runner.fail(owner, turn, Internal())
             if turn is not None:
                 self.admission.settle(turn)
+            elif isinstance(error := _task_error(task), Exception):
+                self._on_broken(owner, error)
             self._start_next(owner)
         except Exception as error:  # noqa: BLE001 - a fault in one session must not end another
             self._on_broken(owner, error)
             self.start_waiting()
+
+    def refuse_turns(self) -> None:
+        """Start no turn any more; those that wait for other nodes wait without a slot from now on."""
+        self.draining = True
+        for owner, _ in tuple(self._tasks.values()):
+            if owner.turn is None:
+                owner.cancel_task()
 
     def discard(self, owner: Owner) -> None:
         """Forget the waiting turns of a session that was reset or deleted; its state has none any more."""

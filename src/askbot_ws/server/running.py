@@ -17,7 +17,7 @@ from ..config import Settings
 from ..errors import ConfigError
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
-from ..nodes import placement_of
+from ..nodes import limits_of, placement_of, revocations_of
 from ..store.url import open_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
@@ -68,8 +68,9 @@ async def running(
             observer=telemetry,
             allowances=allowances,
             placement=placement_of(store),
+            limits=limits_of(store),
         )
-        async with authenticator, hub:
+        async with authenticator, hub, revocations_of(store, authenticator):
             await chosen.upstream.open()
             make_policy = partial(policy_of, chosen=chosen)
             server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, group=group, now=now)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import math
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
@@ -94,6 +95,17 @@ async def all_pages(store: Lists, query: SessionQuery) -> AsyncGenerator[Sequenc
         before = page.more
         if before is None:
             return
+
+
+async def count_sessions(store: Lists, user: str, *, limit: int) -> int:
+    """Return how many sessions a user has, at most `limit`. Raises `StoreError`."""
+    count = 0
+    async with aclosing(all_pages(store, SessionQuery(user=user))) as pages:
+        async for page in pages:
+            count += len(page)
+            if count >= limit:
+                break
+    return min(count, limit)
 
 
 class Place(NamedTuple):
