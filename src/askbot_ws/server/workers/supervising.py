@@ -18,6 +18,7 @@ from ..address import Address
 from ..allowance_settings import allowances_of
 from ..banner import print_banner
 from ..listening import UnixSocket, adopt, bind
+from ..process import raise_file_limit
 from ..running import policy_of
 from ..systemd import notify_ready, notify_reloading, notify_stopping, take_sockets
 from ..tls import TlsFiles
@@ -51,6 +52,7 @@ def run_workers(
         ConfigError: Settings are wrong, or the address can't be listened on. What only a worker finds is printed.
     """
     _check(settings)
+    raise_file_limit()
     adopted = take_sockets()
     settings = adopt(adopted, settings)
     sockets = adopted or [bind(settings)]

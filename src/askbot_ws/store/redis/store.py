@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ...core.log_tail import LogTail
-from ...errors import ConfigError, SessionNotFound, StoreError
+from ...errors import ConfigError, SessionNotFound, StoreError, StoreUnavailable
 from ...events import Event, TurnRecord
 from .. import (
     Entry,
@@ -109,7 +109,7 @@ class RedisStore:
         except BaseException as error:
             await connections.close()
             if isinstance(error, StoreError):
-                raise ConfigError(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
+                raise StoreUnavailable(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
             raise
         self._follower = LogFollower(connections, self.open_logs, self.tasks, node=self.node, clock=self._clock)
         self._follower.observer = self._observer
