@@ -77,10 +77,11 @@ async def test_a_server_that_has_too_much_to_do_refuses_at_every_door(monkeypatc
     monkeypatch.setattr(overload, "MEMORY_SECONDS", 0.0)
     upstream = ScriptedUpstream(["So.", 0.4, "Yes."])
     async with serving(upstream, limits=True, overload_lag="never") as server, reading(address(server.port)) as reader:
-        await reader.ask("Why?")
+        await reader.ask("Why?", id="asked")
         await reader.until("token")
         server.overload.apply(lag=None, commit=None, memory=1)
         await eventually(lambda: server.hub.admission.load is LoadLevel.VERY_HIGH)
+        await reader.ask("Why?", id="asked")  # sent again: it is in the log, so nothing is refused
         await reader.ask("And?", id="q")
         error = await reader.until("error")
         assert (error["id"], error["code"], error["retry_after"]) == ("q", "overloaded", 2000)
