@@ -29,6 +29,7 @@ from askbot_ws.server.workers import supervisor as module
 from askbot_ws.server.workers.group import merge_faults
 from askbot_ws.server.workers.supervisor import GaveUp, Plan, Supervisor
 from askbot_ws.server.workers.totals import Snapshot, Totals, add_up, lasting, snapshot
+from askbot_ws.server.workers.worker import Worker
 
 from ..process import ROOT, environment, eventually
 from .test_listening import STARTER
@@ -118,6 +119,23 @@ async def test_workers_are_told_the_flags_and_one_secret_of_tickets() -> None:
     assert one["told"] == other["told"]
     assert one["told"]["flags"] == {"model": "m"}
     assert len(one["told"]["ticket_secret"]) >= 32
+
+
+async def test_a_worker_signs_tickets_with_the_secret_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless there is one of the settings, or beside the key file, or nobody has tickets."""
+    for name in [name for name in os.environ if name.startswith("ASKBOT_")]:
+        monkeypatch.delenv(name)
+    given = {"ticket_secret": "s" * 43, "adopted": False}
+
+    def secret_with(**flags: str) -> str | None:
+        worker = Worker(())
+        worker._on_told("start", {**given, "flags": flags})  # pyright: ignore[reportPrivateUsage]
+        secret = worker._read_settings().ticket_secret  # pyright: ignore[reportPrivateUsage]
+        return None if secret is None else secret.get_secret_value()
+
+    assert secret_with(auth="module:function") == "s" * 43
+    assert secret_with(ticket_secret="t" * 32) == "t" * 32
+    assert secret_with() is None
 
 
 async def test_wrong_settings_are_told_and_not_tried_again() -> None:

@@ -206,6 +206,21 @@ class Hub:
         except ValueError:
             raise InvalidFrame("before: it should be the `more` of the page before.") from None
 
+    def check_load(self, session: str, id: str | None) -> None:
+        """Raise `Overloaded` where a question of a session would be refused so, and surely has not been asked before.
+
+        `command` does the same, some turns of the event loop later, which are long while there is too much to do.
+        """
+        if id is not None:
+            owner, topic = self._registry.owners.get(session), self._registry.topics.get(session)
+            if owner is not None:
+                is_new = owner.state.knows_all_questions and id not in owner.state.known_questions
+            else:
+                is_new = topic is not None and topic.log.head == 0
+            if not is_new:
+                return
+        self.admission.check_load()
+
     def models_of(self, principal: Principal) -> tuple[str, ...]:
         """Return the models that a question of this principal may name, the default first."""
         allowance = self.admission.allowances.of(principal.role)

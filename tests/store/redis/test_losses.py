@@ -12,7 +12,7 @@ from askbot_ws.store.redis.failures import OutcomeUnknown
 from askbot_ws.store.redis.keys import keys_of
 from askbot_ws.store.redis.pipeline_run import Outcome
 from askbot_ws.store.redis.scripts import ScriptCall
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, free_port, redis_server
 
 from ..event_factory import EventFactory, append, flatten, read_all, try_append
 from .nodes import Node, begin, nodes
@@ -160,6 +160,27 @@ async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None
         assert again.history == before.history != log.history
         assert flatten(await read_all(b.store)) == [*flatten(factory.events)[:kept], *flatten(other.events)]
         await a.observer.wait_for("replaced")
+
+
+async def test_nothing_is_shown_before_a_replica_has_it() -> None:
+    """ASKBOT_REDIS_WAIT: while the replica is stopped, nobody is told, on no node; then it is stored once."""
+    with (
+        redis_server("--repl-diskless-sync-delay", "0", port=free_port()) as primary,
+        redis_server("--replicaof", "127.0.0.1", str(primary.port), port=free_port()) as replica,
+    ):
+        async with nodes(primary, "a", "b", replicas=1) as (a, b):
+            factory = await begin(a.store)
+            log = await b.store.load("s")
+            replica.pause()
+            event = factory.token("t2", "unsure")
+            late = asyncio.ensure_future(try_append(a.store, event, factory.done("t2")))
+            await asyncio.sleep(1.3)
+            assert (late.done(), b.observer.head(), log.head) == (False, 0, event.start)
+            replica.resume()
+
+            assert await late == {}
+            await b.observer.wait_for_head(factory.head)
+            assert flatten(await read_all(b.store)) == flatten(factory.events)
 
 
 async def test_a_store_that_stays_away_fails_in_the_end(redis: RedisServer) -> None:

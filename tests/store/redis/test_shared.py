@@ -96,6 +96,9 @@ async def test_the_fence_alone_keeps_a_late_write_out(redis: RedisServer) -> Non
 
             assert causes(await try_append(a.store, late)) == {session: "another node owns the session"}
             await a.observer.wait_for("fenced", session)
+            again = await try_append(a.store, late)
+            assert isinstance(again[session], LogMoved), "it does not take the session back"
+            assert b.store.owns(session)
             assert (await b.store.load(session)).head == head
 
 

@@ -259,6 +259,12 @@ class AskbotConnection(Connection):
 
     async def _start(self, frame: SessionFrame, session: str, *, queue: str) -> None:
         """Start executing a frame behind those in flight of its queue; waits while there are too many in all."""
+        if isinstance(frame, Ask) and session in self.readers and queue not in self._last_tasks:
+            try:
+                self.hub.check_load(session, frame.id)
+            except Overloaded as error:
+                self._send_error(error, frame, session)
+                return
         task = self._spawn(self._execute_after(self._last_tasks.get(queue), frame, session), queue)
         if isinstance(frame, Fork):
             self._forks.add(task)

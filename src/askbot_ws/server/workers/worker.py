@@ -8,30 +8,30 @@ from __future__ import annotations
 
 import signal
 
-for number in ("SIGHUP", "SIGUSR2"):  # first, as imports take long: these are for the supervisor alone
-    if hasattr(signal, number):
-        signal.signal(getattr(signal, number), signal.SIG_IGN)
+if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
+    for name in ("SIGHUP", "SIGUSR2"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-import asyncio  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
 
-import structlog  # noqa: E402
-from pydantic import SecretStr  # noqa: E402
+import structlog
+from pydantic import SecretStr
 
-from ...config import Settings, load  # noqa: E402
-from ...errors import ConfigError, StoreUnavailable  # noqa: E402
-from ...logs import configure  # noqa: E402
-from ...upstream.choose import choose_upstream  # noqa: E402
-from ..app import Server  # noqa: E402
-from ..listening import adopt  # noqa: E402
-from ..process import freeze_gc, raise_file_limit, reload  # noqa: E402
-from ..running import running  # noqa: E402
-from ..throttle import LoopThrottle, usable_cpus  # noqa: E402
-from ..web_socket_connections import MIN_CLOSES_PER_SECOND  # noqa: E402
-from .channel import Channel, ChannelClosed, Facts  # noqa: E402
-from .group import WorkerGroup  # noqa: E402
+from ...config import Settings, load
+from ...errors import ConfigError, StoreUnavailable
+from ...logs import configure
+from ...upstream.choose import choose_upstream
+from ..app import Server
+from ..listening import adopt
+from ..process import freeze_gc, raise_file_limit, reload
+from ..running import running
+from ..throttle import LoopThrottle, usable_cpus
+from ..web_socket_connections import MIN_CLOSES_PER_SECOND
+from .channel import Channel, ChannelClosed, Facts
+from .group import WorkerGroup
 
 log = structlog.get_logger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -131,7 +132,7 @@ class WorkerProcess:
         if self._channel is not None:
             self._channel.tell("drain")
         if not self.is_serving:
-            self._signal(self._process.terminate)
+            self._signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Tell it to end at once, with all connections closed."""
@@ -141,7 +142,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End its process."""
-        self._signal(self._process.kill)
+        self._signal(signal.SIGKILL)
 
     async def end(self, *, max_seconds: float) -> bool:
         """Wait until its process has ended, and kill it after `max_seconds`. Returns whether it ended by itself."""
@@ -152,10 +153,11 @@ class WorkerProcess:
             await asyncio.wait((self.exited,))
         return in_time
 
-    def _signal(self, send: Callable[[], None]) -> None:
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal; not by asyncio's methods, which may take the exit code from those who wait for it."""
         if not self.exited.done():
             with suppress(ProcessLookupError):
-                send()
+                os.kill(self.pid, number)
 
     async def _wait(self) -> int:
         code = await self._process.wait()

@@ -16,7 +16,7 @@ from .connections import RedisConnections
 from .failures import OutcomeUnknown, Remedy, ServerRefusedError
 from .follower import LogFollower
 from .open_logs import OpenLog
-from .ownership import WHOEVER_OWNS, Ownership
+from .ownership import Ownership
 from .repeated import fields_of
 from .scripts import ScriptCall, load_script
 from .server_connection import Reply
@@ -90,12 +90,13 @@ class Appender:
         return failures
 
     async def _claim_unowned(self, batch: Mapping[str, Entry], failures: Failures) -> None:
-        """Claim the sessions that were loaded and never claimed."""
+        """Claim the sessions that were loaded and not claimed, where no other node owns them."""
         for session in batch:
             open_log = self._open_logs.get(session)
             if open_log is not None and open_log.fence is None:
                 try:
-                    await self._ownership.claim(open_log, instead_of=WHOEVER_OWNS)
+                    if await self._ownership.claim(open_log, instead_of=None) is not None:
+                        failures[session] = _moved(ValueError("another node owns the session"))
                 except StoreError as error:
                     failures[session] = error
                 except SessionNotFound as error:

@@ -225,7 +225,7 @@ class LogFollower:
         try:
             session, message = session_of(channel), decode_message(data)
         except ValueError:
-            log.warning("redis_message_unknown")
+            log.warning("redis_message_ignored")
             return
         open_log = self._open_logs.get(session)
         if open_log is not None:
