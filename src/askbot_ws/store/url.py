@@ -57,8 +57,8 @@ def path_of(url: str) -> Path:
     """The path of the file that a URL names. Raises `ConfigError` where it names none."""
     if is_shared(url):
         raise ConfigError(
-            "ASKBOT_STORE: the store in Redis keeps no file here; back it up with Redis' own means, or copy it to a file "
-            "with `askbot store copy`."
+            "ASKBOT_STORE: the store in Redis keeps no file here; back it up with Redis' own means, or copy it to a "
+            "file with `askbot store copy`."
         )
     path = url.removeprefix("sqlite:///")
     if path in {url, "", ":memory:"}:
