@@ -168,6 +168,11 @@ def _check_authentication(settings: Settings) -> Iterator[Finding]:
             yield Finding("authentication", "ok", f"{settings.auth} can be imported")
     except ConfigError as error:
         yield Finding("authentication", "fault", str(error))
+    if is_shared(settings.store) and settings.ticket_secret is None:
+        text = (
+            "ASKBOT_TICKET_SECRET is not set: a ticket that one node has made is refused by nodes with other key files"
+        )
+        yield Finding("authentication", "warning", text)
     if settings.jwt_secret is not None or settings.jwks_url is not None:
         yield Finding("authentication", "ok", "JSON Web Tokens are accepted")
 

@@ -13,6 +13,8 @@ import structlog
 
 from ...config import Settings
 from ...errors import ConfigError
+from ...store.redis import require_redis
+from ...store.url import is_shared
 from ...upstream.choose import choose_upstream
 from ..address import Address
 from ..allowance_settings import allowances_of
@@ -67,6 +69,8 @@ def _check(settings: Settings) -> None:
     """Find what is wrong before a process is started. Raises `ConfigError`."""
     policy_of(settings, choose_upstream(settings))
     allowances_of(settings)
+    if is_shared(settings.store):
+        require_redis()
     if settings.certfile and settings.keyfile:
         TlsFiles(settings.certfile, settings.keyfile)
 
