@@ -72,6 +72,20 @@ def test_a_store_is_copied_to_redis_and_checked(path: Path, redis: RedisServer) 
             raise call(*arguments).exception or AssertionError
 
 
+def test_a_copy_that_is_broken_off_is_no_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C: whoever did it is told that a part may be there, and with which the store passes every check."""
+
+    async def broken_off(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("askbot_ws.store_copy_commands.copy_sessions", broken_off)
+
+    result = call("copy", "sqlite:///a.db", "sqlite:///b.db")
+
+    assert result.exit_code != 0
+    assert "the copy was broken off: b.db may have a part of it; empty it." in result.output
+
+
 def test_a_fault_is_named_repaired_and_gone(path: Path) -> None:
     """Exit code 1, what helps, and then 0 again; what was lost costs `repair` its 0, too."""
     execute(path, "DELETE FROM events WHERE seq = (SELECT max(seq) FROM events)")

@@ -41,7 +41,11 @@ def copy_all(source_url: str, target_url: str) -> NoReturn:
             copied = await copy_sessions(source, target, clock)
             return copied, await check_sessions(source), await check_sessions(target)
 
-    copied, before, after = _run(work())
+    try:
+        copied, before, after = _run(work())
+    except KeyboardInterrupt:
+        typer.echo(f"the copy was broken off: {_shown(target_url)} may have a part of it; empty it.", err=True)
+        raise
     typer.echo(f"{_shown(source_url)}: {copied} sessions copied")
     if before.facts != after.facts:
         after.faults += [f"the store that was copied has {fact}" for fact in before.facts]

@@ -85,7 +85,9 @@ async def copy_sessions(source: Store, target: Store, clock: CopyClock) -> int:
         StoreError: One of the stores can't be used; what was copied so far stays.
     """
     if (await target.list_sessions(_ALL, limit=1)).sessions:
-        raise ConfigError("the store to copy to has sessions; name an empty one.")
+        raise ConfigError(
+            "the store to copy to has sessions, maybe of a copy that was broken off; empty it, or name another one."
+        )
     copied: dict[str, None] = {}
     users: dict[str, None] = {}
     async for page in all_pages(source, _ALL):
