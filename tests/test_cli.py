@@ -257,3 +257,17 @@ async def test_sigterm_ends_the_server_too(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2"])
+def test_a_signal_for_a_server_does_not_end_one_that_starts(name: str) -> None:
+    """Nor, as SIGUSR2 asks for a rolling restart, one without workers."""
+    program = f"""
+import sys
+sys.argv = ["askbot", "serve"]
+import askbot_ws.cli, os, signal
+os.kill(os.getpid(), signal.{name})
+"""
+
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == 0
