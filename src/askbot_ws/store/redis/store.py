@@ -120,6 +120,7 @@ class RedisStore:
             self._follower,
             self._ownership,
             AppendClocks(self._clock, self._wall_clock, self._age),
+            tasks=self.tasks,
             replicas=self._replicas,
         )
         self._queries = RedisQueries(connections, self.open_logs)
@@ -217,7 +218,7 @@ class RedisStore:
 
     def append(self, batch: Mapping[str, Entry]) -> Awaitable[Failures]:
         """Append events to sessions, to each all of its own or none; again and again while Redis is away."""
-        return self.tasks.start(self.appender.append(batch))
+        return self.appender.append(batch)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 
