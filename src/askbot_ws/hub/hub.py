@@ -314,7 +314,10 @@ class Hub:
 
         Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
-        log.error("session_reset", session=owner.session, exc_info=error)
+        if self._placement.shared and isinstance(error, StoreError):  # another node writes it, or Redis was away
+            log.warning("session_reset", session=owner.session, cause=str(error.__cause__ or error))
+        else:
+            log.error("session_reset", session=owner.session, exc_info=error)
         if self._placement.shared:
             if self._shared.reset(owner, error):
                 self._spawn(self._recovery.close_with_retries(owner.session, close=self._shared.take_over))
