@@ -117,7 +117,7 @@ class SessionReader:
         return self._leave_at is not None and time.monotonic() >= self._leave_at
 
     def _take(self, frame: Json, socket: ClientConnection) -> None:
-        if frame["type"] == "ready" and self._log not in (None, frame["log"]) and self.story.session is not None:
+        if frame["type"] == "ready" and self._is_replaced(frame):
             self._replace(frame["log"])
             if frame["from"]:
                 raise ConnectionError  # it wants all of it, and comes again
@@ -133,6 +133,11 @@ class SessionReader:
             case _:
                 self.client.told(frame, speaks=self.speaks)
         self.client.news.set()
+
+    def _is_replaced(self, ready: Json) -> bool:
+        """Whether what was seen is to be dropped, as the protocol says; a log that is too short has lost something."""
+        shorter = self.client.may_lose and ready["from"] != self.story.head
+        return self.story.session is not None and (shorter or self._log not in (None, ready["log"]))
 
     def _replace(self, history: str) -> None:
         """Drop what was seen: the session has another history now. What of it was lost shows once that was read."""

@@ -315,7 +315,7 @@ class Hub:
         Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
         if self._placement.shared and isinstance(error, StoreError):  # another node writes it, or Redis was away
-            log.warning("session_reset", session=owner.session, cause=str(error.__cause__ or error))
+            log.warning("session_reopened", session=owner.session, cause=str(error.__cause__ or error))
         else:
             log.error("session_reset", session=owner.session, exc_info=error)
         if self._placement.shared:
