@@ -14,6 +14,7 @@ from .faults import schedule
 from .results import PROMISES
 from .run import Plan, run
 
+
 def write(file: Path, table: str, *, name: str = "chaos") -> None:
     """Put the table between the markers of this name."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

@@ -37,23 +37,28 @@ class ProcessExit:
 
     code: int
     age: float
+    starting: float = STARTING
 
     @property
     def fine(self) -> bool:
         """Told to end; could not start, and said why; killed; told to end before it had begun."""
-        return self.code in {0, 2, -signal.SIGKILL} or (self.code == -signal.SIGTERM and self.age < STARTING)
+        return self.code in {0, 2, -signal.SIGKILL} or (self.code == -signal.SIGTERM and self.age < self.starting)
 
 
 class SupervisedProcess:
     """A process that is started again whenever it ends."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path, starting: float = STARTING
+    ) -> None:
+        """`starting`: seconds that it may take until it hears signals."""
         self.starts = 0
         self.exits: list[ProcessExit] = []
         self._command = command
         self._cwd = cwd
         self._environ = dict(environ)
         self._log = log
+        self._starting = starting
         self._process: asyncio.subprocess.Process | None = None
 
     async def keep(self) -> None:
@@ -66,7 +71,7 @@ class SupervisedProcess:
                 self.starts += 1
                 begun = time.monotonic()
                 await self._write_down(self._process.stdout)
-                self.exits.append(ProcessExit(await self._process.wait(), time.monotonic() - begun))
+                self.exits.append(ProcessExit(await self._process.wait(), time.monotonic() - begun, self._starting))
                 await asyncio.sleep(0.05)
         finally:
             self.signal(signal.SIGKILL)

@@ -100,9 +100,9 @@ def _is_in(turn: Told, story: Story) -> bool:
     )
 
 
-def keep(folder: Path, results: Results) -> None:
-    """What is needed to understand it."""
-    kept = ROOT / "test-artefacts" / f"chaos-{results.seed}"
+def keep(folder: Path, results: Results, name: str = "chaos") -> None:
+    """Keep what is needed to understand it."""
+    kept = ROOT / "test-artefacts" / f"{name}-{results.seed}"
     kept.mkdir(parents=True, exist_ok=True)
     for file in (*folder.glob("*.log"), *folder.glob("record.jsonl")):
         shutil.copy(file, kept)

@@ -300,6 +300,11 @@ class Proxy:
         """The next link to be made goes wrong: in its handshake, if that is how many bytes it takes."""
         self._next.append(order)
 
+    @property
+    def waits_to_hurt(self) -> bool:
+        """Whether the next link goes wrong already."""
+        return bool(self._next)
+
     def heal(self) -> None:
         """From now on all goes well."""
         self._next.clear()

@@ -157,7 +157,10 @@ class WatchedRedis:
     @property
     def faults(self) -> Mapping[str, tuple[int, Happens]]:
         """What may happen."""
-        return {"primary of Redis killed: failover": (12, self._fail_over), "replica stopped for a while": (8, self._stop)}
+        return {
+            "primary of Redis killed: failover": (12, self._fail_over),
+            "replica stopped for a while": (8, self._stop),
+        }
 
     def server_of(self, key: str) -> RedisServer:
         """The primary."""

@@ -23,6 +23,7 @@ from .links import Balancer, RedisLink
 __all__ = ["LEASE_SECONDS", "ClusterEnvironment", "Node", "start_cluster"]
 
 NODES = 3
+STARTING = 30.0  # seconds that a node may take until it hears signals: it waits for Redis
 FLAGS = ("--drain", "3s", "--heartbeat", "1s", "--reader-timeout", "6s", "--memory", "100KiB", "--no-limits")
 FLAGS += ("--model", "scripted-1", "--connect-timeout", "2s", "--stall-timeout", "3s", "--log-format", "json")
 
@@ -98,9 +99,7 @@ async def start_cluster(backend: Backend, *, on_fault: Told) -> AsyncGenerator[C
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="askbot-chaos-")))
         upstream, ports = free_port(), [free_port() for _ in range(NODES)]
-        back = await stack.enter_async_context(
-            proxied(upstream, on_fault=lambda kind: on_fault("provider", kind))
-        )
+        back = await stack.enter_async_context(proxied(upstream, on_fault=lambda kind: on_fault("provider", kind)))
         front, quiet = Balancer(ports, on_fault=lambda kind: on_fault("clients", kind)), Balancer(ports)
         await stack.enter_async_context(listening(front))
         await stack.enter_async_context(listening(quiet))
@@ -133,4 +132,4 @@ def _node(folder: Path, number: int, port: int, backend: Backend, link: RedisLin
     )
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
     log = folder / f"node-{number}.log"
-    return Node(SupervisedProcess(command, cwd=folder, environ=environ, log=log), port, link, log)
+    return Node(SupervisedProcess(command, cwd=folder, environ=environ, log=log, starting=STARTING), port, link, log)

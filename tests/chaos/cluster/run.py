@@ -70,6 +70,6 @@ async def run_cluster(seed: int, plan: ClusterPlan) -> Results:
             check_servers([node.process for node in made.nodes], made.faults_of_ours(), results)
             check_questions(made.record, clients, results)
             if results.broken:
-                keep(made.folder, results)
+                keep(made.folder, results, f"chaos-cluster-{plan.redis}")
     results.seconds = time.monotonic() - begun
     return results
