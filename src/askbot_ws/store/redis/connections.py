@@ -38,6 +38,7 @@ class RedisConnections:
         self.url = url
         self.topology = topology
         self._servers = servers
+        servers.is_current = topology.is_current
         self._rare = RareClient(url, topology)
         self.client = self._rare.client
 

@@ -210,6 +210,12 @@ class RedisStore:
             raise SessionNotFound
         return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
+    async def refresh(self, session: str) -> None:
+        """Bring the log in memory to the stored head. Raises `StoreError`."""
+        open_log = self.open_logs.get(session)
+        if open_log is not None and open_log.stored:
+            await self._follower.refresh(open_log)
+
     async def give_back(self, session: str) -> None:
         """Own a session no more. Raises `StoreError`."""
         open_log = self.open_logs.get(session)
