@@ -105,6 +105,7 @@ def test_a_copy_is_made(path: Path) -> None:
         (["backup", "copy.db", "--store", "sqlite:///none.db"], "there is no store none.db"),
         (["backup", "a.db"], "a.db exists already"),
         (["check", "--store", "memory:"], "memory: keeps no file"),
+        (["repair", "--store", "redis://:secret@host"], "back it up with Redis' own means, or copy it"),
         (["check", "--store", "a.db"], "--store: 'a.db', on the command line"),
     ],
 )

@@ -35,7 +35,7 @@ from ..process import ROOT, environment, eventually
 from .test_listening import STARTER
 
 STUB = """
-import json, os, signal, socket, sys
+import json, os, signal, socket, sys, time
 behaviour, number, end, *sockets = sys.argv[1:]
 channel = socket.socket(fileno=int(end)).makefile("rw")
 told = json.loads(channel.readline())["facts"]
@@ -58,11 +58,15 @@ if behaviour == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with open(f"worker-{number}", "w") as note:
     json.dump({"told": told, "sockets": sockets, "notify": os.environ.get("NOTIFY_SOCKET")}, note)
-tell(tell="serving", facts={"model": "stub", "note": ""})
+if behaviour == "away" and place > 2:
+    tell(tell="can not serve", facts={"message": "ASKBOT_STORE: it is away."})
+    sys.exit(1)
+tell(tell="serving", facts={"model": "stub", "note": "", "end_seconds": 5 if behaviour == "slow" else 0})
 seen = {"name": "seen", "type": "counter", "help": "", "samples": [["seen_total", {}, 1]]}
 for line in channel:
     message = json.loads(line)
     if message.get("tell") == "drain" and behaviour != "stubborn":
+        time.sleep(1 if behaviour == "slow" else 0)
         tell(tell="ended", facts={"metrics": [seen]})
         sys.exit(0)
     if "ask" in message and behaviour != "silent":
@@ -211,6 +215,25 @@ async def test_a_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPa
         began = time.monotonic()
         assert not await supervisor.drain()
         assert 0.2 <= time.monotonic() - began < 5
+
+
+async def test_a_worker_has_the_time_that_it_says_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have more connections to close, and after SIGUSR2 a longer drain than the supervisor was started with."""
+    monkeypatch.setattr(module, "END_SECONDS", 0.2)
+    async with supervising("slow") as supervisor:
+        await supervisor.start()
+        assert await supervisor.drain()
+
+
+async def test_workers_are_started_until_the_store_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is away is no fault of the settings, even where no worker is left."""
+    monkeypatch.setattr(module, "MIN_BACKOFF_SECONDS", 0.01)
+    async with supervising("away", 2) as supervisor:
+        await supervisor.start()
+        for worker in supervisor.workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        await eventually(lambda: Path("starts").stat().st_size >= 8)
+        assert not supervisor.gave_up.done()
 
 
 async def test_a_silent_worker_is_left_out_and_what_it_had_counted_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,11 @@ from ..core.allowance import NO_LIMITS, Allowances
 from ..core.commands import Command, Forget, Fork
 from ..core.principal import Principal
 from ..errors import (
-    ConfigError,
     Internal,
     InvalidFrame,
     LogMoved,
     StoreError,
+    StoreUnavailable,
 )
 from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
@@ -125,7 +125,7 @@ class Hub:
             await self._placement.open(self._shared)
         except StoreError as error:
             await self.store.close()
-            raise ConfigError(
+            raise StoreUnavailable(
                 f"the store takes nothing ({error.__cause__ or error}): make room, and see that we may write there."
             ) from error
         except BaseException:

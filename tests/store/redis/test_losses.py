@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from askbot_ws.errors import LogMoved, StoreError
+import pytest
+
+from askbot_ws.errors import LogMoved, StoreError, StoreUnavailable
 from askbot_ws.store import ANY_USER, SessionQuery
+from askbot_ws.store.redis import store as store_module
 from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.keys import keys_of
 from askbot_ws.store.redis.scripts import ScriptCall
 from askbot_ws.store.redis.server_connection import RawReply
+from askbot_ws.store.redis.store import RedisStore
 from tests.redis_server import RedisServer, free_port, redis_server
 
 from ..event_factory import EventFactory, append, flatten, read_all, try_append
@@ -181,11 +185,23 @@ async def test_nothing_is_shown_before_a_replica_has_it() -> None:
             late = asyncio.ensure_future(try_append(a.store, event, factory.done("t2")))
             await asyncio.sleep(1.3)
             assert (late.done(), b.observer.head(), log.head) == (False, 0, event.start)
+            with pytest.raises(StoreError):
+                await b.store.ping()
             replica.resume()
 
             assert await late == {}
             await b.observer.wait_for_head(factory.head)
             assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+async def test_a_node_that_asks_for_replicas_does_not_start_without_them(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could show nothing to anybody."""
+    monkeypatch.setattr(store_module, "REPLICA_SECONDS", 0.0)
+
+    with pytest.raises(StoreUnavailable, match="ASKBOT_REDIS_WAIT: Redis: 0 of 1 replicas"):
+        await RedisStore(redis.url, replicas=1).open()
 
 
 async def test_a_store_that_stays_away_fails_in_the_end(redis: RedisServer) -> None:

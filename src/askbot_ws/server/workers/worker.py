@@ -21,7 +21,7 @@ import structlog
 from pydantic import SecretStr
 
 from ...config import Settings, load
-from ...errors import ConfigError
+from ...errors import ConfigError, StoreUnavailable
 from ...logs import configure
 from ...upstream.choose import choose_upstream
 from ..app import Server
@@ -29,6 +29,7 @@ from ..listening import adopt
 from ..process import freeze_gc, raise_file_limit, reload
 from ..running import running
 from ..throttle import LoopThrottle, usable_cpus
+from ..web_socket_connections import MIN_CLOSES_PER_SECOND
 from .channel import Channel, ChannelClosed, Facts
 from .group import WorkerGroup
 
@@ -58,6 +59,9 @@ class Worker:
             if not self._start.done():
                 return 1
             return await self._serve(channel)
+        except StoreUnavailable as error:
+            channel.tell("can not serve", message=str(error))
+            return 1
         except ConfigError as error:
             channel.tell("settings are wrong", message=str(error))
             return 2
@@ -82,7 +86,9 @@ class Worker:
         async with running(settings, chosen, throttle=throttle, sockets=self._sockets, group=group) as server:
             freeze_gc()
             self._server = server
-            channel.tell("serving", model=chosen.upstream.model, note=chosen.banner or "")
+            channel.tell(
+                "serving", model=chosen.upstream.model, note=chosen.banner or "", end_seconds=_end_seconds(settings)
+            )
             await self._wait_for_end(channel)
             ending = asyncio.create_task(self._end(server))
             stopped = asyncio.create_task(self._stop.wait())
@@ -132,6 +138,11 @@ class Worker:
                 return "done"
             case _:
                 raise ChannelClosed(word)
+
+
+def _end_seconds(settings: Settings) -> float:
+    """Return for how long a worker may take to drain and to close its connections."""
+    return settings.drain + settings.max_connections / MIN_CLOSES_PER_SECOND
 
 
 async def _main(number: int, descriptors: Sequence[int]) -> int:

@@ -32,6 +32,7 @@ class WorkerProcess:
         number: Its place among the workers, from 1 on; the one that takes its place has the same.
         model: Name of the model that answers, once it serves.
         note: A line about what answers, for people, once it serves.
+        end_seconds: For how long it may take to end, as it says once it serves; None: it has not said.
         draining: Whether it was told to end.
         exited: Done once its process has ended; the exit code, negative for a signal.
     """
@@ -39,6 +40,7 @@ class WorkerProcess:
     def __init__(self, number: int, process: Process) -> None:
         self.number = number
         self.model, self.note = "", ""
+        self.end_seconds: float | None = None
         self.draining = False
         self.started_at = asyncio.get_running_loop().time()
         self._process = process
@@ -75,7 +77,11 @@ class WorkerProcess:
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         worker = cls(number, process)
-        worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
+        try:
+            worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
+        except BaseException:  # nobody would know of it
+            worker.kill()
+            raise
         worker._channel.tell("start", **facts)
         return worker
 
@@ -169,9 +175,12 @@ class WorkerProcess:
         match word:
             case "serving" if not self._served.done():
                 self.model, self.note = str(facts["model"]), str(facts["note"])
+                self.end_seconds = facts.get("end_seconds")
                 self._served.set_result(None)
             case "settings are wrong" if not self._served.done():
                 self._served.set_exception(ConfigError(str(facts["message"])))
+            case "can not serve" if not self._served.done():
+                self._served.set_exception(WorkerDied(str(facts["message"])))
             case "ended":
                 self._metrics = facts["metrics"]
             case _:

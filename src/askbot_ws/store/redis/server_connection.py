@@ -24,6 +24,7 @@ RawReply: TypeAlias = "Reply | hiredis.ReplyError"
 """What a server answers."""
 
 pack_command: Callable[[tuple[Argument, ...]], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 its stub is wrong
+NO_ANSWER = "it ends the connection without an answer, as what is no Redis does, or one with TLS (rediss://)"
 INCOMPLETE = object()  # what a reader returns while a reply is not whole
 
 
@@ -133,7 +134,7 @@ class ServerConnection(RedisProtocol):
         """Run one command. Raises `ServerRefusedError` and ConnectionError."""
         replies = await self.send(pack_command(words), 1)
         if not replies:
-            raise ConnectionError("it does not answer")
+            raise ConnectionError(NO_ANSWER)
         reply = replies[0]
         if isinstance(reply, hiredis.ReplyError):
             raise ServerRefusedError(reply)
@@ -197,5 +198,5 @@ async def connect_to_server(address: Address, url: RedisUrl) -> ServerConnection
 
 def hello(url: RedisUrl, *, version: int) -> Sequence[str | int]:
     """The command that logs in and chooses the version of the protocol."""
-    login = ("AUTH", url.user or "default", url.password) if url.password else ()
+    login = ("AUTH", url.user or "default", url.password or "") if url.user or url.password else ()
     return ("HELLO", version, *login, "SETNAME", "askbot")
