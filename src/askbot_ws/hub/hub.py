@@ -71,6 +71,7 @@ class Hub:
         is blocked. `observer` is told of turns that ended. `limits` counts what clients use; None: here, for one node.
         """
         self.store = store
+        self._shared_store = store if isinstance(store, SharedStore) else None
         self.upstream = upstream
         self.policy = policy
         self.metrics = Metrics()  # of the whole server
@@ -115,8 +116,8 @@ class Hub:
 
     async def __aenter__(self) -> Self:
         """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
-        if isinstance(self.store, SharedStore):
-            self.store.observer = self._shared
+        if self._shared_store is not None:
+            self._shared_store.observer = self._shared
         sessions = await self.store.open()
         try:
             for session in sessions:
@@ -161,14 +162,25 @@ class Hub:
         check_create(principal)
         return self._registry.create(principal, temporary=temporary)
 
-    async def open(self, principal: Principal, session: str) -> Topic:
+    async def open(
+        self, principal: Principal, session: str, *, after: int | None = None, history: str | None = None
+    ) -> Topic:
         """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
+
+        `after` and `history` are where a reader has been: another node may have shown it what this one lacks yet.
 
         Raises `SessionNotFound`, also for another user's session, `Forbidden` where the credential is for another
         session, and `StoreError`.
         """
         check_read(principal, session)
-        return await self._registry.open_topic(principal, session)
+        topic = await self._registry.open_topic(principal, session)
+        if self._shared_store is not None:
+            behind = after is not None and after > topic.log.head
+            if behind or history not in {None, topic.log.history}:
+                await self._shared_store.refresh(session)
+                await asyncio.sleep(0)  # until `SharedSessions` was told
+                topic = await self._registry.open_topic(principal, session)
+        return topic
 
     def attach(self, topic: Topic, reader: Reader) -> None:
         """Notify this reader of new events from now on."""
@@ -314,7 +326,10 @@ class Hub:
 
         Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
-        log.error("session_reset", session=owner.session, exc_info=error)
+        if self._placement.shared and isinstance(error, StoreError):  # another node writes it, or Redis was away
+            log.warning("session_reopened", session=owner.session, cause=str(error.__cause__ or error))
+        else:
+            log.error("session_reset", session=owner.session, exc_info=error)
         if self._placement.shared:
             if self._shared.reset(owner, error):
                 self._spawn(self._recovery.close_with_retries(owner.session, close=self._shared.take_over))

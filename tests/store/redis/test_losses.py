@@ -11,10 +11,9 @@ from askbot_ws.errors import LogMoved, StoreError, StoreUnavailable
 from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.redis import store as store_module
 from askbot_ws.store.redis.connections import RedisConnections
-from askbot_ws.store.redis.failures import OutcomeUnknown
 from askbot_ws.store.redis.keys import keys_of
-from askbot_ws.store.redis.pipeline_run import Outcome
 from askbot_ws.store.redis.scripts import ScriptCall
+from askbot_ws.store.redis.server_connection import RawReply
 from askbot_ws.store.redis.store import RedisStore
 from tests.redis_server import RedisServer, free_port, redis_server
 
@@ -26,19 +25,25 @@ class LosingConnections:
     """Runs scripts, and loses the replies to the next of them: done or not, nobody is told."""
 
     def __init__(self, connections: RedisConnections) -> None:
-        self._run_all = connections.run_all
+        self._send_all = connections.send_all
         self.before = self.after = 0  # how many pipelines are lost before, or after, the server has done them
-        connections.run_all = self.run_all  # type: ignore[method-assign]
+        connections.send_all = self.send_all  # type: ignore[method-assign]
 
-    async def run_all(self, calls: Sequence[ScriptCall], *, replicas: int = 0) -> list[Outcome]:
+    def send_all(self, calls: Sequence[ScriptCall]) -> asyncio.Future[list[RawReply]] | None:
+        sent = None
         if self.before:
             self.before -= 1
-            return [OutcomeUnknown() for _ in calls]
-        outcomes = await self._run_all(calls, replicas=replicas)
-        if self.after:
+        else:
+            sent = self._send_all(calls)
+            if sent is None or not self.after:
+                return sent
             self.after -= 1
-            return [OutcomeUnknown() for _ in calls]
-        return outcomes
+        lost: asyncio.Future[list[RawReply]] = asyncio.get_running_loop().create_future()
+        if sent is None:
+            lost.set_result([])
+        else:
+            sent.add_done_callback(lambda _: lost.set_result([]))
+        return lost
 
 
 async def test_an_append_whose_outcome_is_unknown_is_sent_again(redis: RedisServer) -> None:

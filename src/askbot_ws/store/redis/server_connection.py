@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -109,7 +109,7 @@ class ServerConnection(RedisProtocol):
         super().__init__()
         self._pipelines = deque[_Pipeline]()
 
-    def send(self, packed: bytes, size: int) -> Awaitable[list[RawReply]]:
+    def send(self, packed: bytes, size: int) -> asyncio.Future[list[RawReply]]:
         """Write a pipeline.
 
         Args:
@@ -117,8 +117,8 @@ class ServerConnection(RedisProtocol):
             size: How many they are, at least 1.
 
         Returns:
-            The replies, with errors as `hiredis.ReplyError`; fewer than `size` where the connection was lost before all
-            had come.
+            A future of the replies, with errors as `hiredis.ReplyError`; fewer than `size` where it was lost
+            before all had come.
 
         Raises:
             NotConnectedError: It is lost already; nothing was sent.

@@ -125,6 +125,7 @@ class RedisStore:
             self._follower,
             self._ownership,
             AppendClocks(self._clock, self._wall_clock, self._age),
+            tasks=self.tasks,
             replicas=self._replicas,
         )
         self._queries = RedisQueries(connections, self.open_logs)
@@ -231,6 +232,12 @@ class RedisStore:
             raise SessionNotFound
         return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
+    async def refresh(self, session: str) -> None:
+        """Bring the log in memory to the stored head. Raises `StoreError`."""
+        open_log = self.open_logs.get(session)
+        if open_log is not None and open_log.stored:
+            await self._follower.refresh(open_log)
+
     async def give_back(self, session: str) -> None:
         """Own a session no more. Raises `StoreError`."""
         open_log = self.open_logs.get(session)
@@ -239,7 +246,7 @@ class RedisStore:
 
     def append(self, batch: Mapping[str, Entry]) -> Awaitable[Failures]:
         """Append events to sessions, to each all of its own or none; again and again while Redis is away."""
-        return self.tasks.start(self.appender.append(batch))
+        return self.appender.append(batch)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 

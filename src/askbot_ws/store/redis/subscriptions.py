@@ -122,6 +122,9 @@ class Subscriptions:
     async def _connect(self, address: Address) -> SubscriptionConnection:
         try:
             connection = await connect_for_messages(address, self._url)
+            if not await self._topology.is_current(address):
+                connection.close()
+                raise ConnectionError("it is the primary no more")
         finally:
             del self._attempts[address]
         connection.on_message = self._on_message
