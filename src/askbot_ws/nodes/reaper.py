@@ -44,6 +44,8 @@ class Reaper:
             await asyncio.sleep(self._membership.times.renewal)
             try:
                 gone = await self._membership.look()
+                if not self._membership.could_renew():
+                    gone = set[str]()
                 for node in gone & self._gone:
                     await self._take_over_all(node)
                 self._gone = gone
