@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from askbot_ws.cli import app
 from askbot_ws.errors import ConfigError
 
+from .redis_server import RedisServer
 from .store.valid_stores import execute, make_turns, write_store
 
 
@@ -44,8 +45,31 @@ def test_a_sound_store_is_called_sound(path: Path) -> None:
         "  schema version 4 of 4",
         "  sessions: 1, events: 6",
         "  journal segments: 0, events in them that are in no table yet: 0",
+        "  turns: 2, 0 of them without an end; positions: 30",
         "  nothing is wrong",
     ]
+
+
+def test_a_store_is_copied_to_redis_and_checked(path: Path, redis: RedisServer) -> None:
+    """And back; a copy to one that has sessions is refused, and so is what files alone can do."""
+    held = ["  sessions: 1", "  turns: 2, 0 of them without an end; positions: 30", "  nothing is wrong"]
+
+    for source, target, named in (("sqlite:///a.db", redis.url, redis.url), (redis.url, "sqlite:///b.db", "b.db")):
+        result = call("copy", source, target)
+        assert result.exit_code == 0
+        assert result.output.splitlines()[-4:] == [f"{named}:", *held]
+    result = call("check", "--store", redis.url)
+    assert (result.exit_code, result.output.splitlines()) == (0, [f"{redis.url}:", *held])
+    assert call("vacuum", "--store", redis.url).exit_code == 0
+
+    for arguments, fault in (
+        (("copy", "sqlite:///a.db", redis.url), "has sessions"),
+        (("copy", "sqlite:///c.db", redis.url), "there is no store c.db"),
+        (("backup", "d.db", "--store", redis.url), "keeps no file here"),
+        (("check", "--store", "unix:///nowhere.sock"), "ASKBOT_STORE"),
+    ):
+        with pytest.raises(ConfigError, match=fault):
+            raise call(*arguments).exception or AssertionError
 
 
 def test_a_fault_is_named_repaired_and_gone(path: Path) -> None:
@@ -81,6 +105,7 @@ def test_a_copy_is_made(path: Path) -> None:
         (["backup", "copy.db", "--store", "sqlite:///none.db"], "there is no store none.db"),
         (["backup", "a.db"], "a.db exists already"),
         (["check", "--store", "memory:"], "memory: keeps no file"),
+        (["repair", "--store", "redis://:secret@host"], "back it up with Redis' own means, or copy it"),
         (["check", "--store", "a.db"], "--store: 'a.db', on the command line"),
     ],
 )

@@ -186,6 +186,14 @@ def test_the_grace_period_is_longer_than_the_drain(name: str) -> None:
     assert grace > load(environ={}).drain
 
 
+def test_the_balancer_lets_no_client_say_who_it_is() -> None:
+    """Nodes believe Docker's networks, from which clients of the published port come too."""
+    configuration = (ROOT / "deploy/nginx-cluster.conf").read_text()
+
+    assert "proxy_set_header X-Forwarded-For $remote_addr;" in configuration
+    assert "$proxy_add_x_forwarded_for" not in configuration
+
+
 def test_a_cluster_is_two_nodes_with_one_store_behind_a_balancer() -> None:
     """Nodes are reached through the balancer only, and the store by nodes only; each starts when what it needs runs."""
     composed = compose()

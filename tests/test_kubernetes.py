@@ -132,6 +132,10 @@ def test_the_settings_of_a_node_are_ones_that_the_server_takes() -> None:
     template, container = pod("Deployment")
     (keys,) = [each["secret"] for each in template["spec"]["volumes"] if "secret" in each]
     mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    secrets = {
+        each["name"]: each["valueFrom"]["secretKeyRef"]["key"] for each in container["env"] if "valueFrom" in each
+    }
+    assert secrets["ASKBOT_TICKET_SECRET"] == "ticket-secret"  # of all nodes: none can keep one beside its keys
     assert (keys["secretName"], keys["items"]) == ("askbot", [{"key": "keys", "path": "keys"}])
     assert mounted[str(Path(environ["ASKBOT_KEYS"]).parent)] == "keys"
     # Variables that Kubernetes makes of the Service `askbot` would be taken for settings: ASKBOT_PORT=tcp://10.0.0.1:80.

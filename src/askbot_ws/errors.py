@@ -36,6 +36,7 @@ __all__ = [
     "Refused",
     "SessionNotFound",
     "StoreError",
+    "StoreUnavailable",
     "TurnNotFound",
     "Unauthorized",
     "UnknownType",
@@ -292,3 +293,7 @@ class LogMoved(StoreError):
 
 class ConfigError(Exception):
     """The server can't start. The message lists all faults, each with the setting and how to mend it."""
+
+
+class StoreUnavailable(ConfigError):
+    """The server can't start at the moment, though its settings may be right: its store can't be reached or written."""

@@ -1,6 +1,7 @@
-"""Hangup: SIGHUP is ignored by `askbot serve` from when this is imported until the server reloads its settings at it.
+"""Hangup: SIGHUP and SIGUSR2 are ignored by `askbot serve` from when this is imported until the server acts on them.
 
-Without that, one that comes during the imports, which take half a second, would end the process.
+Without that, one that comes during the imports, which take half a second, would end the process; and SIGUSR2 would end
+a server without workers, which has nothing to replace.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import threading
 
 
 def ignore() -> None:
-    """Ignore SIGHUP, where the command is `serve`."""
+    """Ignore both, where the command is `serve`."""
     if sys.argv[1:2] == ["serve"] and sys.platform != "win32":
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
 
 
 if threading.current_thread() is threading.main_thread():

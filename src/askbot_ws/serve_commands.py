@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from .config import SECRETS, Settings, default_text, env_variable, flag, load, section
-from .errors import ConfigError
+from .errors import ConfigError, StoreUnavailable
 
 
 class SectionedCommand(TyperCommand):
@@ -50,7 +50,12 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
         from .server.workers.supervising import run_workers  # noqa: PLC0415 - for this command only
 
         raise typer.Exit(run_workers(settings, flags, lambda: load(flags), count=settings.workers))
-    raise typer.Exit(run(settings, lambda: load(flags)))
+    try:
+        code = run(settings, lambda: load(flags))
+    except StoreUnavailable as error:  # code 2 is for settings that no other start helps
+        typer.echo(str(error), err=True)
+        code = 1
+    raise typer.Exit(code)
 
 
 def _setting_option(field: str) -> inspect.Parameter:

@@ -16,6 +16,8 @@ from askbot_ws.auth import json_web_keys
 from askbot_ws.auth.json_web_keys import MAX_BYTES, JsonWebKeys
 from askbot_ws.errors import Overloaded
 
+from ..process import eventually
+
 
 def key_set(*kids: str) -> bytes:
     """A set with a new key for each id."""
@@ -152,6 +154,7 @@ async def test_a_server_that_fails_does_not_stop_known_keys(
         with pytest.raises(Overloaded):
             await keys.find("second", "ES256")
         assert await keys.find("first", "ES256")
+        await eventually(lambda: len(server.requests) >= 2)
         assert len(server.requests) == 2  # a redirect is not followed
 
 

@@ -171,6 +171,29 @@ async def test_a_file_that_becomes_unusable_keeps_the_keys(path: Path) -> None:
         keys.reload()
 
 
+def test_half_of_a_file_that_is_written_in_place_revokes_no_key(path: Path) -> None:
+    """It counts a second after it was last written; one that is replaced counts at once."""
+    clock, stays, goes = [0.0], make_key("alice", now=0.0), make_key("bob", now=0.0)
+    for each in (stays, goes):
+        add_key(path, each.key)
+    keys, whole = StaticKeys(path, clock=lambda: clock[0]), path.read_text()
+
+    for clock[0], written in ((1.0, ""), (2.0, whole)):
+        path.write_text(written)
+        keys.reload_if_changed()
+        assert keys.accepts(goes.key.credential)
+
+    path.write_text(whole.splitlines()[0] + "\n")
+    a_second_ago = time.time() - 1
+    os.utime(path, (a_second_ago, a_second_ago))
+    keys.reload_if_changed()
+    assert not keys.accepts(goes.key.credential)
+    assert remove_key(path, stays.key.id)
+    clock[0] = 3.0
+    keys.reload_if_changed()
+    assert not keys.accepts(stays.key.credential)
+
+
 async def test_a_key_is_refused_after_its_expiry(path: Path) -> None:
     """To the moment; another secret of a known id never was accepted."""
     now, made = [99.0], make_key("alice", now=0.0, expires=100.0)

@@ -14,15 +14,14 @@ from .faults import schedule
 from .results import PROMISES
 from .run import Plan, run
 
-BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
-
-def write(file: Path, table: str) -> None:
-    """Put the table between its markers."""
+def write(file: Path, table: str, *, name: str = "chaos") -> None:
+    """Put the table between the markers of this name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = file.read_text()
-    parts = re.fullmatch(f"(.*{BEGIN}\n).*({END}.*)", text, re.DOTALL)
+    parts = re.fullmatch(f"(.*{begin}\n).*({end}.*)", text, re.DOTALL)
     if parts is None:
-        raise SystemExit(f"{file} has no {BEGIN} … {END}")
+        raise SystemExit(f"{file} has no {begin} … {end}")
     file.write_text(f"{parts[1]}\n{table}\n\n{parts[2]}")
 
 

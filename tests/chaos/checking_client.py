@@ -60,6 +60,8 @@ class SessionReader:
         self.client = client
         self.story = story
         self.speaks = speaks
+        self.replaced: list[Story] = []  # as it was seen in histories that are not the session's any more
+        self._log: str | None = None  # the history that the story is of
         self._socket: ClientConnection | None = None
         self._leave_at: float | None = None
 
@@ -75,9 +77,8 @@ class SessionReader:
 
     async def _converse(self) -> None:
         self.client.results.connections += 1
-        place = f"?session={self.story.session}&after={self.story.head}" if self.story.session else ""
         socket = await connect(
-            self.client.url + place,
+            self.client.url + self._place(),
             proxy=None,
             compression=None,
             max_size=None,
@@ -103,16 +104,27 @@ class SessionReader:
             self._socket = None
             socket.transport.abort()
 
+    def _place(self) -> str:
+        """Where it goes on, as a query."""
+        if not self.story.session:
+            return ""
+        history = f"&log={self._log}" if self._log else ""
+        return f"?session={self.story.session}&after={self.story.head}{history}"
+
     @property
     def _leaves(self) -> bool:
         """Whether the server wants it gone by now."""
         return self._leave_at is not None and time.monotonic() >= self._leave_at
 
     def _take(self, frame: Json, socket: ClientConnection) -> None:
+        if frame["type"] == "ready" and self._is_replaced(frame):
+            self._replace(frame["log"])
+            if frame["from"]:
+                raise ConnectionError  # it wants all of it, and comes again
         take(self.story, frame)
         match frame["type"]:
             case "ready":
-                self._socket = socket
+                self._socket, self._log = socket, frame["log"]
                 if self.speaks:
                     for command in self.client.pending.values():
                         self.say(command)
@@ -122,10 +134,24 @@ class SessionReader:
                 self.client.told(frame, speaks=self.speaks)
         self.client.news.set()
 
+    def _is_replaced(self, ready: Json) -> bool:
+        """Whether what was seen is to be dropped, as the protocol says; a log that is too short has lost something."""
+        shorter = self.client.may_lose and ready["from"] != self.story.head
+        return self.story.session is not None and (shorter or self._log not in (None, ready["log"]))
+
+    def _replace(self, history: str) -> None:
+        """Drop what was seen: the session has another history now. What of it was lost shows once that was read."""
+        self.client.results.history_changes += 1
+        self.replaced.append(self.story)
+        self.story, self._log = Story(session=self.story.session), history
+
     def _gone(self) -> None:
-        """There is no such session. That is the truth only where nothing was ever acknowledged."""
+        """There is no such session. That is the truth only where nothing was ever acknowledged, or it may be lost."""
         if self.story.head or not self.speaks:
-            raise BrokenError("lost", f"session {self.story.session} is gone")
+            if not self.client.may_lose:
+                raise BrokenError("lost", f"session {self.story.session} is gone")
+            self.client.over("session")
+            return
         self.client.nowhere += [(str(frame["text"]), time.time()) for frame in self.client.pending.values()]
         self.story.session = None
 
@@ -155,6 +181,7 @@ class CheckingClient:
     chance: random.Random
     results: Results
     model: bool = False  # a real one answers: nobody knows what it will say
+    may_lose: bool = False  # the store may lose what it acknowledged; then it says so
     pending: dict[str, Json] = field(default_factory=dict[str, Json])  # not acknowledged yet
     nowhere: list[tuple[str, float]] = field(default_factory=list[tuple[str, float]])
     sending: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
@@ -182,6 +209,13 @@ class CheckingClient:
         """A promise was broken: this conversation is over."""
         if not self.broken:
             self.results.breaks(error)
+        self.broken = True
+        self.news.set()
+
+    def over(self, what: str) -> None:
+        """It was told that something is lost, and talks no more."""
+        if not self.broken:
+            self.results.detected[what] += 1
         self.broken = True
         self.news.set()
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,23 +37,28 @@ class ProcessExit:
 
     code: int
     age: float
+    starting: float = STARTING
 
     @property
     def fine(self) -> bool:
         """Told to end; could not start, and said why; killed; told to end before it had begun."""
-        return self.code in {0, 2, -signal.SIGKILL} or (self.code == -signal.SIGTERM and self.age < STARTING)
+        return self.code in {0, 2, -signal.SIGKILL} or (self.code == -signal.SIGTERM and self.age < self.starting)
 
 
 class SupervisedProcess:
     """A process that is started again whenever it ends."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], log: Path, starting: float = STARTING
+    ) -> None:
+        """`starting`: seconds that it may take until it hears signals."""
         self.starts = 0
         self.exits: list[ProcessExit] = []
         self._command = command
         self._cwd = cwd
         self._environ = dict(environ)
         self._log = log
+        self._starting = starting
         self._process: asyncio.subprocess.Process | None = None
 
     async def keep(self) -> None:
@@ -66,7 +71,7 @@ class SupervisedProcess:
                 self.starts += 1
                 begun = time.monotonic()
                 await self._write_down(self._process.stdout)
-                self.exits.append(ProcessExit(await self._process.wait(), time.monotonic() - begun))
+                self.exits.append(ProcessExit(await self._process.wait(), time.monotonic() - begun, self._starting))
                 await asyncio.sleep(0.05)
         finally:
             self.signal(signal.SIGKILL)
@@ -151,25 +156,35 @@ class Environment:
 
     async def up(self, limit: float = 60) -> None:
         """Wait until it takes connections."""
-        async with asyncio.timeout(limit):
-            while True:
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                    writer.close()
-                    return
-                await asyncio.sleep(0.05)
+        await listens(self.port, limit)
 
     def faults_of_ours(self) -> list[str]:
-        """What the server's log must not have: tracebacks that nobody caught, and errors that no fault explains."""
-        found: list[str] = []
-        for line in (self.folder / "askbot.log").read_text(errors="replace").splitlines():
-            if line.startswith("{"):
-                entry = json.loads(line)
-                if entry["level"] in ("error", "critical") and entry["event"] not in EXPECTED_ERRORS:
-                    found.append(line[:2000])
-            elif line.startswith("Traceback"):
-                found.append(line)
-        return found
+        """What the server's log must not have."""
+        return faults_in(self.folder / "askbot.log", EXPECTED_ERRORS)
+
+
+def faults_in(log: Path, expected: Collection[str]) -> list[str]:
+    """Tracebacks in a log that nobody caught, and errors that no fault explains."""
+    found: list[str] = []
+    for line in log.read_text(errors="replace").splitlines():
+        if line.startswith("{"):
+            entry = json.loads(line)
+            if entry["level"] in ("error", "critical") and entry["event"] not in expected:
+                found.append(line[:2000])
+        elif line.startswith("Traceback"):
+            found.append(line)
+    return found
+
+
+async def listens(port: int, limit: float = 60) -> None:
+    """Wait until a port of this machine takes connections."""
+    async with asyncio.timeout(limit):
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
 
 
 def free_port() -> int:
@@ -210,7 +225,7 @@ async def start_environment(
         set_clock(folder / "clock", 0.0)
         front = await stack.enter_async_context(proxied(port, on_fault=on_front))
         back = None if model else await stack.enter_async_context(proxied(upstream, on_fault=on_back))
-        provider = None if model else _provider(folder, upstream)
+        provider = None if model else make_provider(folder, upstream)
         server = _server(folder, disk, port, back, flags)
         tasks = [asyncio.create_task(kept.keep()) for kept in (provider, server) if kept is not None]
         try:
@@ -223,7 +238,8 @@ async def start_environment(
             await asyncio.wait(tasks)
 
 
-def _provider(folder: Path, port: int) -> SupervisedProcess:
+def make_provider(folder: Path, port: int) -> SupervisedProcess:
+    """The provider, which writes `record.jsonl` in a folder."""
     command = [sys.executable, "-m", "tests.chaos.provider", "--port", str(port)]
     command += ["--record", str(folder / "record.jsonl")]
     return SupervisedProcess(command, cwd=ROOT, environ=environment(), log=folder / "provider.log")

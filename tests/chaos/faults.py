@@ -53,7 +53,7 @@ def schedule(seed: int, seconds: float, *, network: float, machine: float, model
     faults: list[Fault] = []
     at = 0.0
     while (at := at + chance.expovariate(network)) < seconds:
-        faults.append(_of_network(at, chance, clients=model or chance.random() < 0.82))
+        faults.append(network_fault(at, chance, clients=model or chance.random() < 0.82))
     at = 1.0
     while (at := at + chance.expovariate(machine)) < seconds:
         [name] = chance.choices(list(names), list(names.values()))
@@ -61,7 +61,8 @@ def schedule(seed: int, seconds: float, *, network: float, machine: float, model
     return sorted(faults, key=lambda fault: fault.at)
 
 
-def _of_network(at: float, chance: Random, *, clients: bool) -> Fault:
+def network_fault(at: float, chance: Random, *, clients: bool) -> Fault:
+    """One of the network, on either side of the server."""
     [kind] = chance.choices(list(NETWORK), list(NETWORK.values()))
     after = 0 if chance.random() < 0.3 else int(chance.expovariate(1 / 300))
     order = Order(kind, after, chance.uniform(0.1, 2.5))

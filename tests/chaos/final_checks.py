@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from ..process import ROOT, Story, reading
+from ..process import ROOT, Story, Told, reading
 from .checking_client import CheckingClient, Lost
-from .environment import Environment
+from .environment import SupervisedProcess
 from .provider import ASKED, TAG, Request, requests
 from .results import BrokenError, Results
 
 RETRIES = 2  # before the first token, as is the default
 
 
-async def check_sessions(made: Environment, clients: list[CheckingClient], results: Results) -> None:
-    """Check that a new reader of each session gets what the others got."""
+async def check_sessions(url: str, clients: list[CheckingClient], results: Results) -> None:
+    """Check that a new reader of each session gets, at this server, what the others got."""
     for client in clients:
         if client.broken:
             continue
@@ -25,7 +26,7 @@ async def check_sessions(made: Environment, clients: list[CheckingClient], resul
             if not line.story.head:
                 continue
             try:
-                async with reading(made.direct, fresh) as reader:
+                async with reading(url, fresh) as reader:
                     while fresh.head < line.story.head:
                         await reader.next(20)
             except (*Lost, AssertionError) as error:
@@ -48,31 +49,63 @@ def _same(client: CheckingClient, told: Story, fresh: Story, results: Results) -
         client.breaks(BrokenError("lost", f"{told.session}: {len(told.turns)} turns to {told.head}, then {fresh.head}"))
 
 
-def check_run(made: Environment, clients: list[CheckingClient], results: Results) -> None:
-    for line in made.faults_of_ours():
+def check_servers(servers: Sequence[SupervisedProcess], faults: Iterable[str], results: Results) -> None:
+    """Check how servers ended, and that their logs have no faults of ours."""
+    for line in faults:
         results.breaks(BrokenError("wrong", line))
-    for end in made.server.exits:
-        if not end.fine:
-            results.breaks(BrokenError("wrong", f"the server ended with {end.code} after {end.age:.1f} s"))
-    results.restarts = made.server.starts
+    for server in servers:
+        for end in server.exits:
+            if not end.fine:
+                results.breaks(BrokenError("wrong", f"the server ended with {end.code} after {end.age:.1f} s"))
+        results.restarts += server.starts
+
+
+def check_questions(record: Path, clients: list[CheckingClient], results: Results) -> None:
+    """Count what was said, and check that no question was asked twice."""
     asked: defaultdict[str, list[Request]] = defaultdict(list)
-    for request in requests(made.record):
+    for request in requests(record):
         asked[request.note].append(request)
     for client in clients:
         results.sessions += 1
         results.readers += len(client.lines)
         results.turns += len(client.story.turns)
         results.ends.update(turn.reason or "open" for turn in client.story.turns.values())
-        _asked_once(client, asked, results)
+        if not (client.may_lose and client.broken):  # what it asked may be lost
+            _asked_once(client, asked, results)
 
 
-def keep(made: Environment, results: Results) -> None:
-    """What is needed to understand it."""
-    kept = ROOT / "test-artefacts" / f"chaos-{results.seed}"
+def check_replaced(clients: list[CheckingClient], results: Results) -> None:
+    """Check that histories which were replaced (`ready.log`) are in those that came, unless something may be lost."""
+    for client in clients:
+        missing = [
+            f"{was.session} was {turn}, and is {line.story.turns.get(turn.turn)}"
+            for line in client.lines
+            for was in line.replaced
+            for turn in was.turns.values()
+            if not _is_in(turn, line.story)
+        ]
+        if missing and client.may_lose:
+            client.over("part of a session")
+        elif missing and not client.broken:
+            client.breaks(BrokenError("lost", missing[0]))
+
+
+def _is_in(turn: Told, story: Story) -> bool:
+    now = story.turns.get(turn.turn)
+    return (
+        now is not None
+        and (now.id, now.text) == (turn.id, turn.text)
+        and now.answer.startswith(turn.answer)
+        and (turn.reason is None or (turn.reason, turn.answer) == (now.reason, now.answer))
+    )
+
+
+def keep(folder: Path, results: Results, name: str = "chaos") -> None:
+    """Keep what is needed to understand it."""
+    kept = ROOT / "test-artefacts" / f"{name}-{results.seed}"
     kept.mkdir(parents=True, exist_ok=True)
-    for name in ("askbot.log", "provider.log", "record.jsonl"):
-        if (made.folder / name).exists():
-            shutil.copy(made.folder / name, kept)
+    for file in (*folder.glob("*.log"), *folder.glob("record.jsonl")):
+        shutil.copy(file, kept)
     (kept / "broken.txt").write_text("\n".join(str(error) for error in results.broken))
     print(f"the logs are in {kept}")
 

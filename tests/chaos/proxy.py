@@ -280,9 +280,13 @@ class Proxy:
     async def _connect(self, link: Link) -> None:
         if not link.closed:
             try:
-                await asyncio.get_running_loop().create_connection(lambda: link.server, "127.0.0.1", self.target)
+                await self.connect(link)
             except OSError:
                 link.close(reset=True)
+
+    async def connect(self, link: Link) -> None:
+        """Connect a link to the target. Raises OSError."""
+        await asyncio.get_running_loop().create_connection(lambda: link.server, "127.0.0.1", self.target)
 
     def hurt(self, order: Order, pick: float) -> None:
         """One link goes wrong, which `pick` (0 to 1) chooses; where there is none, the next one will."""
@@ -295,6 +299,11 @@ class Proxy:
     def hurt_next(self, order: Order) -> None:
         """The next link to be made goes wrong: in its handshake, if that is how many bytes it takes."""
         self._next.append(order)
+
+    @property
+    def waits_to_hurt(self) -> bool:
+        """Whether the next link goes wrong already."""
+        return bool(self._next)
 
     def heal(self) -> None:
         """From now on all goes well."""
@@ -313,7 +322,13 @@ async def proxied(
     target: int, *, on_fault: Callable[[Kind], None] = lambda _: None, watch: Callable[[], Watch] | None = None
 ) -> AsyncGenerator[Proxy]:
     """A proxy before a port of this machine."""
-    proxy = Proxy(target, on_fault=on_fault, watch=watch)
+    async with listening(Proxy(target, on_fault=on_fault, watch=watch)) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def listening(proxy: Proxy) -> AsyncGenerator[Proxy]:
+    """The proxy listens on a port that is free, until the end of the block."""
     server = await asyncio.get_running_loop().create_server(lambda: Link(proxy).client, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:

@@ -26,6 +26,7 @@ class Results:
     """The results of one run."""
 
     seed: int
+    store: str = ""  # what it is, where that is not the default
     faults: Counter[str] = field(default_factory=Counter[str])
     ends: Counter[str] = field(default_factory=Counter[str])
     broken: list[BrokenError] = field(default_factory=list[BrokenError])
@@ -36,6 +37,8 @@ class Results:
     connections: int = 0
     replaced: int = 0  # ends shown while the disk was full that became `interrupted` (docs/decisions/0004)
     restarts: int = 0
+    history_changes: int = 0  # of which readers were told (`ready.log`), whether anything was lost or not
+    detected: Counter[str] = field(default_factory=Counter[str])  # what readers were told to be lost
     seconds: float = 0.0
 
     def fault(self, name: str) -> None:
@@ -60,8 +63,14 @@ class Results:
             "turns": f"{self.turns:,} ({ends})",
             "tokens": f"{self.tokens:,}",
             "server starts": f"{self.restarts:,}",
-            "ends replaced by `interrupted`": f"{self.replaced:,} (decision 0004)",
         }
+        if self.store:
+            facts = {"store": self.store} | facts
+            facts["changed histories"] = f"{self.history_changes:,}: readers were told (`ready.log`), and read anew"
+            lost = ", ".join(f"{count:,} × {what}" for what, count in self.detected.items()) or "0"
+            facts["lost, and told"] = lost
+        else:
+            facts["ends replaced by `interrupted`"] = f"{self.replaced:,} (decision 0004)"
         lines = ["| fault | injected |", "| --- | ---: |"]
         lines += [f"| {name} | {count:,} |" for name, count in sorted(self.faults.items())]
         lines += [f"| **all** | **{self.faults.total():,}** |", "", "| | |", "| --- | --- |"]

@@ -12,7 +12,7 @@ from .checking_client import BOUND, CheckingClient
 from .environment import start_environment
 from .fault_injector import FaultInjector
 from .faults import schedule
-from .final_checks import check_run, check_sessions, keep
+from .final_checks import check_questions, check_replaced, check_servers, check_sessions, keep
 from .results import Results
 
 FLAGS = ("--drain", "3s", "--heartbeat", "1s", "--reader-timeout", "6s", "--memory", "100KiB")
@@ -44,7 +44,7 @@ async def run(seed: int, plan: Plan) -> Results:
             for number in range(plan.sessions)
         ]
         talking = [asyncio.create_task(one.run(readers=2 if one.number % 3 == 0 else 1)) for one in clients]
-        watching = asyncio.create_task(_tell(results, begun))
+        watching = asyncio.create_task(tell(results, begun))
         try:
             await FaultInjector(made, results).inject(faults)
             for one in clients:
@@ -54,19 +54,22 @@ async def run(seed: int, plan: Plan) -> Results:
             watching.cancel()
             for task in talking:
                 task.cancel()
-        await check_sessions(made, clients, results)
+        await check_sessions(made.direct, clients, results)
         made.server.signal(signal.SIGKILL)
         await made.server.ended(10)
         await made.up()
-        await check_sessions(made, clients, results)
-        check_run(made, clients, results)
+        await check_sessions(made.direct, clients, results)
+        check_replaced(clients, results)
+        check_servers([made.server], made.faults_of_ours(), results)
+        check_questions(made.record, clients, results)
         if results.broken:
-            keep(made, results)
+            keep(made.folder, results)
     results.seconds = time.monotonic() - begun
     return results
 
 
-async def _tell(results: Results, begun: float) -> None:
+async def tell(results: Results, begun: float) -> None:
+    """Print, now and then, how far the run is."""
     while True:
         await asyncio.sleep(30)
         print(f"{time.monotonic() - begun:4.0f} s, {results.faults.total()} faults", flush=True)

@@ -148,7 +148,7 @@ async def soak(seconds: float, *, seed: int, at_once: int = 12) -> tuple[Results
     async with start_environment(on_front=lambda kind: results.fault(kind.value), flags=FLAGS) as made:
         traffic = Soak(made, results, chance)
         resting = await traffic.rest()
-        await check_sessions(made, resting, results)
+        await check_sessions(made.direct, resting, results)
         await asyncio.sleep(1)
         begun = time.monotonic()
         idle, samples = sample(made, 0.0), list[Sample]()
@@ -159,7 +159,7 @@ async def soak(seconds: float, *, seed: int, at_once: int = 12) -> tuple[Results
             await asyncio.sleep(min(10.0, seconds / 100))
         disturbing.cancel()
         await asyncio.gather(*flows)
-        await check_sessions(made, resting, results)
+        await check_sessions(made.direct, resting, results)
         await asyncio.sleep(2)
         for what in trends(samples, idle, sample(made, seconds)):
             results.breaks(BrokenError("wrong", what))

@@ -47,7 +47,7 @@ async def test_a_restart_under_load_costs_nobody_anything() -> None:
         await made.up()
         restarted.set()
         await asyncio.gather(*talking)
-        await check_sessions(made, clients, results)
+        await check_sessions(made.direct, clients, results)
         faults = made.faults_of_ours()
         told = [request.note for request in requests(made.record)]
 

@@ -50,6 +50,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.nodes < 1:
         parser.error("--nodes: it should be at least 1")
+    if not 0 < given.port < 65_536:
+        parser.error("--port: it should be from 1 to 65535")
     with tempfile.TemporaryDirectory(prefix="askbot-cluster-") as folder:
         return asyncio.run(serve(Cluster(Path(folder), port=given.port), nodes=given.nodes))
 

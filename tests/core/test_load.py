@@ -65,10 +65,12 @@ def test_a_pause_or_a_quiet_hour_changes_no_limit() -> None:
     """It falls after three late samples only, not below what always runs, and does not grow without need."""
     limit = AdaptiveLimit(0.04)
     assert [limit.update(lag, running=1000) for lag in (9.0, 9.0, 0.0, 9.0, 9.0, 0.0)] == [math.inf] * 6
-    assert [limit.update(9.0, running=1000) for _ in range(3)][-1] == 900
+    assert [limit.update(0.041, running=1000) for _ in range(3)][-1] == 900
     for _ in range(10_000):
         limit.update(0.0, running=100)
     assert limit.limit == 900
+    assert [limit.update(9.0, running=901) for _ in range(10)][-1] == 900  # those that are too many have yet to end
+    assert [limit.update(9.0, running=900) for _ in range(3)][-1] == 450  # the longer the lag, the fewer
     for _ in range(200):
         limit.update(9.0, running=3)
     assert limit.limit == MIN_LIMIT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -14,13 +14,13 @@ from askbot_ws.hub import Topic
 from askbot_ws.hub import group_commit as module
 from askbot_ws.hub.group_commit import MIN_EVENTS_FOR_THROTTLE, GroupCommit, Throttle
 from askbot_ws.hub.owner import Owner
-from askbot_ws.store import Store
+from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.memory import MemoryStore
 
 from .fakes import FragileStore, ask, assert_valid_log, attach_reader, hub_of, run_ticks
 
 
-def commits_of(store: Store, throttle: Throttle | None = None) -> GroupCommit:
+def commits_of(store: Store, throttle: Throttle | None = None, *, interval: float = 0.0) -> GroupCommit:
     """Commits of which none may fail."""
 
     def failed(owner: Owner, events: Sequence[Event], error: Exception) -> None:
@@ -29,7 +29,9 @@ def commits_of(store: Store, throttle: Throttle | None = None) -> GroupCommit:
     def broken(owner: Owner, error: Exception) -> None:
         raise error
 
-    return GroupCommit(store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle)
+    return GroupCommit(
+        store, on_failed=failed, on_stored=lambda _: None, on_broken=broken, throttle=throttle, interval=interval
+    )
 
 
 def owner_in(store: Store, session: str) -> Owner:
@@ -39,6 +41,16 @@ def owner_in(store: Store, session: str) -> Owner:
 def token_of(owner: Owner) -> Token:
     owner.state.head += 1
     return Token(session=owner.session, turn="t1", seq=owner.state.head, text="x")
+
+
+class CountingStore(MemoryStore):
+    """Counts what it is given."""
+
+    appends = 0
+
+    def append(self, batch: Mapping[str, Entry]) -> Failures:
+        self.appends += 1
+        return super().append(batch)
 
 
 async def test_neighbours_of_one_kind_are_one_event() -> None:
@@ -118,6 +130,26 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
         await commits.wait_stored(owner)
 
     assert (throttle.count, owner.topic.log.head) == (0, 5)
+
+
+async def test_a_store_over_a_network_is_given_more_at_once() -> None:
+    """What comes within the interval after an append is in the next one; a command that waits is not kept waiting."""
+    store = CountingStore()
+    commits, owner = commits_of(store, interval=0.05), owner_in(store, "s")
+    for _ in range(3):
+        commits.add(owner, [token_of(owner)])
+        await run_ticks()
+        assert store.appends == 1
+    async with asyncio.timeout(5):
+        while store.appends < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert owner.topic.log.head == 3
+
+    commits.add(owner, [token_of(owner)])
+    begun = asyncio.get_running_loop().time()
+    await commits.wait_stored(owner)
+    assert asyncio.get_running_loop().time() - begun < 0.03
+    assert owner.topic.log.head == 4
 
 
 async def test_nor_where_a_tick_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

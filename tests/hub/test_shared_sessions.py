@@ -12,7 +12,7 @@ from askbot_ws.core.commands import Ask, Forget
 from askbot_ws.core.principal import ANONYMOUS, Principal
 from askbot_ws.errors import LogMoved, Overloaded, StoreError
 from askbot_ws.events import Done, Event, Options, Question, Token, encode_event
-from askbot_ws.hub import Hub, Policy, group_commit
+from askbot_ws.hub import Hub, Policy, group_commit, turn_scheduler
 from askbot_ws.hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
 from askbot_ws.testing import ScriptedUpstream
 
@@ -67,6 +67,12 @@ class OtherNodes:
 
     async def close(self) -> None:
         pass
+
+
+@pytest.fixture(autouse=True)
+def no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests count ticks of the event loop."""
+    monkeypatch.setattr(turn_scheduler, "SHARED_INTERVAL_SECONDS", 0.0)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from askbot_ws.events import encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
 from askbot_ws.nodes.codec import Executed, Request, Result
+from askbot_ws.store.redis.keys import keys_of
 from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
@@ -105,6 +106,23 @@ async def test_a_node_that_lost_its_sessions_to_others_writes_no_more(redis: Red
     assert_proven(done, "one ")
     assert reader.answer("t1") == "one "
     assert_valid_log(reader.events)
+
+
+async def test_a_reader_is_not_taken_back_by_a_node_that_is_behind(redis: RedisServer) -> None:
+    """It comes from the owner, and no message about what it saw there has reached this node yet."""
+    more = asyncio.Event()
+    async with node(redis, ["one ", more, "two"]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        await b.attached(reader.session)
+        await b.store.follower.subscriptions.unsubscribe(keys_of(reader.session).followers)
+        more.set()
+        await reader.done()
+        head = reader.topic.log.head
+
+        assert (await b.hub.open(ANONYMOUS, reader.session)).log.head < head
+        assert (await b.hub.open(ANONYMOUS, reader.session, after=head)).log.head == head
 
 
 async def test_a_request_that_comes_again_is_not_executed_again(redis: RedisServer) -> None:
@@ -203,7 +221,7 @@ async def _renew_never(*_: str) -> bool:
 
 
 async def test_nodes_that_could_not_renew_their_leases_are_not_dead(redis: RedisServer) -> None:
-    """Redis answers, but takes nothing for longer than a lease; it does again just before another node's second look."""
+    """Redis answers, but takes nothing for longer than a lease; it does again just before another's second look."""
     async with node(redis, ["one ", asyncio.Event()]) as a, node(redis) as b:
         reader = attach_reader(a.hub)
         await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
@@ -222,7 +240,8 @@ async def test_nodes_that_could_not_renew_their_leases_are_not_dead(redis: Redis
             redis.command("CONFIG", "SET", setting, 1)
             try:
                 with patch.object(membership, "look", note):
-                    await gone.wait()
+                    async with asyncio.timeout(5):
+                        await gone.wait()
                 await asyncio.sleep(0.8 * TIMES.renewal)
             finally:
                 redis.command("CONFIG", "SET", setting, 0)

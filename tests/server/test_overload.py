@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from askbot_ws.config import from_keywords
 from askbot_ws.core.load import LoadLevel
-from askbot_ws.errors import ConfigError
+from askbot_ws.errors import ConfigError, Overloaded
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.server import overload
 from askbot_ws.server.overload import OverloadMonitor, memory_threshold, resident_bytes
@@ -54,6 +55,28 @@ async def test_lag_and_a_slow_store_are_seen_while_they_last() -> None:
     assert hub.admission.load is LoadLevel.NORMAL
 
 
+async def test_where_there_is_a_limit_not_all_turns_begin_at_once() -> None:
+    """They would end at once, too, and make way for as many: the loop would be late again and again."""
+    running = 0
+    hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
+    monitor = OverloadMonitor(hub.admission, append_started_at=lambda: None, turns_running=lambda: running)
+    monitor.apply(lag=0.1, commit=None, memory=None)
+    monitor.sample(1, 0.0)
+    assert hub.admission.starts_left == math.inf
+    running = 1000
+    for now in (2, 3, 4):
+        monitor.sample(now, 0.05)
+
+    assert hub.admission.load_limit < 1000
+    assert hub.admission.starts_left == 0.05 * hub.admission.load_limit
+    running = 0
+    hub.admission.starts_left = 0.5
+    with pytest.raises(Overloaded):
+        hub.admission.check_load()
+    monitor.sample(5, 0.0)
+    hub.admission.check_load()
+
+
 def test_the_memory_is_that_of_the_setting_or_of_the_container(tmp_path: Path) -> None:
     """In both versions of control groups; without a limit, there is none."""
     assert memory_threshold(None, cgroup=tmp_path) is None
@@ -77,10 +100,11 @@ async def test_a_server_that_has_too_much_to_do_refuses_at_every_door(monkeypatc
     monkeypatch.setattr(overload, "MEMORY_SECONDS", 0.0)
     upstream = ScriptedUpstream(["So.", 0.4, "Yes."])
     async with serving(upstream, limits=True, overload_lag="never") as server, reading(address(server.port)) as reader:
-        await reader.ask("Why?")
+        await reader.ask("Why?", id="asked")
         await reader.until("token")
         server.overload.apply(lag=None, commit=None, memory=1)
         await eventually(lambda: server.hub.admission.load is LoadLevel.VERY_HIGH)
+        await reader.ask("Why?", id="asked")  # sent again: it is in the log, so nothing is refused
         await reader.ask("And?", id="q")
         error = await reader.until("error")
         assert (error["id"], error["code"], error["retry_after"]) == ("q", "overloaded", 2000)

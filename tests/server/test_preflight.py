@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from askbot_ws.cli import app
 
 from ..process import KEY, ProviderProcess, askbot, reading
+from ..redis_server import free_port
 from ..users import make_key
 
 
@@ -135,6 +136,16 @@ def test_what_would_surprise_users_is_a_warning(
     assert {file for file in folder.iterdir() if file.name != "__pycache__"} == before
     monkeypatch.setenv("ASKBOT_GUARD_FAILURE", "closed")
     assert checks(check("--json"))["guard"][0] == "fault"
+
+
+def test_nodes_without_a_common_ticket_secret_are_a_warning(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ticket that one has made would be refused by the others, where their key files are not the same one."""
+    make_key(folder / "keys", "ann")
+    given = ("--keys", "keys", "--no-upstream", "--store", f"redis://127.0.0.1:{free_port()}")
+
+    assert "ASKBOT_TICKET_SECRET is not set" in check(*given).output
+    monkeypatch.setenv("ASKBOT_TICKET_SECRET", "x" * 40)
+    assert "ASKBOT_TICKET_SECRET" not in check(*given).output
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

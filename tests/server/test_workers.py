@@ -240,7 +240,7 @@ async def test_a_rolling_restart_fails_no_handshake(both: Served) -> None:
 
     over.set()
     answers = [answer for answered in await asyncio.gather(*clients) for answer in answered]
-    assert len(answers) > 50
+    assert len(answers) > len(clients)
     assert set(answers) == {"101"}
     assert len(both.workers) == 2
     assert not before & set(both.workers)

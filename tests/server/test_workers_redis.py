@@ -14,7 +14,7 @@ from typing import Any
 import askbot_ws
 
 from ..process import command, environment, eventually
-from ..redis_server import RedisServer
+from ..redis_server import RedisServer, free_port
 from .test_workers import UPSTREAM, Served
 
 
@@ -68,3 +68,24 @@ async def test_answers_survive_a_rolling_restart_and_any_worker_administers_all(
             assert process.returncode == 0
         finally:
             process.kill()
+
+
+def test_a_store_that_is_away_at_the_start_is_no_wrong_setting(tmp_path: Path) -> None:
+    """Systemd starts it again, which it does not after exit code 2."""
+    given = [*command("--upstream", "embedded", "--store", f"redis://:s3cret@127.0.0.1:{free_port()}"), "--workers"]
+    ends = [
+        subprocess.run(
+            [*given, str(workers)],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        for workers in (1, 2)
+    ]
+
+    assert [each.returncode for each in ends] == [1, 1]
+    assert all("can't be reached: Connection refused." in each.stderr for each in ends)
+    assert not any("s3cret" in each.stderr + each.stdout for each in ends)

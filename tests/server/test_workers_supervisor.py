@@ -29,12 +29,13 @@ from askbot_ws.server.workers import supervisor as module
 from askbot_ws.server.workers.group import merge_faults
 from askbot_ws.server.workers.supervisor import GaveUp, Plan, Supervisor
 from askbot_ws.server.workers.totals import Snapshot, Totals, add_up, lasting, snapshot
+from askbot_ws.server.workers.worker import Worker
 
 from ..process import ROOT, environment, eventually
 from .test_listening import STARTER
 
 STUB = """
-import json, os, signal, socket, sys
+import json, os, signal, socket, sys, time
 behaviour, number, end, *sockets = sys.argv[1:]
 channel = socket.socket(fileno=int(end)).makefile("rw")
 told = json.loads(channel.readline())["facts"]
@@ -57,11 +58,15 @@ if behaviour == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with open(f"worker-{number}", "w") as note:
     json.dump({"told": told, "sockets": sockets, "notify": os.environ.get("NOTIFY_SOCKET")}, note)
-tell(tell="serving", facts={"model": "stub", "note": ""})
+if behaviour == "away" and place > 2:
+    tell(tell="can not serve", facts={"message": "ASKBOT_STORE: it is away."})
+    sys.exit(1)
+tell(tell="serving", facts={"model": "stub", "note": "", "end_seconds": 5 if behaviour == "slow" else 0})
 seen = {"name": "seen", "type": "counter", "help": "", "samples": [["seen_total", {}, 1]]}
 for line in channel:
     message = json.loads(line)
     if message.get("tell") == "drain" and behaviour != "stubborn":
+        time.sleep(1 if behaviour == "slow" else 0)
         tell(tell="ended", facts={"metrics": [seen]})
         sys.exit(0)
     if "ask" in message and behaviour != "silent":
@@ -114,6 +119,23 @@ async def test_workers_are_told_the_flags_and_one_secret_of_tickets() -> None:
     assert one["told"] == other["told"]
     assert one["told"]["flags"] == {"model": "m"}
     assert len(one["told"]["ticket_secret"]) >= 32
+
+
+async def test_a_worker_signs_tickets_with_the_secret_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless there is one of the settings, or beside the key file, or nobody has tickets."""
+    for name in [name for name in os.environ if name.startswith("ASKBOT_")]:
+        monkeypatch.delenv(name)
+    given = {"ticket_secret": "s" * 43, "adopted": False}
+
+    def secret_with(**flags: str) -> str | None:
+        worker = Worker(())
+        worker._on_told("start", {**given, "flags": flags})  # pyright: ignore[reportPrivateUsage]
+        secret = worker._read_settings().ticket_secret  # pyright: ignore[reportPrivateUsage]
+        return None if secret is None else secret.get_secret_value()
+
+    assert secret_with(auth="module:function") == "s" * 43
+    assert secret_with(ticket_secret="t" * 32) == "t" * 32
+    assert secret_with() is None
 
 
 async def test_wrong_settings_are_told_and_not_tried_again() -> None:
@@ -193,6 +215,25 @@ async def test_a_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPa
         began = time.monotonic()
         assert not await supervisor.drain()
         assert 0.2 <= time.monotonic() - began < 5
+
+
+async def test_a_worker_has_the_time_that_it_says_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have more connections to close, and after SIGUSR2 a longer drain than the supervisor was started with."""
+    monkeypatch.setattr(module, "END_SECONDS", 0.2)
+    async with supervising("slow") as supervisor:
+        await supervisor.start()
+        assert await supervisor.drain()
+
+
+async def test_workers_are_started_until_the_store_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is away is no fault of the settings, even where no worker is left."""
+    monkeypatch.setattr(module, "MIN_BACKOFF_SECONDS", 0.01)
+    async with supervising("away", 2) as supervisor:
+        await supervisor.start()
+        for worker in supervisor.workers:
+            os.kill(worker.pid, signal.SIGKILL)
+        await eventually(lambda: Path("starts").stat().st_size >= 8)
+        assert not supervisor.gave_up.done()
 
 
 async def test_a_silent_worker_is_left_out_and_what_it_had_counted_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,7 @@ import uvloop
 from askbot_ws.errors import UpstreamError, UpstreamStalled, UpstreamUnavailable
 from askbot_ws.upstream import http_client
 from askbot_ws.upstream.http_client import HttpClient, HttpUrl, PreparedRequest
-from askbot_ws.upstream.http_exchange import Response, Sink
+from askbot_ws.upstream.http_exchange import HttpExchange, Response, Sink
 from askbot_ws.upstream.provider_connection import ProviderConnection, is_stale_connection
 from tests.provider import Provider
 
@@ -162,6 +163,30 @@ async def test_an_endless_error_is_cut(client: HttpClient) -> None:
             await script.left.wait()
 
     assert len(response.body) == 65_536
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 429 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",  # it is cut
+    ],
+)
+async def test_an_answer_that_has_ended_leaves_nothing_to_collect(client: HttpClient, head: bytes) -> None:
+    """In a circle, all that it refers to stays until a garbage collection, which stops the server for its time."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with server(head + b"1\r\na\r\n0\r\n\r\n", close=True) as (url, script):
+            with suppress(UpstreamError):
+                await fetch(client, url)
+            await script.left.wait()
+        left = [found for found in gc.get_objects() if type(found) is HttpExchange]
+    finally:
+        gc.enable()
+
+    assert left == []
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------

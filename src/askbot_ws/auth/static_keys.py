@@ -75,11 +75,20 @@ class StaticKeys:
         return credential.removeprefix(CREDENTIAL_PREFIX) in self._keys
 
     def reload_if_changed(self) -> None:
-        """Read the file again if it has changed; looks at most once a second, and keeps the keys where it can't."""
+        """Read the file again if it has changed; looks at most once a second, and keeps the keys where it can't.
+
+        One that is written in place is read a second after that; `askbot key` replaces it.
+        """
         if self._clock() - self._checked_at < CHECK_SECONDS:
             return
-        self._checked_at = self._clock()
         version = _file_version(self.path)
+        if version is not None and self._version is not None and version != self._version:
+            in_place = version[0] == self._version[0]
+            if (
+                in_place and 0 <= self._now() - version[1] / 1e9 < CHECK_SECONDS
+            ):  # maybe half of it: keys would be revoked
+                return
+        self._checked_at = self._clock()
         if version == self._version:
             return
         self._version = version

@@ -10,8 +10,8 @@ from enum import IntEnum
 SAMPLES = 3  # in a row that are over a threshold: one long pause is no overload
 RECOVERY = 0.5  # of a threshold: below it, for `SAMPLES` samples, the load is over
 MIN_LIMIT = 16  # turns that may always run
-DECREASE = 0.9  # times the turns that run, where they are too many
-INCREASE = 0.005  # of the limit, at each update at which it could be higher
+DECREASE = (0.5, 0.9)  # times the turns that run, where they are too many: the less, the longer the lag is
+INCREASE = 0.002  # of the limit, at each update at which it could be higher
 USED_SHARE = 0.8  # of the limit: with fewer turns, nothing is known of whether it could be higher
 HARD = 2.0  # times a threshold: from there on, connections are refused too
 
@@ -63,7 +63,8 @@ class AdaptiveLimit:
     """How many turns run at the same time without a lag above a target: found by additive increase.
 
     Without a limit until the lag is too long for the first time; then the limit is a part of what runs, and grows
-    slowly while the lag is short.
+    slowly while the lag is short. It falls again only once no more than that run: what runs takes its time to end, and
+    the lag until then says nothing of the new limit.
     """
 
     target: float | None  # seconds of lag; None: there is no limit
@@ -76,9 +77,10 @@ class AdaptiveLimit:
             self.limit, self.late = math.inf, 0
         elif lag > self.target:
             self.late += 1
-            if self.late >= SAMPLES:
+            if self.late >= SAMPLES and running <= self.limit:
                 self.late = 0
-                self.limit = max(MIN_LIMIT, DECREASE * min(self.limit, running))
+                least, most = DECREASE
+                self.limit = max(MIN_LIMIT, running * min(most, max(least, self.target / lag)))
         else:
             self.late = 0
             if lag < RECOVERY * self.target and running >= USED_SHARE * self.limit:

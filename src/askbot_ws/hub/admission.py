@@ -57,6 +57,7 @@ class Admission:
         self.allowances = Allowances()
         self.load = LoadLevel.NORMAL  # set by whoever measures it, like the next one
         self.load_limit = inf  # turns that may run before further questions are refused
+        self.starts_left = inf  # questions that are admitted until whoever measures the load sets both again
         self.max_waiting = policy.max_queued
         self.is_revoked: Callable[[Principal], bool] = lambda _: False  # set by whoever knows
         self._policy = policy
@@ -105,6 +106,7 @@ class Admission:
             except AskbotError:
                 self.limits.give_back(charge, demand)
                 raise
+        self.starts_left -= 1
         return charge
 
     async def admit_fork(self, client: Client, *, check: Callable[[], None]) -> None:
@@ -139,7 +141,7 @@ class Admission:
 
     def check_load(self) -> None:
         """Raise `Overloaded` where the server takes no more questions."""
-        if self.load > LoadLevel.NORMAL or self._slots.running >= self.load_limit:
+        if self.load > LoadLevel.NORMAL or self._slots.running >= self.load_limit or self.starts_left < 1:
             raise Overloaded("The server has too much to do.", retry_after=OVERLOAD_RETRY_SECONDS)
 
     def _check_queue(self, client: Client) -> None:

@@ -23,6 +23,7 @@ from .owner import Owner
 MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
 UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not accept
 STALL_SECONDS = 1.0  # of an append, after which the store counts as away
+SHARED_INTERVAL_SECONDS = 0.002  # between two appends to a store over a network: each costs more than its events
 MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
@@ -51,8 +52,11 @@ class GroupCommit:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
         metrics: Metrics | None = None,
+        interval: float = 0.0,
     ) -> None:
-        """`on_failed` undoes events that the store did not accept; `on_stored` is called after each batch of an owner.
+        """`interval`: how many seconds there are between two appends at least, unless a command waits for one.
+
+        `on_failed` undoes events that the store did not accept; `on_stored` is called after each batch of an owner.
 
         `on_broken` is called with an owner whose state is unknown, as a callback raised.
         """
@@ -62,6 +66,8 @@ class GroupCommit:
         self._on_broken = on_broken
         self._throttle = throttle
         self._metrics = metrics or Metrics()
+        self._interval = interval
+        self._next_write_at = 0.0  # by the loop's clock, where there is an interval
         self._write_started_at = 0.0  # of the batch in flight, by `time.perf_counter`
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Owner, list[Event]] = {}
@@ -151,6 +157,12 @@ class GroupCommit:
         """Write the batch at the end of a tick, then call the throttle."""
         if self._in_flight:
             return  # a write is in progress; `_finish` schedules the next
+        if self._interval and not self._waiters:
+            now = self._loop.time()
+            if now < self._next_write_at:
+                self._loop.call_at(self._next_write_at, self._flush)
+                return
+            self._next_write_at = now + self._interval
         self._write()
         throttle = self._throttle
         if (

@@ -15,11 +15,11 @@ from ..core.allowance import NO_LIMITS, Allowances
 from ..core.commands import Command, Forget, Fork
 from ..core.principal import Principal
 from ..errors import (
-    ConfigError,
     Internal,
     InvalidFrame,
     LogMoved,
     StoreError,
+    StoreUnavailable,
 )
 from ..metrics import Metrics
 from ..store import SessionPage, SessionQuery, Store
@@ -71,6 +71,7 @@ class Hub:
         is blocked. `observer` is told of turns that ended. `limits` counts what clients use; None: here, for one node.
         """
         self.store = store
+        self._shared_store = store if isinstance(store, SharedStore) else None
         self.upstream = upstream
         self.policy = policy
         self.metrics = Metrics()  # of the whole server
@@ -115,8 +116,8 @@ class Hub:
 
     async def __aenter__(self) -> Self:
         """Open the store and end the turns that a server left open. Raises `ConfigError` where it can't be used."""
-        if isinstance(self.store, SharedStore):
-            self.store.observer = self._shared
+        if self._shared_store is not None:
+            self._shared_store.observer = self._shared
         sessions = await self.store.open()
         try:
             for session in sessions:
@@ -124,7 +125,7 @@ class Hub:
             await self._placement.open(self._shared)
         except StoreError as error:
             await self.store.close()
-            raise ConfigError(
+            raise StoreUnavailable(
                 f"the store takes nothing ({error.__cause__ or error}): make room, and see that we may write there."
             ) from error
         except BaseException:
@@ -161,14 +162,25 @@ class Hub:
         check_create(principal)
         return self._registry.create(principal, temporary=temporary)
 
-    async def open(self, principal: Principal, session: str) -> Topic:
+    async def open(
+        self, principal: Principal, session: str, *, after: int | None = None, history: str | None = None
+    ) -> Topic:
         """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
+
+        `after` and `history` are where a reader has been: another node may have shown it what this one lacks yet.
 
         Raises `SessionNotFound`, also for another user's session, `Forbidden` where the credential is for another
         session, and `StoreError`.
         """
         check_read(principal, session)
-        return await self._registry.open_topic(principal, session)
+        topic = await self._registry.open_topic(principal, session)
+        if self._shared_store is not None:
+            behind = after is not None and after > topic.log.head
+            if behind or history not in {None, topic.log.history}:
+                await self._shared_store.refresh(session)
+                await asyncio.sleep(0)  # until `SharedSessions` was told
+                topic = await self._registry.open_topic(principal, session)
+        return topic
 
     def attach(self, topic: Topic, reader: Reader) -> None:
         """Notify this reader of new events from now on."""
@@ -205,6 +217,21 @@ class Hub:
             return await self.store.list_sessions(query, before=before, limit=limit)
         except ValueError:
             raise InvalidFrame("before: it should be the `more` of the page before.") from None
+
+    def check_load(self, session: str, id: str | None) -> None:
+        """Raise `Overloaded` where a question of a session would be refused so, and surely has not been asked before.
+
+        `command` does the same, some turns of the event loop later, which are long while there is too much to do.
+        """
+        if id is not None:
+            owner, topic = self._registry.owners.get(session), self._registry.topics.get(session)
+            if owner is not None:
+                is_new = owner.state.knows_all_questions and id not in owner.state.known_questions
+            else:
+                is_new = topic is not None and topic.log.head == 0
+            if not is_new:
+                return
+        self.admission.check_load()
 
     def models_of(self, principal: Principal) -> tuple[str, ...]:
         """Return the models that a question of this principal may name, the default first."""
@@ -299,7 +326,10 @@ class Hub:
 
         Its readers are closed, so that clients resume; its running turn ends as `interrupted`.
         """
-        log.error("session_reset", session=owner.session, exc_info=error)
+        if self._placement.shared and isinstance(error, StoreError):  # another node writes it, or Redis was away
+            log.warning("session_reopened", session=owner.session, cause=str(error.__cause__ or error))
+        else:
+            log.error("session_reset", session=owner.session, exc_info=error)
         if self._placement.shared:
             if self._shared.reset(owner, error):
                 self._spawn(self._recovery.close_with_retries(owner.session, close=self._shared.take_over))

@@ -24,7 +24,10 @@ log = structlog.get_logger(__name__)
 
 
 class Reaper:
-    """Looks at the leases of all nodes; a node whose lease is gone twice has died."""
+    """Looks at the leases of all nodes; a node whose lease is gone twice has died.
+
+    After Redis was away, leases are gone of nodes that live: all of them have as long as a lease lasts to come back.
+    """
 
     def __init__(self, connections: RedisConnections, membership: Membership, take_over: TakeOver) -> None:
         """`take_over` owns a session, in place of a node that has died or of nobody (`Sessions.take_over`)."""
@@ -32,6 +35,7 @@ class Reaper:
         self._membership = membership
         self._take_over = take_over
         self._gone: set[str] = set()  # nodes that had no lease at the last look
+        self._trusted_from = 0.0  # when a lease that is gone tells something again, by the loop's clock
         self._todo_added = asyncio.Event()
 
     def look_at_todo(self) -> None:
@@ -40,17 +44,19 @@ class Reaper:
 
     async def watch_nodes(self) -> None:
         """Take over from nodes that die, again and again."""
+        times, now = self._membership.times, asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(self._membership.times.renewal)
+            await asyncio.sleep(times.renewal)
             try:
                 gone = await self._membership.look()
-                if not self._membership.could_renew():
-                    gone = set[str]()
+                if now() < self._trusted_from or not self._membership.could_renew():
+                    self._gone = set()
+                    continue
                 for node in gone & self._gone:
                     await self._take_over_all(node)
                 self._gone = gone
             except StoreError as error:
-                self._gone = set()  # while Redis was away, nobody could renew a lease
+                self._gone, self._trusted_from = set(), now() + times.lease
                 log.warning("node_watch_failed", cause=str(error.__cause__ or error))
 
     async def watch_todo(self) -> None:

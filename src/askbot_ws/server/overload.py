@@ -16,8 +16,10 @@ from ..core.load import AdaptiveLimit, Gauge, LoadLevel
 from ..hub.admission import Admission
 from .throttle import CGROUP_ROOT
 
+STARTS_SHARE = 0.05  # of the turns that may run, that may begin between two samples: what begins together ends together
+MIN_STARTS = 2.0
 MEMORY_SECONDS = 1.0  # between two samples of the memory
-TARGET_SHARE = 0.4  # of the lag that is an overload: above it, further turns are too many
+TARGET_SHARE = 0.2  # of the lag that is an overload: above it, further turns are too many
 CONTAINER_SHARE = 0.9  # of a container's memory, from which on questions are refused
 MEMORY_HARD = 1.05  # times the threshold of the memory, from which on connections are refused too
 MEMORY_RECOVERY = 0.95  # times the threshold, below which questions are taken again
@@ -55,7 +57,9 @@ class OverloadMonitor:
         """Take samples at `now`, by the loop's clock; `lag` is by how much its timers are late, in seconds."""
         started = self._append_started_at()
         self._lag.update(lag)
-        self._admission.load_limit = self._turns.update(lag, running=self._turns_running())
+        limit = self._turns.update(lag, running=self._turns_running())
+        self._admission.load_limit = limit
+        self._admission.starts_left = max(MIN_STARTS, STARTS_SHARE * limit)
         self._commit.update(0.0 if started is None else now - started)
         if now >= self._memory_due:
             self._memory_due = now + MEMORY_SECONDS

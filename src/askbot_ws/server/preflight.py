@@ -56,7 +56,11 @@ class Finding:
 
 async def preflight(settings: Settings, *, ask_upstream: bool) -> AsyncIterator[Finding]:
     """Yield what is found of each part. With `ask_upstream`, the model is asked for one token."""
-    store = [await _check_shared_store(settings.store)] if is_shared(settings.store) else [*_check_store(settings)]
+    store = (
+        [await _check_shared_store(settings.store, replicas=settings.redis_wait)]
+        if is_shared(settings.store)
+        else [*_check_store(settings)]
+    )
     yield _describe(settings)
     for finding in (*_check_extras(settings), *_check_address(settings), *_check_certificate(settings)):
         yield finding
@@ -164,6 +168,11 @@ def _check_authentication(settings: Settings) -> Iterator[Finding]:
             yield Finding("authentication", "ok", f"{settings.auth} can be imported")
     except ConfigError as error:
         yield Finding("authentication", "fault", str(error))
+    if is_shared(settings.store) and settings.ticket_secret is None:
+        text = (
+            "ASKBOT_TICKET_SECRET is not set: a ticket that one node has made is refused by nodes with other key files"
+        )
+        yield Finding("authentication", "warning", text)
     if settings.jwt_secret is not None or settings.jwks_url is not None:
         yield Finding("authentication", "ok", "JSON Web Tokens are accepted")
 
@@ -231,11 +240,11 @@ async def _check_guards(settings: Settings, *, ask: bool) -> AsyncIterator[Findi
         yield Finding("guard", status, text)
 
 
-async def _check_shared_store(url: str) -> Finding:
+async def _check_shared_store(url: str, *, replicas: int = 0) -> Finding:
     """Connect, and write a key that nothing else uses."""
     shown = without_password(url)
     try:
-        store = open_store(url, fsync=False)
+        store = open_store(url, fsync=False, replicas=replicas)
         await store.open()
         try:
             await store.ping()

@@ -20,6 +20,8 @@ from .refusals import LIMIT_REASONS, Refusals
 from .websocket import WebSocket
 
 CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
+CLOSE_PAUSE_SECONDS = 0.05  # for clients to answer, before the next are closed
+MIN_CLOSES_PER_SECOND = CLOSE_BATCH_SIZE / CLOSE_PAUSE_SECONDS
 CLOSE_TIMEOUT_SECONDS = 2.0  # for the close handshake of a connection
 
 
@@ -118,5 +120,7 @@ class WebSocketConnections:
             tasks += [
                 asyncio.create_task(socket.close_or_abort(1012, max_seconds=CLOSE_TIMEOUT_SECONDS)) for socket in some
             ]
-            await asyncio.wait(tasks[-len(some) :], timeout=0.05)  # slow clients do not delay the next batch
+            await asyncio.wait(
+                tasks[-len(some) :], timeout=CLOSE_PAUSE_SECONDS
+            )  # slow clients do not delay the next batch
         await asyncio.gather(*tasks)

@@ -92,6 +92,19 @@ class SharedStore(Store, Protocol):
         """
         ...
 
+    async def refresh(self, session: str) -> None:
+        """Bring the log in memory to the stored head, whoever writes it; the observer is told what that changes.
+
+        A log that is followed may be behind for a while: the messages about it are late, or lost.
+
+        Args:
+            session: The session's id. Its log is in memory.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        ...
+
     async def give_back(self, session: str) -> None:
         """Own a session no more, so that any node may claim it. Nothing is done where this node is not the owner.
 

@@ -55,6 +55,11 @@ def without_password(url: str) -> str:
 
 def path_of(url: str) -> Path:
     """The path of the file that a URL names. Raises `ConfigError` where it names none."""
+    if is_shared(url):
+        raise ConfigError(
+            "ASKBOT_STORE: the store in Redis keeps no file here; back it up with Redis' own means, or copy it to a "
+            "file with `askbot store copy`."
+        )
     path = url.removeprefix("sqlite:///")
     if path in {url, "", ":memory:"}:
         raise ConfigError(f"ASKBOT_STORE: {_explain(url)}; the valid forms are {VALID_FORMS}.")
@@ -65,8 +70,6 @@ def _explain(url: str) -> str:
     scheme = url.partition(":")[0]  # never more of it: a URL may hold a password
     if scheme == "memory":
         return "memory: keeps no file"
-    if is_shared(url):
-        return "the store in Redis keeps no file here"
     if scheme == "sqlite":
         return "a sqlite URL has three slashes and then a file's path"
     return "there is no such store"

@@ -108,6 +108,11 @@ class HttpExchange:
         """From now on, raise `UpstreamUnavailable` for any more of the body: it may only end."""
         self._sink = _refuse
 
+    def close(self) -> None:
+        """Parse no more. It refers to itself, by parser and sink: else only a garbage collection would free it."""
+        del self._parser
+        self._sink = _refuse
+
     def ends_at_eof(self) -> bool:
         """Whether the end of the connection is the end of this body."""
         return self._head_complete and not self._body_length_known

@@ -160,7 +160,10 @@ class ProviderConnection(asyncio.Protocol):
         self._deadline.cancel()
         self._pool.on_closed(self)
         exchange, self._exchange = self._exchange, None
-        if exchange is None or self._response.done():
+        if exchange is None:
+            return
+        exchange.close()
+        if self._response.done():
             return
         if not exchange.started:
             self._response.set_exception(self._closed_before_response(exc))
@@ -196,6 +199,7 @@ class ProviderConnection(asyncio.Protocol):
 
     def _finish(self, exchange: HttpExchange) -> None:
         self._exchange = None
+        exchange.close()
         if not self._response.done():
             self._response.set_result(exchange.response)
         if exchange.reusable:

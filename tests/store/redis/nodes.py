@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -67,12 +68,14 @@ class Node:
 
 
 @asynccontextmanager
-async def nodes(redis: RedisServer, *names: str, clock: Clock | None = None) -> AsyncGenerator[list[Node]]:
+async def nodes(
+    redis: RedisServer, *names: str, clock: Clock | None = None, replicas: int = 0
+) -> AsyncGenerator[list[Node]]:
     """A store for each of the names, which are their ids; closed in the end."""
     async with AsyncExitStack() as stack:
         made: list[Node] = []
         for name in names:
-            store = RedisStore(redis.url, node=name, clock=clock) if clock else RedisStore(redis.url, node=name)
+            store = RedisStore(redis.url, node=name, clock=clock or time.monotonic, replicas=replicas)
             await store.open()
             stack.push_async_callback(store.close)
             made.append(Node(store))

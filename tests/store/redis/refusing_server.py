@@ -12,11 +12,12 @@ HEALTHY = b"redis_version:7.0.0\r\nredis_mode:standalone\r\nmaxmemory_policy:noe
 
 
 class RefusingServer:
-    """Answers to EVALSHA with the next of `answers`, and with 1 after that."""
+    """Answers to EVALSHA with the next of `answers`, and with 1 after that; to HELLO with `greeting`."""
 
     def __init__(self) -> None:
         self.port = 0
         self.info = HEALTHY
+        self.greeting = ":1"
         self.answers: list[str] = []
         self.commands: list[str] = []
         self.transports: list[asyncio.Transport] = []
@@ -29,6 +30,8 @@ class RefusingServer:
     def answer(self, word: str) -> bytes:
         """The answer to a command, as the protocol has it."""
         self.commands.append(word)
+        if word == "HELLO":
+            return f"{self.greeting}\r\n".encode()
         if word == "INFO":
             return b"$%d\r\n%s\r\n" % (len(self.info), self.info)
         if word == "EVALSHA" and self.answers:

@@ -38,6 +38,8 @@ REFUSALS = {
     "WRONGPASS": "-WRONGPASS invalid username-password pair or user is disabled.",
     "NOPERM": "-NOPERM this user has no permissions to access one of the keys used as arguments",
     "CROSSSLOT": "-CROSSSLOT Keys in request don't hash to the same slot",
+    "DENIED": "-DENIED Redis is running in protected mode because protected mode is enabled",
+    "UNKNOWN": "-ERR unknown command 'HELLO', with args beginning with: '2'",
     "MAXCLIENTS": "-ERR max number of clients reached",
     "ERR": "-ERR secret text, which nobody may see",
 }

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from askbot_ws.errors import LogMoved, StoreError
+import pytest
+
+from askbot_ws.errors import LogMoved, StoreError, StoreUnavailable
 from askbot_ws.store import ANY_USER, SessionQuery
+from askbot_ws.store.redis import store as store_module
 from askbot_ws.store.redis.connections import RedisConnections
-from askbot_ws.store.redis.failures import OutcomeUnknown
 from askbot_ws.store.redis.keys import keys_of
-from askbot_ws.store.redis.pipeline_run import Outcome
 from askbot_ws.store.redis.scripts import ScriptCall
-from tests.redis_server import RedisServer, redis_server
+from askbot_ws.store.redis.server_connection import RawReply
+from askbot_ws.store.redis.store import RedisStore
+from tests.redis_server import RedisServer, free_port, redis_server
 
 from ..event_factory import EventFactory, append, flatten, read_all, try_append
 from .nodes import Node, begin, nodes
@@ -22,19 +25,25 @@ class LosingConnections:
     """Runs scripts, and loses the replies to the next of them: done or not, nobody is told."""
 
     def __init__(self, connections: RedisConnections) -> None:
-        self._run_all = connections.run_all
+        self._send_all = connections.send_all
         self.before = self.after = 0  # how many pipelines are lost before, or after, the server has done them
-        connections.run_all = self.run_all  # type: ignore[method-assign]
+        connections.send_all = self.send_all  # type: ignore[method-assign]
 
-    async def run_all(self, calls: Sequence[ScriptCall], *, replicas: int = 0) -> list[Outcome]:
+    def send_all(self, calls: Sequence[ScriptCall]) -> asyncio.Future[list[RawReply]] | None:
+        sent = None
         if self.before:
             self.before -= 1
-            return [OutcomeUnknown() for _ in calls]
-        outcomes = await self._run_all(calls, replicas=replicas)
-        if self.after:
+        else:
+            sent = self._send_all(calls)
+            if sent is None or not self.after:
+                return sent
             self.after -= 1
-            return [OutcomeUnknown() for _ in calls]
-        return outcomes
+        lost: asyncio.Future[list[RawReply]] = asyncio.get_running_loop().create_future()
+        if sent is None:
+            lost.set_result([])
+        else:
+            sent.add_done_callback(lambda _: lost.set_result([]))
+        return lost
 
 
 async def test_an_append_whose_outcome_is_unknown_is_sent_again(redis: RedisServer) -> None:
@@ -160,6 +169,39 @@ async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None
         assert again.history == before.history != log.history
         assert flatten(await read_all(b.store)) == [*flatten(factory.events)[:kept], *flatten(other.events)]
         await a.observer.wait_for("replaced")
+
+
+async def test_nothing_is_shown_before_a_replica_has_it() -> None:
+    """ASKBOT_REDIS_WAIT: while the replica is stopped, nobody is told, on no node; then it is stored once."""
+    with (
+        redis_server("--repl-diskless-sync-delay", "0", port=free_port()) as primary,
+        redis_server("--replicaof", "127.0.0.1", str(primary.port), port=free_port()) as replica,
+    ):
+        async with nodes(primary, "a", "b", replicas=1) as (a, b):
+            factory = await begin(a.store)
+            log = await b.store.load("s")
+            replica.pause()
+            event = factory.token("t2", "unsure")
+            late = asyncio.ensure_future(try_append(a.store, event, factory.done("t2")))
+            await asyncio.sleep(1.3)
+            assert (late.done(), b.observer.head(), log.head) == (False, 0, event.start)
+            with pytest.raises(StoreError):
+                await b.store.ping()
+            replica.resume()
+
+            assert await late == {}
+            await b.observer.wait_for_head(factory.head)
+            assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+async def test_a_node_that_asks_for_replicas_does_not_start_without_them(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could show nothing to anybody."""
+    monkeypatch.setattr(store_module, "REPLICA_SECONDS", 0.0)
+
+    with pytest.raises(StoreUnavailable, match="ASKBOT_REDIS_WAIT: Redis: 0 of 1 replicas"):
+        await RedisStore(redis.url, replicas=1).open()
 
 
 async def test_a_store_that_stays_away_fails_in_the_end(redis: RedisServer) -> None:

@@ -40,6 +40,29 @@ async def test_a_log_is_followed_on_another_node(redis: RedisServer) -> None:
         assert flatten(await read_all(b.store)) == flatten(factory.events)
 
 
+async def test_a_log_that_is_behind_is_refreshed(redis: RedisServer) -> None:
+    """No message has come: of what was appended, and that another node is the owner. The observers are told of both."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        log = await b.store.load("s")
+        for node in (a, b):
+            keys = keys_of("s")
+            for channel in (keys.followers, keys.owner):
+                await node.store.follower.subscriptions.unsubscribe(channel)
+        await append(a.store, factory.token("t2", "more "))
+        assert log.head < factory.head
+        await b.store.refresh("s")
+        assert log.head == factory.head
+        await b.observer.wait_for_head(factory.head)
+
+        assert await b.store.claim("s", instead_of="a") is None
+        await append(b.store, factory.done("t2"))
+        await a.store.refresh("s")
+        await a.observer.wait_for("fenced")
+        assert not a.store.owns("s")
+        assert (await a.store.load("s")).head == factory.head
+
+
 async def test_a_session_has_one_owner(redis: RedisServer) -> None:
     """Its maker, until it gives it back; then who claims it first."""
     async with nodes(redis, "a", "b", "c") as (a, b, c):
@@ -96,6 +119,9 @@ async def test_the_fence_alone_keeps_a_late_write_out(redis: RedisServer) -> Non
 
             assert causes(await try_append(a.store, late)) == {session: "another node owns the session"}
             await a.observer.wait_for("fenced", session)
+            again = await try_append(a.store, late)
+            assert isinstance(again[session], LogMoved), "it does not take the session back"
+            assert b.store.owns(session)
             assert (await b.store.load(session)).head == head
 
 

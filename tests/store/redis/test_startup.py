@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 import redis as redis_package
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from askbot_ws.errors import ConfigError
+from askbot_ws.errors import ConfigError, StoreUnavailable
 from askbot_ws.store.redis import require_redis, startup
 from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.redis_url import RedisUrl, parse_redis_url, text_of
 from askbot_ws.store.redis.server_connection import pack_command
+from askbot_ws.store.redis.store import RedisStore
 from tests.redis_server import RedisServer, free_port, redis_server
 
 from .heard import Heard, opened
@@ -32,6 +39,7 @@ VALID = {
     "redis://:wo/r#d@a/": RedisUrl((("a", 6379),), password="wo/r#d"),
     "unix:///run/redis.sock?db=2": RedisUrl(("/run/redis.sock",), database=2),
     "unix://me:word@/run/redis.sock": RedisUrl(("/run/redis.sock",), user="me", password="word"),
+    "redis://redis_1,[fe80::1%25eth0]": RedisUrl((("redis_1", 6379), ("fe80::1%eth0", 6379))),
 }
 INVALID = (
     "redis://",
@@ -43,9 +51,17 @@ INVALID = (
     "redis://host?secret=1",
     "redis://host?secret",
     "redis://host,,other",
+    "redis://::1:6379",
+    "redis://[secret::1:6379",
+    f"redis://host/{'9' * 5000}",
+    f"redis://host:{'9' * 5000}",
+    "redis://secret%00",
+    "redis://secret..host",
+    f"redis://{'secret' * 20}",
     "unix://secret/run/redis.sock",
     "unix://",
     "rediss://host?ssl_ca_certs=/secret/nowhere.pem",
+    "rediss://host?ssl_keyfile=/secret/key.pem",
     "valkey://secret@host",
 )
 
@@ -132,6 +148,51 @@ async def test_a_server_that_is_not_there_is_passed_over(redis: RedisServer) -> 
         await RedisConnections.open(f"{redis.url}?db=99")
 
 
+async def test_several_servers_that_share_nothing_are_refused(redis: RedisServer) -> None:
+    """One node would use the first, and another one, to which that is away, the second."""
+    async with refusing_server() as server:
+        with pytest.raises(
+            ConfigError, match=r"neither a node of a Cluster nor a Sentinel.* Name one server"
+        ) as refused:
+            await RedisConnections.open(f"redis://127.0.0.1:{free_port()},127.0.0.1:{server.port}")
+        with pytest.raises(ConfigError, match="is no Sentinel"):
+            await RedisConnections.open(f"{server.url}?service=main")
+    assert not isinstance(refused.value, StoreUnavailable)
+
+
+async def test_what_may_pass_is_told_from_what_is_to_be_mended() -> None:
+    """A service manager starts a server again that has found no Redis, and none whose settings are wrong."""
+    with pytest.raises(StoreUnavailable):
+        await RedisConnections.open(f"redis://127.0.0.1:{free_port()}")
+    async with refusing_server() as server:
+        server.info = HEALTHY.replace(b"noeviction", b"allkeys-lru")
+        with pytest.raises(ConfigError) as refused:
+            await RedisConnections.open(server.url)
+        assert not isinstance(refused.value, StoreUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("-ERR unknown command `HELLO`, with args beginning with: `2`", "use Redis 7 or newer"),
+        ("-DENIED Redis is running in protected mode because", "set a password there"),
+        ("HTTP/1.1 400 Bad Request", "as what is no Redis does"),
+    ],
+)
+async def test_what_refuses_everybody_is_told_apart(answer: str, told: str) -> None:
+    """An old server, one in protected mode, and what is no Redis at all."""
+    async with refusing_server() as server:
+        server.greeting = answer
+        with pytest.raises(ConfigError, match=told):
+            await RedisConnections.open(server.url)
+
+
+async def test_a_store_that_can_not_be_written_says_why() -> None:
+    """Whether calls of scripts or of the client find it."""
+    with redis_server("--min-replicas-to-write", "1") as server, pytest.raises(StoreUnavailable, match="NOREPLICAS"):
+        await RedisStore(server.url).open()
+
+
 # --- passwords, rights and TLS ---------------------------------------------------------------------------------------
 
 
@@ -190,6 +251,26 @@ async def test_all_connections_log_in_over_tls(guarded: RedisServer, certificate
         await RedisConnections.open(url)
     assert ENCODED not in str(refused.value)
     assert not isinstance(refused.value.__context__, ssl.SSLError) or refused.value.__suppress_context__
+
+
+async def test_a_login_that_is_not_needed_or_has_no_password(redis: RedisServer) -> None:
+    """The first is accepted by calls and by the client; the second is refused at the start."""
+    async with opened(redis.url.replace("unix://", "unix://:w0rd@")) as connections:
+        assert await connections.client.get("askbot:none") is None
+    with pytest.raises(ConfigError, match="WRONGPASS"):
+        await RedisConnections.open(redis.url.replace("unix://", "unix://bob@"))
+
+
+def test_a_key_that_is_encrypted_is_refused(tmp_path: Path) -> None:
+    """Nobody is there to type its password."""
+    certificate = trustme.CA().issue_cert("client")
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
+    (tmp_path / "key.pem").write_bytes(encrypted)
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "chain.pem"))
+
+    with pytest.raises(ConfigError, match="encrypted"):
+        parse_redis_url(f"rediss://host?ssl_certfile={tmp_path / 'chain.pem'}&ssl_keyfile={tmp_path / 'key.pem'}")
 
 
 @pytest.mark.parametrize(

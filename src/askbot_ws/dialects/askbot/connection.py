@@ -105,7 +105,8 @@ class AskbotConnection(Connection):
             elif seq is not None and not self.may_resume(session, seq):
                 await self.socket.close(4429, "too many resumes from one place")
             else:
-                await self._attach(await self.hub.open(self.principal, session), seq, history, resumed=True)
+                topic = await self.hub.open(self.principal, session, after=seq, history=history)
+                await self._attach(topic, seq, history, resumed=True)
         except FrameError as error:
             self._send_error(error, None)
             await self.socket.close(1008, error.message[:100])
@@ -259,6 +260,12 @@ class AskbotConnection(Connection):
 
     async def _start(self, frame: SessionFrame, session: str, *, queue: str) -> None:
         """Start executing a frame behind those in flight of its queue; waits while there are too many in all."""
+        if isinstance(frame, Ask) and session in self.readers and queue not in self._last_tasks:
+            try:
+                self.hub.check_load(session, frame.id)
+            except Overloaded as error:
+                self._send_error(error, frame, session)
+                return
         task = self._spawn(self._execute_after(self._last_tasks.get(queue), frame, session), queue)
         if isinstance(frame, Fork):
             self._forks.add(task)
@@ -358,7 +365,7 @@ class AskbotConnection(Connection):
         if frame.session is None:
             topic = self.hub.create(self.principal)
         else:
-            topic = await self.hub.open(self.principal, frame.session)
+            topic = await self.hub.open(self.principal, frame.session, after=frame.after, history=frame.log)
         await self._attach(topic, frame.after, frame.log, resumed=frame.session is not None, id=frame.id)
 
     async def _fork(self, frame: Fork, session: str) -> None:

@@ -13,11 +13,14 @@ import structlog
 
 from ...config import Settings
 from ...errors import ConfigError
+from ...store.redis import require_redis
+from ...store.url import is_shared
 from ...upstream.choose import choose_upstream
 from ..address import Address
 from ..allowance_settings import allowances_of
 from ..banner import print_banner
 from ..listening import UnixSocket, adopt, bind
+from ..process import raise_file_limit
 from ..running import policy_of
 from ..systemd import notify_ready, notify_reloading, notify_stopping, take_sockets
 from ..tls import TlsFiles
@@ -51,6 +54,7 @@ def run_workers(
         ConfigError: Settings are wrong, or the address can't be listened on. What only a worker finds is printed.
     """
     _check(settings)
+    raise_file_limit()
     adopted = take_sockets()
     settings = adopt(adopted, settings)
     sockets = adopted or [bind(settings)]
@@ -65,6 +69,8 @@ def _check(settings: Settings) -> None:
     """Find what is wrong before a process is started. Raises `ConfigError`."""
     policy_of(settings, choose_upstream(settings))
     allowances_of(settings)
+    if is_shared(settings.store):
+        require_redis()
     if settings.certfile and settings.keyfile:
         TlsFiles(settings.certfile, settings.keyfile)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,7 +21,7 @@ MIN_BACKOFF_SECONDS = 0.5  # before another one is; doubled each time
 MAX_BACKOFF_SECONDS = 30.0
 MAX_FIRST_STARTS = 3  # of a worker that ends before it serves, when the server starts
 START_SECONDS = 120.0  # for a worker to serve
-END_SECONDS = 8.0  # beyond the drain, for a worker to end
+END_SECONDS = 8.0  # beyond the time that it says, for a worker to end
 RELOAD_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class Plan:
         count: How many workers.
         sockets: On which they listen.
         flags: The settings of the command line, which each worker reads together with the other sources.
-        drain: For how long a worker may drain, in seconds.
+        drain: For how long a worker may drain, in seconds, as long as it has not said so itself.
         adopted: Whether systemd has opened the sockets.
         command: What starts a worker, before its number and those of its descriptors.
     """
@@ -69,6 +69,7 @@ class Supervisor:
         self._restarting: set[int] = set()  # numbers of workers that are started in the place of others
         self._ending = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starts: set[asyncio.Task[None]] = set()  # those of them that start a worker
         self.gave_up: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property
@@ -82,8 +83,7 @@ class Supervisor:
         try:
             await asyncio.gather(*starts)
         finally:
-            for start in starts:
-                start.cancel()
+            await _cancel(starts)
 
     async def _start_first(self, number: int) -> None:
         for attempt in range(1, MAX_FIRST_STARTS + 1):
@@ -92,7 +92,8 @@ class Supervisor:
             except WorkerDied as error:
                 log.error("worker_start_failed", worker=number, reason=str(error))  # noqa: TRY400 - the reason says all
                 if attempt == MAX_FIRST_STARTS:
-                    raise GaveUp(f"worker {number} can't be started: {error}. Its log lines say why.") from error
+                    reason = str(error).rstrip(".")
+                    raise GaveUp(f"worker {number} can't be started: {reason}. Its log lines say why.") from error
                 await asyncio.sleep(self._backoff(attempt))
             else:
                 return
@@ -148,6 +149,8 @@ class Supervisor:
         if number not in self._restarting and self._worker_of(number) is None:
             self._restarting.add(number)
             restart = self._spawn(self._restart(number, steady=steady))
+            self._starts.add(restart)
+            restart.add_done_callback(self._starts.discard)
             restart.add_done_callback(lambda _: self._restarting.discard(number))
 
     def _worker_of(self, number: int) -> WorkerProcess | None:
@@ -227,19 +230,20 @@ class Supervisor:
         await asyncio.gather(*(worker.end(max_seconds=END_SECONDS / 2) for worker in self._workers))
 
     async def _wait_for(self, worker: WorkerProcess) -> bool:
-        in_time = await worker.end(max_seconds=self._plan.drain + END_SECONDS)
+        own = self._plan.drain if worker.end_seconds is None else worker.end_seconds  # a new one has new settings
+        in_time = await worker.end(max_seconds=own + END_SECONDS)
         if not in_time:
-            log.error("worker_killed", worker=worker.number, pid=worker.pid, limit_s=self._plan.drain + END_SECONDS)
+            log.error("worker_killed", worker=worker.number, pid=worker.pid, limit_s=own + END_SECONDS)
         return in_time
 
     async def close(self) -> None:
         """Kill what is left."""
         self.begin_end()
+        await _cancel(self._starts)  # first: a process that one of them has just made would be missed
         for worker in self._workers:
             worker.kill()
         await asyncio.gather(*(worker.exited for worker in self._workers))
-        for task in self._tasks:
-            task.cancel()
+        await _cancel(self._tasks)
 
     def _serving(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.is_serving]
@@ -300,6 +304,14 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    cancelled = tuple(tasks)
+    for task in cancelled:
+        task.cancel()
+    await asyncio.gather(*cancelled, return_exceptions=True)
 
 
 def worker_metrics(answering: int, silent: int, restarts: int) -> Snapshot:

@@ -8,29 +8,30 @@ from __future__ import annotations
 
 import signal
 
-for number in ("SIGHUP", "SIGUSR2"):  # first, as imports take long: these are for the supervisor alone
-    if hasattr(signal, number):
-        signal.signal(getattr(signal, number), signal.SIG_IGN)
+if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
+    for name in ("SIGHUP", "SIGUSR2"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-import asyncio  # noqa: E402
-import socket  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
+import asyncio
+import socket
+import sys
+from collections.abc import Sequence
 
-import structlog  # noqa: E402
-from pydantic import SecretStr  # noqa: E402
+import structlog
+from pydantic import SecretStr
 
-from ...config import Settings, load  # noqa: E402
-from ...errors import ConfigError  # noqa: E402
-from ...logs import configure  # noqa: E402
-from ...upstream.choose import choose_upstream  # noqa: E402
-from ..app import Server  # noqa: E402
-from ..listening import adopt  # noqa: E402
-from ..process import freeze_gc, raise_file_limit, reload  # noqa: E402
-from ..running import running  # noqa: E402
-from ..throttle import LoopThrottle, usable_cpus  # noqa: E402
-from .channel import Channel, ChannelClosed, Facts  # noqa: E402
-from .group import WorkerGroup  # noqa: E402
+from ...config import Settings, load
+from ...errors import ConfigError, StoreUnavailable
+from ...logs import configure
+from ...upstream.choose import choose_upstream
+from ..app import Server
+from ..listening import adopt
+from ..process import freeze_gc, raise_file_limit, reload
+from ..running import running
+from ..throttle import LoopThrottle, usable_cpus
+from ..web_socket_connections import MIN_CLOSES_PER_SECOND
+from .channel import Channel, ChannelClosed, Facts
+from .group import WorkerGroup
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,9 @@ class Worker:
             if not self._start.done():
                 return 1
             return await self._serve(channel)
+        except StoreUnavailable as error:
+            channel.tell("can not serve", message=str(error))
+            return 1
         except ConfigError as error:
             channel.tell("settings are wrong", message=str(error))
             return 2
@@ -82,7 +86,9 @@ class Worker:
         async with running(settings, chosen, throttle=throttle, sockets=self._sockets, group=group) as server:
             freeze_gc()
             self._server = server
-            channel.tell("serving", model=chosen.upstream.model, note=chosen.banner or "")
+            channel.tell(
+                "serving", model=chosen.upstream.model, note=chosen.banner or "", end_seconds=_end_seconds(settings)
+            )
             await self._wait_for_end(channel)
             ending = asyncio.create_task(self._end(server))
             stopped = asyncio.create_task(self._stop.wait())
@@ -132,6 +138,11 @@ class Worker:
                 return "done"
             case _:
                 raise ChannelClosed(word)
+
+
+def _end_seconds(settings: Settings) -> float:
+    """Return for how long a worker may take to drain and to close its connections."""
+    return settings.drain + settings.max_connections / MIN_CLOSES_PER_SECOND
 
 
 async def _main(number: int, descriptors: Sequence[int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -31,6 +32,7 @@ class WorkerProcess:
         number: Its place among the workers, from 1 on; the one that takes its place has the same.
         model: Name of the model that answers, once it serves.
         note: A line about what answers, for people, once it serves.
+        end_seconds: For how long it may take to end, as it says once it serves; None: it has not said.
         draining: Whether it was told to end.
         exited: Done once its process has ended; the exit code, negative for a signal.
     """
@@ -38,6 +40,7 @@ class WorkerProcess:
     def __init__(self, number: int, process: Process) -> None:
         self.number = number
         self.model, self.note = "", ""
+        self.end_seconds: float | None = None
         self.draining = False
         self.started_at = asyncio.get_running_loop().time()
         self._process = process
@@ -74,7 +77,11 @@ class WorkerProcess:
         theirs.close()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         worker = cls(number, process)
-        worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
+        try:
+            worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
+        except BaseException:  # nobody would know of it
+            worker.kill()
+            raise
         worker._channel.tell("start", **facts)
         return worker
 
@@ -125,7 +132,7 @@ class WorkerProcess:
         if self._channel is not None:
             self._channel.tell("drain")
         if not self.is_serving:
-            self._signal(self._process.terminate)
+            self._signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Tell it to end at once, with all connections closed."""
@@ -135,7 +142,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End its process."""
-        self._signal(self._process.kill)
+        self._signal(signal.SIGKILL)
 
     async def end(self, *, max_seconds: float) -> bool:
         """Wait until its process has ended, and kill it after `max_seconds`. Returns whether it ended by itself."""
@@ -146,10 +153,11 @@ class WorkerProcess:
             await asyncio.wait((self.exited,))
         return in_time
 
-    def _signal(self, send: Callable[[], None]) -> None:
+    def _signal(self, number: signal.Signals) -> None:
+        """Send a signal; not by asyncio's methods, which may take the exit code from those who wait for it."""
         if not self.exited.done():
             with suppress(ProcessLookupError):
-                send()
+                os.kill(self.pid, number)
 
     async def _wait(self) -> int:
         code = await self._process.wait()
@@ -167,9 +175,12 @@ class WorkerProcess:
         match word:
             case "serving" if not self._served.done():
                 self.model, self.note = str(facts["model"]), str(facts["note"])
+                self.end_seconds = facts.get("end_seconds")
                 self._served.set_result(None)
             case "settings are wrong" if not self._served.done():
                 self._served.set_exception(ConfigError(str(facts["message"])))
+            case "can not serve" if not self._served.done():
+                self._served.set_exception(WorkerDied(str(facts["message"])))
             case "ended":
                 self._metrics = facts["metrics"]
             case _:

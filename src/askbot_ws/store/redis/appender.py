@@ -11,15 +11,16 @@ from ...core.summary import Summary
 from ...errors import LogMoved, SessionNotFound, StoreError
 from ...events import Event, encode_event
 from .. import Entry, Failures, heads_after
+from ..shielded_tasks import ShieldedTasks
 from .codec import decode_summary, events_after
 from .connections import RedisConnections
 from .failures import OutcomeUnknown, Remedy, ServerRefusedError
 from .follower import LogFollower
 from .open_logs import OpenLog
-from .ownership import WHOEVER_OWNS, Ownership
+from .ownership import Ownership
 from .repeated import fields_of
 from .scripts import ScriptCall, publication
-from .server_connection import Reply
+from .server_connection import RawReply, Reply
 from .session_scripts import session_script
 from .session_write import SessionWrite, make_write
 
@@ -49,6 +50,7 @@ class Appender:
         ownership: Ownership,
         clocks: AppendClocks,
         *,
+        tasks: ShieldedTasks,
         replicas: int,
     ) -> None:
         """`replicas`: how many replicas must have an append before anybody is shown it."""
@@ -57,17 +59,58 @@ class Appender:
         self._follower = follower
         self._ownership = ownership
         self._clocks = clocks
+        self._tasks = tasks
         self._replicas = replicas
         self.patience = APPEND_SECONDS
         self._loop = asyncio.get_running_loop()
         follower.restore = self.restore
 
-    async def append(self, batch: Mapping[str, Entry]) -> Failures:
-        """As `Store.append`."""
+    def append(self, batch: Mapping[str, Entry]) -> asyncio.Future[Failures]:
+        """As `Store.append`. Where the server takes all of it at once, no task is needed, which costs like a token."""
+        open_logs = [self._open_logs.get(session) for session in batch]
+        if self._replicas or any(log is None or log.fence is None or not log.stored for log in open_logs):
+            return self._tasks.start(self._append(batch))
+        failures: Failures = {}
+        writes = self._make_writes(batch, failures)
+        calls = _calls_of(writes)
+        sent = self._connections.send_all(calls) if calls else None
+        if sent is None:
+            return self._tasks.start(self._write(writes, failures))
+        outcome: asyncio.Future[Failures] = self._loop.create_future()
+        sent.add_done_callback(lambda sent: self._on_replies(sent.result(), writes, failures, outcome))
+        self._tasks.include(sent)
+        return outcome
+
+    def _on_replies(
+        self,
+        replies: Sequence[RawReply],
+        writes: Sequence[SessionWrite],
+        failures: Failures,
+        outcome: asyncio.Future[Failures],
+    ) -> None:
+        """Take what the server says of an append: usually that all of it is stored."""
+        if replies.count(1) == len(_calls_of(writes)):
+            try:
+                self._apply(writes)
+            except Exception as error:  # noqa: BLE001 - whoever waits is told, as by a task
+                _resolve(outcome, error)
+            else:
+                _resolve(outcome, failures)
+            self._end(writes)
+            return
+        task = self._tasks.start(self._write(writes, failures, replies))
+        task.add_done_callback(lambda task: _resolve(outcome, task.exception() or task.result()))
+
+    async def _append(self, batch: Mapping[str, Entry]) -> Failures:
+        """Append, with what sessions need that are new or that nobody owns."""
         failures: Failures = {}
         await self._claim_unowned(batch, failures)
-        new: list[LogTail] = []
+        return await self._write(self._make_writes(batch, failures), failures)
+
+    def _make_writes(self, batch: Mapping[str, Entry], failures: Failures) -> Sequence[SessionWrite]:
+        """What is to be appended, of the sessions that this node owns; from now on, that is under way."""
         writes: list[SessionWrite] = []
+        new: list[LogTail] = []
         for session in heads_after(batch, self._open_logs, failures, new):
             open_log = self._open_logs[session]
             try:
@@ -77,26 +120,24 @@ class Appender:
                 continue
             if write is not None:
                 writes.append(write)
-        if not writes:
-            return failures
+                open_log.appending = True
+        return writes
+
+    def _end(self, writes: Sequence[SessionWrite]) -> None:
+        """Note that nothing is under way any more."""
         for write in writes:
-            write.open_log.appending = True
-        try:
-            await self._write(writes, failures)
-        finally:
-            for write in writes:
-                write.open_log.appending = False
-                if write.open_log.released:
-                    self._ownership.release(write.open_log)
-        return failures
+            write.open_log.appending = False
+            if write.open_log.released:
+                self._ownership.release(write.open_log)
 
     async def _claim_unowned(self, batch: Mapping[str, Entry], failures: Failures) -> None:
-        """Claim the sessions that were loaded and never claimed."""
+        """Claim the sessions that were loaded and not claimed, where no other node owns them."""
         for session in batch:
             open_log = self._open_logs.get(session)
             if open_log is not None and open_log.fence is None:
                 try:
-                    await self._ownership.claim(open_log, instead_of=WHOEVER_OWNS)
+                    if await self._ownership.claim(open_log, instead_of=None) is not None:
+                        failures[session] = _moved(ValueError("another node owns the session"))
                 except StoreError as error:
                     failures[session] = error
                 except SessionNotFound as error:
@@ -118,15 +159,30 @@ class Appender:
         """The append of events to a session whose summary at the stored head is `base`."""
         return make_write(open_log, events, frames, base=base, age=self._clocks.age(), publish=not self._replicas)
 
-    async def _write(self, writes: Sequence[SessionWrite], failures: Failures) -> None:
-        """Send appends until each is stored or has failed."""
+    async def _write(
+        self, writes: Sequence[SessionWrite], failures: Failures, replies: Sequence[RawReply] | None = None
+    ) -> Failures:
+        """Send appends until each is stored or has failed; `replies` are those to a first attempt."""
+        try:
+            await self._send(writes, failures, replies)
+        finally:
+            self._end(writes)
+        return failures
+
+    async def _send(
+        self, writes: Sequence[SessionWrite], failures: Failures, replies: Sequence[RawReply] | None = None
+    ) -> None:
         new = [write for write in writes if not write.open_log.stored]
         if new:
             await asyncio.gather(*(self._announce(write) for write in new))
         deadline, pause = self._loop.time() + self.patience, FIRST_PAUSE
         while writes:
-            calls = [call for write in writes for call in (*write.notes, write.call)]
-            outcomes = iter(await self._connections.run_all(calls, replicas=self._replicas))
+            calls = _calls_of(writes)
+            if replies is None:
+                found = await self._connections.run_all(calls, replicas=self._replicas)
+            else:
+                found, replies = await self._connections.complete(calls, replies), None
+            outcomes = iter(found)
             results = [(write, [next(outcomes) for _ in (*write.notes, write.call)][-1]) for write in writes]
             stored = [write for write, outcome in results if outcome == 1]
             if stored:
@@ -199,7 +255,7 @@ class Appender:
         try:
             again = self._again(open_log, await self._read_state(open_log), ())
             if again is not None:
-                await self._write([again], {})
+                await self._send([again], {})
         except LogMoved:
             pass  # it is another node's, or deleted, and was told so
         except StoreError:
@@ -267,6 +323,19 @@ class Appender:
     def _is_recent(self, open_log: OpenLog) -> bool:
         """Whether the last append was so short a time ago that what is missing is lost, and not deleted."""
         return self._clocks.monotonic() - open_log.appended_at < RESTORE_SECONDS
+
+
+def _calls_of(writes: Sequence[SessionWrite]) -> list[ScriptCall]:
+    return [call for write in writes for call in (*write.notes, write.call)]
+
+
+def _resolve(outcome: asyncio.Future[Failures], result: Failures | BaseException) -> None:
+    if outcome.done():  # whoever waited was cancelled
+        return
+    if isinstance(result, BaseException):
+        outcome.set_exception(result)
+    else:
+        outcome.set_result(result)
 
 
 def _is_final(error: StoreError) -> bool:

@@ -60,7 +60,7 @@ def _options(url: RedisUrl) -> dict[str, Any]:
         "ssl_keyfile": url.key_file,
     }
     return {
-        "username": url.user,
+        "username": url.user or ("default" if url.password else None),  # without it, a server without one refuses
         "password": url.password,
         "client_name": "askbot",
         "protocol": 2,

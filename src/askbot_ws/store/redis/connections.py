@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import cast
 
@@ -13,7 +14,7 @@ from .failures import ServerRefusedError
 from .pipeline_run import Outcome, PipelineRun
 from .redis_url import RedisUrl, parse_redis_url
 from .scripts import Script, ScriptCall
-from .server_connection import Reply
+from .server_connection import RawReply, Reply
 from .servers import Servers
 from .startup import find_topology
 from .topology import Topology
@@ -37,6 +38,7 @@ class RedisConnections:
         self.url = url
         self.topology = topology
         self._servers = servers
+        servers.is_current = topology.is_current
         self._rare = RareClient(url, topology)
         self.client = self._rare.client
 
@@ -87,15 +89,31 @@ class RedisConnections:
         """
         if not calls:
             return []
-        first = None
+        sent = None if replicas else self.send_all(calls)
+        if sent is not None:
+            return await self.complete(calls, await sent)
+        return await PipelineRun(calls, self._servers, self.topology, replicas=replicas).run()
+
+    def send_all(self, calls: Sequence[ScriptCall]) -> asyncio.Future[list[RawReply]] | None:
+        """Send scripts to the only server, in one pipeline.
+
+        Returns:
+            A future of its replies, which `complete` makes outcomes of; None where there are several servers, or there
+            is no connection: nothing was sent.
+        """
         address = self.topology.only_address
-        if address is not None and not replicas and (connection := self._servers.get(address)):
-            packed = b"".join([call.pack() for call in calls])
-            replies = await connection.send(packed, len(calls))
-            if len(replies) == len(calls) and ReplyError not in map(type, replies):
-                return cast("list[Outcome]", replies)
-            first = address, replies
-        return await PipelineRun(calls, self._servers, self.topology, replicas=replicas).run(first)
+        connection = None if address is None else self._servers.get(address)
+        if connection is None or connection.is_lost:
+            return None
+        return connection.send(b"".join([call.pack() for call in calls]), len(calls))
+
+    async def complete(self, calls: Sequence[ScriptCall], replies: Sequence[RawReply]) -> list[Outcome]:
+        """Return the outcomes of calls that `send_all` has sent, as `run_all`."""
+        address = self.topology.only_address
+        if len(replies) == len(calls) and ReplyError not in map(type, replies):
+            return cast("list[Outcome]", replies)
+        first = None if address is None else (address, replies)
+        return await PipelineRun(calls, self._servers, self.topology, replicas=0).run(first)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -62,17 +62,23 @@ EXPLANATIONS = {
     "NOREPLICAS": "it has fewer replicas than min-replicas-to-write asks for",
     "NOAUTH": "it asks for a password; put it into the URL",
     "WRONGPASS": "the user or the password is wrong",
-    "NOPERM": "the user may not do what is needed; it needs the keys ~askbot:*, the channels &askbot:* and scripts",
+    "NOPERM": "the user may not do what is needed: it needs the keys ~askbot:*, channels &askbot:*, scripts and INFO",
+    "DENIED": "it is in protected mode, which lets nobody in from other machines; set a password there, and in the URL",
+    "UNKNOWN": "it does not know a command that is needed; use Redis 7 or newer, or Valkey",
     "MAXCLIENTS": "it has as many clients as its maxclients allows",
     "CROSSSLOT": "the keys of a call are in several slots",
 }
 """What it means, for the operator."""
+
+WRONG_SETTINGS = {"ERR", "NOAUTH", "WRONGPASS", "NOPERM", "DENIED", "UNKNOWN", "NOPROTO"}
+"""Kinds of errors that stay until somebody changes the URL or the server."""
 
 _WORDLESS = {
     "user executing the script": "NOPERM",
     "ACL failure in script": "NOPERM",
     "max number of clients": "MAXCLIENTS",
     "non local key": "NONLOCAL",
+    "unknown command": "UNKNOWN",
 }
 """Kinds of errors that have no word of their own, by a part of their text."""
 
@@ -142,9 +148,8 @@ def translated() -> Generator[None]:
         yield
     except (RedisError, RedisClusterException, OSError) as error:
         words = str(error) if isinstance(error, RedisError) else ""
-        if _WORD.match(words):
-            raise refused(ServerRefusedError(words)) from None
-        raise unreachable(type(error).__name__) from None
+        failure = refused(ServerRefusedError(words)) if _WORD.match(words) else unreachable(type(error).__name__)
+        raise failure from failure.__cause__  # and nothing of what the server said
 
 
 def _caused_by(error: _Error, cause: Exception) -> _Error:

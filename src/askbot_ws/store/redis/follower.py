@@ -297,6 +297,19 @@ class LogFollower:
         finally:
             open_log.reading = False
 
+    async def refresh(self, open_log: OpenLog) -> None:
+        """Bring the log in memory to the stored head, also where another node has become its owner unnoticed.
+
+        Raises `StoreError`.
+        """
+        if (fence := open_log.fence) is not None:
+            reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
+            found = fields_of(reply)[1]
+            if open_log.fence == fence and found is not None and _counter(found.decode()) > _counter(fence):
+                self.fenced(open_log)
+        if open_log.fence is None:
+            await self.read_missing(open_log)
+
     async def read_missing(self, open_log: OpenLog) -> None:
         """Bring the log in memory to the stored head. Raises `StoreError`."""
         while True:

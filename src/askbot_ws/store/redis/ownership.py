@@ -15,9 +15,6 @@ from .repeated import fields_of, run_all_repeated, run_repeated
 from .scripts import ScriptCall, load_script
 from .session_scripts import session_script
 
-WHOEVER_OWNS = "*"
-"""For `claim`: take over from any node."""
-
 
 def new_history() -> str:
     """A new id of the history of a log."""

@@ -45,7 +45,9 @@ class PipelineRun:
         deadline = loop.time() + RETRY_SECONDS
         pause = 0.0
         open_calls: Sequence[int] = range(len(self._calls))
+        rounds = 0
         while open_calls:
+            rounds += 1
             if first is None:
                 await self._round(open_calls)
             else:
@@ -53,7 +55,9 @@ class PipelineRun:
                 self._receive(address, open_calls, replies)
                 first = None
             open_calls = list(self._refusals)
-            if loop.time() >= deadline:
+            if (
+                loop.time() >= deadline and rounds > 1
+            ):  # waiting for replicas may have taken all of it: scripts are loaded
                 break
             remedies = {refusal.remedy for refusal in self._refusals.values()}
             if Remedy.FIND in remedies:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeAlias
@@ -56,7 +57,9 @@ def parse_redis_url(url: str) -> RedisUrl:
     rest, _, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
     if not OPTIONS[scheme].issuperset(options) or (query and not options):
-        _refuse(f"the options of a {scheme}:// URL are {', '.join(sorted(OPTIONS[scheme]))}")
+        _refuse(
+            f"the options of a {scheme}:// URL are {', '.join(sorted(OPTIONS[scheme]))}; in a password, write ? as %3F"
+        )
     login, _, place = rest.rpartition("@")
     user, _, password = login.partition(":")
     hosts, slash, path = place.partition("/")
@@ -68,7 +71,7 @@ def parse_redis_url(url: str) -> RedisUrl:
     else:
         port = SENTINEL_PORT if "service" in options else PORT
         addresses, database = tuple(_parse_host(host, port) for host in hosts.split(",")), path
-    if database and not (database.isascii() and database.isdigit()):
+    if database and not _is_number(database):
         _refuse("the database is a number")
     ca, certificate, key = (options.get(name) or None for name in TLS_OPTIONS)
     return RedisUrl(
@@ -103,20 +106,41 @@ def _parse_host(text: str, default_port: int) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or port.endswith("]"):
         host, port = text, str(default_port)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        _refuse("an address of IPv6 stands in brackets, as in redis://[::1]:6379")
+    host = unquote(host.removeprefix("[").removesuffix("]"))
+    if not _is_host(host) or not _is_number(port) or not 0 < int(port) < 65_536:
         _refuse("each server has a host and may have a port; in a password, write / ? # @ as %2F %3F %23 %40")
-    return unquote(host), int(port)
+    return host, int(port)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,18}", text) is not None
+
+
+def _is_host(text: str) -> bool:
+    """Whether this may be the name or the address of a host."""
+    try:
+        return bool(text.encode("idna")) and text.isprintable() and " " not in text
+    except UnicodeError:
+        return False
 
 
 def _tls_context(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
+    if key and not certificate:
+        _refuse("ssl_keyfile is the key of ssl_certfile, which is missing")
     try:
         context = ssl.create_default_context(cafile=ca)
         if certificate:
-            context.load_cert_chain(certificate, key)
+            context.load_cert_chain(certificate, key, _refuse_password)
     except OSError as error:  # SSLError is one
         _refuse(f"a file of {', '.join(TLS_OPTIONS)} can't be used ({error.strerror or 'invalid'})")
     return context
+
+
+def _refuse_password() -> str:
+    """Refuse to use a key that is encrypted: nobody is there to type its password."""
+    _refuse("the key in ssl_keyfile is encrypted, and there is no password for it; decrypt it")
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 
 from .failures import ServerRefusedError
 from .redis_url import Address, RedisUrl, endpoint
 from .server_connection import Reply, ServerConnection, connect_to_server
-from .topology import Refreshing
+from .topology import REFRESH_SECONDS, Refreshing
 
 
 class SentinelGroup(Refreshing):
@@ -29,6 +30,32 @@ class SentinelGroup(Refreshing):
     def address_of(self, key: str) -> Address:  # noqa: ARG002
         """The address of the primary."""
         return self.only_address or self._url.addresses[0]
+
+    async def is_current(self, address: Address) -> bool:
+        """Whether a server is the primary, as the Sentinels that know the newest one say; True where none is there."""
+        asked = await asyncio.gather(*[self._asked(sentinel, address) for sentinel in self._url.addresses])
+        answers = [answer for answer in asked if answer is not None]
+        newest = max([epoch for epoch, _ in answers], default=0)
+        return all(agrees for epoch, agrees in answers if epoch == newest)
+
+    async def _asked(self, sentinel: Address, address: Address) -> tuple[int, bool] | None:
+        """How new a Sentinel's primary is, and whether it is this server, and is to stay it."""
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                connection = await self.connect(sentinel)
+                try:
+                    named = await connection.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
+                    entry = _fields(await connection.command("SENTINEL", "MASTER", self.service))
+                finally:
+                    connection.close()
+        except (OSError, ServerRefusedError):
+            return None
+        match named:
+            case [bytes(host), bytes(port)] if endpoint(host.decode(), int(port), sentinel) == address:
+                replaced = "failover_in_progress" in entry["flags"] and entry["port"] == port.decode()
+                return int(entry["config-epoch"]), not (replaced and entry["ip"] == host.decode())
+            case _:
+                return int(entry["config-epoch"]), False
 
     def moved(self, slot: int, address: Address) -> None:
         """It became a node of a Cluster; the next start finds that out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -24,6 +24,7 @@ RawReply: TypeAlias = "Reply | hiredis.ReplyError"
 """What a server answers."""
 
 pack_command: Callable[[tuple[Argument, ...]], bytes] = getattr(hiredis, "pack_command")  # noqa: B009 its stub is wrong
+NO_ANSWER = "it ends the connection without an answer, as what is no Redis does, or one with TLS (rediss://)"
 INCOMPLETE = object()  # what a reader returns while a reply is not whole
 
 
@@ -108,7 +109,7 @@ class ServerConnection(RedisProtocol):
         super().__init__()
         self._pipelines = deque[_Pipeline]()
 
-    def send(self, packed: bytes, size: int) -> Awaitable[list[RawReply]]:
+    def send(self, packed: bytes, size: int) -> asyncio.Future[list[RawReply]]:
         """Write a pipeline.
 
         Args:
@@ -116,8 +117,8 @@ class ServerConnection(RedisProtocol):
             size: How many they are, at least 1.
 
         Returns:
-            The replies, with errors as `hiredis.ReplyError`; fewer than `size` where the connection was lost before all
-            had come.
+            A future of the replies, with errors as `hiredis.ReplyError`; fewer than `size` where it was lost
+            before all had come.
 
         Raises:
             NotConnectedError: It is lost already; nothing was sent.
@@ -133,7 +134,7 @@ class ServerConnection(RedisProtocol):
         """Run one command. Raises `ServerRefusedError` and ConnectionError."""
         replies = await self.send(pack_command(words), 1)
         if not replies:
-            raise ConnectionError("it does not answer")
+            raise ConnectionError(NO_ANSWER)
         reply = replies[0]
         if isinstance(reply, hiredis.ReplyError):
             raise ServerRefusedError(reply)
@@ -197,5 +198,5 @@ async def connect_to_server(address: Address, url: RedisUrl) -> ServerConnection
 
 def hello(url: RedisUrl, *, version: int) -> Sequence[str | int]:
     """The command that logs in and chooses the version of the protocol."""
-    login = ("AUTH", url.user or "default", url.password) if url.password else ()
+    login = ("AUTH", url.user or "default", url.password or "") if url.user or url.password else ()
     return ("HELLO", version, *login, "SETNAME", "askbot")

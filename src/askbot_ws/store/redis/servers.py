@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .failures import ServerRefusedError
@@ -18,10 +19,14 @@ class Servers:
 
     The first who needs a connection waits for it. Once an attempt has failed, nobody waits: it is tried on in the
     background whenever somebody needs it, so that a server that is down costs the others' callers no time.
+
+    Attributes:
+        is_current: `Topology.is_current`, once that is known.
     """
 
     def __init__(self, url: RedisUrl) -> None:
         self._url = url
+        self.is_current: Callable[[Address], Awaitable[bool]] | None = None
         self._connections: dict[Address, ServerConnection] = {}
         self._attempts: dict[Address, asyncio.Task[ServerConnection]] = {}
         self._failures: dict[Address, str] = {}
@@ -61,6 +66,9 @@ class Servers:
     async def _try(self, address: Address) -> ServerConnection:
         try:
             connection = await connect_to_server(address, self._url)
+            if self.is_current is not None and not await self.is_current(address):
+                connection.close()
+                raise ConnectionError("it is the primary no more")
         except (OSError, ServerRefusedError) as error:
             reason = f"{text_of(address)} can't be reached ({reason_of(error)})"
             is_first = address not in self._failures

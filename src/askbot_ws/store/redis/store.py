@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ...core.log_tail import LogTail
-from ...errors import ConfigError, SessionNotFound, StoreError
+from ...errors import ConfigError, SessionNotFound, StoreError, StoreUnavailable
 from ...events import Event, TurnRecord
 from .. import (
     Entry,
@@ -28,16 +28,20 @@ from ..shielded_tasks import ShieldedTasks
 from .accounts import Accounts
 from .appender import AppendClocks, Appender
 from .connections import RedisConnections
-from .failures import translated
+from .failures import NotReplicated, translated
 from .follower import LogFollower
 from .keys import FORMAT, FORMAT_KEY, PING_KEY
 from .open_logs import OpenLog
 from .ownership import Ownership, new_history
 from .queries import RedisQueries
 from .rewriting import rewrite_append_only_files
+from .scripts import Script, ScriptCall
 from .session_index import SessionIndex
 
 PING_MILLISECONDS = 60_000  # for which the key of a ping is kept
+REPLICA_SECONDS = 5.0  # for replicas to be there at the start
+
+_PING = Script.of("ping", "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1")
 
 
 class RedisStore:
@@ -104,12 +108,13 @@ class RedisStore:
         self._connections = connections = await RedisConnections.open(self._url)
         try:
             await self._check_format()
+            await self._check_replicas()
             self._index = SessionIndex(connections, self.open_logs, node=self.node, age=self._age)
             self._age_at_start, self._started_at = await self._index.newest_use(), self._clock()
         except BaseException as error:
             await connections.close()
             if isinstance(error, StoreError):
-                raise ConfigError(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
+                raise StoreUnavailable(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
             raise
         self._follower = LogFollower(connections, self.open_logs, self.tasks, node=self.node, clock=self._clock)
         self._follower.observer = self._observer
@@ -120,6 +125,7 @@ class RedisStore:
             self._follower,
             self._ownership,
             AppendClocks(self._clock, self._wall_clock, self._age),
+            tasks=self.tasks,
             replicas=self._replicas,
         )
         self._queries = RedisQueries(connections, self.open_logs)
@@ -138,6 +144,22 @@ class RedisStore:
                 "or use another database."
             )
 
+    async def _check_replicas(self) -> None:
+        """See that there are as many replicas as are asked for: without them, nothing would ever be shown."""
+        deadline = time.monotonic() + REPLICA_SECONDS
+        missing: BaseException | None = None
+        while self._replicas:
+            try:
+                await self.ping()
+            except NotReplicated as error:
+                missing = error.__cause__
+            else:
+                return
+            if time.monotonic() >= deadline:
+                raise StoreUnavailable(
+                    f"ASKBOT_REDIS_WAIT: {missing}, and nothing is shown before; see to the replicas, or ask for fewer."
+                )
+
     def _age(self) -> float:
         """How many seconds nodes had the store open; of time in which none had, nothing counts."""
         return self._age_at_start + max(0.0, self._clock() - self._started_at)
@@ -155,9 +177,10 @@ class RedisStore:
             self.open_logs.clear()
 
     async def ping(self) -> None:
-        """Check that it can be written. Raises `StoreError`."""
-        with translated():
-            await self._connections.client.set(PING_KEY, self.node, px=PING_MILLISECONDS)
+        """Check that it can be written, and that as many replicas as are asked for have it. Raises `StoreError`."""
+        await self._connections.run(
+            ScriptCall(_PING, (PING_KEY,), (self.node, PING_MILLISECONDS)), replicas=self._replicas
+        )
 
     @property
     def follower(self) -> LogFollower:
@@ -209,6 +232,12 @@ class RedisStore:
             raise SessionNotFound
         return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
+    async def refresh(self, session: str) -> None:
+        """Bring the log in memory to the stored head. Raises `StoreError`."""
+        open_log = self.open_logs.get(session)
+        if open_log is not None and open_log.stored:
+            await self._follower.refresh(open_log)
+
     async def give_back(self, session: str) -> None:
         """Own a session no more. Raises `StoreError`."""
         open_log = self.open_logs.get(session)
@@ -217,7 +246,7 @@ class RedisStore:
 
     def append(self, batch: Mapping[str, Entry]) -> Awaitable[Failures]:
         """Append events to sessions, to each all of its own or none; again and again while Redis is away."""
-        return self.tasks.start(self.appender.append(batch))
+        return self.appender.append(batch)
 
     # --- deleting ----------------------------------------------------------------------------------------------------
 

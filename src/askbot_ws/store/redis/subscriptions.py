@@ -94,12 +94,13 @@ class Subscriptions:
                     raise ConnectionError("it has closed the connection")
             except ServerRefusedError as refusal:
                 if refusal.remedy is not Remedy.MOVE or refusal.target is None:
-                    raise refused(refusal) from None
+                    raise refused(refusal) from refusal
                 self._topology.moved(*refusal.target)
                 address = refusal.target[1]
             except OSError as error:
                 self._topology.refresh()
-                raise unreachable(f"{text_of(address)}: {reason_of(error)}") from None
+                failure = unreachable(f"{text_of(address)}: {reason_of(error)}")
+                raise failure from failure.__cause__
             else:
                 if channel in self._channels:
                     self._channels[channel] = address
@@ -121,6 +122,9 @@ class Subscriptions:
     async def _connect(self, address: Address) -> SubscriptionConnection:
         try:
             connection = await connect_for_messages(address, self._url)
+            if not await self._topology.is_current(address):
+                connection.close()
+                raise ConnectionError("it is the primary no more")
         finally:
             del self._attempts[address]
         connection.on_message = self._on_message

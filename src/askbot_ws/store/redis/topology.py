@@ -25,6 +25,14 @@ class Topology(Protocol):
         """The address of the server that has a key, or a channel."""
         ...
 
+    async def is_current(self, address: Address) -> bool:
+        """Whether a server that was just connected to is the one to use.
+
+        A primary that was replaced, and was started again since, has not heard of that yet: it would take whatever it
+        is sent, and lose it.
+        """
+        ...
+
     def moved(self, slot: int, address: Address) -> None:
         """A server says that another one has a slot."""
 
@@ -46,6 +54,10 @@ class SingleServer:
         """Always the same."""
         return self._address
 
+    async def is_current(self, address: Address) -> bool:  # noqa: ARG002
+        """There is no other one."""
+        return True
+
     def moved(self, slot: int, address: Address) -> None:
         """It became a node of a Cluster; the next start finds that out."""
 
@@ -61,6 +73,10 @@ class Refreshing:
 
     def __init__(self) -> None:
         self._refresh: asyncio.Task[None] | None = None
+
+    async def is_current(self, address: Address) -> bool:  # noqa: ARG002
+        """A node of a Cluster finds out by itself."""
+        return True
 
     def refresh(self) -> None:
         """Find out anew where keys are, in the background. Where nobody can be asked, all stays as it is."""

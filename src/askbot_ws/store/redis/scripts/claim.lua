@@ -1,5 +1,5 @@
 -- Makes a node the owner of a session.
--- ARGV: node, the node to take over from ('*': whichever it is), the history that begins where events may be lost
+-- ARGV: node, the node to take over from or '', the history that begins where events may be lost
 -- Returns nothing where there is no such session; the other node that owns it; or a list: the fence, the history until
 -- now, then the history, head, merged and summary.
 local meta = redis.call('HMGET', META, 'fence', 'history', 'replication')
@@ -7,7 +7,7 @@ if not meta[1] then
   return false
 end
 local counter, owner = string.match(meta[1], '^(%d+):(.*)$')
-if owner ~= '' and owner ~= ARGV[1] and owner ~= ARGV[2] and ARGV[2] ~= '*' then
+if owner ~= '' and owner ~= ARGV[1] and owner ~= ARGV[2] then
   return owner
 end
 local fence = string.format('%d:%s', counter + 1, ARGV[1])
