@@ -18,7 +18,7 @@ from askbot_ws.store.redis.keys import keys_of
 from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
-from .nodes import node, soon
+from .nodes import TIMES, node, soon
 
 
 async def test_a_command_is_executed_by_the_owner_wherever_it_arrives(redis: RedisServer) -> None:
@@ -218,6 +218,66 @@ async def test_all_sessions_of_a_node_that_died_are_taken_over_by_one_of_the_oth
 
 async def _renew_never(*_: str) -> bool:
     return True
+
+
+async def test_nodes_that_could_not_renew_their_leases_are_not_dead(redis: RedisServer) -> None:
+    """Redis answers, but takes nothing for longer than a lease; it does again just before another's second look."""
+    async with node(redis, ["one ", asyncio.Event()]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        membership = b.placement._membership  # pyright: ignore[reportPrivateUsage]
+        look, gone = membership.look, asyncio.Event()
+
+        async def note() -> set[str]:
+            found = await look()
+            if a.store.node in found:
+                gone.set()
+            return found
+
+        for setting in ("min-replicas-to-write", "maxmemory"):
+            gone.clear()
+            redis.command("CONFIG", "SET", setting, 1)
+            try:
+                with patch.object(membership, "look", note):
+                    async with asyncio.timeout(5):
+                        await gone.wait()
+                await asyncio.sleep(0.8 * TIMES.renewal)
+            finally:
+                redis.command("CONFIG", "SET", setting, 0)
+            await asyncio.sleep(4 * TIMES.renewal)
+        assert a.owns(reader.session)
+        assert not reader.dones
+
+
+async def test_an_answer_waits_while_redis_is_full(redis: RedisServer) -> None:
+    """As while it is away: the turn goes on once there is room."""
+    go = asyncio.Event()
+    async with node(redis, ["one ", go, "two"]) as a:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        redis.command("CONFIG", "SET", "maxmemory", 1)
+        try:
+            go.set()
+            await asyncio.sleep(0.2)
+        finally:
+            redis.command("CONFIG", "SET", "maxmemory", 0)
+        assert (await reader.done()).reason == "stop"
+    assert reader.answer("t1") == "one two"
+
+
+async def test_a_fork_with_one_id_at_two_nodes_at_once_is_one_session(redis: RedisServer) -> None:
+    """Whichever node was slower names the same session."""
+    async with node(redis, ["one"]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.done()
+        await b.attached(reader.session)
+        for number in range(10):
+            fork = Fork("t1", id=f"f{number}")
+            made = await asyncio.gather(*[each.hub.fork(ANONYMOUS, reader.session, fork) for each in (a, b)])
+            assert made[0].session == made[1].session
 
 
 async def test_a_session_of_another_node_is_forgotten_and_forked_from_anywhere(redis: RedisServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from ..core.commands import Fork
@@ -9,7 +10,7 @@ from ..core.context import ContextWindow
 from ..core.principal import Principal
 from ..core.session_id import fork_session_id, new_session_id
 from ..core.turn import seq_of
-from ..errors import Busy, SessionNotFound, TurnNotFound
+from ..errors import Busy, LogMoved, SessionNotFound, TurnNotFound
 from ..events import TurnRecord
 from ..store import Store
 from .admission import Admission
@@ -20,6 +21,7 @@ from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
 
 PAGE_TURNS = 20  # read from the store at once: an answer may have megabytes
+APPEAR_SECONDS = 2.0  # for which is waited for a session that another node made at the same time
 MAX_EARLIER_CHARS = 4 * 2**20  # code points of answers and reasoning in the turns that are copied with the forked one
 
 
@@ -70,13 +72,26 @@ class SessionCopier:
             if owner.closed is not None:
                 raise owner.closed
 
-        async with ExclusiveOwner(self._registry, owner):
-            if owner.state.head:  # the same frame on another connection was faster
-                return ForkedSession(name, existed=True)
-            await self._admission.admit_fork(client, check=check)
-            self._group_commit.add(owner, owner.state.copy_turns(turns, title=topic.title))
-            await self._group_commit.wait_stored(owner)
+        try:
+            async with ExclusiveOwner(self._registry, owner):
+                if owner.state.head:  # the same frame on another connection was faster
+                    return ForkedSession(name, existed=True)
+                await self._admission.admit_fork(client, check=check)
+                self._group_commit.add(owner, owner.state.copy_turns(turns, title=topic.title))
+                await self._group_commit.wait_stored(owner)
+        except LogMoved:
+            if command.id is None or not await self._appears(principal, name):
+                raise
+            return ForkedSession(name, existed=True)
         return ForkedSession(name, existed=False)
+
+    async def _appears(self, principal: Principal, session: str) -> bool:
+        """Return whether another node made a session at the same time, once it is read here."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + APPEAR_SECONDS
+        while not (found := await self._exists(principal, session)) and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(APPEAR_SECONDS / 100)
+        return found
 
     async def _exists(self, principal: Principal, session: str) -> bool:
         try:

@@ -11,9 +11,10 @@ import structlog
 from ..errors import AskbotError, Internal, LogMoved, Overloaded, StoreError
 from ..hub.placement import ForwardedCommand, OwnedElsewhere
 from ..store.redis.connections import RedisConnections
+from ..store.redis.scripts import publication
 from ..store.redis.subscriptions import Subscriptions
 from .codec import Executed, Failed, Message, NotOwner, Request, Result, TodoAdded, decode_message, encode_message
-from .keys import channel_of, run
+from .keys import channel_of
 
 REPLY_SECONDS = 2.0  # after which a request without a result is sent again
 RESULT_SECONDS = 60.0  # for which a result is kept: a request that comes again gets it
@@ -59,7 +60,7 @@ class Inbox:
 
     async def send(self, node: str, message: Message) -> int:
         """Send a message; returns how many got it: 0 or 1. Raises `StoreError`."""
-        listeners = await run(self._connections, channel_of(node), "SPUBLISH", encode_message(message))
+        listeners = await self._connections.run(publication(channel_of(node), encode_message(message)))
         return listeners if isinstance(listeners, int) else 0
 
     def _on_message(self, _: str, data: bytes) -> None:

@@ -33,7 +33,7 @@ def reaper_of(node: str) -> str:
 
 
 async def run(connections: RedisConnections, key: str, name: str, *args: Argument) -> Reply:
-    """Run a command on one key or channel, in the pipeline of the store's own. Raises `StoreError`."""
+    """Run a command on one key, in the pipeline of the store's own. Raises `StoreError`."""
     return await connections.run(ScriptCall(load_script("command"), (key,), (name, *args)))
 
 

@@ -68,6 +68,7 @@ class Membership:
         self.times = times or LEASE_TIMES
         self.info = NodeInfo(node, platform.node(), os.getpid(), __version__, time.time())
         self._others: dict[str, NodeInfo] = {}
+        self._renewed_since: float | None = None  # by the loop's clock; None: the last renewal has failed
 
     @property
     def node(self) -> str:
@@ -84,6 +85,7 @@ class Membership:
         """Become a node. Raises `StoreError`."""
         await run(self._connections, NODES, "SADD", self.node)
         await self._set_lease()
+        self._renewed_since = asyncio.get_running_loop().time()
 
     async def _set_lease(self, *extra: str) -> bool:
         """Renew the lease; returns False where `extra` forbids it."""
@@ -101,7 +103,10 @@ class Membership:
                     await self.join()
                     for session in [*self._owned]:  # Redis may have lost what it had acknowledged
                         await self.add(session)
+                elif self._renewed_since is None:
+                    self._renewed_since = asyncio.get_running_loop().time()
             except StoreError as error:
+                self._renewed_since = None
                 log.warning("node_lease_not_renewed", node=self.node, cause=str(error.__cause__ or error))
 
     async def leave(self) -> None:
@@ -129,6 +134,14 @@ class Membership:
         found = dict(zip(others, leases, strict=True))
         self._others = {node: _decode_info(node, lease) for node, lease in found.items() if isinstance(lease, bytes)}
         return {node for node, lease in found.items() if lease is None}
+
+    def could_renew(self) -> bool:
+        """Return whether a node that lives must have renewed its lease since this one can.
+
+        Redis may answer and yet take nothing, as without the replicas that it asks for: then no node can renew.
+        """
+        since = self._renewed_since
+        return since is not None and asyncio.get_running_loop().time() - since >= 2 * self.times.renewal
 
     async def is_gone(self, node: str) -> bool:
         """Return whether a node is known no more: all of its sessions were taken over. Raises `StoreError`."""

@@ -130,7 +130,8 @@ class NodePlacement:
 
     async def is_followed(self, session: str) -> bool:
         """Return whether other nodes have a session in memory (`Placement.is_followed`)."""
-        return bool(await self._connections.run(ScriptCall(load_script("followers"), (keys_of(session).followers,))))
+        channel = keys_of(session).followers
+        return bool(await self._connections.run(ScriptCall(load_script("followers"), (), (channel,), channel)))
 
     async def _take_over(self, session: str, instead_of: str | None) -> None:
         await self._sessions.take_over(session, instead_of=instead_of)

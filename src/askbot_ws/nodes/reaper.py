@@ -49,7 +49,8 @@ class Reaper:
             await asyncio.sleep(times.renewal)
             try:
                 gone = await self._membership.look()
-                if now() < self._trusted_from:
+                if now() < self._trusted_from or not self._membership.could_renew():
+                    self._gone = set()
                     continue
                 for node in gone & self._gone:
                     await self._take_over_all(node)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+import itertools
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from itertools import islice
 
 import pytest
 
-from askbot_ws.errors import ConfigError, StoreError
+from askbot_ws.errors import ConfigError, LogMoved, SessionNotFound, StoreError
 from askbot_ws.store.redis.connections import RedisConnections
-from askbot_ws.store.redis.scripts import Script, ScriptCall
-from tests.redis_groups import RedisCluster, redis_cluster, until
+from askbot_ws.store.redis.keys import keys_of
+from askbot_ws.store.redis.scripts import Script, ScriptCall, publication
+from askbot_ws.store.redis.store import RedisStore
+from tests.redis_groups import RedisCluster, redis_cluster, slot_of, until
 
+from ..event_factory import EventFactory, append, flatten, read_all, try_append
 from .heard import Heard, opened
 from .scripts import PUBLISH, add, channel_of, publish
 
@@ -139,6 +145,57 @@ async def test_a_slot_goes_to_and_fro_while_its_session_is_written(cluster: Redi
         assert await connections.client.get(key) == b"%d" % await writing
 
 
+async def test_sessions_of_a_slot_go_on_while_it_moves(cluster: RedisCluster) -> None:
+    """Asked, answered, read, made and deleted, however long the move takes: where their keys are, or have gone."""
+    first, *others = _names_of_one_slot(4)
+    async with _store(cluster) as store:
+        factories = {name: EventFactory(name) for name in (first, *others)}
+        factory, key = factories[first], keys_of(first).meta
+        for name in (first, *others[:2]):
+            store.create(name)
+            await append(store, factories[name].question("t1", id="a1"))
+        source, target = await asyncio.to_thread(cluster.begin_move, key)
+        for number, deleted in enumerate(others[:2], 2):
+            await append(store, factory.token(f"t{number - 1}", "text"), factory.done(f"t{number - 1}"))
+            await append(store, factory.question(f"t{number}", id=f"a{number}"))
+            await append(store, factory.token(f"t{number}", "more"))
+            assert await store.find_turn(first, f"a{number}") == f"t{number}"
+            assert [turn.turn for turn in await store.turns(first, limit=1)] == [f"t{number}"]
+            await store.forget(deleted)
+            for moved in (first, *others[:2]):
+                for each in keys_of(moved):
+                    await asyncio.to_thread(cluster.move_key, each, source, target)
+        store.create(others[2])
+        await append(store, *factories[others[2]].turn("t1", "made meanwhile"))
+        async with _store(cluster) as other:
+            assert (await other.load(first)).head == factory.head
+        await asyncio.to_thread(cluster.end_move, key, source, target)
+
+        for name in (first, others[2]):
+            assert flatten(await read_all(store, name)) == flatten(factories[name].events)
+        with pytest.raises(SessionNotFound):
+            await store.find_turn(others[0], "a1")
+        assert isinstance((await try_append(store, factories[others[0]].token("t1", "late")))[others[0]], LogMoved)
+
+
+async def test_a_message_is_heard_while_the_slot_of_its_channel_moves(cluster: RedisCluster) -> None:
+    """No key says where it goes: those who follow the channel are at the source until the move ends."""
+    heard = Heard()
+    async with opened(cluster.url) as connections, heard.following(connections) as subscriptions:
+        await subscriptions.subscribe(channel_of("h"))
+        source, target = await asyncio.to_thread(cluster.begin_move, add("h").keys[0])
+        assert await connections.run(publication(channel_of("h"), b"moving")) == 1
+        await asyncio.to_thread(cluster.end_move, add("h").keys[0], source, target)
+
+        async with asyncio.timeout(5):
+            assert await heard.gaps.get() == channel_of("h")
+            assert await connections.run(publication(channel_of("h"), b"moved")) == 1
+            assert [await heard.messages.get() for _ in range(2)] == [
+                (channel_of("h"), b"moving"),
+                (channel_of("h"), b"moved"),
+            ]
+
+
 async def test_a_replica_takes_over_a_dead_primary(cluster: RedisCluster) -> None:
     """Sessions of other nodes go on meanwhile; followers have a gap."""
     heard = Heard()
@@ -175,3 +232,20 @@ async def test_a_cluster_is_checked_as_a_whole(cluster: RedisCluster) -> None:
     message = str(refused.value)
     assert message.count("(maxmemory-policy allkeys-lru); set its maxmemory-policy to noeviction.") == 2
     assert "A Cluster has no database but 0" in message
+
+
+def _names_of_one_slot(count: int) -> list[str]:
+    """Names of sessions whose keys are in the same slot."""
+    slot = slot_of(keys_of("f").meta)
+    names = (f"f{number}" for number in itertools.count())
+    return [*islice((name for name in names if slot_of(keys_of(name).meta) == slot), count)]
+
+
+@asynccontextmanager
+async def _store(cluster: RedisCluster) -> AsyncGenerator[RedisStore]:
+    store = RedisStore(cluster.url)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -30,6 +30,7 @@ REFUSALS = {
     "CLUSTERDOWN": "-CLUSTERDOWN Hash slot not served",
     "READONLY": "-READONLY You can't write against a read only replica. script: 1, on @user_script:2.",
     "MASTERDOWN": "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "NONLOCAL": "-ERR Script attempted to access a non local key in a cluster node script: 1, on @user_script:2.",
     "OOM": "-OOM command not allowed when used memory > 'maxmemory'. script: 1, on @user_script:2.",
     "MISCONF": "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
     "NOREPLICAS": "-NOREPLICAS Not enough good replicas to write.",

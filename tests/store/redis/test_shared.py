@@ -8,7 +8,7 @@ import pytest
 
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.summary import Summary
-from askbot_ws.errors import LogMoved, SessionNotFound
+from askbot_ws.errors import LogMoved, SessionNotFound, StoreError
 from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.redis.keys import index_of, keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
@@ -162,6 +162,35 @@ async def test_a_lost_message_is_read(redis: RedisServer) -> None:
         assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
 
 
+async def test_what_is_not_understood_costs_its_session_alone(redis: RedisServer) -> None:
+    """An event of a later version, or nonsense: the node follows other sessions on the same connection."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        other = await begin(a.store, "other")
+        log = await b.store.load("s")
+        await b.store.load("other")
+        unknown = b'{"type":"later","session":"s","seq":%d}' % (factory.head + 1)
+        told = f"A {factory.head} {factory.head + 1} 0 {log.history}\n".encode()
+        for message in (b"C x", b"A 1", b"\xff", told + unknown, told + b"[]", told + b"{}"):
+            redis.command("SPUBLISH", keys_of("s").followers, message)
+            redis.command("SPUBLISH", keys_of("s").owner, message)
+        await append(a.store, other.token("t2", "heard"))
+        await b.observer.wait_for_head(other.head, "other")
+        await append(a.store, factory.done("t2"))
+        await b.observer.wait_for_head(factory.head)
+        assert not b.observer.told
+
+        await a.store.give_back("s")
+        redis.command("XADD", keys_of("s").log, f"{factory.head + 1}-0", "f", unknown)
+        redis.command("HSET", keys_of("s").meta, "head", factory.head + 1)
+        redis.command("SPUBLISH", keys_of("s").followers, b"A %d %d 0 %b\n" % (9999, 10_000, log.history.encode()))
+        await b.observer.wait_for("replaced")
+        with pytest.raises(StoreError):
+            await b.store.load("s")
+        await append(a.store, other.done("t2"))
+        await b.observer.wait_for_head(other.head, "other")
+
+
 async def test_a_session_is_deleted_on_all_nodes(redis: RedisServer) -> None:
     """The owner and the followers are told, and late writes don't bring it back."""
     async with nodes(redis, "a", "b", "c") as (a, b, c):
@@ -176,7 +205,7 @@ async def test_a_session_is_deleted_on_all_nodes(redis: RedisServer) -> None:
             with pytest.raises(SessionNotFound):
                 await node.store.load("s")
         assert isinstance((await try_append(a.store, factory.token("t2", "late")))["s"], LogMoved)
-        assert redis.command("KEYS", "askbot:{s}:*") == [b"askbot:{s}:forgotten"]
+        assert redis.command("KEYS", "askbot:{s}:*") == [b"askbot:{s}:meta"]
         assert await a.store.connections.client.zcard(index_of("ann")) == 0
 
 

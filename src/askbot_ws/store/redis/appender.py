@@ -19,13 +19,14 @@ from .follower import LogFollower
 from .open_logs import OpenLog
 from .ownership import Ownership
 from .repeated import fields_of
-from .scripts import ScriptCall, load_script
+from .scripts import ScriptCall, publication
 from .server_connection import RawReply, Reply
 from .session_scripts import session_script
 from .session_write import SessionWrite, make_write
 
 APPEND_SECONDS = 30.0  # for which an append is tried again while Redis is away
 RESTORE_SECONDS = 30.0  # after an append, for which its owner appends again what a failover has lost
+_PASSING = {"NOREPLICAS", "OOM", "MISCONF"}  # as while a replica starts anew, or until somebody makes room
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between two attempts
 
 
@@ -212,13 +213,12 @@ class Appender:
 
     def _apply(self, stored: Sequence[SessionWrite]) -> None:
         now = self._clocks.monotonic()
-        script = load_script("publish")
         messages: list[ScriptCall] = []
         for write in stored:
             write.apply()
             write.open_log.appended_at = now
             if write.message is not None:
-                messages.append(ScriptCall(script, (write.open_log.keys.followers,), (write.message.encode(),)))
+                messages.append(publication(write.open_log.followers, write.message.encode()))
         if messages:
             self._follower.publish(messages)
 
@@ -284,7 +284,7 @@ class Appender:
 
     async def _read_state(self, open_log: OpenLog) -> Summary:
         """Note what is stored of a session that this node owns; returns the summary there. Raises like `_diagnose`."""
-        reply = await self._connections.run(ScriptCall(session_script("state"), open_log.keys))
+        reply = await self._connections.run(ScriptCall(session_script("state"), open_log.keys[:1]))
         forgotten, fence, _, head, merged, summary = fields_of(reply)
         if fence is None or head is None or merged is None or summary is None:
             if forgotten or not open_log.stored or not self._is_recent(open_log):
@@ -341,11 +341,7 @@ def _resolve(outcome: asyncio.Future[Failures], result: Failures | BaseException
 def _is_final(error: StoreError) -> bool:
     """Whether an operator is needed, and nothing was done."""
     cause = error.__cause__
-    return (
-        isinstance(cause, ServerRefusedError)
-        and cause.remedy is Remedy.GIVE_UP
-        and cause.kind != "NOREPLICAS"  # as while a failover is under way
-    )
+    return isinstance(cause, ServerRefusedError) and cause.remedy is Remedy.GIVE_UP and cause.kind not in _PASSING
 
 
 def _moved(cause: Exception) -> LogMoved:

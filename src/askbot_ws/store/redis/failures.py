@@ -39,6 +39,7 @@ REMEDIES = {
     "TRYAGAIN": Remedy.WAIT,
     "LOADING": Remedy.WAIT,
     "BUSY": Remedy.WAIT,
+    "NONLOCAL": Remedy.FIND,
     "CLUSTERDOWN": Remedy.FIND,
     "READONLY": Remedy.FIND,
     "MASTERDOWN": Remedy.FIND,
@@ -50,6 +51,7 @@ EXPLANATIONS = {
     "MOVED": "it says that another server has the slot, and that one says so too",
     "ASK": "a slot is on the move, and neither server takes it",
     "TRYAGAIN": "a slot is on the move; keys of one call are on two servers",
+    "NONLOCAL": "what the script uses is on another server, as its slot has moved, or is on the move",
     "LOADING": "it still loads its data",
     "BUSY": "a script runs there for too long",
     "CLUSTERDOWN": "the Cluster has no primary for the slot",
@@ -75,6 +77,7 @@ _WORDLESS = {
     "user executing the script": "NOPERM",
     "ACL failure in script": "NOPERM",
     "max number of clients": "MAXCLIENTS",
+    "non local key": "NONLOCAL",
     "unknown command": "UNKNOWN",
 }
 """Kinds of errors that have no word of their own, by a part of their text."""

@@ -39,6 +39,8 @@ READ_BYTES = 1024 * 1024  # at a time, of what is missing
 
 log = structlog.get_logger(__name__)
 
+_UNDECODABLE = (ValueError, KeyError, TypeError)  # as what a later version writes
+
 
 @dataclass(slots=True, eq=False)
 class _Load:
@@ -106,7 +108,7 @@ class LogFollower:
         try:
             await self.subscriptions.subscribe(keys.followers)
             call = ScriptCall(session_script("load"), keys, (MERGED_TAIL_BYTES,))
-            open_log = _open_log_of(session, await run_repeated(self._connections, call))
+            open_log = _decode_log(session, await run_repeated(self._connections, call))
             self._check_exists(session, load)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it
             self._unsubscribe(keys)
@@ -117,7 +119,10 @@ class LogFollower:
             self._open_logs[session] = open_log
             load.done.set_result(open_log)
             for message in load.messages:
-                self._apply(open_log, message)
+                try:
+                    self._apply(open_log, message)
+                except _UNDECODABLE:
+                    log.warning("redis_message_ignored")
         finally:
             if self._loads.get(session) is load:
                 del self._loads[session]
@@ -224,14 +229,13 @@ class LogFollower:
     def _receive(self, channel: str, data: bytes) -> None:
         try:
             session, message = session_of(channel), decode_message(data)
-        except ValueError:
+            open_log = self._open_logs.get(session)
+            if open_log is not None:
+                self._apply(open_log, message)
+            elif session in self._loads:
+                self._loads[session].messages.append(message)
+        except _UNDECODABLE:  # it must not end the subscriptions of all sessions
             log.warning("redis_message_ignored")
-            return
-        open_log = self._open_logs.get(session)
-        if open_log is not None:
-            self._apply(open_log, message)
-        elif session in self._loads:
-            self._loads[session].messages.append(message)
 
     def _apply(self, open_log: OpenLog, message: Appended | Deleted | Claimed) -> None:
         match message:
@@ -287,6 +291,9 @@ class LogFollower:
                 await self._check_ownership(open_log, open_log.fence)
         except StoreError:
             self._stale.add(open_log)
+        except _UNDECODABLE:
+            log.warning("session_read_failed", session=open_log.session, exc_info=True)
+            self.replaced(open_log)
         finally:
             open_log.reading = False
 
@@ -296,7 +303,7 @@ class LogFollower:
         Raises `StoreError`.
         """
         if (fence := open_log.fence) is not None:
-            reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
+            reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
             found = fields_of(reply)[1]
             if open_log.fence == fence and found is not None and _counter(found.decode()) > _counter(fence):
                 self.fenced(open_log)
@@ -332,7 +339,7 @@ class LogFollower:
 
     async def _wait_for_owner(self, open_log: OpenLog) -> None:
         """The store has less than the log in memory: was it deleted, or will its owner append again what was lost?"""
-        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
+        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
         if self._open_logs.get(open_log.session) is not open_log:
             return
         forgotten, now = fields_of(reply)[0], self._clock()
@@ -346,7 +353,7 @@ class LogFollower:
             self._stale.add(open_log)
 
     async def _check_ownership(self, open_log: OpenLog, fence: str) -> None:
-        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys))
+        reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
         if open_log.fence != fence or open_log.appending or not open_log.stored:
             return  # an append finds out
         forgotten, found, _, head = fields_of(reply)[:4]
@@ -392,6 +399,14 @@ class LogFollower:
 
 def _counter(fence: str) -> int:
     return int(fence.partition(":")[0])
+
+
+def _decode_log(session: str, reply: object) -> OpenLog:
+    """As `_open_log_of`; raises `StoreError` too, for what this version can't read."""
+    try:
+        return _open_log_of(session, reply)
+    except _UNDECODABLE as error:
+        raise StoreError from error
 
 
 def _open_log_of(session: str, reply: object) -> OpenLog:

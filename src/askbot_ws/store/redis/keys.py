@@ -18,18 +18,16 @@ _CHANNEL = re.compile(r"askbot:\{([^}]+)\}(:owner)?")
 
 
 class SessionKeys(NamedTuple):
-    """The keys of one session, in the order in which scripts take them, then its channels.
+    """The keys of one session, in the order in which scripts take them. Each is there from the first event on.
 
     Attributes:
-        meta: A hash: who owns it, its history, head and summary.
+        meta: A hash: who owns it, its history, head and summary. Once it is deleted, the fence with which it was made,
+            for a while.
         log: A stream of its newest events; the id of an entry is the `seq` of its last one.
         parts: A sorted set of its older events, merged; the score of a part is the `seq` of its last event. (A stream
-            takes 4 KB at least.)
+            takes 4 KB at least.) The first one is empty.
         turns: A sorted set of its questions and ends of turns, by their `seq`.
-        asks: A hash from the ids of questions to their turns.
-        forgotten: The fence with which it was made, for a while after it was deleted.
-        followers: The channel of the nodes that follow it.
-        owner: The channel of the node that owns it.
+        asks: A hash from the ids of questions to their turns. The first field is empty.
     """
 
     meta: str
@@ -37,9 +35,16 @@ class SessionKeys(NamedTuple):
     parts: str
     turns: str
     asks: str
-    forgotten: str
-    followers: str
-    owner: str
+
+    @property
+    def followers(self) -> str:
+        """The channel of the nodes that follow it."""
+        return self.meta.removesuffix(":meta")
+
+    @property
+    def owner(self) -> str:
+        """The channel of the node that owns it."""
+        return f"{self.followers}:owner"
 
 
 def keys_of(session: str) -> SessionKeys:
@@ -51,9 +56,6 @@ def keys_of(session: str) -> SessionKeys:
         parts=f"{channel}:parts",
         turns=f"{channel}:turns",
         asks=f"{channel}:asks",
-        forgotten=f"{channel}:forgotten",
-        followers=channel,
-        owner=f"{channel}:owner",
     )
 
 

@@ -23,6 +23,7 @@ class OpenLog:
         merged: The position up to which the log is merged in Redis. The events after it are in memory.
         questions: The `seq` of the question of each turn that has not ended.
         keys: The session's keys.
+        followers: The channel of the nodes that follow it.
         appending: Whether an append of it is under way.
         released: Whether nobody uses it.
         reading: Whether what is missing is being read.
@@ -47,9 +48,11 @@ class OpenLog:
     heard_at: float = 0.0
     appended_at: float = 0.0
     keys: SessionKeys = field(init=False)
+    followers: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.keys = keys_of(self.log.session)
+        self.followers = self.keys.followers
 
     @property
     def session(self) -> str:

@@ -58,7 +58,7 @@ class Ownership:
         args = (self._node, instead_of or "", new_history())
         claimed = False
         try:
-            reply = await run_repeated(self._connections, ScriptCall(session_script("claim"), open_log.keys, args))
+            reply = await run_repeated(self._connections, ScriptCall(session_script("claim"), open_log.keys[:1], args))
             if reply is None:
                 self._follower.deleted(open_log)
                 raise SessionNotFound

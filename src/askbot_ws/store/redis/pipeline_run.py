@@ -85,7 +85,7 @@ class PipelineRun:
             if refusal.remedy is Remedy.MOVE:
                 self._topology.moved(slot, address)
             return address
-        return self._topology.address_of(self._calls[index].keys[0])
+        return self._topology.address_of(self._calls[index].place)
 
     async def _send(self, address: Address, indexes: Sequence[int]) -> None:
         commands, owners = self._pack(indexes)

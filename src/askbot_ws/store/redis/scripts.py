@@ -37,20 +37,32 @@ def load_script(name: str) -> Script:
     return Script.of(name, files(__package__ or "").joinpath("scripts", f"{name}.lua").read_text("utf-8"))
 
 
+def publication(channel: str, message: bytes) -> ScriptCall:
+    """A call that sends a message to those who follow a channel; its reply is how many they are."""
+    return ScriptCall(load_script("publish"), (), (channel, message), channel)
+
+
 @dataclass(slots=True)
 class ScriptCall:
     """A call of a script, which may be made again unchanged.
 
     Attributes:
         script: The script.
-        keys: All keys that it uses, one at least, and all of one hash slot. A script that publishes does so in a
-            channel of the same slot (docs/decisions/0013).
+        keys: The keys that it uses, all of one hash slot. A script that publishes does so in a channel of the same slot
+            (docs/decisions/0013).
         args: Its arguments.
+        channel: That of a script without keys: it runs where the channel's slot is, also while that moves.
     """
 
     script: Script
     keys: tuple[str, ...]
     args: tuple[Argument, ...] = ()
+    channel: str = ""
+
+    @property
+    def place(self) -> str:
+        """The key or channel that says which server runs it."""
+        return self.keys[0] if self.keys else self.channel
 
     def pack(self) -> bytes:
         """The call as a server reads it."""

@@ -80,7 +80,7 @@ class SessionIndex:
 
     async def _describe(self, key: str, sessions: Sequence[str], place: Place, latest_use: float) -> _Described:
         """The summaries of sessions behind a place; the entries of those that are gone are removed."""
-        calls = [ScriptCall(session_script("describe"), keys_of(session)) for session in sessions]
+        calls = [ScriptCall(session_script("describe"), keys_of(session)[:1]) for session in sessions]
         outcomes = await run_all_repeated(self._connections, calls)
         found: list[SessionSummary] = []
         gone: list[str] = []

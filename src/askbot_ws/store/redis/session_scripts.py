@@ -9,5 +9,5 @@ from .scripts import Script, load_script
 
 @cache
 def session_script(name: str) -> Script:
-    """The script of the file `scripts/<name>.lua`, behind `scripts/session.lua`. Its keys are `SessionKeys`."""
+    """The script of the file `scripts/<name>.lua`, behind `scripts/session.lua`. Its keys: `SessionKeys`, or `meta`."""
     return Script.of(name, (load_script("session").source + load_script(name).source).decode())

@@ -83,7 +83,7 @@ def make_write(
     kinds = {*map(type, events)}
     if open_log.stored and kinds <= {Token, Thinking} and head - open_log.merged <= MAX_UNMERGED_CHARS:
         message = None if publish else Appended(start, head, open_log.merged, open_log.log.history, joined)
-        call = ScriptCall(load_script("append"), (keys.meta, keys.log, keys.followers), common)
+        call = ScriptCall(load_script("append"), keys[:2], (*common, open_log.followers))
         return SessionWrite(open_log, events, start, call, (), open_log.merged, None, message)
 
     summary, questions, turns, asks = _fold(base, open_log.questions, events)
@@ -112,7 +112,9 @@ def make_write(
         open_log,
         events,
         start,
-        ScriptCall(session_script("commit" if open_log.stored else "create"), keys, tuple(args)),
+        ScriptCall(session_script("commit"), keys, tuple(args))
+        if open_log.stored
+        else ScriptCall(session_script("create"), keys[:1], tuple(args)),
         _notes(log.session, summary, age) if used else (),
         merged,
         questions,

@@ -1,2 +1,2 @@
--- Runs one command on one key or channel. ARGV: the command's name, its further arguments
+-- Runs one command on one key. ARGV: the command's name, its further arguments
 return redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2))

@@ -1,11 +1,16 @@
--- Makes a session with its first events: see `write`. Returns like `append`.
-if redis.call('EXISTS', META) == 1 then
-  local meta = redis.call('HMGET', META, 'fence', 'head')
+-- Makes a session with its first events, a question among them: see `write`. Returns like `append`.
+-- KEYS: meta alone, as nothing is there yet
+local meta = redis.call('HMGET', META, 'fence', 'head', 'forgotten')
+if meta[1] then
   return meta[1] == ARGV[1] and meta[2] == ARGV[3] and 1 or 0
 end
-if redis.call('GET', FORGOTTEN) == ARGV[1] then
+if meta[3] == ARGV[1] then
   return 0 -- it was made, and deleted since: this is a repetition that comes late
 end
+redis.call('ZADD', PARTS, '-inf', '')
+redis.call('HSET', ASKS, '', '')
+redis.call('HDEL', META, 'forgotten')
+redis.call('PERSIST', META)
 redis.call('HSET', META, 'fence', ARGV[1], 'made', ARGV[1], 'history', ARGV[11], 'replication', replication_id())
 if ARGV[12] ~= '' then
   redis.call('HSET', META, 'user', ARGV[12])

@@ -1,6 +1,6 @@
 -- Returns nothing where there is no such session, else a list: the turn of a question's id, where there is one.
 -- ARGV: the id
-if redis.call('EXISTS', META) == 0 then
+if redis.call('HEXISTS', META, 'fence') == 0 then
   return false
 end
 return {redis.call('HGET', ASKS, ARGV[1])}

@@ -1,2 +1,2 @@
--- Returns how many nodes follow a session. KEYS: its channel of followers
-return redis.call('PUBSUB', 'SHARDNUMSUB', KEYS[1])[2]
+-- Returns how many nodes follow a session. ARGV: its channel of followers
+return redis.call('PUBSUB', 'SHARDNUMSUB', ARGV[1])[2]

@@ -9,7 +9,7 @@ end
 local parts, room = {}, tonumber(ARGV[1])
 while room > 0 do
   local entry = redis.call('ZRANGE', PARTS, -1 - #parts, -1 - #parts)
-  if #entry == 0 then
+  if #entry == 0 or entry[1] == '' then -- the first one is empty
     break
   end
   parts[#parts + 1] = entry[1]

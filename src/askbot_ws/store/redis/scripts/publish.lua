@@ -1,3 +1,2 @@
--- Tells followers what was appended without telling them, once enough replicas have it.
--- KEYS: channel. ARGV: message
-return redis.call('SPUBLISH', KEYS[1], ARGV[1])
+-- Sends a message to those who follow a channel; returns how many they are here. ARGV: channel, message
+return redis.call('SPUBLISH', ARGV[1], ARGV[2])

@@ -1,6 +1,10 @@
 -- What several scripts share; it is put before each of them. They have the same first keys and arguments:
--- KEYS: meta, log, parts, turns, asks, forgotten, channel of followers, channel of the owner
-local META, LOG, PARTS, TURNS, ASKS, FORGOTTEN, FOLLOWERS, OWNER = unpack(KEYS)
+-- KEYS: meta, and where a script uses them, log, parts, turns, asks: all of these are there while the session is, as
+--   calls with a key that is missing have to wait while their slot moves
+local META = KEYS[1]
+local FOLLOWERS = string.match(META, '^(.*):meta$') -- the channel of those who follow it
+local OWNER = FOLLOWERS .. ':owner' -- the channel of its owner
+local LOG, PARTS, TURNS, ASKS = FOLLOWERS .. ':log', FOLLOWERS .. ':parts', FOLLOWERS .. ':turns', FOLLOWERS .. ':asks'
 
 -- What changes where a server may have lost what it had acknowledged: at a failover, and at a start.
 local function replication_id()
@@ -18,11 +22,11 @@ local function write(merged, history)
     merged = ARGV[at]
     at = at + 2
   end
-  if merged ~= ARGV[3] then
+  if merged ~= ARGV[3] or ARGV[2] == '0' then
     redis.call('XADD', LOG, ARGV[3] .. '-0', 'f', ARGV[4])
   end
   if ARGV[8] ~= '0' then
-    redis.call('XTRIM', LOG, 'MINID', merged .. '-1')
+    redis.call('XTRIM', LOG, 'MINID', merged .. '-1') -- an empty stream stays
   end
   for _ = 1, tonumber(ARGV[9]) do
     redis.call('ZADD', TURNS, ARGV[at], ARGV[at + 1])
