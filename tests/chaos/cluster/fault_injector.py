@@ -1,4 +1,4 @@
-"""Fault injector: causes the faults of a cluster's schedule, those of nodes where they hurt: at who writes an answer."""
+"""Fault injector: causes the faults of a cluster's schedule, those of nodes where an answer is written."""
 
 from __future__ import annotations
 
