@@ -12,6 +12,7 @@ import shutil
 import textwrap
 from collections.abc import Generator
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -20,8 +21,8 @@ from askbot_ws.store.redis.follower import LogFollower
 from tests.redis_server import RedisServer
 
 from .scenarios import SCENARIOS
-from .steps import BrokenOrder, explore
 from .stepped_redis import stepped
+from .steps import BrokenOrder, explore
 
 AT_MOST = 2000
 
@@ -41,7 +42,7 @@ def _stepped() -> Generator[None]:
 def scripts_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Path]:
     """A copy of the scripts that the nodes use in this test."""
     shutil.copytree(Path(scripts.__file__).with_name("scripts"), tmp_path / "scripts")
-    monkeypatch.setattr(scripts, "files", lambda _: tmp_path)
+    monkeypatch.setattr(scripts, "files", MagicMock(return_value=tmp_path))
     _forget_scripts()
     yield tmp_path / "scripts"
     _forget_scripts()
@@ -69,7 +70,7 @@ def test_without_the_fence_a_promise_is_broken(redis: RedisServer, scripts_witho
     for name in ("append.lua", "commit.lua"):
         _edit(scripts_without / name, FENCE)
 
-    with pytest.raises(BrokenOrder, match="without an end|shown up to|takes|twice"):
+    with pytest.raises(BrokenOrder, match=r"without an end|shown up to|takes|twice"):
         explore(lambda: SCENARIOS["text is late"](redis), at_most=AT_MOST)
 
 
@@ -78,7 +79,7 @@ def test_without_the_head_check_a_promise_is_broken(redis: RedisServer, scripts_
     for name in ("append.lua", "commit.lua"):
         _edit(scripts_without / name, HEAD_CHECK)
 
-    with pytest.raises(BrokenOrder, match="(?s)stored up to .*whose reply is lost"):
+    with pytest.raises(BrokenOrder, match=r"(?s)stored up to .*whose reply is lost"):
         explore(lambda: SCENARIOS["losing a reply"](redis), at_most=AT_MOST)
 
 
@@ -92,7 +93,7 @@ def test_a_follower_that_reads_before_it_subscribes_misses_something(
     assert checks in source
     later = source.replace(f"        {subscribes}", "").replace(f"        {checks}", f"        {subscribes}")
     found: dict[str, object] = {}
-    exec(compile(later, "<edited>", "exec"), vars(follower), found)  # noqa: S102
+    exec(compile(later, "<edited>", "exec"), follower.__dict__, found)
     monkeypatch.setattr(LogFollower, "_load", found["_load"])
 
     with pytest.raises(BrokenOrder, match="stored up to"):

@@ -1,4 +1,4 @@
-"""World: two nodes as `askbot serve` makes them, on one Redis; each has an event loop of its own in which time stands."""
+"""World: two nodes as `askbot serve` makes them, on one Redis, each with an event loop in which time stands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from askbot_ws.testing import Step as Piece
 from tests.redis_server import RedisServer
 from tests.walk.recording_reader import RecordingReader
 
-from .stepped_redis import Line, Opener, SteppedConnections, StepLoop, Wire
+from .stepped_redis import Line, Opener, StepLoop, SteppedConnections, Wire
 from .steps import Step
 
 TIMES = LeaseTimes(lease=1000.0, renewal=0.4)
