@@ -2,8 +2,8 @@
 #
 # Tests that draw have fixed seeds, Hypothesis too: `make test` has the same outcome each time. `make test SEED=draw`
 # draws one for all of them (that sets ASKBOT_TEST_SEED, see tests/seeds.py) and says which; SEED=N is that one again.
-# `make chaos`, `make soak` and `make walk` draw theirs, and take SEED=N. `make attack` has a fixed one, and takes
-# SEED=N and SECONDS=N.
+# `make chaos`, `make soak` and `make walk` draw theirs, and take SEED=N; so does `make chaos-cluster`, which takes
+# SECONDS=N too. `make attack` has a fixed seed, and takes SEED=N and SECONDS=N.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,7 +21,7 @@ export ASKBOT_TEST_SEED := $(SEED)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help serve cluster setup test test-fast check docs bench bench-quick chaos soak walk attack pictures canary fix generate clean
+.PHONY: help serve cluster setup test test-fast check docs bench bench-quick chaos chaos-cluster soak walk attack pictures canary fix generate clean
 
 help:  ## This list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ bench-quick: .venv/.serve.stamp .venv/.dev.stamp  ## The ratios that matter; fai
 
 chaos: setup  ## Ten minutes of everything going wrong, and a table of it
 	$(BIN)/python -m tests.chaos --write docs/reliability.md $(SEEDED)
+
+chaos-cluster: setup  ## Everything going wrong between three nodes and Redis, and a table of it
+	$(BIN)/python -m tests.nodes.model
+	$(BIN)/python -m tests.chaos.cluster --write docs/reliability.md --seconds $(or $(SECONDS),600) $(SEEDED)
 
 soak: setup  ## An hour of mixed traffic in which nothing may grow
 	$(BIN)/python -m tests.chaos.soak --seconds 3600 $(SEEDED)

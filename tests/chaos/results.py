@@ -67,7 +67,7 @@ class Results:
         if self.store:
             facts = {"store": self.store} | facts
             facts["changed histories"] = f"{self.history_changes:,}: readers were told (`ready.log`), and read anew"
-            lost = ", ".join(f"{count:,} × {what}" for what, count in self.detected.items()) or "0"
+            lost = ", ".join(f"{what}: {count:,}" for what, count in self.detected.items()) or "0"
             facts["lost, and told"] = lost
         else:
             facts["ends replaced by `interrupted`"] = f"{self.replaced:,} (decision 0004)"

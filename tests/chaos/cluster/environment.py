@@ -24,8 +24,10 @@ __all__ = ["LEASE_SECONDS", "ClusterEnvironment", "Node", "start_cluster"]
 
 NODES = 3
 STARTING = 30.0  # seconds that a node may take until it hears signals: it waits for Redis
-FLAGS = ("--drain", "3s", "--heartbeat", "1s", "--reader-timeout", "6s", "--memory", "100KiB", "--no-limits")
-FLAGS += ("--model", "scripted-1", "--connect-timeout", "2s", "--stall-timeout", "3s", "--log-format", "json")
+FLAGS = (
+    *("--drain", "3s", "--heartbeat", "1s", "--reader-timeout", "6s", "--memory", "100KiB", "--no-limits"),
+    *("--model", "scripted-1", "--connect-timeout", "2s", "--stall-timeout", "3s", "--log-format", "json"),
+)
 
 Told = Callable[[str, Kind], None]
 """Called with where a fault of the network took effect, and its kind."""
@@ -109,7 +111,9 @@ async def start_cluster(backend: Backend, *, on_fault: Told) -> AsyncGenerator[C
             if backend.port is not None:
                 link = RedisLink(backend.port, on_fault=lambda kind: on_fault("Redis", kind))
                 await stack.enter_async_context(listening(link))
-            nodes.append(_node(folder, number, port, backend, link, back))
+            log = folder / f"node-{number}.log"
+            store = backend.url if link is None else f"redis://127.0.0.1:{link.port}"
+            nodes.append(Node(_process(log, port, back, store, wait=backend.wait), port, link, log))
         provider = make_provider(folder, upstream)
         tasks = [asyncio.create_task(kept.keep()) for kept in (provider, *(node.process for node in nodes))]
         try:
@@ -122,14 +126,10 @@ async def start_cluster(backend: Backend, *, on_fault: Told) -> AsyncGenerator[C
             await asyncio.wait(tasks)
 
 
-def _node(folder: Path, number: int, port: int, backend: Backend, link: RedisLink | None, back: Proxy) -> Node:
-    store = backend.url if link is None else f"redis://127.0.0.1:{link.port}"
+def _process(log: Path, port: int, back: Proxy, store: str, *, wait: int) -> SupervisedProcess:
     command = [sys.executable, "-m", "tests.nodes.node", "serve", "--port", str(port), "--store", store, *FLAGS]
     environ = environment(
-        OPENAI_API_KEY=KEY,
-        OPENAI_BASE_URL=f"http://127.0.0.1:{back.port}/v1",
-        ASKBOT_REDIS_WAIT=str(backend.wait),
+        OPENAI_API_KEY=KEY, OPENAI_BASE_URL=f"http://127.0.0.1:{back.port}/v1", ASKBOT_REDIS_WAIT=str(wait)
     )
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
-    log = folder / f"node-{number}.log"
-    return Node(SupervisedProcess(command, cwd=folder, environ=environ, log=log, starting=STARTING), port, link, log)
+    return SupervisedProcess(command, cwd=log.parent, environ=environ, log=log, starting=STARTING)

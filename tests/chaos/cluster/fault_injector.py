@@ -1,4 +1,4 @@
-"""Fault injector: causes the faults of a cluster's schedule, those of nodes where they hurt: at who writes an answer."""
+"""Fault injector: causes the faults of a cluster's schedule, those of nodes where an answer is written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from ..checking_client import CheckingClient
 from ..environment import listens
+from ..proxy import Proxy
 from ..results import BrokenError, Results
 from .environment import LEASE_SECONDS, ClusterEnvironment, Node
 from .faults import (
@@ -57,6 +58,7 @@ class ClusterFaultInjector:
         environment, order = self._environment, fault.order
         assert order
         links = [node.link for node in environment.nodes if node.link is not None]
+        proxy: Proxy
         match fault.name:
             case "clients":
                 proxy = environment.front

@@ -13,12 +13,19 @@ from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.failures import NotReplicated
 from askbot_ws.store.redis.pipeline_run import Outcome
 from askbot_ws.store.redis.scripts import Script, ScriptCall
-from tests.redis_groups import Sentinels, sentinels, text
+from tests.redis_groups import Sentinels, sentinels, until
+from tests.redis_server import RedisServer
 
 from .heard import Heard, opened
 from .scripts import FAIL, add, channel_of, publish
 
 READ = Script.of("read", "return tonumber(redis.call('GET', KEYS[1]))")
+
+
+def _replication(server: RedisServer) -> bytes:
+    reply = server.command("INFO", "replication")
+    assert isinstance(reply, bytes)
+    return reply
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +87,7 @@ async def test_the_replica_takes_over_once_the_primary_is_gone(group: Sentinels)
 
         group.primary.kill()
         async with asyncio.timeout(20):
-            while not text(group.replica.command("INFO", "replication")).startswith("# Replication\r\nrole:master"):
-                await asyncio.sleep(0.02)
+            await asyncio.to_thread(until, lambda: b"role:master" in _replication(group.replica))
             group.primary.start()
             outcome: Outcome = StoreError()
             while isinstance(outcome, StoreError):
