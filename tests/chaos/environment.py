@@ -41,7 +41,7 @@ class ProcessExit:
 
     @property
     def fine(self) -> bool:
-        """Told to end; could not start, and said why (1: its store was away); killed; told to end before it had begun."""
+        """Told to end; could not start, and said why (1: no store); killed; told to end before it had begun."""
         return self.code in {0, 2, -signal.SIGKILL} or (self.code in {1, -signal.SIGTERM} and self.age < self.starting)
 
 
