@@ -15,6 +15,7 @@ import hiredis
 import structlog
 
 from askbot_ws.errors import StoreError
+from askbot_ws.hub import turn_scheduler
 from askbot_ws.nodes import inbox
 from askbot_ws.store.redis import follower, store
 from askbot_ws.store.redis.failures import OutcomeUnknown
@@ -167,9 +168,18 @@ class SteppedConnections:
     async def run_all(self, calls: Sequence[ScriptCall], *, replicas: int = 0) -> list[Outcome]:
         """Run scripts, when the model lets them."""
         assert not replicas
+        return await self.send_all(calls)
+
+    def send_all(self, calls: Sequence[ScriptCall]) -> asyncio.Future[list[Outcome]]:
+        """Send scripts; the server has them when the model lets it."""
         done: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         self.line.requests.append(Request(calls, None, done, self.line.now()))
-        return await done
+        return done
+
+    async def complete(self, calls: Sequence[ScriptCall], replies: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The outcomes of scripts that were sent: here, they are their replies."""
+        assert len(calls) == len(replies)
+        return replies
 
     async def close(self) -> None:
         """Nothing to close: the model does."""
@@ -261,6 +271,7 @@ def stepped() -> Generator[None]:
         patch.object(store, "RedisConnections", Opener),
         patch.object(follower, "Subscriptions", SteppedSubscriptions),
         patch.object(inbox, "Subscriptions", SteppedSubscriptions),
+        patch.object(turn_scheduler, "SHARED_INTERVAL_SECONDS", 0.0),  # time stands still
         structlog.testing.capture_logs(),
     ):
         yield
