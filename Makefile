@@ -8,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-WORKERS ?= $(shell expr 3 '*' $(CORES))
+WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
 ALONE = $(shell grep -rl --include='test_*.py' '^@pytest.mark.alone' tests)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
