@@ -8,15 +8,51 @@ import resource
 import signal
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
+from typing import Protocol, TypeVar
 
 from .clocked import set_clock
 from .environment import Environment, SupervisedProcess
 from .faults import MODEL_KILLED, WEEK, Fault, Held, fill
+from .proxy import Order
 from .results import BrokenError, Results
 
 ENDING = 30.0  # seconds that a server may take to end when it is told to; its drain is 3
+
+
+class Scheduled(Protocol):
+    """A fault of any schedule."""
+
+    @property
+    def at(self) -> float:
+        """When it is to be caused, in seconds from the beginning."""
+        ...
+
+    @property
+    def order(self) -> Order | None:
+        """What the network does; None: it is a fault of something else."""
+        ...
+
+
+FaultType = TypeVar("FaultType", bound=Scheduled)
+
+
+async def work_off(
+    faults: Iterable[FaultType],
+    *,
+    network: Callable[[FaultType], None],
+    machine: Callable[[FaultType], Coroutine[None, None, None]],
+) -> None:
+    """Cause each fault at its time; returns when the last is over."""
+    begun = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        for fault in faults:
+            await asyncio.sleep(begun + fault.at - time.monotonic())
+            if fault.order is not None:
+                network(fault)
+            else:
+                tasks.create_task(machine(fault))
 
 
 class FaultInjector:
@@ -31,14 +67,7 @@ class FaultInjector:
 
     async def inject(self, faults: list[Fault]) -> None:
         """Cause each fault at its time; returns when the last is over and everything works again."""
-        begun = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            for fault in faults:
-                await asyncio.sleep(begun + fault.at - time.monotonic())
-                if fault.order is not None:
-                    self._network(fault)
-                else:
-                    tasks.create_task(self._machine(fault))
+        await work_off(faults, network=self._network, machine=self._machine)
         for proxy in (self._environment.front, self._environment.back):
             if proxy is not None:
                 proxy.heal()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -43,17 +44,7 @@ async def run(seed: int, plan: Plan) -> Results:
             CheckingClient(number, made.url, Random(chance.random()), results, model=plan.model)
             for number in range(plan.sessions)
         ]
-        talking = [asyncio.create_task(one.run(readers=2 if one.number % 3 == 0 else 1)) for one in clients]
-        watching = asyncio.create_task(tell(results, begun))
-        try:
-            await FaultInjector(made, results).inject(faults)
-            for one in clients:
-                one.finish = True
-            await asyncio.wait_for(asyncio.gather(*talking), 3 * BOUND)
-        finally:
-            watching.cancel()
-            for task in talking:
-                task.cancel()
+        await converse(clients, results, begun, during=FaultInjector(made, results).inject(faults))
         await check_sessions(made.direct, clients, results)
         made.server.signal(signal.SIGKILL)
         await made.server.ended(10)
@@ -66,6 +57,23 @@ async def run(seed: int, plan: Plan) -> Results:
             keep(made.folder, results)
     results.seconds = time.monotonic() - begun
     return results
+
+
+async def converse(
+    clients: Sequence[CheckingClient], results: Results, begun: float, *, during: Awaitable[None]
+) -> None:
+    """Let clients talk while faults are caused, and finish what they have begun afterwards."""
+    talking = [asyncio.create_task(one.run(readers=2 if one.number % 3 == 0 else 1)) for one in clients]
+    watching = asyncio.create_task(tell(results, begun))
+    try:
+        await during
+        for one in clients:
+            one.finish = True
+        await asyncio.wait_for(asyncio.gather(*talking), 3 * BOUND)
+    finally:
+        watching.cancel()
+        for task in talking:
+            task.cancel()
 
 
 async def tell(results: Results, begun: float) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from ..checking_client import CheckingClient
 from ..environment import listens
+from ..fault_injector import work_off
 from ..proxy import Proxy
 from ..results import BrokenError, Results
 from .environment import LEASE_SECONDS, ClusterEnvironment, Node
@@ -42,14 +42,7 @@ class ClusterFaultInjector:
 
     async def inject(self, faults: Sequence[Fault]) -> None:
         """Cause each fault at its time; returns when the last is over and everything works again."""
-        begun = time.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            for fault in faults:
-                await asyncio.sleep(begun + fault.at - time.monotonic())
-                if fault.order is not None:
-                    self._network(fault)
-                else:
-                    tasks.create_task(self._machine(fault))
+        await work_off(faults, network=self._network, machine=self._machine)
         for proxy in self._environment.proxies:
             proxy.heal()
         await self._environment.up()

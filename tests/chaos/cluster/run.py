@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 from dataclasses import dataclass
 from random import Random
 
-from ..checking_client import BOUND, CheckingClient
+from ..checking_client import CheckingClient
 from ..final_checks import check_questions, check_replaced, check_servers, check_sessions, keep
 from ..results import Results
-from ..run import tell
+from ..run import converse
 from .backends import BACKENDS
 from .environment import start_cluster
 from .fault_injector import ClusterFaultInjector
@@ -49,17 +48,7 @@ async def run_cluster(seed: int, plan: ClusterPlan) -> Results:
                 CheckingClient(number, made.url, Random(chance.random()), results, may_lose=backend.may_lose)
                 for number in range(plan.sessions)
             ]
-            talking = [asyncio.create_task(one.run(readers=2 if one.number % 3 == 0 else 1)) for one in clients]
-            watching = asyncio.create_task(tell(results, begun))
-            try:
-                await ClusterFaultInjector(made, clients, results).inject(faults)
-                for one in clients:
-                    one.finish = True
-                await asyncio.wait_for(asyncio.gather(*talking), 3 * BOUND)
-            finally:
-                watching.cancel()
-                for task in talking:
-                    task.cancel()
+            await converse(clients, results, begun, during=ClusterFaultInjector(made, clients, results).inject(faults))
             check_replaced(clients, results)
             await check_sessions(made.direct, clients, results)
             for node in made.nodes:
