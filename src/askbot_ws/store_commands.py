@@ -24,17 +24,15 @@ def check_store(url: StoreOption = None) -> None:
 
     The exit code is 0 where it is, 1 where something is wrong, 2 where it can't be opened.
     """
-    from .logs import silence  # noqa: PLC0415 - for this command only
     from .store.sqlite.maintenance.check import check  # noqa: PLC0415 - for this command only
-    from .store.url import is_shared  # noqa: PLC0415 - for this command only
+    from .store.url import is_shared, path_of  # noqa: PLC0415 - for this command only
 
-    settings = load({"store": url})
-    if is_shared(settings.store):
+    store_url = _store_url(url)
+    if is_shared(store_url):
         from .store_copy_commands import check_shared_store  # noqa: PLC0415 - for this command only
 
-        silence()
-        check_shared_store(settings.store)
-    path = _store_path(url)
+        check_shared_store(store_url)
+    path = path_of(store_url)
     _print_report(
         path,
         check(path),
@@ -52,11 +50,9 @@ def copy_store(
 
     The copy is checked. The exit code is 0 where it is whole, 1 where it is not, 2 where a store can't be opened.
     """
-    from .logs import silence  # noqa: PLC0415 - for this command only
     from .store_copy_commands import copy_all  # noqa: PLC0415 - for this command only
 
-    silence()
-    copy_all(load({"store": source}).store, load({"store": target}).store)
+    copy_all(_store_url(source), _store_url(target))
 
 
 @store.command("repair")
@@ -97,11 +93,9 @@ def vacuum_store(url: StoreOption = None, server: ServerOption = None, *, token_
     """
     if url is not None and server is not None:
         raise typer.BadParameter("give one of --store and --url", param_hint="--url")
-    from .logs import silence  # noqa: PLC0415 - for this command only
     from .store.url import is_shared, path_of, without_password  # noqa: PLC0415 - for this command only
 
-    silence()
-    store = None if server is not None else load({"store": url}).store
+    store = None if server is not None else _store_url(url)
     place = "the store" if store is None else without_password(store) if is_shared(store) else path_of(store)
 
     async def work(source: SessionSource) -> int:
@@ -112,13 +106,19 @@ def vacuum_store(url: StoreOption = None, server: ServerOption = None, *, token_
     run_on_source(SourceOptions(server, token_file, store), work)
 
 
-def _store_path(url: str | None) -> Path:
-    """Return the store's file."""
+def _store_url(url: str | None) -> str:
+    """Return the store's URL: this one, or what the settings say. Nothing is logged from now on."""
     from .logs import silence  # noqa: PLC0415 - for this command only
-    from .store.url import path_of  # noqa: PLC0415 - for this command only
 
     silence()
-    return path_of(load({"store": url}).store)
+    return load({"store": url}).store
+
+
+def _store_path(url: str | None) -> Path:
+    """Return the store's file."""
+    from .store.url import path_of  # noqa: PLC0415 - for this command only
+
+    return path_of(_store_url(url))
 
 
 def _print_report(path: Path, report: Report, *, fault: str, hint: str) -> None:
