@@ -77,19 +77,20 @@ class Appender:
         if sent is None:
             return self._tasks.start(self._write(writes, failures))
         outcome: asyncio.Future[Failures] = self._loop.create_future()
-        sent.add_done_callback(lambda sent: self._on_replies(sent.result(), writes, failures, outcome))
+        sent.add_done_callback(lambda sent: self._on_replies(sent.result(), len(calls), writes, failures, outcome))
         self._tasks.include(sent)
         return outcome
 
     def _on_replies(
         self,
         replies: Sequence[RawReply],
+        count: int,
         writes: Sequence[SessionWrite],
         failures: Failures,
         outcome: asyncio.Future[Failures],
     ) -> None:
-        """Take what the server says of an append: usually that all of it is stored."""
-        if replies.count(1) == len(_calls_of(writes)):
+        """Take what the server says of an append of `count` calls: usually that all of it is stored."""
+        if replies.count(1) == count:
             try:
                 self._apply(writes)
             except Exception as error:  # noqa: BLE001 - whoever waits is told, as by a task
