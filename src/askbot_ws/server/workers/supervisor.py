@@ -242,8 +242,7 @@ class Supervisor:
         await _cancel(self._starts)  # first: a process that one of them has just made would be missed
         for worker in self._workers:
             worker.kill()
-        await asyncio.gather(*(worker.exited for worker in self._workers))
-        await _cancel(self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # the watches, which note the ends
 
     def _serving(self) -> list[WorkerProcess]:
         return [worker for worker in self._workers if worker.is_serving]
