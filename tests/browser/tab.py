@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -18,6 +19,20 @@ WATCH = """
 IMPATIENT = "Math.random = () => 0.1"  # to come back sooner
 
 expect.set_options(timeout=SOON)
+
+
+async def until(page: Page, expression: str, argument: object = None) -> None:
+    """Wait until this is true in a page.
+
+    `Page.wait_for_function` evaluates a string in the page itself, which the page's Content Security Policy refuses; it
+    only works where it is true at once.
+    """
+    try:
+        async with asyncio.timeout(SOON / 1000):
+            while not await page.evaluate(expression, argument):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not true: {expression}, in: {await page.inner_text('body')}") from None
 
 
 class Tab:

@@ -18,7 +18,7 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Json, Tab, Tabs
+from .tab import IMPATIENT, Json, Tab, Tabs, until
 from .test_access import PHONE
 from .test_following import Growing, finger
 
@@ -147,7 +147,7 @@ async def loaded(bot: Bot) -> list[str]:
 
 async def opened(bot: Bot) -> None:
     """Wait for its connection."""
-    await bot.page.wait_for_function("document.querySelector('ask-bot').chat?.state === 'open'")
+    await until(bot.page, "document.querySelector('ask-bot').chat?.state === 'open'")
 
 
 async def test_who_asks_nothing_loads_no_markdown(tabs: Tabs) -> None:
@@ -160,8 +160,8 @@ async def test_who_asks_nothing_loads_no_markdown(tabs: Tabs) -> None:
         await opened(bot)
         assert await loaded(bot) == []
         await bot.part("field").fill("H")
-        await bot.page.wait_for_function(
-            f"performance.getEntriesByName('http://127.0.0.1:{place.port}/markdown-blocks.js').length"
+        await until(
+            bot.page, f"performance.getEntriesByName('http://127.0.0.1:{place.port}/markdown-blocks.js').length"
         )
         assert sorted(await loaded(bot)) == ["element-answer.js", "markdown-blocks.js", "markdown.js"]
 
@@ -193,7 +193,7 @@ async def test_a_conversation_is_shown_at_once_with_its_answers(tabs: Tabs) -> N
         await bot.page.route(ANSWER_MODULE, hold)
         async with bot.page.expect_request(ANSWER_MODULE):
             await bot.page.reload()
-        await bot.page.wait_for_function("document.querySelector('ask-bot').chat.view.turns[0]?.answer")
+        await until(bot.page, "document.querySelector('ask-bot').chat.view.turns[0]?.answer")
         await bot.page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
         await expect(bot.part("turn")).to_have_count(0)
         await expect(bot.part("hint")).to_be_hidden()

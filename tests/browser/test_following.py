@@ -11,7 +11,7 @@ from playwright.async_api import CDPSession, Page, expect
 
 from askbot_ws.testing import ScriptedUpstream, Step, serving
 
-from .tab import Tab, Tabs
+from .tab import Tab, Tabs, until
 from .test_access import PHONE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -91,7 +91,7 @@ async def test_any_movement_up_ends_following_and_only_the_end_begins_it_again(t
             assert await tab.page.evaluate(LEFT) <= 1
             await tab.page.evaluate("document.activeElement.blur()")
             await up(tab)
-            await tab.page.wait_for_function(f"() => {LEFT} > 1")
+            await until(tab.page, f"() => {LEFT} > 1")
             await tab.page.wait_for_timeout(250)  # the wheel's movement is spread over several frames
             before: float = await tab.page.evaluate("scrollY")
             for _ in range(2):
@@ -100,7 +100,7 @@ async def test_any_movement_up_ends_following_and_only_the_end_begins_it_again(t
             await expect(tab.button("Latest")).to_be_visible()
             await to_the_end(tab)
             await expect(tab.button("Latest")).to_be_hidden()
-            await tab.page.wait_for_function(f"() => {LEFT} <= 1")
+            await until(tab.page, f"() => {LEFT} <= 1")
             await answer.grow(tab)
             assert await tab.page.evaluate(LEFT) <= 1
 
@@ -123,6 +123,6 @@ async def test_a_slow_finger_is_not_fought_and_a_smaller_window_is_no_movement(t
         await answer.grow(tab)
         assert await tab.page.evaluate("scrollY") == before
         await finger(cdp, 400, *range(380, 200, -20))
-        await tab.page.wait_for_function(f"() => {LEFT} <= 1")
+        await until(tab.page, f"() => {LEFT} <= 1")
         await answer.grow(tab)
         assert await tab.page.evaluate(LEFT) <= 1

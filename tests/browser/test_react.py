@@ -22,7 +22,7 @@ from .axe import faults
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Tab, Tabs
+from .tab import IMPATIENT, Tab, Tabs, until
 from .test_access import PHONE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -75,7 +75,7 @@ class App:
         """Wait until the pieces of the last answer, joined, are this."""
         joined = "() => [...document.querySelectorAll('article:last-of-type details li span')]"
         joined += ".map(({ textContent }) => textContent).join('')"
-        await self.tab.page.wait_for_function(f"(text) => ({joined})() === text", arg=text)
+        await until(self.tab.page, f"(text) => ({joined})() === text", text)
 
     async def ended(self, reason: str = "stop") -> None:
         """Wait until the last turn has ended so."""
@@ -360,7 +360,7 @@ class Hooked:
 
     async def until(self, expression: str) -> None:
         """Wait until this is true of what the hook returned last."""
-        await self.tab.page.wait_for_function(f"(() => {{ const bot = seen.last; return bot && ({expression}); }})()")
+        await until(self.tab.page, f"(() => {{ const bot = seen.last; return bot && ({expression}); }})()")
 
 
 @asynccontextmanager
@@ -553,12 +553,12 @@ async def test_what_has_no_acknowledgement_is_asked_where_its_conversation_is_ne
         others = [await tabs.beside(page.context, urlsplit(page.url).port or 0) for _ in range(2)]
         for other in others:
             await other.page.evaluate("show", {"url": hook.url, "session": first})
-            await other.page.wait_for_function("seen.last?.turns.length === 3 && seen.last.state === 'open'")
+            await until(other.page, "seen.last?.turns.length === 3 && seen.last.state === 'open'")
         assert [other.asked() for other in others] == [[], []]
         await hook.hide()
         assert await page.evaluate("asked") == "closed Three?"
         for other in others:
-            await other.page.wait_for_function("seen.last.turns.at(-1).answer === 'You asked: Three?'")
+            await until(other.page, "seen.last.turns.at(-1).answer === 'You asked: Three?'")
         assert sorted(other.asked() for other in others) == [[], ["Three?"]]
         assert await page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('askbot.unsent'))") == []
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Zero?", "One?", "Two?", "Three?"]
@@ -646,7 +646,7 @@ async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(ta
         await hook.show(token="old")
         await hook.tab.page.evaluate("globalThis.isRefused = true; refuse = deafen")
         await hook.tab.page.evaluate("show", {"url": hook.url, "name": "other", "token": "old"})
-        await hook.tab.page.wait_for_function("sockets.length === 2")
+        await until(hook.tab.page, "sockets.length === 2")
         await hook.tab.page.evaluate("isRefused = false")
         await hook.tab.page.evaluate("show", {"url": hook.url, "name": "other", "token": "new"})
         await hook.until("bot.state === 'connecting'")

@@ -16,7 +16,7 @@ from askbot_ws.server.app import Server
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Json, Tab, Tabs
+from .tab import IMPATIENT, Json, Tab, Tabs, until
 from .test_list import begin, do, entry, titles
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -276,7 +276,7 @@ async def test_a_page_lasts_two_days_over_credentials_of_five_minutes(tabs: Tabs
     async with serving() as server:
         tab = await tabs.open(server.port, script=TWO_DAYS)
         pass_time = "(minutes) => pass(minutes * 60_000)"
-        await tab.page.wait_for_function("server.hasBegun")
+        await until(tab.page, "server.hasBegun")
         await tab.page.evaluate(pass_time, 1)
         await tab.connected()
         await tab.ask("First?")

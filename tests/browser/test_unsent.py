@@ -13,7 +13,7 @@ from askbot_ws.testing import ScriptedUpstream, serving
 
 from .breakable_proxy import BreakableProxy
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Tabs
+from .tab import IMPATIENT, Tabs, until
 from .test_element import bot, heard, shop
 from .test_list import begin, entry
 
@@ -411,7 +411,7 @@ async def test_an_element_that_is_taken_away_asks_its_question_when_it_is_back_o
     async with shop(tabs, upstream) as place:
         one = await place.open(script=SOCKETS)
         for count, way in enumerate(ways, start=1):
-            await one.tab.page.wait_for_function("document.querySelector('ask-bot').chat.state === 'open'")
+            await until(one.tab.page, "document.querySelector('ask-bot').chat.state === 'open'")
             await one.tab.page.evaluate("drain()")
             await one.ask(f"{count}?")
             await one.part("field").fill("typed")
