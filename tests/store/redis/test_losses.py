@@ -9,6 +9,7 @@ import pytest
 
 from askbot_ws.errors import LogMoved, StoreError, StoreUnavailable
 from askbot_ws.store import ANY_USER, SessionQuery
+from askbot_ws.store.redis import appender as appender_module
 from askbot_ws.store.redis import store as store_module
 from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.keys import keys_of
@@ -143,6 +144,38 @@ async def test_an_owner_that_appends_nothing_more_restores_too() -> None:
                 while not (await b.store.list_sessions(SessionQuery(ANY_USER), limit=1)).sessions:  # noqa: ASYNC110 - it is another process
                     await asyncio.sleep(0.05)
             assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+@pytest.mark.parametrize("taken_over_by", ["b", "a"])
+async def test_an_append_under_an_earlier_claim_is_not_made_under_a_later_one(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch, taken_over_by: str
+) -> None:
+    """It is tried again while the turn is ended by another owner, and the session comes back to this node."""
+    monkeypatch.setattr(appender_module, "FIRST_PAUSE", 1.0)
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await b.store.load("s")
+        losing = LosingConnections(a.store.connections)
+        losing.before = 1
+        late = asyncio.ensure_future(try_append(a.store, EventFactory(head=factory.head).token("t2", "too late")))
+        await asyncio.sleep(0)
+
+        if taken_over_by == "b":
+            assert await b.store.claim("s", instead_of="a") is None
+            await append(b.store, factory.done("t2", "interrupted"))
+            await b.store.give_back("s")
+            await a.observer.wait_for("fenced")
+            assert await a.store.claim("s") is None
+        else:
+            a.store.follower.lose_ownership(a.store.open_logs["s"])
+            assert await a.store.claim("s") is None
+            await append(a.store, factory.done("t2", "interrupted"))
+        told = [*a.observer.told]
+
+        assert isinstance((await late)["s"], LogMoved)
+        assert (a.store.owns("s"), a.observer.told) == (True, told)
+        await append(a.store, factory.question("t3"))
+        assert flatten(await read_all(a.store)) == flatten(await read_all(b.store)) == flatten(factory.events)
 
 
 async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None:

@@ -239,7 +239,8 @@ class Appender:
         write.uncertain = write.uncertain or isinstance(outcome, OutcomeUnknown)
         if is_over or (_is_final(outcome) and not write.uncertain):
             failures[session] = outcome
-            self._follower.lose_ownership(write.open_log)  # a claim finds out what is stored
+            if write.open_log.fence == write.fence:
+                self._follower.lose_ownership(write.open_log)  # a claim finds out what is stored
             return None
         return write
 
@@ -254,7 +255,7 @@ class Appender:
             return
         open_log.appending = True
         try:
-            again = self._again(open_log, await self._read_state(open_log), ())
+            again = self._again(open_log, await self._read_state(open_log, open_log.fence), ())
             if again is not None:
                 await self._send([again], {})
         except LogMoved:
@@ -277,24 +278,30 @@ class Appender:
             LogMoved: Another node owns the session, or it was deleted, or it can't be restored.
             StoreError: It can't be read.
         """
-        base = await self._read_state(write.open_log)
+        base = await self._read_state(write.open_log, write.fence)
         if write.open_log.head == write.head:
             self._apply([write])
             return None
         return self._again(write.open_log, base, write.events)
 
-    async def _read_state(self, open_log: OpenLog) -> Summary:
-        """Note what is stored of a session that this node owns; returns the summary there. Raises like `_diagnose`."""
+    async def _read_state(self, open_log: OpenLog, fence: str | None) -> Summary:
+        """Note what is stored of a session that this node owns by this fence; returns the summary there.
+
+        Raises like `_diagnose`, also where the session was claimed anew: what was appended by an earlier claim may not
+        follow what others have appended since.
+        """
         reply = await self._connections.run(ScriptCall(session_script("state"), open_log.keys[:1]))
-        forgotten, fence, _, head, merged, summary = fields_of(reply)
-        if fence is None or head is None or merged is None or summary is None:
+        if open_log.fence != fence or self._open_logs.get(open_log.session) is not open_log:
+            raise _moved(ValueError("the session was claimed anew"))
+        forgotten, found, _, head, merged, summary = fields_of(reply)
+        if found is None or head is None or merged is None or summary is None:
             if forgotten or not open_log.stored or not self._is_recent(open_log):
                 self._follower.deleted(open_log)
                 raise _moved(ValueError("the session is deleted"))
             open_log.stored, open_log.head, open_log.merged, open_log.questions = False, 0, 0, {}
             return Summary(open_log.log.user, created=open_log.log.summary.created)
         open_log.stored = True
-        if fence.decode() != open_log.fence:
+        if found.decode() != fence:
             self._follower.fenced(open_log)
             raise _moved(ValueError("another node owns the session"))
         open_log.head, open_log.merged = int(head), int(merged)

@@ -163,7 +163,7 @@ class LogFollower:
 
     def close_log(self, open_log: OpenLog) -> None:
         """Drop a log from memory; its session is followed no more."""
-        if self._open_logs.get(open_log.session) is open_log:
+        if self._is_open(open_log):
             del self._open_logs[open_log.session]
         self._stale.discard(open_log)
         if open_log.session not in self._open_logs and open_log.session not in self._loads:
@@ -181,24 +181,31 @@ class LogFollower:
 
     def lose_ownership(self, open_log: OpenLog) -> None:
         """This node does not know any more that it owns a session: follow it as any other."""
-        if open_log.fence is not None and open_log.stored:
+        if open_log.fence is not None and open_log.stored and self._is_open(open_log):
             open_log.fence = None
             self._start(self._follow(open_log))
 
     def fenced(self, open_log: OpenLog) -> None:
         """Another node is the owner now."""
-        self.lose_ownership(open_log)
-        self._notify(lambda observer: observer.fenced(open_log.session))
+        if self._is_open(open_log):
+            self.lose_ownership(open_log)
+            self._notify(lambda observer: observer.fenced(open_log.session))
 
     def deleted(self, open_log: OpenLog) -> None:
         """Another node deleted the session."""
-        self.close_log(open_log)
-        self._notify(lambda observer: observer.deleted(open_log.session))
+        if self._is_open(open_log):
+            self.close_log(open_log)
+            self._notify(lambda observer: observer.deleted(open_log.session))
 
     def replaced(self, open_log: OpenLog) -> None:
         """The log in memory is not the stored one any more."""
-        self.close_log(open_log)
-        self._notify(lambda observer: observer.replaced(open_log.session))
+        if self._is_open(open_log):
+            self.close_log(open_log)
+            self._notify(lambda observer: observer.replaced(open_log.session))
+
+    def _is_open(self, open_log: OpenLog) -> bool:
+        """Whether the session's log in memory is still this one: it may have been dropped, and loaded again."""
+        return self._open_logs.get(open_log.session) is open_log
 
     def _notify(self, tell: Callable[[LogObserver], None]) -> None:
         observer = self.observer
@@ -316,7 +323,7 @@ class LogFollower:
             open_log.missed = False
             call = ScriptCall(session_script("read"), open_log.keys, (open_log.log.head, READ_BYTES))
             reply = await run_repeated(self._connections, call)
-            if self._open_logs.get(open_log.session) is not open_log:
+            if not self._is_open(open_log):
                 return
             if not isinstance(reply, list):
                 await self._wait_for_owner(open_log)
@@ -340,7 +347,7 @@ class LogFollower:
     async def _wait_for_owner(self, open_log: OpenLog) -> None:
         """The store has less than the log in memory: was it deleted, or will its owner append again what was lost?"""
         reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
-        if self._open_logs.get(open_log.session) is not open_log:
+        if not self._is_open(open_log):
             return
         forgotten, now = fields_of(reply)[0], self._clock()
         if open_log.behind_since is None:
@@ -372,7 +379,7 @@ class LogFollower:
             await asyncio.sleep(SILENCE_SECONDS / 2)
             for open_log in [*self._stale]:
                 self._stale.discard(open_log)
-                if self._open_logs.get(open_log.session) is open_log:
+                if self._is_open(open_log):
                     self._start(self._subscribe_again(open_log))
             now = self._clock()
             silent = [

@@ -25,6 +25,7 @@ class SessionWrite:
     Attributes:
         open_log: The session.
         events: What is appended, in order.
+        fence: With which it is appended.
         start: The stored head that it follows.
         call: What appends it. Its reply is 1 where it is in the log.
         notes: What notes the session in indexes; before the first event of a session, and with later ones.
@@ -36,6 +37,7 @@ class SessionWrite:
 
     open_log: OpenLog
     events: Sequence[Event]
+    fence: str
     start: int
     call: ScriptCall
     notes: Sequence[ScriptCall]
@@ -54,6 +56,8 @@ class SessionWrite:
         open_log = self.open_log
         for event in self.events:
             open_log.log.append_if_new(event)
+        if open_log.fence != self.fence:
+            return  # claimed anew since: what is stored was read then
         open_log.stored = True
         open_log.head = self.head
         if self.questions is not None:
@@ -84,7 +88,7 @@ def make_write(
     if open_log.stored and kinds <= {Token, Thinking} and head - open_log.merged <= MAX_UNMERGED_CHARS:
         message = None if publish else Appended(start, head, open_log.merged, open_log.log.history, joined)
         call = ScriptCall(load_script("append"), keys[:2], (*common, open_log.followers))
-        return SessionWrite(open_log, events, start, call, (), open_log.merged, None, message)
+        return SessionWrite(open_log, events, fence, start, call, (), open_log.merged, None, message)
 
     summary, questions, turns, asks = _fold(base, open_log.questions, events)
     must_merge = Done in kinds or head - open_log.merged > MAX_UNMERGED_CHARS
@@ -111,6 +115,7 @@ def make_write(
     return SessionWrite(
         open_log,
         events,
+        fence,
         start,
         ScriptCall(session_script("commit"), keys, tuple(args))
         if open_log.stored
