@@ -210,7 +210,7 @@ async def test_nothing_is_shown_before_a_replica_has_it() -> None:
         redis_server("--repl-diskless-sync-delay", "0", port=free_port()) as primary,
         redis_server("--replicaof", "127.0.0.1", str(primary.port), port=free_port()) as replica,
     ):
-        async with nodes(primary, "a", "b", replicas=1) as (a, b):
+        async with nodes(primary, "a", "b", "c", replicas=1) as (a, b, c):
             factory = await begin(a.store)
             log = await b.store.load("s")
             replica.pause()
@@ -220,7 +220,18 @@ async def test_nothing_is_shown_before_a_replica_has_it() -> None:
             assert (late.done(), b.observer.head(), log.head) == (False, 0, event.start)
             with pytest.raises(StoreError):
                 await b.store.ping()
+            loaded = asyncio.ensure_future(c.store.load("s"))
+            refreshed = asyncio.ensure_future(b.store.refresh("s"))
+            found = asyncio.ensure_future(c.store.find_turn("s", "a2"))
+            await asyncio.sleep(0.5)
+            assert not any((loaded.done(), refreshed.done(), found.done())), (
+                "what is read was shown before a replica has it"
+            )
+            assert log.head == event.start
             replica.resume()
+            assert (await loaded).head == factory.head
+            await refreshed
+            assert await found == "t2"
 
             assert await late == {}
             await b.observer.wait_for_head(factory.head)

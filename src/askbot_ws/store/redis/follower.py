@@ -30,6 +30,7 @@ from .keys import SessionKeys, keys_of, session_of
 from .open_logs import MERGED_TAIL_BYTES, OpenLog
 from .repeated import entries_of, fields_of, run_all_repeated, run_repeated
 from .scripts import ScriptCall
+from .session_reader import SessionReader
 from .session_scripts import session_script
 from .subscriptions import Subscriptions
 
@@ -65,6 +66,7 @@ class LogFollower:
     def __init__(
         self,
         connections: RedisConnections,
+        reader: SessionReader,
         open_logs: dict[str, OpenLog],
         tasks: ShieldedTasks,
         *,
@@ -74,6 +76,7 @@ class LogFollower:
         """`open_logs` are the store's; `clock` is monotonic, in seconds."""
         self.observer: LogObserver | None = None
         self._connections = connections
+        self._reader = reader
         self._open_logs = open_logs
         self._tasks = tasks
         self._node = node
@@ -107,8 +110,7 @@ class LogFollower:
         keys = keys_of(session)
         try:
             await self.subscriptions.subscribe(keys.followers)
-            call = ScriptCall(session_script("load"), keys, (MERGED_TAIL_BYTES,))
-            open_log = _decode_log(session, await run_repeated(self._connections, call))
+            open_log = _decode_log(session, await self._reader.run("load", session, MERGED_TAIL_BYTES))
             self._check_exists(session, load)
         except Exception as error:  # noqa: BLE001 - whoever waits gets it
             self._unsubscribe(keys)
@@ -321,8 +323,7 @@ class LogFollower:
         """Bring the log in memory to the stored head. Raises `StoreError`."""
         while True:
             open_log.missed = False
-            call = ScriptCall(session_script("read"), open_log.keys, (open_log.log.head, READ_BYTES))
-            reply = await run_repeated(self._connections, call)
+            reply = await self._reader.run("read", open_log.session, open_log.log.head, READ_BYTES)
             if not self._is_open(open_log):
                 return
             if not isinstance(reply, list):

@@ -10,13 +10,10 @@ from ...core.turn_records import turn_records
 from ...errors import SessionNotFound
 from ...events import Done, Event, Question, TextSlice, TurnRecord
 from .codec import decode_entries
-from .connections import RedisConnections
-from .keys import keys_of
 from .open_logs import OpenLog
-from .repeated import entries_of, fields_of, run_repeated
-from .scripts import ScriptCall
+from .repeated import entries_of, fields_of
 from .server_connection import Argument, Reply
-from .session_scripts import session_script
+from .session_reader import SessionReader
 
 PAGE_BYTES = 1024 * 1024  # of events that are read at a time
 PAGE_ENTRIES = 64  # of the index of turns
@@ -34,8 +31,8 @@ class _Turn:
 class RedisQueries:
     """The methods of `Store` that read one session."""
 
-    def __init__(self, connections: RedisConnections, open_logs: Mapping[str, OpenLog]) -> None:
-        self._connections = connections
+    def __init__(self, reader: SessionReader, open_logs: Mapping[str, OpenLog]) -> None:
+        self._reader = reader
         self._open_logs = open_logs
 
     async def read(self, session: str, *, after: int, limit: int) -> Sequence[Event]:
@@ -151,7 +148,7 @@ class RedisQueries:
 
     async def _ask(self, session: str, script: str, *args: Argument) -> list[Reply]:
         """Run a script that returns nothing where there is no such session. Raises `SessionNotFound`."""
-        reply = await run_repeated(self._connections, ScriptCall(session_script(script), keys_of(session), args))
+        reply = await self._reader.run(script, session, *args)
         if not isinstance(reply, list):
             raise SessionNotFound
         return reply

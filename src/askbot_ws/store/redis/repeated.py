@@ -18,23 +18,25 @@ PAUSE_SECONDS = 0.1  # before the second attempt; twice as long before each furt
 T = TypeVar("T")
 
 
-async def run_repeated(connections: RedisConnections, call: ScriptCall) -> Reply:
+async def run_repeated(connections: RedisConnections, call: ScriptCall, *, replicas: int = 0) -> Reply:
     """Run a script that may be run again unchanged. Raises `StoreError`."""
-    (outcome,) = await run_all_repeated(connections, (call,))
+    (outcome,) = await run_all_repeated(connections, (call,), replicas=replicas)
     if isinstance(outcome, StoreError):
         raise outcome
     return outcome
 
 
-async def run_all_repeated(connections: RedisConnections, calls: Sequence[ScriptCall]) -> list[Reply | StoreError]:
-    """Run scripts that may be run again unchanged, and return the outcome of each."""
-    outcomes: list[Reply | StoreError] = await connections.run_all(calls) if calls else []
+async def run_all_repeated(
+    connections: RedisConnections, calls: Sequence[ScriptCall], *, replicas: int = 0
+) -> list[Reply | StoreError]:
+    """Run scripts that may be run again unchanged, and return the outcome of each; `replicas` have to confirm them."""
+    outcomes: list[Reply | StoreError] = await connections.run_all(calls, replicas=replicas)
     for attempt in range(ATTEMPTS - 1):
         unknown = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, OutcomeUnknown)]
         if not unknown:
             break
         await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
-        again = await connections.run_all([calls[index] for index in unknown])
+        again = await connections.run_all([calls[index] for index in unknown], replicas=replicas)
         for index, outcome in zip(unknown, again, strict=True):
             outcomes[index] = outcome
     return outcomes

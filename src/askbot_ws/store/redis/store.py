@@ -37,6 +37,7 @@ from .queries import RedisQueries
 from .rewriting import rewrite_append_only_files
 from .scripts import Script, ScriptCall
 from .session_index import SessionIndex
+from .session_reader import SessionReader
 
 PING_MILLISECONDS = 60_000  # for which the key of a ping is kept
 REPLICA_SECONDS = 5.0  # for replicas to be there at the start
@@ -116,7 +117,8 @@ class RedisStore:
             if isinstance(error, StoreError):
                 raise StoreUnavailable(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
             raise
-        self._follower = LogFollower(connections, self.open_logs, self.tasks, node=self.node, clock=self._clock)
+        reader = SessionReader(connections, replicas=self._replicas)
+        self._follower = LogFollower(connections, reader, self.open_logs, self.tasks, node=self.node, clock=self._clock)
         self._follower.observer = self._observer
         self._ownership = Ownership(connections, self.open_logs, self._follower, self.tasks, node=self.node)
         self.appender = Appender(
@@ -128,7 +130,7 @@ class RedisStore:
             tasks=self.tasks,
             replicas=self._replicas,
         )
-        self._queries = RedisQueries(connections, self.open_logs)
+        self._queries = RedisQueries(reader, self.open_logs)
         self._accounts = Accounts(connections, wall_clock=self._wall_clock)
         self._is_open = True
         return []

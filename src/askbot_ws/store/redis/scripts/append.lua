@@ -7,7 +7,12 @@ if meta[1] ~= ARGV[1] then
   return 0
 end
 if meta[2] ~= ARGV[2] then
-  return meta[2] == ARGV[3] and 1 or 0
+  if meta[2] ~= ARGV[3] then
+    return 0
+  end
+  redis.call('PEXPIRE', KEYS[1], 86400000) -- another connection may have done it: see `touch` in session.lua
+  redis.call('PERSIST', KEYS[1])
+  return 1
 end
 redis.call('XADD', KEYS[2], ARGV[3] .. '-0', 'f', ARGV[4])
 redis.call('HSET', KEYS[1], 'head', ARGV[3])

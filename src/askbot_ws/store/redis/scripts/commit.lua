@@ -4,7 +4,11 @@ if meta[1] ~= ARGV[1] then
   return 0
 end
 if meta[2] ~= ARGV[2] then
-  return meta[2] == ARGV[3] and 1 or 0
+  if meta[2] ~= ARGV[3] then
+    return 0
+  end
+  touch() -- another connection may have done it
+  return 1
 end
 write(meta[3], meta[4])
 return 1

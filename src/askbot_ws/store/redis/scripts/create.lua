@@ -2,7 +2,11 @@
 -- KEYS: meta alone, as nothing is there yet
 local meta = redis.call('HMGET', META, 'fence', 'head', 'forgotten')
 if meta[1] then
-  return meta[1] == ARGV[1] and meta[2] == ARGV[3] and 1 or 0
+  if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[3] then
+    return 0
+  end
+  touch() -- another connection may have made it
+  return 1
 end
 if meta[3] == ARGV[1] then
   return 0 -- it was made, and deleted since: this is a repetition that comes late

@@ -11,6 +11,13 @@ local function replication_id()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
 end
 
+-- Writes, and changes nothing: WAIT waits for what its own connection has written, and so for all that was written before.
+-- Commands that take memory would be refused while the server's is full.
+local function touch()
+  redis.call('PEXPIRE', META, 86400000)
+  redis.call('PERSIST', META)
+end
+
 -- Adds the events of one append, and notes what goes with them.
 -- ARGV: fence, expected head, new head, frames, '1' to publish, summary or '', last use or '', number of parts,
 --   number of turns, number of ask ids, history and user of a new session; then of each part its end and its frames, of
