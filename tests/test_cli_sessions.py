@@ -7,10 +7,12 @@ import json
 import os
 import pty
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 import structlog
 from rich.cells import cell_len
@@ -224,6 +226,8 @@ def test_a_deletion_asks_on_a_terminal(managed: Managed, typed: str, code: int) 
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(terminal, 4096)
+    while psutil.Process(pid).status() != psutil.STATUS_SLEEPING:
+        time.sleep(0.005)  # a Ctrl-C between Python's prompt and its read is only seen at the next key
     os.write(terminal, typed.encode())
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code

@@ -20,6 +20,7 @@ __all__ = [
     "Done",
     "Event",
     "Failure",
+    "LaterEvent",
     "Logged",
     "Options",
     "Question",
@@ -325,8 +326,32 @@ class Title(Logged):
     text: str
 
 
-Event: TypeAlias = Question | Token | Thinking | Done | Title
+@record
+class LaterEvent(Logged):
+    """An event of a type that a later version has added, kept and passed on as that version has encoded it.
+
+    Attributes:
+        type: The type.
+        before: The log's head before it, as its length is not known here.
+        frame: The event, encoded.
+    """
+
+    type: str
+    before: Seq
+    frame: bytes
+
+    @property
+    def start(self) -> int:
+        """The log's head before this event."""
+        return self.before
+
+
+KnownEvent: TypeAlias = Question | Token | Thinking | Done | Title
+"""Any event that this version can make."""
+Event: TypeAlias = KnownEvent | LaterEvent
 """Any event of a log."""
+EVENT_TYPES = ("question", "token", "thinking", "done", "title")
+"""The types of events that this version knows."""
 
 # --- whole turns -----------------------------------------------------------------------------------------------------
 
@@ -390,7 +415,7 @@ class TurnRecord(Record):
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
-_event: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+_event: TypeAdapter[KnownEvent] = TypeAdapter(Annotated[KnownEvent, Field(discriminator="type")])
 _serializers: dict[type[Event], SchemaSerializer] = {
     model: TypeAdapter(model).serializer for model in (Question, Token, Thinking, Done, Title)
 }
@@ -413,10 +438,12 @@ def encode_event(event: Event) -> bytes:
         return orjson.dumps(
             {"session": event.session, "seq": event.seq, "turn": event.turn, "type": event.type, "text": event.text}
         )
+    if type(event) is LaterEvent:
+        return event.frame
     return _serializers[type(event)].to_json(event, by_alias=True)
 
 
-def decode_event(data: str | bytes) -> Event:
+def decode_event(data: str | bytes) -> KnownEvent:
     """Decode an event.
 
     Args:

@@ -20,7 +20,7 @@ from askbot_ws.client.view import Gap, TextBuffer, Turn, View
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.dialects.askbot.frames import Alive, History, Limits, Ready, ServerFrame, UnknownEvent, decode_server
-from askbot_ws.events import Check, Done, Event, Options, Question, Thinking, Timing, Token
+from askbot_ws.events import Check, Done, KnownEvent, LaterEvent, Options, Question, Thinking, Timing, Token
 
 WIRE = sorted((Path(__file__).parents[1] / "wire").glob("*.jsonl"))
 LIMITS = Limits(frame_bytes=1_048_576, question_chars=1, waiting_turns=1)
@@ -40,10 +40,10 @@ def ready(*, after: int, session: str = "s", log: str = "") -> Ready:
     )
 
 
-def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | None = None) -> list[Event]:
+def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | None = None) -> list[KnownEvent]:
     """The events of one turn, whose question follows the place `at`."""
     name, seq = f"t{at + 1}", at + 1
-    events: list[Event] = [
+    events: list[KnownEvent] = [
         Question(session="s", seq=seq, turn=name, id=f"id{at + 1}", text="Why?", created=0.0, replaces=replaces)
     ]
     for text in slices:
@@ -56,11 +56,11 @@ def turn(*slices: str, at: int = 0, replaces: str | None = None, check: str | No
     return [*events, done]
 
 
-def thinking_turn(*parts: str, first_token: float | None = 12.25) -> list[Event]:
+def thinking_turn(*parts: str, first_token: float | None = 12.25) -> list[KnownEvent]:
     """The events of one turn; parts in brackets are thinking."""
     question, *_, done = turn("".join(part for part in parts if part[0] != "["))
     assert isinstance(question, Question)
-    events, seq = list[Event]([question]), question.seq
+    events, seq = list[KnownEvent]([question]), question.seq
     for part in parts:
         kind, text = (Thinking, part[1:-1]) if part[0] == "[" else (Token, part)
         seq += len(text)
@@ -95,7 +95,7 @@ def test_a_client_that_comes_back_anywhere_shows_each_code_point_once(slices: li
     back = data.draw(st.integers(0, events[stop - 1].seq if stop else 0))
 
     view = folded([ready(after=0), *events[:stop]])
-    folded(log.read(after=back), view)
+    folded([event for event in log.read(after=back) if not isinstance(event, LaterEvent)], view)
 
     assert answers(view) == [("t1", "".join(slices))]
     assert view.turns[0].proven
@@ -139,7 +139,7 @@ def test_thinking_and_answer_are_told_apart_wherever_a_client_comes_back(parts: 
     back = data.draw(st.integers(0, events[stop - 1].seq if stop else 0))
 
     view = folded([ready(after=0), *events[:stop]])
-    folded(log.read(after=back), view)
+    folded([event for event in log.read(after=back) if not isinstance(event, LaterEvent)], view)
 
     thinking = "".join(part[1:-1] for part in parts if part[0] == "[")
     assert texts(view) == [(thinking, "".join(part for part in parts if part[0] != "["))]

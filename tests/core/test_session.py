@@ -16,7 +16,19 @@ from askbot_ws.core.log_tail import MAX_TOKEN_CHARS, LogTail
 from askbot_ws.core.session import MAX_KNOWN_QUESTIONS, KnownQuestion, NewQuestion, SessionMachine
 from askbot_ws.core.turn import TurnMachine, TurnState
 from askbot_ws.errors import AskbotError, Busy, QueueFull, TurnNotFound
-from askbot_ws.events import Done, Event, Failure, Options, Question, Reason, Thinking, Title, Token, WhenBusy
+from askbot_ws.events import (
+    Done,
+    Event,
+    Failure,
+    LaterEvent,
+    Options,
+    Question,
+    Reason,
+    Thinking,
+    Title,
+    Token,
+    WhenBusy,
+)
 
 FAILURE = Failure(code="internal", message="the store is away", retryable=True)
 
@@ -51,6 +63,8 @@ def summary(events: Sequence[Event]) -> list[tuple[object, ...]]:
                 told.append(("done", event.seq, event.turn, event.reason))
             case Title():
                 told.append(("title", event.seq, event.text))
+            case LaterEvent():
+                raise AssertionError(f"this version makes no {event.type}")
     return told
 
 
@@ -552,6 +566,8 @@ class AnySession(RuleBasedStateMachine):
                     answers[event.turn] = "ended"
                 case Title():
                     assert answers
+                case LaterEvent():
+                    raise AssertionError(f"this version makes no {event.type}")
         open_turns = {turn for turn, answer in answers.items() if answer != "ended"}
         known = [self.session.running, *self.session.waiting]
         assert open_turns == {turn.id for turn in known if turn is not None}

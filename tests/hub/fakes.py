@@ -14,7 +14,18 @@ from askbot_ws.core.commands import Ask
 from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import AskbotError, SessionNotFound, StoreError
-from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Title, Token, TurnRecord, encode_event
+from askbot_ws.events import (
+    Done,
+    Event,
+    LaterEvent,
+    Question,
+    TextSlice,
+    Thinking,
+    Title,
+    Token,
+    TurnRecord,
+    encode_event,
+)
 from askbot_ws.hub import Hub, Policy, Topic
 from askbot_ws.hub.client_limits import ClientLimits
 from askbot_ws.hub.owner import Owner
@@ -297,6 +308,8 @@ def assert_valid_log(events: Sequence[Event]) -> None:
                 assert_proven(event, text[event.turn])
             case Title():
                 assert text
+            case LaterEvent():
+                raise AssertionError(f"this version makes no {event.type}")
     assert ended == set(text)
 
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from askbot_ws.core.commands import Ask, Cancel, Edit, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS
 from askbot_ws.errors import StoreError, TurnNotFound
-from askbot_ws.events import Done, Event, TextSlice, Title, encode_event
+from askbot_ws.events import Done, Event, TextSlice, TurnEvent, encode_event
 from askbot_ws.testing import ScriptedUpstream
 from askbot_ws.upstream import ThinkingText
 
@@ -187,7 +187,9 @@ async def test_the_last_text_and_the_end_are_lost_with_a_question_waiting(slow: 
         first = await ask(hub, reader)
         second = await ask(hub, reader, "2?")
         await reader.heard("kept")
-        store.broken = lambda events: any(isinstance(e, Done) or "lost" in e.text for e in events)
+        store.broken = lambda events: any(
+            isinstance(e, Done) or (isinstance(e, TextSlice) and "lost" in e.text) for e in events
+        )
         held.set()
         await reader.done(2)
         store.mend()
@@ -410,7 +412,7 @@ async def test_a_store_that_fails_now_and_then_never_breaks_a_promise(slow: bool
 
 def _flat(events: list[Event]) -> list[object]:
     return [
-        (part, event.type, "" if isinstance(event, Title) else event.turn)
+        (part, event.type, event.turn if isinstance(event, TurnEvent) else "")
         for event in events
         for part in (event.text if isinstance(event, TextSlice) else [event.type])
     ]

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from askbot_ws.core.log_tail import Slice, suffix_after
 from askbot_ws.errors import AskbotError
-from askbot_ws.events import Done, Event, Question, TextSlice, Thinking, Title, Token
+from askbot_ws.events import Done, Event, LaterEvent, Question, TextSlice, Thinking, Title, Token, TurnEvent
 from askbot_ws.hub import Topic
 
 
@@ -21,9 +21,9 @@ def points_of(event: Event) -> list[tuple[str, ...]]:
     """What an event shows at each of its places."""
     if isinstance(event, TextSlice):
         return [(event.turn, event.type, point) for point in event.text]
-    if isinstance(event, Title):
-        return [(event.type, event.text)]
-    return [(event.turn, event.type)]
+    if isinstance(event, TurnEvent):
+        return [(event.turn, event.type)]
+    return [(event.type, event.text if isinstance(event, Title) else "")]
 
 
 class RecordingReader:
@@ -88,6 +88,8 @@ class RecordingReader:
                 assert self.questions, f"{self.session}: a title before any question: {event}"
                 self.title = event.text
                 self._points += points_of(event)
+            case LaterEvent():
+                raise AssertionError(f"this version makes no {event.type}")
 
     def same(self, event: Event) -> None:
         """What was shown once is the same for ever; but an end that could not be stored may have become another."""

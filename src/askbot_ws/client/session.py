@@ -30,7 +30,7 @@ from ..dialects.askbot.frames import (
     encode,
 )
 from ..errors import AskbotError, SessionNotFound
-from ..events import Done, Event, Question, Thinking, Title, Token
+from ..events import Done, KnownEvent, Question, Thinking, Title, Token
 from . import pending
 from .attachment import Attachment, AttachState
 from .endpoint import ResumePoint
@@ -48,7 +48,7 @@ from .reconnecting_socket import ReconnectingSocket
 from .text_stream import ANSWER_LOST_MESSAGE, TextStream, TextStreams
 from .view import End, Gap, View
 
-SessionFrame: TypeAlias = Ready | Event | UnknownEvent | History | Sessions | Error
+SessionFrame: TypeAlias = Ready | KnownEvent | UnknownEvent | History | Sessions | Error
 """A frame that is about one session, or answers what was asked in one."""
 R = TypeVar("R", bound=PendingRequest)
 
@@ -282,7 +282,7 @@ class ClientSession:
     def _streams_of(self, question: PendingRequest) -> Iterator[TextStream]:
         return (stream for stream in self._streams if stream.question is question)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: KnownEvent) -> None:
         if not self.attachment.advance(start=event.start, seq=event.seq):
             return
         if event.seq > self._furthest:

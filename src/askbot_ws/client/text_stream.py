@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Protocol, Self
 
 from ..errors import AskbotError
-from ..events import Done, Event, Token
+from ..events import Done, KnownEvent, Token
 from .errors import Damaged, copy_of, exception_for
 from .pending import PendingQuestion
 from .view import End, TextBuffer
@@ -183,7 +183,7 @@ class TextStream:
         """Whether it would accept the events after `position`."""
         return self.started and not self.full and self._end is None
 
-    def receive(self, event: Event) -> None:
+    def receive(self, event: KnownEvent) -> None:
         """Apply an event, and move `position` past it, unless it leaves a gap, was applied, or finds no room."""
         if event.start > self.position or event.seq <= self.position:
             return

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..events import Event, TextSlice, Thinking, Token
+from ..events import Done, Event, LaterEvent, TextSlice, Thinking, Token
 from .summary import Summary
 
 Slice = TypeVar("Slice", bound=TextSlice)
@@ -173,8 +173,12 @@ def wire_size(event: Event) -> int:
     match event:
         case TextSlice():
             return utf8_size(event.text)
+        case Done():
+            return 400
+        case LaterEvent():
+            return len(event.frame)
         case _:
-            return 400 if event.type == "done" else 200 + utf8_size(event.text)
+            return 200 + utf8_size(event.text)
 
 
 def join_slices(one: Slice, other: TextSlice) -> Slice:

@@ -16,7 +16,7 @@ from ..core.log_tail import SLICE_BYTES
 from ..core.principal import Principal
 from ..core.turn import turn_id_of
 from ..errors import AskbotError, Internal, SessionNotFound, TurnNotFound
-from ..events import Done, Event, Title, Token, TurnEvent
+from ..events import Done, Event, Token, TurnEvent
 from ..hub import Hub, Topic
 
 REFUSED = "This question is not answered here."
@@ -125,7 +125,7 @@ class Completion:
                 _raise_if_refused([event for event in events if isinstance(event, TurnEvent) and event.turn == turn])
             for event in events:
                 self._seq = event.seq
-                if isinstance(event, Title) or event.turn != turn:
+                if not isinstance(event, TurnEvent) or event.turn != turn:
                     continue
                 if isinstance(event, Token):
                     begun = True

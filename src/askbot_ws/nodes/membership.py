@@ -15,6 +15,7 @@ import structlog
 
 from .. import __version__
 from ..errors import StoreError
+from ..events import EVENT_TYPES
 from ..store.redis.connections import RedisConnections
 from .keys import NODES, lease_of, members, run, sessions_of
 
@@ -47,6 +48,7 @@ class NodeInfo:
         pid: Its process there.
         version: That of its program.
         started: When it began, in seconds since 1970.
+        events: The types of events that it knows. A later version appends others only once all nodes know them.
     """
 
     node: str
@@ -54,6 +56,7 @@ class NodeInfo:
     pid: int = 0
     version: str = ""
     started: float = 0.0
+    events: tuple[str, ...] = ()
 
 
 class Membership:
@@ -66,7 +69,7 @@ class Membership:
         self._owned = owned
         self._connections = connections
         self.times = times or LEASE_TIMES
-        self.info = NodeInfo(node, platform.node(), os.getpid(), __version__, time.time())
+        self.info = NodeInfo(node, platform.node(), os.getpid(), __version__, time.time(), EVENT_TYPES)
         self._others: dict[str, NodeInfo] = {}
         self._renewed_since: float | None = None  # by the loop's clock; None: the last renewal has failed
 
@@ -154,6 +157,7 @@ def _decode_info(node: str, lease: bytes) -> NodeInfo:
     """Return what a lease says; other versions may say more or less."""
     try:
         fields: dict[str, Any] = orjson.loads(lease)
-        return NodeInfo(node, *(fields[name] for name in ("host", "pid", "version", "started")))
+        host, pid, version, started = (fields[name] for name in ("host", "pid", "version", "started"))
+        return NodeInfo(node, host, pid, version, started, tuple(fields.get("events", EVENT_TYPES)))
     except (ValueError, KeyError, TypeError):
         return NodeInfo(node)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.summary import Summary
-from ..events import Check, Done, Event, Question, TextSlice, Thinking, Title, Token
+from ..events import Check, Done, Event, LaterEvent, Question, TextSlice, Thinking, Title, Token
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Audit:
                 self.ended_turns.add(event.turn)
                 actual = self.open_turns.pop(event.turn).check()
                 return actual if actual != event.check else None
-            case Title():
+            case Title() | LaterEvent():
                 pass
         return None
 

@@ -10,7 +10,7 @@ import orjson
 
 from ...core.log_tail import suffix_after
 from ...core.summary import Summary
-from ...events import Event, TextSlice, Thinking, decode_event, encode_event, make_token
+from ...events import EVENT_TYPES, Event, LaterEvent, TextSlice, Thinking, decode_event, encode_event, make_token
 
 MERGED_PART_BYTES = 64 * 1024  # of the frames in one merged part: what a reader gets at least
 _SEPARATOR = b"\n"  # which no JSON object has
@@ -29,20 +29,40 @@ def split_frames(joined: bytes) -> list[bytes]:
     return joined.split(_SEPARATOR)
 
 
-def decode_frame(frame: bytes) -> Event:
-    """Decode a frame that an owner has encoded: text without the validation that `decode_event` does."""
+def decode_frame(frame: bytes, *, before: int | None = None) -> Event:
+    """Decode a frame that an owner has encoded: text without the validation that `decode_event` does.
+
+    Args:
+        frame: The event.
+        before: The log's head before it, if that is known; an event of a later version counts as 1 long else.
+    """
     fields: dict[str, Any] = orjson.loads(frame)
     kind = fields["type"]
     if kind == "token":
         return make_token(fields["session"], fields["turn"], fields["seq"], fields["text"])
     if kind == "thinking":
         return Thinking(session=fields["session"], turn=fields["turn"], seq=fields["seq"], text=fields["text"])
-    return decode_event(frame)
+    if kind in EVENT_TYPES:
+        return decode_event(frame)
+    seq: int = fields["seq"]
+    return LaterEvent(
+        session=fields["session"], seq=seq, type=kind, before=seq - 1 if before is None else before, frame=frame
+    )
+
+
+def decode_frames(frames: Iterable[bytes], *, before: int | None = None) -> list[Event]:
+    """Decode frames that follow each other; `before` is the log's head before them, if that is known."""
+    events: list[Event] = []
+    for frame in frames:
+        event = decode_frame(frame, before=before)
+        events.append(event)
+        before = event.seq
+    return events
 
 
 def decode_entries(entries: Iterable[bytes]) -> list[Event]:
-    """The events of entries, in order."""
-    return [decode_frame(frame) for joined in entries for frame in split_frames(joined)]
+    """The events of entries that follow each other, in order."""
+    return decode_frames(frame for joined in entries for frame in split_frames(joined))
 
 
 def part_after(event: Event, position: int) -> Event:

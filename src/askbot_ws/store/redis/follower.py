@@ -19,7 +19,7 @@ from .codec import (
     Claimed,
     Deleted,
     decode_entries,
-    decode_frame,
+    decode_frames,
     decode_message,
     decode_summary,
     events_after,
@@ -267,7 +267,7 @@ class LogFollower:
             open_log.missed = True
         elif message.start == head:
             frames = split_frames(message.frames)
-            self._add(open_log, [decode_frame(frame) for frame in frames], frames, message.merged)
+            self._add(open_log, decode_frames(frames, before=head), frames, message.merged)
         elif message.head > head:
             self._start(self.catch_up(open_log))
 

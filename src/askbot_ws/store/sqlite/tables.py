@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.log_tail import LogTail, suffix_after, wire_size
 from ...core.summary import Summary, first_line
-from ...events import MAX_SEQ, Event, Question, TextSlice, Thinking, Title, Token, decode_event, encode_event
+from ...events import MAX_SEQ, Done, Event, Question, TextSlice, Thinking, Token, TurnEvent, decode_event, encode_event
 from .. import ANY_USER, SessionSummary
 from ..session_list import AnyUser, Place, summarize
 
@@ -82,10 +82,10 @@ def _event_row(event: Event) -> tuple[int, str, str, str | None, str]:
             return event.seq, event.turn, event.type, None, event.text
         case Question():
             return event.seq, event.turn, event.type, event.id, encode_event(event).decode()
-        case Title():
-            return event.seq, NO_TURN, event.type, None, encode_event(event).decode()
-        case _:
+        case Done():
             return event.seq, event.turn, event.type, None, encode_event(event).decode()
+        case _:
+            return event.seq, NO_TURN, event.type, None, encode_event(event).decode()
 
 
 def delete_sessions(connection: Connection, sessions: Iterable[str]) -> None:
@@ -227,7 +227,7 @@ def find_replay_start(
     start = _start_of_newest(connection, key, until, [*question_seqs.values()], turns)
     end = MAX_SEQ
     while True:
-        reaching = {event.turn for event in unflushed if start < event.seq <= end and not isinstance(event, Title)}
+        reaching = {event.turn for event in unflushed if start < event.seq <= end and isinstance(event, TurnEvent)}
         reaching.update(_turns_within(connection, key, start, min(end, until)))
         questions = [question_seqs.get(turn) or _question_seq(connection, key, turn, until) for turn in reaching]
         earlier = min([start, *(question - 1 for question in questions)])
