@@ -18,7 +18,7 @@ from tests.auth.clients import SECRET, close_code, open_chat, outcome
 from tests.process import Askbot, Json, ProviderProcess
 from tests.redis_server import RedisServer
 
-from .test_processes import node
+from .processes import node_process
 
 ANN, BOB = (make_key(user, now=time.time()) for user in ("ann", "bob"))
 
@@ -50,7 +50,8 @@ def pair(
                 "ASKBOT_QUESTIONS_PER_MINUTE": "4",
                 "ASKBOT_MAX_TURNS_PER_USER": "1",
             }
-            servers.append(stack.enter_context(node(folder / name, redis_process.url, upstream=provider.url, **given)))
+            started = node_process(folder / name, redis_process.url, upstream=provider.url, **given)
+            servers.append(stack.enter_context(started))
         yield Pair(servers, keys)
 
 

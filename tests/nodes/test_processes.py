@@ -4,57 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.process import (
-    KEY,
-    ROOT,
     Askbot,
     ProviderProcess,
     Story,
-    environment,
     eventually,
     reading,
-    url_of,
 )
 from tests.redis_server import RedisServer, redis_server
 
+from .processes import node_process
+
 LIMIT = 20  # seconds for what takes two or three on a machine that has time
-
-
-@contextmanager
-def node(folder: Path, store: str, *, upstream: str, **environ: str) -> Generator[Askbot]:
-    """`askbot serve`, with leases that end soon."""
-    folder.mkdir()
-    log = folder / "askbot.log"
-    words = ["serve", "--port", "0", "--log-format", "json", "--store", store, "--model", "scripted-1"]
-    variables = environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream, ASKBOT_DRAIN="10s", **environ)
-    path = [str(ROOT), variables.get("PYTHONPATH", "")]
-    variables["PYTHONPATH"] = ":".join(filter(None, path))
-    with (
-        log.open("a") as errors,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.nodes.node", *words],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=folder,
-            env=variables,
-            text=True,
-        ) as process,
-    ):
-        try:
-            yield Askbot(process, url_of(process, log), log)
-        finally:
-            process.kill()
 
 
 @dataclass
@@ -74,7 +44,9 @@ class Cluster:
         while len(self.nodes) < 2:
             self.started += 1
             folder = self.folder / f"node-{self.started}"
-            self.nodes.append(self.stack.enter_context(node(folder, self.redis.url, upstream=self.provider.url)))
+            self.nodes.append(
+                self.stack.enter_context(node_process(folder, self.redis.url, upstream=self.provider.url))
+            )
         return self.nodes[0], self.nodes[1]
 
 

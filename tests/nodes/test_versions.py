@@ -16,9 +16,8 @@ from tests.process import Json, ProviderProcess
 from tests.redis_server import RedisServer
 from tests.store.event_factory import EventFactory, append
 
-from .nodes import node as node_here
-from .nodes import soon
-from .test_processes import node
+from .nodes import node, soon
+from .processes import node_process
 
 
 class LaterFactory(EventFactory):
@@ -75,7 +74,7 @@ async def test_an_event_that_a_node_does_not_know_is_kept_and_passed_on(
     redis: RedisServer, provider: ProviderProcess, tmp_path: Path
 ) -> None:
     """To who follows and to who comes later; and the node can become the session's owner, in mid-answer."""
-    with node(tmp_path / "node", redis.url, upstream=provider.url) as here:
+    with node_process(tmp_path / "node", redis.url, upstream=provider.url) as here:
         async with later_version(redis) as later:
             factory = LaterFactory("later")
             later.create(factory.session)
@@ -102,6 +101,6 @@ async def test_an_event_that_a_node_does_not_know_is_kept_and_passed_on(
 
 async def test_a_lease_says_which_events_a_node_knows(redis: RedisServer) -> None:
     """So that a later version can see when it may append one of another type."""
-    async with node_here(redis) as one, node_here(redis) as other:
+    async with node(redis) as one, node(redis) as other:
         await soon(lambda: len(one.placement.alive()) == len(other.placement.alive()) == 2)
         assert {info.events for info in one.placement.alive()} == {EVENT_TYPES}

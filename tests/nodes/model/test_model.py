@@ -8,6 +8,7 @@ sees what they are for.
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import textwrap
 from collections.abc import Generator
@@ -26,8 +27,8 @@ from .steps import BrokenOrder, explore
 
 AT_MOST = 2000
 
-FENCE = "if meta[1] ~= ARGV[1] then\n  return 0\nend\n"
-HEAD_CHECK = "if meta[2] ~= ARGV[2] then\n  return meta[2] == ARGV[3] and 1 or 0\nend\n"
+FENCE = r"if meta\[1\] ~= ARGV\[1\] then\n  return 0\nend\n"
+HEAD_CHECK = r"(?s)if meta\[2\] ~= ARGV\[2\] then\n.*?\nend\n"
 SUBSCRIBES = "        await self.subscriptions.subscribe(keys.followers)\n"
 CHECKS = "        self._check_exists(session, load)\n"
 
@@ -51,12 +52,13 @@ def scripts_without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generato
 def _forget_scripts() -> None:
     scripts.load_script.cache_clear()
     session_scripts.session_script.cache_clear()
+    session_scripts.confirmed_script.cache_clear()
 
 
 def _edit(script: Path, removed: str) -> None:
-    source = script.read_text()
-    assert removed in source
-    script.write_text(source.replace(removed, ""))
+    source, count = re.subn(removed, "", script.read_text())
+    assert count == 1
+    script.write_text(source)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

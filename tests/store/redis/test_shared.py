@@ -162,16 +162,17 @@ async def test_a_lost_message_is_read(redis: RedisServer) -> None:
         assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
 
 
-async def test_what_is_not_understood_costs_its_session_alone(redis: RedisServer) -> None:
-    """An event of a later version, or nonsense: the node follows other sessions on the same connection."""
+@pytest.mark.parametrize("behind", [0, 1])  # an event without its fields, or at a position that was before
+async def test_what_is_not_understood_costs_its_session_alone(redis: RedisServer, behind: int) -> None:
+    """The node follows other sessions on the same connection, and does not read what can't be read again and again."""
     async with nodes(redis, "a", "b") as (a, b):
         factory = await begin(a.store)
         other = await begin(a.store, "other")
         log = await b.store.load("s")
         await b.store.load("other")
-        unknown = b'{"type":"later","session":"s","seq":%d}' % (factory.head + 1)
+        damaged = b'{"type":"done","session":"s","seq":%d}' % (factory.head + 1)
         told = f"A {factory.head} {factory.head + 1} 0 {log.history}\n".encode()
-        for message in (b"C x", b"A 1", b"\xff", told + unknown, told + b"[]", told + b"{}"):
+        for message in (b"C x", b"A 1", b"\xff", told + damaged, told + b"[]", told + b"{}"):
             redis.command("SPUBLISH", keys_of("s").followers, message)
             redis.command("SPUBLISH", keys_of("s").owner, message)
         await append(a.store, other.token("t2", "heard"))
@@ -181,7 +182,9 @@ async def test_what_is_not_understood_costs_its_session_alone(redis: RedisServer
         assert not b.observer.told
 
         await a.store.give_back("s")
-        redis.command("XADD", keys_of("s").log, f"{factory.head + 1}-0", "f", unknown)
+        kind = "done" if not behind else "later"
+        event = b'{"type":"%b","session":"s","seq":%d}' % (kind.encode(), factory.head + 1 - behind)
+        redis.command("XADD", keys_of("s").log, f"{factory.head + 1}-0", "f", event)
         redis.command("HSET", keys_of("s").meta, "head", factory.head + 1)
         redis.command("SPUBLISH", keys_of("s").followers, b"A %d %d 0 %b\n" % (9999, 10_000, log.history.encode()))
         await b.observer.wait_for("replaced")

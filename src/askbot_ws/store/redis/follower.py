@@ -300,9 +300,6 @@ class LogFollower:
                 await self._check_ownership(open_log, open_log.fence)
         except StoreError:
             self._stale.add(open_log)
-        except _UNDECODABLE:
-            log.warning("session_read_failed", session=open_log.session, exc_info=True)
-            self.replaced(open_log)
         finally:
             open_log.reading = False
 
@@ -337,13 +334,25 @@ class LogFollower:
                 await self._wait_for_owner(open_log)
                 return
             open_log.behind_since = None
-            events = events_after(decode_entries(entries_of(entries)), open_log.log.head)
+            events = self._decode_missing(open_log, entries_of(entries), head)
             if events:
                 self._add(open_log, events, [encode_event(event) for event in events], merged)
             if open_log.log.head >= head and not open_log.missed:
                 open_log.heard_at = self._clock()
                 self._stale.discard(open_log)
                 return
+
+    def _decode_missing(self, open_log: OpenLog, entries: Sequence[bytes], head: int) -> list[Event]:
+        """The events that follow the log in memory. Raises `StoreError` where they can't be read: it is closed then."""
+        try:
+            events = events_after(decode_entries(entries), open_log.log.head)
+            if not events and open_log.log.head < head:
+                raise ValueError("the stored log ends before its head")
+        except _UNDECODABLE as error:
+            log.warning("session_read_failed", session=open_log.session, exc_info=True)
+            self.replaced(open_log)
+            raise StoreError from error
+        return events
 
     async def _wait_for_owner(self, open_log: OpenLog) -> None:
         """The store has less than the log in memory: was it deleted, or will its owner append again what was lost?"""
@@ -429,6 +438,8 @@ def _open_log_of(session: str, reply: object) -> OpenLog:
     tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode())
     for event in events:
         tail.append(event)
+    if tail.head != int(head):
+        raise ValueError("the stored log ends before its head")
     tail.summary = summary  # which has these events already
     open_log = OpenLog(tail, head=tail.head, merged=int(merged), questions=questions)
     open_log.evict()
