@@ -36,11 +36,14 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS)
+	@# The JavaScript tests run beside the first of the others, which leave them time; what they say is shown afterwards.
+	@mkdir -p test-artefacts
+	$(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
+	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS); status=$$?; \
+	wait $$javascript || status=$$?; cat test-artefacts/javascript.txt; exit $$status
 	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES) $(ALONE)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
-	$(BIN)/node --test 'tests/js/*.test.js'
 
 test-fast: .venv/.serve.stamp .venv/.dev.stamp  ## The tests in Python that take half a minute together, without coverage
 	$(BIN)/python -m pytest -m 'not slow' $(BESIDE) $(WORKERS)
