@@ -153,10 +153,13 @@ class ProviderProcess:
         with urllib.request.urlopen(self.url.removesuffix("/v1") + "/requests", timeout=20) as response:
             return [request for request in json.load(response) if request["method"] == "POST"]
 
+    def chats(self) -> list[Json]:
+        """The requests for an answer, oldest first; other tests have it moderate too."""
+        return [request for request in self.requests() if "messages" in request["body"]]
+
     def questions(self) -> Counter[str]:
         """How often each question was asked."""
-        asked = [request["body"] for request in self.requests() if "messages" in request["body"]]  # not moderated
-        return Counter(body["messages"][-1]["content"] for body in asked)
+        return Counter(request["body"]["messages"][-1]["content"] for request in self.chats())
 
 
 @contextmanager

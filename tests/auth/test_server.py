@@ -287,8 +287,7 @@ async def test_sighup_applies_what_has_changed_and_closes_what_it_concerns(
     await program.send(json.dumps({"type": "ask", "text": "which persona?"}))
     while json.loads(await program.recv())["type"] != "done":
         pass
-    chats = [each for each in provider.requests() if "messages" in each["body"]]  # other tests ask for other things
-    asked = next(each for each in chats if each["body"]["messages"][-1]["content"] == "which persona?")
+    asked = next(each for each in provider.chats() if each["body"]["messages"][-1]["content"] == "which persona?")
     assert asked["body"]["messages"][0]["content"] == "second"
 
     path.write_text("max_frame = 'x'\nno_such = 1\n")

@@ -91,7 +91,7 @@ async def test_a_kill_takes_nothing_back(tmp_path: Path, provider: ProviderProce
             assert turn.answer.startswith(seen[stories[index].session])
         await fresh_reader_sees_the_same(server, [stories[index] for index in known])
 
-    asked = provider.requests()
+    asked = provider.chats()
     for index in known:
         assert asked_before[questions[index]] <= 1
         again = [one["body"]["messages"] for one in asked if one["body"]["messages"][-1]["content"] == questions[index]]
@@ -220,7 +220,7 @@ async def test_an_answer_that_takes_too_long_is_cut(tmp_path: Path, provider: Pr
         assert await server.ended() == 0
 
     assert [turn.reason for turn in reader.story.turns.values()] == ["interrupted", "interrupted"]
-    [request] = [one for one in provider.requests() if one["body"]["messages"][-1]["content"] == question]
+    [request] = [one for one in provider.chats() if one["body"]["messages"][-1]["content"] == question]
     assert request["left"]
 
 
@@ -256,7 +256,7 @@ async def test_a_restarted_server_has_everything(tmp_path: Path, provider: Provi
             assert await server.ended() == 0
 
     assert [turn["answer"] for turn in told] == [f"{number} {SEED}" for number in range(3)]
-    [last] = [one for one in provider.requests() if one["body"]["messages"][-1]["content"] == f"say:2 {SEED}"]
+    [last] = [one for one in provider.chats() if one["body"]["messages"][-1]["content"] == f"say:2 {SEED}"]
     assert [message["content"] for message in last["body"]["messages"][1:]] == [
         text for number in range(3) for text in (f"say:{number} {SEED}", f"{number} {SEED}")
     ][:-1]

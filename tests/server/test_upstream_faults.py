@@ -153,7 +153,7 @@ async def test_a_cancel_stops_the_provider(server: Askbot, provider: ProviderPro
         await reader.send(type="cancel")
         assert (await reader.until("done"))["reason"] == "cancelled"
         await asyncio.sleep(0.2)
-        requests = await asyncio.to_thread(provider.requests)
+        requests = await asyncio.to_thread(provider.chats)
 
     [request] = [one for one in requests if one["body"]["messages"][-1]["content"] == question]
     assert request["left"]
