@@ -86,6 +86,30 @@ async def test_a_session_has_one_owner(redis: RedisServer) -> None:
             await c.store.claim("nobody")
 
 
+async def test_a_session_whose_log_is_replaced_as_it_is_claimed_is_not_called_missing(redis: RedisServer) -> None:
+    """Before the claim, it is loaded again; in the midst of it, who claims is told to try again, and it is nobody's."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await a.store.give_back("s")
+        await b.store.load("s")
+        b.store.follower.replaced(b.store.open_logs["s"])
+        assert await b.store.claim("s") is None
+        assert (await b.store.load("s")).head == factory.head
+        await b.store.give_back("s")
+
+        follower = b.store.follower
+        read_missing = follower.read_missing
+
+        async def replace_meanwhile(open_log: OpenLog) -> None:
+            follower.replaced(open_log)
+            await read_missing(open_log)
+
+        follower.read_missing = replace_meanwhile  # type: ignore[method-assign]
+        with pytest.raises(StoreError):
+            await b.store.claim("s")
+        assert await a.store.claim("s") is None
+
+
 async def test_what_a_fenced_owner_writes_late_bounces_off(redis: RedisServer) -> None:
     """It was thought dead, and another node has taken over: nothing of its own is stored or shown any more."""
     async with nodes(redis, "a", "b") as (a, b):

@@ -78,12 +78,12 @@ class Ownership:
         log = open_log.log
         if before != log.history.encode() or int(head) < log.head:
             self._follower.replaced(open_log)
+        else:
+            log.history = history.decode()  # nobody has seen here what the server may have lost
+            await self._follower.read_missing(open_log)
+        if self._open_logs.get(open_log.session) is not open_log:  # replaced, or deleted: the next to open it finds out
             await self._give_back(open_log, fence.decode())
             raise StoreError("The session must be opened again.")
-        log.history = history.decode()  # nobody has seen here what the server may have lost
-        await self._follower.read_missing(open_log)
-        if self._open_logs.get(open_log.session) is not open_log:
-            raise SessionNotFound
         _, open_log.questions = decode_summary(summary, None)
         open_log.merged, open_log.head = int(merged), log.head
         open_log.fence = fence.decode()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ...core.log_tail import LogTail
-from ...errors import ConfigError, SessionNotFound, StoreError, StoreUnavailable
+from ...errors import ConfigError, StoreError, StoreUnavailable
 from ...events import Event, TurnRecord
 from .. import (
     Entry,
@@ -229,9 +229,7 @@ class RedisStore:
 
     async def claim(self, session: str, *, instead_of: str | None = None) -> str | None:
         """Become a session's owner; returns the other node that is it. Raises as `SharedStore.claim`."""
-        open_log = self.open_logs.get(session)
-        if open_log is None:
-            raise SessionNotFound
+        open_log = self.open_logs.get(session) or await self._follower.load(session)  # it may just have been replaced
         return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
     async def refresh(self, session: str) -> None:
