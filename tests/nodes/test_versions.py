@@ -8,10 +8,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from askbot_ws.errors import ConfigError
 from askbot_ws.events import EVENT_TYPES, Event, LaterEvent, encode_event
+from askbot_ws.store.copying import CopyClock, copy_sessions
 from askbot_ws.store.redis.store import RedisStore
+from askbot_ws.store.sqlite.store import SQLiteStore
 from tests.process import Json, ProviderProcess
 from tests.redis_server import RedisServer
 from tests.store.event_factory import EventFactory, append
@@ -104,3 +108,17 @@ async def test_a_lease_says_which_events_a_node_knows(redis: RedisServer) -> Non
     async with node(redis) as one, node(redis) as other:
         await soon(lambda: len(one.placement.alive()) == len(other.placement.alive()) == 2)
         assert {info.events for info in one.placement.alive()} == {EVENT_TYPES}
+
+
+async def test_a_session_of_a_later_version_is_not_copied_by_this_one(redis: RedisServer, tmp_path: Path) -> None:
+    """A store in a file has nothing that it can't read; it is said whose session it is."""
+    async with later_version(redis) as later:
+        factory = LaterFactory("later")
+        later.create(factory.session)
+        await append(later, factory.question("t1"), factory.note(7))
+        clock = CopyClock()
+        copy = SQLiteStore(tmp_path / "copy.db", wall_clock=clock)
+        await copy.open()
+        with pytest.raises(ConfigError, match=r"session later has events of a later version \(note\)"):
+            await copy_sessions(later, copy, clock)
+        await copy.close()

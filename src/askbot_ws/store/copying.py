@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from ..errors import ConfigError, SessionNotFound
-from ..events import Done, Event, encode_event
+from ..events import Done, Event, LaterEvent, encode_event
 from . import ANY_USER, SessionQuery, SessionSummary, Store
 from .audit import Audit, Report, describe_logs
 from .session_list import all_pages
@@ -81,7 +81,7 @@ async def copy_sessions(source: Store, target: Store, clock: CopyClock) -> int:
         How many sessions were copied.
 
     Raises:
-        ConfigError: The target has sessions.
+        ConfigError: The target has sessions, or a session has an event of a type that a later version has added.
         StoreError: One of the stores can't be used; what was copied so far stays.
     """
     if (await target.list_sessions(_ALL, limit=1)).sessions:
@@ -109,6 +109,10 @@ async def _copy(source: Store, target: Store, summary: SessionSummary, clock: Co
     target.create(session, user=summary.user)
     try:
         async for events in _pages(source, session):
+            if later := [event.type for event in events if isinstance(event, LaterEvent)]:
+                raise ConfigError(
+                    f"session {session} has events of a later version ({later[0]}): let that one copy it."
+                )
             outcome = target.append({session: (events, [*map(encode_event, events)])})
             for error in (outcome if isinstance(outcome, dict) else await outcome).values():
                 raise error
