@@ -104,9 +104,16 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._abandonment = Abandonment(self._scheduler, self._placement, policy, spawn=self._spawn)
         self._shared = SharedSessions(
-            self._registry, self._scheduler, self._commands, self._placement, on_unread=self._abandonment.watch
+            self._registry,
+            self._scheduler,
+            self._commands,
+            self._placement,
+            on_unread=self._abandonment.watch,
+            on_left_open=self._take_over_again,
         )
+        self._left_open: set[str] = set()  # sessions that are being taken over again
         if self._placement.shared:
+            self._registry.on_claim_failed = self._take_over_again
             self._registry.open_turns = Takeover(
                 self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
             )
@@ -332,7 +339,7 @@ class Hub:
             log.error("session_reset", session=owner.session, exc_info=error)
         if self._placement.shared:
             if self._shared.reset(owner, error):
-                self._spawn(self._recovery.close_with_retries(owner.session, close=self._shared.take_over))
+                self._take_over_again(owner.session)
             return
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
         self._scheduler.group_commit.discard(owner)
@@ -347,6 +354,18 @@ class Hub:
         owner.cancel_task()
         owner.topic.close(owner.closed)
         self._spawn(self._recovery.close_with_retries(owner.session))
+
+    def _take_over_again(self, session: str) -> None:
+        """Take over a session whose turns may have no owner, again and again until they have one."""
+        if session not in self._left_open:
+            self._left_open.add(session)
+            self._spawn(self._close_left_open(session))
+
+    async def _close_left_open(self, session: str) -> None:
+        try:
+            await self._recovery.close_with_retries(session, close=self._shared.take_over)
+        finally:
+            self._left_open.discard(session)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

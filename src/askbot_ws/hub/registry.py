@@ -62,6 +62,7 @@ class SessionRegistry:
         self._placement = placement or LocalPlacement()
         self.pinned: set[str] = set()  # sessions that are not evicted, as they are about to have an owner
         self.open_turns: OpenTurns | None = None  # set once, where the placement is shared
+        self.on_claim_failed: Callable[[str], None] | None = None  # the same; this node may own the session, or nobody
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._idle: dict[str, int] = {}  # session -> bytes that could be evicted, the longest idle first
         self._idle_bytes = 0
@@ -162,6 +163,8 @@ class SessionRegistry:
             if not (was_pinned and isinstance(error, StoreError)):  # else it is tried again
                 self.pinned.discard(session)
             self.mark_idle(session)
+            if self.on_claim_failed is not None and isinstance(error, StoreError):
+                self.on_claim_failed(session)
             raise
         self.pinned.discard(session)
         if self.topics.get(session) is not topic:  # it was deleted, or its log replaced, meanwhile

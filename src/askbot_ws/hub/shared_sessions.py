@@ -33,9 +33,20 @@ class SharedSessions:
         placement: Placement,
         *,
         on_unread: Callable[[Owner], None],
+        on_left_open: Callable[[str], None],
     ) -> None:
-        """`on_unread` is called with owners whose turns nobody may read here."""
+        """Make the sessions of a process.
+
+        Args:
+            registry: Those in memory.
+            scheduler: What runs their turns.
+            commands: What executes commands.
+            placement: Which node writes which session.
+            on_unread: Called with owners whose turns nobody may read here.
+            on_left_open: Called with sessions that were written here, and whose turns may have no owner now.
+        """
         self._on_unread = on_unread
+        self._on_left_open = on_left_open
         self._registry = registry
         self._scheduler = scheduler
         self._commands = commands
@@ -53,17 +64,24 @@ class SharedSessions:
             self._registry.mark_idle(session)  # it takes more memory now
 
     def replaced(self, session: str) -> None:
-        """Close the readers of a log that is not the stored one any more: they resume (`LogObserver.replaced`)."""
-        self._close(session, Internal())
+        """Close the readers of a log that is not the stored one any more: they resume (`LogObserver.replaced`).
+
+        Turns that ran here go on or end with the stored log, unless another node sees to that.
+        """
+        was_written_here = session in self._registry.owners
+        self._close(session, Internal(), keep_claim=was_written_here)
+        if was_written_here:
+            self._on_left_open(session)
 
     def deleted(self, session: str) -> None:
         """End what another node deleted (`LogObserver.deleted`)."""
         self._close(session, SessionNotFound("The session was forgotten."))
 
-    def _close(self, session: str, error: AskbotError) -> None:
+    def _close(self, session: str, error: AskbotError, *, keep_claim: bool = False) -> None:
         topic, owner = self._registry.topics.get(session), self._registry.owners.get(session)
         if owner is not None:
             self._discard(owner, error)
+            self._registry.remove_owner(session, keep_claim=keep_claim)
         self._registry.remove(session)
         if topic is not None:
             topic.close(error)
