@@ -9,12 +9,13 @@ import pytest
 
 from askbot_ws.core.commands import Ask, Cancel, Forget, Fork, Title
 from askbot_ws.core.principal import ANONYMOUS, Principal
-from askbot_ws.errors import Busy, InvalidFrame, Overloaded, SessionNotFound
+from askbot_ws.errors import Busy, InvalidFrame, Overloaded, SessionNotFound, StoreError
 from askbot_ws.events import encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
 from askbot_ws.nodes.codec import Executed, Request, Result
 from askbot_ws.store.redis.keys import keys_of
+from askbot_ws.store.redis.open_logs import OpenLog
 from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
@@ -359,3 +360,41 @@ async def test_what_is_asked_from_another_node_is_abandoned_once_nobody_reads_it
         await b.hub.command(ANONYMOUS, reader.session, Ask("and?"))
         b.hub.detach(other.topic, other)
         await soon(lambda: a.upstream.stopped == 1)
+
+
+async def test_what_ran_in_a_log_that_is_replaced_has_an_end(redis: RedisServer) -> None:
+    """Its readers are closed and resume; nobody sends a command that would find out."""
+    async with node(redis, ["one ", asyncio.Event()]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        other = await b.attached(reader.session)
+        a.store.follower.replaced(a.store.open_logs[reader.session])
+        done = await other.done()
+
+    assert done.reason == "interrupted"
+    assert_proven(done, "one ")
+    assert reader.codes == ["internal"]
+
+
+async def test_a_takeover_that_fails_is_made_again_though_the_owner_lives_again(redis: RedisServer) -> None:
+    """Nobody else would: the owner was told that it is none."""
+    async with node(redis, ["one ", asyncio.Event()]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        follower = b.store.follower
+        read_missing = follower.read_missing
+
+        async def replaced_meanwhile(open_log: OpenLog) -> None:
+            follower.read_missing = read_missing  # type: ignore[method-assign]
+            follower.replaced(open_log)
+            await read_missing(open_log)
+
+        follower.read_missing = replaced_meanwhile  # type: ignore[method-assign]
+        with pytest.raises(StoreError):
+            await b.hub._shared.take_over(reader.session, instead_of=a.store.node)  # pyright: ignore[reportPrivateUsage]
+        done = await reader.done()
+
+    assert done.reason == "interrupted"
+    assert_valid_log(reader.events)
