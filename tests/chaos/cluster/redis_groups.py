@@ -14,7 +14,7 @@ from ...redis_groups import RedisCluster, Sentinels, slot_of, text
 from ...redis_server import RedisServer
 from .single_redis import Happens
 
-FAILOVER = 20.0  # seconds that a failover may take
+FAILOVER = 50.0  # seconds that a failover may take: a Sentinel leaves time between two, and tries again later
 
 
 @dataclass

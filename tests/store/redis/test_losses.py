@@ -178,6 +178,27 @@ async def test_an_append_under_an_earlier_claim_is_not_made_under_a_later_one(
         assert flatten(await read_all(a.store)) == flatten(await read_all(b.store)) == flatten(factory.events)
 
 
+async def test_a_reader_that_was_shown_what_the_owner_does_not_know_to_be_stored_is_waited_for(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The append is done, followers have shown it, and its reply is late: the owner does not know of it yet."""
+    monkeypatch.setattr(appender_module, "FIRST_PAUSE", 0.3)
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await b.store.load("s")
+        await append(a.store, factory.token("t2", "and the script is loaded; "))
+        losing = LosingConnections(a.store.connections)
+        losing.after = 1
+        late = asyncio.ensure_future(try_append(a.store, factory.token("t2", "shown")))
+        await b.observer.wait_for_head(factory.head)
+        assert a.store.open_logs["s"].log.head < factory.head
+
+        await a.store.refresh("s")
+
+        assert a.store.open_logs["s"].log.head == factory.head
+        assert await late == {}
+
+
 async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None:
     """The owner died with what the failover lost: who has seen it gets another log, and no two are mixed."""
     async with nodes(redis, "a", "b", "c") as (a, b, c):

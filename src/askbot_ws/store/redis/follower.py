@@ -37,6 +37,7 @@ from .subscriptions import Subscriptions
 SILENCE_SECONDS = 2.0  # of a running turn's owner, after which is asked whether a message was lost
 OWNER_SECONDS = 10.0  # for which an owner has time to append again what a failover has lost
 READ_BYTES = 1024 * 1024  # at a time, of what is missing
+APPEND_LOOK_SECONDS = 0.02  # between two looks at whether the outcome of an append is known
 
 log = structlog.get_logger(__name__)
 
@@ -309,12 +310,19 @@ class LogFollower:
         Raises `StoreError`.
         """
         if (fence := open_log.fence) is not None:
+            await self._wait_for_append(open_log)
             reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
             found = fields_of(reply)[1]
             if open_log.fence == fence and found is not None and _counter(found.decode()) > _counter(fence):
                 self.fenced(open_log)
         if open_log.fence is None:
             await self.read_missing(open_log)
+
+    async def _wait_for_append(self, open_log: OpenLog) -> None:
+        """Wait for the outcome of an append that is under way: others may have seen what is not known here yet."""
+        fence, head = open_log.fence, open_log.head
+        while open_log.appending and (open_log.fence, open_log.head) == (fence, head):  # noqa: ASYNC110 - it is rare
+            await asyncio.sleep(APPEND_LOOK_SECONDS)
 
     async def read_missing(self, open_log: OpenLog) -> None:
         """Bring the log in memory to the stored head. Raises `StoreError`."""
