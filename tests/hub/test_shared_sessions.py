@@ -30,6 +30,7 @@ class OtherNodes:
         self.finds = finds
         self.owner: str | None = None  # another node
         self.sessions: Sessions | None = None
+        self.reminded: list[str] = []  # nodes, that they are owners
         self.released: list[str] = []
         self.handed_over: list[tuple[str, bool]] = []
         self.forwarded: list[ForwardedCommand] = []
@@ -43,6 +44,13 @@ class OtherNodes:
         if self.owner is not None:
             raise OwnedElsewhere(self.owner)
         return Claimed.NEW if is_new else self.finds
+
+    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+        assert self.sessions is not None
+        try:
+            await self.sessions.take_over(session, instead_of=instead_of)
+        except OwnedElsewhere as elsewhere:
+            self.reminded.append(elsewhere.node)
 
     def release(self, session: str) -> None:
         self.released.append(session)
@@ -308,7 +316,7 @@ async def test_an_owner_that_is_fenced_stops_and_its_readers_stay() -> None:
         nodes.owner = "other"
         hub._shared.fenced(reader.session)  # pyright: ignore[reportPrivateUsage]
         await run_ticks()
-        assert (hub.turns_running, hub.is_busy(reader.session), nodes.released) == (0, False, [reader.session])
+        assert (hub.turns_running, hub.is_busy(reader.session), nodes.reminded) == (0, False, ["other"])
         assert await hub.command(ANONYMOUS, reader.session, Ask(text="second?"), address="::1") == 7
         assert nodes.forwarded == [ForwardedCommand(ANONYMOUS, reader.session, Ask(text="second?"), "::1")]
         ended = Token(session=reader.session, seq=5, turn="t1", text="!")

@@ -9,7 +9,7 @@ import pytest
 
 from askbot_ws.core.commands import Ask, Cancel, Forget, Fork, Title
 from askbot_ws.core.principal import ANONYMOUS, Principal
-from askbot_ws.errors import Busy, InvalidFrame, Overloaded, SessionNotFound, StoreError
+from askbot_ws.errors import Busy, Internal, InvalidFrame, Overloaded, SessionNotFound, StoreError
 from askbot_ws.events import encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
@@ -398,3 +398,42 @@ async def test_a_takeover_that_fails_is_made_again_though_the_owner_lives_again(
 
     assert done.reason == "interrupted"
     assert_valid_log(reader.events)
+
+
+@pytest.mark.parametrize("stored", ["nobody", "the node itself", "another node", "a node that is gone"])
+async def test_a_turn_has_an_end_where_the_store_has_lost_who_its_owner_is(redis: RedisServer, stored: str) -> None:
+    """As when a server loses its newest second. Nobody sends a command; the other node may be said to be the owner."""
+    first, goes_on = asyncio.Event(), asyncio.Event()
+    async with node(redis, ["one ", first, "two ", goes_on]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        owner = {"nobody": "", "the node itself": a.store.node, "another node": b.store.node}.get(stored, "gone")
+        redis.command("HSET", keys_of(reader.session).meta, "fence", f"0:{owner}")
+        first.set()
+        done = await reader.done()
+
+    assert done.reason == "interrupted"
+    assert_proven(done, "one ")
+    assert_valid_log(reader.events)
+    assert (len(a.upstream.prompts), len(b.upstream.prompts)) == (1, 0)
+
+
+@pytest.mark.parametrize("stored", ["nobody", "a reader's node", "another node", "a node that is gone"])
+async def test_who_reads_a_turn_that_no_node_owns_sees_its_end(redis: RedisServer, stored: str) -> None:
+    """The store has lost that it was given back, and no node's list of sessions has it."""
+    async with node(redis, ["one ", asyncio.Event()]) as a, node(redis) as b, node(redis) as c:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        other = await b.attached(reader.session)
+        a.placement._owned.discard(reader.session)  # pyright: ignore[reportPrivateUsage]
+        a.store.follower.lose_ownership(a.store.open_logs[reader.session])
+        a.hub._shared._close(reader.session, Internal(), keep_claim=True)  # pyright: ignore[reportPrivateUsage]
+        await a.placement._membership.remove(reader.session)  # pyright: ignore[reportPrivateUsage]
+        owner = {"nobody": "", "a reader's node": b.store.node, "another node": c.store.node}.get(stored, "gone")
+        redis.command("HSET", keys_of(reader.session).meta, "fence", f"7:{owner}")
+        done = await other.done()
+
+    assert done.reason == "interrupted"
+    assert_proven(done, "one ")

@@ -18,8 +18,8 @@ async def test_nodes_may_come_back_after_redis_was_away() -> None:
     """Nobody could renew a lease meanwhile; who renews none in a lease's time has died."""
     taken = dict[str, list[str | None]]()
 
-    async def take_over(session: str, node: str | None) -> None:
-        taken.setdefault(session, []).append(node)
+    async def take_over(session: str, *, instead_of: str | None = None) -> None:
+        taken.setdefault(session, []).append(instead_of)
 
     with redis_server("--appendonly", "yes") as redis:
         connections = await RedisConnections.open(redis.url)

@@ -75,6 +75,13 @@ class Placement(Protocol):
         """
         ...
 
+    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+        """Have this node own a session and go on with its turns, or else the one that the store says is its owner.
+
+        `instead_of`: it is that node's, which is gone. Raises `Overloaded` where the owner does not answer,
+        `SessionNotFound` and `StoreError`: then it is to be tried again.
+        """
+
     def release(self, session: str) -> None:
         """Begin to give a session back: it has no owner here any more. A later `claim` waits until that is done."""
 
@@ -113,6 +120,9 @@ class LocalPlacement:
     async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> Claimed:  # noqa: ARG002 - as the protocol has them
         """Never called: there is nobody to claim it from."""
         return Claimed.NEW
+
+    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+        """Do nothing."""
 
     def release(self, session: str) -> None:
         """Do nothing."""

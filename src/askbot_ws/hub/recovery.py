@@ -14,7 +14,6 @@ from ..errors import AskbotError, SessionNotFound
 from ..events import Done, Timing, TurnRecord
 from ..store import Store
 from ..upstream import Upstream
-from .placement import OwnedElsewhere
 from .registry import ExclusiveOwner, SessionRegistry
 from .turn_scheduler import TurnScheduler
 
@@ -76,7 +75,7 @@ class Recovery:
             await asyncio.sleep(wait)
             try:
                 await close(session)
-            except (SessionNotFound, OwnedElsewhere):
+            except SessionNotFound:
                 return
             except AskbotError:
                 wait = min(MAX_RETRY_SECONDS, max(1.0, 2 * wait))

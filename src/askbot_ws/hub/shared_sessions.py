@@ -92,9 +92,17 @@ class SharedSessions:
         if owner is None:
             return
         log.warning("session_fenced", session=session, running=owner.task is not None)
+        left_open = not owner.state.idle
         self._discard(owner, LogMoved())
-        self._registry.remove_owner(session)
+        self._registry.remove_owner(session, keep_claim=left_open)
         self._registry.mark_idle(session)
+        if left_open:  # there may be no other: the server may only have lost who claimed it
+            self._on_left_open(session)
+
+    def unowned(self, session: str) -> None:
+        """See to it that a session's turns end (`LogObserver.unowned`)."""
+        if session in self._registry.topics:
+            self._on_left_open(session)
 
     def reset(self, owner: Owner, error: Exception) -> bool:
         """Remove an owner whose state is unknown; returns whether its turns are still to be ended.

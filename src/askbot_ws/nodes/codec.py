@@ -41,8 +41,23 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The store says that the receiver owns a session: it is to go on with its turns, unless it does.
+
+    Attributes:
+        id: Names the request.
+        sender: The node that sends it.
+        session: The session's id.
+    """
+
+    id: str
+    sender: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Executed:
-    """A command was executed: its `seq`."""
+    """A request was executed: the `seq` of a command, or 0."""
 
     id: str
     seq: int
@@ -69,7 +84,7 @@ class TodoAdded:
 
 
 Result: TypeAlias = Executed | Failed | NotOwner
-Message: TypeAlias = Request | Result | TodoAdded
+Message: TypeAlias = Request | TakeOver | Result | TodoAdded
 
 
 def is_repeatable(command: Command) -> bool:
@@ -88,8 +103,10 @@ def encode_message(message: Message) -> bytes:
     match message:
         case Request(id, sender, forwarded):
             return _encode_request(id, sender, forwarded)
+        case TakeOver(id, sender, session):
+            fields: dict[str, Any] = {"type": "take_over", "id": id, "sender": sender, "session": session}
         case Executed(id, seq):
-            fields: dict[str, Any] = {"type": "executed", "id": id, "seq": seq}
+            fields = {"type": "executed", "id": id, "seq": seq}
         case Failed(id, error):
             fields = {"type": "failed", "id": id, "error": _error_fields(error)}
         case NotOwner(id):
@@ -130,6 +147,8 @@ def _message_of(fields: dict[str, Any]) -> Message:
     match fields["type"]:
         case "request":
             return Request(fields["id"], fields["sender"], _decode_forwarded(fields))
+        case "take_over":
+            return TakeOver(fields["id"], fields["sender"], fields["session"])
         case "executed":
             return Executed(fields["id"], fields["seq"])
         case "failed":

@@ -9,11 +9,22 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from ..errors import AskbotError, Internal, LogMoved, Overloaded, StoreError
-from ..hub.placement import ForwardedCommand, OwnedElsewhere
+from ..hub.placement import OwnedElsewhere, Sessions
 from ..store.redis.connections import RedisConnections
 from ..store.redis.scripts import publication
 from ..store.redis.subscriptions import Subscriptions
-from .codec import Executed, Failed, Message, NotOwner, Request, Result, TodoAdded, decode_message, encode_message
+from .codec import (
+    Executed,
+    Failed,
+    Message,
+    NotOwner,
+    Request,
+    Result,
+    TakeOver,
+    TodoAdded,
+    decode_message,
+    encode_message,
+)
 from .keys import channel_of
 
 REPLY_SECONDS = 2.0  # after which a request without a result is sent again
@@ -22,17 +33,17 @@ MAX_EXECUTING = 4096  # commands of other nodes at the same time
 
 log = structlog.get_logger(__name__)
 
-Execute = Callable[[ForwardedCommand], Awaitable[int]]
-
 
 class Inbox:
     """Messages between nodes, over a sharded channel of each. One that is lost is sent again by who waits for it."""
 
-    def __init__(self, connections: RedisConnections, node: str, execute: Execute, on_todo: Callable[[], None]) -> None:
-        """`execute` executes a command here; `on_todo` is called where a draining node has handed sessions over."""
+    def __init__(
+        self, connections: RedisConnections, node: str, sessions: Sessions, on_todo: Callable[[], None]
+    ) -> None:
+        """`sessions` are those of this node; `on_todo` is called where a draining node has handed sessions over."""
         self._connections = connections
         self._node = node
-        self._execute = execute
+        self._sessions = sessions
         self._on_todo = on_todo
         self._loop = asyncio.get_running_loop()
         self._subscriptions = Subscriptions(connections, on_message=self._on_message, on_gap=lambda _: None)
@@ -44,19 +55,19 @@ class Inbox:
         """Begin to listen. Raises `StoreError`."""
         await self._subscriptions.subscribe(channel_of(self._node))
 
-    async def request(self, node: str, id: str, forwarded: ForwardedCommand) -> tuple[Result | None, bool]:
-        """Have a command executed by another node.
+    async def request(self, node: str, request: Request | TakeOver) -> tuple[Result | None, bool]:
+        """Have another node do something.
 
         Returns the result, None where none came in time, and whether the node may have got it. Raises `StoreError`.
         """
-        awaited = self._awaited[id] = self._loop.create_future()
+        awaited = self._awaited[request.id] = self._loop.create_future()
         try:
-            listeners = await self.send(node, Request(id, self._node, forwarded))
+            listeners = await self.send(node, request)
             if listeners:
                 await asyncio.wait([awaited], timeout=REPLY_SECONDS)
             return awaited.result() if awaited.done() else None, bool(listeners)
         finally:
-            del self._awaited[id]
+            del self._awaited[request.id]
 
     async def send(self, node: str, message: Message) -> int:
         """Send a message; returns how many got it: 0 or 1. Raises `StoreError`."""
@@ -70,7 +81,7 @@ class Inbox:
             log.warning("node_message_rejected", size=len(data))  # of a later version; its sender gives up in time
             return
         match message:
-            case Request():
+            case Request() | TakeOver():
                 self._on_request(message)
             case TodoAdded():
                 self._on_todo()
@@ -79,9 +90,9 @@ class Inbox:
                 if awaited is not None and not awaited.done():
                     awaited.set_result(message)
 
-    # --- commands of other nodes -------------------------------------------------------------------------------------
+    # --- requests of other nodes -------------------------------------------------------------------------------------
 
-    def _on_request(self, request: Request) -> None:
+    def _on_request(self, request: Request | TakeOver) -> None:
         self._drop_old_results()
         if request.id in self._results:
             _, result = self._results[request.id]
@@ -94,9 +105,9 @@ class Inbox:
         self._results[request.id] = self._loop.time() + RESULT_SECONDS, None
         self._spawn(self._run(request))
 
-    async def _run(self, request: Request) -> None:
+    async def _run(self, request: Request | TakeOver) -> None:
         try:
-            result: Result = Executed(request.id, await self._execute(request.forwarded))
+            result: Result = Executed(request.id, await self._execute(request))
         except (OwnedElsewhere, LogMoved):
             result = NotOwner(request.id)
         except AskbotError as error:
@@ -111,7 +122,13 @@ class Inbox:
             self._results.move_to_end(request.id)
         await self._reply(request, result)
 
-    async def _reply(self, request: Request, result: Result) -> None:
+    async def _execute(self, request: Request | TakeOver) -> int:
+        if isinstance(request, Request):
+            return await self._sessions.execute_forwarded(request.forwarded)
+        await self._sessions.take_over(request.session, instead_of=self._node)
+        return 0
+
+    async def _reply(self, request: Request | TakeOver, result: Result) -> None:
         try:
             await self.send(request.sender, result)
         except StoreError:

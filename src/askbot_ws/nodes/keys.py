@@ -32,9 +32,12 @@ def reaper_of(node: str) -> str:
     return f"askbot:node:{{{node}}}:reaper"
 
 
-async def run(connections: RedisConnections, key: str, name: str, *args: Argument) -> Reply:
-    """Run a command on one key, in the pipeline of the store's own. Raises `StoreError`."""
-    return await connections.run(ScriptCall(load_script("command"), (key,), (name, *args)))
+async def run(connections: RedisConnections, key: str, name: str, *args: Argument, replicas: int = 0) -> Reply:
+    """Run a command on one key, in the pipeline of the store's own; so many `replicas` must have it then.
+
+    Raises `StoreError`.
+    """
+    return await connections.run(ScriptCall(load_script("command"), (key,), (name, *args)), replicas=replicas)
 
 
 async def members(connections: RedisConnections, key: str) -> set[str]:

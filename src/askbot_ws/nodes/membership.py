@@ -19,6 +19,8 @@ from ..events import EVENT_TYPES
 from ..store.redis.connections import RedisConnections
 from .keys import NODES, lease_of, members, run, sessions_of
 
+SESSIONS_AT_ONCE = 1000  # in one command
+
 log = structlog.get_logger(__name__)
 
 
@@ -63,11 +65,21 @@ class Membership:
     """A node among the others. Its lease says who may try to take over; appends check the fence, never the lease."""
 
     def __init__(
-        self, connections: RedisConnections, node: str, *, owned: Collection[str] = (), times: LeaseTimes | None = None
+        self,
+        connections: RedisConnections,
+        node: str,
+        *,
+        owned: Collection[str] = (),
+        times: LeaseTimes | None = None,
+        replicas: int = 0,
     ) -> None:
-        """`node` is this process's id; `owned` are the sessions that it owns, whenever it is read."""
+        """`node` is this process's id; `owned` are the sessions that it owns, whenever it is read.
+
+        `replicas`: how many must have what nodes own, or a failover would leave sessions to nobody.
+        """
         self._owned = owned
         self._connections = connections
+        self._replicas = replicas
         self.times = times or LEASE_TIMES
         self.info = NodeInfo(node, platform.node(), os.getpid(), __version__, time.time(), EVENT_TYPES)
         self._others: dict[str, NodeInfo] = {}
@@ -86,9 +98,12 @@ class Membership:
 
     async def join(self) -> None:
         """Become a node. Raises `StoreError`."""
-        await run(self._connections, NODES, "SADD", self.node)
+        await self._note_node()
         await self._set_lease()
         self._renewed_since = asyncio.get_running_loop().time()
+
+    async def _note_node(self) -> None:
+        await run(self._connections, NODES, "SADD", self.node)
 
     async def _set_lease(self, *extra: str) -> bool:
         """Renew the lease; returns False where `extra` forbids it."""
@@ -104,10 +119,11 @@ class Membership:
                 if not await self._set_lease("XX"):
                     log.warning("node_lease_lapsed", node=self.node)
                     await self.join()
-                    for session in [*self._owned]:  # Redis may have lost what it had acknowledged
-                        await self.add(session)
-                elif self._renewed_since is None:
-                    self._renewed_since = asyncio.get_running_loop().time()
+                    await self._add_owned()  # Redis may have lost what it had acknowledged
+                else:
+                    await self._note_node()  # the same: it may be in another server than the lease
+                    if self._renewed_since is None:
+                        self._renewed_since = asyncio.get_running_loop().time()
             except StoreError as error:
                 self._renewed_since = None
                 log.warning("node_lease_not_renewed", node=self.node, cause=str(error.__cause__ or error))
@@ -120,9 +136,14 @@ class Membership:
 
     # --- its sessions ------------------------------------------------------------------------------------------------
 
-    async def add(self, session: str) -> None:
-        """Note that this node may own a session from now on; to be called before it does. Raises `StoreError`."""
-        await run(self._connections, sessions_of(self.node), "SADD", session)
+    async def add(self, *sessions: str) -> None:
+        """Note that this node may own sessions from now on; to be called before it does. Raises `StoreError`."""
+        await run(self._connections, sessions_of(self.node), "SADD", *sessions, replicas=self._replicas)
+
+    async def _add_owned(self) -> None:
+        owned = [*self._owned]
+        for start in range(0, len(owned), SESSIONS_AT_ONCE):
+            await self.add(*owned[start : start + SESSIONS_AT_ONCE])
 
     async def remove(self, session: str) -> None:
         """Note that this node owns a session no more; to be called once it does not. Raises `StoreError`."""

@@ -13,7 +13,7 @@ from ..hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
 from ..store.redis.keys import keys_of
 from ..store.redis.scripts import ScriptCall, load_script
 from ..store.redis.store import RedisStore
-from .codec import Executed, Failed, NotOwner, TodoAdded, is_repeatable
+from .codec import Executed, Failed, NotOwner, Request, TakeOver, TodoAdded, is_repeatable
 from .inbox import Inbox
 from .keys import TODO, run
 from .membership import LeaseTimes, Membership, NodeInfo
@@ -54,9 +54,15 @@ class NodePlacement:
         """Become a node (`Placement.open`)."""
         self._sessions = sessions
         self._connections = self._store.connections
-        self._membership = Membership(self._connections, self._store.node, owned=self._owned, times=self._times)
-        self._reaper = Reaper(self._connections, self._membership, self._take_over)
-        self._inbox = Inbox(self._connections, self._store.node, sessions.execute_forwarded, self._reaper.look_at_todo)
+        self._membership = Membership(
+            self._connections,
+            self._store.node,
+            owned=self._owned,
+            times=self._times,
+            replicas=self._store.replicas,
+        )
+        self._reaper = Reaper(self._connections, self._membership, self.take_over)
+        self._inbox = Inbox(self._connections, self._store.node, sessions, self._reaper.look_at_todo)
         await self._membership.join()
         await self._inbox.open()
         self._spawn(self._membership.keep_lease())
@@ -92,6 +98,20 @@ class NodePlacement:
         self._owned.add(session)
         return Claimed.ORPHANED if was_owned or instead_of is not None else Claimed.FREE
 
+    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+        """Have a session owned, here or by the node that the store names (`Placement.take_over`)."""
+        try:
+            await self._sessions.take_over(session, instead_of=instead_of)
+        except OwnedElsewhere as elsewhere:  # which may not know: Redis may have lost that it is the owner no more
+            request = TakeOver(secrets.token_urlsafe(12), self._store.node, session)
+            match (await self._inbox.request(elsewhere.node, request))[0]:
+                case Executed():
+                    pass
+                case Failed() as failed:
+                    raise failed.error from elsewhere
+                case NotOwner() | None:
+                    raise
+
     def release(self, session: str) -> None:
         """Begin to give a session back (`Placement.release`)."""
         self._owned.discard(session)
@@ -117,7 +137,7 @@ class NodePlacement:
         try:
             await self._store.give_back(session)
             if has_waiting:
-                await run(self._connections, TODO, "RPUSH", session)
+                await run(self._connections, TODO, "RPUSH", session, replicas=self._store.replicas)
                 await self._announce_todo()
             await self._membership.remove(session)
         except StoreError as error:  # it stays in this node's set, and is taken over once this node has ended
@@ -132,9 +152,6 @@ class NodePlacement:
         """Return whether other nodes have a session in memory (`Placement.is_followed`)."""
         channel = keys_of(session).followers
         return bool(await self._connections.run(ScriptCall(load_script("followers"), (), (channel,), channel)))
-
-    async def _take_over(self, session: str, instead_of: str | None) -> None:
-        await self._sessions.take_over(session, instead_of=instead_of)
 
     # --- forwarding --------------------------------------------------------------------------------------------------
 
@@ -170,7 +187,7 @@ class NodePlacement:
 
         Returns its `seq`, or None, and whether it may have been executed; None: the node was not reached.
         """
-        result, was_sent = await self._inbox.request(node, id, forwarded)
+        result, was_sent = await self._inbox.request(node, Request(id, self._store.node, forwarded))
         match result:
             case Executed():
                 return result.seq, True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from typing import Protocol
 
 import structlog
 
@@ -18,7 +19,14 @@ MAX_TAKEOVERS = 32  # at the same time
 REAPER_SECONDS = 30.0  # for which a node alone may take over from a dead one, unless it says that it goes on
 TODO_SESSIONS = 100  # looked at, at once
 
-TakeOver = Callable[[str, str | None], Awaitable[None]]
+
+class TakeOver(Protocol):
+    """Own a session, or have its owner go on with it (`Placement.take_over`)."""
+
+    def __call__(self, session: str, *, instead_of: str | None = None) -> Awaitable[None]:
+        """As `Placement.take_over`."""
+        ...
+
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +104,7 @@ class Reaper:
     async def _take_over_one(self, session: str, node: str) -> bool:
         """Take over a session; returns whether it is the dead node's no more."""
         try:
-            await self._take_over(session, node)
+            await self._take_over(session, instead_of=node)
         except (SessionNotFound, OwnedElsewhere):
             pass  # deleted, or another node was faster
         except AskbotError as error:
@@ -117,8 +125,8 @@ class Reaper:
         taken = False
         for session in found:
             try:
-                await self._take_over(session, None)
-            except (SessionNotFound, OwnedElsewhere):
+                await self._take_over(session)
+            except SessionNotFound:
                 pass
             except AskbotError as error:
                 log.warning("session_takeover_failed", session=session, cause=str(error.__cause__ or error))

@@ -59,6 +59,16 @@ class LogObserver(Protocol):
         """
         ...
 
+    def unowned(self, session: str) -> None:
+        """No node takes itself for the owner of a session, in which a turn has not ended. It is told again and again.
+
+        Such a session's owner has died, or the store has lost who it is, or the owner is away from Redis for a moment.
+
+        Args:
+            session: The session's id.
+        """
+        ...
+
 
 @runtime_checkable
 class SharedStore(Store, Protocol):

@@ -37,6 +37,9 @@ class Observer:
     def fenced(self, session: str) -> None:
         self._note("fenced", session)
 
+    def unowned(self, session: str) -> None:
+        self._note("unowned", session)
+
     def _note(self, what: str, session: str) -> None:
         self.told.append((what, session))
         self.changed.set()

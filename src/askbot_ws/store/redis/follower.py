@@ -206,6 +206,10 @@ class LogFollower:
             self.close_log(open_log)
             self._notify(lambda observer: observer.replaced(open_log.session))
 
+    def _unowned(self, open_log: OpenLog) -> None:
+        """No node takes itself for the owner of a session with an unfinished turn."""
+        self._notify(lambda observer: observer.unowned(open_log.session))
+
     def _is_open(self, open_log: OpenLog) -> bool:
         """Whether the session's log in memory is still this one: it may have been dropped, and loaded again."""
         return self._open_logs.get(open_log.session) is open_log
@@ -313,7 +317,7 @@ class LogFollower:
             await self._wait_for_append(open_log)
             reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
             found = fields_of(reply)[1]
-            if open_log.fence == fence and found is not None and _counter(found.decode()) > _counter(fence):
+            if open_log.fence == fence and found is not None and found.decode() != fence:
                 self.fenced(open_log)
         if open_log.fence is None:
             await self.read_missing(open_log)
@@ -384,15 +388,18 @@ class LogFollower:
         forgotten, found, _, head = fields_of(reply)[:4]
         if found is None and forgotten:
             self.deleted(open_log)
-        elif found is not None and _counter(found.decode()) > _counter(fence):
+        elif found is not None and found.decode() != fence:  # also where the server has lost the claim
             self.fenced(open_log)
         else:
             self._stale.discard(open_log)
-            if (found is None or found.decode() == fence) and int(head or 0) < open_log.head:
+            if int(head or 0) < open_log.head:
                 self._start(self.restore(open_log))
 
     async def _watch_silence(self) -> None:
-        """Ask, once a second, for the heads of those logs whose owner may have told something that was lost."""
+        """Ask, once a second, for the heads of those logs whose owner may have told something that was lost.
+
+        Where nobody takes itself for the owner, nobody ends the turn that runs: the observer is told.
+        """
         while True:
             await asyncio.sleep(SILENCE_SECONDS / 2)
             for open_log in [*self._stale]:
@@ -415,11 +422,11 @@ class LogFollower:
             if isinstance(reply, StoreError):
                 continue
             open_log.heard_at = now
-            if not isinstance(reply, list) or fields_of(reply[:2]) != [
-                open_log.log.history.encode(),
-                b"%d" % open_log.log.head,
-            ]:
+            known = [open_log.log.history.encode(), b"%d" % open_log.log.head]
+            if not isinstance(reply, list) or fields_of(reply[:2]) != known:
                 self._start(self.catch_up(open_log))
+            elif reply[4] == 0 and open_log.fence is None and self._is_open(open_log):
+                self._unowned(open_log)
 
 
 def _counter(fence: str) -> int:

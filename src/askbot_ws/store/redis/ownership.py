@@ -36,13 +36,18 @@ class Ownership:
         tasks: ShieldedTasks,
         *,
         node: str,
+        replicas: int,
     ) -> None:
-        """`open_logs` are the store's, of which `follower` follows those that are not owned."""
+        """`open_logs` are the store's, of which `follower` follows those that are not owned.
+
+        `replicas`: how many must have a claim before it counts, or a failover gives it back to the last owner.
+        """
         self._connections = connections
         self._open_logs = open_logs
         self._follower = follower
         self._tasks = tasks
         self._node = node
+        self._replicas = replicas
         self._made = 0  # sessions
 
     def first_fence(self) -> str:
@@ -58,7 +63,8 @@ class Ownership:
         args = (self._node, instead_of or "", new_history())
         claimed = False
         try:
-            reply = await run_repeated(self._connections, ScriptCall(session_script("claim"), open_log.keys[:1], args))
+            call = ScriptCall(session_script("claim"), open_log.keys[:1], args)
+            reply = await run_repeated(self._connections, call, replicas=self._replicas)
             if reply is None:
                 self._follower.deleted(open_log)
                 raise SessionNotFound
@@ -102,7 +108,7 @@ class Ownership:
                 self._follower.unsubscribe_as_owner(open_log)
 
     async def _give_back(self, open_log: OpenLog, fence: str) -> None:
-        await run_repeated(self._connections, self._give_back_call(open_log, fence))
+        await run_repeated(self._connections, self._give_back_call(open_log, fence), replicas=self._replicas)
 
     def _give_back_call(self, open_log: OpenLog, fence: str) -> ScriptCall:
         return ScriptCall(load_script("give_back"), (open_log.keys.meta,), (fence,))
@@ -115,7 +121,7 @@ class Ownership:
             if open_log.fence is not None and open_log.stored
         ]
         if calls:
-            await run_all_repeated(self._connections, calls)
+            await run_all_repeated(self._connections, calls, replicas=self._replicas)
 
     def release(self, open_log: OpenLog) -> None:
         """Drop a log from memory, unless it is loaded again before that is done; one without events at once."""

@@ -66,9 +66,11 @@ class Servers:
     async def _try(self, address: Address) -> ServerConnection:
         try:
             connection = await connect_to_server(address, self._url)
-            if self.is_current is not None and not await self.is_current(address):
+            try:
+                await check_current(self.is_current, address)
+            except BaseException:
                 connection.close()
-                raise ConnectionError("it is the primary no more")
+                raise
         except (OSError, ServerRefusedError) as error:
             reason = f"{text_of(address)} can't be reached ({reason_of(error)})"
             is_first = address not in self._failures
@@ -82,6 +84,12 @@ class Servers:
             return connection
         finally:
             del self._attempts[address]
+
+
+async def check_current(is_current: Callable[[Address], Awaitable[bool]] | None, address: Address) -> None:
+    """Raise ConnectionError where a server is not the one that has the keys; None: that is not known yet."""
+    if is_current is not None and not await is_current(address):
+        raise ConnectionError("it is the primary no more")
 
 
 def reason_of(error: Exception) -> str:

@@ -50,6 +50,7 @@ class RedisStore:
 
     Attributes:
         node: The random id of this process among the nodes.
+        replicas: How many replicas must have what is written, before it counts.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class RedisStore:
         """
         self.node = node or secrets.token_hex(8)
         self._url = url
-        self._replicas = replicas
+        self.replicas = replicas
         self._clock = clock
         self._wall_clock = wall_clock
         self.open_logs: dict[str, OpenLog] = {}
@@ -117,10 +118,12 @@ class RedisStore:
             if isinstance(error, StoreError):
                 raise StoreUnavailable(f"ASKBOT_STORE: {error.__cause__ or error}.") from error
             raise
-        reader = SessionReader(connections, replicas=self._replicas)
+        reader = SessionReader(connections, replicas=self.replicas)
         self._follower = LogFollower(connections, reader, self.open_logs, self.tasks, node=self.node, clock=self._clock)
         self._follower.observer = self._observer
-        self._ownership = Ownership(connections, self.open_logs, self._follower, self.tasks, node=self.node)
+        self._ownership = Ownership(
+            connections, self.open_logs, self._follower, self.tasks, node=self.node, replicas=self.replicas
+        )
         self.appender = Appender(
             connections,
             self.open_logs,
@@ -128,7 +131,7 @@ class RedisStore:
             self._ownership,
             AppendClocks(self._clock, self._wall_clock, self._age),
             tasks=self.tasks,
-            replicas=self._replicas,
+            replicas=self.replicas,
         )
         self._queries = RedisQueries(reader, self.open_logs)
         self._accounts = Accounts(connections, wall_clock=self._wall_clock)
@@ -150,7 +153,7 @@ class RedisStore:
         """See that there are as many replicas as are asked for: without them, nothing would ever be shown."""
         deadline = time.monotonic() + REPLICA_SECONDS
         missing: BaseException | None = None
-        while self._replicas:
+        while self.replicas:
             try:
                 await self.ping()
             except NotReplicated as error:
@@ -181,7 +184,7 @@ class RedisStore:
     async def ping(self) -> None:
         """Check that it can be written, and that as many replicas as are asked for have it. Raises `StoreError`."""
         await self._connections.run(
-            ScriptCall(_PING, (PING_KEY,), (self.node, PING_MILLISECONDS)), replicas=self._replicas
+            ScriptCall(_PING, (PING_KEY,), (self.node, PING_MILLISECONDS)), replicas=self.replicas
         )
 
     @property

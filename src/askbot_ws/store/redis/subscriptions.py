@@ -11,7 +11,7 @@ from ...errors import StoreError
 from .connections import RedisConnections
 from .failures import Remedy, ServerRefusedError, refused, unreachable
 from .redis_url import Address, text_of
-from .servers import reason_of, retrieve
+from .servers import check_current, reason_of, retrieve
 from .subscription_connection import SubscriptionConnection, connect_for_messages
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds between two attempts to subscribe again
@@ -47,6 +47,7 @@ class Subscriptions:
         self._channels: dict[str, Address | None] = {}  # None: it is not subscribed just now
         self._lost = set[str]()  # to be subscribed again
         self._repair: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     async def subscribe(self, channel: str) -> None:
         """Follow a channel: of what is published after this returns, either the message comes or `on_gap` is called.
@@ -73,7 +74,8 @@ class Subscriptions:
             connection.send("SUNSUBSCRIBE", channel)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; nothing can be subscribed to afterwards."""
+        self._is_closed = True
         tasks: list[asyncio.Task[Any]] = [*self._attempts.values(), *([self._repair] if self._repair else [])]
         for task in tasks:
             task.cancel()
@@ -85,6 +87,8 @@ class Subscriptions:
 
     async def _subscribe(self, channel: str) -> None:
         """Raises StoreError."""
+        if self._is_closed:
+            raise unreachable("it is closed")
         address = self._topology.address_of(channel)
         for _ in range(REDIRECTIONS):
             try:
@@ -122,9 +126,11 @@ class Subscriptions:
     async def _connect(self, address: Address) -> SubscriptionConnection:
         try:
             connection = await connect_for_messages(address, self._url)
-            if not await self._topology.is_current(address):
+            try:
+                await check_current(self._topology.is_current, address)
+            except BaseException:
                 connection.close()
-                raise ConnectionError("it is the primary no more")
+                raise
         finally:
             del self._attempts[address]
         connection.on_message = self._on_message

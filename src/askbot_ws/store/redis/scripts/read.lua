@@ -1,7 +1,7 @@
 -- Reads events after a position.
 -- ARGV: position, about how many bytes
--- Returns nothing where there is no such session, else a list: history, head, merged, and the frames; the first ones may
--- lie before the position.
+-- Returns nothing where there is no such session, else a list: history, head, merged, the frames, of which the first ones
+-- may lie before the position, and how many nodes take themselves for its owner.
 local meta = redis.call('HMGET', META, 'history', 'head', 'merged')
 if not meta[1] then
   return false
@@ -30,4 +30,4 @@ while room > 0 do
     end
   end
 end
-return {meta[1], meta[2], meta[3], found}
+return {meta[1], meta[2], meta[3], found, redis.call('PUBSUB', 'SHARDNUMSUB', OWNER)[2]}
