@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
-from .redis_server import RedisServer, free_port
+from .ports import free_port
+from .redis_server import RedisServer
 
 NODE_TIMEOUT = 1000  # milliseconds, after which a node counts as dead
 SLOTS = 16_384

@@ -132,11 +132,3 @@ def redis_server(*arguments: str, port: int = 0) -> Generator[RedisServer]:
             yield server
         finally:
             server.kill()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
@@ -28,6 +28,7 @@ from askbot_ws.config import load
 
 from . import programs
 from .http.raw_requests import Response, chunk_of, head_of, lines, response_of
+from .ports import free_port
 from .process import ROOT, Askbot, ProviderProcess, Story, askbot, reading
 
 DEPLOY = ROOT / "deploy"
@@ -50,11 +51,6 @@ def path_of(program: programs.Program) -> str:
     path = program.path()
     assert path, program.how_to_get()
     return path
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
-        return int(listening.getsockname()[1])
 
 
 def wait_for(port: int) -> None:

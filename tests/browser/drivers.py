@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from abc import ABC, abstractmethod
 from asyncio.subprocess import PIPE, Process
@@ -21,6 +20,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from ..ports import free_port
 from ..programs import FIREFOX, WEBKIT, XVFB
 
 NODE = Path(sys.executable).parent / "node"
@@ -175,7 +175,7 @@ async def webkit() -> AsyncGenerator[BrowserDriver]:
         assert xvfb.stdout
         display = (await xvfb.stdout.readline()).decode().strip()
         environ = os.environ | {"DISPLAY": f":{display}", "WEBKIT_DISABLE_COMPOSITING_MODE": "1"}
-        port = _free_port()
+        port = free_port()
         async with (
             _running(driver, f"--port={port}", environ=environ) as process,
             httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT, trust_env=False) as client,
@@ -215,9 +215,3 @@ async def _listening(process: Process, client: httpx2.AsyncClient) -> None:
             else:
                 return
     raise AssertionError("WebKit's driver has ended")
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])

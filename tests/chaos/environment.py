@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from ..ports import free_port
 from ..process import KEY, ROOT, environment
 from .clocked import set_clock
 from .proxy import Kind, Proxy, proxied
@@ -185,13 +185,6 @@ async def listens(port: int, limit: float = 60) -> None:
                 writer.close()
                 return
             await asyncio.sleep(0.05)
-
-
-def free_port() -> int:
-    """One that nobody has."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 @contextmanager

@@ -19,15 +19,10 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from ..ports import free_port
 from ..process import KEY, ROOT, ProviderProcess, Story, environment, eventually, reading
 from .child import ClusterError
 from .cluster import balancer_configuration, port_of
-
-
-def free_port() -> int:
-    """A port of this machine on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass

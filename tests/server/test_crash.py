@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
+from ..ports import free_port
 from ..process import (
     KEY,
     Askbot,
@@ -313,12 +314,6 @@ def voiceless(folder: Path, *flags: str, **environ: str) -> Generator[subprocess
                 yield process
             finally:
                 process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 def listens(port: int) -> bool:

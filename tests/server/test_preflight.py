@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from askbot_ws.cli import app
 
+from ..ports import free_port
 from ..process import KEY, ProviderProcess, askbot, reading
-from ..redis_server import free_port
 from ..users import make_key
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import askbot_ws
 
+from ..ports import free_port
 from ..process import command, environment, eventually
-from ..redis_server import RedisServer, free_port
+from ..redis_server import RedisServer
 from .test_workers import UPSTREAM, Served
 
 

@@ -9,8 +9,9 @@ from typing import Protocol
 from askbot_ws.nodes.keys import lease_of
 from askbot_ws.store.redis.keys import keys_of
 
+from ...ports import free_port
 from ...redis_groups import redis_cluster, sentinels, text
-from ...redis_server import RedisServer, free_port, redis_server
+from ...redis_server import RedisServer, redis_server
 from .redis_groups import ClusteredRedis, WatchedRedis
 from .single_redis import Happens, SingleRedis
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...nodes.node import LEASE_SECONDS
+from ...ports import free_port
 from ...process import KEY, ROOT, environment
-from ..environment import EXPECTED_ERRORS, SupervisedProcess, faults_in, free_port, listens, make_provider
+from ..environment import EXPECTED_ERRORS, SupervisedProcess, faults_in, listens, make_provider
 from ..proxy import Kind, Proxy, listening, proxied
 from .backends import Backend, lease, owner_of
 from .links import Balancer, RedisLink

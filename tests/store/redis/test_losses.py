@@ -16,7 +16,8 @@ from askbot_ws.store.redis.keys import keys_of
 from askbot_ws.store.redis.scripts import ScriptCall
 from askbot_ws.store.redis.server_connection import RawReply
 from askbot_ws.store.redis.store import RedisStore
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.ports import free_port
+from tests.redis_server import RedisServer, redis_server
 
 from ..event_factory import EventFactory, append, flatten, read_all, try_append
 from .nodes import Node, begin, nodes

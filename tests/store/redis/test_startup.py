@@ -22,7 +22,8 @@ from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.redis_url import RedisUrl, parse_redis_url, text_of
 from askbot_ws.store.redis.server_connection import pack_command
 from askbot_ws.store.redis.store import RedisStore
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.ports import free_port
+from tests.redis_server import RedisServer, redis_server
 
 from .heard import Heard, opened
 from .refusing_server import HEALTHY, refusing_server
