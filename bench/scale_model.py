@@ -7,8 +7,9 @@
 
 A node is one thread. In one tick of its loop it takes all that has arrived, and pays `tick` once for each commit and
 `token` for each answer in it, so that its cost per token falls as its load rises. With Redis one batch is in flight:
-what comes meanwhile makes the next one. The pause of a loop whose core is nearly used up is decided by the program's
-own `PauseController`. Provider and readers share one core, as they do where it is measured.
+what comes meanwhile makes the next one, which waits for others as the program's own `SHARED_INTERVAL` says. The pause
+of a loop whose core is nearly used up is decided by the program's own `PauseController`. Provider and readers share
+one core, as they do where it is measured.
 
 The costs are measured at some loads (`bench.predictions`); what the model adds is waiting. It knows no cold caches: it
 predicts too little where a core is idle most of the time.
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from askbot_ws.core.limits import PauseController
-from askbot_ws.hub.group_commit import MAX_BATCH_SESSIONS, MIN_EVENTS_FOR_THROTTLE
+from askbot_ws.hub.group_commit import MAX_BATCH_SESSIONS, MIN_EVENTS_FOR_THROTTLE, SHARED_INTERVAL
 from askbot_ws.server.throttle import MAX_PAUSE_SECONDS, UPDATE_INTERVAL_SECONDS
 
 from .simulation import Processor, Simulation
@@ -225,6 +226,7 @@ class Node:
         self._deliver = deliver
         self._waiting: list[Token] = []  # for the batch in flight to come back
         self._in_flight = False
+        self._appended_at = self._flushes_at = 0.0  # the last append, the last flush that was put off
         self._since_pause = 0
         self._resumed_at = self._updated_at = self._used_before = 0.0
 
@@ -270,9 +272,18 @@ class Node:
         return after
 
     def _flush(self, after: float) -> float:
-        """Give what waits to Redis, unless a batch is in flight; returns the seconds that it takes."""
+        """Give what waits to Redis, unless a batch is in flight or more is awaited; returns the seconds it takes."""
         if self._in_flight or not self._waiting or self.redis is None:
             return 0.0
+        now, interval = self._simulation.now, SHARED_INTERVAL
+        is_enough = len({token.answer for token in self._waiting}) >= interval.enough
+        due = self._appended_at + (interval.shortest if is_enough else interval.longest)
+        if now < due:
+            if self._flushes_at < due:
+                self._flushes_at = due
+                self._simulation.at(due, partial(self.loop.call, partial(self._flush, 0.0)))
+            return 0.0
+        self._appended_at = now
         batch, self._waiting = self._waiting, []
         self._in_flight = True
         self.commits += 1

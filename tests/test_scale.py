@@ -66,9 +66,10 @@ def test_redis_and_a_follower_add_their_work_and_their_way() -> None:
     alone, stored, shown = (predict(costs, Load(20)) for costs in (COSTS, redis, followed))
 
     assert alone.redis_us == 0
-    assert 10 <= stored.redis_us <= 15
+    assert stored.redis_us == pytest.approx(5 + 10 * stored.commits)
+    assert stored.commits < 0.3 < alone.commits, "tokens wait for others, to share a pipeline"
     assert stored.p50_ms - alone.p50_ms > 0.2
-    assert shown.follower_us > 15
+    assert shown.follower_us > 10
     assert 0 < shown.behind_p50_ms < 0.2
 
 

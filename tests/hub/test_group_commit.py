@@ -12,7 +12,7 @@ from askbot_ws.core.session import SessionMachine
 from askbot_ws.events import Event, TextSlice, Thinking, Token
 from askbot_ws.hub import Topic
 from askbot_ws.hub import group_commit as module
-from askbot_ws.hub.group_commit import MIN_EVENTS_FOR_THROTTLE, GroupCommit, Throttle
+from askbot_ws.hub.group_commit import MIN_EVENTS_FOR_THROTTLE, AppendInterval, GroupCommit, Throttle
 from askbot_ws.hub.owner import Owner
 from askbot_ws.store import Entry, Failures, Store
 from askbot_ws.store.memory import MemoryStore
@@ -20,7 +20,9 @@ from askbot_ws.store.memory import MemoryStore
 from .fakes import FragileStore, ask, assert_valid_log, attach_reader, hub_of, run_ticks
 
 
-def commits_of(store: Store, throttle: Throttle | None = None, *, interval: float = 0.0) -> GroupCommit:
+def commits_of(
+    store: Store, throttle: Throttle | None = None, *, interval: AppendInterval | None = None
+) -> GroupCommit:
     """Commits of which none may fail."""
 
     def failed(owner: Owner, events: Sequence[Event], error: Exception) -> None:
@@ -135,7 +137,7 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
 async def test_a_store_over_a_network_is_given_more_at_once() -> None:
     """What comes within the interval after an append is in the next one; a command that waits is not kept waiting."""
     store = CountingStore()
-    commits, owner = commits_of(store, interval=0.05), owner_in(store, "s")
+    commits, owner = commits_of(store, interval=AppendInterval(0.0, 0.05, 3)), owner_in(store, "s")
     for _ in range(3):
         commits.add(owner, [token_of(owner)])
         await run_ticks()
@@ -150,6 +152,34 @@ async def test_a_store_over_a_network_is_given_more_at_once() -> None:
     await commits.wait_stored(owner)
     assert asyncio.get_running_loop().time() - begun < 0.03
     assert owner.topic.log.head == 4
+
+
+async def test_enough_sessions_are_not_kept_waiting_for_others() -> None:
+    """Their events are in one append, at the end of the tick in which there are enough, but not before the shortest."""
+    store = CountingStore()
+    commits = commits_of(store, interval=AppendInterval(0.05, 60.0, 3))
+    first, *owners = (owner_in(store, name) for name in "abcdef")
+    commits.add_text(first, [token_of(first)])
+    await run_ticks()
+    begun = asyncio.get_running_loop().time()
+    for owner in owners[:2]:
+        commits.add_text(owner, [token_of(owner)])
+    await asyncio.sleep(0.1)
+    assert store.appends == 1
+
+    for owner in owners[2:]:
+        commits.add_text(owner, [token_of(owner)])
+    await run_ticks()
+    assert (store.appends, [owner.topic.log.head for owner in owners]) == (2, [1] * 5)
+
+    for owner in (first, *owners):
+        commits.add_text(owner, [token_of(owner)])
+    await run_ticks()
+    assert store.appends == 2
+    async with asyncio.timeout(5):
+        while store.appends < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert asyncio.get_running_loop().time() - begun >= 0.05
 
 
 async def test_nor_where_a_tick_is_written_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ class OtherNodes:
 @pytest.fixture(autouse=True)
 def no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests count ticks of the event loop."""
-    monkeypatch.setattr(turn_scheduler, "SHARED_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(turn_scheduler, "SHARED_INTERVAL", None)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -23,12 +24,30 @@ from .owner import Owner
 MIN_EVENTS_FOR_THROTTLE = 50  # committed events before the throttle is called: it reads clocks
 UNSTORED_RETRY_SECONDS = 1.0  # between two attempts to store ends that the store did not accept
 STALL_SECONDS = 1.0  # of an append, after which the store counts as away
-SHARED_INTERVAL_SECONDS = 0.002  # between two appends to a store over a network: each costs more than its events
 MAX_BATCH_SESSIONS = 128  # in one batch: so that what it touches stays in the processor's caches
 
 log = structlog.get_logger(__name__)
 
 Waiter: TypeAlias = tuple[Owner | None, asyncio.Future[None]]  # None: it waits for all sessions
+
+
+@dataclass(frozen=True, slots=True)
+class AppendInterval:
+    """How long events wait for others after an append, so that they share the next one; all in seconds.
+
+    Attributes:
+        shortest: Between two appends, whatever waits.
+        longest: Between two appends while fewer than `enough` sessions have events.
+        enough: Sessions whose events are worth an append of their own.
+    """
+
+    shortest: float
+    longest: float
+    enough: int
+
+
+SHARED_INTERVAL = AppendInterval(0.002, 0.010, 8)
+"""For a store over a network, where an append costs as much as the tokens of eight sessions."""
 
 
 class Throttle(Protocol):
@@ -52,9 +71,9 @@ class GroupCommit:
         on_broken: Callable[[Owner, Exception], None],
         throttle: Throttle | None = None,
         metrics: Metrics | None = None,
-        interval: float = 0.0,
+        interval: AppendInterval | None = None,
     ) -> None:
-        """`interval`: how many seconds there are between two appends at least, unless a command waits for one.
+        """`interval`: how long events wait after an append, unless a command waits for them; None: not at all.
 
         `on_failed` undoes events that the store did not accept; `on_stored` is called after each batch of an owner.
 
@@ -67,7 +86,9 @@ class GroupCommit:
         self._throttle = throttle
         self._metrics = metrics or Metrics()
         self._interval = interval
-        self._next_write_at = 0.0  # by the loop's clock, where there is an interval
+        self._enough = MAX_BATCH_SESSIONS if interval is None else interval.enough
+        self._appended_at = 0.0  # by the loop's clock, where there is an interval
+        self._more_awaited: asyncio.TimerHandle | None = None  # a flush, unless there is enough for one before
         self._write_started_at = 0.0  # of the batch in flight, by `time.perf_counter`
         self._loop = asyncio.get_running_loop()
         self._batch: dict[Owner, list[Event]] = {}
@@ -104,6 +125,12 @@ class GroupCommit:
         if not self._scheduled:  # as in `_schedule`, without its call for each token
             self._scheduled = True
             self._loop.call_soon(self._flush)
+        elif len(self._batch) >= self._enough:
+            self._on_enough()
+
+    def _on_enough(self) -> None:
+        if self._more_awaited is not None:
+            self._await_no_more()
         elif len(self._batch) >= MAX_BATCH_SESSIONS and not self._in_flight:
             self._write()
             self._scheduled = True  # the scheduled flush is still to come
@@ -144,6 +171,7 @@ class GroupCommit:
     def _add_waiter(self, owner: Owner | None) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.append((owner, waiter))
+        self._await_no_more()
         return waiter
 
     def _schedule(self) -> None:
@@ -157,12 +185,8 @@ class GroupCommit:
         """Write the batch at the end of a tick, then call the throttle."""
         if self._in_flight:
             return  # a write is in progress; `_finish` schedules the next
-        if self._interval and not self._waiters:
-            now = self._loop.time()
-            if now < self._next_write_at:
-                self._loop.call_at(self._next_write_at, self._flush)
-                return
-            self._next_write_at = now + self._interval
+        if self._interval is not None and not self._waiters and self._waits(self._interval):
+            return
         self._write()
         throttle = self._throttle
         if (
@@ -173,6 +197,26 @@ class GroupCommit:
             throttle.after_commit()
             self._events_since_throttle = 0
         self._skip_throttle = False
+
+    def _waits(self, interval: AppendInterval) -> bool:
+        """Return whether this flush comes too soon after the last append; then there is a later one."""
+        self._more_awaited = None
+        now = self._loop.time()
+        if now < self._appended_at + interval.shortest:
+            self._loop.call_at(self._appended_at + interval.shortest, self._flush)
+            return True
+        if len(self._batch) < interval.enough and now < self._appended_at + interval.longest:
+            self._more_awaited = self._loop.call_at(self._appended_at + interval.longest, self._flush)
+            return True
+        self._appended_at = now
+        return False
+
+    def _await_no_more(self) -> None:
+        """Flush at the end of this tick, where that waits for more events."""
+        if self._more_awaited is not None:
+            self._more_awaited.cancel()
+            self._more_awaited = None
+            self._loop.call_soon(self._flush)
 
     def _write(self) -> None:
         """Give the batch to the store, with the ends that it did not accept before."""

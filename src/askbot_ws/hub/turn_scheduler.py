@@ -17,7 +17,7 @@ from ..store import Store
 from ..upstream import Upstream
 from .admission import Admission
 from .client_limits import ClientLimits
-from .group_commit import SHARED_INTERVAL_SECONDS, GroupCommit, Throttle
+from .group_commit import SHARED_INTERVAL, GroupCommit, Throttle
 from .owner import Owner
 from .policy import Policy
 from .turn_runner import TurnRunner
@@ -81,7 +81,7 @@ class TurnScheduler:
             on_broken=on_broken,
             throttle=throttle,
             metrics=metrics,
-            interval=SHARED_INTERVAL_SECONDS if is_shared else 0.0,
+            interval=SHARED_INTERVAL if is_shared else None,
         )
         self._runner = TurnRunner(
             upstream,

@@ -271,7 +271,7 @@ def stepped() -> Generator[None]:
         patch.object(store, "RedisConnections", Opener),
         patch.object(follower, "Subscriptions", SteppedSubscriptions),
         patch.object(inbox, "Subscriptions", SteppedSubscriptions),
-        patch.object(turn_scheduler, "SHARED_INTERVAL_SECONDS", 0.0),  # time stands still
+        patch.object(turn_scheduler, "SHARED_INTERVAL", None),  # time stands still
         structlog.testing.capture_logs(),
     ):
         yield
