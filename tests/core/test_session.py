@@ -423,6 +423,32 @@ def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
     assert (session.known_questions, session.head) == ({}, 8)
 
 
+def test_a_turn_that_waits_again_ends_before_a_newer_one_that_had_begun() -> None:
+    """A server that starts again ends turns in order: at the same place, a reader has to have seen the same turn's end."""
+    session = session_of(1)
+    for text in ("second?", "third?"):
+        session.ask(asking(text), when_busy="queue", model="m")
+    session.mark_stored(session.head)
+    session.mark_stored(session.end(running(session), "stop", now=3.0, model="m")[-1].seq)
+    cancelled = session.cancel(session.waiting[0], "cancelled", now=4.0, model="m")
+    session.start_next(now=4.0)
+    owed = rewind(session, [*cancelled, *session.add_text(running(session), "lost", now=5.0)])
+
+    assert summary(owed) == [("done", 5, "t2", "error"), ("done", 6, "t3", "error")]
+    assert session.idle
+
+    session = session_of(1)
+    for text in ("second?", "third?"):
+        session.ask(asking(text), when_busy="queue", model="m")
+    session.end(running(session), "stop", now=3.0, model="m")
+    cancelled = session.cancel(session.waiting[0], "cancelled", now=4.0, model="m")
+    session.start_next(now=4.0)
+    assert rewind(session, cancelled) == []
+    assert [turn.id for turn in session.waiting] == ["t2"]
+    owed = rewind(session, session.add_text(running(session), "lost", now=5.0))
+    assert [(end.turn, end.seq) for end in owed if isinstance(end, Done)] == [("t2", 5), ("t3", 6)]
+
+
 def test_after_a_loss_the_context_is_read_anew() -> None:
     """It may show text that was lost, or miss turns that a lost question replaced."""
     session = session_of(1)
@@ -482,7 +508,6 @@ class AnySession(RuleBasedStateMachine):
             turn = data.draw(st.sampled_from(turns))
             self.attempt(lambda: self.session.replace(turn, asking(now=self.now), model="m"))
 
-    @precondition(lambda self: not self.pending)  # the hub waits until the question is stored
     @rule()
     def start(self) -> None:
         turn = self.session.start_next(now=self.now)
@@ -524,9 +549,14 @@ class AnySession(RuleBasedStateMachine):
     @precondition(lambda self: self.pending)
     @rule()
     def store_fails(self) -> None:
-        self.events += self.session.roll_back(self.pending, now=self.now, model="m", error=FAILURE)
-        self.pending = []
+        ends = self.session.roll_back(self.pending, now=self.now, model="m", error=FAILURE)
+        self.events += ends
+        self.pending, self.begun = [], []
         self.session.context = ContextWindow()
+        shown = [int(end.turn[1:]) for end in ends]
+        still_open = [turn.seq for turn in [self.session.running, *self.session.waiting] if turn is not None]
+        assert shown == sorted(shown), "a server that starts again ends turns in the order of their questions"
+        assert not shown or not still_open or min(still_open) > shown[-1], "it would end the older one there"
 
     @invariant()
     def positions_are_contiguous(self) -> None:

@@ -299,7 +299,8 @@ class SessionMachine:
 
         Lost questions and lost text are removed, and a turn that had not started waits again. A turn that was started
         and has ended, or that has lost text and so must end, gets a `done` although it can't be stored now: at the
-        `seq` at which a server that finds the turn open would append it (docs/decisions/0004).
+        `seq` at which a server that finds the turn open would append it (docs/decisions/0004). That server ends turns in
+        the order of their questions, so older turns that wait again, or have been started again, end before.
         """
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
@@ -307,20 +308,28 @@ class SessionMachine:
         self._roll_back_questions(lost, lost_turns)
         shortened = self._roll_back_text(lost, lost_turns)
         ends = [event for event in lost if isinstance(event, Done) and event.turn not in lost_turns]
-        unstored = [
-            self._append_end_again(done, shortened.get(done.turn), error)
-            for done in ends
-            if not self._requeue_unstarted(done)
-        ]
-        turn = self.running
-        if turn is not None and turn.id in shortened:
-            turn.end()
-            self.running = None
-            unstored.append(
-                self._append_done(turn, "error", now=now, model=turn.options.model or model, usage=None, error=error)
-            )
+        ended: dict[int, Done | TurnMachine] = {
+            seq_of(done.turn): done for done in ends if not self._requeue_unstarted(done)
+        }
+        if self.running is not None and self.running.id in shortened:
+            ended[self.running.seq] = self.running
+        newest = max(ended, default=0)
+        ended |= {turn.seq: turn for turn in [*self.waiting, self.running] if turn is not None and turn.seq < newest}
         self.unstored_ended.clear()
-        return unstored
+        return [
+            self._append_end_again(one, shortened.get(one.turn), error)
+            if isinstance(one, Done)
+            else self._append_unstored_end(one, now=now, model=one.options.model or model, error=error)
+            for _, one in sorted(ended.items())
+        ]
+
+    def _append_unstored_end(self, turn: TurnMachine, *, now: float, model: str, error: Failure) -> Done:
+        turn.end()
+        if turn is self.running:
+            self.running = None
+        else:
+            self.waiting.remove(turn)
+        return self._append_done(turn, "error", now=now, model=model, usage=None, error=error)
 
     def _roll_back_questions(self, lost: Sequence[Event], lost_turns: set[str]) -> None:
         for event in lost:
