@@ -13,6 +13,8 @@ from typing import TypeAlias
 import pytest
 
 from askbot_ws.auth.key_file import add_key, make_key
+from askbot_ws.dialects import connection
+from askbot_ws.dialects.connection import MAX_RESUMES_PER_MINUTE, ResumeLimit
 
 from ..process import Askbot, Json, ProviderProcess, Reader, askbot, reading
 
@@ -233,3 +235,19 @@ async def test_what_the_moderation_flags_ends_as_refused(connect: Connect, provi
         assert failed.done is not None
         assert (failed.reason, failed.done["error"]["code"]) == ("error", "upstream_unavailable")
     assert [text for text in provider.questions() if "Never" in text] == []
+
+
+def test_resumes_that_count_no_more_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is that of the last minute's; and of no more than are tracked, though they come faster."""
+    limit = ResumeLimit()
+    for second in range(1000):
+        for place in range(10):
+            assert limit.allow("::1", f"s{second}", place, now=float(second))
+    assert len(limit._buckets) < 10 * 60  # pyright: ignore[reportPrivateUsage]
+
+    monkeypatch.setattr(connection, "MAX_TRACKED_RESUMES", 100)
+    for place in range(1000):
+        limit.allow("::1", "s", place, now=1000.0)
+    assert len(limit._buckets) == 100  # pyright: ignore[reportPrivateUsage]
+    allowed = [limit.allow("::1", "s", 999, now=1001.0) for _ in range(MAX_RESUMES_PER_MINUTE)]
+    assert allowed == [True] * (MAX_RESUMES_PER_MINUTE - 1) + [False]

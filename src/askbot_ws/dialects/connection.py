@@ -10,6 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar, Protocol
 
 import structlog
@@ -26,6 +27,7 @@ from ..hub import Hub, Topic
 
 MAX_RESUMES_PER_MINUTE = 10  # of one session after one `seq` by one client address: it makes no progress
 MAX_TRACKED_RESUMES = 10_000  # triples of address, session and `seq` in memory
+DROPPED_AT_ONCE = 2  # of them, where one comes: they become fewer
 
 log = structlog.get_logger(__name__)
 
@@ -167,11 +169,17 @@ class ResumeLimit:
         key = (client, session, after)
         bucket = self._buckets.pop(key, None)
         if bucket is None:
+            self._drop_unused(now)
             bucket = TokenBucket(rate=MAX_RESUMES_PER_MINUTE / 60, burst=MAX_RESUMES_PER_MINUTE)
         self._buckets[key] = bucket
-        if len(self._buckets) > MAX_TRACKED_RESUMES:
-            del self._buckets[next(iter(self._buckets))]
         return not bucket.acquire(now=now)
+
+    def _drop_unused(self, now: float) -> None:
+        """Drop the least recent buckets that count nothing any more, and one more where there are too many."""
+        for key in [*islice(self._buckets, DROPPED_AT_ONCE)]:
+            if len(self._buckets) < MAX_TRACKED_RESUMES and not self._buckets[key].is_unused(now=now):
+                return
+            del self._buckets[key]
 
 
 @dataclass(frozen=True, slots=True)
