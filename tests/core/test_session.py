@@ -424,7 +424,7 @@ def test_several_turns_in_one_lost_batch_each_get_what_is_theirs() -> None:
 
 
 def test_a_turn_that_waits_again_ends_before_a_newer_one_that_had_begun() -> None:
-    """A server that starts again ends turns in order: at the same place, a reader has to have seen the same turn's end."""
+    """A server that starts again ends turns in order: at a place, readers have to have seen the same turn's end."""
     session = session_of(1)
     for text in ("second?", "third?"):
         session.ask(asking(text), when_busy="queue", model="m")

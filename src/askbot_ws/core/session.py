@@ -299,8 +299,8 @@ class SessionMachine:
 
         Lost questions and lost text are removed, and a turn that had not started waits again. A turn that was started
         and has ended, or that has lost text and so must end, gets a `done` although it can't be stored now: at the
-        `seq` at which a server that finds the turn open would append it (docs/decisions/0004). That server ends turns in
-        the order of their questions, so older turns that wait again, or have been started again, end before.
+        `seq` at which a server that finds the turn open would append it (docs/decisions/0004). Such a server ends turns
+        in the order of their questions, so older turns that wait again, or were started again, end before.
         """
         self.head = lost[0].start
         self.context = None  # it may show what was lost, or miss what a lost question replaced
