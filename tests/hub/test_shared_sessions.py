@@ -45,7 +45,7 @@ class OtherNodes:
             raise OwnedElsewhere(self.owner)
         return Claimed.NEW if is_new else self.finds
 
-    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         assert self.sessions is not None
         try:
             await self.sessions.take_over(session, instead_of=instead_of)

@@ -437,3 +437,82 @@ async def test_who_reads_a_turn_that_no_node_owns_sees_its_end(redis: RedisServe
 
     assert done.reason == "interrupted"
     assert_proven(done, "one ")
+
+
+async def test_what_may_have_been_asked_is_not_asked_again_after_a_claim_whose_outcome_is_unknown(
+    redis: RedisServer,
+) -> None:
+    """The store names the node that took over then, and no longer the one that had asked the model."""
+    async with node(redis, [asyncio.Event()]) as a, node(redis, ["again"]) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await soon(lambda: len(a.upstream.prompts) == 1)
+        claim, session = b.store.claim, reader.session
+
+        async def claim_and_fail(session: str, *, instead_of: str | None = None) -> str | None:
+            b.store.claim = claim  # type: ignore[method-assign]
+            await claim(session, instead_of=instead_of)
+            b.store.open_logs[session].fence = None
+            raise StoreError
+
+        b.store.claim = claim_and_fail  # type: ignore[method-assign]
+        with pytest.raises(StoreError):
+            await b.placement.take_over(session, instead_of=a.store.node)
+        done = await reader.done()
+
+    assert (done.reason, b.upstream.prompts) == ("interrupted", [])
+
+
+async def test_what_may_have_been_asked_is_not_asked_again_by_its_reader(redis: RedisServer) -> None:
+    """The store has lost who its owner is, and names the node at which it is read; it has no text yet."""
+    async with node(redis, [asyncio.Event()]) as a, node(redis, ["again"]) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await soon(lambda: len(a.upstream.prompts) == 1)
+        other = await b.attached(reader.session)
+        a.placement._owned.discard(reader.session)  # pyright: ignore[reportPrivateUsage]
+        a.store.follower.lose_ownership(a.store.open_logs[reader.session])
+        a.hub._shared._close(reader.session, Internal(), keep_claim=True)  # pyright: ignore[reportPrivateUsage]
+        await a.placement._membership.remove(reader.session)  # pyright: ignore[reportPrivateUsage]
+        redis.command("HSET", keys_of(reader.session).meta, "fence", f"7:{b.store.node}")
+        done = await other.done()
+
+    assert (done.reason, b.upstream.prompts) == ("interrupted", [])
+
+
+async def test_what_may_have_been_asked_is_not_asked_again_where_a_takeover_finds_another_history(
+    redis: RedisServer,
+) -> None:
+    """The log in memory is not the stored one, so the claim fails and is made again."""
+    async with node(redis, [asyncio.Event()]) as a, node(redis, ["again"]) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await soon(lambda: len(a.upstream.prompts) == 1)
+        await b.attached(reader.session)
+        redis.command("HSET", keys_of(reader.session).meta, "history", "another")
+        with pytest.raises(StoreError):
+            await b.placement.take_over(reader.session, instead_of=a.store.node)
+        async with asyncio.timeout(10):
+            while (await b.store.turns(reader.session, limit=1))[0].reason is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        (turn,) = await b.store.turns(reader.session, limit=1)
+
+    assert (turn.reason, b.upstream.prompts) == ("interrupted", [])
+
+
+async def test_a_turn_whose_end_was_refused_has_an_end_though_nobody_reads_it(redis: RedisServer) -> None:
+    """The store has lost that this node claimed the session, and its memory has no room for it."""
+    first = asyncio.Event()
+    async with node(redis, ["one ", first], policy=Policy(memory=0)) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        a.hub.detach(reader.topic, reader)
+        redis.command("HSET", keys_of(reader.session).meta, "fence", f"0:{a.store.node}")
+        first.set()
+        async with asyncio.timeout(10):
+            while (await b.store.turns(reader.session, limit=1))[0].reason is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        (turn,) = await b.store.turns(reader.session, limit=1)
+
+    assert (turn.reason, turn.answer) == ("interrupted", "one ")

@@ -363,7 +363,7 @@ class Hub:
 
     async def _close_left_open(self, session: str) -> None:
         try:
-            await self._recovery.close_with_retries(session, close=self._placement.take_over)
+            await self._recovery.close_with_retries(session, close=partial(self._placement.take_over, orphaned=True))
         finally:
             self._left_open.discard(session)
 

@@ -75,11 +75,13 @@ class Placement(Protocol):
         """
         ...
 
-    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Have this node own a session and go on with its turns, or else the one that the store says is its owner.
 
-        `instead_of`: it is that node's, which is gone. Raises `Overloaded` where the owner does not answer,
-        `SessionNotFound` and `StoreError`: then it is to be tried again.
+        `instead_of`: it is that node's, which is gone. `orphaned`: its oldest turn may have run.
+
+        Raises `Overloaded` where the owner does not answer, `SessionNotFound` and `StoreError`: then it is to be tried
+        again.
         """
 
     def release(self, session: str) -> None:
@@ -121,7 +123,7 @@ class LocalPlacement:
         """Never called: there is nobody to claim it from."""
         return Claimed.NEW
 
-    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Do nothing."""
 
     def release(self, session: str) -> None:

@@ -92,7 +92,7 @@ class SharedSessions:
         if owner is None:
             return
         log.warning("session_fenced", session=session, running=owner.task is not None)
-        left_open = not owner.state.idle
+        left_open = bool(owner.state.turns_to_be_ended())  # also those whose `done` was refused
         self._discard(owner, LogMoved())
         self._registry.remove_owner(session, keep_claim=left_open)
         self._registry.mark_idle(session)

@@ -42,7 +42,7 @@ class NodePlacement:
         self._times = times
         self._forward_seconds = forward_seconds
         self._draining = False
-        self._owned: set[str] = set()  # claimed, and not given back
+        self._owned: set[str] = set()  # claimed, or maybe, and not given back
         self._giving_back: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,10 +87,14 @@ class NodePlacement:
         if is_new:
             self._owned.add(session)
             return Claimed.NEW
-        other = await self._store.claim(session, instead_of=instead_of)
-        if other is not None and other != instead_of and await self._membership.is_gone(other):
-            instead_of = other
-            other = await self._store.claim(session, instead_of=other)
+        try:
+            other = await self._store.claim(session, instead_of=instead_of)
+            if other is not None and other != instead_of and await self._membership.is_gone(other):
+                instead_of = other
+                other = await self._store.claim(session, instead_of=other)
+        except StoreError:
+            self._owned.add(session)  # maybe: then the store names this node, and no longer the one whose turns may run
+            raise
         if other is not None:
             self._owned.discard(session)
             await self._membership.remove(session)
@@ -98,8 +102,10 @@ class NodePlacement:
         self._owned.add(session)
         return Claimed.ORPHANED if was_owned or instead_of is not None else Claimed.FREE
 
-    async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
+    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Have a session owned, here or by the node that the store names (`Placement.take_over`)."""
+        if orphaned and instead_of is None:
+            instead_of = self._store.node  # whose turns may have run, though it knows nothing of that
         try:
             await self._sessions.take_over(session, instead_of=instead_of)
         except OwnedElsewhere as elsewhere:  # which may not know: Redis may have lost that it is the owner no more

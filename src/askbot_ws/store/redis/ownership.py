@@ -87,8 +87,8 @@ class Ownership:
         else:
             log.history = history.decode()  # nobody has seen here what the server may have lost
             await self._follower.read_missing(open_log)
-        if self._open_logs.get(open_log.session) is not open_log:  # replaced, or deleted: the next to open it finds out
-            await self._give_back(open_log, fence.decode())
+        if self._open_logs.get(open_log.session) is not open_log:
+            # Replaced, or deleted. It is not given back: nobody would know that its turns may have run.
             raise StoreError("The session must be opened again.")
         _, open_log.questions = decode_summary(summary, None)
         open_log.merged, open_log.head = int(merged), log.head
