@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import socket
 
 _PORTS = range(10_000, 32_768)  # below those that clients are given: one would take the port of a server that restarts
@@ -11,7 +11,7 @@ _PORTS = range(10_000, 32_768)  # below those that clients are given: one would 
 def free_port() -> int:
     """A port of 127.0.0.1 on which nothing listens."""
     while True:
-        port = random.choice(_PORTS)
+        port = secrets.choice(_PORTS)  # whatever seeds: workers with the same one would take the same ports
         with socket.socket() as bound:
             try:
                 bound.bind(("127.0.0.1", port))

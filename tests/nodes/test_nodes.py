@@ -10,7 +10,7 @@ import pytest
 from askbot_ws.core.commands import Ask, Cancel, Forget, Fork, Title
 from askbot_ws.core.principal import ANONYMOUS, Principal
 from askbot_ws.errors import Busy, Internal, InvalidFrame, Overloaded, SessionNotFound, StoreError
-from askbot_ws.events import encode_event
+from askbot_ws.events import TurnRecord, encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
 from askbot_ws.nodes.codec import Executed, Request, Result
@@ -19,7 +19,7 @@ from askbot_ws.store.redis.open_logs import OpenLog
 from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
-from .nodes import TIMES, node, soon
+from .nodes import TIMES, Node, node, soon
 
 
 async def test_a_command_is_executed_by_the_owner_wherever_it_arrives(redis: RedisServer) -> None:
@@ -419,6 +419,24 @@ async def test_a_turn_has_an_end_where_the_store_has_lost_who_its_owner_is(redis
     assert (len(a.upstream.prompts), len(b.upstream.prompts)) == (1, 0)
 
 
+async def leave_without_owner(one: Node, session: str) -> None:
+    """Have a node that owns a session know nothing of that any more; neither has its list in Redis the session."""
+    one.placement._owned.discard(session)  # pyright: ignore[reportPrivateUsage]
+    one.store.follower.lose_ownership(one.store.open_logs[session])
+    one.hub._shared._close(session, Internal(), keep_claim=True)  # pyright: ignore[reportPrivateUsage]
+    await one.placement._membership.remove(session)  # pyright: ignore[reportPrivateUsage]
+
+
+async def ended_turn(one: Node, session: str) -> TurnRecord:
+    """The newest turn of a session that nobody reads, once the store has its end."""
+    async with asyncio.timeout(10):
+        while True:
+            (turn,) = await one.store.turns(session, limit=1)
+            if turn.reason is not None:
+                return turn
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("stored", ["nobody", "a reader's node", "another node", "a node that is gone"])
 async def test_who_reads_a_turn_that_no_node_owns_sees_its_end(redis: RedisServer, stored: str) -> None:
     """The store has lost that it was given back, and no node's list of sessions has it."""
@@ -427,10 +445,7 @@ async def test_who_reads_a_turn_that_no_node_owns_sees_its_end(redis: RedisServe
         await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
         await reader.heard("one ")
         other = await b.attached(reader.session)
-        a.placement._owned.discard(reader.session)  # pyright: ignore[reportPrivateUsage]
-        a.store.follower.lose_ownership(a.store.open_logs[reader.session])
-        a.hub._shared._close(reader.session, Internal(), keep_claim=True)  # pyright: ignore[reportPrivateUsage]
-        await a.placement._membership.remove(reader.session)  # pyright: ignore[reportPrivateUsage]
+        await leave_without_owner(a, reader.session)
         owner = {"nobody": "", "a reader's node": b.store.node, "another node": c.store.node}.get(stored, "gone")
         redis.command("HSET", keys_of(reader.session).meta, "fence", f"7:{owner}")
         done = await other.done()
@@ -470,10 +485,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_by_its_reader(redis: 
         await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
         await soon(lambda: len(a.upstream.prompts) == 1)
         other = await b.attached(reader.session)
-        a.placement._owned.discard(reader.session)  # pyright: ignore[reportPrivateUsage]
-        a.store.follower.lose_ownership(a.store.open_logs[reader.session])
-        a.hub._shared._close(reader.session, Internal(), keep_claim=True)  # pyright: ignore[reportPrivateUsage]
-        await a.placement._membership.remove(reader.session)  # pyright: ignore[reportPrivateUsage]
+        await leave_without_owner(a, reader.session)
         redis.command("HSET", keys_of(reader.session).meta, "fence", f"7:{b.store.node}")
         done = await other.done()
 
@@ -492,10 +504,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_where_a_takeover_find
         redis.command("HSET", keys_of(reader.session).meta, "history", "another")
         with pytest.raises(StoreError):
             await b.placement.take_over(reader.session, instead_of=a.store.node)
-        async with asyncio.timeout(10):
-            while (await b.store.turns(reader.session, limit=1))[0].reason is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        (turn,) = await b.store.turns(reader.session, limit=1)
+        turn = await ended_turn(b, reader.session)
 
     assert (turn.reason, b.upstream.prompts) == ("interrupted", [])
 
@@ -510,9 +519,6 @@ async def test_a_turn_whose_end_was_refused_has_an_end_though_nobody_reads_it(re
         a.hub.detach(reader.topic, reader)
         redis.command("HSET", keys_of(reader.session).meta, "fence", f"0:{a.store.node}")
         first.set()
-        async with asyncio.timeout(10):
-            while (await b.store.turns(reader.session, limit=1))[0].reason is None:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        (turn,) = await b.store.turns(reader.session, limit=1)
+        turn = await ended_turn(b, reader.session)
 
     assert (turn.reason, turn.answer) == ("interrupted", "one ")

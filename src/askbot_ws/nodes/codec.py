@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOver:
+class TakeOverRequest:
     """The store says that the receiver owns a session: it is to go on with its turns, unless it does.
 
     Attributes:
@@ -84,7 +84,7 @@ class TodoAdded:
 
 
 Result: TypeAlias = Executed | Failed | NotOwner
-Message: TypeAlias = Request | TakeOver | Result | TodoAdded
+Message: TypeAlias = Request | TakeOverRequest | Result | TodoAdded
 
 
 def is_repeatable(command: Command) -> bool:
@@ -103,7 +103,7 @@ def encode_message(message: Message) -> bytes:
     match message:
         case Request(id, sender, forwarded):
             return _encode_request(id, sender, forwarded)
-        case TakeOver(id, sender, session):
+        case TakeOverRequest(id, sender, session):
             fields: dict[str, Any] = {"type": "take_over", "id": id, "sender": sender, "session": session}
         case Executed(id, seq):
             fields = {"type": "executed", "id": id, "seq": seq}
@@ -148,7 +148,7 @@ def _message_of(fields: dict[str, Any]) -> Message:
         case "request":
             return Request(fields["id"], fields["sender"], _decode_forwarded(fields))
         case "take_over":
-            return TakeOver(fields["id"], fields["sender"], fields["session"])
+            return TakeOverRequest(fields["id"], fields["sender"], fields["session"])
         case "executed":
             return Executed(fields["id"], fields["seq"])
         case "failed":

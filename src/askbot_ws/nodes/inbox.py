@@ -20,7 +20,7 @@ from .codec import (
     NotOwner,
     Request,
     Result,
-    TakeOver,
+    TakeOverRequest,
     TodoAdded,
     decode_message,
     encode_message,
@@ -55,7 +55,7 @@ class Inbox:
         """Begin to listen. Raises `StoreError`."""
         await self._subscriptions.subscribe(channel_of(self._node))
 
-    async def request(self, node: str, request: Request | TakeOver) -> tuple[Result | None, bool]:
+    async def request(self, node: str, request: Request | TakeOverRequest) -> tuple[Result | None, bool]:
         """Have another node do something.
 
         Returns the result, None where none came in time, and whether the node may have got it. Raises `StoreError`.
@@ -81,7 +81,7 @@ class Inbox:
             log.warning("node_message_rejected", size=len(data))  # of a later version; its sender gives up in time
             return
         match message:
-            case Request() | TakeOver():
+            case Request() | TakeOverRequest():
                 self._on_request(message)
             case TodoAdded():
                 self._on_todo()
@@ -92,7 +92,7 @@ class Inbox:
 
     # --- requests of other nodes -------------------------------------------------------------------------------------
 
-    def _on_request(self, request: Request | TakeOver) -> None:
+    def _on_request(self, request: Request | TakeOverRequest) -> None:
         self._drop_old_results()
         if request.id in self._results:
             _, result = self._results[request.id]
@@ -105,7 +105,7 @@ class Inbox:
         self._results[request.id] = self._loop.time() + RESULT_SECONDS, None
         self._spawn(self._run(request))
 
-    async def _run(self, request: Request | TakeOver) -> None:
+    async def _run(self, request: Request | TakeOverRequest) -> None:
         try:
             result: Result = Executed(request.id, await self._execute(request))
         except (OwnedElsewhere, LogMoved):
@@ -122,13 +122,13 @@ class Inbox:
             self._results.move_to_end(request.id)
         await self._reply(request, result)
 
-    async def _execute(self, request: Request | TakeOver) -> int:
+    async def _execute(self, request: Request | TakeOverRequest) -> int:
         if isinstance(request, Request):
             return await self._sessions.execute_forwarded(request.forwarded)
         await self._sessions.take_over(request.session, instead_of=self._node)
         return 0
 
-    async def _reply(self, request: Request | TakeOver, result: Result) -> None:
+    async def _reply(self, request: Request | TakeOverRequest, result: Result) -> None:
         try:
             await self.send(request.sender, result)
         except StoreError:

@@ -13,7 +13,7 @@ from ..hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
 from ..store.redis.keys import keys_of
 from ..store.redis.scripts import ScriptCall, load_script
 from ..store.redis.store import RedisStore
-from .codec import Executed, Failed, NotOwner, Request, TakeOver, TodoAdded, is_repeatable
+from .codec import Executed, Failed, NotOwner, Request, TakeOverRequest, TodoAdded, is_repeatable
 from .inbox import Inbox
 from .keys import TODO, run
 from .membership import LeaseTimes, Membership, NodeInfo
@@ -109,7 +109,7 @@ class NodePlacement:
         try:
             await self._sessions.take_over(session, instead_of=instead_of)
         except OwnedElsewhere as elsewhere:  # which may not know: Redis may have lost that it is the owner no more
-            request = TakeOver(secrets.token_urlsafe(12), self._store.node, session)
+            request = TakeOverRequest(secrets.token_urlsafe(12), self._store.node, session)
             match (await self._inbox.request(elsewhere.node, request))[0]:
                 case Executed():
                     pass
