@@ -12,6 +12,9 @@ const stop = byId("stop");
 let limit; // of a question's length, in code points
 let canStop = false;
 let isTooLong = false;
+let isSubmittedEarly = false;
+let onInput = () => (isSubmittedEarly = false); // until the page is ready
+let onSubmit = () => (isSubmittedEarly = true);
 
 /** The text in the field. */
 export const composerField = {
@@ -47,23 +50,33 @@ export function drawComposer(state) {
 }
 
 /**
+ * Returns what was typed before the page was ready, which takes as long as the network likes, and whether it was submitted.
+ * Call it before a conversation is opened, whose draft takes the field.
+ */
+export function typedEarly() {
+  return { text: field.value.trim(), isSubmitted: isSubmittedEarly };
+}
+
+/**
  * Makes the composer work.
  *
  * @param {{ onInput: () => void, onSubmit: () => void, onStop: () => void }} actions `onSubmit` is not called where there is
  *   nothing to ask, or it is too long
  */
-export function createComposer({ onInput, onSubmit, onStop }) {
-  if (touchScreen.matches) field.enterKeyHint = "enter";
-  field.addEventListener("input", () => {
-    draw();
-    onInput();
-  });
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (!field.value.trim() || isTooLong) return;
-    if (document.activeElement === send) focusQuestion(); // the button goes
-    onSubmit();
-  });
-  stop.addEventListener("click", onStop);
-  submitOnEnter(field, form);
+export function createComposer(actions) {
+  ({ onInput, onSubmit } = actions);
+  stop.addEventListener("click", actions.onStop);
 }
+
+if (touchScreen.matches) field.enterKeyHint = "enter";
+field.addEventListener("input", () => {
+  draw();
+  onInput();
+});
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!field.value.trim() || isTooLong) return;
+  if (document.activeElement === send) focusQuestion(); // the button goes
+  onSubmit();
+});
+submitOnEnter(field, form);

@@ -23,7 +23,7 @@ import { shown } from "../view.js";
 import { createAccount, identify } from "./account.js";
 import * as address from "./address.js";
 import { Commands } from "./commands.js";
-import { composerField, createComposer, drawComposer } from "./composer.js";
+import { composerField, createComposer, drawComposer, typedEarly } from "./composer.js";
 import { drawConnection } from "./connection-state.js";
 import { Conversation } from "./conversation.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
@@ -393,9 +393,10 @@ createAccount(identity, {
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
-const typed = composerField.value;
+const typed = typedEarly();
 open(address.session() ?? store.lastSession());
-if (typed.trim()) conversation.addText(typed);
+if (typed.isSubmitted) conversation.ask(typed.text);
+else if (typed.text) conversation.addText(typed.text);
 createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
 if (user !== null) offerOwnConversations();
 else if (identity.isRefused) offerSignIn(identity, restart);

@@ -127,7 +127,6 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   if (field.value.trim()) showBusy(byId("sign-in-submit"), signIn());
 });
-byId("ask").addEventListener("submit", (event) => event.preventDefault()); // before the page is ready for it
 document.addEventListener("visibilitychange", signInByOther);
 addEventListener("focus", signInByOther);
 addEventListener("storage", signInByOther);

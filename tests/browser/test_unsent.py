@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +15,7 @@ from askbot_ws.testing import ScriptedUpstream, serving
 
 from .breakable_proxy import BreakableProxy
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Tabs, until
+from .tab import IMPATIENT, Tab, Tabs, until
 from .test_element import bot, heard, shop
 from .test_list import begin, entry
 
@@ -118,25 +120,58 @@ async def test_a_question_in_a_new_conversation_without_a_network_is_shown_again
     assert len(upstream.prompts) == 2
 
 
+@asynccontextmanager
+async def loading(tab: Tab) -> AsyncGenerator[None]:
+    """Load the page anew, and run what is within before it is ready: it asks first who is signed in."""
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await tab.page.route("**/v1/identity", hold)
+    async with tab.page.expect_request("**/v1/identity"):
+        await tab.page.reload(wait_until="commit")
+    yield
+    held.set()
+    await tab.connected()
+
+
 async def test_what_is_typed_while_the_page_is_loaded_stays(tabs: Tabs) -> None:
-    """Before its scripts run, which ask first who is signed in."""
+    """Nobody asked it yet."""
     async with serving(ScriptedUpstream()) as server:
         tab = await tabs.open(server.port)
         await tab.connected()
-        held = asyncio.Event()
-
-        async def hold(route: Route) -> None:
-            await held.wait()
-            await route.continue_()
-
-        await tab.page.route("**/v1/identity", hold)
-        await tab.page.reload(wait_until="commit")
-        await tab.question.fill("Typed early?")
-        held.set()
-        await tab.connected()
+        async with loading(tab):
+            await tab.question.fill("Typed early?")
         await expect(tab.question).to_have_value("Typed early?")
         await tab.page.locator("#send").click()
         await expect(tab.answer).to_have_text("You asked: Typed early?")
+
+
+async def test_what_is_asked_while_the_page_is_loaded_is_asked_once_it_can_be(tabs: Tabs) -> None:
+    """A draft of the conversation is left as it was, and is not asked."""
+    async with serving(ScriptedUpstream()) as server:
+        tab = await tabs.open(server.port)
+        await begin(tab, "One?")
+        await tab.question.fill("half of a")
+        async with loading(tab):
+            await tab.ask("Asked early?")
+        await tab.answered("You asked: Asked early?")
+        assert await tab.questions() == ["One?", "Asked early?"]
+        await expect(tab.question).to_have_value("half of a")
+
+
+async def test_what_is_typed_after_an_early_question_is_not_asked(tabs: Tabs) -> None:
+    """All of it stays in the field, as nobody knows any more what was meant."""
+    async with serving(ScriptedUpstream()) as server:
+        tab = await tabs.open(server.port)
+        await tab.connected()
+        async with loading(tab):
+            await tab.ask("Asked early?")
+            await tab.question.press_sequentially(" No")
+        await expect(tab.question).to_have_value("Asked early? No")
+        assert tab.asked() == []
 
 
 async def test_a_question_that_the_server_had_got_is_not_given_back(tabs: Tabs) -> None:
