@@ -72,7 +72,7 @@ export class Commands {
     });
   }
 
-  /** Shows the forms again that were open when the conversation was left. One whose turn was replaced has no place any more. */
+  /** Shows the forms again that were open when the conversation was left. The text of one whose turn was replaced goes to the field. */
   restoreEdits() {
     const conversation = this.#current();
     for (const [turn, text] of conversation.edits) {
@@ -96,7 +96,7 @@ export class Commands {
     this.#offer({ chat, turn: before.at(-1).turn }, translate(count === 1 ? "gone_1" : "gone", { count }));
   }
 
-  /** Another conversation is shown: nothing is asked about this one, or offered to be taken back, any more. */
+  /** Another conversation is shown: this one's questions to the reader go. */
   leave() {
     closeConfirmation();
     this.forget();

@@ -12,9 +12,11 @@ const stop = byId("stop");
 let limit; // of a question's length, in code points
 let canStop = false;
 let isTooLong = false;
-let isSubmittedEarly = false;
-let onInput = () => (isSubmittedEarly = false); // until the page is ready
-let onSubmit = () => (isSubmittedEarly = true);
+let onInput = () => (isAskedEarly = false);
+let onSubmit = () => (isAskedEarly = true);
+
+/** Whether what is typed was submitted before the page was ready. */
+export let isAskedEarly = false;
 
 /** The text in the field. */
 export const composerField = {
@@ -50,22 +52,14 @@ export function drawComposer(state) {
 }
 
 /**
- * Returns what was typed before the page was ready, which takes as long as the network likes, and whether it was submitted.
- * Call it before a conversation is opened, whose draft takes the field.
- */
-export function typedEarly() {
-  return { text: field.value.trim(), isSubmitted: isSubmittedEarly };
-}
-
-/**
  * Makes the composer work.
  *
  * @param {{ onInput: () => void, onSubmit: () => void, onStop: () => void }} actions `onSubmit` is not called where there is
  *   nothing to ask, or it is too long
  */
-export function createComposer(actions) {
-  ({ onInput, onSubmit } = actions);
-  stop.addEventListener("click", actions.onStop);
+export function createComposer({ onStop, ...others }) {
+  ({ onInput, onSubmit } = others);
+  stop.addEventListener("click", onStop);
 }
 
 if (touchScreen.matches) field.enterKeyHint = "enter";

@@ -1,4 +1,4 @@
-/** The state of the connection (#state), and the words for one that is not there (#offline), with a button to try now. */
+/** The state of the connection (#state), and why there is none (#offline), with a button to try now. */
 import { offlineText } from "./connection-text.js";
 import { byId, focusQuestion, setText } from "./dom.js";
 import * as strings from "./strings.js";
@@ -26,7 +26,7 @@ function draw() {
   if (!isOver) timer = setTimeout(draw, TICK_MS);
 }
 
-/** Draws the state of a conversation's connection, which waits for the reader where that one has to sign in again. */
+/** Draws the state of a conversation's connection, which may wait until the reader has signed in again. */
 export function drawConnection(chat, isWaitingForReader) {
   isSignedOut = isWaitingForReader;
   shown = () => chat.connection;

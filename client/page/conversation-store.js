@@ -143,7 +143,7 @@ export class ConversationStore {
     return !known;
   }
 
-  /** Marks a conversation whose questions the server has not acknowledged, so that it may not have it. */
+  /** Marks a conversation that the server may not have: it has acknowledged no question. */
   markUnsent(session) {
     this.#saveConversation({ ...this.find(session), isUnsent: true });
   }
@@ -156,8 +156,7 @@ export class ConversationStore {
 
   /**
    * Takes a part of the server's list: all conversations that were used in a time. What was in that time here, and is not
-   * there, is gone; but not what the server does not have yet, nor the conversation that is shown, nor what is not sent: it may
-   * have been used again since.
+   * there, is gone; but not what the server does not have yet, what is shown, or not sent: it may have been used since.
    *
    * @param {{ session: string, title: string, used: number }[]} found
    * @param {{ from: number, until: number, shown: string | null }} range in milliseconds since 1970, and a session
@@ -337,7 +336,7 @@ export class ConversationStore {
     this.#unsaved.set(key, value);
   }
 
-  /** Removes the text of the conversation that was used least recently, but not `key`. Returns whether there was one. */
+  /** Removes the text of the least recently used conversation, but not `key`. Returns whether there was one. */
   #makeRoom(key) {
     const hasText = ({ session }) => textKey(session) !== key && this.#read(textKey(session));
     const oldest = this.all().findLast(hasText);

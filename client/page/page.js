@@ -1,6 +1,5 @@
 /**
- * The page: the conversation on it (conversation.js), the conversations that this browser knows (conversation-store.js),
- * and what is drawn of both.
+ * The page: its conversation (conversation.js), those that this browser knows (conversation-store.js), and what is drawn.
  *
  * For tests and style sheets, these stay:
  *   #ask (form) #question #length #new #earlier #latest #model #notice #announce #empty
@@ -23,7 +22,7 @@ import { shown } from "../view.js";
 import { createAccount, identify } from "./account.js";
 import * as address from "./address.js";
 import { Commands } from "./commands.js";
-import { composerField, createComposer, drawComposer, typedEarly } from "./composer.js";
+import { composerField, createComposer, drawComposer, isAskedEarly } from "./composer.js";
 import { drawConnection } from "./connection-state.js";
 import { Conversation } from "./conversation.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
@@ -108,10 +107,7 @@ function onCookieLost({ user: other }) {
   else restart();
 }
 
-/**
- * Returns whether a connection is another user's than the page knows. Then the conversation is left at once, so that nothing of
- * one user is asked, shown or kept as another's.
- */
+/** Returns whether a connection is another user's. Then the conversation is left: nothing may be asked or kept as another's. */
 function isOther(found) {
   if (found === undefined || found === user) return false;
   conversation.close();
@@ -393,10 +389,10 @@ createAccount(identity, {
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
-const typed = typedEarly();
+const typed = composerField.value.trim();
 open(address.session() ?? store.lastSession());
-if (typed.isSubmitted) conversation.ask(typed.text);
-else if (typed.text) conversation.addText(typed.text);
+if (isAskedEarly) conversation.ask(typed);
+else if (typed) conversation.addText(typed);
 createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
 if (user !== null) offerOwnConversations();
 else if (identity.isRefused) offerSignIn(identity, restart);

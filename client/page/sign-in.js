@@ -1,7 +1,7 @@
 /**
  * Signing in: #sign-in, with a field for a key, or a link to where that is done. It is the whole page where nothing can be
- * done without it. Where the server refuses somebody who was signed in, it stands above the field for the question, and
- * connections wait for it: nothing is torn down, and what is typed or asked stays where it is.
+ * done without it. Where the server refuses who was signed in, it stands above the field for the question, and connections
+ * wait: what is typed or asked stays where it is.
  */
 import { addressOf } from "./address.js";
 import { announce, byId, focusQuestion, setText, showBusy } from "./dom.js";
