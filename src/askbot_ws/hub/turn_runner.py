@@ -148,9 +148,12 @@ class TurnRunner:
                     rejection = error
                     history = context.newest(len(history) >> (state.length_failures + 1))
                 else:
-                    failure = rejection or error
+                    failure, rejection = rejection or error, None
                     _count_failure(state, failure, history)
-                    raise failure from failure.__cause__
+                    try:
+                        raise failure from failure.__cause__
+                    finally:
+                        del failure  # else it would refer to itself, by its traceback and this frame
             else:
                 _count_tokens(turn, ending)
                 if ending.usage is not None:

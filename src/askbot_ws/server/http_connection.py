@@ -110,6 +110,7 @@ class HttpConnection(HttpToolsProtocol):
             self._current_cycle.message_event.set()
         super().connection_lost(exc)
         self._acceptor.remove(self)
+        self._socket.break_cycles()
 
     def pause_writing(self) -> None:
         """Watch whether the client still reads: the transport's buffer is full."""

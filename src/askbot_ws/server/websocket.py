@@ -165,6 +165,20 @@ class WebSocket(ServerConnection):
         self._acceptor.keepalive.resumed(self)
         if self.on_writable is not None:
             self.on_writable()
+            self.on_writable = None
+        self.break_cycles()
+
+    def break_cycles(self) -> None:
+        """Have the connection freed as soon as nobody has it: it is lost, or was never begun.
+
+        What refers to itself is freed by the garbage collector only, which comes to old objects after minutes.
+        """
+        protocol = self.protocol
+        protocol.parser.close()
+        vars(protocol).pop("select_subprotocol", None)  # which `websockets` has bound to it
+        for error in (protocol.parser_exc, protocol.handshake_exc, self.connection_exc):
+            if error is not None:
+                error.__traceback__ = None
 
     def write(self, frame: bytes) -> None:
         """Send a text frame at once. The buffer is unbounded: callers check `writable` before they write much."""

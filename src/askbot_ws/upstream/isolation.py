@@ -46,11 +46,14 @@ async def run_isolated(call: Callable[[], Awaitable[T]]) -> T:
     error = task.exception()
     if error is None:
         return task.result()
-    if isinstance(error, UpstreamError):
-        raise sanitize_error(error)
-    if isinstance(error, Exception) and not isinstance(error, AskbotError):
-        raise error
-    raise UpstreamUnavailable from ensure_printable(error)
+    try:
+        if isinstance(error, UpstreamError):
+            raise sanitize_error(error)
+        if isinstance(error, Exception) and not isinstance(error, AskbotError):
+            raise error
+        raise UpstreamUnavailable from ensure_printable(error)
+    finally:
+        del error, task  # else the error would refer to itself, by its traceback and this frame
 
 
 async def _contain_exit(call: Callable[[], Awaitable[T]]) -> T:
