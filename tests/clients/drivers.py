@@ -208,6 +208,8 @@ class SyncDriver(PythonDriver):
         super().__init__()
         self.chat: sync.Chat | None = None
         self.streams: dict[str, sync.AnswerStream] = {}
+        self._asked = threading.Event()  # what was to be asked last, by its thread
+        self._asked.set()
 
     async def open(self, url: str, options: Mapping[str, Any]) -> Outcome:
         async def enter() -> None:
@@ -216,17 +218,28 @@ class SyncDriver(PythonDriver):
         return await outcome_of(enter())
 
     async def call(self, name: str, method: str, *arguments: Any) -> Outcome:
-        return await outcome_of(in_thread(lambda: self._call(name, method, arguments)))
+        if method in ("ask", "retry", "edit"):
+            before, self._asked = self._asked, threading.Event()
+            asked = self._asked
+            return await outcome_of(in_thread(lambda: self._ask(name, method, arguments, before=before, asked=asked)))
+        return await outcome_of(in_thread(lambda: self._call(method, arguments)))
 
-    def _call(self, name: str, method: str, arguments: tuple[Any, ...]) -> dict[str, Any] | None:
+    def _ask(
+        self, name: str, method: str, arguments: tuple[Any, ...], *, before: threading.Event, asked: threading.Event
+    ) -> dict[str, Any]:
+        """In the order of the calls, though each has a thread of its own."""
+        before.wait()
+        try:
+            self.streams[name] = getattr(self.chat, method)(*arguments)
+        except AskbotError as error:
+            return refused(error)
+        finally:
+            asked.set()
+        return self._read(self.streams[name])
+
+    def _call(self, method: str, arguments: tuple[Any, ...]) -> dict[str, Any] | None:
         assert self.chat
         match method:
-            case "ask" | "retry" | "edit":
-                try:
-                    self.streams[name] = getattr(self.chat, method)(*arguments)
-                except AskbotError as error:
-                    return refused(error)
-                return self._read(self.streams[name])
             case "cancel_answer":
                 while arguments[0] not in self.streams:  # its question may be sent before its thread has the stream
                     time.sleep(0.001)
