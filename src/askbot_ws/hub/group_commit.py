@@ -46,8 +46,8 @@ class AppendInterval:
     enough: int
 
 
-SHARED_INTERVAL = AppendInterval(0.002, 0.010, 8)
-"""For a store over a network, where an append costs as much as the tokens of eight sessions."""
+SHARED_INTERVAL = AppendInterval(0.002, 0.020, 12)
+"""For a store over a network, where an append costs as much as several tokens (docs/decisions/0015)."""
 
 
 class Throttle(Protocol):
