@@ -19,7 +19,7 @@ from .throttle import CGROUP_ROOT
 STARTS_SHARE = 0.05  # of the turns that may run, that may begin between two samples: what begins together ends together
 MIN_STARTS = 20.0
 MEMORY_SECONDS = 1.0  # between two samples of the memory
-TARGET_SHARE = 0.4  # of the lag that is an overload: above it, further turns are too many
+TARGET_SHARE = 0.15  # of the lag that is an overload: above it, further turns are too many
 CONTAINER_SHARE = 0.9  # of a container's memory, from which on questions are refused
 MEMORY_HARD = 1.05  # times the threshold of the memory, from which on connections are refused too
 MEMORY_RECOVERY = 0.95  # times the threshold, below which questions are taken again

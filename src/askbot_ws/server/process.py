@@ -109,7 +109,11 @@ async def reload(server: Server, read_settings: Callable[[], Settings]) -> None:
 
 
 def freeze_gc() -> None:
-    """Exempt present objects from garbage collection, and collect less often: tokens make hardly any cycles."""
+    """Exempt present objects from garbage collection, and keep its pauses short.
+
+    Sessions and turns stay for long, so most of what is new when a collection begins is still there at its end: the
+    loop stands still for 2 µs for each such object. Tokens make hardly any.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(2_000, 2, 1_000)
