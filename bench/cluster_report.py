@@ -19,7 +19,8 @@ Nodes on one Redis (`python -m bench.cluster`), {date}, on
 The nodes have one core; Redis, with an append-only file that is synced each second, has the other, with the provider
 and the load generator. The medians of the rounds, and of the waits for a dead owner the longest. A follower is a reader
 on another node than the one that writes: how much later it has each token than the reader there; less than 0 is
-earlier. A command is acknowledged by its event.
+earlier. A command is acknowledged by its event. Of two workers each has half of the load, so fewer tokens share a
+wake-up and an append.
 """
 
 NEEDED = (
