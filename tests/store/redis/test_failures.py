@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from askbot_ws.errors import StoreError
@@ -137,6 +139,21 @@ async def test_a_connection_that_is_lost_after_sending_leaves_the_outcome_unknow
         assert not isinstance(unreachable, OutcomeUnknown)
         async with asyncio.timeout(5):
             await back(connections)
+
+
+def test_a_connection_that_is_closed_before_it_is_written_to_is_a_failure_of_the_store(redis: RedisServer) -> None:
+    """With uvloop that is a RuntimeError, which redis-py passes on."""
+
+    async def write_to_a_closed_one() -> None:
+        async with opened(redis.url) as connections:
+            assert isinstance(connections.client, Redis)
+            pool: Any = connections.client.connection_pool
+            connection = await pool.get_connection()
+            connection._writer.transport.abort()
+            with pytest.raises(StoreError), translated():
+                await connection.send_command("PING")
+
+    uvloop.run(write_to_a_closed_one())
 
 
 async def test_a_server_that_has_stopped_hangs_nobody(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

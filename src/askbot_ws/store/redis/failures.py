@@ -146,7 +146,7 @@ def translated() -> Generator[None]:
     """Raise what `RedisConnections.client` raises as `StoreError`; nothing of a server's text is in it."""
     try:
         yield
-    except (RedisError, RedisClusterException, OSError) as error:
+    except (RedisError, RedisClusterException, OSError, RuntimeError) as error:  # uvloop's, for a closed connection
         words = str(error) if isinstance(error, RedisError) else ""
         failure = refused(ServerRefusedError(words)) if _WORD.match(words) else unreachable(type(error).__name__)
         raise failure from failure.__cause__  # and nothing of what the server said
