@@ -10,8 +10,13 @@ from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.summary import Summary
 from askbot_ws.errors import LogMoved, SessionNotFound, StoreError
 from askbot_ws.store import ANY_USER, SessionQuery
+from askbot_ws.store.redis import follower
+from askbot_ws.store.redis.connections import RedisConnections
 from askbot_ws.store.redis.keys import index_of, keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
+from askbot_ws.store.redis.repeated import run_repeated
+from askbot_ws.store.redis.scripts import ScriptCall
+from askbot_ws.store.redis.server_connection import Reply
 from askbot_ws.store.shared import SharedStore
 from tests.redis_server import RedisServer
 
@@ -186,6 +191,37 @@ async def test_a_lost_message_is_read(redis: RedisServer) -> None:
         clock.now += 3
         await b.observer.wait_for_head(factory.head)
         assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
+
+
+async def test_what_is_appended_while_a_node_finds_out_that_it_is_no_owner_is_read(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks whether it still is one, and is told of the next one before it has the reply; nothing is unfinished."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await append(a.store, factory.done("t2"))
+        log = await a.store.load("s")
+        await b.store.load("s")
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def run_late(connections: RedisConnections, call: ScriptCall) -> Reply:
+            reply = await run_repeated(connections, call)
+            if asyncio.current_task() is checking:
+                asked.set()
+                await answered.wait()
+            return reply
+
+        monkeypatch.setattr(follower, "run_repeated", run_late)
+        checking = asyncio.create_task(a.store.follower.catch_up(a.store.open_logs["s"]))
+        await asked.wait()
+        assert await b.store.claim("s", instead_of="a") is None
+        await a.observer.wait_for("fenced")
+        await append(b.store, factory.title("called"))
+        await asyncio.sleep(0.1)  # until its message has come
+        answered.set()
+        await a.observer.wait_for_head(factory.head)
+
+        assert (log.head, log.summary.title) == (factory.head, "called")
 
 
 @pytest.mark.parametrize("behind", [0, 1])  # an event without its fields, or at a position that was before

@@ -299,10 +299,10 @@ class LogFollower:
             return
         open_log.reading = True
         try:
-            if open_log.fence is None:
-                await self.read_missing(open_log)
-            else:
+            if open_log.fence is not None:
                 await self._check_ownership(open_log, open_log.fence)
+            if open_log.fence is None and self._is_open(open_log):  # also where it has lost it meanwhile
+                await self.read_missing(open_log)
         except StoreError:
             self._stale.add(open_log)
         finally:
