@@ -224,6 +224,30 @@ async def test_what_is_appended_while_a_node_finds_out_that_it_is_no_owner_is_re
         assert (log.head, log.summary.title) == (factory.head, "called")
 
 
+async def test_a_session_that_could_not_be_given_back_is_followed(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given back while there was no connection; another node has taken it over since."""
+
+    async def fail(_: OpenLog) -> None:
+        raise StoreError
+
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await append(a.store, factory.done("t2"))
+        log = await a.store.load("s")
+        await b.store.load("s")
+        with monkeypatch.context() as patch:
+            patch.setattr(a.store.follower, "subscribe_as_follower", fail)
+            with pytest.raises(StoreError):
+                await a.store.give_back("s")
+        assert await b.store.claim("s", instead_of="a") is None
+        await append(b.store, factory.title("called"))
+        await a.observer.wait_for_head(factory.head)
+
+        assert (log.head, log.summary.title) == (factory.head, "called")
+
+
 @pytest.mark.parametrize("behind", [0, 1])  # an event without its fields, or at a position that was before
 async def test_what_is_not_understood_costs_its_session_alone(redis: RedisServer, behind: int) -> None:
     """The node follows other sessions on the same connection, and does not read what can't be read again and again."""

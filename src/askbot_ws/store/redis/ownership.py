@@ -100,7 +100,11 @@ class Ownership:
         if fence is None or not open_log.stored:
             return
         open_log.fence = None
-        await self._follower.subscribe_as_follower(open_log)
+        try:
+            await self._follower.subscribe_as_follower(open_log)
+        except StoreError:
+            self._follower.note_stale(open_log)  # what follows may be read here
+            raise
         try:
             await self._give_back(open_log, fence)
         finally:
