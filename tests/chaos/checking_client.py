@@ -61,7 +61,7 @@ class SessionReader:
         self.story = story
         self.speaks = speaks
         self.replaced: list[Story] = []  # as it was seen in histories that are not the session's any more
-        self._log: str | None = None  # the history that the story is of
+        self.history: str | None = None  # which the story is of
         self._socket: ClientConnection | None = None
         self._leave_at: float | None = None
 
@@ -108,7 +108,7 @@ class SessionReader:
         """Where it goes on, as a query."""
         if not self.story.session:
             return ""
-        history = f"&log={self._log}" if self._log else ""
+        history = f"&log={self.history}" if self.history else ""
         return f"?session={self.story.session}&after={self.story.head}{history}"
 
     @property
@@ -124,7 +124,7 @@ class SessionReader:
         take(self.story, frame)
         match frame["type"]:
             case "ready":
-                self._socket, self._log = socket, frame["log"]
+                self._socket, self.history = socket, frame["log"]
                 if self.speaks:
                     for command in self.client.pending.values():
                         self.say(command)
@@ -137,13 +137,13 @@ class SessionReader:
     def _is_replaced(self, ready: Json) -> bool:
         """Whether what was seen is to be dropped, as the protocol says; a log that is too short has lost something."""
         shorter = self.client.may_lose and ready["from"] != self.story.head
-        return self.story.session is not None and (shorter or self._log not in (None, ready["log"]))
+        return self.story.session is not None and (shorter or self.history not in (None, ready["log"]))
 
     def _replace(self, history: str) -> None:
         """Drop what was seen: the session has another history now. What of it was lost shows once that was read."""
         self.client.results.history_changes += 1
         self.replaced.append(self.story)
-        self.story, self._log = Story(session=self.story.session), history
+        self.story, self.history = Story(session=self.story.session), history
 
     def _gone(self) -> None:
         """There is no such session. That is the truth only where nothing was ever acknowledged, or it may be lost."""

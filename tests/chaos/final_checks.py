@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
 from ..process import ROOT, Story, Told, reading
-from .checking_client import CheckingClient, Lost
+from .checking_client import CheckingClient, Lost, SessionReader
 from .environment import SupervisedProcess
 from .provider import ASKED, TAG, Request, requests
 from .results import BrokenError, Results
 
+READING = 60.0  # seconds in which a session is read from its beginning
 RETRIES = 2  # before the first token, as is the default
 
 
 async def check_sessions(url: str, clients: list[CheckingClient], results: Results) -> None:
     """Check that a new reader of each session gets, at this server, what the others got."""
     for client in clients:
-        if client.broken:
-            continue
         for line in client.lines:
-            fresh = Story(session=line.story.session)
-            if not line.story.head:
+            if client.broken or not line.story.head:
                 continue
             try:
-                async with reading(url, fresh) as reader:
-                    while fresh.head < line.story.head:
-                        await reader.next(20)
+                async with asyncio.timeout(READING):
+                    fresh, is_replaced = await _read_again(url, client, line)
             except (*Lost, AssertionError) as error:
-                client.breaks(BrokenError("lost", f"{fresh.session} is not to be read to {line.story.head}: {error!r}"))
-                break
-            _same(client, line.story, fresh, results)
+                client.breaks(
+                    BrokenError("lost", f"{line.story.session} is not to be read to {line.story.head}: {error!r}")
+                )
+            else:
+                if not is_replaced:
+                    _same(client, line.story, fresh, results)
+                elif not all(_is_in(turn, fresh) for turn in line.story.turns.values()):
+                    client.over("part of a session")
+
+
+async def _read_again(url: str, client: CheckingClient, line: SessionReader) -> tuple[Story, bool]:
+    """A session as it is now, and whether it says that its history is another one, as something may be lost."""
+    while True:
+        fresh = Story(session=line.story.session)
+        try:
+            async with reading(url, fresh) as reader:
+                ready = reader.frames[0]
+                is_replaced = client.may_lose and ready["log"] != line.history
+                while fresh.head < (ready["seq"] if is_replaced else line.story.head):
+                    await reader.next(20)
+                return fresh, is_replaced
+        except ConnectionClosed as error:  # a node may open a session anew
+            if error.rcvd is None or error.rcvd.code != CloseCode.TRY_AGAIN_LATER:
+                raise
 
 
 def _same(client: CheckingClient, told: Story, fresh: Story, results: Results) -> None:
