@@ -42,13 +42,14 @@ async def check_sessions(url: str, clients: list[CheckingClient], results: Resul
 
 
 async def _read_again(url: str, client: CheckingClient, line: SessionReader) -> tuple[Story, bool]:
-    """A session as it is now, and whether it says that its history is another one, as something may be lost."""
+    """A session as it is now, and whether it says that something may be lost: it is shorter, or has another history."""
     while True:
         fresh = Story(session=line.story.session)
         try:
             async with reading(url, fresh) as reader:
                 ready = reader.frames[0]
-                is_replaced = client.may_lose and ready["log"] != line.history
+                is_shorter = ready["seq"] < line.story.head
+                is_replaced = client.may_lose and (is_shorter or ready["log"] != line.history)
                 while fresh.head < (ready["seq"] if is_replaced else line.story.head):
                     await reader.next(20)
                 return fresh, is_replaced
