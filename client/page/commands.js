@@ -72,7 +72,7 @@ export class Commands {
     });
   }
 
-  /** Shows the forms again that were open when the conversation was left. The text of one whose turn was replaced goes to the field. */
+  /** Shows the forms again that were open when the conversation was left; one whose turn was replaced goes to the field. */
   restoreEdits() {
     const conversation = this.#current();
     for (const [turn, text] of conversation.edits) {

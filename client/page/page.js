@@ -389,10 +389,10 @@ createAccount(identity, {
   onSignIn: () => offerSignIn(identity, restart),
 });
 await loadRenderMath();
-const typed = composerField.value.trim();
+const typed = composerField.value;
 open(address.session() ?? store.lastSession());
-if (isAskedEarly) conversation.ask(typed);
-else if (typed) conversation.addText(typed);
+if (isAskedEarly) conversation.ask(typed.trim());
+else if (typed.trim()) conversation.addText(typed);
 createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
 if (user !== null) offerOwnConversations();
 else if (identity.isRefused) offerSignIn(identity, restart);
