@@ -16,7 +16,7 @@ from askbot_ws.nodes import inbox
 from askbot_ws.nodes.codec import Executed, Request, Result
 from askbot_ws.store.redis.keys import keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
-from tests.hub.fakes import assert_proven, assert_valid_log, attach_reader
+from tests.hub.fakes import CheckedReader, assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
 from .nodes import TIMES, Node, node, soon
@@ -427,6 +427,14 @@ async def leave_without_owner(one: Node, session: str) -> None:
     await one.placement._membership.remove(session)  # pyright: ignore[reportPrivateUsage]
 
 
+async def ask_without_answer(one: Node) -> CheckedReader:
+    """Ask a model that says nothing, and wait until it was asked; returns who reads it there."""
+    reader = attach_reader(one.hub)
+    await one.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+    await soon(lambda: len(one.upstream.prompts) == 1)
+    return reader
+
+
 async def ended_turn(one: Node, session: str) -> TurnRecord:
     """The newest turn of a session that nobody reads, once the store has its end."""
     async with asyncio.timeout(10):
@@ -459,9 +467,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_after_a_claim_whose_o
 ) -> None:
     """The store names the node that took over then, and no longer the one that had asked the model."""
     async with node(redis, [asyncio.Event()]) as a, node(redis, ["again"]) as b:
-        reader = attach_reader(a.hub)
-        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
-        await soon(lambda: len(a.upstream.prompts) == 1)
+        reader = await ask_without_answer(a)
         claim, session = b.store.claim, reader.session
 
         async def claim_and_fail(session: str, *, instead_of: str | None = None) -> str | None:
@@ -481,9 +487,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_after_a_claim_whose_o
 async def test_what_may_have_been_asked_is_not_asked_again_by_its_reader(redis: RedisServer) -> None:
     """The store has lost who its owner is, and names the node at which it is read; it has no text yet."""
     async with node(redis, [asyncio.Event()]) as a, node(redis, ["again"]) as b:
-        reader = attach_reader(a.hub)
-        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
-        await soon(lambda: len(a.upstream.prompts) == 1)
+        reader = await ask_without_answer(a)
         other = await b.attached(reader.session)
         await leave_without_owner(a, reader.session)
         redis.command("HSET", keys_of(reader.session).meta, "fence", f"7:{b.store.node}")
@@ -497,9 +501,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_where_a_takeover_find
 ) -> None:
     """The log in memory is not the stored one, so the claim fails and is made again."""
     async with node(redis, [asyncio.Event()]) as a, node(redis, ["again"]) as b:
-        reader = attach_reader(a.hub)
-        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
-        await soon(lambda: len(a.upstream.prompts) == 1)
+        reader = await ask_without_answer(a)
         await b.attached(reader.session)
         redis.command("HSET", keys_of(reader.session).meta, "history", "another")
         with pytest.raises(StoreError):
