@@ -199,6 +199,6 @@ def test_a_long_text_is_judged_in_no_time() -> None:
         "." * 8000 + "x",
         "!" * 8000 + "가",
     ):
-        started = time.perf_counter()
+        started = time.thread_time()
         assert judge(text) in (None, "greeting")
-        assert time.perf_counter() - started < 0.25  # some 5 ms
+        assert time.thread_time() - started < 0.25  # some 5 ms

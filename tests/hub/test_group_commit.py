@@ -142,7 +142,7 @@ async def test_a_waiting_command_is_not_kept_waiting() -> None:
 async def test_a_store_over_a_network_is_given_more_at_once() -> None:
     """What comes within the interval after an append is in the next one; a command that waits is not kept waiting."""
     store = CountingStore()
-    commits, owner = commits_of(store, interval=AppendInterval(0.0, 0.05, 3)), owner_in(store, "s")
+    commits, owner = commits_of(store, interval=AppendInterval(0.0, 0.3, 3)), owner_in(store, "s")
     for _ in range(3):
         commits.add(owner, [token_of(owner)])
         await run_ticks()
@@ -153,7 +153,7 @@ async def test_a_store_over_a_network_is_given_more_at_once() -> None:
     commits.add(owner, [token_of(owner)])
     begun = asyncio.get_running_loop().time()
     await commits.wait_stored(owner)
-    assert asyncio.get_running_loop().time() - begun < 0.03
+    assert asyncio.get_running_loop().time() - begun < 0.2
     assert owner.topic.log.head == 4
 
 
