@@ -16,7 +16,8 @@ from askbot_ws.store.redis.keys import index_of, keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
 from askbot_ws.store.redis.repeated import run_repeated
 from askbot_ws.store.redis.scripts import ScriptCall
-from askbot_ws.store.redis.server_connection import Reply
+from askbot_ws.store.redis.server_connection import Argument, Reply
+from askbot_ws.store.redis.session_reader import SessionReader
 from askbot_ws.store.shared import SharedStore
 from tests.redis_server import RedisServer
 
@@ -43,6 +44,39 @@ async def test_a_log_is_followed_on_another_node(redis: RedisServer) -> None:
         assert (log.summary.title, log.summary.turns, log.summary.asked) == ("called", 2, {})
         assert a.observer.events == {}, "the owner is told by its append"
         assert flatten(await read_all(b.store)) == flatten(factory.events)
+
+
+async def test_a_log_that_is_replaced_while_it_is_loaded_is_loaded_again(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session was claimed after a restart of Redis, and has another history: the old log is nobody's any more."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await a.store.give_back("s")
+        read, was_read, claimed = SessionReader.run, asyncio.Event(), asyncio.Event()
+
+        async def read_late(reader: SessionReader, script: str, session: str, *args: Argument) -> Reply:
+            reply = await read(reader, script, session, *args)
+            if script == "load":
+                was_read.set()
+                await claimed.wait()
+            return reply
+
+        monkeypatch.setattr(SessionReader, "run", read_late)
+        late = asyncio.ensure_future(b.store.load("s"))
+        await was_read.wait()
+        redis.command("HSET", keys_of("s").meta, "replication", "of another start")
+        assert await a.store.claim("s") is None
+        await append(a.store, factory.token("t2", "more"))
+        await b.store.follower.subscriptions.subscribe("after the message")
+        claimed.set()
+        log = await late
+
+        assert log is b.store.open_logs["s"].log
+        assert (log.head, log.history) == (factory.head, a.store.open_logs["s"].log.history)
+        await append(a.store, factory.done("t2"))
+        await b.observer.wait_for_head(factory.head)
+        assert log.head == factory.head
 
 
 async def test_a_log_that_is_behind_is_refreshed(redis: RedisServer) -> None:

@@ -97,11 +97,17 @@ class LogFollower:
     # --- loading -----------------------------------------------------------------------------------------------------
 
     async def load(self, session: str) -> OpenLog:
-        """Load a session's log. Raises `SessionNotFound` and `StoreError`."""
-        if session not in self._loads:
-            load = self._loads[session] = _Load(self._loop.create_future())
-            self._tasks.start(self._load(session, load))
-        return await asyncio.shield(self._loads[session].done)
+        """Load a session's log. Raises `SessionNotFound` and `StoreError`.
+
+        A log that was replaced before whoever waits could take it is loaded again: it is not followed any more.
+        """
+        while True:
+            if session not in self._loads:
+                load = self._loads[session] = _Load(self._loop.create_future())
+                self._tasks.start(self._load(session, load))
+            open_log = await asyncio.shield(self._loads[session].done)
+            if self._is_open(open_log):
+                return open_log
 
     def is_loading(self, session: str) -> bool:
         """Whether a session is being loaded."""
