@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, expect
@@ -17,6 +16,7 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 from askbot_ws.upstream import Ending
 
 from .tab import Tab, Tabs
+from .trace import task_times
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -75,21 +75,6 @@ def tokens() -> list[str]:
     return [part[place % len(part)] for place in range(TOKENS)]
 
 
-def busy(trace: bytes) -> list[float]:
-    """How long the page's main thread was at work for each of its tasks, in milliseconds of its own processor time."""
-    events: list[dict[str, Any]] = json.loads(trace)["traceEvents"]
-    mains = {
-        (event["pid"], event["tid"])
-        for event in events
-        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-    }
-    return sorted(
-        event["tdur"] / 1000
-        for event in events
-        if event["name"].endswith("RunTask") and "tdur" in event and (event["pid"], event["tid"]) in mains
-    )
-
-
 async def ended(tab: Tab) -> None:
     """Wait for the answer's end without asking the page: looking for an element in a long one takes its time."""
     async with asyncio.timeout(90):
@@ -116,7 +101,7 @@ async def test_ten_thousand_tokens_at_eight_hundred_a_second_keep_no_frame_longe
         await tab.ask("All of it!")
         await ended(tab)
         took = time.monotonic() - start
-        tasks = busy(await browser.stop_tracing())
+        tasks = task_times(await browser.stop_tracing())
         clock = sorted(await tab.page.evaluate("frames"))
         await tab.ended()
         shown = await tab.page.evaluate("document.querySelector('.answer').textContent.length")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
 import jwt
@@ -14,6 +13,7 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 
 from .other_origin import other_origin
 from .tab import Tab, Tabs
+from .trace import task_times
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -119,11 +119,9 @@ async def test_a_long_answer_does_not_freeze_the_page(browser: Browser, tabs: Ta
         await tab.ended()
         await expect(tab.answer.locator("pre")).to_have_count(500)
         await expect(tab.question).to_have_value("and next")
-        trace = json.loads(await browser.stop_tracing())
+        tasks = task_times(await browser.stop_tracing())
 
-    tasks = [event.get("tdur", 0) for event in trace["traceEvents"] if event["name"] == "ThreadControllerImpl::RunTask"]
-    print("TASKS", sorted(tasks)[-5:], len(tasks), sum(tasks))
-    assert 0 < max(tasks) < 500_000  # microseconds of a processor, however busy the machine is
+    assert 0 < tasks[-1] < 500  # milliseconds; some 200
 
 
 async def test_the_page_works_without_storage(tabs: Tabs) -> None:
