@@ -8,7 +8,7 @@ from collections.abc import Callable
 from askbot_ws.core.principal import ANONYMOUS
 from tests.redis_server import RedisServer
 
-from .world import SESSION, Action, ModelNode, ModelReader, World, ask
+from .world import KEYS, SESSION, Action, ModelNode, ModelReader, World, ask
 
 
 def begin(world: World, *script: str | asyncio.Event) -> tuple[ModelNode, ModelReader]:
@@ -77,9 +77,30 @@ def losing_a_reply(server: RedisServer) -> World:
     return world
 
 
+def claiming_after_a_restart(server: RedisServer) -> World:
+    """Redis has started again since a session was claimed; it is claimed for a question, and opened at the other node.
+
+    Its log has another history then, as the server may have lost something.
+    """
+    world = World(server)
+    a, _ = begin(world, "one ")
+    b = world.node("b")
+
+    async def give_back() -> None:
+        a.hub._registry.remove_owner(SESSION)  # pyright: ignore[reportPrivateUsage]
+
+    a.do(give_back())
+    world.settle()
+    world.wire.command("HSET", KEYS.meta, "replication", "of another start")
+    a.actions += [Action("is asked", lambda: ask(a, "and then?"))]
+    b.actions += [Action("is opened", world.reader(b).read)]
+    return world
+
+
 SCENARIOS: dict[str, Callable[[RedisServer], World]] = {
     "following": following,
     "losing a reply": losing_a_reply,
+    "claiming after a restart": claiming_after_a_restart,
     "text is late": lambda server: taking_over(server, "text", "a"),
     "the end is late": lambda server: taking_over(server, "end", "a"),
 }
