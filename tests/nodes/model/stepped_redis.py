@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeAlias, cast
@@ -30,9 +30,14 @@ Outcome: TypeAlias = "Reply | StoreError"
 
 
 class Wire:
-    """A connection to the server that waits for each reply."""
+    """A connection to the server that waits for each reply.
+
+    Attributes:
+        scripts_run: How many scripts were run by it: only they change a session, and publish.
+    """
 
     def __init__(self, server: RedisServer) -> None:
+        self.scripts_run = 0
         self._socket: socket.socket = server.connect()
         self._reader = hiredis.Reader(notEnoughData=self)
 
@@ -102,6 +107,7 @@ class Line:
         self._wire = wire
         self._channels: dict[str, Callable[[str, bytes], None]] = {}
         self._subscribed = Wire(server)
+        self._collected = 0  # `Wire.scripts_run` when it was last seen what they published
 
     def execute(self, *, lose_reply: bool = False) -> None:
         """Let the server have the next request."""
@@ -114,6 +120,7 @@ class Line:
         self.replies.append(request)
 
     def _run(self, call: ScriptCall) -> Outcome:
+        self._wire.scripts_run += 1
         try:
             found = self._wire.command("EVAL", call.script.source, len(call.keys), *call.keys, *call.args)
         except hiredis.ReplyError as error:
@@ -130,6 +137,9 @@ class Line:
 
     def collect(self) -> None:
         """See what was published."""
+        if self._collected == self._wire.scripts_run:
+            return
+        self._collected = self._wire.scripts_run
         self._subscribed.send("PING")
         while (message := self._subscribed.receive()) not in (b"PONG", [b"pong", b""]):
             _, channel, data = message
@@ -245,11 +255,26 @@ class Opener:
 
 
 class StepLoop(asyncio.SelectorEventLoop):
-    """An event loop in which time stands still."""
+    """An event loop in which time stands still.
+
+    Attributes:
+        now: The time that it stands at.
+        tasks: Those that run: `asyncio.all_tasks` would look at those of all loops that were ever there.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.tasks = set[asyncio.Task[Any]]()
+        self.set_task_factory(self._make_task)
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        task = asyncio.Task(work, loop=loop, **options)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     def time(self) -> float:
         """The time that it stands at."""

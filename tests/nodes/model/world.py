@@ -117,8 +117,8 @@ class ModelNode:
 
     def close(self) -> None:
         """Be gone, as a process that is killed."""
-        while tasks := asyncio.all_tasks(self.loop):
-            for task in tasks:
+        while self.loop.tasks:
+            for task in [*self.loop.tasks]:
                 task.cancel()
             self.loop.settle()
         self.loop.close()
@@ -144,6 +144,7 @@ class World:
         self.nodes: dict[str, ModelNode] = {}
         self._server = server
         self._number: int | None = None  # of the step that is taken
+        self._head = self._head_of = 0  # of the stored log, and `Wire.scripts_run` when it was read
 
     def node(self, name: str, *scripts: Sequence[Piece]) -> ModelNode:
         """Start a node."""
@@ -200,7 +201,10 @@ class World:
     @property
     def stored_head(self) -> int:
         """The head of the stored log."""
-        return int(self.wire.command("HGET", keys_of(SESSION).meta, "head") or 0)
+        if self._head_of != self.wire.scripts_run:
+            self._head_of = self.wire.scripts_run
+            self._head = int(self.wire.command("HGET", KEYS.meta, "head") or 0)
+        return self._head
 
     # --- as a world of steps -----------------------------------------------------------------------------------------
 
