@@ -27,6 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let programs 
 
 SLOW = (
     "attack/",
+    "auth/test_server.py",
     "browser/",
     "chaos/",
     "client/test_faults.py",
@@ -36,10 +37,12 @@ SLOW = (
     "clients/",
     "cluster/",
     "http/test_ai_completion.py",
-    "nodes/test_processes.py",
+    "nodes/",
     "package/",
     "security/test_strangers.py",
     "server/",
+    "store/redis/",
+    "store/test_contract.py",
     "store/test_maintenance",
     "store/test_sqlite_crashes.py",
     "store/test_sqlite_damage.py",
@@ -48,12 +51,17 @@ SLOW = (
     "terminal/",
     "test_bench.py",
     "test_cli",
+    "test_completeness.py",
     "test_deploy.py",
     "test_docs.py",
     "test_embedding.py",
     "test_example_fastapi.py",
+    "test_operations.py",
     "test_protocol.py",
     "test_readme.py",
+    "test_samples.py",
+    "test_scale.py",
+    "test_telemetry.py",
     "test_wire.py",
     "upstream/test_answers.py",
     "upstream/test_embedded",
@@ -97,6 +105,12 @@ LONGEST = (
 
 Most of them wait for the most part, so they are not begun at the same time: a machine with less to do is waste.
 """
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of `SLOW` where `make test-fast` would leave it out: all workers do that."""
+    path = _path_in_tests(collection_path) + "/" * collection_path.is_dir()
+    return (config.option.markexpr == "not slow" and path.startswith(SLOW)) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks

@@ -266,11 +266,9 @@ class StepLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.now = 0.0
         self.tasks = set[asyncio.Task[Any]]()
-        self.set_task_factory(self._make_task)
+        self.set_task_factory(cast("Any", self._make_task))
 
-    def _make_task(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **options: Any
-    ) -> asyncio.Task[Any]:
+    def _make_task(self, loop: StepLoop, work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         task = asyncio.Task(work, loop=loop, **options)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
