@@ -122,8 +122,10 @@ Most of them wait for the most part, so they are not begun at the same time: a m
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no file of `SLOW` where `make test-fast` would leave it out: all workers do that."""
+    if config.option.markexpr != "not slow" or not collection_path.is_relative_to(Path(__file__).parent):
+        return None
     path = _path_in_tests(collection_path) + "/" * collection_path.is_dir()
-    return (config.option.markexpr == "not slow" and path.startswith(SLOW)) or None
+    return path.startswith(SLOW) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
