@@ -81,7 +81,7 @@ async def attack(folder: Path, plan: str, seconds: float, *, seed: int) -> Outco
         SAID.pop(server.url, None)
         outcome.findings += check_measured(outcome.measured)
         secrets = (*attacked.secrets, *canaries, *outcome.measured.sessions)
-        outcome.findings += check_log(server.log.read_text(errors="replace"), secrets)
+        outcome.findings += check_log(server.log, secrets)
     return outcome
 
 
