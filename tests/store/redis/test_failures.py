@@ -176,11 +176,10 @@ async def test_a_server_that_has_stopped_hangs_nobody(server: RedisServer, monke
         assert time.monotonic() - started < 3
         with pytest.raises(StoreError):
             await connections.run(add("a"))  # it has tried to connect
-        connections.client.connection_pool.connection_kwargs["socket_timeout"] = 30
         started = time.monotonic()
         with pytest.raises(StoreError, match="cannot be stored"):
             await connections.run(add("a"))
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 0.2
 
         server.resume()
         async with asyncio.timeout(10):
