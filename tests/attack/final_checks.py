@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import PIPE
 
 import psutil  # type: ignore[import-untyped]
 
@@ -67,7 +66,7 @@ def check_log(log: Path, secrets: Sequence[str]) -> list[str]:
     has_traceback = False
     with log.open(errors="replace") as lines:
         for line in lines:
-            has_traceback = has_traceback or "Traceback" in line
+            has_traceback |= "Traceback" in line
             if not line.startswith("{"):
                 found.append(f"no line of a log: {line[:300]}")
                 continue
@@ -77,10 +76,10 @@ def check_log(log: Path, secrets: Sequence[str]) -> list[str]:
     if has_traceback:
         found.append("the log has a traceback")
     search = ["grep", "--text", "--only-matching", "--fixed-strings", "--file=-", str(log)]
-    searched = subprocess.run(
-        search, input="\n".join(secrets), env=os.environ | {"LC_ALL": "C"}, stdout=PIPE, text=True, check=False
-    )
-    assert searched.returncode in (0, 1), "grep failed"
+    environ = os.environ | {"LC_ALL": "C"}
+    asked = "\n".join(secrets)
+    searched = subprocess.run(search, input=asked, env=environ, capture_output=True, text=True, check=False)
+    assert searched.returncode in (0, 1), searched.stderr
     return found + [f"the log has the secret {secret!r}" for secret in sorted({*searched.stdout.splitlines()})]
 
 

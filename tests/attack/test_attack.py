@@ -85,7 +85,7 @@ def test_refusals_of_honest_users_are_found() -> None:
 def test_what_a_log_must_not_have_is_found(tmp_path: Path, line: str, finding: str | None) -> None:
     """Errors, tracebacks, what Python prints by itself, and secrets."""
     log = tmp_path / "askbot.log"
-    log.write_text(f"{line}\n" if line else "")
+    log.write_text(f"{line}\n")
     found = check_log(log, ["word-0", "word-1"])
     assert [finding in each for each in found] == [True] if finding else found == []
 
