@@ -12,6 +12,7 @@ from askbot_ws.errors import LogMoved, SessionNotFound, StoreError
 from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.redis import follower
 from askbot_ws.store.redis.connections import RedisConnections
+from askbot_ws.store.redis.follower import SILENCE_SECONDS
 from askbot_ws.store.redis.keys import index_of, keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
 from askbot_ws.store.redis.repeated import run_repeated
@@ -280,6 +281,34 @@ async def test_a_session_that_could_not_be_given_back_is_followed(
         await a.observer.wait_for_head(factory.head)
 
         assert (log.head, log.summary.title) == (factory.head, "called")
+
+
+async def test_a_subscription_that_failed_is_made_although_the_log_was_read_meanwhile(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that lost a session to another lost its connection too; the next one told it of what it had missed."""
+    async with nodes(redis, "a", "b") as (a, b):
+        factory = await begin(a.store)
+        await append(a.store, factory.done("t2"))
+        await b.store.load("s")
+        subscribe, failed = a.store.follower.subscribe_as_follower, asyncio.Event()
+
+        async def fail_once(open_log: OpenLog) -> None:
+            if failed.is_set():
+                await subscribe(open_log)
+            else:
+                failed.set()
+                raise StoreError
+
+        monkeypatch.setattr(a.store.follower, "subscribe_as_follower", fail_once)
+        assert await b.store.claim("s", instead_of="a") is None
+        await failed.wait()
+        await append(b.store, factory.title("unheard"))
+        redis.command("CLIENT", "KILL", "TYPE", "PUBSUB")
+        await a.observer.wait_for_head(factory.head)
+        await asyncio.sleep(2 * SILENCE_SECONDS)  # in which it subscribes
+        await append(b.store, factory.title("heard"))
+        await a.observer.wait_for_head(factory.head)
 
 
 @pytest.mark.parametrize("behind", [0, 1])  # an event without its fields, or at a position that was before

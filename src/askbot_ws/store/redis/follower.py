@@ -84,7 +84,7 @@ class LogFollower:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._loads: dict[str, _Load] = {}
-        self._stale = set[OpenLog]()  # could not be read when a message was missing
+        self._stale = set[OpenLog]()  # could not be subscribed to, or read: `_watch_silence` alone takes them out
         self.subscriptions = Subscriptions(connections, on_message=self._receive, on_gap=self._resubscribed)
         self._watch = asyncio.create_task(self._watch_silence())
 
@@ -357,7 +357,6 @@ class LogFollower:
                 self._add(open_log, events, [encode_event(event) for event in events], merged)
             if open_log.log.head >= head and not open_log.missed:
                 open_log.heard_at = self._clock()
-                self._stale.discard(open_log)
                 return
 
     def _decode_missing(self, open_log: OpenLog, entries: Sequence[bytes], head: int) -> list[Event]:
@@ -396,10 +395,8 @@ class LogFollower:
             self.deleted(open_log)
         elif found is not None and found.decode() != fence:  # also where the server has lost the claim
             self.fenced(open_log)
-        else:
-            self._stale.discard(open_log)
-            if int(head or 0) < open_log.head:
-                self._start(self.restore(open_log))
+        elif int(head or 0) < open_log.head:
+            self._start(self.restore(open_log))
 
     async def _watch_silence(self) -> None:
         """Ask, once a second, for the heads of those logs whose owner may have told something that was lost.
