@@ -59,12 +59,12 @@ NGINX = Program(("nginx", "/usr/sbin/nginx"), ("nginx",), "macOS: `brew install 
 
 CADDY = Program(("caddy",), ("caddy",), "Elsewhere: https://caddyserver.com/docs/install.", is_service=True)
 REDIS = Program(
-    ("redis-server", "valkey-server"),
+    (os.environ.get("TEST_REDIS", "redis-server"), "valkey-server"),
     ("redis-server", "valkey-server"),
     "macOS: `brew install redis`.",
     is_service=True,
 )
-"""Valkey is the same for us: some systems have the one, some the other."""
+"""Valkey is the same for us: some systems have the one, some the other. TEST_REDIS names another program."""
 
 SYSTEMD_ANALYZE = Program(("systemd-analyze",), ("systemd",), "It is systemd's: there is none but on Linux.")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from redis.crc import key_slot
 
 from .ports import free_port
@@ -162,8 +160,9 @@ class Sentinels:
 
 @contextmanager
 def sentinels() -> Generator[Sentinels]:
-    """A group. The test is skipped where redis-server is not installed."""
-    with _folder() as folder:
+    """A group."""
+    with tempfile.TemporaryDirectory(prefix="askbot-redis-") as name:
+        folder = Path(name)
         group = Sentinels(folder)
         try:
             group.start()
@@ -174,8 +173,9 @@ def sentinels() -> Generator[Sentinels]:
 
 @contextmanager
 def redis_cluster() -> Generator[RedisCluster]:
-    """A Cluster. The test is skipped where redis-server is not installed."""
-    with _folder() as folder:
+    """A Cluster."""
+    with tempfile.TemporaryDirectory(prefix="askbot-redis-") as name:
+        folder = Path(name)
         cluster = RedisCluster(folder)
         try:
             cluster.start()
@@ -183,14 +183,6 @@ def redis_cluster() -> Generator[RedisCluster]:
         finally:
             for node in cluster.nodes:
                 node.kill()
-
-
-@contextmanager
-def _folder() -> Generator[Path]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="askbot-redis-") as folder:
-        yield Path(folder)
 
 
 def until(true: Callable[[], bool], limit: float = 20) -> None:

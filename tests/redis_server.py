@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,15 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hiredis
-import pytest
 
 from askbot_ws.store.redis.server_connection import pack_command
+
+from .programs import REDIS
 
 START_SECONDS = 20.0
 
 
 class RedisServer:
-    """A redis-server that keeps its files in a folder of its own, on a Unix socket or on a port of 127.0.0.1.
+    """A server of Redis or Valkey, with a folder of its own for its files, on a Unix socket or a port of 127.0.0.1.
 
     Further arguments are those of redis-server, as `--appendonly yes`. It is started by `start`, or by `redis_server`.
     """
@@ -45,7 +45,9 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(["redis-server", *self.flags()], cwd=self.folder, stdout=subprocess.DEVNULL)
+        program = REDIS.path()
+        assert program is not None, REDIS.how_to_get()
+        self.process = subprocess.Popen([program, *self.flags()], cwd=self.folder, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             assert self.process.poll() is None, (self.folder / "redis.log").read_text()
@@ -122,9 +124,7 @@ class RedisServer:
 
 @contextmanager
 def redis_server(*arguments: str, port: int = 0) -> Generator[RedisServer]:
-    """A server; `port` 0: on a Unix socket. The test is skipped where redis-server is not installed."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+    """A server; `port` 0: on a Unix socket."""
     with tempfile.TemporaryDirectory(prefix="askbot-redis-") as folder:
         server = RedisServer(Path(folder), *arguments, port=port)
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from .. import programs
 from ..ports import free_port
 from ..process import KEY, ROOT, ProviderProcess, Story, environment, eventually, reading
 from .child import ClusterError
@@ -160,7 +161,7 @@ async def test_a_second_signal_waits_for_no_answer(provider: ProviderProcess) ->
 async def test_without_redis_it_ends(provider: ProviderProcess) -> None:
     """With a fault, as nobody would notice that nothing is kept."""
     with cluster(provider, nodes=1) as running:
-        os.kill(running.pid("redis-server"), signal.SIGKILL)
+        os.kill(running.pid(Path(programs.REDIS.path() or "").name), signal.SIGKILL)
         assert await asyncio.to_thread(running.process.wait, 30) == 1
         assert "The cluster ends: it can't do without redis.\n" in running.log.read_text()
         assert running.left() == []

@@ -117,8 +117,7 @@ async def back(connections: RedisConnections) -> None:
 
 SLOW = Script.of(
     "slow",
-    "local last = redis.call('TIME') repeat local now = redis.call('TIME') "
-    "until (now[1] - last[1]) * 1e6 + now[2] - last[2] > 100000 return redis.call('INCR', KEYS[1])",
+    "for _ = 1, 3e7 do end return redis.call('INCR', KEYS[1])",  # the time stands still in a script of Valkey
 )
 
 

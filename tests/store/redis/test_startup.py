@@ -125,6 +125,13 @@ async def test_all_faults_of_a_server_are_in_one_message() -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["standalone", "sentinel", "cluster"])
+@pytest.mark.parametrize("name", ["redis_mode", "server_mode"])  # of Redis and Valkey 7; of Valkey 8 and newer
+def test_what_a_server_is_has_two_names(name: str, mode: str) -> None:
+    """Without it, a Cluster or a Sentinel would be taken for a single server."""
+    assert startup.mode_of({"redis_version": "7.2.4", name: mode}) == mode
+
+
 async def test_a_server_that_loads_its_data_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """For `LOADING_SECONDS`: both may be started at the same time."""
     monkeypatch.setattr(startup, "LOADING_SECONDS", 0.2)

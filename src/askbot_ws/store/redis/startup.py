@@ -82,7 +82,7 @@ async def _connect_to_sentinel(address: Address, url: RedisUrl) -> ServerConnect
 
 
 async def _is_sentinel(connection: ServerConnection) -> bool:
-    return (await _info(connection)).get("redis_mode") == "sentinel"
+    return mode_of(await _info(connection)) == "sentinel"
 
 
 async def _find_servers(
@@ -90,7 +90,7 @@ async def _find_servers(
 ) -> tuple[Topology, list[Fault]]:
     """The topology of a server that is no Sentinel, and what is wrong with it."""
     info = await _info(connection)
-    if info.get("redis_mode") != "cluster":
+    if mode_of(info) != "cluster":
         faults = faults_of(address, info)
         if url.service is not None:
             faults.append(Fault(f"{text_of(address)} is no Sentinel; name the Sentinels, or leave out ?service=NAME."))
@@ -152,6 +152,11 @@ async def _faults_of_all(primaries: Iterable[Address], replicas: Iterable[Addres
             faults += faults_of(address, await _info(connection), is_primary=is_primary)
             connection.close()
     return faults
+
+
+def mode_of(info: Mapping[str, str]) -> str:
+    """Return "standalone", "sentinel" or "cluster", as Valkey 8 and newer say it, or else as Redis and Valkey 7 do."""
+    return info.get("server_mode") or info.get("redis_mode", "standalone")
 
 
 def faults_of(address: Address, info: Mapping[str, str], *, is_primary: bool = True) -> list[Fault]:
