@@ -64,14 +64,14 @@ finally:
 
 
 def test_what_a_server_and_a_pipe_do_not_need_is_not_imported() -> None:
-    """The terminal's libraries are for `askbot chat` on a terminal."""
+    """The terminal's libraries are for `askbot chat` on a terminal, those of tokens for who asks for such tokens."""
     subprocess.run([sys.executable, "-c", LEAN], check=True)
 
 
 LEAN = """
 import sys
-import askbot_ws.server.app, askbot_ws.terminal.ask_command, askbot_ws.terminal.chat_command
-late = {"prompt_toolkit", "markdown_it"}
+import askbot_ws.server.process, askbot_ws.terminal.ask_command, askbot_ws.terminal.chat_command
+late = {"prompt_toolkit", "markdown_it", "jwt", "cryptography", "openai"}
 assert not late & {*sys.modules}, late & {*sys.modules}
 """
 

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, dataclass_transf
 
 import orjson
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationInfo, WithJsonSchema
-from pydantic_core import SchemaSerializer
 
 __all__ = [
     "AnyReason",
@@ -103,7 +102,11 @@ def _is_none(value: object) -> bool:
 OmitNone: TypeAlias = Annotated[T | None, Field(exclude_if=_is_none)]
 """A field that is omitted from the JSON object where it is None."""
 
-_CONFIG = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True)
+WHEN_USED = ConfigDict(defer_build=True)
+"""For a `TypeAdapter`: it is made when it is used first, as a process uses few of them."""
+_CONFIG = WHEN_USED | ConfigDict(
+    strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -415,9 +418,9 @@ class TurnRecord(Record):
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
-_event: TypeAdapter[KnownEvent] = TypeAdapter(Annotated[KnownEvent, Field(discriminator="type")])
-_serializers: dict[type[Event], SchemaSerializer] = {
-    model: TypeAdapter(model).serializer for model in (Question, Token, Thinking, Done, Title)
+_event: TypeAdapter[KnownEvent] = TypeAdapter(Annotated[KnownEvent, Field(discriminator="type")], config=WHEN_USED)
+_adapters: dict[type[Event], TypeAdapter[Any]] = {
+    model: TypeAdapter(model) for model in (Question, Token, Thinking, Done, Title)
 }
 
 
@@ -440,7 +443,7 @@ def encode_event(event: Event) -> bytes:
         )
     if type(event) is LaterEvent:
         return event.frame
-    return _serializers[type(event)].to_json(event, by_alias=True)
+    return _adapters[type(event)].serializer.to_json(event, by_alias=True)
 
 
 def decode_event(data: str | bytes) -> KnownEvent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import structlog
 
@@ -13,11 +13,13 @@ from ..errors import Unauthorized
 from ..setting_types import is_loopback
 from .credentials import find_credential
 from .function import FunctionAuthentication
-from .json_web_keys import JsonWebKeys
 from .principals import RIGHTS
 from .request_head import RequestHead
 from .static_keys import CredentialChange, StaticKeys
 from .tickets import Tickets
+
+if TYPE_CHECKING:
+    from .json_web_keys import JsonWebKeys  # which take long to import, see `choose`
 
 LOCAL = Principal(rights=frozenset(RIGHTS))
 """A client on this machine, of a server without authentication that no other machine can reach."""

@@ -6,14 +6,17 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..config import Settings
 from .authenticator import Authenticator, Methods
 from .function import FunctionAuthentication, import_function
-from .json_web_keys import JsonWebKeys
-from .json_web_tokens import ClaimRules, JsonWebTokens
 from .static_keys import StaticKeys
 from .tickets import Tickets, UsedTickets, kept_secret
+
+if TYPE_CHECKING:
+    from .json_web_keys import JsonWebKeys
+    from .json_web_tokens import JsonWebTokens
 
 TOKEN_SETTINGS = (
     "jwt_secret",
@@ -88,7 +91,7 @@ async def reload_authenticator(
         keys.reload(settings.keys)
     key_set = old.key_set
     if settings.jwks_url != before.jwks_url:
-        key_set = JsonWebKeys(settings.jwks_url) if settings.jwks_url else None
+        key_set = _make_key_set(settings)
     other_tokens = any(getattr(settings, name) != getattr(before, name) for name in TOKEN_SETTINGS)
     tokens = _make_tokens(settings, key_set, now) if settings.jwt_secret or key_set else None
     methods = replace(old, keys=keys, key_set=key_set, tokens=tokens, tickets=tickets)
@@ -96,7 +99,7 @@ async def reload_authenticator(
 
 
 def _make_methods(settings: Settings, used: UsedTickets, now: Callable[[], float]) -> Methods:
-    key_set = JsonWebKeys(settings.jwks_url) if settings.jwks_url else None
+    key_set = _make_key_set(settings)
     return Methods(
         keys=StaticKeys(settings.keys, now=now) if settings.keys else None,
         tokens=_make_tokens(settings, key_set, now) if settings.jwt_secret or key_set else None,
@@ -106,7 +109,17 @@ def _make_methods(settings: Settings, used: UsedTickets, now: Callable[[], float
     )
 
 
+def _make_key_set(settings: Settings) -> JsonWebKeys | None:
+    if not settings.jwks_url:
+        return None
+    from .json_web_keys import JsonWebKeys  # noqa: PLC0415 - cryptography: a tenth of a server's start, and 9 MB
+
+    return JsonWebKeys(settings.jwks_url)
+
+
 def _make_tokens(settings: Settings, key_set: JsonWebKeys | None, now: Callable[[], float]) -> JsonWebTokens:
+    from .json_web_tokens import ClaimRules, JsonWebTokens  # noqa: PLC0415 - cryptography, as above
+
     return JsonWebTokens(
         ClaimRules(
             audiences=settings.jwt_audience,

@@ -46,7 +46,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Selection(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     user: Annotated[str, Field(min_length=1)] | None = None
     anonymous: bool = False
@@ -69,14 +69,14 @@ class _ListParameters(_Selection):
 
 
 class _ReadParameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     before: Annotated[int, Field(ge=0, le=MAX_SEQ)] | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_TURNS)] = 20
 
 
 class _NoParameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 _list_parameters: TypeAdapter[_ListParameters] = TypeAdapter(_ListParameters)

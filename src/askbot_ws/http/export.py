@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from ..core.turn_records import turn_records
 from ..errors import SessionNotFound
-from ..events import Done, Event, Record, SessionId, Timestamp, TurnRecord, record
+from ..events import WHEN_USED, Done, Event, Record, SessionId, Timestamp, TurnRecord, record
 from ..store import SessionQuery, SessionSummary, Store
 from ..store.session_list import all_pages
 from .admin_records import AdminSession, describe
@@ -55,7 +55,9 @@ class ExportEnd(Record):
 
 
 ExportRecord: TypeAlias = ExportedSession | ExportedTurn | ExportedUsage | ExportEnd
-export_record: TypeAdapter[ExportRecord] = TypeAdapter(Annotated[ExportRecord, Field(discriminator="type")])
+export_record: TypeAdapter[ExportRecord] = TypeAdapter(
+    Annotated[ExportRecord, Field(discriminator="type")], config=WHEN_USED
+)
 
 
 async def export_records(

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, get_type_hints
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError, SchemaSerializer, from_json
+from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 
 from ...errors import AskbotError, FrameError, InvalidFrame, InvalidJSON, UnknownType
 from ...events import (
     MAX_TITLE_CHARS,
+    WHEN_USED,
     Check,
     Done,
     Failure,
@@ -373,8 +374,8 @@ class UnknownEvent(Record):
     seq: Seq
 
 
-_client: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
-_server: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
+_client: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")], config=WHEN_USED)
+_server: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")], config=WHEN_USED)
 _unknown: TypeAdapter[UnknownEvent] = TypeAdapter(UnknownEvent)
 
 
@@ -444,9 +445,8 @@ def fields_of(model: type[Record]) -> dict[str, FieldInfo]:
 
 # --- encoding --------------------------------------------------------------------------------------------------------
 
-_serializers: dict[type[Record], SchemaSerializer] = {
-    model: TypeAdapter(model).serializer
-    for model in (*ServerFrame.__args__, *ClientFrame.__args__, Failure, Timing, Usage)
+_adapters: dict[type[Record], TypeAdapter[Any]] = {
+    model: TypeAdapter(model) for model in (*ServerFrame.__args__, *ClientFrame.__args__, Failure, Timing, Usage)
 }
 
 
@@ -457,7 +457,7 @@ def encode(frame: Record, *, strict: bool = False) -> bytes:
     """
     if isinstance(frame, Question | Token | Thinking | Done | Title):
         return encode_event(frame)
-    return _serializers[type(frame)].to_json(frame, by_alias=True, warnings="error" if strict else True)
+    return _adapters[type(frame)].serializer.to_json(frame, by_alias=True, warnings="error" if strict else True)
 
 
 def to_dict(frame: Record) -> dict[str, Any]:
