@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -102,6 +103,8 @@ UNMEASURED = (
 """Paths in tests/, or their beginnings, in whose tests no coverage is measured: what they run, others run too."""
 
 LONGEST = (
+    "test_attack.py",
+    "test_readers.py",
     "test_soak.py",
     "test_axe.py",
     "test_chat_command.py",
@@ -116,7 +119,8 @@ LONGEST = (
 )
 """Files that are begun early, so that no worker is still at one when the others have ended.
 
-Most of them wait for the most part, so they are not begun at the same time: a machine with less to do is waste.
+Most of them wait for the most part, so they are not begun at the same time: a machine with less to do is waste. Of
+those that run alone, the first worker of two gets the first and the third: the longest is the second.
 """
 
 
@@ -158,9 +162,16 @@ def interleave_folders(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """One seed for all that draws, Hypothesis too."""
+    """One seed for all that draws, Hypothesis too; and no garbage is looked for while tests are collected."""
     if CHOSEN is not None and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = CHOSEN
+    gc.disable()  # until all tests are there
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the tests themselves from garbage collection: there are half a million objects, and they stay."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header() -> str:
