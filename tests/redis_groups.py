@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from redis.crc import key_slot
 
@@ -144,6 +145,11 @@ class Sentinels:
     def url(self) -> str:
         """For ASKBOT_STORE."""
         return f"redis://127.0.0.1:{self.sentinel.port}?service=askbot"
+
+    def named_port(self) -> int:
+        """The port of the primary, as the Sentinel says."""
+        place = self.sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "askbot")
+        return int(cast("tuple[bytes, bytes]", place)[1])
 
     def start(self) -> None:
         """Start them, and wait until the Sentinel knows the replica."""

@@ -64,7 +64,8 @@ class WatchedRedis:
             await asyncio.sleep(min(seconds, 0.8))
         primary.kill()
         replica.resume()
-        promoted = await asyncio.to_thread(_until, lambda: _role(replica) == "master")
+        # One that comes back, as a replica, before the Sentinel has ended its failover is named by it for a minute.
+        promoted = await asyncio.to_thread(_until, lambda: self.group.named_port() == replica.port)
         await asyncio.to_thread(primary.start)
         await asyncio.to_thread(_until, lambda: _is_in_sync(primary))
         return promoted

@@ -12,7 +12,7 @@ from askbot_ws.errors import LogMoved, SessionNotFound, StoreError
 from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.redis import follower
 from askbot_ws.store.redis.connections import RedisConnections
-from askbot_ws.store.redis.follower import SILENCE_SECONDS
+from askbot_ws.store.redis.follower import IDLE_SECONDS, SILENCE_SECONDS
 from askbot_ws.store.redis.keys import index_of, keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
 from askbot_ws.store.redis.repeated import run_repeated
@@ -226,6 +226,25 @@ async def test_a_lost_message_is_read(redis: RedisServer) -> None:
         clock.now += 3
         await b.observer.wait_for_head(factory.head)
         assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
+
+
+async def test_what_was_lost_where_no_turn_runs_is_read_within_a_minute(redis: RedisServer) -> None:
+    """Nothing says that it is missing: so all is compared now and then. Nobody is asked to own such a session."""
+    clock = Clock()
+    async with nodes(redis, "a", "b", clock=clock) as (a, b):
+        factory = await begin(a.store)
+        await append(a.store, factory.done("t2"))
+        log = await b.store.load("s")
+        await b.store.follower.subscriptions.unsubscribe(keys_of("s").followers)
+        await append(a.store, factory.title("unheard"))
+        clock.now += IDLE_SECONDS + 1
+        await b.observer.wait_for_head(factory.head)
+        assert log.summary.title == "unheard"
+
+        await a.store.give_back("s")
+        clock.now += IDLE_SECONDS + 1
+        await asyncio.sleep(SILENCE_SECONDS)
+        assert b.observer.told == []
 
 
 async def test_what_is_appended_while_a_node_finds_out_that_it_is_no_owner_is_read(

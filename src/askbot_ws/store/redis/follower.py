@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -35,6 +35,8 @@ from .session_scripts import session_script
 from .subscriptions import Subscriptions
 
 SILENCE_SECONDS = 2.0  # of a running turn's owner, after which is asked whether a message was lost
+IDLE_SECONDS = 60.0  # the same where no turn runs
+MAX_IDLE_AT_ONCE = 200  # of ten thousand sessions, each is asked about once in this time
 OWNER_SECONDS = 10.0  # for which an owner has time to append again what a failover has lost
 READ_BYTES = 1024 * 1024  # at a time, of what is missing
 APPEND_LOOK_SECONDS = 0.02  # between two looks at whether the outcome of an append is known
@@ -401,7 +403,8 @@ class LogFollower:
     async def _watch_silence(self) -> None:
         """Ask, once a second, for the heads of those logs whose owner may have told something that was lost.
 
-        Where nobody takes itself for the owner, nobody ends the turn that runs: the observer is told.
+        Where nobody takes itself for the owner, nobody ends the turn that runs: the observer is told. Where none runs,
+        nothing should be missing; whatever the reason, its readers have it a minute later.
         """
         while True:
             await asyncio.sleep(SILENCE_SECONDS / 2)
@@ -410,16 +413,13 @@ class LogFollower:
                 if self._is_open(open_log):
                     self._start(self._subscribe_again(open_log))
             now = self._clock()
-            silent = [
-                each
-                for each in self._open_logs.values()
-                if each.fence is None and each.log.summary.asked and now - each.heard_at > SILENCE_SECONDS
-            ]
-            if silent:
-                await self._ask_for_heads(silent, now)
+            followed = [each for each in self._open_logs.values() if each.fence is None]
+            silent = [each for each in followed if each.log.summary.asked and now - each.heard_at > SILENCE_SECONDS]
+            idle = [each for each in followed if not each.log.summary.asked and now - each.heard_at > IDLE_SECONDS]
+            if silent or idle:
+                await self._ask_for_heads([*silent, *idle[:MAX_IDLE_AT_ONCE]], now)
 
-    async def _ask_for_heads(self, silent: Iterable[OpenLog], now: float) -> None:
-        asked = [*silent]
+    async def _ask_for_heads(self, asked: Sequence[OpenLog], now: float) -> None:
         calls = [ScriptCall(session_script("read"), each.keys, (each.log.head, 0)) for each in asked]
         for open_log, reply in zip(asked, await run_all_repeated(self._connections, calls), strict=True):
             if isinstance(reply, StoreError):
@@ -428,7 +428,7 @@ class LogFollower:
             known = [open_log.log.history.encode(), b"%d" % open_log.log.head]
             if not isinstance(reply, list) or fields_of(reply[:2]) != known:
                 self._start(self.catch_up(open_log))
-            elif reply[4] == 0 and open_log.fence is None and self._is_open(open_log):
+            elif open_log.log.summary.asked and reply[4] == 0 and open_log.fence is None and self._is_open(open_log):
                 self._unowned(open_log)
 
 
