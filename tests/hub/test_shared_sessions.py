@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from askbot_ws.core.commands import Ask, Forget
+from askbot_ws.core.commands import Ask, Cancel, Command, Forget, Retry
 from askbot_ws.core.principal import ANONYMOUS, Principal
-from askbot_ws.errors import LogMoved, Overloaded, StoreError
+from askbot_ws.errors import LogMoved, Overloaded, StoreError, TurnNotFound
 from askbot_ws.events import Done, Event, Options, Question, Token, encode_event
 from askbot_ws.hub import Hub, Policy, group_commit, turn_scheduler
 from askbot_ws.hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
@@ -44,6 +44,10 @@ class OtherNodes:
         if self.owner is not None:
             raise OwnedElsewhere(self.owner)
         return Claimed.NEW if is_new else self.finds
+
+    async def confirm(self, session: str) -> None:
+        if self.owner is not None:
+            raise LogMoved
 
     async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         assert self.sessions is not None
@@ -347,6 +351,31 @@ async def test_readers_of_a_log_that_was_replaced_are_sent_to_resume() -> None:
         reader = await attached(hub)
         hub._shared.replaced(SESSION)  # pyright: ignore[reportPrivateUsage]
         assert (reader.codes, hub.session_count) == (["internal"], 0)
+
+
+@pytest.mark.parametrize("command", [Cancel(), Cancel(turn="t9"), Retry(turn="t9"), Ask(text="again?", id="q9")])
+async def test_what_an_owner_does_not_find_is_asked_of_the_next_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was fenced and has not heard of it: the turn may be the other's. Nothing that it would append shows that."""
+    store, nodes = stored(question(1, "first?")), OtherNodes()
+    async with node(store, ScriptedUpstream(["one"]), nodes) as hub:
+        reader = await attached(hub)
+        await hub.command(ANONYMOUS, SESSION, Ask(text="next?", id="q2"))
+        await reader.done(2)
+        with pytest.raises(TurnNotFound):
+            await hub.command(ANONYMOUS, SESSION, Cancel())
+        assert nodes.forwarded == []
+
+        async def find_turn(session: str, id: str) -> str | None:
+            del session
+            return "t9" if id == "q9" else None
+
+        monkeypatch.setattr(store, "find_turn", find_turn)
+        monkeypatch.setattr(hub._registry.owners[SESSION].state, "knows_all_questions", False)  # pyright: ignore[reportPrivateUsage]
+        nodes.owner = "other"
+        assert await hub.command(ANONYMOUS, SESSION, command) == 7
+        assert [forwarded.command for forwarded in nodes.forwarded] == [command]
 
 
 async def test_a_session_of_another_node_is_deleted_there_by_an_administrator() -> None:

@@ -69,19 +69,28 @@ class CommandHandler:
                 assert_never(command)
         owner = await self._registry.open_owner(principal, session)
         async with ExclusiveOwner(self._registry, owner):
-            match command:
-                case Ask():
-                    return await self._ask(principal, owner, client, command)
-                case Retry() | Edit():
-                    return await self._replace(principal, owner, client, command)
-                case Cancel():
-                    turn = owner.next_turn if command.turn is None else None
-                    turn = turn or owner.state.find_open_turn(command.turn)
-                    await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
-                    return owner.state.head
-                case Title():
-                    await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
-                    return owner.state.head
+            try:
+                return await self._execute(principal, owner, client, command)
+            except TurnNotFound:
+                await self._registry.confirm_owner(owner)  # which may have the turn, if that is another node by now
+                raise
+
+    async def _execute(
+        self, principal: Principal, owner: Owner, client: Client, command: Ask | Retry | Edit | Cancel | Title
+    ) -> int:
+        match command:
+            case Ask():
+                return await self._ask(principal, owner, client, command)
+            case Retry() | Edit():
+                return await self._replace(principal, owner, client, command)
+            case Cancel():
+                turn = owner.next_turn if command.turn is None else None
+                turn = turn or owner.state.find_open_turn(command.turn)
+                await self._scheduler.append_and_wait(owner, self._scheduler.cancel_turn(owner, turn, "cancelled"))
+                return owner.state.head
+            case Title():
+                await self._scheduler.append_and_wait(owner, owner.state.set_title(command.text))
+                return owner.state.head
 
     async def _ask(self, principal: Principal, owner: Owner, client: Client, command: Ask) -> int:
         known = await self._find_duplicate(owner, command.id, command.text)

@@ -75,6 +75,10 @@ class Placement(Protocol):
         """
         ...
 
+    async def confirm(self, session: str) -> None:
+        """Raise `LogMoved` unless this node still owns a session, as far as the store knows. Raises `StoreError`."""
+        ...
+
     async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Have this node own a session and go on with its turns, or else the one that the store says is its owner.
 
@@ -122,6 +126,9 @@ class LocalPlacement:
     async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> Claimed:  # noqa: ARG002 - as the protocol has them
         """Never called: there is nobody to claim it from."""
         return Claimed.NEW
+
+    async def confirm(self, session: str) -> None:
+        """Do nothing."""
 
     async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Do nothing."""

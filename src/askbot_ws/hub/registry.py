@@ -119,6 +119,11 @@ class SessionRegistry:
         load = self._load_owner if instead_of is None else partial(self._load_owner, instead_of=instead_of)
         return await self._with_lock(session, load)
 
+    async def confirm_owner(self, owner: Owner) -> None:
+        """Ask whether this node still owns a session, for what no append finds out. Raises `LogMoved`, `StoreError`."""
+        if self._placement.shared:
+            await self._placement.confirm(owner.session)
+
     async def _with_lock(self, session: str, job: Callable[[str], Awaitable[T]]) -> T:
         """Run a job while no other job of this session runs, so that it is loaded once, and not while it is deleted."""
         lock = self._locks.setdefault(session, asyncio.Lock())

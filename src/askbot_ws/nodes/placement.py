@@ -102,6 +102,12 @@ class NodePlacement:
         self._owned.add(session)
         return Claimed.ORPHANED if was_owned or instead_of is not None else Claimed.FREE
 
+    async def confirm(self, session: str) -> None:
+        """Raise `LogMoved` unless the store names this node as a session's owner (`Placement.confirm`)."""
+        await self._store.refresh(session)
+        if not self._store.owns(session):
+            raise LogMoved
+
     async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Have a session owned, here or by the node that the store names (`Placement.take_over`)."""
         if orphaned and instead_of is None:
