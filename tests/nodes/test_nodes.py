@@ -330,6 +330,47 @@ async def test_cancel_reaches_the_turn_that_runs_elsewhere(redis: RedisServer) -
     assert done.reason == "cancelled"
 
 
+async def test_cancel_reaches_the_turn_of_a_node_that_has_taken_over_unheard(redis: RedisServer) -> None:
+    """Who owned the session before knows of no such turn, and does not know yet that it owns it no more."""
+    async with node(redis, ["one"]) as a, node(redis, ["two", asyncio.Event()]) as b:
+        reader = attach_reader(a.hub)
+        session = reader.session
+        await a.hub.command(ANONYMOUS, session, Ask("why?"))
+        await reader.done()
+        keys = keys_of(session)
+        for channel in (keys.owner, keys.followers):
+            await a.store.follower.subscriptions.unsubscribe(channel)
+        there = await b.attached(session)
+        await b.hub._shared.take_over(session, instead_of=a.store.node)  # pyright: ignore[reportPrivateUsage]
+        await b.hub.command(ANONYMOUS, session, Ask("and?"))
+        await there.heard("two")
+        assert a.owns(session)
+        await a.hub.command(ANONYMOUS, session, Cancel())
+        done = await there.done()
+
+    assert done.reason == "cancelled"
+
+
+async def test_readers_of_a_history_that_ends_do_not_take_its_name_along(redis: RedisServer) -> None:
+    """A restart of Redis has lost what another node showed, and still has: their new events are no part of that."""
+    async with node(redis, ["one"], ["two"]) as a, node(redis, ["three"]) as b:
+        reader = attach_reader(a.hub)
+        session = reader.session
+        await a.hub.command(ANONYMOUS, session, Ask("why?"))
+        await reader.done()
+        await a.hub._shared.hand_over(0.0)  # pyright: ignore[reportPrivateUsage]
+        there = await b.attached(session)
+        history = there.topic.log.history
+        redis.command("HSET", keys_of(session).meta, "replication", "of another start")
+        await b.hub.command(ANONYMOUS, session, Ask("and?"))
+
+        assert (there.codes, there.events) == (["internal"], [])
+        assert there.topic.log.history != history
+        again = await b.attached(session)
+        await soon(lambda: b.hub.turns_running == 0)
+        assert again.topic.log.history == there.topic.log.history
+
+
 async def test_a_turn_is_not_abandoned_while_it_is_read_at_another_node(redis: RedisServer) -> None:
     """`ASKBOT_ABANDON_AFTER` counts the readers of all nodes: a client that comes back may come to any of them."""
     policy = Policy(abandon_after=0.2)

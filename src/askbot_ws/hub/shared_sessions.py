@@ -73,6 +73,12 @@ class SharedSessions:
         if was_written_here:
             self._on_left_open(session)
 
+    def renamed(self, session: str) -> None:
+        """Close the readers of a log that has another history: they resume (`LogObserver.renamed`)."""
+        topic = self._registry.topics.get(session)
+        if topic is not None:
+            topic.close(Internal())
+
     def deleted(self, session: str) -> None:
         """End what another node deleted (`LogObserver.deleted`)."""
         self._close(session, SessionNotFound("The session was forgotten."))

@@ -41,6 +41,16 @@ class LogObserver(Protocol):
         """
         ...
 
+    def renamed(self, session: str) -> None:
+        """The session was claimed here, and its log has another history from now on, with the same events until now.
+
+        Its readers are to be told: another node may have more of the history before, which is not the session's.
+
+        Args:
+            session: The session's id.
+        """
+        ...
+
     def deleted(self, session: str) -> None:
         """Another node deleted the session, everywhere.
 

@@ -31,6 +31,9 @@ class Observer:
     def replaced(self, session: str) -> None:
         self._note("replaced", session)
 
+    def renamed(self, session: str) -> None:
+        self._note("renamed", session)
+
     def deleted(self, session: str) -> None:
         self._note("deleted", session)
 

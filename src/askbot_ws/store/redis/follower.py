@@ -214,6 +214,10 @@ class LogFollower:
             self.close_log(open_log)
             self._notify(lambda observer: observer.replaced(open_log.session))
 
+    def renamed(self, open_log: OpenLog) -> None:
+        """The log in memory is of another history from now on."""
+        self._notify(lambda observer: observer.renamed(open_log.session))
+
     def _unowned(self, open_log: OpenLog) -> None:
         """No node takes itself for the owner of a session with an unfinished turn."""
         self._notify(lambda observer: observer.unowned(open_log.session))

@@ -85,7 +85,9 @@ class Ownership:
         if before != log.history.encode() or int(head) < log.head:
             self._follower.replaced(open_log)
         else:
-            log.history = history.decode()  # nobody has seen here what the server may have lost
+            if history != before:  # nobody has seen here what the server may have lost
+                log.history = history.decode()
+                self._follower.renamed(open_log)
             await self._follower.read_missing(open_log)
         if self._open_logs.get(open_log.session) is not open_log:
             # Replaced, or deleted. It is not given back: nobody would know that its turns may have run.
