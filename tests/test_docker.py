@@ -16,6 +16,8 @@ from dockerfile_parse import DockerfileParser  # type: ignore[import-untyped]  #
 from askbot_ws.config import FIELD_OF_VARIABLE, load
 from askbot_ws.upstream.weights import ENGINE_REQUIREMENT, WEIGHTS_REQUIREMENT
 
+from .redis_server import redis_server
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -212,7 +214,7 @@ def test_a_cluster_is_two_nodes_with_one_store_behind_a_balancer() -> None:
 
 
 def test_the_store_of_a_cluster_keeps_what_it_was_given() -> None:
-    """In an append-only file, in a volume; it refuses rather than forgets where its memory is full."""
+    """In an append-only file, in a volume; it refuses rather than forgets where its memory is full. Real servers do."""
     valkey = compose()["services"]["valkey"]
     words = iter(shlex.split(valkey["command"])[1:])
     options = {name.removeprefix("--"): value for name, value in zip(words, words, strict=True)}
@@ -222,3 +224,5 @@ def test_the_store_of_a_cluster_keeps_what_it_was_given() -> None:
     assert valkey["user"] != "0"
     megabytes = int(options["maxmemory"].removesuffix("mb"))
     assert 2 * megabytes <= 1024 * int(valkey["mem_limit"].removesuffix("g"))
+    with redis_server(*shlex.split(valkey["command"])[1:]) as server:
+        assert server.command("CONFIG", "GET", "aof-load-truncated") == [b"aof-load-truncated", b"no"]

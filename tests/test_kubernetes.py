@@ -13,6 +13,7 @@ import yaml
 from askbot_ws.config import FIELD_OF_VARIABLE, OTHER_VARIABLES, load
 
 from .process import ROOT
+from .redis_server import redis_server
 
 FOLDER = ROOT / "deploy/kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yml").read_text())
@@ -200,7 +201,7 @@ def test_nodes_are_scaled_by_running_answers_and_go_one_at_a_time() -> None:
 
 
 def test_the_store_keeps_what_it_was_given_and_only_nodes_reach_it() -> None:
-    """In an append-only file, on a volume; it refuses rather than forgets where its memory is full."""
+    """In an append-only file, on a volume; it refuses rather than forgets where its memory is full. Real servers do."""
     settings = dict(
         line.split(" ", 1) for line in found("ConfigMap", "askbot-valkey")["data"]["valkey.conf"].splitlines()
     )
@@ -210,5 +211,8 @@ def test_the_store_keeps_what_it_was_given_and_only_nodes_reach_it() -> None:
     assert container["args"][-2:] == ["--requirepass", "$(VALKEY_PASSWORD)"]
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Gi")) * 1024
     assert 2 * int(settings["maxmemory"].removesuffix("mb")) <= limit
+    flags = [word for name, value in settings.items() if name != "dir" for word in (f"--{name}", value.strip('"'))]
+    with redis_server(*flags) as server:
+        assert server.command("CONFIG", "GET", "aof-load-truncated") == [b"aof-load-truncated", b"no"]
     policy = found("NetworkPolicy", "askbot-valkey")["spec"]
     assert policy["ingress"][0]["from"] == [{"podSelector": found("Deployment")["spec"]["selector"]}]
