@@ -112,6 +112,13 @@ def _node(folder: Path) -> RedisServer:
     return RedisServer(folder, *cluster, *replicas, "--cluster-port", str(free_port()), port=free_port())
 
 
+FAST = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
+
+
+def _replica_of(primary: RedisServer) -> tuple[str, str]:
+    return ("--replicaof", f"127.0.0.1 {primary.port}")
+
+
 class SentinelServer(RedisServer):
     """A Sentinel, which watches a primary as `askbot`."""
 
@@ -135,10 +142,8 @@ class Sentinels:
     def __init__(self, folder: Path) -> None:
         for name in ("one", "two", "sentinel"):
             (folder / name).mkdir()
-        fast = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
-        self.primary = RedisServer(folder / "one", *fast, port=free_port())
-        of = f"127.0.0.1 {self.primary.port}"
-        self.replica = RedisServer(folder / "two", *fast, "--replicaof", of, port=free_port())
+        self.primary = RedisServer(folder / "one", *FAST, port=free_port())
+        self.replica = RedisServer(folder / "two", *FAST, *_replica_of(self.primary), port=free_port())
         self.sentinel = SentinelServer(folder / "sentinel", self.primary)
 
     @property
@@ -147,9 +152,18 @@ class Sentinels:
         return f"redis://127.0.0.1:{self.sentinel.port}?service=askbot"
 
     def named_port(self) -> int:
-        """The port of the primary, as the Sentinel says."""
-        place = self.sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "askbot")
-        return int(cast("tuple[bytes, bytes]", place)[1])
+        """The port of the primary, as the Sentinel says; 0 while it is not sure."""
+        words = [*map(text, cast("list[bytes]", self.sentinel.command("SENTINEL", "MASTER", "askbot")))]
+        entry = dict(zip(words[::2], words[1::2], strict=True))
+        return int(entry["port"]) if entry["flags"] == "master" else 0
+
+    def start_as_replica(self, server: RedisServer, primary: RedisServer) -> None:
+        """Start the primary that was: with what its Sentinel would have written into its configuration.
+
+        As a primary, without its data, it would be one more for ten seconds, to which the Sentinel may fail over.
+        """
+        server.arguments = (*FAST, *_replica_of(primary))
+        server.start()
 
     def start(self) -> None:
         """Start them, and wait until the Sentinel knows the replica."""

@@ -15,6 +15,7 @@ from ...redis_server import RedisServer
 from .single_redis import Happens
 
 FAILOVER = 50.0  # seconds that a failover may take: a Sentinel leaves time between two, and tries again later
+SETTLING = 2.0  # seconds after a failover, in which a Sentinel may take the new primary for dead: it has just connected
 
 
 @dataclass
@@ -49,9 +50,9 @@ class WatchedRedis:
         }
 
     def server_of(self, key: str) -> RedisServer:
-        """The primary."""
+        """The primary, as the Sentinel says: one that has just come back takes itself for it for some seconds."""
         del key
-        return self.group.primary if _role(self.group.primary) == "master" else self.group.replica
+        return self.group.primary if self.group.named_port() == self.group.primary.port else self.group.replica
 
     async def _fail_over(self, seconds: float, session: str | None) -> bool:
         del session
@@ -64,15 +65,18 @@ class WatchedRedis:
             await asyncio.sleep(min(seconds, 0.8))
         primary.kill()
         replica.resume()
-        # One that comes back, as a replica, before the Sentinel has ended its failover is named by it for a minute.
         promoted = await asyncio.to_thread(_until, lambda: self.group.named_port() == replica.port)
-        await asyncio.to_thread(primary.start)
+        await asyncio.sleep(SETTLING)
+        promoted = promoted and await asyncio.to_thread(_until, lambda: self.group.named_port() == replica.port)
+        await asyncio.to_thread(self.group.start_as_replica, primary, replica)
         await asyncio.to_thread(_until, lambda: _is_in_sync(primary))
         return promoted
 
     async def _stop(self, seconds: float, session: str | None) -> bool:
         del session
         replica = self.group.replica if self.server_of("") is self.group.primary else self.group.primary
+        if not _is_in_sync(replica):
+            return False
         replica.pause()
         await asyncio.sleep(min(seconds, 0.6))  # less than what the Sentinel calls down
         replica.resume()
