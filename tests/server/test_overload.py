@@ -77,6 +77,24 @@ async def test_where_there_is_a_limit_not_all_turns_begin_at_once() -> None:
     hub.admission.check_load()
 
 
+@pytest.mark.parametrize(("busy", "is_limited"), [(0.9, True), (0.7, False)])
+async def test_a_short_lag_limits_turns_only_where_it_is_of_our_own_making(busy: float, *, is_limited: bool) -> None:
+    """Beside other work on the same cores, fewer turns would make it no shorter. A longer one does in any case."""
+    used = 0.0
+    hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
+    monitor = OverloadMonitor(
+        hub.admission, append_started_at=lambda: None, turns_running=lambda: 1000, cpu_clock=lambda: used
+    )
+    monitor.apply(lag=0.2, commit=None, memory=None)
+    for number in range(1, 5):
+        used += 0.05 * busy
+        monitor.sample(100 + number * 0.05, 0.02)
+    assert (hub.admission.load_limit < math.inf) is is_limited
+    for number in range(5, 9):
+        monitor.sample(100 + number * 0.05, 0.04)
+    assert hub.admission.load_limit < math.inf
+
+
 def test_the_memory_is_that_of_the_setting_or_of_the_container(tmp_path: Path) -> None:
     """In both versions of control groups; without a limit, there is none."""
     assert memory_threshold(None, cgroup=tmp_path) is None

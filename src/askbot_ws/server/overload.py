@@ -7,6 +7,7 @@ that, a short one tells how many turns can run at the same time: those that are 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,8 @@ STARTS_SHARE = 0.05  # of the turns that may run, that may begin between two sam
 MIN_STARTS = 20.0
 MEMORY_SECONDS = 1.0  # between two samples of the memory
 TARGET_SHARE = 0.15  # of the lag that is an overload: above it, further turns are too many
+OWN_TARGET_SHARE = 0.06  # the same where the lag is of our own making: fewer turns make it shorter
+BUSY_SHARE = 0.8  # of the time between two samples, in which the loop runs: then the lag is of our own making
 CONTAINER_SHARE = 0.9  # of a container's memory, from which on questions are refused
 MEMORY_HARD = 1.05  # times the threshold of the memory, from which on connections are refused too
 MEMORY_RECOVERY = 0.95  # times the threshold, below which questions are taken again
@@ -37,8 +40,16 @@ class OverloadMonitor:
         *,
         append_started_at: Callable[[], float | None],
         turns_running: Callable[[], int],
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`append_started_at` returns when the store was given what it has not accepted yet, by the loop's clock."""
+        """Make a monitor, which is used in the thread of the event loop.
+
+        Args:
+            admission: Where questions are refused.
+            append_started_at: Returns when the store was given what it has not accepted yet, by the loop's clock.
+            turns_running: Returns how many turns run.
+            cpu_clock: Returns the processor time of the event loop's thread, in seconds.
+        """
         self._admission = admission
         self._turns_running = turns_running
         self._append_started_at = append_started_at
@@ -47,16 +58,18 @@ class OverloadMonitor:
         self._memory = Gauge(None, hard=MEMORY_HARD, recovery=MEMORY_RECOVERY)
         self._memory_due = 0.0
         self._turns = AdaptiveLimit(None)
+        self._cpu_clock = cpu_clock
+        self._sampled_at, self._cpu_then = 0.0, 0.0
 
     def apply(self, *, lag: float | None, commit: float | None, memory: int | None) -> None:
         """Change the thresholds, in seconds and bytes; None: it does not matter."""
         self._lag.threshold, self._commit.threshold, self._memory.threshold = lag, commit, memory
-        self._turns.target = None if lag is None else TARGET_SHARE * lag
 
     def sample(self, now: float, lag: float) -> None:
         """Take samples at `now`, by the loop's clock; `lag` is by how much its timers are late, in seconds."""
         started = self._append_started_at()
         self._lag.update(lag)
+        self._turns.target = self._lag_target(now)
         limit = self._turns.update(lag, running=self._turns_running())
         self._admission.load_limit = limit
         self._admission.starts_left = max(MIN_STARTS, STARTS_SHARE * limit)
@@ -67,6 +80,15 @@ class OverloadMonitor:
         level = max(self._lag.level, self._commit.level, self._memory.level)
         if level is not self._admission.load:
             self._change(level)
+
+    def _lag_target(self, now: float) -> float | None:
+        """Return the lag above which there are too many turns: shorter where this process alone makes it."""
+        passed, cpu = now - self._sampled_at, self._cpu_clock()
+        is_busy = cpu - self._cpu_then >= BUSY_SHARE * passed
+        self._sampled_at, self._cpu_then = now, cpu
+        if self._lag.threshold is None:
+            return None
+        return (OWN_TARGET_SHARE if is_busy else TARGET_SHARE) * self._lag.threshold
 
     def _change(self, level: LoadLevel) -> None:
         before, self._admission.load = self._admission.load, level
