@@ -61,6 +61,13 @@ def test_a_limit_of_turns_is_found_where_the_lag_begins() -> None:
     assert 400 < min(most[200:]) <= max(most[200:]) < 600
 
 
+def test_some_dozens_of_answers_are_never_too_many() -> None:
+    """A loop that is late with so few is late for another reason: the machine has other work, or it has just begun."""
+    limit = AdaptiveLimit(0.04)
+
+    assert all(limit.update(9.0, running=running) > running for running in range(20, 60))
+
+
 def test_a_pause_or_a_quiet_hour_changes_no_limit() -> None:
     """It falls after three late samples only, not below what always runs, and does not grow without need."""
     limit = AdaptiveLimit(0.04)
