@@ -298,6 +298,18 @@ async def test_motion_can_be_turned_off(tabs: Tabs) -> None:
         assert await tab.page.evaluate("document.getAnimations().length") == 0
 
 
+async def test_a_page_at_rest_is_still_within_five_seconds(tabs: Tabs) -> None:
+    """WCAG 2.2, 2.2.2: what blinks for longer must be stoppable; and it draws the page 60 times a second."""
+    longest = "Math.max(...document.getAnimations().map(({ effect }) => effect.getComputedTiming().endTime), 0)"
+    async with serving(ScriptedUpstream(["Because"])) as server:
+        tab = await tabs.open(server.port)
+        await tab.page.wait_for_function("document.getAnimations().some(({ animationName: name }) => name === 'blink')")
+        assert await tab.page.evaluate(longest) <= 5000
+        await tab.ask("Why?")
+        await tab.ended()
+        assert await tab.page.evaluate(longest) <= 5000
+
+
 async def test_reading_along_ends_where_one_scrolls_up(tabs: Tabs) -> None:
     """The page stays at the end while an answer grows, and stays where somebody reads; a button leads back."""
     gates = [asyncio.Event(), asyncio.Event()]
