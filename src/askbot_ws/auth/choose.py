@@ -93,7 +93,7 @@ async def reload_authenticator(
     if settings.jwks_url != before.jwks_url:
         key_set = _make_key_set(settings)
     other_tokens = any(getattr(settings, name) != getattr(before, name) for name in TOKEN_SETTINGS)
-    tokens = _make_tokens(settings, key_set, now) if settings.jwt_secret or key_set else None
+    tokens = _make_tokens(settings, key_set, now)
     methods = replace(old, keys=keys, key_set=key_set, tokens=tokens, tickets=tickets)
     await authenticator.replace_methods(methods, other_tokens=other_tokens)
 
@@ -102,7 +102,7 @@ def _make_methods(settings: Settings, used: UsedTickets, now: Callable[[], float
     key_set = _make_key_set(settings)
     return Methods(
         keys=StaticKeys(settings.keys, now=now) if settings.keys else None,
-        tokens=_make_tokens(settings, key_set, now) if settings.jwt_secret or key_set else None,
+        tokens=_make_tokens(settings, key_set, now),
         function=FunctionAuthentication(import_function(settings.auth), now=now) if settings.auth else None,
         tickets=Tickets(ticket_secret(settings), used, now=now),
         key_set=key_set,
@@ -117,7 +117,9 @@ def _make_key_set(settings: Settings) -> JsonWebKeys | None:
     return JsonWebKeys(settings.jwks_url)
 
 
-def _make_tokens(settings: Settings, key_set: JsonWebKeys | None, now: Callable[[], float]) -> JsonWebTokens:
+def _make_tokens(settings: Settings, key_set: JsonWebKeys | None, now: Callable[[], float]) -> JsonWebTokens | None:
+    if not (settings.jwt_secret or key_set):
+        return None
     from .json_web_tokens import ClaimRules, JsonWebTokens  # noqa: PLC0415 - cryptography, as above
 
     return JsonWebTokens(
