@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -62,6 +63,7 @@ class SessionReader:
         self.speaks = speaks
         self.replaced: list[Story] = []  # as it was seen in histories that are not the session's any more
         self.history: str | None = None  # which the story is of
+        self._end = math.inf  # to where the session went when `ready` came; infinite: it is yet to come
         self._socket: ClientConnection | None = None
         self._leave_at: float | None = None
 
@@ -104,6 +106,11 @@ class SessionReader:
             self._socket = None
             socket.transport.abort()
 
+    @property
+    def has_caught_up(self) -> bool:
+        """Whether it has read what was there when it came; another history is read from its beginning."""
+        return self.story.head >= self._end
+
     def _place(self) -> str:
         """Where it goes on, as a query."""
         if not self.story.session:
@@ -124,7 +131,7 @@ class SessionReader:
         take(self.story, frame)
         match frame["type"]:
             case "ready":
-                self._socket, self.history = socket, frame["log"]
+                self._socket, self.history, self._end = socket, frame["log"], frame["seq"]
                 if self.speaks:
                     for command in self.client.pending.values():
                         self.say(command)
@@ -143,7 +150,7 @@ class SessionReader:
         """Drop what was seen: the session has another history now. What of it was lost shows once that was read."""
         self.client.results.history_changes += 1
         self.replaced.append(self.story)
-        self.story, self.history = Story(session=self.story.session), history
+        self.story, self.history, self._end = Story(session=self.story.session), history, math.inf
 
     def _gone(self) -> None:
         """There is no such session. That is the truth only where nothing was ever acknowledged, or it may be lost."""
@@ -296,9 +303,12 @@ class CheckingClient:
                     self.lines.append(SessionReader(self, Story(session=self.story.session), speaks=False))
                     tasks.append(asyncio.create_task(self.lines[-1].keep()))
             await self._calm()
-            await self._until(lambda: len({line.story.head for line in self.lines}) == 1, "a reader lags")
+            await self._until(self._all_read_the_same, "a reader lags")
         finally:
             await _end([*tasks, *self.sending])
+
+    def _all_read_the_same(self) -> bool:
+        return all(line.has_caught_up and line.story.head == self.story.head for line in self.lines)
 
     async def _step(self) -> None:
         steps: dict[Callable[[], None], int] = {
@@ -365,9 +375,13 @@ class CheckingClient:
     async def _calm(self) -> None:
         """Until all that was asked is acknowledged, and has ended."""
         await self._until(
-            lambda: not self.pending and all(turn.done for turn in list(self.story.turns.values())[-30:]),
+            lambda: not self.pending and self.lines[0].has_caught_up and all(turn.done for turn in self._newest),
             "a turn does not end",
         )
+
+    @property
+    def _newest(self) -> list[Told]:
+        return list(self.story.turns.values())[-30:]
 
     async def _until(self, true: Callable[[], bool], otherwise: str) -> None:
         try:
