@@ -9,7 +9,7 @@ from enum import IntEnum
 
 SAMPLES = 3  # in a row that are over a threshold: one long pause is no overload
 RECOVERY = 0.5  # of a threshold: below it, for `SAMPLES` samples, the load is over
-MIN_LIMIT = 64  # turns that may always run: a loop that is late with fewer has another reason
+MIN_LIMIT = 64  # turns that may always run: a loop that is late with fewer is so for another reason
 DECREASE = (0.5, 0.9)  # times the turns that run, where they are too many: the less, the longer the lag is
 INCREASE = 0.005  # of the limit, at each update at which it could be higher
 USED_SHARE = 0.8  # of the limit: with fewer turns, nothing is known of whether it could be higher
