@@ -55,6 +55,14 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """Wait until who reads the answer of a call has got this of it: what comes then may take it back."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """Wait until the server has received this many frames of a type."""
 
@@ -83,7 +91,7 @@ class State:
     state: str
 
 
-Step: TypeAlias = Call | Shown | Sent | Connected | Settled | State | float | asyncio.Event
+Step: TypeAlias = Call | Shown | Read | Sent | Connected | Settled | State | float | asyncio.Event
 """A float is a pause in seconds; an Event is set."""
 
 

@@ -17,6 +17,7 @@ class Client {
   pauses = []; // before attempts to connect, in milliseconds
   isPauseNext = false;
   asked = new Map(); // by the name of the call
+  reading = new Map(); // what was read of each, by the same
   isOver = false;
 
   constructor(url, { token, ticket, limit, ...options }) {
@@ -44,6 +45,7 @@ class Client {
   async question(name, stream) {
     this.asked.set(name, stream);
     const outcome = { code: null, read: "", read_code: null };
+    this.reading.set(name, outcome);
     const reading = (async () => {
       try {
         for await (const text of stream) outcome.read += text;
@@ -73,6 +75,7 @@ class Client {
   close = () => this.chat.close();
 
   shown = (_, text) => this.until(() => this.chat.view.turns.at(-1)?.answer === text);
+  hasRead = (name, text) => this.until(() => this.reading.get(name)?.read === text);
   reached = (_, state) => this.until(() => this.chat.state === state);
 
   /** What is left when all is over, and closes the conversation. */

@@ -48,6 +48,10 @@ class ClientDriver(ABC):
         """Wait until the newest answer in the view is this."""
 
     @abstractmethod
+    async def has_read(self, name: str, text: str) -> None:
+        """Wait until who reads the answer of a call has got this of it."""
+
+    @abstractmethod
     async def reached(self, state: str) -> None:
         """Wait until the connection is in this state."""
 
@@ -88,6 +92,7 @@ class PythonDriver(ClientDriver):
     def __init__(self) -> None:
         super().__init__()
         self.state = "connecting"
+        self.reading: dict[str, Outcome] = {}  # of calls, by name
 
     def delay(self, attempt: int) -> float:
         self.attempts.append(attempt)
@@ -102,6 +107,9 @@ class PythonDriver(ClientDriver):
             if isinstance(tokens := options.get(name), list):
                 options[name] = token_function([*tokens])
         return options | {"delay": self.delay, "on_state": self.set_state}
+
+    async def has_read(self, name: str, text: str) -> None:
+        await until(lambda: name in self.reading and self.reading[name]["read"] == text)
 
     async def reached(self, state: str) -> None:
         await until(lambda: self.state == state)
@@ -142,7 +150,7 @@ class AsyncDriver(PythonDriver):
                     self.streams[name] = getattr(self.chat, method)(*arguments)
                 except AskbotError as error:
                     return refused(error)
-                return await self._read(self.streams[name])
+                return await self._read(name, self.streams[name])
             case "cancel_answer":
                 await self.streams[arguments[0]].cancel()
             case "history":
@@ -153,8 +161,8 @@ class AsyncDriver(PythonDriver):
                 await getattr(self.chat, method)(*arguments)
         return None
 
-    async def _read(self, stream: AnswerStream) -> dict[str, Any]:
-        outcome: dict[str, Any] = {"read": "", "read_code": None}
+    async def _read(self, name: str, stream: AnswerStream) -> dict[str, Any]:
+        outcome = self.reading[name] = {"read": "", "read_code": None}
         try:
             async for text in stream:
                 outcome["read"] += text
@@ -235,7 +243,7 @@ class SyncDriver(PythonDriver):
             return refused(error)
         finally:
             asked.set()
-        return self._read(self.streams[name])
+        return self._read(name, self.streams[name])
 
     def _call(self, method: str, arguments: tuple[Any, ...]) -> dict[str, Any] | None:
         assert self.chat
@@ -252,8 +260,8 @@ class SyncDriver(PythonDriver):
                 getattr(self.chat, method)(*arguments)
         return None
 
-    def _read(self, stream: sync.AnswerStream) -> dict[str, Any]:
-        outcome: dict[str, Any] = {"read": "", "read_code": None}
+    def _read(self, name: str, stream: sync.AnswerStream) -> dict[str, Any]:
+        outcome = self.reading[name] = {"read": "", "read_code": None}
         try:
             for text in stream:
                 outcome["read"] += text
@@ -348,6 +356,9 @@ class JSDriver(ClientDriver):
 
     async def shown(self, text: str) -> None:
         await self._node.call(self._number, "shown", "", text)
+
+    async def has_read(self, name: str, text: str) -> None:
+        await self._node.call(self._number, "hasRead", name, text)
 
     async def reached(self, state: str) -> None:
         await self._node.call(self._number, "reached", "", state)

@@ -11,7 +11,7 @@ import pytest
 from askbot_ws.client import pending
 from askbot_ws.testing import ScriptedServer
 
-from .case import NEVER, VARIANTS, Call, Case, Connected, Outcome, Sent, Settled, Shown, State, Step
+from .case import NEVER, VARIANTS, Call, Case, Connected, Outcome, Read, Sent, Settled, Shown, State, Step
 from .cases import CASES
 from .drivers import AsyncDriver, ClientDriver, JSDriver, NodeProcess, SyncDriver, until
 
@@ -65,6 +65,8 @@ class Player:
                 await limited(name, asyncio.shield(self.calls[name]))
             case Shown(text):
                 await limited(f"shown: {text}", self.client.shown(text))
+            case Read(name, text):
+                await limited(f"read of {name}: {text}", self.client.has_read(name, text))
             case State(state):
                 await limited(f"state {state}", self.client.reached(state))
             case Connected(count):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from typing import Any
 
 from askbot_ws.testing import Cut, Receive, Script, ScriptedLog
 
-from ..case import Case, OneOf, Sent, Settled, answered, ask, case, cases, close, failed, lost, running
+from ..case import Case, OneOf, Read, Sent, Settled, answered, ask, case, cases, close, failed, lost, running
 
 TIMING = {"queued": 0, "first_token": None, "total": 1}
 EMPTY_CHECK = {"chars": 0, "sha256": hashlib.sha256(b"").hexdigest()}
@@ -300,10 +301,10 @@ def wrong_answer(log: ScriptedLog) -> list[Any]:
 @case
 def a_wrong_answer_is_repaired_by_history() -> Case:
     """Whoever awaits it gets the right one; whoever has iterated over the wrong one is told."""
-    log = ScriptedLog()
+    log, is_read = ScriptedLog(), asyncio.Event()
     return Case(
-        scripts=[[*wrong_answer(log), Receive("history"), log.history()]],
-        steps=[ask()],
+        scripts=[[*wrong_answer(log), Receive("history"), is_read, log.history()]],
+        steps=[ask(), Read("ask", "Becouse."), is_read],
         outcomes={"ask": answered("Because.", read="Becouse.", read_code="damaged")},
         connections=1,
         sent={"ask": 1, "history": 1},
@@ -323,10 +324,10 @@ UNREPAIRED: dict[str, Callable[[ScriptedLog], dict[str, Any]]] = {
 
 @cases(*UNREPAIRED)
 def a_wrong_answer_that_history_does_not_repair_is_damaged(name: str) -> Case:
-    log = ScriptedLog()
+    log, is_read = ScriptedLog(), asyncio.Event()
     return Case(
-        scripts=[[*wrong_answer(log), Receive("history"), UNREPAIRED[name](log)]],
-        steps=[ask()],
+        scripts=[[*wrong_answer(log), Receive("history"), is_read, UNREPAIRED[name](log)]],
+        steps=[ask(), Read("ask", "Becouse."), is_read],
         outcomes={"ask": lost("damaged", read="Becouse.")},
         connections=1,
         sent={"ask": 1, "history": 1},
@@ -347,13 +348,13 @@ def a_wrong_answer_is_damaged_where_history_never_comes() -> Case:
 
 @case
 def a_repair_goes_on_after_a_cut() -> Case:
-    log = ScriptedLog()
+    log, is_read = ScriptedLog(), asyncio.Event()
     return Case(
         scripts=[
             [*wrong_answer(log), Receive("history"), Cut()],
-            [log.resume(), Receive("history"), log.history()],
+            [log.resume(), Receive("history"), is_read, log.history()],
         ],
-        steps=[ask()],
+        steps=[ask(), Read("ask", "Becouse."), is_read],
         outcomes={"ask": answered("Because.", read="Becouse.", read_code="damaged")},
         connections=2,
         sent={"ask": 1, "history": 2},

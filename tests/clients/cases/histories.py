@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from askbot_ws.testing import Close, Cut, Receive, Script, ScriptedLog, ServerStep
 
 from ..case import (
     RETURNED,
     Case,
     OneOf,
+    Read,
     Settled,
     Shown,
     Step,
@@ -76,9 +79,10 @@ def a_question_that_has_another_answer_in_the_new_history_is_damaged_for_who_has
     new = ScriptedLog(log="l2")
     replay: Script = [new.question(), new.token("No."), new.done()]
     ready = new.ready(**{"from": 0})
+    is_read = asyncio.Event()
     return Case(
-        scripts=[lost_history(ScriptedLog()), [ready, *replay, Receive("history"), new.history()]],
-        steps=[ask()],
+        scripts=[lost_history(ScriptedLog()), [is_read, ready, *replay, Receive("history"), new.history()]],
+        steps=[ask(), Read("ask", "Be"), is_read],
         outcomes={"ask": {"code": None, "text": "No.", "reason": "stop", "read_code": "damaged"}},
         connections=2,
         sent={"ask": 1},

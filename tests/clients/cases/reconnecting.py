@@ -15,6 +15,7 @@ from ..case import (
     Case,
     Connected,
     OneOf,
+    Read,
     State,
     answered,
     ask,
@@ -337,7 +338,7 @@ def a_frame_that_is_none_at_each_connection_is_no_storm(name: str) -> Case:
     begin: Script = [*running(log), go, Cut()]
     return Case(
         scripts=[begin, [BAD_FRAMES[name], log.resume(), BAD_FRAMES[name]]],
-        steps=[ask(), go, 0.06, Call("close")],
+        steps=[ask(), Read("ask", "Be"), go, 0.06, Call("close")],
         outcomes={"ask": {"read": "Be"}, "close": {"code": None}},
         connections=9,
         sent={"ask": 1},

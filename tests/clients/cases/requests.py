@@ -12,6 +12,7 @@ from ..case import (
     Case,
     Connected,
     OneOf,
+    Read,
     Sent,
     Settled,
     Shown,
@@ -435,7 +436,7 @@ def close_ends_each_request_once(moment: str) -> Case:
     more: list[Step] = [go, Connected(2)] if moment == "waiting" else [0.01]
     return Case(
         scripts=scripts[moment],
-        steps=[ask(), Shown("Be"), *more, *PENDING, cancel("t1"), 0.01, close()],
+        steps=[ask(), Shown("Be"), Read("ask", "Be"), *more, *PENDING, cancel("t1"), 0.01, close()],
         outcomes={
             "ask": lost("closed", read="Be"),
             "second": lost("closed"),
