@@ -205,6 +205,13 @@ def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # which `start` has set again, see `uncovered`
 
 
+@pytest.fixture(scope="module", autouse=True)
+def logging_unconfigured() -> Iterator[None]:
+    """End what the tests of a file set up of structlog: commands and embedded servers do, in this process."""
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture(scope="session")
 def provider() -> Iterator[ProviderProcess]:
     """One scripted provider, as a process of its own; questions that count are told apart by their text."""

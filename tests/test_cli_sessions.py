@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-import structlog
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
@@ -88,9 +87,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     ):
         managed = Managed(server, folder, admin, alice)
         asyncio.run(prepare(managed))
-        logs = structlog.get_config()
         yield managed
-        structlog.configure(**logs)
 
 
 async def test_the_list_fits_a_terminal_and_does_nothing_to_it(managed: Managed) -> None:

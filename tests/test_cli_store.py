@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from askbot_ws.cli import app
@@ -20,15 +18,13 @@ from .store.valid_stores import execute, make_turns, write_store
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sound store, which the settings name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASKBOT_STORE", "sqlite:///a.db")
     path = tmp_path / "a.db"
     asyncio.run(write_store(path, make_turns("s", turns=2)))
-    logs = structlog.get_config()
-    yield path
-    structlog.configure(**logs)
+    return path
 
 
 def call(*arguments: str) -> Result:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
+import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from ..programs import CHROMIUM
 from .tab import Tabs
@@ -28,6 +29,18 @@ async def launched(*flags: str) -> AsyncGenerator[Browser]:
         browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         yield browser
         await browser.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def waiting_by_until() -> Iterator[None]:
+    """Refuse what works only where it is true at once, see `until`: a test with it passes on most machines."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("use until() of tests/browser/tab.py")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Page, "wait_for_function", refuse)
+        yield
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

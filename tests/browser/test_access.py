@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from .tab import Tab, Tabs
+from .tab import Tab, Tabs, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -303,7 +303,7 @@ async def test_a_page_at_rest_is_still_within_five_seconds(tabs: Tabs) -> None:
     longest = "Math.max(...document.getAnimations().map(({ effect }) => effect.getComputedTiming().endTime), 0)"
     async with serving(ScriptedUpstream(["Because"])) as server:
         tab = await tabs.open(server.port)
-        await tab.page.wait_for_function("document.getAnimations().some(({ animationName: name }) => name === 'blink')")
+        await until(tab.page, "document.getAnimations().some(({ animationName: name }) => name === 'blink')")
         assert await tab.page.evaluate(longest) <= 5000
         await tab.ask("Why?")
         await tab.ended()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from askbot_ws.cli import app
@@ -21,15 +19,13 @@ from ..users import make_key
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: ProviderProcess) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: ProviderProcess) -> Path:
     """An empty folder, and settings of a provider that answers."""
     monkeypatch.chdir(tmp_path)
     given = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider.url, "ASKBOT_MODEL": "scripted-1", "ASKBOT_PORT": "0"}
     for name, value in (given | {"ASKBOT_STORE": "sqlite:///askbot.db", "NO_PROXY": "127.0.0.1"}).items():
         monkeypatch.setenv(name, value)
-    logs = structlog.get_config()
-    yield tmp_path
-    structlog.configure(**logs)
+    return tmp_path
 
 
 def check(*arguments: str) -> Result:
