@@ -8,6 +8,8 @@ import logging
 import random
 import socket
 from contextlib import suppress
+from pathlib import Path
+from typing import Literal
 
 import pytest
 from websockets.asyncio.client import ClientConnection
@@ -21,7 +23,7 @@ from askbot_ws.testing import ScriptedUpstream
 
 from ..http.raw_requests import BrokenOffError, chunk_of, head_of, lines, response_of
 from ..process import eventually
-from .transports import Way, limited
+from .transports import Way, limited, made
 
 HOST = "Host: 127.0.0.1"
 JSON = "Content-Type: application/json"
@@ -730,6 +732,31 @@ def test_a_drain_lets_responses_end(way: Way) -> None:
             other.close()
 
     way.run(case)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_clients_that_came_just_before_a_server_closed_are_sent_away(
+    tmp_path: Path, kind: Literal["tcp", "unix"], loop: Literal["asyncio", "uvloop"]
+) -> None:
+    """However far their connections are; else they would wait for an answer until the process ends."""
+
+    async def case(way: Way) -> None:
+        for ticks in range(5):
+            async with way.serving() as server:
+                clients = [socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET) for _ in range(5)]
+                for client in clients:
+                    client.settimeout(2)
+                    client.connect(str(tmp_path / "socket") if kind == "unix" else ("127.0.0.1", server.port))
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                async with asyncio.timeout(1):
+                    await server.close()
+                for client in clients:
+                    with client, suppress(ConnectionResetError):
+                        assert client.recv(100) == b""
+
+    made(kind, loop, tmp_path).run(case)
 
 
 def test_a_drain_lets_who_reads_slowly_take_the_answer(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:

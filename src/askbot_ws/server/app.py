@@ -34,7 +34,7 @@ from .collector import MetricsPage, ServerCollector
 from .connection_limits import ConnectionLimits
 from .handshake import Handshake, select_subprotocol
 from .keepalive import KeepaliveMonitor
-from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket
+from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket, stop_accepting
 from .loop_lag import LoopLagMonitor
 from .overload import OverloadMonitor, memory_threshold
 from .proxies import TrustedProxies
@@ -325,7 +325,7 @@ class Server:
         """
         for listener in self._listeners:
             open_after_close(listener)
-        self._stop_listening()
+        await self._stop_listening()
         await self.acceptor.receive_first_requests(max_seconds=HANDSHAKE_SECONDS)
 
     async def drain(self) -> None:
@@ -335,7 +335,7 @@ class Server:
         """
         log.info("drain_started", connections=len(self._connections), limit_s=self._settings.drain)
         self._hub.refuse_turns()
-        self._stop_listening()
+        await self._stop_listening()
         self.acceptor.shutdown()
         for connection in tuple(self._connections):
             connection.announce_drain(drain_seconds=self._settings.drain)
@@ -344,11 +344,12 @@ class Server:
         await self._hub.stop()
         await self.close(response_seconds=max(CLOSE_TIMEOUT_SECONDS, until - time.monotonic()))
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
         """Accept no more connections, and remove the file of a Unix socket, so that another server can listen there."""
         for each in self._sockets:
             if isinstance(each, UnixSocket):
                 each.unlink()
+        await stop_accepting(number for each in self._sockets if (number := each.fileno()) >= 0)
         for listener in self._listeners:
             listener.close(close_connections=False)
 
@@ -359,7 +360,7 @@ class Server:
         """
         if self._closed:
             return
-        self._stop_listening()
+        await self._stop_listening()
         http = asyncio.create_task(self.acceptor.close(max_seconds=response_seconds))
         await asyncio.gather(http, self._connections.close_all())
         closed = [asyncio.ensure_future(listener.wait_closed()) for listener in self._listeners]

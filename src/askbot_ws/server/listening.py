@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +19,7 @@ from .websocket import STALLED_CLOSE_SECONDS
 
 SEND_BUFFER_BYTES = 64 * 1024  # in the kernel, of each connection: a stalled reader is noticed before 4 MB
 LISTEN_BACKLOG = 1024  # connections that wait to be accepted: beyond it, each of a burst waits a second
+ACCEPT_TICKS = 5  # of the event loop, in which a connection that was accepted begins
 PROBE_SECONDS = 1.0  # in which a process that listens on a Unix socket accepts a connection
 HAS_TCP_USER_TIMEOUT = hasattr(socket, "TCP_USER_TIMEOUT")  # the kernel ends dead connections; else pings find them
 AF_UNIX = getattr(socket, "AF_UNIX", None)  # not there on Windows
@@ -51,6 +53,20 @@ class UnixSocket(socket.socket):
 def _identity(path: Path) -> tuple[int, int]:
     status = path.lstat()
     return status.st_dev, status.st_ino
+
+
+async def stop_accepting(descriptors: Iterable[int]) -> None:
+    """Accept no further connection on these sockets, and let those begin that were: before their server is closed.
+
+    asyncio accepts a connection and makes its transport one tick later. It drops those whose server is closed by then:
+    their clients are connected, and wait until the garbage collector finds the sockets.
+    """
+    loop = asyncio.get_running_loop()
+    for descriptor in descriptors:
+        with suppress(NotImplementedError):  # on Windows
+            loop.remove_reader(descriptor)
+    for _ in range(ACCEPT_TICKS):
+        await asyncio.sleep(0)
 
 
 def bind(settings: Settings) -> socket.socket:

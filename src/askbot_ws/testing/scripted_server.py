@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from ..dialects.askbot.frames import PROTOCOL, encode
 from ..events import Record
+from ..server.listening import stop_accepting
 from .scripted_connection import (
     Close,
     Cut,
@@ -35,7 +36,6 @@ from .scripted_connection import (
 
 CLOSE_TIMEOUT_SECONDS = 1.0
 UNAUTHORIZED = 4401  # the close code
-ACCEPT_TICKS = 5  # of the event loop, in which a connection that was accepted begins
 _PLACEHOLDER = re.compile(r"\$(\w+)\.(\w+)")
 
 
@@ -165,22 +165,13 @@ class ScriptedServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stop_accepting()
+        await stop_accepting(listening.fileno() for listening in self._listening.sockets)
         self._listening.close(close_connections=False)
         for transport in tuple(self._transports):
             transport.abort()
         await self._listening.wait_closed()
         if self._errors and error is None:
             raise self._errors[0]
-
-    async def _stop_accepting(self) -> None:
-        """Accept no further connection, and let those begin that were: asyncio leaks them if the server is closed."""
-        loop = asyncio.get_running_loop()
-        for listening in self._listening.sockets:
-            with suppress(NotImplementedError):  # on Windows
-                loop.remove_reader(listening.fileno())
-        for _ in range(ACCEPT_TICKS):
-            await asyncio.sleep(0)
 
     # --- a connection ------------------------------------------------------------------------------------------------
 
