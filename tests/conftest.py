@@ -129,6 +129,7 @@ UNMEASURED = (
 LONGEST = (
     "test_attack.py",
     "test_readers.py",
+    "test_long.py",
     "test_soak.py",
     "test_axe.py",
     "test_chat_command.py",
