@@ -144,7 +144,7 @@ class World:
         self.nodes: dict[str, ModelNode] = {}
         self._server = server
         self._number: int | None = None  # of the step that is taken
-        self._head = self._head_of = 0  # of the stored log, and `Wire.scripts_run` when it was read
+        self._head = self._head_of = 0  # of the stored log, and `Wire.changes` when it was read
 
     def node(self, name: str, *scripts: Sequence[Piece]) -> ModelNode:
         """Start a node."""
@@ -201,8 +201,8 @@ class World:
     @property
     def stored_head(self) -> int:
         """The head of the stored log."""
-        if self._head_of != self.wire.scripts_run:
-            self._head_of = self.wire.scripts_run
+        if self._head_of != self.wire.changes:
+            self._head_of = self.wire.changes
             self._head = int(self.wire.command("HGET", KEYS.meta, "head") or 0)
         return self._head
 
