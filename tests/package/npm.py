@@ -60,17 +60,14 @@ async def run(*command: str | Path, folder: Path = ROOT, limit: float = 60, **en
 
 
 async def packed(folder: Path) -> tuple[Path, Json]:
-    """The tarball that would be published, and what npm says of it; it is made once for all tests."""
+    """The tarball that would be published, and what npm says of it; it is made once, in the folder of the first."""
     if not _PACKED:
         (said,) = json.loads(await run("npm", "pack", "--json", "--pack-destination", folder, folder=CLIENT))
-        _PACKED.append(((folder / said["filename"]).read_bytes(), said))
-    ((data, said),) = _PACKED
-    tarball: Path = folder / said["filename"]
-    tarball.write_bytes(data)
-    return tarball, said
+        _PACKED.append((folder / said["filename"], said))
+    return _PACKED[0]
 
 
-_PACKED: list[tuple[bytes, Json]] = []
+_PACKED: list[tuple[Path, Json]] = []
 
 
 async def project(folder: Path) -> Path:
