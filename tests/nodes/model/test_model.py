@@ -17,8 +17,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from askbot_ws.store.redis import follower, scripts, session_scripts
-from askbot_ws.store.redis.follower import LogFollower
+from askbot_ws.store.redis import log_loader, scripts, session_scripts
+from askbot_ws.store.redis.log_loader import LogLoader
 from tests.redis_server import RedisServer
 
 from .scenarios import SCENARIOS
@@ -29,7 +29,7 @@ AT_MOST = 2000
 
 FENCE = r"if meta\[1\] ~= ARGV\[1\] then\n  return 0\nend\n"
 HEAD_CHECK = r"(?s)if meta\[2\] ~= ARGV\[2\] then\n.*?\nend\n"
-SUBSCRIBES = "        await self.subscriptions.subscribe(keys.followers)\n"
+SUBSCRIBES = "        await self._subscriptions.subscribe(keys.followers)\n"
 CHECKS = "        self._check_exists(session, load)\n"
 
 
@@ -89,14 +89,14 @@ def test_a_follower_that_reads_before_it_subscribes_misses_something(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is appended in between; no message tells of it, and no read has it."""
-    source = textwrap.dedent(inspect.getsource(LogFollower._load))  # pyright: ignore[reportPrivateUsage]
+    source = textwrap.dedent(inspect.getsource(LogLoader._load))  # pyright: ignore[reportPrivateUsage]
     subscribes, checks = textwrap.dedent(SUBSCRIBES), textwrap.dedent(CHECKS)
     assert subscribes in source
     assert checks in source
     later = source.replace(f"        {subscribes}", "").replace(f"        {checks}", f"        {subscribes}")
     found: dict[str, object] = {}
-    exec(compile(later, "<edited>", "exec"), follower.__dict__, found)
-    monkeypatch.setattr(LogFollower, "_load", found["_load"])
+    exec(compile(later, "<edited>", "exec"), log_loader.__dict__, found)
+    monkeypatch.setattr(LogLoader, "_load", found["_load"])
 
     with pytest.raises(BrokenOrder, match="stored up to"):
         explore(lambda: SCENARIOS["following"](redis), at_most=AT_MOST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -13,6 +13,7 @@ from ...core.summary import Summary
 from ...events import EVENT_TYPES, Event, LaterEvent, TextSlice, Thinking, decode_event, encode_event, make_token
 
 MERGED_PART_BYTES = 64 * 1024  # of the frames in one merged part: what a reader gets at least
+UNDECODABLE = (ValueError, KeyError, TypeError)  # is raised for what a later version writes
 _SEPARATOR = b"\n"  # which no JSON object has
 
 
@@ -157,7 +158,10 @@ class Claimed:
     fence: str
 
 
-def decode_message(data: bytes) -> Appended | Deleted | Claimed:
+Message: TypeAlias = Appended | Deleted | Claimed
+
+
+def decode_message(data: bytes) -> Message:
     """Decode a message. Raises ValueError."""
     header, _, frames = data.partition(_SEPARATOR)
     match header.decode().split(" "):

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import structlog
 
-from ...core.log_tail import LogTail
-from ...errors import SessionNotFound, StoreError
+from ...errors import StoreError
 from ...events import Event, encode_event
 from ..shared import LogObserver
 from ..shielded_tasks import ShieldedTasks
 from .codec import (
+    UNDECODABLE,
     Appended,
     Claimed,
     Deleted,
+    Message,
     decode_entries,
     decode_frames,
     decode_message,
-    decode_summary,
     events_after,
     split_frames,
 )
 from .connections import RedisConnections
-from .keys import SessionKeys, keys_of, session_of
-from .open_logs import MERGED_TAIL_BYTES, OpenLog
+from .keys import SessionKeys, session_of
+from .log_loader import LogLoader
+from .open_logs import OpenLog
 from .repeated import entries_of, fields_of, run_all_repeated, run_repeated
 from .scripts import ScriptCall
 from .session_reader import SessionReader
@@ -43,23 +43,12 @@ APPEND_LOOK_SECONDS = 0.02  # between two looks at whether the outcome of an app
 
 log = structlog.get_logger(__name__)
 
-_UNDECODABLE = (ValueError, KeyError, TypeError)  # as what a later version writes
-
-
-@dataclass(slots=True, eq=False)
-class _Load:
-    """A session that is being loaded, with the messages that came meanwhile."""
-
-    done: asyncio.Future[OpenLog]
-    messages: list[Appended | Deleted | Claimed] = field(default_factory=list[Appended | Deleted | Claimed])
-
 
 class LogFollower:
-    """Loads logs, and follows those that this node does not own.
-
-    A session is followed from before it is read, so that nothing can be missing that no message tells of.
+    """Follows the logs that this node does not own.
 
     Attributes:
+        loader: Loads logs; what it has loaded is followed.
         observer: Who is told of what other nodes did; it is called from the event loop, never from within a call.
         restore: Appends again what the server has lost of a session that this node owns.
     """
@@ -85,9 +74,17 @@ class LogFollower:
         self._node = node
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._loads: dict[str, _Load] = {}
         self._stale = set[OpenLog]()  # could not be subscribed to, or read: `_watch_silence` alone takes them out
         self.subscriptions = Subscriptions(connections, on_message=self._receive, on_gap=self._resubscribed)
+        self.loader = LogLoader(
+            self.subscriptions,
+            reader,
+            open_logs,
+            tasks,
+            apply=self._apply,
+            unsubscribe=self._unsubscribe,
+            clock=clock,
+        )
         self._watch = asyncio.create_task(self._watch_silence())
 
     async def close(self) -> None:
@@ -95,57 +92,6 @@ class LogFollower:
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
         await self.subscriptions.close()
-
-    # --- loading -----------------------------------------------------------------------------------------------------
-
-    async def load(self, session: str) -> OpenLog:
-        """Load a session's log. Raises `SessionNotFound` and `StoreError`.
-
-        A log that was replaced before whoever waits could take it is loaded again: it is not followed any more.
-        """
-        while True:
-            if session not in self._loads:
-                load = self._loads[session] = _Load(self._loop.create_future())
-                self._tasks.start(self._load(session, load))
-            open_log = await asyncio.shield(self._loads[session].done)
-            if self._is_open(open_log):
-                return open_log
-
-    def is_loading(self, session: str) -> bool:
-        """Whether a session is being loaded."""
-        return session in self._loads
-
-    async def _load(self, session: str, load: _Load) -> None:
-        keys = keys_of(session)
-        try:
-            await self.subscriptions.subscribe(keys.followers)
-            open_log = _decode_log(session, await self._reader.run("load", session, MERGED_TAIL_BYTES))
-            self._check_exists(session, load)
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
-            self._unsubscribe(keys)
-            load.done.set_exception(error)
-            load.done.exception()  # nobody may wait any more
-        else:
-            open_log.heard_at = self._clock()
-            self._open_logs[session] = open_log
-            load.done.set_result(open_log)
-            for message in load.messages:
-                try:
-                    self._apply(open_log, message)
-                except _UNDECODABLE:
-                    log.warning("redis_message_ignored")
-        finally:
-            if self._loads.get(session) is load:
-                del self._loads[session]
-
-    def _check_exists(self, session: str, load: _Load) -> None:
-        """Raise `SessionNotFound` where a session was deleted while it was read."""
-        if self._loads.get(session) is not load or any(isinstance(each, Deleted) for each in load.messages):
-            raise SessionNotFound
-
-    def discard_load(self, session: str) -> None:
-        """The session was deleted: let a load that is under way find nothing."""
-        self._loads.pop(session, None)
 
     # --- subscriptions -----------------------------------------------------------------------------------------------
 
@@ -177,7 +123,7 @@ class LogFollower:
         if self._is_open(open_log):
             del self._open_logs[open_log.session]
         self._stale.discard(open_log)
-        if open_log.session not in self._open_logs and open_log.session not in self._loads:
+        if open_log.session not in self._open_logs and not self.loader.is_loading(open_log.session):
             self._unsubscribe(open_log.keys)
 
     def note_stale(self, open_log: OpenLog) -> None:
@@ -255,25 +201,29 @@ class LogFollower:
     def _receive(self, channel: str, data: bytes) -> None:
         try:
             session, message = session_of(channel), decode_message(data)
-            open_log = self._open_logs.get(session)
-            if open_log is not None:
-                self._apply(open_log, message)
-            elif session in self._loads:
-                self._loads[session].messages.append(message)
-        except _UNDECODABLE:  # it must not end the subscriptions of all sessions
+        except UNDECODABLE:  # it must not end the subscriptions of all sessions
             log.warning("redis_message_ignored")
+            return
+        open_log = self._open_logs.get(session)
+        if open_log is None:
+            self.loader.receive(session, message)
+        else:
+            self._apply(open_log, message)
 
-    def _apply(self, open_log: OpenLog, message: Appended | Deleted | Claimed) -> None:
-        match message:
-            case Appended():
-                if open_log.fence is None:
-                    self._apply_appended(open_log, message)
-            case Deleted():
-                if message.node != self._node:
-                    self.deleted(open_log)
-            case Claimed():
-                if open_log.fence is not None and _counter(message.fence) > _counter(open_log.fence):
-                    self.fenced(open_log)
+    def _apply(self, open_log: OpenLog, message: Message) -> None:
+        try:
+            match message:
+                case Appended():
+                    if open_log.fence is None:
+                        self._apply_appended(open_log, message)
+                case Deleted():
+                    if message.node != self._node:
+                        self.deleted(open_log)
+                case Claimed():
+                    if open_log.fence is not None and _counter(message.fence) > _counter(open_log.fence):
+                        self.fenced(open_log)
+        except UNDECODABLE:  # as in `_receive`
+            log.warning("redis_message_ignored")
 
     def _apply_appended(self, open_log: OpenLog, message: Appended) -> None:
         open_log.heard_at = self._clock()
@@ -371,7 +321,7 @@ class LogFollower:
             events = events_after(decode_entries(entries), open_log.log.head)
             if not events and open_log.log.head < head:
                 raise ValueError("the stored log ends before its head")
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             log.warning("session_read_failed", session=open_log.session, exc_info=True)
             self.replaced(open_log)
             raise StoreError from error
@@ -438,31 +388,3 @@ class LogFollower:
 
 def _counter(fence: str) -> int:
     return int(fence.partition(":")[0])
-
-
-def _decode_log(session: str, reply: object) -> OpenLog:
-    """As `_open_log_of`; raises `StoreError` too, for what this version can't read."""
-    try:
-        return _open_log_of(session, reply)
-    except _UNDECODABLE as error:
-        raise StoreError from error
-
-
-def _open_log_of(session: str, reply: object) -> OpenLog:
-    """The log that the script `load` returned. Raises `SessionNotFound`."""
-    if not isinstance(reply, list):
-        raise SessionNotFound
-    history, head, merged, encoded, user, parts, newest = cast(
-        "tuple[bytes, bytes, bytes, bytes, bytes | None, list[bytes], list[bytes]]", reply
-    )
-    events = decode_entries([*reversed(parts), *newest])
-    summary, questions = decode_summary(encoded, user)
-    tail = LogTail(session, start=events[0].start if events else int(head), history=history.decode())
-    for event in events:
-        tail.append(event)
-    if tail.head != int(head):
-        raise ValueError("the stored log ends before its head")
-    tail.summary = summary  # which has these events already
-    open_log = OpenLog(tail, head=tail.head, merged=int(merged), questions=questions)
-    open_log.evict()
-    return open_log

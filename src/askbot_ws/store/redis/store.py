@@ -213,7 +213,7 @@ class RedisStore:
 
     async def load(self, session: str) -> LogTail:
         """Load a session's log, and follow it. Raises `SessionNotFound` and `StoreError`."""
-        open_log = self.open_logs.get(session) or await self._follower.load(session)
+        open_log = self.open_logs.get(session) or await self._follower.loader.load(session)
         open_log.released = False
         return open_log.log
 
@@ -232,7 +232,9 @@ class RedisStore:
 
     async def claim(self, session: str, *, instead_of: str | None = None) -> str | None:
         """Become a session's owner; returns the other node that is it. Raises as `SharedStore.claim`."""
-        open_log = self.open_logs.get(session) or await self._follower.load(session)  # it may just have been replaced
+        open_log = self.open_logs.get(session)
+        if open_log is None:  # it may just have been replaced
+            open_log = await self._follower.loader.load(session)
         return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
     async def refresh(self, session: str) -> None:
@@ -260,7 +262,7 @@ class RedisStore:
     async def _forget(self, sessions: Sequence[str]) -> None:
         await self._index.forget(sessions)
         for session in sessions:
-            self._follower.discard_load(session)
+            self._follower.loader.discard(session)
             open_log = self.open_logs.get(session)
             if open_log is not None:
                 self._follower.close_log(open_log)
