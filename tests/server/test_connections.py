@@ -468,6 +468,28 @@ def test_a_head_has_its_time(way: Way) -> None:
     way.run(case)
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_handshake_of_tls_has_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop: Literal["asyncio", "uvloop"]
+) -> None:
+    """Connections are counted after it: nobody may hold them by saying nothing, or half of it."""
+    monkeypatch.setattr(app, "TLS_HANDSHAKE_SECONDS", 0.2)
+
+    async def case(way: Way) -> None:
+        async with way.serving() as server:
+            for said in (b"", b"\x16\x03\x01\x02\x00\x01\x00"):  # the beginning of a ClientHello
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                writer.write(said)
+                async with asyncio.timeout(2):
+                    with suppress(ConnectionResetError):
+                        assert await reader.read() == b""
+                writer.close()
+            socket = await way.connect()
+            await socket.close()
+
+    made("tls", loop, tmp_path).run(case)
+
+
 def test_a_body_has_a_size(way: Way) -> None:
     """413 for more than `max_frame`, announced or not, whatever is asked for; the client can read it."""
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import structlog
 from websockets.asyncio.server import Server as Listener
@@ -44,10 +44,8 @@ from .web_socket_connections import WebSocketConnections
 from .websocket import WebSocket, open_after_close
 from .workers.group import ServerGroup
 
-if TYPE_CHECKING:
-    pass
-
 HANDSHAKE_SECONDS = 3.0  # for clients whose connection was accepted before a drain to send their first request
+TLS_HANDSHAKE_SECONDS = 10.0  # for a client's; asyncio would wait for a minute
 CLOSE_TIMEOUT_SECONDS = 2.0  # for HTTP responses, and for the listeners, when the server ends
 SERVER_HEADER = f"askbot-ws/{__version__}"
 
@@ -251,6 +249,8 @@ class Server:
         elif tls is None and self._tls is not None:
             tls = self._tls.context
         self.has_tls = self.has_tls or tls is not None
+        if tls is not None:
+            options["ssl_handshake_timeout"] = TLS_HANDSHAKE_SECONDS
         create: object = partial(WebSocket, acceptor=self.acceptor)
         listener = await serve(
             self._connections.serve,
