@@ -133,24 +133,25 @@ LONGEST = (
     "test_soak.py",
     "test_axe.py",
     "test_chat_command.py",
-    "test_connections.py",
-    "test_faults.py",
     "test_embedded.py",
-    "test_slow_readers.py",
-    "test_upstream_faults.py",
     "test_crash.py",
-    "test_floods.py",
     "test_leaving.py",
-    "test_element.py",
-    "test_unsent.py",
+    "test_connections.py",
     "test_react.py",
+    "test_upstream_faults.py",
+    "test_unsent.py",
+    "test_faults.py",
+    "test_element.py",
+    "test_slow_readers.py",
     "test_sign_in.py",
+    "test_floods.py",
     "test_workers.py",
 )
 """Files that are begun early, so that no worker is still at one when the others have ended.
 
-Most of them wait for the most part, so they are not begun at the same time: a machine with less to do is waste. Of
-those that run alone, the first worker of two gets the first and the third: the longest is the second.
+Some of them wait for the most part (the soak, connections, faults, slow readers, floods): those are not begun one after
+the other, as a machine with less to do is waste. Of those that run alone, the first worker of two gets the first and
+the third: the longest is the second.
 """
 
 
