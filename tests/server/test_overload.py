@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from askbot_ws.config import from_keywords
-from askbot_ws.core.load import LoadLevel
+from askbot_ws.core.load import MIN_LIMIT, LoadLevel
 from askbot_ws.errors import ConfigError, Overloaded
 from askbot_ws.hub import Hub, Policy
 from askbot_ws.server import overload
@@ -75,6 +75,24 @@ async def test_where_there_is_a_limit_not_all_turns_begin_at_once() -> None:
         hub.admission.check_load()
     monitor.sample(5, 0.0)
     hub.admission.check_load()
+
+
+async def test_some_dozens_may_always_begin_at_once() -> None:
+    """After a start beside other work, which is late whatever runs; and in the hours after an overload."""
+    running = 0
+    hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
+    monitor = OverloadMonitor(hub.admission, append_started_at=lambda: None, turns_running=lambda: running)
+    monitor.apply(lag=0.1, commit=None, memory=None)
+    for now, running in enumerate((0, 0, 0, 30, 40, 50), start=1):
+        monitor.sample(now, 0.08)
+        assert hub.admission.starts_left == hub.admission.load_limit == math.inf
+    for now, running in enumerate((500, 500, 500, 250, 100, 0), start=7):
+        monitor.sample(now, 0.08)
+    assert hub.admission.load_limit < math.inf
+    assert hub.admission.starts_left == MIN_LIMIT
+    running = MIN_LIMIT - 30
+    monitor.sample(20, 0.0)
+    assert hub.admission.starts_left == 30
 
 
 @pytest.mark.parametrize(("busy", "is_limited"), [(0.9, True), (0.7, False)])

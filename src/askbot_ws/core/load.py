@@ -69,14 +69,14 @@ class AdaptiveLimit:
 
     target: float | None  # seconds of lag; None: there is no limit
     limit: float = math.inf
-    late: int = 0  # updates in a row with a lag above the target
+    late: int = 0  # updates in a row with a lag above the target, and turns enough to be its reason
 
     def update(self, lag: float, *, running: int) -> float:
         """Return the new limit, from the lag that was measured and the turns that run."""
         if self.target is None:
             self.limit, self.late = math.inf, 0
         elif lag > self.target:
-            self.late += 1
+            self.late = self.late + 1 if running >= MIN_LIMIT else 0
             if self.late >= SAMPLES and running <= self.limit:
                 self.late = 0
                 least, most = DECREASE

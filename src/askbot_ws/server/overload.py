@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from ..core.load import AdaptiveLimit, Gauge, LoadLevel
+from ..core.load import MIN_LIMIT, AdaptiveLimit, Gauge, LoadLevel
 from ..hub.admission import Admission
 from .throttle import CGROUP_ROOT
 
@@ -70,9 +70,10 @@ class OverloadMonitor:
         started = self._append_started_at()
         self._lag.update(lag)
         self._turns.target = self._lag_target(now)
-        limit = self._turns.update(lag, running=self._turns_running())
+        running = self._turns_running()
+        limit = self._turns.update(lag, running=running)
         self._admission.load_limit = limit
-        self._admission.starts_left = max(MIN_STARTS, STARTS_SHARE * limit)
+        self._admission.starts_left = max(MIN_STARTS, STARTS_SHARE * limit, MIN_LIMIT - running)
         self._commit.update(0.0 if started is None else now - started)
         if now >= self._memory_due:
             self._memory_due = now + MEMORY_SECONDS
