@@ -83,10 +83,12 @@ async def test_some_dozens_may_always_begin_at_once() -> None:
     hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
     monitor = OverloadMonitor(hub.admission, append_started_at=lambda: None, turns_running=lambda: running)
     monitor.apply(lag=0.1, commit=None, memory=None)
-    for now, running in enumerate((0, 0, 0, 30, 40, 50), start=1):
+    for now, turns in enumerate((0, 0, 0, 30, 40, 50), start=1):
+        running = turns
         monitor.sample(now, 0.08)
         assert hub.admission.starts_left == hub.admission.load_limit == math.inf
-    for now, running in enumerate((500, 500, 500, 250, 100, 0), start=7):
+    for now, turns in enumerate((500, 500, 500, 250, 100, 0), start=7):
+        running = turns
         monitor.sample(now, 0.08)
     assert hub.admission.load_limit < math.inf
     assert hub.admission.starts_left == MIN_LIMIT
