@@ -51,6 +51,16 @@ class Wire:
             raise reply
         return reply
 
+    def run(self, call: ScriptCall) -> Any:
+        """Run a script, by its hash where the server has it. Raises `hiredis.ReplyError`."""
+        given = len(call.keys), *call.keys, *call.args
+        try:
+            return self.command("EVALSHA", call.script.sha, *given)
+        except hiredis.ReplyError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        return self.command("EVAL", call.script.source, *given)
+
     def send(self, *words: bytes | str | int) -> None:
         """Send a command."""
         self._socket.sendall(pack_command(words))
@@ -124,14 +134,8 @@ class Line:
     def _run(self, call: ScriptCall) -> Outcome:
         if call.script.name not in ASIDE:
             self._wire.changes += 1
-        given = len(call.keys), *call.keys, *call.args
         try:
-            try:
-                found = self._wire.command("EVALSHA", call.script.sha, *given)
-            except hiredis.ReplyError as error:
-                if not str(error).startswith("NOSCRIPT"):
-                    raise
-                found = self._wire.command("EVAL", call.script.source, *given)
+            found = self._wire.run(call)
         except hiredis.ReplyError as error:
             failed = StoreError()
             failed.__cause__ = error
