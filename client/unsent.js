@@ -153,11 +153,15 @@ export class Draft {
     return this.items.some(({ id }) => id);
   }
 
-  /** Puts items before what is typed in the field. Questions that are in it already are not added. */
+  /** Puts items before what is typed in the field; that stays one item. Questions that are in it already are not added. */
   add(items) {
-    const [questions, typed] = [this.items.filter(({ id }) => id), this.items.filter(({ id }) => !id)];
-    const added = items.filter((item) => !item.id || questions.every(({ id }) => id !== item.id));
-    if (added.length) this.#set([...questions, ...added, ...typed]);
+    const before = this.items;
+    const added = items.filter(({ id }) => !id || before.every((item) => item.id !== id));
+    if (!added.length) return;
+    const questions = [...before, ...added].filter(({ id }) => id);
+    const typed = [...added, ...before].filter(({ id }) => !id);
+    const text = typed.map(({ text }) => text).join("\n\n");
+    this.#set(text ? [...questions, { text }] : questions);
   }
 
   /** Puts the question of a request that has failed into the field; one that was cancelled is not wanted any more. */

@@ -87,8 +87,9 @@ export class Conversation {
     this.#store.saveEdit(this.listedSession, turn, text);
   }
 
-  /** Adds to what is in the field. */
+  /** Adds to what is in the field, unless it is blank. */
   addText(text) {
+    if (!text.trim()) return;
     this.#draft.add([{ text }]);
     this.save();
   }

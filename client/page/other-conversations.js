@@ -2,7 +2,6 @@
 import { fetchAllTurns, withConversation } from "./background-connection.js";
 import { askForConfirmation } from "./confirm.js";
 import { announce, downloadFile } from "./dom.js";
-import { fileName, jsonOf, markdownOf } from "./export.js";
 import { focusNeighbour } from "./list.js";
 import * as strings from "./strings.js";
 import { badgeOf } from "./turn-text.js";
@@ -72,8 +71,9 @@ export class OtherConversations {
    */
   async save(session, extension) {
     const { title } = this.#store.find(session);
-    const name = fileName(title, extension);
     try {
+      const { fileName, jsonOf, markdownOf } = await import("./export.js"); // few save one
+      const name = fileName(title, extension);
       const turns = await fetchAllTurns({ ...this.#server, session });
       const badge = (turn) => badgeOf(turn, strings);
       if (extension === "md") downloadFile(name, "text/markdown", markdownOf(title, turns, badge));

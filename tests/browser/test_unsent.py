@@ -121,16 +121,16 @@ async def test_a_question_in_a_new_conversation_without_a_network_is_shown_again
 
 
 @asynccontextmanager
-async def loading(tab: Tab) -> AsyncGenerator[None]:
-    """Load the page anew, and run what is within before it is ready: it asks first who is signed in."""
+async def loading(tab: Tab, path: str = "/v1/identity") -> AsyncGenerator[None]:
+    """Load the page anew, and run what is within before it is ready: it waits for an answer to this request."""
     held = asyncio.Event()
 
     async def hold(route: Route) -> None:
         await held.wait()
         await route.continue_()
 
-    await tab.page.route("**/v1/identity", hold)
-    async with tab.page.expect_request("**/v1/identity"):
+    await tab.page.route(f"**{path}", hold)
+    async with tab.page.expect_request(f"**{path}"):
         await tab.page.reload(wait_until="commit")
     yield
     held.set()
@@ -147,6 +147,29 @@ async def test_what_is_typed_while_the_page_is_loaded_stays(tabs: Tabs) -> None:
         await expect(tab.question).to_have_value("Typed early?")
         await tab.page.locator("#send").click()
         await expect(tab.answer).to_have_text("You asked: Typed early?")
+
+
+@pytest.mark.parametrize("path", ["/v1/identity", "/page/page.js"])
+async def test_what_is_typed_while_the_page_is_loaded_outlasts_that_page(tabs: Tabs, path: str) -> None:
+    """The reader loads it anew before it is ready, and that again: all that was typed is in the field, and is kept."""
+    async with serving(ScriptedUpstream()) as server:
+        tab = await tabs.open(server.port)
+        await begin(tab, "One?")
+        await tab.question.fill("half of a")
+        async with loading(tab, path):
+            for text in "question.", "Another", "one?":
+                await tab.page.evaluate("import('/page/early-text.js').then(() => null)")  # it runs before the others
+                await tab.question.fill(text)
+                async with tab.page.expect_request(f"**{path}"):
+                    await tab.page.reload(wait_until="commit")
+            await tab.question.fill("No.")
+            await tab.question.fill("")
+        typed = "half of a\n\nquestion.\n\nAnother\n\none?"
+        await expect(tab.question).to_have_value(typed)
+        await tab.page.reload()
+        await expect(tab.question).to_have_value(typed)
+        await tab.connected()
+        assert await tab.page.evaluate("sessionStorage.getItem('askbot.early /')") is None
 
 
 async def test_what_is_asked_while_the_page_is_loaded_is_asked_once_it_can_be(tabs: Tabs) -> None:

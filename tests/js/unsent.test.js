@@ -70,6 +70,17 @@ test("a question that was given back is the same one, whatever space is around i
   assert.equal(field.value, "");
 });
 
+test("typed texts that come into one field are one text from then on, in the order in which they stand there", () => {
+  const field = { value: "" };
+  const draft = new Draft(field);
+  const question = { id: "1", text: "One?" };
+  field.value = "third";
+  draft.add([{ text: "second" }]);
+  draft.add([question, { text: "first" }]);
+  assert.equal(field.value, "One?\n\nfirst\n\nsecond\n\nthird");
+  assert.deepEqual(draft.items, [question, { text: "first\n\nsecond\n\nthird" }]);
+});
+
 test("what is not in the log is unsent, whether it was sent or not", () => {
   const { chat, socket } = client();
   const log = new Log();
