@@ -55,6 +55,28 @@ async def test_lag_and_a_slow_store_are_seen_while_they_last() -> None:
     assert hub.admission.load is LoadLevel.NORMAL
 
 
+async def test_samples_are_few_where_there_is_little_to_do() -> None:
+    """Each wakes the process. They are many while anything is late, or could be too much, or is limited."""
+    running, started = 0, None
+    hub = Hub(MemoryStore(), ScriptedUpstream(), Policy())
+    monitor = OverloadMonitor(hub.admission, append_started_at=lambda: started, turns_running=lambda: running)
+    monitor.apply(lag=0.1, commit=1.0, memory=None)
+    calm = monitor.sample(1, 0.001)
+    assert monitor.sample(2, 0.06) < calm
+    running = MIN_LIMIT
+    assert monitor.sample(3, 0.0) < calm
+    running = MIN_LIMIT - 1
+    assert monitor.sample(4, 0.0) == calm
+    started = 4.4
+    assert monitor.sample(5, 0.0) < calm
+    started = None
+    for now in (6, 7, 8):
+        monitor.sample(now, 0.15)
+    assert hub.admission.load is LoadLevel.HIGH
+    assert [monitor.sample(now, 0.0) for now in (9, 10)] == [calm / 5] * 2, "it is to be heard soon that it is over"
+    assert monitor.sample(11, 0.0) == calm
+
+
 async def test_where_there_is_a_limit_not_all_turns_begin_at_once() -> None:
     """They would end at once, too, and make way for as many: the loop would be late again and again."""
     running = 0
@@ -136,7 +158,8 @@ def test_the_memory_is_that_of_the_setting_or_of_the_container(tmp_path: Path) -
 async def test_a_server_that_has_too_much_to_do_refuses_at_every_door(monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions by `overloaded`, handshakes and requests by 503, each with when to come again; health checks pass."""
     monkeypatch.setattr(overload, "MEMORY_SECONDS", 0.0)
-    upstream = ScriptedUpstream(["So.", 0.4, "Yes."])
+    gate = asyncio.Event()
+    upstream = ScriptedUpstream(["So.", gate, "Yes."])
     async with serving(upstream, limits=True, overload_lag="never") as server, reading(address(server.port)) as reader:
         await reader.ask("Why?", id="asked")
         await reader.until("token")
@@ -146,6 +169,7 @@ async def test_a_server_that_has_too_much_to_do_refuses_at_every_door(monkeypatc
         await reader.ask("And?", id="q")
         error = await reader.until("error")
         assert (error["id"], error["code"], error["retry_after"]) == ("q", "overloaded", 2000)
+        gate.set()
         assert (await reader.until("done"))["reason"] == "stop"
         with pytest.raises(InvalidStatus) as refused:
             async with reading(address(server.port)):

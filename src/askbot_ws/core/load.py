@@ -49,6 +49,11 @@ class Gauge:
             self.level = max(self._reached(low), min(self.level, self._kept(high)))
         return self.level
 
+    @property
+    def is_low(self) -> bool:
+        """Whether the last sample, where there is one, is so low that the level would fall."""
+        return not self.samples or self._kept(self.samples[-1]) is LoadLevel.NORMAL
+
     def _reached(self, share: float) -> LoadLevel:
         """Return the level that a share of the threshold leads to."""
         return LoadLevel.VERY_HIGH if share >= self.hard else LoadLevel.HIGH if share >= 1 else LoadLevel.NORMAL

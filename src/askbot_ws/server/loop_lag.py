@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 from ..metrics import Histogram
 
-INTERVAL_SECONDS = 0.05  # between two measurements
+FIRST_SECONDS = 0.05  # to the first measurement, and to the next where `on_measured` fails
 
 
 class LoopLagMonitor:
     """Measures with a timer."""
 
-    def __init__(self, histogram: Histogram, on_measured: Callable[[float, float], None]) -> None:
+    def __init__(self, histogram: Histogram, on_measured: Callable[[float, float], float]) -> None:
         """Measurements, in seconds, are added to `histogram`.
 
-        `on_measured` is called with each, and before it the time of the loop's clock.
+        `on_measured` is called with the time of the loop's clock and each measurement, and returns in how many seconds
+        the next one is made.
         """
         self._histogram = histogram
         self._on_measured = on_measured
@@ -26,17 +27,23 @@ class LoopLagMonitor:
 
     def start(self) -> None:
         """Measure until `close`."""
-        self._due = self._loop.time() + INTERVAL_SECONDS
-        self._timer = self._loop.call_at(self._due, self._measure)
+        self._schedule(FIRST_SECONDS)
 
     def close(self) -> None:
         """Stop measuring."""
         if self._timer is not None:
             self._timer.cancel()
 
+    def _schedule(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due, self._measure)
+
     def _measure(self) -> None:
         now = self._loop.time()
         lag = max(0.0, now - self._due)
-        self.start()  # first: whatever follows may raise
         self._histogram.observe(lag)
-        self._on_measured(now, lag)
+        seconds = FIRST_SECONDS
+        try:
+            seconds = self._on_measured(now, lag)
+        finally:
+            self._schedule(seconds)

@@ -6,6 +6,7 @@ that, a short one tells how many turns can run at the same time: those that are 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from .throttle import CGROUP_ROOT
 
 STARTS_SHARE = 0.05  # of the turns that may run, that may begin between two samples: what begins together ends together
 MIN_STARTS = 20.0
+INTERVAL_SECONDS = 0.05  # between two samples
+CALM_INTERVAL_SECONDS = 0.25  # the same where there is little to do: each wakes the process
 MEMORY_SECONDS = 1.0  # between two samples of the memory
 TARGET_SHARE = 0.15  # of the lag that is an overload: above it, further turns are too many
 OWN_TARGET_SHARE = 0.06  # the same where the lag is of our own making: fewer turns make it shorter
@@ -65,8 +68,13 @@ class OverloadMonitor:
         """Change the thresholds, in seconds and bytes; None: it does not matter."""
         self._lag.threshold, self._commit.threshold, self._memory.threshold = lag, commit, memory
 
-    def sample(self, now: float, lag: float) -> None:
-        """Take samples at `now`, by the loop's clock; `lag` is by how much its timers are late, in seconds."""
+    def sample(self, now: float, lag: float) -> float:
+        """Take samples, and return in how many seconds to take the next ones.
+
+        Args:
+            now: The time of the loop's clock.
+            lag: By how much its timers are late, in seconds.
+        """
         started = self._append_started_at()
         self._lag.update(lag)
         self._turns.target = self._lag_target(now)
@@ -81,6 +89,9 @@ class OverloadMonitor:
         level = max(self._lag.level, self._commit.level, self._memory.level)
         if level is not self._admission.load:
             self._change(level)
+        is_low = all(gauge.is_low for gauge in (self._lag, self._commit, self._memory))
+        is_calm = level is LoadLevel.NORMAL and is_low and limit == math.inf and running < MIN_LIMIT
+        return CALM_INTERVAL_SECONDS if is_calm else INTERVAL_SECONDS
 
     def _lag_target(self, now: float) -> float | None:
         """Return the lag above which there are too many turns: shorter where this process alone makes it."""
