@@ -32,7 +32,7 @@ serve: .venv/.serve.stamp  ## Serve the page and the socket on http://127.0.0.1:
 cluster: .venv/.cluster.stamp  ## Serve with three nodes, a Redis and nginx in front (NODES=5, PORT=8766)
 	@exec $(BIN)/python -m tests.cluster $(if $(NODES),--nodes $(NODES)) $(if $(PORT),--port $(PORT))
 
-setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stamp  ## Only set up
+setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stamp client/page/bundle.js  ## Only set up
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
@@ -102,7 +102,7 @@ generate: .venv/.serve.stamp  ## The files that are made from the code
 	$(BIN)/python tools/generate.py
 
 clean:  ## As freshly cloned
-	rm -rf .venv dist site .cache tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
+	rm -rf .venv dist site .cache client/page/bundle.js tests/js/node_modules examples/react/node_modules .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* test-artefacts
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "askbot-ws needs Python 3.11 or newer; try: make PYTHON=python3.12")'
@@ -127,6 +127,9 @@ clean:  ## As freshly cloned
 .venv/.browser.stamp: .venv/.dev.stamp
 	$(BIN)/python -m tests.programs
 	@touch $@
+
+client/page/bundle.js: $(filter-out client/page/bundle.js,$(wildcard client/*.js client/page/*.js)) tools/bundle.py .venv/.node.stamp
+	$(BIN)/python tools/bundle.py
 
 .venv/.node.stamp: tests/js/package.json examples/react/package.json .venv/.dev.stamp
 	cd tests/js && PATH="$(CURDIR)/$(BIN):$$PATH" npm install --no-package-lock --no-audit --no-fund --silent

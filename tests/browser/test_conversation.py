@@ -230,6 +230,7 @@ async def test_a_refused_question_is_given_back(tabs: Tabs) -> None:
         await tab.ask("Third?")
         await expect(tab.page.get_by_role("alert")).to_have_text("Too many questions are waiting.")
         await expect(tab.question).to_have_value("Third?")
+        await expect(tab.turns).to_have_count(2)  # it is drawn a frame later
         assert await tab.questions() == ["First?", "Second?"]
 
 

@@ -7,15 +7,16 @@ import gzip
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Response, expect
+from playwright.async_api import Response
 
+from askbot_ws.http import pages
 from askbot_ws.testing import serving
 
 from .tab import Tab, Tabs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MAX_PAGE_BYTES = 96 * 1024  # gzipped, as a proxy in front of the server sends them; the files have their comments
+MAX_PAGE_BYTES = 48 * 1024  # gzipped, as a proxy in front of the server sends them
 
 
 def listen(tab: Tab) -> list[Response]:
@@ -29,7 +30,7 @@ def listen(tab: Tab) -> list[Response]:
     return got
 
 
-async def test_the_whole_page_is_less_than_96_kb(tabs: Tabs) -> None:
+async def test_the_whole_page_is_less_than_48_kb_in_few_files(tabs: Tabs) -> None:
     """All that is loaded up to the first answer, in English and Korean; tests/js/size.test.js bounds the code alone."""
     async with serving() as server:
         for locale in ("en-US", "ko-KR"):
@@ -42,17 +43,23 @@ async def test_the_whole_page_is_less_than_96_kb(tabs: Tabs) -> None:
                 zip([one.url for one in got], await asyncio.gather(*[one.body() for one in got]), strict=True)
             )
 
-            assert len(bodies) > 10
+            paths = [urlsplit(url).path for url in bodies]
+            assert [path for path in paths if path.endswith(".js")] == ["/page/early-text.js", "/page/bundle.js"]
+            assert len(paths) < 12, paths
             assert all(one.status == 200 for one in got)
             size = sum(len(gzip.compress(body)) for body in bodies.values())
             assert size < MAX_PAGE_BYTES, size
 
 
-async def test_every_module_of_the_page_is_preloaded(tabs: Tabs) -> None:
+async def test_without_a_bundle_every_module_of_the_page_is_preloaded(
+    tabs: Tabs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Or the browser would hear of it only when it has read the one that imports it: a round trip each."""
+    monkeypatch.setattr(pages, "BUNDLE", "page/none.js")
     async with serving() as server:
         tab = await tabs.open(server.port)
-        await expect(tab.page.locator("#empty")).to_be_visible()
+        await tab.ask("One?")
+        await tab.answered("You asked: One?")
         loaded: list[str] = await tab.page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)")
         hinted: list[str] = await tab.page.locator("link[rel=modulepreload], script[src]").evaluate_all(
             "(all) => all.map(({ href, src }) => href || src)"

@@ -29,7 +29,7 @@ def program(port: int) -> str:
 
 async def instead_of_ours(page: Page, text: str) -> None:
     """Let a program take the place of the page's own: the page is the server's, and so is its policy."""
-    await page.route("**/page.js", lambda route: route.fulfill(body=text, content_type="text/javascript"))
+    await page.route("**/page/bundle.js", lambda route: route.fulfill(body=text, content_type="text/javascript"))
 
 
 async def test_the_program_writes_the_answer_into_a_page_of_the_server(tabs: Tabs) -> None:

@@ -149,7 +149,7 @@ async def test_what_is_typed_while_the_page_is_loaded_stays(tabs: Tabs) -> None:
         await expect(tab.answer).to_have_text("You asked: Typed early?")
 
 
-@pytest.mark.parametrize("path", ["/v1/identity", "/page/page.js"])
+@pytest.mark.parametrize("path", ["/v1/identity", "/page/bundle.js"])
 async def test_what_is_typed_while_the_page_is_loaded_outlasts_that_page(tabs: Tabs, path: str) -> None:
     """The reader loads it anew before it is ready, and that again: all that was typed is in the field, and is kept."""
     async with serving(ScriptedUpstream()) as server:

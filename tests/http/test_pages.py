@@ -11,7 +11,7 @@ import pytest
 
 from askbot_ws import errors
 from askbot_ws.events import Reason
-from askbot_ws.http.pages import preferred_language, render_page_by_language
+from askbot_ws.http.pages import BUNDLE, bundle_banner, has_bundle, preferred_language, render_page_by_language
 from askbot_ws.testing import serving
 
 from .raw_requests import request
@@ -33,7 +33,8 @@ def test_every_language_has_all_words() -> None:
 
 def test_words_that_are_said_are_there_and_all_are_said() -> None:
     """By their names in the page and its scripts; those that are made of a code, by what they begin with."""
-    files = [CLIENT / "index.html", CLIENT / "thinking.js", *(CLIENT / "page").glob("*.js")]
+    modules = [path for path in (CLIENT / "page").glob("*.js") if path.name != "bundle.js"]
+    files = [CLIENT / "index.html", CLIENT / "thinking.js", *modules]
     source = "".join(path.read_text(encoding="utf-8") for path in files)
     said = set(re.findall(r"\{\{(\w+)\}\}", source)) - {"lang", "strings", "page_module"}
     named = set(re.findall(r'"(\w+)"', source))
@@ -104,3 +105,34 @@ def test_a_word_ends_neither_its_element_nor_the_script(tmp_path: Path) -> None:
     assert shown == ('<p lang="en" title="&lt;/script&gt;&lt;img src=x onerror=&quot;y&quot;&gt; &amp; {{title}}"></p>')
     assert json.loads(script.removesuffix("</script>")) == {"title": hostile}
     assert script.count("<") == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"askbot.js": b"2"},
+        {"page/page.js": b"2"},
+        {"page/new.js": b""},
+        {"askbot.js": b"1page/page.js", "page/page.js": b""},
+    ],
+)
+def test_a_bundle_is_of_its_modules_only(changed: dict[str, bytes]) -> None:
+    """In a checkout, somebody changes one, adds one or moves text to another; what is no module does not matter."""
+    modules = {"askbot.js": b"1", "page/page.js": b"1", "page/page.css": b""}
+    bundled = modules | {BUNDLE: bundle_banner(modules) + b"\nmade"}
+    assert has_bundle(bundled | {"page/page.css": b"changed"})
+    assert not has_bundle(modules)
+    assert not has_bundle(bundled | changed)
+
+
+def test_the_page_loads_the_bundle_in_place_of_its_modules() -> None:
+    """And first what keeps a text that is typed meanwhile; the site's own module is no part of it."""
+    (page, _), (bundled, _) = (
+        render_page_by_language(CLIENT, has_module=True, is_bundled=is_bundled).values() for is_bundled in (False, True)
+    )
+    loaded = [
+        re.findall(r'(?:rel="modulepreload"|type="module").*?="([^"]+)"', text.decode()) for text in (page, bundled)
+    ]
+    assert len(loaded[0]) > 40
+    assert loaded[0][-3:] == ["page-module.js", "page/early-text.js", "page/page.js"]
+    assert loaded[1] == ["page-module.js", "page/early-text.js", BUNDLE]

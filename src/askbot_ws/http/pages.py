@@ -1,6 +1,7 @@
 """Pages: static files, and the page in each of its languages.
 
-`index.html` names its strings, `page/strings.json` has them.
+`index.html` names its strings, `page/strings.json` has them. Where the page's modules are there as one file too, which
+tools/bundle.py makes of them, the page loads that: one request in place of some forty.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +31,8 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 PAGE_MODULE = "page-module.js"
+BUNDLE = "page/bundle.js"
+MODULE_PRELOAD = re.compile(r' *<link rel="modulepreload" href="[^"{]+" />\n')
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -83,14 +86,15 @@ def routes(module: Path | None = None) -> list[Route]:
     """
     client = _package_file("client_files", "client")
     asyncapi = _package_file("asyncapi.json", "docs/asyncapi.json").read_bytes()
+    client_files = read_client_files(client)
     found = {
         f"/{name}": StaticFile.with_headers(body, CONTENT_TYPES[Path(name).suffix])
-        for name, body in _client_files(client)
+        for name, body in client_files.items()
     }
     found["/asyncapi.json"] = StaticFile.with_headers(asyncapi, "application/json")
     if module is not None:
         found[f"/{PAGE_MODULE}"] = StaticFile.with_headers(module.read_bytes(), CONTENT_TYPES[".js"])
-    page = _page_route(client, has_module=module is not None)
+    page = _page_route(client, has_module=module is not None, is_bundled=has_bundle(client_files))
     static = [_file_route(path, file) for path, file in found.items()]
     return [page, Route("/schema.json", _serve_schema), *static]
 
@@ -112,12 +116,12 @@ def _file_route(path: str, file: StaticFile) -> Route:
     return Route(path, serve)
 
 
-def _page_route(client: Traversable, *, has_module: bool) -> Route:
+def _page_route(client: Traversable, *, has_module: bool, is_bundled: bool) -> Route:
     pages = {
         language: StaticFile.with_headers(
             body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language"
         )
-        for language, body in render_page_by_language(client, has_module=has_module).items()
+        for language, body in render_page_by_language(client, has_module=has_module, is_bundled=is_bundled).items()
     }
 
     async def serve(request: Request) -> Response:
@@ -127,9 +131,13 @@ def _page_route(client: Traversable, *, has_module: bool) -> Route:
     return Route("/", serve)
 
 
-def render_page_by_language(folder: Traversable, *, has_module: bool = False) -> dict[str, bytes]:
+def render_page_by_language(
+    folder: Traversable, *, has_module: bool = False, is_bundled: bool = False
+) -> dict[str, bytes]:
     """Return the page by language, the default one first; its texts are in it as JSON too, for its scripts."""
     template = (folder / "index.html").read_text(encoding="utf-8")
+    if is_bundled:
+        template = MODULE_PRELOAD.sub("", template).replace("page/page.js", BUNDLE)
     strings = STRINGS_ADAPTER.validate_json((folder / "page" / "strings.json").read_bytes())
     module = f'<link id="page-module" rel="modulepreload" href="{PAGE_MODULE}" />' if has_module else ""
     return {language: _render(template, language, known, module) for language, known in strings.items()}
@@ -159,11 +167,25 @@ def _package_file(name: str, place: str) -> Traversable:
     return installed if installed.is_dir() or installed.is_file() else Path(__file__).parents[3] / place
 
 
-def _client_files(folder: Traversable) -> list[tuple[str, bytes]]:
+def read_client_files(folder: Traversable) -> dict[str, bytes]:
     """Return the files of `client/` and `client/page/` that a browser loads, by path."""
     found = [(file.name, file) for file in folder.iterdir()]
     found += [(f"page/{file.name}", file) for file in (folder / "page").iterdir()]
-    return [(name, file.read_bytes()) for name, file in found if Path(name).suffix in CONTENT_TYPES]
+    return {name: file.read_bytes() for name, file in found if Path(name).suffix in CONTENT_TYPES}
+
+
+def bundle_banner(client_files: Mapping[str, bytes]) -> bytes:
+    """Return how a bundle of these modules begins: with a digest of them."""
+    digest = hashlib.sha256()
+    for name in sorted(client_files):
+        if name.endswith(".js") and name != BUNDLE:
+            digest.update(b"%s\0%d\0%s" % (name.encode(), len(client_files[name]), client_files[name]))
+    return b"/*! of the modules %s */" % digest.hexdigest()[:32].encode()
+
+
+def has_bundle(client_files: Mapping[str, bytes]) -> bool:
+    """Return whether there is a bundle of just these modules: in a checkout, they may have changed since."""
+    return client_files.get(BUNDLE, b"").startswith(bundle_banner(client_files))
 
 
 def preferred_language(accepted: str, offered: Sequence[str]) -> str:
