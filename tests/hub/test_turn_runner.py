@@ -365,14 +365,14 @@ async def test_reasoning_is_dropped_where_the_policy_says_so() -> None:
 async def test_reasoning_is_in_no_line_of_the_log() -> None:
     """With `log_content` neither: that is for questions and answers."""
     with capture_logs() as lines:
-        async with hub_of([ThinkingText("hm"), "so"], policy=Policy(log_content=True)) as hub:
+        async with hub_of([ThinkingText("Let me see."), "so"], policy=Policy(log_content=True)) as hub:
             reader = attach_reader(hub)
             await ask(hub, reader)
             await reader.done()
             await run_ticks()
 
     assert [line["text"] for line in lines if line["event"] == "question_answered"] == ["so"]
-    assert not [line for line in lines if "hm" in str(line)]
+    assert not [line for line in lines if "Let me see" in str(line)]
 
 
 async def test_a_conversation_that_is_too_long_is_asked_with_less_of_it() -> None:
