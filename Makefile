@@ -41,7 +41,7 @@ test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
 	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS); status=$$?; \
 	wait $$javascript || status=$$?; cat test-artefacts/javascript.txt; exit $$status
-	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) $(CORES) $(ALONE)
+	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) 1 $(ALONE)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 

@@ -150,8 +150,7 @@ LONGEST = (
 """Files that are begun early, so that no worker is still at one when the others have ended.
 
 Some of them wait for the most part (the soak, connections, faults, slow readers, floods): those are not begun one after
-the other, as a machine with less to do is waste. Of those that run alone, the first worker of two gets the first and
-the third: the longest is the second.
+the other, as a machine with less to do is waste.
 """
 
 
