@@ -33,7 +33,7 @@ def test_every_language_has_all_words() -> None:
 
 def test_words_that_are_said_are_there_and_all_are_said() -> None:
     """By their names in the page and its scripts; those that are made of a code, by what they begin with."""
-    modules = [path for path in (CLIENT / "page").glob("*.js") if path.name != "bundle.js"]
+    modules = {*(CLIENT / "page").glob("*.js")} - {CLIENT / BUNDLE}
     files = [CLIENT / "index.html", CLIENT / "thinking.js", *modules]
     source = "".join(path.read_text(encoding="utf-8") for path in files)
     said = set(re.findall(r"\{\{(\w+)\}\}", source)) - {"lang", "strings", "page_module"}
