@@ -21,7 +21,7 @@ async def test_nodes_may_come_back_after_redis_was_away() -> None:
     async def take_over(session: str, *, instead_of: str | None = None) -> None:
         taken.setdefault(session, []).append(instead_of)
 
-    with redis_server("--appendonly", "yes") as redis:
+    with redis_server("--appendonly", "yes", "--appendfsync", "always") as redis:  # `everysec` may lose some at a kill
         connections = await RedisConnections.open(redis.url)
         watcher, slow, dead = (Membership(connections, name, times=TIMES) for name in ("watcher", "slow", "dead"))
         for each in (watcher, slow, dead):
