@@ -8,14 +8,18 @@ from unittest.mock import patch
 import pytest
 
 from askbot_ws.core.commands import Ask, Cancel, Forget, Fork, Title
+from askbot_ws.core.log_tail import LogTail
 from askbot_ws.core.principal import ANONYMOUS, Principal
 from askbot_ws.errors import Busy, Internal, InvalidFrame, Overloaded, SessionNotFound, StoreError
 from askbot_ws.events import TurnRecord, encode_event
 from askbot_ws.hub import Policy
 from askbot_ws.nodes import inbox
 from askbot_ws.nodes.codec import Executed, Request, Result
+from askbot_ws.store.redis.appender import Appender
 from askbot_ws.store.redis.keys import keys_of
 from askbot_ws.store.redis.open_logs import OpenLog
+from askbot_ws.store.redis.session_write import SessionWrite
+from askbot_ws.store.redis.store import RedisStore
 from tests.hub.fakes import CheckedReader, assert_proven, assert_valid_log, attach_reader
 from tests.redis_server import RedisServer
 
@@ -123,7 +127,7 @@ async def test_a_reader_is_not_taken_back_by_a_node_that_is_behind(redis: RedisS
         head = reader.topic.log.head
 
         assert (await b.hub.open(ANONYMOUS, reader.session)).log.head < head
-        assert (await b.hub.open(ANONYMOUS, reader.session, after=head)).log.head == head
+        assert (await b.hub.resume(ANONYMOUS, reader.session, after=head)).log.head == head
 
 
 async def test_a_request_that_comes_again_is_not_executed_again(redis: RedisServer) -> None:
@@ -266,6 +270,51 @@ async def test_an_answer_waits_while_redis_is_full(redis: RedisServer) -> None:
             redis.command("CONFIG", "SET", "maxmemory", 0)
         assert (await reader.done()).reason == "stop"
     assert reader.answer("t1") == "one two"
+
+
+async def test_a_session_that_a_client_was_told_is_not_there_is_not_made_later(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first question waited for Redis when its connection was lost: the client asks it again in another session."""
+    announce, may_make = Appender._announce, asyncio.Event()  # pyright: ignore[reportPrivateUsage]
+
+    async def announce_late(appender: Appender, write: SessionWrite) -> None:
+        await announce(appender, write)
+        await may_make.wait()
+
+    monkeypatch.setattr(Appender, "_announce", announce_late)
+    async with node(redis, ["paid for twice"]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        asking = asyncio.create_task(a.hub.command(ANONYMOUS, reader.session, Ask("why?", id="q1")))
+        await soon(lambda: a.store.open_logs[reader.session].appending)
+        with pytest.raises(SessionNotFound):
+            await b.hub.resume(ANONYMOUS, reader.session)
+        may_make.set()
+        with pytest.raises(SessionNotFound):
+            await asking
+        assert reader.codes == ["session_not_found"]
+        with pytest.raises(SessionNotFound):
+            await b.hub.open(ANONYMOUS, reader.session)
+    assert a.upstream.prompts == []
+
+
+async def test_a_session_that_is_made_while_its_client_comes_to_another_node_is_found_there(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not there when that node loads it, and is when the node would say so."""
+    async with node(redis, ["one"]) as a, node(redis) as b:
+        reader, load = attach_reader(a.hub), RedisStore.load
+
+        async def load_early(store: RedisStore, session: str) -> LogTail:
+            monkeypatch.undo()
+            with pytest.raises(SessionNotFound):
+                await load(store, session)
+            await a.hub.command(ANONYMOUS, session, Ask("why?"))
+            raise SessionNotFound
+
+        monkeypatch.setattr(RedisStore, "load", load_early)
+        assert (await b.hub.resume(ANONYMOUS, reader.session)).log.head > 0
+        await reader.done()
 
 
 async def test_a_fork_with_one_id_at_two_nodes_at_once_is_one_session(redis: RedisServer) -> None:

@@ -7,8 +7,21 @@ import hmac
 import secrets
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from ..events import SessionId
 
 _BYTES = 16
+_session_id: TypeAdapter[str] = TypeAdapter(SessionId)
+
+
+def is_session_id(text: str) -> bool:
+    """Whether a text has the form of a session's id."""
+    try:
+        _session_id.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def new_session_id() -> str:

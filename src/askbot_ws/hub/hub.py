@@ -14,10 +14,12 @@ from ..core.access import check_change, check_create, check_list, check_read
 from ..core.allowance import NO_LIMITS, Allowances
 from ..core.commands import Command, Forget, Fork
 from ..core.principal import Principal
+from ..core.session_id import is_session_id
 from ..errors import (
     Internal,
     InvalidFrame,
     LogMoved,
+    SessionNotFound,
     StoreError,
     StoreUnavailable,
 )
@@ -169,24 +171,35 @@ class Hub:
         check_create(principal)
         return self._registry.create(principal, temporary=temporary)
 
-    async def open(
-        self, principal: Principal, session: str, *, after: int | None = None, history: str | None = None
-    ) -> Topic:
+    async def open(self, principal: Principal, session: str) -> Topic:
         """Return the topic of a session; it may be evicted unless a reader is attached before the next await.
-
-        `after` and `history` are where a reader has been: another node may have shown it what this one lacks yet.
 
         Raises `SessionNotFound`, also for another user's session, `Forbidden` where the credential is for another
         session, and `StoreError`.
         """
         check_read(principal, session)
-        topic = await self._registry.open_topic(principal, session)
-        if self._shared_store is not None:
-            behind = after is not None and after > topic.log.head
-            if behind or history not in {None, topic.log.history}:
-                await self._shared_store.refresh(session)
-                await asyncio.sleep(0)  # until `SharedSessions` was told
-                topic = await self._registry.open_topic(principal, session)
+        return await self._registry.open_topic(principal, session)
+
+    async def resume(
+        self, principal: Principal, session: str, *, after: int | None = None, history: str | None = None
+    ) -> Topic:
+        """Return the topic of a session that a reader comes back to; otherwise like `open`.
+
+        `after` and `history` are where the reader has been: another node may have shown it what this one lacks yet.
+        Once it was told that there is no such session, no node makes it: the reader asks in another one.
+        """
+        store = self._shared_store
+        try:
+            topic = await self.open(principal, session)
+        except SessionNotFound:
+            if store is None or not is_session_id(session) or await store.prevent_creation(session):
+                raise
+            topic = await self.open(principal, session)  # it was made meanwhile, or is another user's
+        behind = after is not None and after > topic.log.head
+        if store is not None and (behind or history not in {None, topic.log.history}):
+            await store.refresh(session)
+            await asyncio.sleep(0)  # until `SharedSessions` was told
+            topic = await self.open(principal, session)
         return topic
 
     def attach(self, topic: Topic, reader: Reader) -> None:

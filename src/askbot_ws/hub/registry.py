@@ -9,14 +9,12 @@ from functools import partial
 from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
-from pydantic import TypeAdapter, ValidationError
-
 from ..core.context import ContextWindow
 from ..core.principal import Principal
 from ..core.session import SessionMachine
-from ..core.session_id import new_session_id
+from ..core.session_id import is_session_id, new_session_id
 from ..errors import SessionNotFound, StoreError
-from ..events import Done, SessionId, TurnRecord
+from ..events import Done, TurnRecord
 from ..store import Store
 from .owner import Owner
 from .placement import Claimed, LocalPlacement, Placement
@@ -24,7 +22,6 @@ from .policy import Policy
 from .topic import Topic
 
 T = TypeVar("T")
-_session_id: TypeAdapter[str] = TypeAdapter(SessionId)
 
 
 class OpenTurns(Protocol):
@@ -94,10 +91,8 @@ class SessionRegistry:
 
     async def load_topic(self, session: str) -> Topic:
         """Return the topic of anybody's session, for the server itself and administrators; else like `open_topic`."""
-        try:
-            _session_id.validate_python(session)
-        except ValidationError:
-            raise SessionNotFound from None
+        if not is_session_id(session):
+            raise SessionNotFound
         return await self._with_lock(session, self._load_topic)
 
     async def open_owner(self, principal: Principal, session: str) -> Owner:

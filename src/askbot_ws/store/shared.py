@@ -95,6 +95,23 @@ class SharedStore(Store, Protocol):
     node: str
     observer: LogObserver | None
 
+    async def prevent_creation(self, session: str) -> bool:
+        """Let no node make a session that is not there, for longer than any `append` may take.
+
+        To be called before a client is told that there is no such session. It asks its question in another one then,
+        while a node to which it was connected before may just be making this one, with the same question.
+
+        Args:
+            session: The session's id.
+
+        Returns:
+            Whether it is not there: an append that makes it fails with `LogMoved` then. False: it can be loaded.
+
+        Raises:
+            StoreError: It can't be read or written.
+        """
+        ...
+
     async def claim(self, session: str, *, instead_of: str | None = None) -> str | None:
         """Become the owner of a session, unless another node is it.
 

@@ -55,7 +55,7 @@ class ModelReader(RecordingReader):
     async def read(self) -> None:
         """Read what is new, and go on."""
         hub = self._node.hub
-        topic = await hub.open(ANONYMOUS, SESSION, after=self.seq)
+        topic = await hub.resume(ANONYMOUS, SESSION, after=self.seq)
         assert topic.log.start <= self.seq, "it is not in memory"
         assert topic.log.head >= self.seq, f"at {self.seq}, the log is at {topic.log.head}"
         self.record(topic.log.events_after(self.seq))

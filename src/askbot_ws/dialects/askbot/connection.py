@@ -105,7 +105,7 @@ class AskbotConnection(Connection):
             elif seq is not None and not self.may_resume(session, seq):
                 await self.socket.close(4429, "too many resumes from one place")
             else:
-                topic = await self.hub.open(self.principal, session, after=seq, history=history)
+                topic = await self.hub.resume(self.principal, session, after=seq, history=history)
                 await self._attach(topic, seq, history, resumed=True)
         except FrameError as error:
             self._send_error(error, None)
@@ -365,7 +365,7 @@ class AskbotConnection(Connection):
         if frame.session is None:
             topic = self.hub.create(self.principal)
         else:
-            topic = await self.hub.open(self.principal, frame.session, after=frame.after, history=frame.log)
+            topic = await self.hub.resume(self.principal, frame.session, after=frame.after, history=frame.log)
         await self._attach(topic, frame.after, frame.log, resumed=frame.session is not None, id=frame.id)
 
     async def _fork(self, frame: Fork, session: str) -> None:

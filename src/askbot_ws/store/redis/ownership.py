@@ -10,10 +10,13 @@ from ..shielded_tasks import ShieldedTasks
 from .codec import decode_summary
 from .connections import RedisConnections
 from .follower import LogFollower
+from .keys import keys_of
 from .open_logs import OpenLog
 from .repeated import fields_of, run_all_repeated, run_repeated
 from .scripts import ScriptCall, load_script
 from .session_scripts import session_script
+
+PREVENTED_MILLISECONDS = 120_000  # for which nobody may make a session: longer than an append is tried
 
 
 def new_history() -> str:
@@ -54,6 +57,11 @@ class Ownership:
         """The fence of a new session: another one for each, as it also says which session of that id it is."""
         self._made += 1
         return f"{self._made}:{self._node}"
+
+    async def prevent_creation(self, session: str) -> bool:
+        """As `SharedStore.prevent_creation`."""
+        call = ScriptCall(session_script("prevent_creation"), keys_of(session)[:1], (PREVENTED_MILLISECONDS,))
+        return await run_repeated(self._connections, call, replicas=self._replicas) == 0
 
     async def claim(self, open_log: OpenLog, *, instead_of: str | None) -> str | None:
         """As `SharedStore.claim`."""

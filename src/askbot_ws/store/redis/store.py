@@ -230,6 +230,10 @@ class RedisStore:
         open_log = self.open_logs.get(session)
         return open_log is not None and open_log.fence is not None
 
+    async def prevent_creation(self, session: str) -> bool:
+        """Let no node make a session that is not there. Raises `StoreError`."""
+        return await self.tasks.start(self._ownership.prevent_creation(session))
+
     async def claim(self, session: str, *, instead_of: str | None = None) -> str | None:
         """Become a session's owner; returns the other node that is it. Raises as `SharedStore.claim`."""
         open_log = self.open_logs.get(session)

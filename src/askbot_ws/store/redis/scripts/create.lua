@@ -8,8 +8,8 @@ if meta[1] then
   touch() -- another connection may have made it
   return 1
 end
-if meta[3] == ARGV[1] then
-  return 0 -- it was made, and deleted since: this is a repetition that comes late
+if meta[3] == ARGV[1] or meta[3] == '*' then
+  return 0 -- it was made, and deleted since: this is a repetition that comes late; or a client was told that it is not there
 end
 redis.call('ZADD', PARTS, '-inf', '')
 redis.call('HSET', ASKS, '', '')
