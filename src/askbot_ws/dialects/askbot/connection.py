@@ -385,7 +385,7 @@ class AskbotConnection(Connection):
                 pass  # the fork was deleted meanwhile, so it is made again
 
     async def _forget(self, frame: Forget) -> None:
-        await self.hub.open(self.principal, frame.session)
+        await self.hub.resume(self.principal, frame.session)  # or another node makes it after this one has not found it
         reader = self.readers.get(frame.session)
         if reader is not None:
             reader.muted = True
