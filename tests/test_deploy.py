@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from askbot_ws.config import load
 
 from . import programs
+from .certificates import trusting
 from .http.raw_requests import Response, chunk_of, head_of, lines, response_of
 from .ports import free_port
 from .process import ROOT, Askbot, ProviderProcess, Story, askbot, reading
@@ -110,8 +111,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def proxied(provider: ProviderProcess, folder: Path) -> Iterator[Proxied]:
     """The shipped file in nginx; only ports and paths are others."""
-    authority, trusting = trustme.CA(), ssl.create_default_context()
-    authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
+    authority = trustme.CA()
     made = authority.issue_cert(NAME)
     made.private_key_pem.write_to_path(folder / "privkey.pem")
     for part in made.cert_chain_pems:
@@ -142,7 +142,7 @@ def proxied(provider: ProviderProcess, folder: Path) -> Iterator[Proxied]:
     ):
         try:
             wait_for(port)
-            yield Proxied(server, port, plain_port, folder, trusting)
+            yield Proxied(server, port, plain_port, folder, trusting(authority))
         finally:
             process.terminate()
 

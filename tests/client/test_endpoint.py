@@ -14,6 +14,7 @@ from askbot_ws import connect
 from askbot_ws.client import Closed
 from askbot_ws.testing import serving
 
+from .. import certificates
 from ..process import address
 from .internals import cut
 
@@ -26,9 +27,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
+    return certificates.trusting(authority)
 
 
 def certified(authority: trustme.CA, name: str) -> ssl.SSLContext:

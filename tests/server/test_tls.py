@@ -26,6 +26,7 @@ from askbot_ws.errors import ConfigError
 from askbot_ws.server.tls import EXPIRES_SOON, TlsFiles
 from askbot_ws.testing import ScriptedUpstream, serving
 
+from ..certificates import trusting
 from ..http.raw_requests import closed, lines, response_of
 from ..process import command, environment, reading
 
@@ -63,12 +64,6 @@ def logged() -> Iterator[list[str]]:
     lines = list[str]()
     with structlog.testing.capture_logs(processors=[lambda _, __, line: lines.append(line["event"]) or line]):  # type: ignore[func-returns-value]
         yield lines
-
-
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
 
 
 # --- the files -------------------------------------------------------------------------------------------------------
@@ -161,7 +156,7 @@ def test_a_certificate_is_set_with_its_key(files: Files, given: dict[str, str], 
 
 async def names_of(port: int) -> set[str]:
     """The names of the certificate that a new connection is shown."""
-    context = trusting()
+    context = trusting(AUTHORITY)
     context.check_hostname = False
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     certificate = writer.get_extra_info("peercert")
@@ -182,7 +177,7 @@ async def test_a_new_certificate_is_used_for_new_connections_and_old_ones_stay(f
     async with serving(upstream, certfile=str(files.certfile), keyfile=str(files.keyfile)) as server:
         assert server.url == f"wss://127.0.0.1:{server.port}/v1/chat"
         assert await names_of(server.port) == {"127.0.0.1"}
-        async with reading(server.url, ssl=trusting()) as reader:
+        async with reading(server.url, ssl=trusting(AUTHORITY)) as reader:
             files.write(name="new.example")
             assert server.reload_certificate()
             assert await names_of(server.port) == {"new.example"}
@@ -202,7 +197,7 @@ async def test_old_versions_of_tls_and_plain_http_are_refused(files: Files) -> N
     """TLS 1.2 and 1.3 are spoken, and HTTP/1.1 is what is agreed on."""
     async with serving(certfile=str(files.certfile), keyfile=str(files.keyfile)) as server:
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-            context = trusting()
+            context = trusting(AUTHORITY)
             context.minimum_version = context.maximum_version = version
             context.set_alpn_protocols(["h2", "http/1.1"])
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
@@ -210,7 +205,7 @@ async def test_old_versions_of_tls_and_plain_http_are_refused(files: Files) -> N
             writer.write(lines("GET", "/healthz", "Host: localhost", "Connection: close"))
             assert (await response_of(reader)).status == 200
             await closed(writer)
-        old = trusting()
+        old = trusting(AUTHORITY)
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
         old.set_ciphers("ALL:@SECLEVEL=0")
@@ -226,7 +221,7 @@ async def test_pages_over_http_of_the_same_name_are_foreign_to_a_server_with_tls
     """Whoever is between could have written them."""
     async with serving(certfile=str(files.certfile), keyfile=str(files.keyfile), hosts="chat.example") as server:
         for origin, status in (("https://chat.example", 200), ("http://chat.example", 403)):
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting())
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trusting(AUTHORITY))
             writer.write(lines("GET", "/", "Host: chat.example", f"Origin: {origin}"))
             assert (await response_of(reader)).status == status
             await closed(writer)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from askbot_ws.server.workers.group import FIRST_ANSWER_SECONDS
 
+from ..certificates import trusting
 from ..process import ROOT, environment, eventually
 
 AUTHORITY = trustme.CA()
@@ -66,7 +66,7 @@ class Served:
     def _get(self, path: str) -> tuple[int, str]:
         page = self.url.replace("wss://", "https://").replace("/v1/chat", path)
         try:
-            with urllib.request.urlopen(page, timeout=20, context=trusting()) as response:
+            with urllib.request.urlopen(page, timeout=20, context=trusting(AUTHORITY)) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:
@@ -77,12 +77,6 @@ class Served:
         status, page = await self.get("/metrics")
         assert status == 200
         return float(page.partition(f"\n{name} ")[2].partition("\n")[0])
-
-
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]
-    return context
 
 
 @contextmanager
@@ -127,7 +121,7 @@ async def reader_of_each(server: Served) -> list[ClientConnection]:
 
     while not all(map(has_one, workers)):
         assert len(readers) < 200
-        readers.append(await connect(server.url, ssl=trusting()))
+        readers.append(await connect(server.url, ssl=trusting(AUTHORITY)))
     return readers
 
 
@@ -219,7 +213,7 @@ async def handshakes(port: int, thinking: float, over: asyncio.Event) -> list[st
     while not over.is_set():
         try:
             async with asyncio.timeout(10):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(AUTHORITY))
                 await asyncio.sleep(thinking)
                 writer.write(HANDSHAKE)
                 answers.append((await reader.readuntil(b"\r\n\r\n"))[9:12].decode())

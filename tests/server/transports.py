@@ -23,6 +23,8 @@ from askbot_ws.server.listening import bind
 from askbot_ws.store.memory import MemoryStore
 from askbot_ws.testing import ScriptedUpstream
 
+from ..certificates import trusting
+
 Case = Callable[["Way"], Awaitable[None]]
 
 
@@ -99,7 +101,6 @@ def made(kind: Literal["tcp", "tls", "unix"], loop: Literal["asyncio", "uvloop"]
     """A way; a Unix socket lies in the folder."""
     way = Way(kind, loop, folder, server=None)  # type: ignore[arg-type]  # until it serves
     if kind == "tls":
-        way.served, way.trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+        way.served, way.trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), trusting(AUTHORITY)
         AUTHORITY.issue_cert("127.0.0.1").configure_cert(way.served)  # pyright: ignore[reportUnknownMemberType]
-        AUTHORITY.configure_trust(way.trusting)  # pyright: ignore[reportUnknownMemberType]
     return way
