@@ -221,6 +221,7 @@ async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs, exa
     """Over a reload too."""
     async with running(await example(), ScriptedUpstream()) as (place, _):
         app = App(await tabs.open(place.port))
+        await app.state("open")  # how long a question may be, it is told by then
         await app.ask("x" * 9000)
         await expect(app.tab.page.get_by_role("alert")).to_contain_text("9000 characters; at most 8000")
         await app.tab.page.reload()
