@@ -317,6 +317,37 @@ async def test_a_session_that_is_made_while_its_client_comes_to_another_node_is_
         await reader.done()
 
 
+async def test_a_session_that_redis_has_lost_goes_on_though_a_client_was_told_that_it_is_not_there(
+    redis: RedisServer,
+) -> None:
+    """Its owner appends again what was lost, and the answer that runs has its end at all nodes."""
+    go = asyncio.Event()
+    async with node(redis, ["one ", go, "two"]) as a, node(redis) as b, node(redis) as c:
+        reader = attach_reader(a.hub)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        await reader.heard("one ")
+        other = await c.attached(reader.session)
+        redis.command("DEL", *keys_of(reader.session))
+        with pytest.raises(SessionNotFound):
+            await b.hub.resume(ANONYMOUS, reader.session)
+        go.set()
+        for each in (reader, other):
+            assert (await each.done()).reason == "stop"
+        assert (await b.hub.resume(ANONYMOUS, reader.session)).log.head == reader.events[-1].seq
+    assert_valid_log(reader.events)
+
+
+async def test_who_can_make_no_session_keeps_nobody_from_making_one(redis: RedisServer) -> None:
+    """A client that may only read asks nothing elsewhere; the one whose session it is goes on."""
+    async with node(redis, ["one"]) as a, node(redis) as b:
+        reader = attach_reader(a.hub)
+        for viewer in (Principal(None, read_only=True), Principal(None, session=reader.session)):
+            with pytest.raises(SessionNotFound):
+                await b.hub.resume(viewer, reader.session)
+        await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
+        assert (await reader.done()).reason == "stop"
+
+
 async def test_a_fork_with_one_id_at_two_nodes_at_once_is_one_session(redis: RedisServer) -> None:
     """Whichever node was slower names the same session."""
     async with node(redis, ["one"]) as a, node(redis) as b:

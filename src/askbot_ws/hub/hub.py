@@ -10,7 +10,7 @@ from typing import Self
 
 import structlog
 
-from ..core.access import check_change, check_create, check_list, check_read
+from ..core.access import check_change, check_create, check_list, check_read, may_create
 from ..core.allowance import NO_LIMITS, Allowances
 from ..core.commands import Command, Forget, Fork
 from ..core.principal import Principal
@@ -192,7 +192,8 @@ class Hub:
         try:
             topic = await self.open(principal, session)
         except SessionNotFound:
-            if store is None or not is_session_id(session) or await store.prevent_creation(session):
+            asks_elsewhere = is_session_id(session) and may_create(principal)
+            if store is None or not asks_elsewhere or await store.prevent_creation(session):
                 raise
             topic = await self.open(principal, session)  # it was made meanwhile, or is another user's
         behind = after is not None and after > topic.log.head

@@ -300,7 +300,7 @@ class Appender:
                 raise _moved(ValueError("the session is deleted"))
             open_log.stored, open_log.head, open_log.merged, open_log.questions = False, 0, 0, {}
             return Summary(open_log.log.user, created=open_log.log.summary.created)
-        open_log.stored = True
+        open_log.stored, open_log.is_new = True, False
         if found.decode() != fence:
             self._follower.fenced(open_log)
             raise _moved(ValueError("another node owns the session"))

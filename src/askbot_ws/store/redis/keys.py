@@ -22,7 +22,7 @@ class SessionKeys(NamedTuple):
 
     Attributes:
         meta: A hash: who owns it, its history, head and summary. Once it is deleted, the fence with which it was made,
-            for a while; and `*` in its place where nobody may make it (`SharedStore.prevent_creation`).
+            for a while. And that nobody may make it, for a while (`SharedStore.prevent_creation`).
         log: A stream of its newest events; the id of an entry is the `seq` of its last one.
         parts: A sorted set of its older events, merged; the score of a part is the `seq` of its last event. (A stream
             takes 4 KB at least.) The first one is empty.

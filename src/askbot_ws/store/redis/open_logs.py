@@ -18,7 +18,8 @@ class OpenLog:
     Attributes:
         log: The log.
         fence: With which this node appends; None: another node does, or none.
-        stored: Whether Redis has it; else it was made here, and has no event yet.
+        stored: Whether Redis has it; else it was made here, or Redis has lost it.
+        is_new: Whether it was made here, and Redis never had it, as far as is known.
         head: The head of the stored log as far as it is known here.
         merged: The position up to which the log is merged in Redis. The events after it are in memory.
         questions: The `seq` of the question of each turn that has not ended.
@@ -37,6 +38,7 @@ class OpenLog:
     log: LogTail
     fence: str | None = None
     stored: bool = True
+    is_new: bool = False
     head: int = 0
     merged: int = 0
     questions: dict[str, int] = field(default_factory=dict[str, int])

@@ -58,7 +58,7 @@ class SessionWrite:
             open_log.log.append_if_new(event)
         if open_log.fence != self.fence:
             return  # claimed anew since: what is stored was read then
-        open_log.stored = True
+        open_log.stored, open_log.is_new = True, False
         open_log.head = self.head
         if self.questions is not None:
             open_log.questions = self.questions
@@ -104,7 +104,7 @@ def make_write(
         len(parts),
         len(turns),
         len(asks),
-        *(("", "") if open_log.stored else (log.history, log.user or "")),
+        *(("", "", "") if open_log.stored else (log.history, log.user or "", int(open_log.is_new))),
     ]
     for part in parts:
         args += part

@@ -208,7 +208,7 @@ class RedisStore:
         if session in self.open_logs:
             raise ValueError("the session exists")
         log = LogTail(session, history=new_history(), user=user)
-        self.open_logs[session] = OpenLog(log, fence=self._ownership.first_fence(), stored=False)
+        self.open_logs[session] = OpenLog(log, fence=self._ownership.first_fence(), stored=False, is_new=True)
         return log
 
     async def load(self, session: str) -> LogTail:

@@ -5,8 +5,8 @@ local meta = redis.call('HMGET', META, 'fence', 'forgotten')
 if meta[1] then
   return 1
 end
-if not meta[2] or meta[2] == '*' then -- one that was deleted may be made anew
-  redis.call('HSET', META, 'forgotten', '*')
+if not meta[2] then -- else it was deleted, and may be made anew
+  redis.call('HSET', META, 'prevented', '1')
   redis.call('PEXPIRE', META, ARGV[1])
 end
 return 0

@@ -20,10 +20,11 @@ end
 
 -- Adds the events of one append, and notes what goes with them.
 -- ARGV: fence, expected head, new head, frames, '1' to publish, summary or '', last use or '', number of parts,
---   number of turns, number of ask ids, history and user of a new session; then of each part its end and its frames, of
---   each turn the event's seq, and 'q' with the turn or 'd' with its question's seq; of each ask id itself and its turn
+--   number of turns, number of ask ids, history and user of a new session, '1' where it was never stored; then of each
+--   part its end and its frames, of each turn the event's seq, and 'q' with the turn or 'd' with its question's seq; of
+--   each ask id itself and its turn
 local function write(merged, history)
-  local at = 13
+  local at = 14
   for _ = 1, tonumber(ARGV[8]) do
     redis.call('ZADD', PARTS, ARGV[at], ARGV[at + 1])
     merged = ARGV[at]
