@@ -18,7 +18,7 @@ from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..process import address, eventually
 from .internals import attached, cut, forget, multiplexer_of, session_of
-from .virtual import HOUR, Line, answer, chat_with, question, ready, run, token, virtual_endpoint
+from .virtual import HOUR, Line, answer, chat_with, error, question, ready, run, token, virtual_endpoint
 
 
 async def begun(server: Server) -> str:
@@ -189,6 +189,30 @@ def test_a_session_whose_id_can_not_be_sent_is_refused_and_costs_the_others_noth
             return len(endpoint.attempts), (await chat.ask("Why?")).text
 
     assert run(main()) == (1, "Yes.")
+
+
+@pytest.mark.parametrize("first", ["session", "question"])
+def test_what_is_asked_in_an_empty_session_that_is_gone_is_asked_in_another(first: str) -> None:
+    """The server has told another client that there is none, so it makes none: it says so of both, in either order."""
+
+    async def main() -> tuple[str, str | None, list[str | None]]:
+        def accept(line: Line) -> None:
+            def on_frame(frame: ClientFrame) -> None:
+                if len(endpoint.lines) == 2:
+                    line.send(*answer(frame.id, "Yes."))
+                    return
+                gone = [error("session_not_found"), error("session_not_found", id=frame.id)]
+                line.send(*(gone if first == "session" else reversed(gone)))
+
+            line.on_frame = on_frame
+            line.send(ready(log=f"l{len(endpoint.lines)}"))
+
+        endpoint = virtual_endpoint(accept)
+        async with chat_with(endpoint) as chat:
+            text = (await chat.ask("Why?")).text
+            return text, chat.id, [line.point.session for line in endpoint.lines]
+
+    assert run(main()) == ("Yes.", "s", [None, None])
 
 
 def test_a_new_session_is_not_taken_for_another_new_one_that_was_left() -> None:

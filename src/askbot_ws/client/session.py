@@ -162,10 +162,15 @@ class ClientSession:
 
     def on_not_found(self, error: AskbotError) -> None:
         """Close, as the server has no such session; but a session that is still empty becomes a new one."""
-        if self.view.seq == 0 and self.caught_up.done():  # servers keep nothing of an empty session
+        if self._is_empty:
             self.view, self._former_id = View(keep=self.view.keep), self.id
         else:
             self.close(error)
+
+    @property
+    def _is_empty(self) -> bool:
+        """Whether nothing was stored of the session, as far as is known: servers keep no empty one."""
+        return self.view.seq == 0 and self.caught_up.done()
 
     def close(self, reason: AskbotError) -> None:
         """Close the session: `reason` is raised where answers are read or replies awaited. A second call is ignored."""
@@ -352,6 +357,9 @@ class ClientSession:
         request, exception = self.requests.get(error.id), exception_for(error)
         if error.id is not None and error.id == self.attachment.id:
             self._on_attach_refused(exception)
+        elif error.code == SessionNotFound.code and self._is_empty and not (request and request.rule.no_failure):
+            self.on_not_found(exception)
+            raise Gap  # the next connection is to make another one
         elif request is None:
             if error.code == SessionNotFound.code and error.id is None:
                 self.close(exception)
