@@ -19,17 +19,21 @@ def check_change(principal: Principal, session: str) -> None:
         raise Forbidden("This credential is for reading only.")
 
 
-def may_create(principal: Principal) -> bool:
-    """Whether a credential may make sessions."""
-    return principal.session is None and not principal.read_only
-
-
 def check_create(principal: Principal) -> None:
     """Raise `Forbidden` where the credential is for one session, or for reading only."""
     if principal.session is not None:
         raise Forbidden("This credential is for one session.")
     if principal.read_only:
         raise Forbidden("This credential is for reading only.")
+
+
+def may_create(principal: Principal) -> bool:
+    """Whether `check_create` raises nothing."""
+    try:
+        check_create(principal)
+    except Forbidden:
+        return False
+    return True
 
 
 def check_administration(principal: Principal) -> None:
