@@ -14,7 +14,8 @@ from redis.crc import key_slot
 from .ports import free_port
 from .redis_server import RedisServer
 
-NODE_TIMEOUT = 1000  # milliseconds, after which a node counts as dead
+NODE_TIMEOUT = 1000  # milliseconds, after which a node of a Cluster counts as dead
+SENTINEL_TIMEOUT = 2000  # the same for a Sentinel, which asks once a second: with as much, it gives living ones up too
 SLOTS = 16_384
 
 
@@ -126,7 +127,7 @@ class SentinelServer(RedisServer):
         super().__init__(folder, port=free_port())
         lines = (
             f"sentinel monitor askbot 127.0.0.1 {primary.port} 1",
-            f"sentinel down-after-milliseconds askbot {NODE_TIMEOUT}",
+            f"sentinel down-after-milliseconds askbot {SENTINEL_TIMEOUT}",
             "sentinel failover-timeout askbot 5000",
         )
         (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
