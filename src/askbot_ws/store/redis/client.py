@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from .cluster_map import ClusterMap
-from .redis_url import RedisUrl
+from .redis_url import Address, RedisUrl
 from .sentinel_group import SentinelGroup
 from .server_connection import CONNECT_SECONDS, REPLY_SECONDS
 from .topology import Topology
 
 
 class RareClient:
-    """A client of redis-py, with the Sentinels that tell it where the primary is.
+    """A client of redis-py.
 
     Attributes:
         client: The client. It tries nothing again that it has sent: it may have been done.
@@ -26,17 +27,12 @@ class RareClient:
     def __init__(self, url: RedisUrl, topology: Topology) -> None:
         options = _options(url)
         hosts = [address for address in url.addresses if not isinstance(address, str)]
-        self._sentinels: Any = None  # a `Sentinel`, which has no types
         self.client: Redis | RedisCluster
         if isinstance(topology, ClusterMap):
             self.client = RedisCluster(startup_nodes=[ClusterNode(*host) for host in hosts], **options)
         elif isinstance(topology, SentinelGroup):
-            login = set[str]() if topology.needs_login else {"username", "password"}
-            to_sentinel = {name: value for name, value in options.items() if name not in login}
-            self._sentinels = Sentinel(  # type: ignore[no-untyped-call]
-                hosts, sentinel_kwargs=to_sentinel, db=url.database, **options
-            )
-            self.client = self._sentinels.master_for(topology.service)
+            pool: Any = SentinelConnectionPool  # which has no types
+            self.client = Redis.from_pool(pool(topology.service, _PrimaryOf(topology), db=url.database, **options))
         else:
             address = topology.address_of("")
             if isinstance(address, str):
@@ -47,8 +43,24 @@ class RareClient:
     async def close(self) -> None:
         """Close all connections."""
         await self.client.aclose()
-        if self._sentinels is not None:
-            await self._sentinels.aclose()
+
+
+class _PrimaryOf:
+    """Tells a pool of redis-py where the primary of a group is.
+
+    The Sentinels of redis-py would name the old one for as long as the new one is not announced, though it may be back
+    by then and have lost everything.
+    """
+
+    def __init__(self, group: SentinelGroup) -> None:
+        self._group = group
+
+    async def discover_master(self, service_name: str) -> Address:
+        """Return the primary's address. Raises MasterNotFoundError, which is a ConnectionError of redis-py."""
+        address = await self._group.find_primary()
+        if address is None:
+            raise MasterNotFoundError(f"No primary is known of {service_name}")
+        return address
 
 
 def _options(url: RedisUrl) -> dict[str, Any]:

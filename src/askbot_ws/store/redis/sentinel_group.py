@@ -17,14 +17,12 @@ class SentinelGroup(Refreshing):
 
     Attributes:
         only_address: The address of the primary.
-        needs_login: Whether the Sentinels ask for the password too.
     """
 
     def __init__(self, url: RedisUrl, service: str) -> None:
         super().__init__()
         self._url = url
         self.service = service
-        self.needs_login = False
         self.only_address: Address | None = None
 
     def address_of(self, key: str) -> Address:  # noqa: ARG002
@@ -37,6 +35,12 @@ class SentinelGroup(Refreshing):
         answers = [answer for answer in asked if answer is not None]
         newest = max([epoch for epoch, _ in answers], default=0)
         return all(agrees for epoch, agrees in answers if epoch == newest)
+
+    async def find_primary(self) -> Address | None:
+        """Ask for the primary; None where the Sentinels name none, or one that is about to be replaced."""
+        await self._find_out_in_time()
+        address = self.only_address
+        return address if address is not None and await self.is_current(address) else None
 
     async def _asked(self, sentinel: Address, address: Address) -> tuple[int, bool] | None:
         """How new a Sentinel's primary is, and whether it is this server, and is to stay it."""
@@ -84,7 +88,6 @@ class SentinelGroup(Refreshing):
         except ServerRefusedError as error:
             if error.kind != "NOAUTH":
                 raise
-            self.needs_login = True
             return await connect_to_server(address, replace(self._url, database=0))
         return connection
 

@@ -91,12 +91,15 @@ class Refreshing:
 
     async def _refresh_once(self) -> None:
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH_SECONDS):
-                    await self._find_out()
+            await self._find_out_in_time()
             await asyncio.sleep(REFRESH_PAUSE)
         finally:
             self._refresh = None
+
+    async def _find_out_in_time(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._find_out()
 
     async def _find_out(self) -> None:
         raise NotImplementedError
