@@ -6,7 +6,7 @@ What takes long to import is imported by the command that needs it, so that `--h
 from __future__ import annotations
 
 # isort: off
-from . import hangup  # noqa: F401  # pyright: ignore[reportUnusedImport]  # first: it takes effect when imported
+from . import early  # noqa: F401  # pyright: ignore[reportUnusedImport]  # first: it takes effect when imported
 
 # isort: on
 import json

@@ -6,9 +6,11 @@ that it inherits.
 
 from __future__ import annotations
 
+import gc
 import signal
 
-if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
+if __name__ == "__main__":  # first, as imports take long, see early.py: these are for the supervisor alone
+    gc.set_threshold(100_000)
     for name in ("SIGHUP", "SIGUSR2"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
 
