@@ -10,7 +10,8 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
-ALONE = $(shell grep -rl --include='test_*.py' '^@pytest.mark.alone' tests)
+MARKED = $(shell grep -rl --include='test_*.py' '^\(@\|pytestmark = \)pytest.mark.$(1)' tests)
+YIELDING := $(if $(shell command -v chrt),chrt --idle 0,nice -n 19)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -36,12 +37,15 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
-	@# The JavaScript tests run beside the first of the others, which leave them time; what they say is shown afterwards.
+	$(BIN)/python -m coverage run -m pytest -m "not timed and not patient" $(BESIDE) $(WORKERS)
+	@# What measures times leaves a core free. What only computes takes that, and yields; it is shown afterwards.
 	@mkdir -p test-artefacts
-	$(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
-	$(BIN)/python -m coverage run -m pytest -m "not alone" $(BESIDE) $(WORKERS); status=$$?; \
-	wait $$javascript || status=$$?; cat test-artefacts/javascript.txt; exit $$status
-	$(BIN)/python -m coverage run -m pytest -m alone $(BESIDE) 1 $(ALONE)
+	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
+	$(YIELDING) $(BIN)/python -m coverage run -m pytest -m patient $(call MARKED,patient) > test-artefacts/patient.txt 2>&1 & \
+	patient=$$!; \
+	$(BIN)/python -m coverage run -m pytest -m timed $(call MARKED,timed); status=$$?; \
+	wait $$javascript || status=$$?; cat test-artefacts/javascript.txt; \
+	wait $$patient || status=$$?; cat test-artefacts/patient.txt; exit $$status
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 

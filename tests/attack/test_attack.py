@@ -21,7 +21,7 @@ GOOD = Measured(first_tokens=[0.01] * 100, round_trips=[0.01] * 100)
 TARGET = Target(port=1, key="ak_x", anonymous=False, sessions=("s",), canaries=("canary1",))
 
 
-@pytest.mark.alone  # its latencies are not to be told from what other tests on the same cores cause
+@pytest.mark.timed  # its latencies are not to be told from what other tests on the same cores cause
 @pytest.mark.timeout(90)
 async def test_a_stranger_harms_nobody(tmp_path: Path) -> None:
     """No traceback, no 5xx but 503, no growth, no secret in the log; honest users get what they should."""

@@ -82,7 +82,7 @@ async def ended(tab: Tab) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.alone  # what shares the caches and cores costs the page's thread processor time, too
+@pytest.mark.timed  # what shares the caches and cores costs the page's thread processor time, too
 async def test_ten_thousand_tokens_at_eight_hundred_a_second_keep_no_frame_longer_than_50_ms(
     browser: Browser, tabs: Tabs
 ) -> None:

@@ -76,7 +76,7 @@ class Others:
         return sorted(self.late)[len(self.late) * 99 // 100]
 
 
-@pytest.mark.alone  # a delay of 150 ms is not to be told from what other tests on the same cores cause
+@pytest.mark.timed  # a delay of 150 ms is not to be told from what other tests on the same cores cause
 async def test_a_thousand_readers_that_stop_cost_little_and_delay_nobody(tmp_path: Path) -> None:
     """Memory for each within the stated figure, others' tokens in time; 4408 after the limit; all there on resume."""
     flags = ["--upstream", "tests.chaos.upstream:answer", "--no-limits"]
