@@ -15,8 +15,8 @@ SECRET = "a secret of tests that has more than 32 bytes, and more than 64 too"
 
 
 def token(user: object = "alice", *, secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """A token of this user that is valid for a minute; a claim of None is left out."""
-    payload = {"sub": user, "exp": time.time() + 60} | claims
+    """A token of this user that is valid for an hour, the length of all tests; a claim of None is left out."""
+    payload = {"sub": user, "exp": time.time() + 3600} | claims
     given = {name: value for name, value in payload.items() if value is not None}
     return jwt.encode(given, secret, algorithm=algorithm, sort_headers=True)
 
