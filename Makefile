@@ -11,7 +11,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
 MARKED = $(shell grep -rl --include='test_*.py' '^\(@\|pytestmark = \)pytest.mark.$(1)' tests)
-YIELDING := $(if $(shell command -v chrt),chrt --idle 0,nice -n 19)
+YIELDING := $(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
