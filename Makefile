@@ -10,7 +10,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
-MARKED = $(shell grep -rl --include='test_*.py' '^\(@\|pytestmark = \)pytest.mark.$(1)' tests)
+MARKED = $(shell grep -rl --include='test_*.py' 'mark\.$(1)\b' tests)
 YIELDING := $(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
