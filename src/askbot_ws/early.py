@@ -15,13 +15,13 @@ import sys
 import threading
 
 
-def ignore() -> None:
-    """Ignore both signals, where the command is `serve`."""
-    if sys.argv[1:2] == ["serve"] and sys.platform != "win32":
+def ignore_signals() -> None:
+    """Ignore SIGHUP and SIGUSR2."""
+    if sys.platform != "win32":
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
 
 
 gc.set_threshold(100_000)
-if threading.current_thread() is threading.main_thread():
-    ignore()
+if sys.argv[1:2] == ["serve"] and threading.current_thread() is threading.main_thread():
+    ignore_signals()

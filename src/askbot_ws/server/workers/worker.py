@@ -6,15 +6,13 @@ that it inherits.
 
 from __future__ import annotations
 
-import gc
-import signal
+from ... import early
 
-if __name__ == "__main__":  # first, as imports take long, see early.py: these are for the supervisor alone
-    gc.set_threshold(100_000)
-    for name in ("SIGHUP", "SIGUSR2"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
+    early.ignore_signals()
 
 import asyncio
+import signal
 import socket
 import sys
 from collections.abc import Sequence
