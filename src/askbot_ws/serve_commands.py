@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from .config import SECRETS, Settings, default_text, env_variable, flag, load, section
+from .early import import_structlog
 from .errors import ConfigError, StoreUnavailable
 
 
@@ -42,6 +43,7 @@ def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings che
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
+    import_structlog()
     from .logs import configure  # noqa: PLC0415 - for this command only
     from .server.process import run  # noqa: PLC0415 - for this command only
 

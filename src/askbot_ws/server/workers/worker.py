@@ -10,6 +10,7 @@ from ... import early
 
 if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
     early.ignore_signals()
+    early.import_structlog()
 
 import asyncio
 import signal
