@@ -45,6 +45,23 @@ def test_help_is_there_at_once() -> None:
     assert min(times) < 0.4
 
 
+@pytest.mark.parametrize(
+    ("arguments", "late"),
+    [
+        (["--version"], ["pydantic", "askbot_ws.config", "askbot_ws.client"]),
+        (["ask", "--help"], ["askbot_ws.config", "askbot_ws.serve_commands", "askbot_ws.session_commands"]),
+        (["key", "list", "--help"], ["askbot_ws.serve_commands", "askbot_ws.session_commands"]),
+    ],
+)
+def test_a_command_does_not_wait_for_what_others_need(arguments: list[str], late: list[str]) -> None:
+    """Modules of other commands are not imported."""
+    run = subprocess.run([sys.executable, "-X", "importtime", *ASKBOT[1:], *arguments], capture_output=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.decode().splitlines()}
+
+    assert "askbot_ws.lazy_commands" in imported
+    assert not imported & {*late}
+
+
 def cpu_seconds_of_children() -> float:
     """Return the processor time of all child processes that have ended."""
     used = os.times()
@@ -70,8 +87,10 @@ def test_what_a_server_and_a_pipe_do_not_need_is_not_imported() -> None:
 
 LEAN = """
 import sys
+from askbot_ws import early
+early.import_structlog()
 import askbot_ws.server.process, askbot_ws.terminal.ask_command, askbot_ws.terminal.chat_command
-late = {"prompt_toolkit", "markdown_it", "jwt", "cryptography", "openai"}
+late = {"rich.console", "prompt_toolkit", "markdown_it", "jwt", "cryptography", "openai"}
 assert not late & {*sys.modules}, late & {*sys.modules}
 """
 

@@ -18,15 +18,20 @@ import typer
 
 from . import __version__
 from .command_errors import Commands
-from .config import env_variable
-from .conversation_commands import ask, chat
-from .credential_commands import key, print_ticket
 from .errors import ConfigError
-from .serve_commands import SectionedCommand, check, serve
-from .session_commands import sessions
-from .store_commands import store
+from .lazy_commands import make_typer
 from .terminal.streams import discard_unwritten, prepare_streams, take_unwritable
 
+Commands.modules = {
+    "serve": "serve_commands",
+    "check": "serve_commands",
+    "chat": "conversation_commands",
+    "ask": "conversation_commands",
+    "ticket": "credential_commands",
+    "key": "credential_commands",
+    "store": "store_commands",
+    "sessions": "session_commands",
+}
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -34,11 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-model = typer.Typer(no_args_is_help=True, help="The model that answers without a key and without a network.")
+model = make_typer(help="The model that answers without a key and without a network.")
 app.add_typer(model, name="model")
-app.add_typer(key, name="key")
-app.add_typer(store, name="store")
-app.add_typer(sessions, name="sessions")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
@@ -57,13 +59,6 @@ def askbot(
     """Conversations with any OpenAI-compatible model over WebSocket: nothing lost, nothing twice."""
 
 
-app.command(cls=SectionedCommand)(serve)
-app.command(cls=SectionedCommand)(check)
-app.command()(chat)
-app.command()(ask)
-app.command("ticket")(print_ticket)
-
-
 @model.command("install")
 def install_model() -> None:
     """Install the embedded model."""
@@ -80,6 +75,7 @@ def use_model(file: Annotated[Path, typer.Argument(help="GGUF file of an instruc
     """
     from dotenv import set_key  # noqa: PLC0415 - for this command only
 
+    from .config import env_variable  # noqa: PLC0415 - for this command only
     from .upstream.embedded_model import model_of_file  # noqa: PLC0415 - for this command only
     from .upstream.weights import require_engine  # noqa: PLC0415 - for this command only
 

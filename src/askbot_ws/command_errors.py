@@ -11,16 +11,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .config import SECRETS, TOKEN_VARIABLE, env_variable, flag
+from .command_variables import TOKEN_VARIABLE
 from .errors import ConfigError
-from .setting_types import one_of
+from .lazy_commands import LazyGroup
 
 _TOKEN_OPTIONS = {"--token", "--key", "--api-key", "--ticket", "--bearer"}  # that somebody may try
 BROKEN_PIPE = 141  # the exit code where nobody reads the output any more
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF}  # of an output that is full, or not open for writing
 
 
-class Commands(TyperGroup):
+class Commands(LazyGroup):
     """The commands, with what can be said of their errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - typer's own
@@ -65,6 +65,9 @@ def _errors_told() -> Generator[None]:
 
 def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
     """Return what may be meant by an option that a command doesn't have."""
+    from .config import SECRETS, env_variable, flag  # noqa: PLC0415 - late, see above
+    from .setting_types import one_of  # noqa: PLC0415 - late, see above
+
     name = error.option_name.partition("=")[0]
     secret = next((field for field in SECRETS if name == flag(field)), None)
     if secret is not None:
@@ -77,6 +80,8 @@ def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
         )
     if error.possibilities:
         return f". Did you mean {' or '.join(error.possibilities[:2])}?"
-    commands: dict[str, Any] = getattr(error.ctx.command, "commands", {})
-    owners = [f"`askbot {each}`" for each, command in commands.items() for p in command.params if name in p.opts]
+    group = error.ctx.command
+    names: list[str] = group.list_commands(error.ctx) if isinstance(group, TyperGroup) else []
+    commands: list[Any] = [group.get_command(error.ctx, each) for each in names]
+    owners = [f"`askbot {command.name}`" for command in commands for p in command.params if name in p.opts]
     return f". It is an option of {one_of(owners)}, and stands behind that." if owners else ""

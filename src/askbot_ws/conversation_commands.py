@@ -8,17 +8,21 @@ from typing import Annotated
 
 import typer
 
-from .config import TOKEN_VARIABLE, URL_VARIABLE
-from .credential_commands import TokenFileOption
+from .command_options import TokenFileOption
+from .command_variables import TOKEN_VARIABLE, URL_VARIABLE
 from .decoding import is_text, recover_text
+from .lazy_commands import make_typer
 
 URL_HELP = f"URL of the server, or its host and port [env: {URL_VARIABLE}]."
 DEFAULT_URL = "ws://127.0.0.1:8765/v1/chat"
 
+chat, ask = make_typer(), make_typer()
+
 SessionOption = Annotated[str | None, typer.Option("--session", metavar="ID", help="Session to resume.")]
 
 
-def chat(
+@chat.command()
+def hold_conversation(
     url: Annotated[
         str, typer.Argument(metavar="URL", help=URL_HELP, envvar=URL_VARIABLE, show_envvar=False)
     ] = DEFAULT_URL,
@@ -54,7 +58,8 @@ def chat(
     raise typer.Exit(asyncio.run(run_chat(options)))
 
 
-def ask(
+@ask.command()
+def ask_question(
     question: Annotated[
         list[str] | None,
         typer.Argument(metavar="QUESTION|-", help="The question; - is what stdin has, as without a question."),

@@ -10,24 +10,17 @@ from typing import Annotated, cast
 
 import typer
 
-from .config import TOKEN_VARIABLE, load
+from .config import load
 from .core.principal import Right
 from .errors import ConfigError
+from .lazy_commands import make_typer
 from .setting_types import one_of, parse_duration
 
-key = typer.Typer(no_args_is_help=True, help="Make, list and revoke the static keys of a server.")
+key = make_typer(help="Make, list and revoke the static keys of a server.")
+ticket = make_typer()
 
 KeysOption = Annotated[
     Path | None, typer.Option("--keys", metavar="FILE", help="File of keys; by default the one of ASKBOT_KEYS.")
-]
-TokenFileOption = Annotated[
-    str | None,
-    typer.Option(
-        "--token-file",
-        metavar="FILE|-",
-        help=f"File with the key or token for the server; - is the first line of stdin. Or the token itself is in "
-        f"{TOKEN_VARIABLE}.",
-    ),
 ]
 UserOption = Annotated[str, typer.Option("--user", metavar="NAME", help="User on whose behalf it is used.")]
 RoleOption = Annotated[
@@ -119,6 +112,7 @@ def revoke_key(
     typer.echo(f"The key {removed.id} of {removed.user} is revoked; a running server closes its connections at SIGHUP.")
 
 
+@ticket.command()
 def print_ticket(
     user: UserOption,
     session: Annotated[

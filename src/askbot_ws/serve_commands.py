@@ -14,6 +14,9 @@ from typer.core import TyperCommand
 from .config import SECRETS, Settings, default_text, env_variable, flag, load, section
 from .early import import_structlog
 from .errors import ConfigError, StoreUnavailable
+from .lazy_commands import make_typer
+
+serve, check = make_typer(), make_typer()
 
 
 class SectionedCommand(TyperCommand):
@@ -30,7 +33,7 @@ class SectionedCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-def serve(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
+def serve_conversations(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
     """Serve conversations.
 
     Every setting can also be given in the environment, in .env, or in askbot.toml (or the file that ASKBOT_CONFIG
@@ -95,7 +98,7 @@ def _with_settings(**switches: str) -> inspect.Signature:
     return inspect.Signature([*own, *(_setting_option(field) for field in fields)])
 
 
-def check(*, as_json: bool, no_upstream: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
+def check_settings(*, as_json: bool, no_upstream: bool, **flags: Any) -> None:  # noqa: ANN401 - Settings checks them
     """Check what a server with these settings would need, and say what it would serve; a server may run meanwhile.
 
     The settings, the address, the certificate, the keys, the store, and the model, which is asked for one token. All
@@ -133,11 +136,17 @@ def _report_finding(part: str, status: str, text: str, *, as_json: bool, finding
         typer.echo(f"{status:<8} {part:<15} " + text.replace("\n", "\n" + " " * 25))
 
 
-setattr(serve, "__signature__", _with_settings(reload="--reload: Restart when a file changes; for development."))  # noqa: B010 - typer reads it; type checkers know no such attribute
+setattr(  # noqa: B010 - typer reads it; type checkers know no such attribute
+    serve_conversations,
+    "__signature__",
+    _with_settings(reload="--reload: Restart when a file changes; for development."),
+)
 setattr(  # noqa: B010 - as above
-    check,
+    check_settings,
     "__signature__",
     _with_settings(
         as_json="--json: Print one JSON object.", no_upstream="--no-upstream: Don't ask the model for a token."
     ),
 )
+serve.command(cls=SectionedCommand)(serve_conversations)
+check.command(cls=SectionedCommand)(check_settings)

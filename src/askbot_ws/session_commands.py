@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 import typer
 from typer.core import TyperCommand
 
-from .config import TOKEN_VARIABLE, URL_VARIABLE, load
-from .credential_commands import TokenFileOption
+from .command_options import TokenFileOption
+from .command_variables import TOKEN_VARIABLE, URL_VARIABLE
+from .config import load
 from .errors import ConfigError
+from .lazy_commands import make_typer
 from .setting_types import parse_duration
 
 if TYPE_CHECKING:
@@ -47,9 +49,7 @@ class _IdCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-sessions = typer.Typer(
-    no_args_is_help=True, help="List, show, export or delete everybody's sessions, as an administrator."
-)
+sessions = make_typer(help="List, show, export or delete everybody's sessions, as an administrator.")
 
 StoreOption = Annotated[
     str | None, typer.Option("--store", help="URL of the store; by default the one that `serve` would use.")

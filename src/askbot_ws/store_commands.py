@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .command_options import TokenFileOption
 from .config import load
-from .credential_commands import TokenFileOption
+from .lazy_commands import make_typer
 from .session_commands import ServerOption, SourceOptions, StoreOption, run_on_source
 
 if TYPE_CHECKING:
     from .session_source import SessionSource
     from .store.audit import Report
 
-store = typer.Typer(no_args_is_help=True, help="Check, repair or copy the file that keeps the sessions.")
+store = make_typer(help="Check, repair or copy the file that keeps the sessions.")
 
 
 @store.command("check")

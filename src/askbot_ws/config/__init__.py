@@ -11,8 +11,6 @@ from .names import FIELD_OF_VARIABLE as FIELD_OF_VARIABLE
 from .names import OTHER_VARIABLES as OTHER_VARIABLES
 from .names import SECRETS as SECRETS
 from .names import SECTIONS as SECTIONS
-from .names import TOKEN_VARIABLE as TOKEN_VARIABLE
-from .names import URL_VARIABLE as URL_VARIABLE
 from .names import default_text as default_text
 from .names import env_variable as env_variable
 from .names import flag as flag

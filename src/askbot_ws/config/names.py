@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from ..command_variables import TOKEN_VARIABLE, URL_VARIABLE
 from ..setting_types import format_value
 from .settings import API_KEY, Settings
 
 ENV_PREFIX = "ASKBOT_"
 CONFIG_FILE = "askbot.toml"
 CONFIG_FILE_VARIABLE = "ASKBOT_CONFIG"
-URL_VARIABLE = "ASKBOT_URL"  # the server that `askbot ask` and `askbot chat` connect to; no setting of a server
-TOKEN_VARIABLE = "ASKBOT_TOKEN"  # noqa: S105 - the name of what has the credential with which they do
 OTHER_VARIABLES = (CONFIG_FILE_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE)
 SECRETS = (API_KEY, "jwt_secret", "ticket_secret", "moderation_api_key")  # in no message and no option
 OPENAI_VARIABLES = {"openai_api_key": "OPENAI_API_KEY", "openai_base_url": "OPENAI_BASE_URL"}
