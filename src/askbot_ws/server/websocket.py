@@ -105,7 +105,7 @@ class WebSocket(ServerConnection):
         self._early_data = early_data
         super().data_received(head)
         if self.request is None:  # `websockets` could not parse it, and waits for the client to close
-            transport.close()
+            self._close_transport()
 
     def pause_writing(self) -> None:
         """Note that the transport has no room (asyncio calls this)."""
@@ -153,9 +153,13 @@ class WebSocket(ServerConnection):
             self.transport.resume_reading()  # first: to close, TLS must receive the other side's close_notify
         super().send_data()
         if not self.open:
-            self.transport.close()
+            self._close_transport()
         elif early and not self.transport.is_closing():
             self.data_received(early)
+
+    def _close_transport(self) -> None:
+        if not self.transport.is_closing():  # asyncio's TLS can't be aborted after a second `close` (3.11.2: it raises)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count the connection as lost, and wake what waits for room (asyncio calls this)."""
