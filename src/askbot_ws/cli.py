@@ -10,9 +10,10 @@ from . import early  # noqa: F401  # pyright: ignore[reportUnusedImport]  # firs
 
 # isort: on
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, ClassVar, NoReturn
 
 import typer
 
@@ -22,18 +23,24 @@ from .errors import ConfigError
 from .lazy_commands import make_typer
 from .terminal.streams import discard_unwritten, prepare_streams, take_unwritable
 
-Commands.modules = {
-    "serve": "serve_commands",
-    "check": "serve_commands",
-    "chat": "conversation_commands",
-    "ask": "conversation_commands",
-    "ticket": "credential_commands",
-    "key": "credential_commands",
-    "store": "store_commands",
-    "sessions": "session_commands",
-}
+
+class AllCommands(Commands):
+    """All commands, but for those that are in this module."""
+
+    modules: ClassVar[Mapping[str, str]] = {
+        "serve": "serve_commands",
+        "check": "serve_commands",
+        "chat": "conversation_commands",
+        "ask": "conversation_commands",
+        "ticket": "credential_commands",
+        "key": "credential_commands",
+        "store": "store_commands",
+        "sessions": "session_commands",
+    }
+
+
 app = typer.Typer(
-    cls=Commands,
+    cls=AllCommands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
