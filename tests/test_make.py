@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -30,6 +31,29 @@ def test_no_target_is_taken_for_a_file() -> None:
     phony = re.search(r"^\.PHONY: (.*)$", MAKEFILE, flags=re.MULTILINE)
     assert phony
     assert set(phony[1].split()) == TARGETS
+
+
+@pytest.mark.parametrize(
+    ("system", "own", "chosen"),
+    [
+        ("(3, 11)", "(3, 11)", "system"),
+        ("(3, 11)", "(3, 12)", "python3"),
+        ("", "(3, 11)", "python3"),  # it has no ensurepip, or there is none
+    ],
+)
+def test_the_systems_python_is_chosen_where_it_is_of_the_same_version(
+    tmp_path: Path, system: str, own: str, chosen: str
+) -> None:
+    """Which is told by what either prints."""
+    for name, version in (("system", system), ("python3", own)):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho '{version}'\n", "utf-8")
+        (tmp_path / name).chmod(0o755)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    environ |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SYSTEM_PYTHON": str(tmp_path / "system")}
+    command = ["make", "--silent", "--eval", "chosen:; @echo $(PYTHON)", "chosen"]
+    told = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
+
+    assert Path(told.strip()).name == chosen
 
 
 @pytest.mark.parametrize("path", NAMING, ids=lambda path: str(path.relative_to(ROOT)))
