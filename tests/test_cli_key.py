@@ -47,8 +47,8 @@ def test_each_act_leaves_an_audit_line(keys: Path, monkeypatch: pytest.MonkeyPat
     """On stderr, in the format of the server's log: what was made or removed, by its id, and by which account."""
     monkeypatch.setenv("LOGNAME", "operator")
     made = run.invoke(app, ["key", "new", "--user", "alice", "--may", "admin"])
-    id = made.stdout.split("_")[1]
-    ticket = run.invoke(app, ["ticket", "--user", "bob", "--session", "s-1", "--read-only"])
+    _, id, secret = made.stdout.strip().split("_", 2)
+    ticket = run.invoke(app, ["ticket", "--user", "bob", "--session", "session-of-bob", "--read-only"])
     removed = run.invoke(app, ["key", "revoke", id])
 
     lines = [json.loads(line) for act in (made, ticket, removed) for line in act.stderr.splitlines() if line[0] == "{"]
@@ -57,7 +57,7 @@ def test_each_act_leaves_an_audit_line(keys: Path, monkeypatch: pytest.MonkeyPat
     assert lines[0]["credential"] == lines[2]["credential"] == f"key:{id}"
     assert (lines[0]["rights"], lines[1]["read_only"]) == (["admin"], True)
     assert lines[1]["credential"].startswith("ticket:")
-    secrets = (made.stdout.strip(), made.stdout.strip().rpartition("_")[2], ticket.stdout.strip(), "s-1", "alice")
+    secrets = (secret, ticket.stdout.strip(), "session-of-bob", "alice")
     assert [secret for secret in secrets if secret in json.dumps(lines)] == []
 
 
