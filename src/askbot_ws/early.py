@@ -5,7 +5,7 @@ end the process; and SIGUSR2 would end a server without workers, which has nothi
 
 The garbage collector leaves the imports alone, of whose 100,000 objects a hundredth is garbage: it would take a tenth
 of their time. Nor does pydantic look for plug-ins, for which it would read the entry points of all packages that are
-installed: that would take another tenth. It does where PYDANTIC_DISABLE_PLUGINS is set to an empty value.
+installed: another tenth. It does where functions of the user's run in the server.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import os
 import signal
 import sys
 import threading
-from types import ModuleType
-from typing import cast
+
+_DISABLE_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"  # pydantic reads it whenever a model is made
+_PLUGINS_ALLOWED = _DISABLE_PLUGINS not in os.environ
 
 
 def ignore_signals() -> None:
@@ -26,16 +27,13 @@ def ignore_signals() -> None:
             signal.signal(number, signal.SIG_IGN)
 
 
-def import_structlog() -> None:
-    """Import structlog without rich, with which it would draw tracebacks: a server draws none, and starts sooner."""
-    if "rich" not in sys.modules:
-        sys.modules["rich"] = cast(ModuleType, None)  # as if it were not installed
-        import structlog  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
-
-        del sys.modules["rich"]
+def allow_plugins() -> None:
+    """Let pydantic load plug-ins from now on: what is not the server's own may need them."""
+    if _PLUGINS_ALLOWED:
+        os.environ.pop(_DISABLE_PLUGINS, None)
 
 
 gc.set_threshold(100_000)
-os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+os.environ.setdefault(_DISABLE_PLUGINS, "__all__")
 if sys.argv[1:2] == ["serve"] and threading.current_thread() is threading.main_thread():
     ignore_signals()

@@ -6,13 +6,14 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import ModuleType
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
 from typer.core import TyperCommand
 
 from .config import SECRETS, Settings, default_text, env_variable, flag, load, section
-from .early import import_structlog
+from .early import allow_plugins
 from .errors import ConfigError, StoreUnavailable
 from .lazy_commands import make_typer
 
@@ -43,10 +44,14 @@ def serve_conversations(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 
     if reload:
         from .reload import run_with_reload  # noqa: PLC0415 - late, see above
 
+        allow_plugins()  # the server decides
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
-    import_structlog()
+    if settings.own_functions:
+        allow_plugins()
+    else:
+        _import_structlog()
     from .logs import configure  # noqa: PLC0415 - for this command only
     from .server.process import run  # noqa: PLC0415 - for this command only
 
@@ -61,6 +66,15 @@ def serve_conversations(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 
         typer.echo(str(error), err=True)
         code = 1
     raise typer.Exit(code)
+
+
+def _import_structlog() -> None:
+    """Import structlog without rich, with which it would draw tracebacks: the server draws none, and starts sooner."""
+    if "rich" not in sys.modules:
+        sys.modules["rich"] = cast(ModuleType, None)  # as if it were not installed
+        import structlog  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+
+        del sys.modules["rich"]
 
 
 def _setting_option(field: str) -> inspect.Parameter:
@@ -115,6 +129,8 @@ def check_settings(*, as_json: bool, no_upstream: bool, **flags: Any) -> None:  
     except ConfigError as error:
         _report_finding("settings", "fault", str(error), as_json=as_json, findings=findings)
     else:
+        if settings.own_functions:
+            allow_plugins()
         from .server.preflight import preflight  # noqa: PLC0415 - for this command only
 
         async def run() -> None:

@@ -464,6 +464,11 @@ class Settings(BaseModel):
         """Whether credentials are checked; else all clients are anonymous."""
         return any(getattr(self, name) is not None for name in CREDENTIAL_SETTINGS)
 
+    @property
+    def own_functions(self) -> bool:
+        """Whether functions of the user's run in the server: as upstream, as guard, or for authentication."""
+        return ":" in self.upstream or self.guard_function is not None or self.auth is not None
+
     @field_validator("*", mode="before")
     @classmethod
     def _check_kind(cls, value: object, info: ValidationInfo) -> object:

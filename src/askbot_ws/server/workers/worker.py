@@ -10,7 +10,6 @@ from ... import early
 
 if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
     early.ignore_signals()
-    early.import_structlog()
 
 import asyncio
 import signal
@@ -80,6 +79,8 @@ class Worker:
 
     async def _serve(self, channel: Channel) -> int:
         settings = self._read_settings()
+        if settings.own_functions:
+            early.allow_plugins()
         configure(settings)
         chosen = choose_upstream(settings)
         throttle = LoopThrottle(cpus=usable_cpus() / settings.workers) if settings.pause else None
