@@ -5,11 +5,11 @@
 # `make chaos`, `make soak` and `make walk` draw theirs, and take SEED=N; so does `make chaos-cluster`, which takes
 # SECONDS=N too. `make attack` has a fixed seed, and takes SEED=N and SECONDS=N.
 
-# Of one version, the system's Python is quicker than what pyenv builds, by a fifth for a server: docs/deploy.md.
+# Of one minor version, the system's Python is quicker than what pyenv builds, by a fifth for a server: docs/deploy.md.
 SYSTEM_PYTHON ?= /usr/bin/python3
 VERSION_WITH_VENV := import ensurepip, sys; print(sys.version_info[:2])
-PYTHON ?= $(shell test "$$($(SYSTEM_PYTHON) -c '$(VERSION_WITH_VENV)' 2>/dev/null)" = "$$(python3 -c '$(VERSION_WITH_VENV)')" \
-	&& echo $(SYSTEM_PYTHON) || echo python3)
+PYTHON ?= $(shell system="$$($(SYSTEM_PYTHON) -c '$(VERSION_WITH_VENV)' 2>/dev/null)"; test -n "$$system" && \
+	test "$$system" = "$$(python3 -c '$(VERSION_WITH_VENV)' 2>/dev/null)" && echo $(SYSTEM_PYTHON) || echo python3)
 BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))

@@ -199,9 +199,9 @@ def interleave_folders(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """One seed for all that draws, Hypothesis too; while tests are collected, no garbage is, and no coverage measured.
+    """One seed for all that draws, Hypothesis too; collect tests without the garbage collector and without coverage.
 
-    Either would take half as long as that. What the package runs when it is imported is measured before.
+    Each would add half to the time. Of the package, what runs when it is imported is measured before.
     """
     if CHOSEN is not None and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = CHOSEN

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,21 @@ def test_help_is_there_at_once() -> None:
 )
 def test_a_command_does_not_wait_for_what_others_need(arguments: list[str], late: list[str]) -> None:
     """Modules of other commands are not imported."""
-    run = subprocess.run([sys.executable, "-X", "importtime", *ASKBOT[1:], *arguments], capture_output=True, check=True)
-    imported = {line.rpartition("|")[2].strip() for line in run.stderr.decode().splitlines()}
+    run = subprocess.run([sys.executable, "-c", IMPORTED, *arguments], capture_output=True, check=True)
+    imported = {*run.stderr.decode().split()}
 
     assert "askbot_ws.lazy_commands" in imported
     assert not imported & {*late}
+
+
+IMPORTED = """
+import sys
+from askbot_ws.cli import app
+try:
+    app()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
 
 
 def cpu_seconds_of_children() -> float:
@@ -87,8 +98,8 @@ def test_what_a_server_and_a_pipe_do_not_need_is_not_imported() -> None:
 
 LEAN = """
 import sys
-from askbot_ws import early
-early.import_structlog()
+from askbot_ws.serve_commands import _import_structlog
+_import_structlog()
 import askbot_ws.server.process, askbot_ws.terminal.ask_command, askbot_ws.terminal.chat_command
 late = {"rich.console", "prompt_toolkit", "markdown_it", "jwt", "cryptography", "openai"}
 assert not late & {*sys.modules}, late & {*sys.modules}
@@ -184,21 +195,48 @@ async def test_a_wrong_setting_is_told_without_a_traceback(tmp_path: Path) -> No
 
 async def test_a_server_starts_answers_and_ends(tmp_path: Path) -> None:
     """All of it, from the flags to SIGTERM, in a process of its own."""
-    (tmp_path / "mine.py").write_text("async def answer(*_):\n    yield 'Because.'\n")
+    async with answering(tmp_path, "async def answer(*_):\n    yield 'Because.'\n") as (server, url):
+        assert await call("ask", "Why?", "--url", url) == (0, "Because.\n", "")
+        server.terminate()
+        await server.communicate()
+    assert server.returncode == 0
+
+
+async def test_a_function_of_the_users_has_all_of_structlog_and_pydantic(tmp_path: Path) -> None:
+    """What the server does without, to start sooner: rich's tracebacks, and plug-ins."""
+    async with answering(tmp_path, DEMANDING) as (_, url):
+        assert await call("ask", "Why?", "--url", url) == (0, "True None\n", "")
+
+
+DEMANDING = """
+import io, os, structlog
+async def answer(*_):
+    drawn = io.StringIO()
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        structlog.dev.rich_traceback(drawn, (type(error), error, error.__traceback__))
+    yield f"{'ZeroDivisionError' in drawn.getvalue()} {os.environ.get('PYDANTIC_DISABLE_PLUGINS')}"
+"""
+
+
+@asynccontextmanager
+async def answering(folder: Path, module: str) -> AsyncGenerator[tuple[Process, str]]:
+    """A server whose upstream is the function `answer` of this module, and its URL."""
+    (folder / "mine.py").write_text(module)
+    environ = plain_environment() | {"PYTHONPATH": "."}
+    environ.pop("PYDANTIC_DISABLE_PLUGINS", None)  # as commands that were called in this process leave it
     server = await asyncio.create_subprocess_exec(
         *ASKBOT, "serve", "--store", "memory:", "--port", "0", "--upstream", "mine:answer", "--no-fsync",
-        "--log-format", "json", stdout=PIPE, stderr=PIPE, cwd=tmp_path, env=plain_environment() | {"PYTHONPATH": "."},
+        "--log-format", "json", stdout=PIPE, stderr=PIPE, cwd=folder, env=environ,
     )  # fmt: skip
     try:
         async with asyncio.timeout(20):
-            port = await listening(server)
-            assert await call("ask", "Why?", "--url", f"ws://127.0.0.1:{port}") == (0, "Because.\n", "")
-            server.terminate()
-            await server.communicate()
+            yield server, f"ws://127.0.0.1:{await listening(server)}"
     finally:
         if server.returncode is None:
             server.kill()
-    assert server.returncode == 0
+            await server.communicate()
 
 
 @pytest.mark.parametrize(

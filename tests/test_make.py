@@ -39,6 +39,7 @@ def test_no_target_is_taken_for_a_file() -> None:
         ("(3, 11)", "(3, 11)", "system"),
         ("(3, 11)", "(3, 12)", "python3"),
         ("", "(3, 11)", "python3"),  # it has no ensurepip, or there is none
+        ("", "", "python3"),
     ],
 )
 def test_the_systems_python_is_chosen_where_it_is_of_the_same_version(
@@ -48,7 +49,8 @@ def test_the_systems_python_is_chosen_where_it_is_of_the_same_version(
     for name, version in (("system", system), ("python3", own)):
         (tmp_path / name).write_text(f"#!/bin/sh\necho '{version}'\n", "utf-8")
         (tmp_path / name).chmod(0o755)
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    outer = {"PYTHON", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"}  # of a `make test PYTHON=…` that runs this
+    environ = {name: value for name, value in os.environ.items() if name not in outer}
     environ |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SYSTEM_PYTHON": str(tmp_path / "system")}
     command = ["make", "--silent", "--eval", "chosen:; @echo $(PYTHON)", "chosen"]
     told = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout

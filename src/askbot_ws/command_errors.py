@@ -55,7 +55,7 @@ def _errors_told() -> Generator[None]:
         ) from None
     except Exception as error:
         if isinstance(message := getattr(error, "message", None), str) and hasattr(error, "format_message"):
-            from .terminal.server_url import hide_credentials  # noqa: PLC0415 - late, see above
+            from .terminal.server_url import hide_credentials  # noqa: PLC0415 - for errors only
 
             told: Any = error  # typer's classes have no public names
             told.message = hide_credentials(message) + (_option_hint(told) if hasattr(told, "possibilities") else "")
@@ -65,8 +65,8 @@ def _errors_told() -> Generator[None]:
 
 def _option_hint(error: Any) -> str:  # noqa: ANN401 - typer's, see above
     """Return what may be meant by an option that a command doesn't have."""
-    from .config import SECRETS, env_variable, flag  # noqa: PLC0415 - late, see above
-    from .setting_types import one_of  # noqa: PLC0415 - late, see above
+    from .config import SECRETS, env_variable, flag  # noqa: PLC0415 - for errors only
+    from .setting_types import one_of  # noqa: PLC0415 - for errors only
 
     name = error.option_name.partition("=")[0]
     secret = next((field for field in SECRETS if name == flag(field)), None)
