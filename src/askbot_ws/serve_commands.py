@@ -72,7 +72,7 @@ def _import_structlog() -> None:
     """Import structlog without rich, with which it would draw tracebacks: the server draws none, and starts sooner."""
     if "rich" not in sys.modules:
         sys.modules["rich"] = cast(ModuleType, None)  # as if it were not installed
-        import structlog  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+        import structlog  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]  # others use it
 
         del sys.modules["rich"]
 
