@@ -14,7 +14,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from typer.testing import CliRunner
@@ -30,6 +32,7 @@ from askbot_ws.server.workers.group import merge_faults
 from askbot_ws.server.workers.supervisor import GaveUp, Plan, Supervisor
 from askbot_ws.server.workers.totals import Snapshot, Totals, add_up, lasting, snapshot
 from askbot_ws.server.workers.worker import Worker
+from askbot_ws.server.workers.worker_process import WorkerProcess
 
 from ..process import ROOT, environment, eventually
 from .test_listening import STARTER
@@ -107,6 +110,11 @@ def starts() -> int:
     return len(Path("starts").read_text())
 
 
+def open_descriptors() -> list[str]:
+    """The descriptors of this process, by their numbers."""
+    return sorted(each.name for each in Path("/proc/self/fd").iterdir())
+
+
 # --- starting --------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +167,34 @@ async def test_a_start_is_tried_again() -> None:
     async with supervising("dying first") as supervisor:
         await supervisor.start()
         assert starts() == 3
+
+
+async def test_a_start_that_makes_no_process_leaves_no_socket() -> None:
+    """Each attempt would take two descriptors of a machine that may lack them already."""
+    before = open_descriptors()
+
+    with pytest.raises(FileNotFoundError):
+        await WorkerProcess.start(1, (), {}, on_asked=AsyncMock(), command=["there-is-no-such-program"])
+
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_start_that_is_cancelled_leaves_neither_a_process_nor_a_socket(turns: int) -> None:
+    """At whichever of its steps the server ends."""
+    before, children = open_descriptors(), psutil.Process().children()
+
+    start = asyncio.create_task(WorkerProcess.start(1, (), {}, on_asked=AsyncMock(), command=stub("serving")))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if start.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await start
+    else:
+        await start.result().end(max_seconds=0)
+
+    assert psutil.Process().children() == children
+    await eventually(lambda: open_descriptors() == before)
 
 
 # --- while it runs ---------------------------------------------------------------------------------------------------

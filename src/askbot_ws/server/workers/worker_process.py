@@ -66,21 +66,26 @@ class WorkerProcess:
         """
         ours, theirs = socket.socketpair()
         descriptors = [each.fileno() for each in (theirs, *sockets)]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            *map(str, (number, *descriptors)),
-            pass_fds=descriptors,
-            stdin=DEVNULL,
-            env={name: value for name, value in os.environ.items() if name != NOTIFY_SOCKET},
-            start_new_session=True,
-        )
-        theirs.close()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                *map(str, (number, *descriptors)),
+                pass_fds=descriptors,
+                stdin=DEVNULL,
+                env={name: value for name, value in os.environ.items() if name != NOTIFY_SOCKET},
+                start_new_session=True,
+            )
+        except BaseException:  # there is no process, or the start was cancelled, which kills it
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
         worker = cls(number, process)
         try:
             worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
         except BaseException:  # nobody would know of it
-            worker.kill()
+            await worker.end(max_seconds=0)
             raise
         worker._channel.tell("start", **facts)
         return worker
