@@ -64,6 +64,8 @@ class ChatStore {
   #isUpdateScheduled = false;
   #listeners = new Set();
   #sessions = []; // that the server has given, from the one in the snapshot on
+  #lastSession = null; // of the chat
+  #goneSessions = new Set(); // that the server does not have any more, in whose place the present one is
   #outbox = null; // null while nobody is subscribed
 
   constructor(options, givenBack = { texts: new Map() }) {
@@ -121,7 +123,11 @@ class ChatStore {
     setTitle: (text) => this.#request("title", text),
     sessions: (range) => this.#request("sessions", range),
     forget: () => this.#request("forget"),
-    fresh: () => this.#request("fresh"),
+    fresh: () => {
+      this.#lastSession = null;
+      this.#goneSessions.clear();
+      return this.#request("fresh");
+    },
     pending: () => this.#chat?.pending() ?? [],
     reconnect: () => {
       if (this.#chat?.state === "closed") this.#chat = this.#connect();
@@ -164,15 +170,21 @@ class ChatStore {
     const chat = connect({ ...options, session: this.#snapshot.session ?? options.session, token: this.#currentToken, ticket: this.#currentTicket });
     const on = (type, listener) => chat.addEventListener(type, ({ detail }) => chat === this.#chat && listener(detail));
     on("change", this.#onChange);
-    on("state", this.#onChange);
+    on("state", () => this.#onState(chat));
     on("error", (error) => {
       if (this.#isTokenOld()) this.#chat = this.#connect(); // it has come while the connection was made
       else this.#error = error;
       this.#onChange();
     });
     on("frame", (frame) => this.#onFrame(frame, chat));
-    this.#onChange();
+    this.#onState(chat);
     return chat;
+  }
+
+  #onState({ session, connection }) {
+    if (session) this.#lastSession = session;
+    else if (this.#lastSession && connection.cause?.code === "session_not_found") this.#goneSessions.add(this.#lastSession);
+    this.#onChange();
   }
 
   #currentToken = () => {
@@ -210,8 +222,12 @@ class ChatStore {
     this.#outbox.takeOver(this.#takeOver, this.#isOwn);
   }
 
-  /** Whether something that was left is of this conversation: it has that session, or was asked under the same `session` option. */
-  #isOwn = ({ session, named }) => session == this.#chat.session || (named ?? session) == this.options.session;
+  /**
+   * Whether something that was left is of this conversation: it has that session or one that is gone, or was asked under the
+   * same `session` option. A page may get it before or after it hears that the session is gone.
+   */
+  #isOwn = ({ session, named }) =>
+    session == this.#chat.session || this.#goneSessions.has(session) || (named ?? session) == this.options.session;
 
   #takeOver = ({ isDraft, session, named, ...item }) => {
     if (isDraft) this.givenBack.texts.set(item.id, item.text);

@@ -202,11 +202,26 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs, example: Build) -> None:
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Count!", "And then?"]
 
 
-async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs: Tabs, example: Build) -> None:
-    """Once, also where the server had got it: only its acknowledgement was lost."""
+LATE_LOCKS = """
+    const request = navigator.locks.request.bind(navigator.locks);
+    const isOpen = () => document.querySelector('[role="status"]')?.dataset.state === "open";
+    navigator.locks.request = async (name, ...rest) => {
+        const isWaiting = rest.length > 1;
+        while (isWaiting && !isOpen()) await new Promise((resolve) => setTimeout(resolve, 10));
+        return request(name, ...rest);
+    };
+"""
+"""A script for a page, which gets no lock of another one before it is connected."""
+
+
+@pytest.mark.parametrize("locks", ["", LATE_LOCKS], ids=["", "late locks"])
+async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(
+    tabs: Tabs, example: Build, locks: str
+) -> None:
+    """Once, also where the server had got it: only its acknowledgement was lost. The first session was empty, and is gone."""
     upstream = ScriptedUpstream()
     async with running(await example(), upstream) as (place, _):
-        app = App(await tabs.open(place.port, script=SOCKETS))
+        app = App(await tabs.open(place.port, script=SOCKETS + locks))
         for question, event in (("One?", "drain()"), ("Two?", "deafen()")):
             await app.state("open")
             await app.tab.page.evaluate(event)
