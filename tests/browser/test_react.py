@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from playwright.async_api import Locator, WebSocket, expect
 
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..package.npm import EXAMPLE, Pages, built, needs, started
+from ..package.npm import EXAMPLE, Pages, built_once, needs, started
 from ..process import ROOT, address
 from .axe import faults
 from .breakable_proxy import BreakableProxy
@@ -31,22 +30,6 @@ ARTEFACTS = ROOT / "test-artefacts"
 SERVER = "127.0.0.1:8765"  # where the example looks for one
 HOOK = ROOT / "tests/browser/hook"
 TIME = re.compile(r"\d\d:\d\d:\d\d\.\d{3}")
-
-
-@pytest.fixture(scope="session")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], asyncio.Future[Pages]]:
-    """`npm run build`, once for all tests."""
-    made: list[asyncio.Future[Pages]] = []
-
-    def build() -> asyncio.Future[Pages]:
-        if not made:
-            made.append(asyncio.ensure_future(built(EXAMPLE, tmp_path_factory.mktemp("example"))))
-        return made[0]
-
-    return build
-
-
-Build = Callable[[], "asyncio.Future[Pages]"]
 
 
 @dataclass
@@ -105,11 +88,11 @@ async def running(
 # --- the example -----------------------------------------------------------------------------------------------------
 
 
-async def test_each_piece_of_an_answer_is_shown_with_its_time(tabs: Tabs, example: Build) -> None:
+async def test_each_piece_of_an_answer_is_shown_with_its_time(tabs: Tabs) -> None:
     """As it comes: there are as many pieces as the reader could see."""
     gates = [asyncio.Event(), asyncio.Event()]
     upstream = ScriptedUpstream(["Pa", gates[0], "ris, ", gates[1], "baby!"], model="funky-1")
-    async with running(await example(), upstream) as (place, _):
+    async with running(await built_once(EXAMPLE), upstream) as (place, _):
         app = App(await tabs.open(place.port))
         await expect(app.tab.page).to_have_title("Askbot")
         await expect(app.tab.page.get_by_role("status")).to_have_text("connected, funky-1")
@@ -131,10 +114,10 @@ async def test_each_piece_of_an_answer_is_shown_with_its_time(tabs: Tabs, exampl
     assert upstream.prompts[0].messages[-1].text == "The capital of France?"
 
 
-async def test_stop_stops_and_ask_again_asks_again(tabs: Tabs, example: Build) -> None:
+async def test_stop_stops_and_ask_again_asks_again(tabs: Tabs) -> None:
     """The button is there while there is something to stop."""
     upstream = ScriptedUpstream(["One", asyncio.Event()], ["Two."])
-    async with running(await example(), upstream) as (place, _):
+    async with running(await built_once(EXAMPLE), upstream) as (place, _):
         app = App(await tabs.open(place.port))
         await app.ask("Count!")
         await app.shows("One")
@@ -148,11 +131,11 @@ async def test_stop_stops_and_ask_again_asks_again(tabs: Tabs, example: Build) -
     assert upstream.stopped == 1
 
 
-async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs, example: Build) -> None:
+async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
     """What was written is there at once, and the rest comes, exactly once."""
     gate = asyncio.Event()
     upstream = ScriptedUpstream(["One ", gate, "two."])
-    async with running(await example(), upstream) as (place, _):
+    async with running(await built_once(EXAMPLE), upstream) as (place, _):
         app = App(await tabs.open(place.port))
         await app.ask("Count!")
         await app.shows("One ")
@@ -164,10 +147,10 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs, example: 
     assert len(upstream.prompts) == 1
 
 
-async def test_two_tabs_show_the_same_conversation(tabs: Tabs, example: Build) -> None:
+async def test_two_tabs_show_the_same_conversation(tabs: Tabs) -> None:
     """What one asks, the other shows, and may stop."""
     upstream = ScriptedUpstream(["Well."], ["One ", asyncio.Event()])
-    async with running(await example(), upstream) as (place, _):
+    async with running(await built_once(EXAMPLE), upstream) as (place, _):
         one = App(await tabs.open(place.port))
         await one.ask("Hello?")
         await one.ended()
@@ -179,11 +162,11 @@ async def test_two_tabs_show_the_same_conversation(tabs: Tabs, example: Build) -
         await one.ended("cancelled")
 
 
-async def test_a_lost_network_costs_nothing(tabs: Tabs, example: Build) -> None:
+async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
     """What is asked meanwhile is asked later, and the answer goes on from the letter where it was."""
     gate = asyncio.Event()
     upstream = ScriptedUpstream(["하나 ", gate, "둘."])
-    async with running(await example(), upstream, proxied=True) as (place, proxy):
+    async with running(await built_once(EXAMPLE), upstream, proxied=True) as (place, proxy):
         app = App(await tabs.open(place.port, script=IMPATIENT))
         await app.ask("Count!")
         await app.shows("하나 ")
@@ -215,12 +198,10 @@ LATE_LOCKS = """
 
 
 @pytest.mark.parametrize("locks", ["", LATE_LOCKS], ids=["", "late locks"])
-async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(
-    tabs: Tabs, example: Build, locks: str
-) -> None:
-    """Once, also where the server had got it: only its acknowledgement was lost. The first session was empty, and is gone."""
+async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs: Tabs, locks: str) -> None:
+    """Once, also where only the acknowledgement was lost. The first session is empty: the next page finds it gone."""
     upstream = ScriptedUpstream()
-    async with running(await example(), upstream) as (place, _):
+    async with running(await built_once(EXAMPLE), upstream) as (place, _):
         app = App(await tabs.open(place.port, script=SOCKETS + locks))
         for question, event in (("One?", "drain()"), ("Two?", "deafen()")):
             await app.state("open")
@@ -232,9 +213,9 @@ async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["One?", "Two?"]
 
 
-async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs, example: Build) -> None:
+async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs) -> None:
     """Over a reload too."""
-    async with running(await example(), ScriptedUpstream()) as (place, _):
+    async with running(await built_once(EXAMPLE), ScriptedUpstream()) as (place, _):
         app = App(await tabs.open(place.port))
         await app.state("open")  # how long a question may be, it is told by then
         await app.ask("x" * 9000)
@@ -247,10 +228,10 @@ async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs, exa
         await expect(app.tab.page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs, example: Build) -> None:
+async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs) -> None:
     """Nothing is wider than the screen, what is dark is dark, axe finds nothing, and a syllable is no question."""
     upstream = ScriptedUpstream(["파리", "입니다. ", "아" * 300])
-    async with running(await example(), upstream) as (place, _):
+    async with running(await built_once(EXAMPLE), upstream) as (place, _):
         app = App(await tabs.open(place.port, color_scheme="dark", locale="ko-KR", **PHONE))
         page = app.tab.page
         await app.state("open")
@@ -275,11 +256,11 @@ async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs, examp
         await page.screenshot(path=ARTEFACTS / "react-dark-phone.png")
 
 
-async def test_an_answer_has_formulas_and_can_be_asked_again_edited_and_branched(tabs: Tabs, example: Build) -> None:
+async def test_an_answer_has_formulas_and_can_be_asked_again_edited_and_branched(tabs: Tabs) -> None:
     """With temml's MathML; a command is shown until it has an answer, and "Try now" does not wait."""
     upstream = ScriptedUpstream([r"So \(E=mc^2\) and **", "more**."])
     patient = "Math.random = () => 1000;"  # to come back minutes later
-    async with running(await example(), upstream, proxied=True) as (place, proxy):
+    async with running(await built_once(EXAMPLE), upstream, proxied=True) as (place, proxy):
         app = App(await tabs.open(place.port, script=patient))
         page, answers = app.tab.page, app.turns.locator(".answer")
         await app.ask("Why?")
@@ -380,11 +361,9 @@ class Hooked:
 
 
 @asynccontextmanager
-async def hooked(
-    tabs: Tabs, folder: Path, upstream: ScriptedUpstream | None = None, **options: Any
-) -> AsyncGenerator[Hooked]:
+async def hooked(tabs: Tabs, upstream: ScriptedUpstream | None = None, **options: Any) -> AsyncGenerator[Hooked]:
     """The page, before anything is mounted."""
-    pages = await built(HOOK, folder, mode="development")
+    pages = await built_once(HOOK, mode="development")
     async with other_origin() as place, serving(upstream, origins=place.origin) as server:
         place.pages = pages
         tab = await tabs.open(place.port, **options)
@@ -393,9 +372,9 @@ async def hooked(
         yield Hooked(tab, address(server.port), sockets)
 
 
-async def test_strict_mode_makes_one_connection_and_leaving_closes_it(tabs: Tabs, tmp_path: Path) -> None:
+async def test_strict_mode_makes_one_connection_and_leaving_closes_it(tabs: Tabs) -> None:
     """Mounting twice is one connection; coming back later continues the same session."""
-    async with hooked(tabs, tmp_path) as hook:
+    async with hooked(tabs) as hook:
         await hook.show()
         assert len(hook.sockets) == 1
         assert await hook.last("bot.ask('One?').then(({ answer }) => answer)") == "You asked: One?"
@@ -407,10 +386,10 @@ async def test_strict_mode_makes_one_connection_and_leaving_closes_it(tabs: Tabs
         await hook.until(f"bot.session === '{session}' && bot.turns.length === 1")
 
 
-async def test_a_hundred_pieces_are_a_few_renders_and_none_is_torn(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_hundred_pieces_are_a_few_renders_and_none_is_torn(tabs: Tabs) -> None:
     """Once a frame at most, and everybody sees the same."""
     words = [f"{place} " for place in range(400)]
-    async with hooked(tabs, tmp_path, ScriptedUpstream([step for word in words for step in (word, 0.001)])) as hook:
+    async with hooked(tabs, ScriptedUpstream([step for word in words for step in (word, 0.001)])) as hook:
         await hook.show()
         before = await hook.seen("renders")
         counted = """(async () => {
@@ -432,10 +411,10 @@ async def test_a_hundred_pieces_are_a_few_renders_and_none_is_torn(tabs: Tabs, t
         assert await hook.seen("torn") == 0
 
 
-async def test_its_functions_stay_the_same_and_do_what_they_say(tabs: Tabs, tmp_path: Path) -> None:
+async def test_its_functions_stay_the_same_and_do_what_they_say(tabs: Tabs) -> None:
     """Asking, stopping, asking again, editing, forgetting, beginning anew."""
     upstream = ScriptedUpstream(["One", asyncio.Event()], ["Two."])
-    async with hooked(tabs, tmp_path, upstream) as hook:
+    async with hooked(tabs, upstream) as hook:
         await hook.show()
         assert await hook.last("bot.running") is False
         names = "[bot.ask, bot.stop, bot.retry, bot.edit, bot.forget, bot.history, bot.fresh]"
@@ -460,9 +439,9 @@ async def test_its_functions_stay_the_same_and_do_what_they_say(tabs: Tabs, tmp_
         )
 
 
-async def test_what_is_refused_is_in_error_until_something_is_asked(tabs: Tabs, tmp_path: Path) -> None:
+async def test_what_is_refused_is_in_error_until_something_is_asked(tabs: Tabs) -> None:
     """And nothing is left unhandled."""
-    async with hooked(tabs, tmp_path) as hook:
+    async with hooked(tabs) as hook:
         await hook.show()
         await hook.last("void bot.ask('x'.repeat(9000))")
         await hook.until("bot.error?.code === 'question_too_long'")
@@ -470,9 +449,9 @@ async def test_what_is_refused_is_in_error_until_something_is_asked(tabs: Tabs, 
         await hook.until("bot.error === null && bot.turns[0]?.status === 'ended'")
 
 
-async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: Tabs, tmp_path: Path) -> None:
+async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: Tabs) -> None:
     """A page that puts the session into its address, and gives it back, keeps its connection."""
-    async with hooked(tabs, tmp_path) as hook:
+    async with hooked(tabs) as hook:
         await hook.show()
         await hook.last("bot.ask('One?')")
         first = await hook.last("bot.session")
@@ -489,9 +468,9 @@ async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: 
         assert len(hook.sockets) == 3
 
 
-async def test_a_component_that_names_each_session_it_hears_of_keeps_its_connection(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_component_that_names_each_session_it_hears_of_keeps_its_connection(tabs: Tabs) -> None:
     """`onFrame` tells it before the next animation frame does, and what it asks meanwhile is answered."""
-    async with hooked(tabs, tmp_path) as hook:
+    async with hooked(tabs) as hook:
         await hook.show(keeps=True)
         assert await hook.last("bot.ask('One?').then(({ answer }) => answer)") == "You asked: One?"
         fresh = "(bot.fresh(), bot.ask('Two?').then(({ answer }) => answer))"
@@ -499,9 +478,9 @@ async def test_a_component_that_names_each_session_it_hears_of_keeps_its_connect
         assert len(hook.sockets) == 2
 
 
-async def test_a_component_that_names_no_session_any_more_keeps_its_conversation(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_component_that_names_no_session_any_more_keeps_its_conversation(tabs: Tabs) -> None:
     """Null is no other conversation, and the session that is named after it is one only where it is another."""
-    async with hooked(tabs, tmp_path) as hook:
+    async with hooked(tabs) as hook:
         await hook.show()
         await hook.last("bot.ask('One?')")
         first = await hook.last("bot.session")
@@ -516,10 +495,10 @@ async def test_a_component_that_names_no_session_any_more_keeps_its_conversation
         assert len(hook.sockets) == 3
 
 
-async def test_what_is_not_sent_is_given_back_where_the_conversation_is_left(tabs: Tabs, tmp_path: Path) -> None:
+async def test_what_is_not_sent_is_given_back_where_the_conversation_is_left(tabs: Tabs) -> None:
     """Its promise says so, and the draft has it, until it is asked again."""
     asked = "void (globalThis.asked = bot.ask('Two?').catch(({ code, text }) => `${code} ${text}`))"
-    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+    async with hooked(tabs, script=SOCKETS) as hook:
         await hook.show()
         await hook.last("bot.ask('One?')")
         first = await hook.last("bot.session")
@@ -540,10 +519,10 @@ async def test_what_is_not_sent_is_given_back_where_the_conversation_is_left(tab
             await hook.until("bot.draft === ''")
 
 
-async def test_what_has_no_acknowledgement_is_asked_where_its_conversation_is_next(tabs: Tabs, tmp_path: Path) -> None:
+async def test_what_has_no_acknowledgement_is_asked_where_its_conversation_is_next(tabs: Tabs) -> None:
     """Under its id, once, by one tab, in strict mode too; another session's is left alone. What is refused stays."""
     upstream = ScriptedUpstream()
-    async with hooked(tabs, tmp_path, upstream, script=SOCKETS) as hook:
+    async with hooked(tabs, upstream, script=SOCKETS) as hook:
         page = hook.tab.page
         await hook.show()
         await hook.last("bot.ask('Zero?')")
@@ -580,10 +559,10 @@ async def test_what_has_no_acknowledgement_is_asked_where_its_conversation_is_ne
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Zero?", "One?", "Two?", "Three?"]
 
 
-async def test_a_question_that_another_conversation_replaces_is_only_in_the_draft(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_question_that_another_conversation_replaces_is_only_in_the_draft(tabs: Tabs) -> None:
     """It is not asked where it was asked first, too; and without a storage nothing is kept."""
     upstream = ScriptedUpstream()
-    async with hooked(tabs, tmp_path, upstream, script=SOCKETS) as hook:
+    async with hooked(tabs, upstream, script=SOCKETS) as hook:
         await hook.show(name="one")
         await hook.tab.page.evaluate("drain()")
         await hook.last("void bot.ask('One?')")
@@ -606,11 +585,11 @@ async def test_a_question_that_another_conversation_replaces_is_only_in_the_draf
     assert upstream.prompts == []
 
 
-async def test_it_says_how_the_connection_is_and_what_is_pending_and_forks(tabs: Tabs, tmp_path: Path) -> None:
+async def test_it_says_how_the_connection_is_and_what_is_pending_and_forks(tabs: Tabs) -> None:
     """`reconnect` does not wait; a command is shown at once, and made once; a fork is a session to name."""
     upstream = ScriptedUpstream(model="funky-1")
     patient = "Math.random = () => 1000;"  # to come back minutes later
-    async with hooked(tabs, tmp_path, upstream, script=SOCKETS + patient) as hook:
+    async with hooked(tabs, upstream, script=SOCKETS + patient) as hook:
         await hook.show()
         await hook.until("bot.connection.state === 'open' && !bot.connection.cause && bot.models?.[0] === bot.model")
         await hook.last("bot.ask('One?')")
@@ -633,9 +612,9 @@ async def test_it_says_how_the_connection_is_and_what_is_pending_and_forks(tabs:
         await hook.until("bot.turns.length === 2")
 
 
-async def test_another_token_is_for_the_next_connection(tabs: Tabs, tmp_path: Path) -> None:
+async def test_another_token_is_for_the_next_connection(tabs: Tabs) -> None:
     """Which is made at once where the last one was refused."""
-    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+    async with hooked(tabs, script=SOCKETS) as hook:
         await hook.show(token="old")
         await hook.last("bot.ask('One?')")
         await hook.show(token="new")
@@ -656,9 +635,9 @@ async def test_another_token_is_for_the_next_connection(tabs: Tabs, tmp_path: Pa
         assert await hook.tab.page.evaluate("offered") == offered
 
 
-async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(tabs: Tabs) -> None:
     """The component has rendered with it before the refusal."""
-    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+    async with hooked(tabs, script=SOCKETS) as hook:
         await hook.show(token="old")
         await hook.tab.page.evaluate("globalThis.isRefused = true; refuse = deafen")
         await hook.tab.page.evaluate("show", {"url": hook.url, "name": "other", "token": "old"})
@@ -671,9 +650,9 @@ async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(ta
         assert (await hook.tab.page.evaluate("offered"))[-1] == ["askbot.v1", "askbot.bearer.new"]
 
 
-async def test_a_question_that_is_asked_twice_under_its_id_is_given_back_once(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_question_that_is_asked_twice_under_its_id_is_given_back_once(tabs: Tabs) -> None:
     """As an effect does in strict mode."""
-    async with hooked(tabs, tmp_path, script=SOCKETS) as hook:
+    async with hooked(tabs, script=SOCKETS) as hook:
         await hook.show()
         await hook.tab.page.evaluate("drain()")
         await hook.last("void [1, 2].map(() => bot.ask('One?', { id: 'q1' }).catch(() => {}))")
@@ -681,9 +660,9 @@ async def test_a_question_that_is_asked_twice_under_its_id_is_given_back_once(ta
         await hook.until("bot.draft === 'One?'")
 
 
-async def test_conversations_of_other_names_are_other_ones(tabs: Tabs, tmp_path: Path) -> None:
+async def test_conversations_of_other_names_are_other_ones(tabs: Tabs) -> None:
     """Each is continued as its own."""
-    async with hooked(tabs, tmp_path) as hook:
+    async with hooked(tabs) as hook:
         for name in ("one", "two"):
             await hook.show(name=name)
             await hook.last(f"bot.ask('{name}?')")
@@ -693,10 +672,10 @@ async def test_conversations_of_other_names_are_other_ones(tabs: Tabs, tmp_path:
             await hook.until(f"bot.turns.length === 1 && bot.turns[0].question === '{name}?'")
 
 
-async def test_a_child_may_ask_as_soon_as_it_is_there(tabs: Tabs, tmp_path: Path) -> None:
+async def test_a_child_may_ask_as_soon_as_it_is_there(tabs: Tabs) -> None:
     """Effects of children run first: before their parent watches the conversation."""
     upstream = ScriptedUpstream()
-    async with hooked(tabs, tmp_path, upstream) as hook:
+    async with hooked(tabs, upstream) as hook:
         await hook.show(early="Early?")
         await hook.until("bot.turns.at(-1)?.status === 'ended'")
         assert await hook.last("bot.turns.every(({ answer }) => answer === 'You asked: Early?')")

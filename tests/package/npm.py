@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -94,6 +95,17 @@ async def built(root: Path, folder: Path, mode: str = "production") -> Pages:
     flags = ("--outDir", folder, "--emptyOutDir", "--logLevel", "warn", "--mode", mode)
     await run("node", vite, "build", root, *flags, NODE_ENV=mode)
     return _pages(folder)
+
+
+async def built_once(root: Path, mode: str = "production") -> Pages:
+    """The same, made for the first test that wants it."""
+    if (root, mode) not in _BUILT:
+        with TemporaryDirectory() as folder:
+            _BUILT[root, mode] = await built(root, Path(folder), mode)
+    return _BUILT[root, mode]
+
+
+_BUILT: dict[tuple[Path, str], Pages] = {}
 
 
 def _pages(folder: Path) -> Pages:
