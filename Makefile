@@ -14,7 +14,7 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
-MARKED = $(shell grep -rl --include='test_*.py' 'mark\.$(1)\b' tests)
+TIMED = $(shell grep -rl --include='test_*.py' 'mark\.timed\b' tests)
 YIELDING := $(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19)
 SEEDED = $(if $(filter-out draw,$(SEED)),--seed $(SEED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -41,13 +41,14 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not timed and not patient" $(BESIDE) $(WORKERS)
-	@# What measures times leaves a core free. What only computes takes that, and yields; it is shown afterwards.
 	@mkdir -p test-artefacts
-	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
-	$(YIELDING) $(BIN)/python -m coverage run -m pytest -m patient $(call MARKED,patient) > test-artefacts/patient.txt 2>&1 & \
+	@# What only computes takes what the others leave of the processor, and is shown afterwards. What measures times
+	@# comes last, and leaves a core free.
+	$(YIELDING) $(BIN)/python -m coverage run -m pytest -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & \
 	patient=$$!; \
-	$(BIN)/python -m coverage run -m pytest -m timed $(call MARKED,timed); status=$$?; \
+	$(BIN)/python -m coverage run -m pytest -m "not timed and not patient" $(BESIDE) $(WORKERS); status=$$?; \
+	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
+	$(BIN)/python -m coverage run -m pytest -m timed $(TIMED) || status=$$?; \
 	wait $$javascript || status=$$?; cat test-artefacts/javascript.txt; \
 	wait $$patient || status=$$?; cat test-artefacts/patient.txt; exit $$status
 	$(BIN)/python -m coverage combine --quiet

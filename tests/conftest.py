@@ -81,6 +81,40 @@ SLOW = (
 """Paths in tests/, or their beginnings, that `make test-fast` leaves out: whole servers, processes, the browser."""
 
 
+PATIENT = (
+    "core/test_context.py",
+    "core/test_log_tail.py",
+    "core/test_session.py",
+    "core/test_turn.py",
+    "client/test_reconnecting.py",
+    "client/test_renewal.py",
+    "client/test_requests.py",
+    "client/test_view.py",
+    "store/test_sqlite_model.py",
+    "terminal/test_markdown.py",
+    "terminal/test_markdown_screen.py",
+    "upstream/test_answer_filter.py",
+    "upstream/test_sse.py",
+    "upstream/test_sse_standard.py",
+    "test_bench.py",
+    "test_completeness.py",
+    "test_config.py",
+    "test_docs.py",
+    "test_docstrings.py",
+    "test_frames.py",
+    "test_kubernetes.py",
+    "test_operations.py",
+    "test_samples.py",
+    "test_scale.py",
+    "nodes/model/test_model.py",
+    "walk/test_walk.py",
+)
+"""Files in tests/ that `make test` runs with what the others leave of the processor, in this order: they only compute.
+
+Nothing in them may depend on how long it takes. The last two have a Redis and a time of their own: they have their turn
+when no more than the timed tests runs.
+"""
+
 UNMEASURED = (
     "attack/",
     "browser/",
@@ -162,19 +196,33 @@ the other, as a machine with less to do is waste.
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no file of `SLOW` where `make test-fast` would leave it out: all workers do that."""
-    if config.option.markexpr != "not slow" or not collection_path.is_relative_to(Path(__file__).parent):
+    """Import no file whose tests `make test-fast` or a part of `make test` leaves out: all workers would do that."""
+    if not collection_path.is_relative_to(Path(__file__).parent):
         return None
     path = _path_in_tests(collection_path) + "/" * collection_path.is_dir()
-    return path.startswith(SLOW) or None
+    match config.option.markexpr:
+        case "not slow":
+            is_left_out = path.startswith(SLOW)
+        case "patient":
+            is_left_out = path not in PATIENT and not collection_path.is_dir()
+        case "not timed and not patient":
+            is_left_out = path in PATIENT
+        case _:
+            is_left_out = False
+    return is_left_out or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow, and order the files for workers."""
     for item in items:
-        if _path_in_tests(item.path).startswith(SLOW):
+        path = _path_in_tests(item.path)
+        if path.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if path in PATIENT:
+            item.add_marker(pytest.mark.patient)
+    if config.option.markexpr == "patient":
+        items.sort(key=lambda item: PATIENT.index(_path_in_tests(item.path)))
     if hasattr(config, "workerinput"):
         interleave_folders(items)
 

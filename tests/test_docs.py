@@ -5,13 +5,11 @@ What single pages say is tested beside what they are about: tests/test_protocol.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
 import subprocess
 import sys
-from asyncio.subprocess import PIPE
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
 from askbot_ws.upstream.embedded_model import SMOLLM2, SYSTEM_PROMPT
 from askbot_ws.upstream.openai import DEFAULT_MODEL
 
-from .process import ROOT, environment, reading
+from .process import ROOT, environment
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -166,30 +164,6 @@ def anchors(page: Path) -> set[str]:
     """The names of a page's headings, in links."""
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-async def test_the_program_that_embeds_the_server_answers(tmp_path: Path) -> None:
-    """docs/embedding.md, as it stands; Ctrl-C ends it."""
-    text = (DOCS / "embedding.md").read_text("utf-8")
-    (program,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    assert "port=8765" in program
-    (tmp_path / "shop.py").write_text(program.replace("port=8765", "port=0"))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "shop.py", stdout=PIPE, stderr=PIPE, cwd=tmp_path, env=environment()
-    )
-    try:
-        assert process.stdout
-        async with asyncio.timeout(20):
-            line = (await process.stdout.readline()).decode()
-        assert line.startswith("askbot chat ws://")
-        async with reading(line.split()[-1]) as reader:
-            assert (await reader.answer("How many apples?")).answer == "There are 3 apples. "
-            process.send_signal(2)
-            assert await reader.rest() == 1012
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
 
 
 def test_the_tests_that_are_shown_pass_in_any_folder(tmp_path: Path) -> None:

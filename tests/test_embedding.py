@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from askbot_ws.errors import ConfigError
 from askbot_ws.logs import use_host_logging
 from askbot_ws.testing import ScriptedUpstream
 
-from .process import KEY, ProviderProcess, Reader, Story, environment, reading
+from .process import KEY, ROOT, ProviderProcess, Reader, Story, environment, reading
 
 
 @pytest.fixture(autouse=True)
@@ -318,3 +320,27 @@ def test_what_takes_long_to_import_is_imported_late() -> None:
     assert set(askbot_ws.__all__) >= {"connect", "serve"}
     with pytest.raises(AttributeError):
         _ = askbot_ws.nothing
+
+
+async def test_the_program_that_embeds_the_server_answers(tmp_path: Path) -> None:
+    """docs/embedding.md, as it stands; Ctrl-C ends it."""
+    text = (ROOT / "docs/embedding.md").read_text("utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    assert "port=8765" in program
+    (tmp_path / "shop.py").write_text(program.replace("port=8765", "port=0"))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "shop.py", stdout=PIPE, stderr=PIPE, cwd=tmp_path, env=environment()
+    )
+    try:
+        assert process.stdout
+        async with asyncio.timeout(20):
+            line = (await process.stdout.readline()).decode()
+        assert line.startswith("askbot chat ws://")
+        async with reading(line.split()[-1]) as reader:
+            assert (await reader.answer("How many apples?")).answer == "There are 3 apples. "
+            process.send_signal(2)
+            assert await reader.rest() == 1012
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()

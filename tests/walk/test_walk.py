@@ -10,7 +10,6 @@ from ..seeds import seeds
 from .walk import Walk
 
 
-@pytest.mark.patient
 @pytest.mark.parametrize("seed", seeds(11, 12))
 async def test_whatever_the_disk_does_sessions_keep_their_promises(seed: int, tmp_path: Path) -> None:
     """With faults of disk, sync and clock, other programs in the file, evictions, forgets, restarts and crashes."""

@@ -25,8 +25,6 @@ from .scenarios import SCENARIOS
 from .stepped_redis import stepped
 from .steps import BrokenOrder, explore
 
-pytestmark = pytest.mark.patient
-
 AT_MOST = 2000
 
 FENCE = r"if meta\[1\] ~= ARGV\[1\] then\n  return 0\nend\n"
