@@ -11,6 +11,7 @@ VERSION_WITH_VENV := import ensurepip, sys; print(sys.version_info[:2])
 PYTHON ?= $(shell system="$$($(SYSTEM_PYTHON) -c '$(VERSION_WITH_VENV)' 2>/dev/null)"; test -n "$$system" && \
 	test "$$system" = "$$(python3 -c '$(VERSION_WITH_VENV)' 2>/dev/null)" && echo $(SYSTEM_PYTHON) || echo python3)
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m coverage run -m pytest
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
@@ -42,15 +43,17 @@ setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stam
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(BIN)/python -m coverage erase
 	@mkdir -p test-artefacts
-	@# What only computes takes what the others leave of the processor, and is shown afterwards. What measures times
-	@# comes last, and leaves a core free.
-	$(YIELDING) $(BIN)/python -m coverage run -m pytest -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & \
-	patient=$$!; \
-	$(BIN)/python -m coverage run -m pytest -m "not timed and not patient" $(BESIDE) $(WORKERS); status=$$?; \
+	@# What only computes takes what the others leave of the processor. What measures times comes last, and leaves a core
+	@# free for the rest. Of all that runs beside others, the output is shown at the end.
+	$(YIELDING) $(PYTEST) -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & patient=$$!; \
+	$(PYTEST) -m "not timed and not patient and not beside_timed" $(BESIDE) $(WORKERS); status=$$?; \
+	$(YIELDING) $(PYTEST) -m beside_timed > test-artefacts/beside-timed.txt 2>&1 & beside_timed=$$!; \
 	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
-	$(BIN)/python -m coverage run -m pytest -m timed $(TIMED) || status=$$?; \
-	wait $$javascript || status=$$?; cat test-artefacts/javascript.txt; \
-	wait $$patient || status=$$?; cat test-artefacts/patient.txt; exit $$status
+	$(PYTEST) -m timed $(TIMED) || status=$$?; \
+	wait $$javascript || status=$$?; \
+	wait $$beside_timed || status=$$?; \
+	wait $$patient || status=$$?; \
+	cat test-artefacts/javascript.txt test-artefacts/beside-timed.txt test-artefacts/patient.txt; exit $$status
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --fail-under=90
 

@@ -109,11 +109,24 @@ PATIENT = (
     "nodes/model/test_model.py",
     "walk/test_walk.py",
 )
-"""Files in tests/ that `make test` runs with what the others leave of the processor, in this order: they only compute.
+"""Files in tests/ that `make test` runs with what the others leave of the processor, in this order.
 
-Nothing in them may depend on how long it takes. The last two have a Redis and a time of their own: they have their turn
-when no more than the timed tests runs.
+They compute, and nothing in them depends on how long that takes.
 """
+
+BESIDE_TIMED = (
+    "clients/test_cases.py",
+    "package/test_node.py",
+    "package/test_package.py",
+    "store/test_contract.py",
+    "test_cli.py",
+    "test_cli_sessions.py",
+    "upstream/test_openai.py",
+)
+"""Files in tests/ that `make test` runs with what the timed tests leave of the processor. They need little disk."""
+
+SEPARATE = {"patient": PATIENT, "beside_timed": BESIDE_TIMED}
+"""Files that have a run of their own in `make test`, by its mark."""
 
 UNMEASURED = (
     "attack/",
@@ -200,15 +213,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not collection_path.is_relative_to(Path(__file__).parent):
         return None
     path = _path_in_tests(collection_path) + "/" * collection_path.is_dir()
-    match config.option.markexpr:
-        case "not slow":
-            is_left_out = path.startswith(SLOW)
-        case "patient":
-            is_left_out = path not in PATIENT and not collection_path.is_dir()
-        case "not timed and not patient":
-            is_left_out = path in PATIENT
-        case _:
-            is_left_out = False
+    chosen = config.option.markexpr
+    if chosen == "not slow":
+        is_left_out = path.startswith(SLOW)
+    elif chosen in SEPARATE:
+        is_left_out = path not in SEPARATE[chosen] and not collection_path.is_dir()
+    else:
+        is_left_out = any(f"not {mark}" in chosen and path in files for mark, files in SEPARATE.items())
     return is_left_out or None
 
 
@@ -219,10 +230,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         path = _path_in_tests(item.path)
         if path.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if path in PATIENT:
-            item.add_marker(pytest.mark.patient)
-    if config.option.markexpr == "patient":
-        items.sort(key=lambda item: PATIENT.index(_path_in_tests(item.path)))
+        for mark, files in SEPARATE.items():
+            if path in files:
+                item.add_marker(mark)
+    if files := SEPARATE.get(config.option.markexpr, ()):
+        items.sort(key=lambda item: files.index(_path_in_tests(item.path)))
     if hasattr(config, "workerinput"):
         interleave_folders(items)
 
