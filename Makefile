@@ -47,7 +47,7 @@ test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	@# free for the rest. Of all that runs beside others, the output is shown at the end.
 	$(YIELDING) $(PYTEST) -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & patient=$$!; \
 	$(PYTEST) -m "not timed and not patient and not beside_timed" $(BESIDE) $(WORKERS); status=$$?; \
-	$(YIELDING) $(PYTEST) -m beside_timed > test-artefacts/beside-timed.txt 2>&1 & beside_timed=$$!; \
+	$(YIELDING) $(PYTEST) -m beside_timed $(BESIDE) $(CORES) > test-artefacts/beside-timed.txt 2>&1 & beside_timed=$$!; \
 	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
 	$(PYTEST) -m timed $(TIMED) || status=$$?; \
 	wait $$javascript || status=$$?; \

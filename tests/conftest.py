@@ -119,11 +119,15 @@ BESIDE_TIMED = (
     "package/test_node.py",
     "package/test_package.py",
     "store/test_contract.py",
+    "terminal/test_ask_command.py",
     "test_cli.py",
     "test_cli_sessions.py",
     "upstream/test_openai.py",
 )
-"""Files in tests/ that `make test` runs with what the timed tests leave of the processor. They need little disk."""
+"""Files in tests/ that `make test` runs with what the timed tests leave of the processor. They need little disk.
+
+The first ones take longest, and are begun first.
+"""
 
 SEPARATE = {"patient": PATIENT, "beside_timed": BESIDE_TIMED}
 """Files that have a run of their own in `make test`, by its mark."""
@@ -235,7 +239,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(mark)
     if files := SEPARATE.get(config.option.markexpr, ()):
         items.sort(key=lambda item: files.index(_path_in_tests(item.path)))
-    if hasattr(config, "workerinput"):
+    elif hasattr(config, "workerinput"):
         interleave_folders(items)
 
 
