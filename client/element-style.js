@@ -71,6 +71,7 @@ h2 { margin: 0 0 0.5em; font-size: 1.15em; font-weight: 600; line-height: 1.4; w
   border-inline-start: 0.5em solid var(--cursor);
   animation: blink 1.1s steps(1) infinite;
 }
+[part=hint]::after { animation-iteration-count: 4; }
 @keyframes blink { 50% { opacity: 0; } }
 [part=end] { margin-block-start: 0.75em; }
 [part~=ended]:last-child [part=retry] { display: revert; }

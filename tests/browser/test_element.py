@@ -612,6 +612,19 @@ async def test_the_theme_is_the_pages_the_readers_or_as_is_said(tabs: Tabs) -> N
     assert list(paper.values()) == [bright, bright, dark, dark]
 
 
+async def test_one_at_rest_is_still_within_five_seconds(tabs: Tabs) -> None:
+    """WCAG 2.2, 2.2.2: what blinks for longer must be stoppable; and it draws the page 60 times a second."""
+    animations = "document.querySelector('ask-bot').shadowRoot.getAnimations()"
+    longest = f"Math.max(...{animations}.map(({{ effect }}) => effect.getComputedTiming().endTime), 0)"
+    async with shop(tabs) as place:
+        one = await place.open()
+        await until(one.tab.page, f"{animations}.some(({{ animationName: name }}) => name === 'blink')")
+        assert await one.tab.page.evaluate(longest) <= 5000
+        await one.ask("Why?")
+        await one.answered("You asked: Why?")
+        assert await one.tab.page.evaluate(longest) <= 5000
+
+
 async def test_on_a_phone_nothing_is_wider_than_the_screen(tabs: Tabs) -> None:
     """However wide an answer is; the field is large enough for fingers, and for iPhones not to zoom."""
     row = f"| {' | '.join(['column'] * 20)} |\n"
