@@ -16,6 +16,13 @@ WATCH = """
     addEventListener("securitypolicyviolation", ({ violatedDirective: directive, blockedURI: address }) =>
         trouble(`CSP: ${directive} ${address}`));
 """
+STILL = """
+    const still = new CSSStyleSheet();
+    still.replaceSync("*, ::before, ::after { animation: none !important; transition: none !important; }");
+    document.adoptedStyleSheets = [still];
+"""
+"""A script for a page, in which nothing blinks or slides: sixty frames a second are a tenth of a core."""
+
 IMPATIENT = "Math.random = () => 0.1"  # to come back sooner
 
 expect.set_options(timeout=SOON)
@@ -117,14 +124,16 @@ class Tabs:
         self._browser = browser
         self._contexts: list[BrowserContext] = []
 
-    async def open(self, port: int, path: str = "/", *, script: str = "", **options: Any) -> Tab:
+    async def open(
+        self, port: int, path: str = "/", *, script: str = "", animated: bool = False, **options: Any
+    ) -> Tab:
         """The page of the server at a port, as somebody sees it who was never there; `script` runs before it."""
         context = await self._browser.new_context(**options)
         self._contexts.append(context)
         context.set_default_timeout(SOON)
         context.on("request", lambda request: self._seen(request.url))
         await context.expose_function("trouble", self._tell)  # pyright: ignore[reportUnknownMemberType]
-        await context.add_init_script(WATCH + script)
+        await context.add_init_script(WATCH + script + STILL * (not animated))
         return await self.beside(context, port, path)
 
     async def beside(self, context: BrowserContext, port: int, path: str = "/") -> Tab:

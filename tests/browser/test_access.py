@@ -292,7 +292,7 @@ async def test_the_dark_scheme_is_dark_and_both_can_be_read(tabs: Tabs) -> None:
 async def test_motion_can_be_turned_off(tabs: Tabs) -> None:
     """By the system's setting: nothing blinks."""
     async with serving(ScriptedUpstream([asyncio.Event()])) as server:
-        tab = await tabs.open(server.port, reduced_motion="reduce")
+        tab = await tabs.open(server.port, animated=True, reduced_motion="reduce")
         await tab.ask("Well?")
         await expect(tab.last).to_have_attribute("data-status", "waiting")
         assert await tab.page.evaluate("document.getAnimations().length") == 0
@@ -302,7 +302,7 @@ async def test_a_page_at_rest_is_still_within_five_seconds(tabs: Tabs) -> None:
     """WCAG 2.2, 2.2.2: what blinks for longer must be stoppable; and it draws the page 60 times a second."""
     longest = "Math.max(...document.getAnimations().map(({ effect }) => effect.getComputedTiming().endTime), 0)"
     async with serving(ScriptedUpstream(["Because"])) as server:
-        tab = await tabs.open(server.port)
+        tab = await tabs.open(server.port, animated=True)
         await until(tab.page, "document.getAnimations().some(({ animationName: name }) => name === 'blink')")
         assert await tab.page.evaluate(longest) <= 5000
         await tab.ask("Why?")
