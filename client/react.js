@@ -1,6 +1,7 @@
 /** `useAskbot`: a conversation as a React hook. README.md has a program. */
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { connect } from "./askbot.js";
+import { SESSION_NOT_FOUND } from "./connection.js";
 import { rows, running } from "./rows.js";
 import { askAgain, Outbox, unsentKey, unsentOf } from "./unsent.js";
 import { empty } from "./view.js";
@@ -67,6 +68,7 @@ class ChatStore {
   #lastSession = null; // of the chat
   #goneSessions = new Set(); // that the server does not have any more, in whose place the present one is
   #outbox = null; // null while nobody is subscribed
+  #hasLeft = false; // whether there may be something of other pages in it
 
   constructor(options, givenBack = { texts: new Map() }) {
     this.options = options;
@@ -183,7 +185,8 @@ class ChatStore {
 
   #onState({ session, connection }) {
     if (session) this.#lastSession = session;
-    else if (this.#lastSession && connection.cause?.code === "session_not_found") this.#goneSessions.add(this.#lastSession);
+    else if (connection.cause?.closeCode === SESSION_NOT_FOUND) this.#goneSessions.add(this.#lastSession);
+    this.#takeLeft();
     this.#onChange();
   }
 
@@ -218,18 +221,29 @@ class ChatStore {
     if (this.#outbox) return;
     const { url, name, unsentStorage: storage } = this.options;
     this.#outbox = new Outbox(unsentKey(url, name), { storage });
+    this.#hasLeft = true;
     this.#save();
-    this.#outbox.takeOver(this.#takeOver, this.#isOwn);
+    this.#takeLeft();
+  }
+
+  /** Takes over what other pages have left, once it is known who is connected: it is never asked as another user. */
+  #takeLeft() {
+    if (!this.#hasLeft || this.#chat?.user === undefined) return;
+    this.#hasLeft = false;
+    this.#outbox?.takeOver(this.#takeOver, this.#isOwn);
   }
 
   /**
    * Whether something that was left is of this conversation: it has that session or one that is gone, or was asked under the
-   * same `session` option. A page may get it before or after it hears that the session is gone.
+   * same `session` option; and no other user asked it. A page may get it before or after it hears that the session is gone.
    */
-  #isOwn = ({ session, named }) =>
-    session == this.#chat.session || this.#goneSessions.has(session) || (named ?? session) == this.options.session;
+  #isOwn = ({ session, named, user }) => {
+    if (user !== undefined && user !== this.#chat.user) return false; // undefined: it was asked before `ready`
+    const isGone = this.#goneSessions.has(session ?? named);
+    return isGone || session == this.#chat.session || (named ?? session) == this.options.session;
+  };
 
-  #takeOver = ({ isDraft, session, named, ...item }) => {
+  #takeOver = ({ isDraft, session, named, user, ...item }) => {
     if (isDraft) this.givenBack.texts.set(item.id, item.text);
     else this.#follow(this.#chat, askAgain(this.#chat, item));
     this.#onChange();
@@ -238,12 +252,12 @@ class ChatStore {
   /** Keeps what is asked and not acknowledged, and what was given back, in case that the page ends now. */
   #save() {
     if (!this.#outbox) return;
-    const { session, view } = this.#chat;
+    const { session, user, view } = this.#chat;
     const { texts } = this.givenBack;
     const named = this.options.session;
     for (const { id } of view.turns) texts.delete(id); // the server has got it after all
     const drafts = Array.from(texts, ([id, text]) => ({ id, text, isDraft: true }));
-    this.#outbox.keep([...unsentOf(this.#chat), ...drafts].map((item) => ({ ...item, session, named })));
+    this.#outbox.keep([...unsentOf(this.#chat), ...drafts].map((item) => ({ ...item, session, named, user })));
   }
 
   // --- the snapshot --------------------------------------------------------------------------------------------------

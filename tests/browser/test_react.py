@@ -468,6 +468,57 @@ async def test_another_session_is_another_conversation_and_its_own_is_not(tabs: 
         assert len(hook.sockets) == 3
 
 
+@pytest.mark.parametrize(("user", "asked"), [(None, ["Whose?"]), ("ann", [])])
+async def test_what_somebody_else_has_left_is_not_asked(tabs: Tabs, user: str | None, asked: list[str]) -> None:
+    """Whoever signs in next may use the same browser."""
+    upstream = ScriptedUpstream()
+    async with hooked(tabs, upstream, script=SOCKETS) as hook:
+        await hook.show()
+        await hook.tab.page.evaluate("drain(); void seen.last.ask('Whose?')")
+        await hook.until("bot.pending().length === 1")
+        await hook.hide()
+        await hook.tab.page.evaluate(
+            """(user) => {
+                const key = Object.keys(localStorage).find((each) => each.startsWith("askbot.unsent"));
+                const items = JSON.parse(localStorage.getItem(key));
+                localStorage.setItem(key, JSON.stringify(items.map((item) => ({ ...item, user }))));
+            }""",
+            user,
+        )
+        await hook.show()
+        await hook.until(f"bot.turns.filter(({{ status }}) => status === 'ended').length === {len(asked)}")
+        assert await hook.last("bot.ask('Mine?').then(({ answer }) => answer)") == "You asked: Mine?"
+    assert [prompt.messages[-1].text for prompt in upstream.prompts] == [*asked, "Mine?"]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_what_another_tab_leaves_of_a_session_that_is_gone_is_asked_in_its_place(
+    tabs: Tabs, *, fresh: bool
+) -> None:
+    """But not in a conversation that was begun afresh since."""
+    upstream = ScriptedUpstream()
+    async with hooked(tabs, upstream, script=SOCKETS) as hook:
+        await hook.show()
+        session = await hook.last("bot.ask('One?').then(() => bot.session)")
+        other = await tabs.beside(hook.tab.page.context, urlsplit(hook.tab.page.url).port or 0)
+        await other.page.evaluate("show", {"url": hook.url})
+        await until(other.page, f"seen.last?.state === 'open' && seen.last.session === '{session}'")
+        await other.page.evaluate("drain(); void seen.last.ask('Two?')")
+        await hook.hide()
+        await hook.show()
+
+        await hook.tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 4404 }))")
+        await hook.until(f"bot.state === 'open' && bot.session !== '{session}'")
+        if fresh:
+            second = await hook.last("(bot.fresh(), bot.session)")
+            await hook.until(f"bot.state === 'open' && bot.session !== '{second}'")
+        await other.page.close()
+        await until(hook.tab.page, "navigator.locks.query().then(({ pending }) => pending.length === 0)")
+        assert await hook.last("bot.ask('Three?').then(({ answer }) => answer)") == "You asked: Three?"
+    asked = [prompt.messages[-1].text for prompt in upstream.prompts]
+    assert asked == (["One?", "Three?"] if fresh else ["One?", "Two?", "Three?"])
+
+
 async def test_a_component_that_names_each_session_it_hears_of_keeps_its_connection(tabs: Tabs) -> None:
     """`onFrame` tells it before the next animation frame does, and what it asks meanwhile is answered."""
     async with hooked(tabs) as hook:
