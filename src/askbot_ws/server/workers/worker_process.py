@@ -85,7 +85,8 @@ class WorkerProcess:
         try:
             worker._channel = await Channel.open(ours, on_told=worker._on_told, on_asked=on_asked)
         except BaseException:  # nobody would know of it
-            await worker.end(max_seconds=0)
+            worker.kill()
+            await asyncio.wait((worker.exited,))
             raise
         worker._channel.tell("start", **facts)
         return worker
