@@ -87,7 +87,6 @@ PATIENT = (
     "core/test_session.py",
     "core/test_turn.py",
     "client/test_reconnecting.py",
-    "client/test_renewal.py",
     "client/test_requests.py",
     "client/test_view.py",
     "store/test_sqlite_model.py",
@@ -96,7 +95,6 @@ PATIENT = (
     "upstream/test_answer_filter.py",
     "upstream/test_sse.py",
     "upstream/test_sse_standard.py",
-    "test_bench.py",
     "test_completeness.py",
     "test_config.py",
     "test_docs.py",
@@ -107,7 +105,6 @@ PATIENT = (
     "test_samples.py",
     "test_scale.py",
     "nodes/model/test_model.py",
-    "walk/test_walk.py",
 )
 """Files in tests/ that `make test` runs with what the others leave of the processor, in this order.
 
@@ -115,18 +112,15 @@ They compute, and nothing in them depends on how long that takes.
 """
 
 BESIDE_TIMED = (
-    "clients/test_cases.py",
     "package/test_node.py",
     "package/test_package.py",
     "store/test_contract.py",
-    "terminal/test_ask_command.py",
-    "test_cli.py",
     "test_cli_sessions.py",
-    "upstream/test_openai.py",
+    "walk/test_walk.py",
 )
-"""Files in tests/ that `make test` runs with what the timed tests leave of the processor. They need little disk.
+"""Files in tests/ that `make test` runs with what the timed tests leave of the processor.
 
-The first ones take longest, and are begun first.
+They need little disk, and what limits them is tens of seconds. The first ones take longest, and are begun first.
 """
 
 SEPARATE = {"patient": PATIENT, "beside_timed": BESIDE_TIMED}
@@ -217,13 +211,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not collection_path.is_relative_to(Path(__file__).parent):
         return None
     path = _path_in_tests(collection_path) + "/" * collection_path.is_dir()
-    chosen = config.option.markexpr
-    if chosen == "not slow":
-        is_left_out = path.startswith(SLOW)
-    elif chosen in SEPARATE:
-        is_left_out = path not in SEPARATE[chosen] and not collection_path.is_dir()
-    else:
-        is_left_out = any(f"not {mark}" in chosen and path in files for mark, files in SEPARATE.items())
+    match config.option.markexpr:
+        case "not slow":
+            is_left_out = path.startswith(SLOW)
+        case "not timed and not patient and not beside_timed":
+            is_left_out = any(path in files for files in SEPARATE.values())
+        case mark if mark in SEPARATE:
+            is_left_out = path not in SEPARATE[mark] and not collection_path.is_dir()
+        case _:
+            is_left_out = False
     return is_left_out or None
 
 
@@ -238,7 +234,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if path in files:
                 item.add_marker(mark)
     if files := SEPARATE.get(config.option.markexpr, ()):
-        items.sort(key=lambda item: files.index(_path_in_tests(item.path)))
+        items.sort(key=lambda item: [*files, _path_in_tests(item.path)].index(_path_in_tests(item.path)))
     elif hasattr(config, "workerinput"):
         interleave_folders(items)
 
