@@ -16,12 +16,12 @@ WATCH = """
     addEventListener("securitypolicyviolation", ({ violatedDirective: directive, blockedURI: address }) =>
         trouble(`CSP: ${directive} ${address}`));
 """
-STILL = """
-    const still = new CSSStyleSheet();
-    still.replaceSync("*, ::before, ::after { animation: none !important; transition: none !important; }");
-    document.adoptedStyleSheets = [still];
+UNANIMATED = """
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync("*, ::before, ::after { animation: none !important; transition: none !important; }");
+    document.adoptedStyleSheets = [sheet];
 """
-"""A script for a page, in which nothing blinks or slides: sixty frames a second are a tenth of a core."""
+"""A script for a page, whose own parts blink and slide no more: that would draw sixty frames a second."""
 
 IMPATIENT = "Math.random = () => 0.1"  # to come back sooner
 
@@ -133,7 +133,7 @@ class Tabs:
         context.set_default_timeout(SOON)
         context.on("request", lambda request: self._seen(request.url))
         await context.expose_function("trouble", self._tell)  # pyright: ignore[reportUnknownMemberType]
-        await context.add_init_script(WATCH + script + STILL * (not animated))
+        await context.add_init_script(WATCH + script + UNANIMATED * (not animated))
         return await self.beside(context, port, path)
 
     async def beside(self, context: BrowserContext, port: int, path: str = "/") -> Tab:

@@ -93,7 +93,7 @@ async def test_ten_thousand_tokens_at_eight_hundred_a_second_keep_no_frame_longe
     """
     said = tokens()
     async with serving(Metronome(said)) as server:
-        tab = await tabs.open(server.port, script=WATCH)
+        tab = await tabs.open(server.port, script=WATCH, animated=True)
         await tab.connected()
         await tab.page.evaluate("frames.length = 0")
         await browser.start_tracing(page=tab.page, categories=["toplevel"])
