@@ -15,7 +15,7 @@ from playwright.async_api import Locator, WebSocket, expect
 
 from askbot_ws.testing import ScriptedUpstream, serving
 
-from ..package.npm import EXAMPLE, Pages, built_once, needs, started
+from ..package.npm import EXAMPLE, built_once, needs, started
 from ..process import ROOT, address
 from .axe import faults
 from .breakable_proxy import BreakableProxy
@@ -71,9 +71,10 @@ class App:
 
 @asynccontextmanager
 async def running(
-    pages: Pages, upstream: ScriptedUpstream, *, proxied: bool = False
+    upstream: ScriptedUpstream, *, proxied: bool = False
 ) -> AsyncGenerator[tuple[OtherOrigin, BreakableProxy]]:
     """The example on a web server of its own, askbot beside it, and the proxy between them."""
+    pages = await built_once(EXAMPLE)
     async with (
         other_origin() as place,
         serving(upstream, origins=place.origin) as server,
@@ -92,7 +93,7 @@ async def test_each_piece_of_an_answer_is_shown_with_its_time(tabs: Tabs) -> Non
     """As it comes: there are as many pieces as the reader could see."""
     gates = [asyncio.Event(), asyncio.Event()]
     upstream = ScriptedUpstream(["Pa", gates[0], "ris, ", gates[1], "baby!"], model="funky-1")
-    async with running(await built_once(EXAMPLE), upstream) as (place, _):
+    async with running(upstream) as (place, _):
         app = App(await tabs.open(place.port))
         await expect(app.tab.page).to_have_title("Askbot")
         await expect(app.tab.page.get_by_role("status")).to_have_text("connected, funky-1")
@@ -117,7 +118,7 @@ async def test_each_piece_of_an_answer_is_shown_with_its_time(tabs: Tabs) -> Non
 async def test_stop_stops_and_ask_again_asks_again(tabs: Tabs) -> None:
     """The button is there while there is something to stop."""
     upstream = ScriptedUpstream(["One", asyncio.Event()], ["Two."])
-    async with running(await built_once(EXAMPLE), upstream) as (place, _):
+    async with running(upstream) as (place, _):
         app = App(await tabs.open(place.port))
         await app.ask("Count!")
         await app.shows("One")
@@ -135,7 +136,7 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
     """What was written is there at once, and the rest comes, exactly once."""
     gate = asyncio.Event()
     upstream = ScriptedUpstream(["One ", gate, "two."])
-    async with running(await built_once(EXAMPLE), upstream) as (place, _):
+    async with running(upstream) as (place, _):
         app = App(await tabs.open(place.port))
         await app.ask("Count!")
         await app.shows("One ")
@@ -150,7 +151,7 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
 async def test_two_tabs_show_the_same_conversation(tabs: Tabs) -> None:
     """What one asks, the other shows, and may stop."""
     upstream = ScriptedUpstream(["Well."], ["One ", asyncio.Event()])
-    async with running(await built_once(EXAMPLE), upstream) as (place, _):
+    async with running(upstream) as (place, _):
         one = App(await tabs.open(place.port))
         await one.ask("Hello?")
         await one.ended()
@@ -166,7 +167,7 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
     """What is asked meanwhile is asked later, and the answer goes on from the letter where it was."""
     gate = asyncio.Event()
     upstream = ScriptedUpstream(["하나 ", gate, "둘."])
-    async with running(await built_once(EXAMPLE), upstream, proxied=True) as (place, proxy):
+    async with running(upstream, proxied=True) as (place, proxy):
         app = App(await tabs.open(place.port, script=IMPATIENT))
         await app.ask("Count!")
         await app.shows("하나 ")
@@ -185,24 +186,11 @@ async def test_a_lost_network_costs_nothing(tabs: Tabs) -> None:
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == ["Count!", "And then?"]
 
 
-LATE_LOCKS = """
-    const request = navigator.locks.request.bind(navigator.locks);
-    const isOpen = () => document.querySelector('[role="status"]')?.dataset.state === "open";
-    navigator.locks.request = async (name, ...rest) => {
-        const isWaiting = rest.length > 1;
-        while (isWaiting && !isOpen()) await new Promise((resolve) => setTimeout(resolve, 10));
-        return request(name, ...rest);
-    };
-"""
-"""A script for a page, which gets no lock of another one before it is connected."""
-
-
-@pytest.mark.parametrize("locks", ["", LATE_LOCKS], ids=["", "late locks"])
-async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs: Tabs, locks: str) -> None:
+async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs: Tabs) -> None:
     """Once, also where only the acknowledgement was lost. The first session is empty: the next page finds it gone."""
     upstream = ScriptedUpstream()
-    async with running(await built_once(EXAMPLE), upstream) as (place, _):
-        app = App(await tabs.open(place.port, script=SOCKETS + locks))
+    async with running(upstream) as (place, _):
+        app = App(await tabs.open(place.port, script=SOCKETS))
         for question, event in (("One?", "drain()"), ("Two?", "deafen()")):
             await app.state("open")
             await app.tab.page.evaluate(event)
@@ -215,7 +203,7 @@ async def test_what_waits_when_the_page_is_left_is_asked_on_the_next_visit(tabs:
 
 async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs) -> None:
     """Over a reload too."""
-    async with running(await built_once(EXAMPLE), ScriptedUpstream()) as (place, _):
+    async with running(ScriptedUpstream()) as (place, _):
         app = App(await tabs.open(place.port))
         await app.state("open")  # how long a question may be, it is told by then
         await app.ask("x" * 9000)
@@ -231,7 +219,7 @@ async def test_what_is_too_long_is_counted_and_kept_and_not_sent(tabs: Tabs) -> 
 async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs) -> None:
     """Nothing is wider than the screen, what is dark is dark, axe finds nothing, and a syllable is no question."""
     upstream = ScriptedUpstream(["파리", "입니다. ", "아" * 300])
-    async with running(await built_once(EXAMPLE), upstream) as (place, _):
+    async with running(upstream) as (place, _):
         app = App(await tabs.open(place.port, color_scheme="dark", locale="ko-KR", **PHONE))
         page = app.tab.page
         await app.state("open")
@@ -260,7 +248,7 @@ async def test_an_answer_has_formulas_and_can_be_asked_again_edited_and_branched
     """With temml's MathML; a command is shown until it has an answer, and "Try now" does not wait."""
     upstream = ScriptedUpstream([r"So \(E=mc^2\) and **", "more**."])
     patient = "Math.random = () => 1000;"  # to come back minutes later
-    async with running(await built_once(EXAMPLE), upstream, proxied=True) as (place, proxy):
+    async with running(upstream, proxied=True) as (place, proxy):
         app = App(await tabs.open(place.port, script=patient))
         page, answers = app.tab.page, app.turns.locator(".answer")
         await app.ask("Why?")
