@@ -225,7 +225,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest chooses by marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow, and order the files for workers."""
+    """Mark what is slow or has a run of its own, and order the files."""
     for item in items:
         path = _path_in_tests(item.path)
         if path.startswith(SLOW):
@@ -234,7 +234,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if path in files:
                 item.add_marker(mark)
     if files := SEPARATE.get(config.option.markexpr, ()):
-        items.sort(key=lambda item: [*files, _path_in_tests(item.path)].index(_path_in_tests(item.path)))
+        places = {file: place for place, file in enumerate(files)}
+        items.sort(key=lambda item: places.get(_path_in_tests(item.path), len(places)))
     elif hasattr(config, "workerinput"):
         interleave_folders(items)
 
