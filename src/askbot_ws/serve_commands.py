@@ -42,7 +42,7 @@ def serve_conversations(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 
     Durations are written like 20s, 5m, 2h or 30d, sizes like 64KiB or 1MiB.
     """
     if reload:
-        from .reload import run_with_reload  # noqa: PLC0415 - late, see above
+        from .reload import run_with_reload  # noqa: PLC0415 - for --reload only
 
         allow_plugins()  # the server decides
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
