@@ -22,6 +22,9 @@ import psutil  # type: ignore[import-untyped]
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from . import fork_server
+from .fork_server import ForkedProcess
+
 ROOT = Path(__file__).parents[1]
 KEY = "sk-test-5f1d8e20b7"  # the API key: nobody but the provider may ever see it
 SLICE = 32 * 1024  # bytes of text in one frame, as in core/log_tail.py
@@ -40,7 +43,7 @@ def environment(**more: str) -> dict[str, str]:
 class Askbot:
     """`askbot serve`, once it listens."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str] | ForkedProcess, url: str, log: Path) -> None:
         self.process = process
         self.url = url
         self.log = log
@@ -57,7 +60,7 @@ class Askbot:
     async def ended(self, limit: float = 20) -> int:
         """Its exit code."""
         await eventually(lambda: self.process.poll() is not None, limit)
-        return self.process.returncode
+        return self.process.wait()
 
     def lines(self) -> list[Json]:
         """What it has logged."""
@@ -76,9 +79,17 @@ def resident(pid: int) -> int:
     return int(psutil.Process(pid).memory_info().rss)
 
 
+MODULE = "askbot_ws.cli"  # which is the command `askbot`
+
+
+def serve_arguments(*flags: str) -> list[str]:
+    """Those of `askbot` for a server with these flags."""
+    return ["serve", "--port", "0", "--log-format", "json", *flags]
+
+
 def command(*flags: str) -> list[str]:
     """What starts a server in the current folder."""
-    return [sys.executable, "-m", "askbot_ws.cli", "serve", "--port", "0", "--log-format", "json", *flags]
+    return [sys.executable, "-m", MODULE, *serve_arguments(*flags)]
 
 
 @contextmanager
@@ -89,9 +100,7 @@ def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Generato
     variables = environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream, **environ)
     with (
         log.open("a") as errors,
-        subprocess.Popen(
-            command(*given), stdout=subprocess.PIPE, stderr=errors, cwd=folder, env=variables, text=True
-        ) as process,
+        fork_server.start(MODULE, *serve_arguments(*given), stderr=errors, cwd=folder, env=variables) as process,
     ):
         try:
             url = url_of(process, log)
@@ -131,7 +140,7 @@ def spellings(text: str) -> set[str]:
     return {way.lower() for way in ways} | {json.dumps(way)[1:-1].lower() for way in ways}
 
 
-def url_of(process: subprocess.Popen[str], log: Path) -> str:
+def url_of(process: subprocess.Popen[str] | ForkedProcess, log: Path) -> str:
     assert process.stdout
     url = ""
     for line in process.stdout:

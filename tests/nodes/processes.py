@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.process import KEY, ROOT, Askbot, environment, url_of
+from tests import fork_server
+from tests.process import KEY, Askbot, environment, url_of
 
 
 @contextmanager
@@ -18,18 +17,9 @@ def node_process(folder: Path, store: str, *, upstream: str, **environ: str) -> 
     log = folder / "askbot.log"
     words = ["serve", "--port", "0", "--log-format", "json", "--store", store, "--model", "scripted-1"]
     variables = environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream, ASKBOT_DRAIN="10s", **environ)
-    path = [str(ROOT), variables.get("PYTHONPATH", "")]
-    variables["PYTHONPATH"] = ":".join(filter(None, path))
     with (
         log.open("a") as errors,
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.nodes.node", *words],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=folder,
-            env=variables,
-            text=True,
-        ) as process,
+        fork_server.start("tests.nodes.node", *words, stderr=errors, cwd=folder, env=variables) as process,
     ):
         try:
             yield Askbot(process, url_of(process, log), log)
