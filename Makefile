@@ -11,7 +11,8 @@ VERSION_WITH_VENV := import ensurepip, sys; print(sys.version_info[:2])
 PYTHON ?= $(shell system="$$($(SYSTEM_PYTHON) -c '$(VERSION_WITH_VENV)' 2>/dev/null)"; test -n "$$system" && \
 	test "$$system" = "$$(python3 -c '$(VERSION_WITH_VENV)' 2>/dev/null)" && echo $(SYSTEM_PYTHON) || echo python3)
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m coverage run -m pytest
+PYTEST := $(BIN)/python -m pytest
+COVERAGE := $(BIN)/python -m coverage
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 WORKERS ?= $(shell expr 2 '*' $(CORES))
 BESIDE := --dist loadfile --no-loadscope-reorder --numprocesses
@@ -41,24 +42,25 @@ cluster: .venv/.cluster.stamp  ## Serve with three nodes, a Redis and nginx in f
 setup: .venv/.serve.stamp .venv/.dev.stamp .venv/.browser.stamp .venv/.node.stamp client/page/bundle.js  ## Only set up
 
 test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
-	$(BIN)/python -m coverage erase
+	$(COVERAGE) erase
 	@mkdir -p test-artefacts
 	@# What only computes takes what the others leave of the processor. What measures times comes last, and leaves a core
-	@# free for the rest. Of all that runs beside others, the output is shown at the end.
-	$(YIELDING) $(PYTEST) -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & patient=$$!; \
-	$(PYTEST) -m "not timed and not patient and not beside_timed" $(BESIDE) $(WORKERS); status=$$?; \
+	@# free for the rest. Coverage is measured in the first two parts. Of all that runs beside others, the output is shown
+	@# at the end.
+	$(YIELDING) $(COVERAGE) run -m pytest -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & patient=$$!; \
+	$(COVERAGE) run -m pytest -m "not timed and not patient and not beside_timed" $(BESIDE) $(WORKERS); status=$$?; \
 	$(YIELDING) $(PYTEST) -m beside_timed $(BESIDE) $(CORES) > test-artefacts/beside-timed.txt 2>&1 & beside_timed=$$!; \
 	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
 	$(PYTEST) -m timed $(TIMED) || status=$$?; \
 	wait $$javascript || status=$$?; \
 	wait $$beside_timed || status=$$?; \
 	wait $$patient || status=$$?; \
-	cat test-artefacts/javascript.txt test-artefacts/beside-timed.txt test-artefacts/patient.txt; exit $$status
-	$(BIN)/python -m coverage combine --quiet
-	$(BIN)/python -m coverage report --skip-covered --fail-under=90
+	cd test-artefacts && cat javascript.txt beside-timed.txt patient.txt; exit $$status
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report --skip-covered --fail-under=90
 
 test-fast: .venv/.serve.stamp .venv/.dev.stamp  ## The tests in Python that take half a minute together, without coverage
-	$(BIN)/python -m pytest -m 'not slow' $(BESIDE) $(WORKERS)
+	$(PYTEST) -m 'not slow' $(BESIDE) $(WORKERS)
 
 check: .venv/.serve.stamp .venv/.dev.stamp  ## Lint, types, contracts, docstrings, generated files
 	$(BIN)/ruff check
@@ -103,7 +105,7 @@ canary: .venv/.serve.stamp .venv/.dev.stamp  ## Do the newest websockets and uvi
 	rm -f .venv/.*.stamp
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade websockets uvicorn
 	$(BIN)/python -m pip list | grep -E '^(websockets|uvicorn) '
-	$(BIN)/python -m pytest tests/server/test_internals.py tests/server
+	$(PYTEST) tests/server/test_internals.py tests/server
 
 fix: .venv/.serve.stamp .venv/.dev.stamp  ## Whatever can be mended by itself
 	$(BIN)/ruff check --fix

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -64,6 +65,7 @@ SLOW = (
     "test_docs.py",
     "test_embedding.py",
     "test_example_fastapi.py",
+    "test_fork_server.py",
     "test_operations.py",
     "test_protocol.py",
     "test_readme.py",
@@ -115,7 +117,6 @@ BESIDE_TIMED = (
     "package/test_node.py",
     "package/test_package.py",
     "store/test_contract.py",
-    "test_cli_sessions.py",
     "walk/test_walk.py",
 )
 """Files in tests/ that `make test` runs with what the timed tests leave of the processor.
@@ -128,9 +129,11 @@ SEPARATE = {"patient": PATIENT, "beside_timed": BESIDE_TIMED}
 
 UNMEASURED = (
     "attack/",
+    "auth/test_server.py",
     "browser/",
     "chaos/",
     "client/test_faults.py",
+    "client/test_guide.py",
     "client/test_reconnecting.py",
     "client/test_renewal.py",
     "client/test_slow.py",
@@ -139,21 +142,29 @@ UNMEASURED = (
     "cluster/",
     "core/test_fair_queue.py",
     "core/test_log_tail.py",
+    "core/test_session.py",
+    "core/test_turn.py",
     "hub/test_session_copier.py",
     "nodes/model/",
+    "nodes/test_limits.py",
     "package/",
+    "security/test_strangers.py",
     "server/test_connections.py",
     "server/test_floods.py",
     "server/test_frames.py",
     "server/test_garbage.py",
     "server/test_log_privacy.py",
     "server/test_readers.py",
+    "server/test_thinking.py",
     "server/test_upstream_faults.py",
+    "server/test_workers_redis.py",
     "store/redis/test_copying.py",
     "store/test_contract.py",
     "store/test_maintenance_backup.py",
     "store/test_maintenance_repair.py",
+    "store/test_sqlite_crashes.py",
     "store/test_sqlite_flush.py",
+    "store/test_sqlite_forget.py",
     "store/test_sqlite_model.py",
     "terminal/test_ask_command.py",
     "terminal/test_chat_command.py",
@@ -161,10 +172,14 @@ UNMEASURED = (
     "terminal/test_leaving.py",
     "terminal/test_markdown.py",
     "terminal/test_markdown_screen.py",
+    "terminal/test_plain_terminal.py",
+    "test_bench.py",
     "test_completeness.py",
+    "test_deploy.py",
     "test_frames.py",
     "test_kubernetes.py",
     "test_operations.py",
+    "test_readme.py",
     "test_scale.py",
     "test_wire.py",
     "upstream/test_answers.py",
@@ -262,16 +277,18 @@ def interleave_folders(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """One seed for all that draws, Hypothesis too; collect tests without the garbage collector and without coverage.
 
-    Each would add half to the time. Of the package, what runs when it is imported is measured before.
+    Each would add half to the time. Of the package, what runs when it is imported is measured before, by one worker.
     """
     if CHOSEN is not None and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = CHOSEN
     gc.disable()  # until all tests are there
-    config.stash[COVERAGE] = Coverage.current() if hasattr(config, "workerinput") else None
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    config.stash[COVERAGE] = Coverage.current() if worker else None
     if coverage := config.stash[COVERAGE]:
-        for module in pkgutil.walk_packages(askbot_ws.__path__, "askbot_ws."):
-            if not module.name.endswith("__main__"):
-                import_module(module.name)
+        if worker["workerid"] == "gw0":
+            for module in pkgutil.walk_packages(askbot_ws.__path__, "askbot_ws."):
+                if not module.name.endswith("__main__"):
+                    import_module(module.name)
         coverage.stop()
 
 
