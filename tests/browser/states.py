@@ -61,6 +61,7 @@ def scattered(nm: float, name="blue") -> float:  # by Rayleigh
 KOREAN = "햇빛에는 **모든 색**이 들어 있습니다. 파란빛은 사방으로 흩어지고, 붉은빛은 거의 그대로 지나갑니다.\n"
 LONG_QUESTION = "\n".join(f"{n:>2}  def scattered_{n}(nm: float) -> float: return (700 / nm) ** {n}" for n in range(60))
 TOO_LONG = "The sky is blue, as everybody knows, and red in the evening. " * 1700  # 100 KB
+EMPTY_LIST = "localStorage.setItem('askbot.list', '[]'), dispatchEvent(new Event('storage'))"  # as another tab does
 FOREVER = 3600.0  # seconds: the answer goes no further
 USAGE = Usage(input_tokens=120, output_tokens=41)
 
@@ -100,6 +101,7 @@ class Stage:
             await self.place.connected()
             await self.tab.page.locator("#new").click()
             await expect(self.place.turns).to_have_count(0)
+            await self.tab.page.evaluate(EMPTY_LIST)
         else:
             await self.place.part("fresh").click()
             await expect(self.place.part("turn")).to_have_count(0)
