@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -177,13 +177,13 @@ async def test_a_long_answer_that_was_iterated_over_can_be_read_again() -> None:
 
 async def test_a_short_answer_that_was_iterated_over_is_not_read_again() -> None:
     """It is remembered."""
-    async with serving_long_answers() as server, connect(address(server.port)) as chat:
-        stream = chat.ask("says:hello")
-        assert [text async for text in stream] == ["hello"]
-        server_is_away = asyncio.create_task(asyncio.sleep(0))
-        await server_is_away
-        cut(server)
-        assert (await asyncio.wait_for(stream, 0.01)).text == "hello"
+    async with AsyncExitStack() as stack:
+        async with serving_long_answers() as server:
+            chat = await stack.enter_async_context(connect(address(server.port)))
+            stream = chat.ask("says:hello")
+            assert [text async for text in stream] == ["hello"]
+        async with asyncio.timeout(60):  # the server has ended
+            assert (await stream).text == "hello"
 
 
 async def test_the_view_keeps_the_newest_within_its_limit() -> None:

@@ -157,11 +157,11 @@ def test_a_connection_that_is_closed_before_it_is_written_to_is_a_failure_of_the
 
 async def test_a_server_that_has_stopped_hangs_nobody(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls, subscriptions and the client fail within `REPLY_SECONDS`; the next call at once, until it is back."""
-    monkeypatch.setattr(server_connection, "REPLY_SECONDS", 0.3)
+    monkeypatch.setattr(server_connection, "REPLY_SECONDS", 0.6)
     heard = Heard()
     async with opened(server.url) as connections, heard.following(connections) as subscriptions:
         assert isinstance(connections.client, Redis)
-        connections.client.connection_pool.connection_kwargs["socket_timeout"] = 0.3
+        connections.client.connection_pool.connection_kwargs["socket_timeout"] = 0.6
         await subscriptions.subscribe(channel_of("a"))
         server.pause()
         started = time.monotonic()
@@ -178,7 +178,7 @@ async def test_a_server_that_has_stopped_hangs_nobody(server: RedisServer, monke
         started = time.monotonic()
         with pytest.raises(StoreError, match="cannot be stored"):
             await connections.run(add("a"))
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 0.5
 
         server.resume()
         async with asyncio.timeout(10):
