@@ -12,7 +12,7 @@ import sys
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +43,7 @@ def environment(**more: str) -> dict[str, str]:
 class Askbot:
     """`askbot serve`, once it listens."""
 
-    def __init__(self, process: subprocess.Popen[str] | ForkedProcess, url: str, log: Path) -> None:
+    def __init__(self, process: ForkedProcess, url: str, log: Path) -> None:
         self.process = process
         self.url = url
         self.log = log
@@ -93,22 +93,28 @@ def command(*flags: str) -> list[str]:
 
 
 @contextmanager
-def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Generator[Askbot]:
-    """A server in a folder that asks a provider. Called again with the same folder, it is the next server there."""
+def forked_server(module: str, *arguments: str, folder: Path, env: Mapping[str, str]) -> Generator[Askbot]:
+    """A server in a folder, by `python -m module …`; what it logs is added to askbot.log there."""
     log = folder / "askbot.log"
-    given = ["--store", "sqlite:///askbot.db", "--model", "scripted-1", *flags]
-    variables = environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream, **environ)
     with (
         log.open("a") as errors,
-        fork_server.start(MODULE, *serve_arguments(*given), stderr=errors, cwd=folder, env=variables) as process,
+        fork_server.start(module, *arguments, stderr=errors, cwd=folder, env=env) as process,
     ):
         try:
-            url = url_of(process, log)
-            yield Askbot(process, url, log)
+            yield Askbot(process, url_of(process, log), log)
         finally:
             process.kill()
+
+
+@contextmanager
+def askbot(folder: Path, *flags: str, upstream: str, **environ: str) -> Generator[Askbot]:
+    """A server in a folder that asks a provider. Called again with the same folder, it is the next server there."""
+    given = serve_arguments("--store", "sqlite:///askbot.db", "--model", "scripted-1", *flags)
+    variables = environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=upstream, **environ)
+    with forked_server(MODULE, *given, folder=folder, env=variables) as server:
+        yield server
     if "--log-content" not in flags:
-        assert_not_logged(log.read_text(), SAID.pop(url, set()))
+        assert_not_logged(server.log.read_text(), SAID.pop(server.url, set()))
 
 
 SAID: dict[str, set[str]] = {}
@@ -140,8 +146,7 @@ def spellings(text: str) -> set[str]:
     return {way.lower() for way in ways} | {json.dumps(way)[1:-1].lower() for way in ways}
 
 
-def url_of(process: subprocess.Popen[str] | ForkedProcess, log: Path) -> str:
-    assert process.stdout
+def url_of(process: ForkedProcess, log: Path) -> str:
     url = ""
     for line in process.stdout:
         word, _, value = line.strip().partition(" ")

@@ -21,7 +21,7 @@ handler = signal.getsignal(signal.SIGTERM)
 print(handler is signal.SIG_DFL, signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL, sys.stdin.read())
 match sys.argv[1:]:
     case ["sleep"]:
-        time.sleep(60)
+        time.sleep(60)  # it gets a signal before; no longer, where the test is gone
     case ["raise"]:
         raise LookupError("nothing")
     case [code]:
@@ -30,8 +30,8 @@ match sys.argv[1:]:
 
 
 @contextmanager
-def forked(folder: Path, *arguments: str, **environ: str) -> Generator[ForkedProcess]:
-    (folder / "program.py").write_text(PROGRAM, "utf-8")
+def forked(folder: Path, program: str, *arguments: str, **environ: str) -> Generator[ForkedProcess]:
+    (folder / "program.py").write_text(program, "utf-8")
     with (
         (folder / "errors").open("a") as errors,
         start("program", *arguments, stderr=errors, cwd=folder, env=environ) as process,
@@ -42,20 +42,10 @@ def forked(folder: Path, *arguments: str, **environ: str) -> Generator[ForkedPro
             process.kill()
 
 
-def run_forked(module: str, *arguments: str, cwd: Path) -> str:
-    """What it prints."""
-    with (cwd / "errors").open("a") as errors, start(
-        module, *arguments, stderr=errors, cwd=cwd, env=environment()
-    ) as process:  # fmt: skip
-        printed = process.stdout.read()
-        assert process.wait(10) == 0
-    return printed
-
-
 @pytest.mark.parametrize(("arguments", "code"), [(["0"], 0), (["7"], 7), ([], 0), (["raise"], 1)])
 def test_it_has_what_it_is_given_and_its_exit_code_is_told(tmp_path: Path, arguments: list[str], code: int) -> None:
     """And nothing of the environment of those who start it."""
-    with forked(tmp_path, *arguments, GREETING="Grüße") as process:
+    with forked(tmp_path, PROGRAM, *arguments, GREETING="Grüße") as process:
         assert process.stdout.read() == f"__main__ {arguments} {tmp_path} Grüße None\nTrue True \n"
         assert (process.wait(10), process.poll(), process.returncode) == (code, code, code)
 
@@ -67,7 +57,7 @@ def test_it_has_what_it_is_given_and_its_exit_code_is_told(tmp_path: Path, argum
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_it(tmp_path: Path, number: signal.Signals) -> None:
     """The negative number is told, as `Popen` does; one that has ended gets none."""
-    with forked(tmp_path, "sleep") as process:
+    with forked(tmp_path, PROGRAM, "sleep") as process:
         assert process.stdout.readline()
         assert process.poll() is None
         with pytest.raises(subprocess.TimeoutExpired):
@@ -84,18 +74,20 @@ import signal
 import askbot_ws.cli
 print(*(signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGHUP, signal.SIGUSR2)))
 """
-    (tmp_path / "beginning.py").write_text(source, "utf-8")
     for argument, ignored in (("serve", "True True"), ("ask", "False False"), ("serve", "True True")):
-        assert run_forked("beginning", argument, cwd=tmp_path) == f"{ignored}\n"
+        with forked(tmp_path, source, argument, **environment()) as process:
+            assert process.stdout.read() == f"{ignored}\n"
+            assert process.wait(10) == 0
 
 
 def test_two_share_nothing(tmp_path: Path) -> None:
     """What one imports or changes, the next has not."""
     source = """
-import colorsys, sys
+import colorsys
 print(hasattr(colorsys, "changed"))
 colorsys.changed = True
 """
-    (tmp_path / "changing.py").write_text(source, "utf-8")
     for _ in range(2):
-        assert run_forked("changing", cwd=tmp_path) == "False\n"
+        with forked(tmp_path, source) as process:
+            assert process.stdout.read() == "False\n"
+            assert process.wait(10) == 0
