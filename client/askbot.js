@@ -359,8 +359,10 @@ export function connect({
 
     error(frame, asked) {
       connection.pause(frame);
-      const isGone = frame.code === "session_not_found" && (asked?.frame.session ?? frame.session) === chat.session;
-      if (isGone) connection.reconnect({ code: SESSION_NOT_FOUND });
+      const named = asked?.frame.session ?? frame.session;
+      // Nobody misses one that was only kept in the storage, where nothing of it was shown: most such are empty ones.
+      const isOurs = named ? named === chat.session : !asked && !session && !current.turns[0];
+      if (frame.code === "session_not_found" && isOurs) connection.reconnect({ code: SESSION_NOT_FOUND });
       else if (!asked) emit("error", requestError(frame));
       else if (!turnOf(asked)) fail(asked, frame); // else it was sent again, and its turn's end is its end
     },

@@ -3,6 +3,7 @@
  *
  *     connecting --onReady()--> open --lost, or silent for too long--> waiting --timer, page wakes up--> connecting
  *     connecting --failed, or not ready in time--> waiting; one that hangs --page wakes up--> connecting, anew
+ *     connecting, open --the session is gone--> connecting, to a new one
  *     (any) --close()--> closed
  */
 
@@ -15,10 +16,10 @@ const PING_TIMEOUT_MS = 5_000; // for any answer to our own `ping`
 const RECONNECT_BASE_MS = 500;
 const RECONNECT_MAX_MS = 30_000;
 const TIMER_MAX_MS = 2 ** 31 - 1; // a timer of more ends at once
-const UNAUTHORIZED = 4401;
+export const UNAUTHORIZED = 4401;
 export const FRAME_TOO_BIG = 1009;
 export const SESSION_NOT_FOUND = 4404;
-const TOKEN_WORKED_MS = 30_000; // a connection that lasts so long was not refused because of its token
+const WORKED_MS = 30_000; // a connection that lasts so long was not refused because of its token or session
 const SUBPROTOCOL = "askbot.v1";
 const WAKE_EVENTS = ["online", "visibilitychange"]; // after these, a socket that looks open may be dead
 
@@ -78,6 +79,7 @@ export function openConnection({ token, ticket, random, page, timers, createSock
   let pauseError; // the error that said so
   let pauseEnd;
   let isTokenRenewed = false; // since a connection has last worked
+  let isSessionRenewed = false; // the same of a session that is gone: the next attempt is for a new one
   let isResting = false; // whether the timer of the silence was restarted for a frame in the last 100 ms
   let isSlow = false; // whether there is an attempt to connect that is to be replaced at a wake-up
   let isWoken = false; // whether there was a wake-up since the attempt began
@@ -90,7 +92,7 @@ export function openConnection({ token, ticket, random, page, timers, createSock
   const setTimer = createTimer(timers); // the end of the attempt or of the silence, or the next attempt
   const setLeaveTimer = createTimer(timers);
   const setPauseTimer = createTimer(timers);
-  const setTokenTimer = createTimer(timers);
+  const setWorkedTimer = createTimer(timers);
 
   function setState(next, nextTry = null) {
     if ((next === "open") !== (state === "open")) since = Date.now();
@@ -180,7 +182,7 @@ export function openConnection({ token, ticket, random, page, timers, createSock
   }
 
   /**
-   * Gives up the socket, and opens another one after a delay.
+   * Gives up the socket, and opens another one after a delay; at once where the session is gone, as nothing was lost.
    *
    * @param {{ code?: number, message?: string, reason?: string }} [event] `code` is the close code, or the one that fits
    * @param {string} [code] that of the cause, where neither the server nor a close code says one
@@ -195,7 +197,10 @@ export function openConnection({ token, ticket, random, page, timers, createSock
     disconnect(isTokenExpired ? undefined : closeCode);
     if (socket || state === "closed") return; // one who heard of it may have opened another, or closed this
     isTokenRenewed ||= isTokenExpired;
-    wait();
+    if (closeCode !== SESSION_NOT_FOUND || isSessionRenewed || pauseTime) return wait();
+    isSessionRenewed = true;
+    tries = 0;
+    reopen();
   }
 
   /** Waits for the time of the next attempt, or first for the end of the pause. */
@@ -214,7 +219,7 @@ export function openConnection({ token, ticket, random, page, timers, createSock
     isReady = isLeaving = isResting = isSlow = false;
     setTimer();
     setLeaveTimer();
-    setTokenTimer();
+    setWorkedTimer();
     dropped?.close();
     onLost(code);
   }
@@ -250,8 +255,8 @@ export function openConnection({ token, ticket, random, page, timers, createSock
     onReady() {
       isReady = true;
       isSlow = false;
-      setTokenTimer(TOKEN_WORKED_MS, () => (isTokenRenewed = false));
-      if (!isOpen()) return;
+      setWorkedTimer(WORKED_MS, () => (isTokenRenewed = isSessionRenewed = false));
+      if (isLeaving) return;
       cause = null;
       tries = 0;
       setState("open");

@@ -19,14 +19,14 @@ function formatTime(time, now, language) {
  * @returns {string} empty while connected, and in the first second without a connection
  */
 export function offlineText({ state, cause, tries, since, nextTry }, now, { translate, translateCause, language }) {
-  const isOffline = state === "waiting" || state === "connecting";
-  if (!isOffline || (now - since < GRACE_MS && tries < 2)) return "";
+  const isOver = state === "open" || state === "closed";
+  if (isOver || (now - since < GRACE_MS && tries < 2)) return "";
   const seconds = Math.max(1, Math.ceil((nextTry - now) / 1000));
   return [
     translate("offline", { time: formatTime(since, now, language) }),
     cause && translateCause(cause),
     tries > 0 && translate(tries === 1 ? "tries_1" : "tries", { count: tries }),
-    nextTry === null ? translate("trying") : translate("next_try", { seconds }),
+    translate(nextTry ? "next_try" : "trying", { seconds }),
   ]
     .filter(Boolean)
     .join(" ");

@@ -32,13 +32,9 @@ export class Conversation {
    * @param {() => void} options.onListed the list of conversations has changed
    */
   constructor({ server, session, store, field, listeners, onRefused, isOther, onListed }) {
-    const storage = {
-      getItem: () => session,
-      setItem: (_, id) => store.saveLastSession(id),
-      removeItem: () => store.saveLastSession(null),
-    };
+    const storage = { getItem: () => null, setItem: (_, id) => store.saveLastSession(id) };
     if (!session) store.saveLastSession(null); // a reload shows this one again, though it has no session yet
-    this.chat = connect({ ...server, storage });
+    this.chat = connect({ ...server, session, storage });
     this.#session = session;
     this.#store = store;
     this.#onRefused = onRefused;

@@ -17,6 +17,7 @@
  * The address has ?session= once something was asked; #token= is read and removed.
  */
 import { isComposing } from "../composing.js";
+import { UNAUTHORIZED } from "../connection.js";
 import { rows, running } from "../rows.js";
 import { shown } from "../view.js";
 import { createAccount, identify } from "./account.js";
@@ -41,7 +42,6 @@ import { runAction } from "./turn.js";
 import { articleOf, drawAbove, drawTurns, followEnd } from "./turns.js";
 
 const { translate, translateError } = strings;
-const UNAUTHORIZED = 4401;
 const notice = byId("notice");
 const identity = await identify();
 const { user } = identity;
@@ -303,9 +303,7 @@ function onState() {
 }
 
 function onOpen() {
-  const { session } = conversation.chat;
-  const wanted = address.session();
-  if (wanted && wanted !== session) updateAddress(null);
+  if (address.session() !== conversation.chat.session) updateAddress(null);
   const isLostAnnounced = byId("announce").textContent === translate("lost");
   if (isLostAnnounced) announce(translate("again"));
   others.deleteOnServer();

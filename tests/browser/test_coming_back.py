@@ -36,6 +36,17 @@ PROGRAM = """async (question) => {
     return seen;
 }"""
 
+# What a screen reader says, and whether the page ever showed that it has no connection.
+HEARD = """
+    globalThis.heard = [];
+    globalThis.wasOffline = false;
+    addEventListener("DOMContentLoaded", () => {
+        const [announce, offline] = ["announce", "offline"].map((id) => document.getElementById(id));
+        new MutationObserver(() => heard.push(announce.textContent)).observe(announce, { childList: true });
+        new MutationObserver(() => { wasOffline ||= !offline.hidden; }).observe(offline, { attributes: true });
+    });
+"""
+
 
 async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
     """What was written is there at once, and the rest comes, exactly once."""
@@ -55,6 +66,19 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
 
         assert await tab.questions() == ["Count!"]
         assert tab.asked() == ["Count!"]
+
+
+async def test_a_reload_before_anything_was_asked_is_no_lost_connection(tabs: Tabs) -> None:
+    """The server has forgotten the empty conversation, and there is another one at once: nothing is said of it."""
+    async with serving() as server:
+        tab = await tabs.open(server.port, script=HEARD)
+        await tab.connected()
+        tab.got.clear()
+        await tab.page.reload()
+        await tab.connected()
+        assert [frame["type"] for frame in tab.got] == ["error", "ready"]
+        assert await tab.page.evaluate("[heard, wasOffline]") == [[], False]
+        await expect(tab.page.locator("#notice")).to_be_empty()
 
 
 async def test_an_answer_is_written_on_while_nobody_is_there(tabs: Tabs) -> None:

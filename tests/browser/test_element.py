@@ -37,6 +37,15 @@ HEAR = """
     const hear = ({ type, detail, target }) => heard.push([type, detail.answer ?? detail.code, target.localName]);
     for (const type of ["askbot-done", "askbot-error"]) addEventListener(type, hear);
 """
+SAID = """
+    globalThis.said = [];
+    addEventListener("load", () => customElements.whenDefined("ask-bot").then(() => {
+        const { shadowRoot } = document.querySelector("ask-bot");
+        const [status, offline] = ["status", "offline"].map((part) => shadowRoot.querySelector(`[part=${part}]`));
+        const hear = () => said.push(status.textContent, offline.hidden ? "" : offline.textContent);
+        new MutationObserver(hear).observe(shadowRoot, { subtree: true, childList: true, attributes: true });
+    }));
+"""
 
 
 @dataclass
@@ -267,6 +276,17 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
         gate.set()
         await bot.answered("One two.")
     assert len(upstream.prompts) == 1
+
+
+async def test_a_reload_before_anything_was_asked_is_no_lost_connection(tabs: Tabs) -> None:
+    """The server has forgotten the empty conversation, and there is another one at once: nothing is said of it."""
+    async with shop(tabs) as place:
+        bot = await place.open(script=SAID)
+        await until(bot.page, "document.querySelector('ask-bot').chat?.state === 'open'")
+        await bot.page.reload()
+        await until(bot.page, "document.querySelector('ask-bot').chat?.state === 'open'")
+        await expect(bot.part("status")).to_be_empty()
+        assert not {text for text in await bot.page.evaluate("said") if text} - {"Connecting"}
 
 
 async def test_two_tabs_show_the_same_conversation(tabs: Tabs) -> None:

@@ -479,6 +479,19 @@ async def test_what_somebody_else_has_left_is_not_asked(tabs: Tabs, user: str | 
     assert [prompt.messages[-1].text for prompt in upstream.prompts] == [*asked, "Mine?"]
 
 
+async def test_a_reload_before_anything_was_asked_is_no_error(tabs: Tabs) -> None:
+    """The server has forgotten the empty conversation, and there is another one at once."""
+    async with hooked(tabs) as hook:
+        await hook.show()
+        await hook.until("bot.state === 'open'")
+        session = await hook.last("bot.session")
+        await hook.tab.page.reload()
+        await hook.show()
+        await hook.until("bot.state === 'open'")
+        assert await hook.last("bot.session") != session
+        assert await hook.last("[bot.error, bot.connection.cause]") == [None, None]
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 async def test_what_another_tab_leaves_of_a_session_that_is_gone_is_asked_in_its_place(
     tabs: Tabs, *, fresh: bool

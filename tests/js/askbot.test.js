@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { delay } from "../../client/askbot.js";
 import { empty, view } from "../../client/view.js";
-import { client, collect, collectEvents, flushPromises, Log, openedClient, seeded } from "./fakes.js";
+import { client, collect, collectEvents, flushPromises, Log, openedClient, seeded, Storage } from "./fakes.js";
 
 const KEY = "askbot.session ws://test/v1/chat "; // of the test's URL and no name
 const nextEvent = (chat, type) => new Promise((resolve) => chat.addEventListener(type, resolve, { once: true }));
@@ -231,6 +231,28 @@ test("a session that is not found is forgotten, and what it never got is asked i
   socket.deliver(new Log("s2").ready());
   assert.deepEqual(socket.sent, [{ type: "ask", id: kept.id, text: "Not yet?" }]);
   assert.equal(chat.session, "s2");
+});
+
+test("a session that was only kept, and of which nothing was shown, is no error where it is gone", () => {
+  const gone = { type: "error", code: "session_not_found", message: "There is no such session.", retryable: false };
+  const storage = new Storage();
+  storage.setItem(KEY, "s1");
+  const kept = client({ storage });
+  const named = client({ session: "s1" });
+  const shown = openedClient();
+  shown.socket.deliver(shown.log.question("t1"));
+  shown.socket.closeWith(1006);
+  shown.timers.advance(500);
+  for (const [{ chat, sockets }, told] of [[kept, []], [named, ["session_not_found"]], [shown, ["session_not_found"]]]) {
+    const errors = collectEvents(chat, "error");
+    const socket = sockets.at(-1);
+    assert.equal(socket.session(), "s1");
+    socket.deliver(gone);
+    socket.closeWith(4404);
+    assert.deepEqual(errors.map(({ code }) => code), told);
+    assert.deepEqual([chat.session, chat.state, sockets.at(-1).session()], [null, "connecting", null]);
+    assert.equal(chat.connection.cause.message, gone.message);
+  }
 });
 
 test("a server that finds no session whatever is asked is not hammered", () => {

@@ -71,7 +71,6 @@ const OPEN_CAUSES = {
     socket.deliver(error({ code: "rate_limited", id: chat.ask("Why?").id, retry_after: 60_000 }), { type: "alive" });
     socket.closeWith(1006);
   }, "Busy."],
-  "has deleted the session": ["session_not_found", ({ socket }) => socket.closeWith(4404)],
 };
 
 for (const [causes, create] of [[CAUSES, client], [OPEN_CAUSES, openedClient]])
@@ -82,6 +81,17 @@ for (const [causes, create] of [[CAUSES, client], [OPEN_CAUSES, openedClient]])
       const { cause, state } = all.chat.connection;
       assert.deepEqual([state, cause.code, cause.message], ["waiting", code, message]);
     });
+
+test("a session that is gone is the cause of a new one, and no loss: no attempt has failed", () => {
+  for (const create of [client, openedClient]) {
+    const { chat, socket, sockets } = create();
+    const states = collectEvents(chat, "state");
+    socket.closeWith(4404);
+    assert.deepEqual([...shortOf(chat), chat.connection.cause.closeCode], ["connecting", "session_not_found", 1, 4404]);
+    sockets[1].deliver(new Log("s2").ready());
+    assert.deepEqual([states, ...shortOf(chat)], [["connecting", "open"], "open", null, 0]);
+  }
+});
 
 test("a token that fails is a cause, and an end has one", async () => {
   const failing = client({ token: () => Promise.reject(new Error("No cookie.")) });

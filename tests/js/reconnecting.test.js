@@ -59,6 +59,27 @@ test("a question that gets into the log counts in a session that begins anew", (
   assert.equal(waitAfterLoss(all), 500);
 });
 
+test("a new session is tried at once where one is gone, and again after a connection of half a minute", () => {
+  const all = openedClient({ session: "s1" });
+  assert.equal(waitAfterLoss(all, 4404), 0);
+  const log = new Log("s2");
+  all.sockets.at(-1).deliver(log.ready(), log.question("t1"));
+  all.timers.advance(29_000);
+  assert.equal(waitAfterLoss(all, 4404), 500);
+  all.sockets.at(-1).deliver(new Log("s3").ready());
+  all.timers.advance(30_000);
+  assert.equal(waitAfterLoss(all, 4404), 0);
+});
+
+test("a new session is tried no sooner than retry_after says", () => {
+  const { chat, sockets, timers } = openedClient();
+  sockets[0].deliver(error({ retry_after: 5000 }));
+  sockets[0].closeWith(4404);
+  assert.deepEqual([chat.state, chat.connection.cause.closeCode, sockets.length], ["waiting", 4404, 1]);
+  timers.advance(5500);
+  assert.deepEqual([sockets.length, sockets[1].session()], [2, null]);
+});
+
 test("retry_after is kept, with jitter on top, and a wake-up does not undercut it", () => {
   const { sockets, timers, page, chat } = openedClient();
   sockets[0].deliver(error({ retry_after: 60_000 }), error({ retry_after: 1000 }));

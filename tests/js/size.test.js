@@ -13,7 +13,7 @@ const BOUNDS_BYTES = {
   "credentials.js": 768,
   "view.js": 1344,
   "rows.js": 512,
-  "element.js": 15_104, // until somebody asks
+  "element.js": 15_168, // until somebody asks
   "element-answer.js": 8576, // then
   "react.js": 8768,
   "markdown.js": 7296,
