@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +42,14 @@ async def metrics_of(server: Server, **headers: str) -> dict[str, float]:
     return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
 
 
+async def metrics_where(server: Server, true: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    """All samples, once this is true of them."""
+    async with asyncio.timeout(15):
+        while not true(samples := await metrics_of(server)):  # noqa: ASYNC110 - nothing tells us of it
+            await asyncio.sleep(0.02)
+    return samples
+
+
 async def test_what_happened_is_counted(server: Server, upstream: ScriptedUpstream) -> None:
     """Connections, turns, tokens and times; what never happened is there as 0, so that an alert has a series."""
     before = await metrics_of(server)
@@ -57,13 +65,16 @@ async def test_what_happened_is_counted(server: Server, upstream: ScriptedUpstre
     ]
     async with reading(server.url) as reader:
         failed = await reader.answer("Well?")
+        await metrics_where(server, lambda now: now["askbot_unflushed_bytes"] == 0)  # the next may go with it
         await reader.ask("Well?")
         answered = reader.story.turns[(await reader.until("token"))["turn"]]
         while_open = await metrics_of(server)  # what is being answered is not flushed
         measured.set()
         await reader.until("done")
-    await asyncio.sleep(0.3)  # what ended is flushed, the close is seen, and the lag is measured
-    after = await metrics_of(server)
+    open_yet = ("askbot_unflushed_bytes", "askbot_unflushed_sessions", "askbot_connections askbot.v1")
+    after = await metrics_where(
+        server, lambda now: not any(now[name] for name in open_yet) and now["askbot_loop_lag_seconds_count"] > 0
+    )
 
     assert (failed.reason, answered.reason) == ("error", "stop")
     assert before["askbot_turns_total stop"] == before["askbot_refusals_total unknown_path"] == 0
@@ -72,7 +83,6 @@ async def test_what_happened_is_counted(server: Server, upstream: ScriptedUpstre
     assert after["askbot_upstream_errors_total upstream_rejected"] == 1
     assert while_open["askbot_connections askbot.v1"] == while_open["askbot_cursors"] == 1
     assert while_open["askbot_sessions"] == 1
-    assert after["askbot_connections askbot.v1"] == 0
     assert after["askbot_connections http"] == 1
     assert after["askbot_connections_closed_total 1000"] == after["askbot_connections_opened_total askbot.v1"] == 1
     assert after["askbot_first_token_seconds_count"] == 1
@@ -82,9 +92,8 @@ async def test_what_happened_is_counted(server: Server, upstream: ScriptedUpstre
     assert after["askbot_commit_events_sum"] >= 6
     assert while_open["askbot_unflushed_bytes"] > 0
     assert while_open["askbot_journal_bytes"] > 0
-    assert after["askbot_unflushed_bytes"] == after["askbot_unflushed_sessions"] == after["askbot_unstored_ends"] == 0
+    assert after["askbot_unstored_ends"] == 0
     assert 0 <= after["askbot_flush_age_seconds"] < 5
-    assert after["askbot_loop_lag_seconds_count"] > 0
     assert after["process_resident_memory_bytes"] > 10e6
 
 

@@ -375,19 +375,21 @@ async def test_a_queue_has_an_end() -> None:
 
 async def test_answers_that_nobody_reads_may_be_given_up() -> None:
     """After a while, where the operator wants that; not if somebody comes back in time."""
-    upstream = ScriptedUpstream(["So ", 60.0], ["So ", 0.6, "it is."])
-    async with serving(upstream, abandon_after=0.2) as server:
+    late = 1.5  # seconds, of which a pause of the machine is a small part
+    upstream = ScriptedUpstream(["So ", 60.0], ["So ", gate := asyncio.Event(), "it is."])
+    async with serving(upstream, abandon_after=late) as server:
         async with reading(address(server.port)) as reader:
             await reader.ask("One?")
             await reader.until("token")
-        await asyncio.sleep(0.4)
-        assert upstream.stopped == 1
+        await eventually(lambda: upstream.stopped == 1)
         async with reading(address(server.port), reader.story) as back:
             await back.until("done")
             await back.ask("Two?")
             await back.until("token")
-        await asyncio.sleep(0.1)
+        await eventually(lambda: server.connection_count == 0)
         async with reading(address(server.port), reader.story) as back:
+            await asyncio.sleep(late + 0.2)
+            gate.set()
             await back.until("done")
 
     assert [turn.reason for turn in reader.story.turns.values()] == ["cancelled", "stop"]
