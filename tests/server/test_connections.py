@@ -543,7 +543,7 @@ def test_a_body_has_its_time(way: Way) -> None:
 
     async def case(way: Way) -> None:
         async with way.serving() as server:
-            limited(server, body_timeout=0.2)
+            limited(server, body_timeout=1)
             reader, writer = await way.open()
             writer.write(lines("POST", "/aiCompletion", HOST, JSON, "Content-Length: 100") + b"{")
             assert (await response_of(reader)).status == 408

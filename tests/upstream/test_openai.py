@@ -253,7 +253,7 @@ async def test_silence_is_a_stall(provider: Provider, opened: Opener, script: st
 
 async def test_a_slow_answer_is_no_stall(opened: Opener) -> None:
     """Each byte renews the patience."""
-    text, _ = await answer(await opened(stall_timeout=0.2), "tokens:20 rate:40")
+    text, _ = await answer(await opened(stall_timeout=1), "tokens:20 rate:15")
 
     assert text == WORDS
 
