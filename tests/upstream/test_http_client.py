@@ -9,8 +9,9 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import cast
 
@@ -328,6 +329,48 @@ def test_a_provider_that_sends_and_sends_does_not_keep_the_others_waiting() -> N
         assert uvloop.run(ask(listening.getsockname()[1])) == total
         provider.join()
     assert most <= 512 * 1024
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize(("piece", "pieces"), [(10, 30), (400_000, 30), (10, 0)])
+def test_what_has_come_while_the_process_was_paused_is_no_silence(
+    run: Callable[[Coroutine[None, None, int]], int], piece: int, pieces: int
+) -> None:
+    """It is read first; a provider that was silent then has stalled. libuv looks at timers before it reads."""
+    total = piece * 30
+
+    def provide(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total)
+            for _ in range(pieces):
+                time.sleep(0.05)
+                connection.sendall(bytes(piece))
+            connection.recv(1)  # until the client has left
+
+    async def ask(port: int) -> int:
+        client = HttpClient()
+        request = PreparedRequest.prepare("GET", HttpUrl.parse(f"http://127.0.0.1:{port}/"), {})
+        got = 0
+
+        def take(data: bytes) -> None:
+            nonlocal got
+            got += len(data)
+
+        asyncio.get_running_loop().call_later(0.2, time.sleep, 1.0)
+        try:
+            await client.send(request, take, stall_timeout=0.5)
+        finally:
+            client.close()
+        return got
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        provider = threading.Thread(target=provide, args=(listening,))
+        provider.start()
+        with nullcontext() if pieces else pytest.raises(UpstreamStalled):
+            assert run(ask(listening.getsockname()[1])) == total
+        provider.join()
 
 
 # --- connections -----------------------------------------------------------------------------------------------------

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+MAX_LATE_SECONDS = 0.1  # of a timer: later, the process has not run, and has not read what has come meanwhile
+
 
 class Deadline:
     """Calls `on_expired` once the loop's clock has passed `at`.
 
-    Assigning a later time to `at` moves it: when the timer fires at the old time, it is set again.
+    Assigning a later time to `at` moves it: when the timer fires at the old time, it is set again. After a pause of the
+    process, or of the machine, it expires a moment later, so that what has come during the pause can move it.
     """
 
     __slots__ = ("_loop", "_on_expired", "_timer", "at")
@@ -25,7 +28,7 @@ class Deadline:
         self.at = self._loop.time() + seconds
         if self._timer is None or self.at < self._timer.when():
             self.cancel()
-            self._timer = self._loop.call_at(self.at, self._check)
+            self._set_timer(self.at)
 
     def cancel(self) -> None:
         """Do not expire any more."""
@@ -33,9 +36,15 @@ class Deadline:
             self._timer.cancel()
             self._timer = None
 
-    def _check(self) -> None:
+    def _set_timer(self, due: float) -> None:
+        self._timer = self._loop.call_at(due, self._check, due)
+
+    def _check(self, due: float) -> None:
         self._timer = None
-        if self._loop.time() < self.at:
-            self._timer = self._loop.call_at(self.at, self._check)
+        now = self._loop.time()
+        if now < self.at:
+            self._set_timer(self.at)
+        elif now - due > MAX_LATE_SECONDS:
+            self._set_timer(now + MAX_LATE_SECONDS)
         else:
             self._on_expired()
