@@ -178,7 +178,7 @@ def test_a_request_that_waits_is_received(way: Way) -> None:
         first, second, third = asyncio.Event(), asyncio.Event(), asyncio.Event()
         upstream = ScriptedUpstream(["So", first, "."], ["Yes."], ["So", second, "."], ["So", third, "."])
         async with way.serving(upstream, max_frame=10_000) as server:
-            limited(server, body_timeout=0.3)
+            limited(server, body_timeout=1)
             whole = asking("Again?")
             large = lines("POST", "/aiCompletion", HOST, JSON, "Content-Length: 6000") + b"x" * 6000
             for gate, behind, answers in (
@@ -191,7 +191,7 @@ def test_a_request_that_waits_is_received(way: Way) -> None:
                 for part in behind:
                     await asyncio.sleep(0.05)
                     writer.write(part)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1.2)
                 gate.set()
                 for answer in answers:
                     response = await response_of(reader)

@@ -270,8 +270,8 @@ async def test_comments_in_chunks_of_http_are_silence_too(transport: str) -> Non
 @pytest.mark.parametrize("sign", [delta(), delta(reasoning="hm"), event({"choices": [], "usage": {"total_tokens": 1}})])
 async def test_chunks_are_no_silence(transport: str, sign: bytes) -> None:
     """Even where they have no text: the model works."""
-    signs: list[bytes | float] = [step for _ in range(8) for step in (sign, 0.1)]
-    outcome = await outcome_of(transport, stream(*signs, delta(content="a"), STOP), stall_timeout=0.4)
+    signs: list[bytes | float] = [step for _ in range(8) for step in (sign, 0.15)]
+    outcome = await outcome_of(transport, stream(*signs, delta(content="a"), STOP), stall_timeout=1)
 
     assert (outcome.text, outcome.end) == ("a", "stop")
 
