@@ -24,7 +24,7 @@ export interface Connection {
   readonly state: State;
   /** Why it is not open; null while it is, and before an attempt has failed. */
   readonly cause: ConnectionCause | null;
-  /** How many attempts to connect were begun since it was last open. */
+  /** How many attempts to connect were begun since it was last open, or since a new session was tried at once. */
   readonly tries: number;
   /** Since when it is open, or since when it is not, in milliseconds since 1970. */
   readonly since: number;

@@ -359,12 +359,13 @@ export function connect({
 
     error(frame, asked) {
       connection.pause(frame);
-      const named = asked?.frame.session ?? frame.session;
-      // Nobody misses one that was only kept in the storage, where nothing of it was shown: most such are empty ones.
-      const isOurs = named ? named === chat.session : !asked && !session && !current.turns[0];
-      if (frame.code === "session_not_found" && isOurs) connection.reconnect({ code: SESSION_NOT_FOUND });
-      else if (!asked) emit("error", requestError(frame));
-      else if (!turnOf(asked)) fail(asked, frame); // else it was sent again, and its turn's end is its end
+      const isNotFound = frame.code === "session_not_found";
+      // Nobody misses one that was only kept, or made by the server, and of which nothing was shown: it was empty, mostly.
+      const isMissed = !isNotFound || current.turns[0] || !chat.session || chat.session === session;
+      const isGone = isNotFound && (asked?.frame.session ?? frame.session) === chat.session;
+      if (isGone) connection.reconnect({ code: SESSION_NOT_FOUND });
+      else if (asked && !turnOf(asked)) fail(asked, frame); // else it was sent again, and its turn's end is its end
+      if (!asked && isMissed) emit("error", requestError(frame));
     },
   };
 

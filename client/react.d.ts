@@ -38,7 +38,7 @@ export interface Askbot {
    * again once something is asked; the same text is asked under its former id, and so never twice.
    */
   readonly draft: string;
-  /** The last refusal; null again once something is asked. */
+  /** The last refusal; null again once something is asked, or it connects anew after a connection that was refused. */
   readonly error: AskbotError | null;
   /**
    * Ask a question, as soon as there is a connection. If it has no acknowledgement when the page or the component goes, it is

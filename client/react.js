@@ -168,6 +168,7 @@ class ChatStore {
   }
 
   #connect() {
+    this.#error = null; // that of a connection before
     const { options } = this;
     const chat = connect({ ...options, session: this.#snapshot.session ?? options.session, token: this.#currentToken, ticket: this.#currentTicket });
     const on = (type, listener) => chat.addEventListener(type, ({ detail }) => chat === this.#chat && listener(detail));
@@ -175,12 +176,17 @@ class ChatStore {
     on("state", () => this.#onState(chat));
     on("error", (error) => {
       if (this.#isTokenOld()) this.#chat = this.#connect(); // it has come while the connection was made
-      else this.#error = error;
+      else if (!this.#isEmptyGone(error)) this.#error = error;
       this.#onChange();
     });
     on("frame", (frame) => this.#onFrame(frame, chat));
     this.#onState(chat);
     return chat;
+  }
+
+  /** Whether the server has forgotten a session that no option names, and in which nothing was asked. */
+  #isEmptyGone({ code, id }) {
+    return code === "session_not_found" && !id && !this.options.session && !this.#snapshot.turns.length;
   }
 
   #onState({ session, connection }) {

@@ -36,14 +36,13 @@ PROGRAM = """async (question) => {
     return seen;
 }"""
 
-# What a screen reader says, and whether the page ever showed that it has no connection.
+# What a screen reader says, and the states of the connection that the page has shown.
 HEARD = """
-    globalThis.heard = [];
-    globalThis.wasOffline = false;
+    Object.assign(globalThis, { heard: [], states: [] });
     addEventListener("DOMContentLoaded", () => {
-        const [announce, offline] = ["announce", "offline"].map((id) => document.getElementById(id));
+        const [announce, state] = ["announce", "state"].map((id) => document.getElementById(id));
         new MutationObserver(() => heard.push(announce.textContent)).observe(announce, { childList: true });
-        new MutationObserver(() => { wasOffline ||= !offline.hidden; }).observe(offline, { attributes: true });
+        new MutationObserver(() => states.push(state.dataset.state)).observe(state, { attributes: true });
     });
 """
 
@@ -77,7 +76,8 @@ async def test_a_reload_before_anything_was_asked_is_no_lost_connection(tabs: Ta
         await tab.page.reload()
         await tab.connected()
         assert [frame["type"] for frame in tab.got] == ["error", "ready"]
-        assert await tab.page.evaluate("[heard, wasOffline]") == [[], False]
+        assert await tab.page.evaluate("heard") == []
+        assert {*await tab.page.evaluate("states")} == {"connecting", "open"}
         await expect(tab.page.locator("#notice")).to_be_empty()
 
 

@@ -37,13 +37,11 @@ HEAR = """
     const hear = ({ type, detail, target }) => heard.push([type, detail.answer ?? detail.code, target.localName]);
     for (const type of ["askbot-done", "askbot-error"]) addEventListener(type, hear);
 """
-SAID = """
-    globalThis.said = [];
+STATES = """
+    globalThis.states = [];
     addEventListener("load", () => customElements.whenDefined("ask-bot").then(() => {
-        const { shadowRoot } = document.querySelector("ask-bot");
-        const [status, offline] = ["status", "offline"].map((part) => shadowRoot.querySelector(`[part=${part}]`));
-        const hear = () => said.push(status.textContent, offline.hidden ? "" : offline.textContent);
-        new MutationObserver(hear).observe(shadowRoot, { subtree: true, childList: true, attributes: true });
+        const { chat } = document.querySelector("ask-bot");
+        chat.addEventListener("state", ({ detail }) => states.push(detail));
     }));
 """
 
@@ -281,12 +279,17 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on(tabs: Tabs) -> None:
 async def test_a_reload_before_anything_was_asked_is_no_lost_connection(tabs: Tabs) -> None:
     """The server has forgotten the empty conversation, and there is another one at once: nothing is said of it."""
     async with shop(tabs) as place:
-        bot = await place.open(script=SAID)
-        await until(bot.page, "document.querySelector('ask-bot').chat?.state === 'open'")
+        bot = await place.open(script=STATES)
+        is_open = "document.querySelector('ask-bot').chat?.state === 'open'"
+        session = "document.querySelector('ask-bot').chat.session"
+        await until(bot.page, is_open)
+        first = await bot.page.evaluate(session)
         await bot.page.reload()
-        await until(bot.page, "document.querySelector('ask-bot').chat?.state === 'open'")
+        await until(bot.page, is_open)
+        assert await bot.page.evaluate(session) != first
         await expect(bot.part("status")).to_be_empty()
-        assert not {text for text in await bot.page.evaluate("said") if text} - {"Connecting"}
+        assert "waiting" not in await bot.page.evaluate("states")
+        assert await bot.page.evaluate("heard") == []
 
 
 async def test_two_tabs_show_the_same_conversation(tabs: Tabs) -> None:

@@ -277,7 +277,7 @@ async def test_all_that_is_to_be_deleted_is_deleted_over_the_pages_own_connectio
 
 
 async def test_a_conversation_that_another_tab_deletes_leaves_the_page(tabs: Tabs) -> None:
-    """And room for a new one."""
+    """It says so, and has room for a new one."""
     async with serving() as server:
         one = await tabs.open(server.port)
         await begin(one, "One?")
@@ -286,6 +286,7 @@ async def test_a_conversation_that_another_tab_deletes_leaves_the_page(tabs: Tab
         await do(one, "One?", "Delete")
         await one.page.locator("#confirm-yes").click()
         await expect(two.turns).to_have_count(0)
+        await expect(two.page.locator("#notice")).to_contain_text("gone")
         await expect(entries(two)).to_have_count(0)
         await two.connected()
         await two.ask("Two?")

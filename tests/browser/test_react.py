@@ -702,6 +702,20 @@ async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(ta
         assert (await hook.tab.page.evaluate("offered"))[-1] == ["askbot.v1", "askbot.bearer.new"]
 
 
+async def test_a_new_token_before_anything_was_asked_begins_anew_without_an_error(tabs: Tabs) -> None:
+    """The server has forgotten the empty conversation meanwhile."""
+    async with hooked(tabs, script=SOCKETS) as hook:
+        await hook.show(token="old")
+        for sockets in (1, 2):  # it is asked once more
+            await hook.until(f"bot.state === 'open' && sockets.length >= {sockets}")
+            session = await hook.last("bot.session")
+            await hook.tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 4401 }))")
+        await hook.until("bot.state === 'closed' && bot.error.code === 'unauthorized'")
+        await hook.show(token="new")
+        await hook.until(f"bot.state === 'open' && bot.session !== '{session}'")
+        assert await hook.last("bot.error") is None
+
+
 async def test_a_question_that_is_asked_twice_under_its_id_is_given_back_once(tabs: Tabs) -> None:
     """As an effect does in strict mode."""
     async with hooked(tabs, script=SOCKETS) as hook:

@@ -243,17 +243,43 @@ test("a session that was only kept, and of which nothing was shown, is no error 
   shown.socket.deliver(shown.log.question("t1"));
   shown.socket.closeWith(1006);
   shown.timers.advance(500);
-  for (const [{ chat, sockets }, told] of [[kept, []], [named, ["session_not_found"]], [shown, ["session_not_found"]]]) {
+  const replaced = client({ session: "s0" });
+  replaced.socket.closeWith(4404);
+  replaced.socket.deliver(new Log().ready());
+  replaced.socket.closeWith(1006);
+  replaced.timers.advance(500);
+  for (const [{ chat, sockets }, told] of [[kept, []], [replaced, []], [named, ["session_not_found"]], [shown, ["session_not_found"]]]) {
     const errors = collectEvents(chat, "error");
     const socket = sockets.at(-1);
     assert.equal(socket.session(), "s1");
     socket.deliver(gone);
     socket.closeWith(4404);
     assert.deepEqual(errors.map(({ code }) => code), told);
-    assert.deepEqual([chat.session, chat.state, sockets.at(-1).session()], [null, "connecting", null]);
-    assert.equal(chat.connection.cause.message, gone.message);
+    assert.deepEqual([chat.session, chat.connection.cause.message], [null, gone.message]);
   }
 });
+
+test("a server that has no session where none is named is told each time", () => {
+  const { chat, sockets, timers } = client();
+  const errors = collectEvents(chat, "error");
+  for (let tries = 0; tries < 3; tries += 1) {
+    const socket = sockets.at(-1);
+    socket.deliver({ type: "error", code: "session_not_found", message: "", retryable: false });
+    socket.closeWith(4404);
+    while (sockets.at(-1) === socket) timers.advance(250);
+  }
+  assert.deepEqual(errors.map(({ code }) => code), Array(3).fill("session_not_found"));
+});
+
+for (const [what, question, told] of [["with a turn", ["t1"], ["session_not_found"]], ["that is empty", [], []]])
+  test(`a session ${what} that another reader deletes is ${told.length ? "" : "not "}missed`, () => {
+    const { chat, socket, sockets, log } = openedClient();
+    for (const turn of question) socket.deliver(log.question(turn));
+    const errors = collectEvents(chat, "error");
+    socket.deliver({ type: "error", code: "session_not_found", message: "", retryable: false, session: "s1" });
+    assert.deepEqual(errors.map(({ code }) => code), told);
+    assert.deepEqual([chat.state, sockets.length, chat.view.turns], ["connecting", 2, []]);
+  });
 
 test("a server that finds no session whatever is asked is not hammered", () => {
   const { sockets, timers } = client({ session: "gone" });

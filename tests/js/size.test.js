@@ -9,16 +9,16 @@ import { build } from "esbuild";
 const LOADED_LATER = ["./credentials.js", "./element-answer.js", "./element-ko.js", "react"]; // not at once, and not ours
 const TOLERANCE = 0.03; // by which a size that docs/clients-javascript.md states may differ
 const BOUNDS_BYTES = {
-  "askbot.js": 6208, // the core, with view.js
+  "askbot.js": 6272, // the core, with view.js
   "credentials.js": 768,
   "view.js": 1344,
   "rows.js": 512,
   "element.js": 15_168, // until somebody asks
   "element-answer.js": 8576, // then
-  "react.js": 8768,
+  "react.js": 8832,
   "markdown.js": 7296,
   "highlight.js": 4096,
-  "page/page.js": 33_280,
+  "page/page.js": 33_344,
 };
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
