@@ -10,6 +10,7 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -84,27 +85,36 @@ async def test_a_thousand_readers_that_stop_cost_little_and_delay_nobody(tmp_pat
     flags += ["--reader-timeout", f"{LIMIT_S}s", "--memory", "1MiB"]
     with askbot(tmp_path, *flags, upstream="http://127.0.0.1:9/v1", PYTHONPATH=str(ROOT)) as server:
         others = Others()
-        before, empty, phones = await crowd(server, others, reads=True)
-        for phone in phones:
+        before = await crowd(server, others, reads=True)
+        for phone in before.phones:
             phone.raw.close()
-        during, full, phones = await crowd(server, others, reads=False)
-        each = (full - empty) / READERS
-        await asyncio.sleep(LIMIT_S)
-        newest = phones[-50:]  # the others may be cut off by now: they had as long again to take their close frame
+        during = await crowd(server, others, reads=False)
+        each = (during.memory - before.memory) / READERS
+        await asyncio.sleep(during.over + LIMIT_S - time.monotonic())
+        newest = during.phones[-50:]  # the others, which had as long again to take their close frame, may be cut off
         codes = Counter(await asyncio.gather(*(wakes(phone) for phone in newest)))
         await closed(server)
-        for phone in phones:
+        for phone in during.phones:
             phone.raw.close()
-        await asyncio.gather(*(whole(server, phone.session) for phone in phones[::10]))
+        await asyncio.gather(*(whole(server, phone.session) for phone in during.phones[::10]))
 
-    print(f"{each / KIB:.0f} KiB each; p99 {before:.3f} s, then {during:.3f} s")
+    print(f"{each / KIB:.0f} KiB each; p99 {before.p99:.3f} s, then {during.p99:.3f} s")
     assert codes == {4408: 50}
     assert each < PER_READER
-    assert during < before + LATER
+    assert during.p99 < before.p99 + LATER
 
 
-async def crowd(server: Askbot, others: Others, *, reads: bool) -> tuple[float, int, list[Phone]]:
-    """A thousand ask at once, and read or don't: others' 99th percentile, the server's memory at the end, and they."""
+class Crowd(NamedTuple):
+    """A thousand that have asked at once, and read or didn't."""
+
+    phones: list[Phone]
+    p99: float  # of others' tokens meanwhile, in seconds
+    memory: int  # of the server at the end, in bytes
+    over: float  # when all answers had ended, by the steady clock
+
+
+async def crowd(server: Askbot, others: Others, *, reads: bool) -> Crowd:
+    """A thousand ask at once, and read or don't."""
     port = int(server.http.rpartition(":")[2])
     phones = [await stopped(port, number) for number in range(READERS)]
     over = time.monotonic() + BLOCKS * EVERY_MS / 1000 + 1  # all answers have ended
@@ -114,13 +124,13 @@ async def crowd(server: Askbot, others: Others, *, reads: bool) -> tuple[float, 
     for task in draining:
         task.cancel()
     await asyncio.gather(*draining, return_exceptions=True)
-    return p99, await used(server), phones
+    return Crowd(phones, p99, await used(server), over)
 
 
 async def used(server: Askbot) -> int:
     """The server's memory, without what waits for a slow disk, and what is free again."""
     async with asyncio.timeout(LIMIT_S):
-        while "\naskbot_unflushed_bytes 0.0\n" not in await asyncio.to_thread(metrics, server):
+        while "\naskbot_unflushed_bytes 0.0\n" not in await asyncio.to_thread(metrics, server):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     async with reading(server.url) as reader:
         await reader.ask("trim:1 every:0")
