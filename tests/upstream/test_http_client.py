@@ -336,7 +336,7 @@ def test_a_provider_that_sends_and_sends_does_not_keep_the_others_waiting() -> N
 def test_what_has_come_while_the_process_was_paused_is_no_silence(
     run: Callable[[Coroutine[None, None, int]], int], piece: int, pieces: int
 ) -> None:
-    """It is read first; a provider that was silent then has stalled. libuv looks at timers before it reads."""
+    """It is read first, also where reading rests after a large read; a provider that was silent then has stalled."""
     total = piece * 30
 
     def provide(listening: socket.socket) -> None:
