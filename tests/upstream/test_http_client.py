@@ -373,6 +373,18 @@ def test_what_has_come_while_the_process_was_paused_is_no_silence(
         provider.join()
 
 
+async def test_a_loop_that_is_always_late_leaves_a_provider_that_is_silent(client: HttpClient) -> None:
+    """It is given once what it takes to read what has come."""
+    async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n") as (url, _):
+        asking = asyncio.create_task(fetch(client, url, patience=0.3))
+        for _ in range(30):
+            await asyncio.sleep(0)
+            if asking.done():
+                break
+            time.sleep(0.25)  # noqa: ASYNC251 - it blocks
+        assert isinstance(asking.exception(), UpstreamStalled)
+
+
 # --- connections -----------------------------------------------------------------------------------------------------
 
 

@@ -15,11 +15,12 @@ class Deadline:
     process, or of the machine, it expires a moment later, so that what has come during the pause can move it.
     """
 
-    __slots__ = ("_loop", "_on_expired", "_timer", "at")
+    __slots__ = ("_loop", "_on_expired", "_postponed", "_timer", "at")
 
     def __init__(self, on_expired: Callable[[], None]) -> None:
         self.at = 0.0
         self._on_expired = on_expired
+        self._postponed: float | None = None  # the time `at` for which a late timer was set again
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -44,7 +45,8 @@ class Deadline:
         now = self._loop.time()
         if now < self.at:
             self._set_timer(self.at)
-        elif now - due > MAX_LATE_SECONDS:
+        elif now - due > MAX_LATE_SECONDS and self._postponed != self.at:  # once, as a busy loop is always late
+            self._postponed = self.at
             self._set_timer(now + MAX_LATE_SECONDS)
         else:
             self._on_expired()
