@@ -362,10 +362,11 @@ export function connect({
       const isNotFound = frame.code === "session_not_found";
       // Nobody misses one that was only kept, or made by the server, and of which nothing was shown: it was empty, mostly.
       const isMissed = !isNotFound || current.turns[0] || !chat.session || chat.session === session;
+      const isForgotten = isNotFound && all().some((each) => each.frame.type === "forget" && each.frame.session === chat.session);
       const isGone = isNotFound && (asked?.frame.session ?? frame.session) === chat.session;
       if (isGone) connection.reconnect({ code: SESSION_NOT_FOUND });
       else if (asked && !turnOf(asked)) fail(asked, frame); // else it was sent again, and its turn's end is its end
-      if (!asked && isMissed) emit("error", requestError(frame));
+      if (!asked && isMissed && !isForgotten) emit("error", requestError(frame));
     },
   };
 

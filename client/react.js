@@ -66,6 +66,7 @@ class ChatStore {
   #listeners = new Set();
   #sessions = []; // that the server has given, from the one in the snapshot on
   #lastSession = null; // of the chat
+  #seenSessions = new Set(); // in which there was a question
   #goneSessions = new Set(); // that the server does not have any more, in whose place the present one is
   #outbox = null; // null while nobody is subscribed
   #hasLeft = false; // whether there may be something of other pages in it
@@ -184,9 +185,10 @@ class ChatStore {
     return chat;
   }
 
-  /** Whether the server has forgotten a session that no option names, and in which nothing was asked. */
+  /** Whether a session is gone that the `session` option does not name, and in which nothing was ever seen. */
   #isEmptyGone({ code, id }) {
-    return code === "session_not_found" && !id && !this.options.session && !this.#snapshot.turns.length;
+    const session = this.#lastSession;
+    return code === "session_not_found" && !id && session && session !== this.options.session && !this.#seenSessions.has(session);
   }
 
   #onState({ session, connection }) {
@@ -208,6 +210,7 @@ class ChatStore {
   };
 
   #onFrame(frame, { session }) {
+    if (frame.type === "question") this.#seenSessions.add(session);
     if (this.#sessions.at(-1) !== session) this.#sessions.push(session);
     this.options.onFrame?.(frame);
   }

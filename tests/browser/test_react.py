@@ -16,7 +16,7 @@ from playwright.async_api import Locator, WebSocket, expect
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..package.npm import EXAMPLE, built_once, needs, started
-from ..process import ROOT, address
+from ..process import ROOT, address, reading
 from .axe import faults
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
@@ -702,18 +702,27 @@ async def test_a_token_that_comes_while_the_old_one_is_refused_connects_again(ta
         assert (await hook.tab.page.evaluate("offered"))[-1] == ["askbot.v1", "askbot.bearer.new"]
 
 
-async def test_a_new_token_before_anything_was_asked_begins_anew_without_an_error(tabs: Tabs) -> None:
-    """The server has forgotten the empty conversation meanwhile."""
+@pytest.mark.parametrize("asked", [False, True])
+async def test_a_conversation_that_is_gone_when_another_token_comes_is_missed_if_it_was_one(
+    tabs: Tabs, *, asked: bool
+) -> None:
+    """The server forgets an empty one meanwhile, and somebody deletes the other."""
     async with hooked(tabs, script=SOCKETS) as hook:
         await hook.show(token="old")
+        if asked:
+            await hook.last("bot.ask('One?').then(() => null)")
         for sockets in (1, 2):  # it is asked once more
-            await hook.until(f"bot.state === 'open' && sockets.length >= {sockets}")
+            await hook.until(f"bot.connection.tries === 0 && sockets.length >= {sockets}")
             session = await hook.last("bot.session")
             await hook.tab.page.evaluate("sockets.at(-1).onclose(new CloseEvent('close', { code: 4401 }))")
         await hook.until("bot.state === 'closed' && bot.error.code === 'unauthorized'")
+        if asked:
+            async with reading(hook.url) as reader:
+                await reader.send(type="forget", id="f", session=session)
+                await reader.until("error")
         await hook.show(token="new")
         await hook.until(f"bot.state === 'open' && bot.session !== '{session}'")
-        assert await hook.last("bot.error") is None
+        assert await hook.last("bot.error?.code") == ("session_not_found" if asked else None)
 
 
 async def test_a_question_that_is_asked_twice_under_its_id_is_given_back_once(tabs: Tabs) -> None:

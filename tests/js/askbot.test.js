@@ -271,6 +271,19 @@ test("a server that has no session where none is named is told each time", () =>
   assert.deepEqual(errors.map(({ code }) => code), Array(3).fill("session_not_found"));
 });
 
+test("one's own forget whose answer is lost with its connection is no loss", async () => {
+  const { chat, log, sockets, timers } = openedClient();
+  sockets[0].deliver(log.question("t1"));
+  const errors = collectEvents(chat, "error");
+  const forgotten = chat.forget();
+  sockets[0].closeWith(1006);
+  timers.advance(500);
+  sockets[1].deliver({ type: "error", code: "session_not_found", message: "", retryable: false });
+  sockets[1].closeWith(4404);
+  await forgotten;
+  assert.deepEqual(errors, []);
+});
+
 for (const [what, question, told] of [["with a turn", ["t1"], ["session_not_found"]], ["that is empty", [], []]])
   test(`a session ${what} that another reader deletes is ${told.length ? "" : "not "}missed`, () => {
     const { chat, socket, sockets, log } = openedClient();
