@@ -25,6 +25,7 @@ KIB = 1024
 
 # the stated figure: what a reader that stops costs more than one that reads, whatever it is owed
 PER_READER = 64 * KIB
+FLUSHED = "\naskbot_unflushed_bytes 0.0\n"  # in the metrics
 LATER = 0.15  # seconds by which the stopped may delay the 99th percentile of others' tokens
 
 
@@ -130,7 +131,7 @@ async def crowd(server: Askbot, others: Others, *, reads: bool) -> Crowd:
 async def used(server: Askbot) -> int:
     """The server's memory, without what waits for a slow disk, and what is free again."""
     async with asyncio.timeout(LIMIT_S):
-        while "\naskbot_unflushed_bytes 0.0\n" not in await asyncio.to_thread(metrics, server):  # noqa: ASYNC110
+        while FLUSHED not in await asyncio.to_thread(metrics, server):  # noqa: ASYNC110 - nothing tells us of it
             await asyncio.sleep(0.1)
     async with reading(server.url) as reader:
         await reader.ask("trim:1 every:0")
