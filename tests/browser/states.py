@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from playwright.async_api import Locator, expect
 
+from askbot_ws.core.prompt import Prompt
 from askbot_ws.errors import UpstreamUnavailable
 from askbot_ws.events import Usage
 from askbot_ws.testing import ScriptedUpstream, Step, serving
@@ -25,6 +26,7 @@ from .test_element import BOT, Bot, Shop, shop
 from .test_sign_in import SECRET, token
 
 QUESTION = "Which colours are in sunlight?"
+LATER = "And then?"  # it waits for something: nobody knows when it is its turn
 ANSWER = """\
 # Colours
 
@@ -64,6 +66,16 @@ TOO_LONG = "The sky is blue, as everybody knows, and red in the evening. " * 170
 EMPTY_LIST = "localStorage.setItem('askbot.list', '[]'), dispatchEvent(new Event('storage'))"  # as another tab does
 FOREVER = 3600.0  # seconds: the answer goes no further
 USAGE = Usage(input_tokens=120, output_tokens=41)
+
+
+class StageUpstream(ScriptedUpstream):
+    """The scripts are for what is asked and answered in view: a question of the state before does not take one."""
+
+    async def stream(self, prompt: Prompt, on_text: Callable[[str], None]) -> Ending:
+        """Play the next script, or answer nothing at all."""
+        if prompt.messages[-1].text == LATER:
+            return Ending("stop", usage=None)
+        return await super().stream(prompt, on_text)
 
 
 @dataclass
@@ -158,7 +170,7 @@ async def queued(stage: Stage) -> None:
     """A question waits behind another."""
     await stage.ask("One", FOREVER)
     await stage.place.shows("One")
-    await stage.place.ask("And then?")
+    await stage.place.ask(LATER)
     await stage.reaches("waiting")
 
 
@@ -200,8 +212,8 @@ async def offline(stage: Stage) -> None:
     await stage.tab.page.context.set_offline(offline=True)
     stage.proxy.is_down = True
     stage.proxy.cut()
-    await stage.place.ask("And then?")
-    await stage.tab.page.get_by_text("And then?").first.wait_for()
+    await stage.place.ask(LATER)
+    await stage.tab.page.get_by_text(LATER).first.wait_for()
 
 
 async def signed_out(stage: Stage) -> None:
@@ -396,7 +408,7 @@ ELEMENT = CONVERSATION
 @asynccontextmanager
 async def page_stage(tabs: Tabs, **options: Any) -> AsyncGenerator[Stage]:
     """The page, in a new browser context."""
-    upstream = ScriptedUpstream()
+    upstream = StageUpstream()
     async with (
         serving(upstream, jwt_secret=SECRET, allow_anonymous=True) as server,
         BreakableProxy.start(server.port) as proxy,
@@ -411,7 +423,7 @@ async def page_stage(tabs: Tabs, **options: Any) -> AsyncGenerator[Stage]:
 @asynccontextmanager
 async def element_stage(tabs: Tabs, body: str = BOT, **options: Any) -> AsyncGenerator[Stage]:
     """The element on somebody's page, in a new browser context."""
-    upstream = ScriptedUpstream()
+    upstream = StageUpstream()
     async with shop(tabs, upstream) as place, BreakableProxy.start(place.port) as proxy:
         shown = Shop(tabs, place.place, proxy.port)
         yield Stage(await shown.open(body, script=SOCKETS + IMPATIENT, **options), upstream, proxy)
