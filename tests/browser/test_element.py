@@ -735,12 +735,13 @@ async def test_a_command_shows_that_it_was_heard_and_a_connection_that_is_not_th
     upstream = ScriptedUpstream(["One."], [gate, "Two ", asyncio.Event()])
     async with shop(tabs, upstream) as place, BreakableProxy.start(place.port) as proxy:
         place.port = proxy.port
-        one = await place.open()
+        one = await place.open(script="Math.random = () => 1000;")  # to come back by itself minutes later
         page = one.tab.page
         await one.ask("Count!")
         await one.answered("One.")
         proxy.is_down = True
         proxy.cut()
+        await one.part("reconnect").click()
         await expect(one.part("connection")).to_contain_text("The server cannot be reached. Tries so far: ")
         assert re.match(r"Offline since \d+:\d\d [AP]M\. ", (await one.part("connection").text_content()) or "")
         for _ in range(2):
