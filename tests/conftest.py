@@ -30,8 +30,6 @@ settings.load_profile("fixed" if CHOSEN is None else "nightly")
 structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let programs in the background ignore Ctrl-C
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup; a handler, unlike that, is not for what is started
-    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 COVERAGE = pytest.StashKey[Coverage | None]()
 """Where a worker's coverage is while it is stopped."""

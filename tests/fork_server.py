@@ -196,6 +196,7 @@ def _run(request: Request, stdout: int, stderr: int) -> None:
     sys.argv = [request.module, *request.arguments]
     sys.path[:1] = [request.cwd, *filter(None, request.env.get("PYTHONPATH", "").split(os.pathsep))]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup lets programs ignore
     importlib.reload(sys.modules["askbot_ws.early"])  # which takes effect when it is imported
     runpy.run_module(request.module, run_name="__main__", alter_sys=True)
 

@@ -12,7 +12,7 @@ import sys
 import termios
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +37,14 @@ AT_ONCE = 3.0  # a second, and what a busy machine adds
 
 def url_of(server: Any) -> str:
     return f"ws://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(autouse=True)
+def hangups_end_what_is_started() -> Iterator[None]:
+    """Under nohup too, which lets programs ignore them: that is inherited by what is started, a handler is not."""
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @asynccontextmanager
