@@ -45,15 +45,15 @@ test: setup  ## All tests: Python with branch coverage, JavaScript, the browser
 	$(COVERAGE) erase
 	@mkdir -p test-artefacts
 	@# What only computes takes what the others leave of the processor, and a little more: it would be at work alone when
-	@# all others have ended. What measures times comes last, and leaves a core free for the rest. Coverage is measured in
-	@# the first two parts, and added up beside the others. Of all that runs beside others, the output is shown at the end.
+	@# all others have ended. Coverage is measured in these two parts. Once both have ended, it is added up, and times are
+	@# measured, which leaves a core free for the rest. Of all that runs beside others, the output is shown at the end.
 	nice -n 15 $(COVERAGE) run -m pytest -m patient -o timeout=1200 > test-artefacts/patient.txt 2>&1 & patient=$$!; \
 	$(COVERAGE) run -m pytest -m "not timed and not patient and not beside_timed" $(BESIDE) $(WORKERS); status=$$?; \
+	$(YIELDING) $(PYTEST) -m beside_timed $(BESIDE) $(CORES) > test-artefacts/beside-timed.txt 2>&1 & beside_timed=$$!; \
+	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
 	wait $$patient || status=$$?; \
 	{ $(YIELDING) $(COVERAGE) combine --quiet && $(YIELDING) $(COVERAGE) report --skip-covered --fail-under=90; } \
 		> test-artefacts/coverage.txt 2>&1 & coverage=$$!; \
-	$(YIELDING) $(PYTEST) -m beside_timed $(BESIDE) $(CORES) > test-artefacts/beside-timed.txt 2>&1 & beside_timed=$$!; \
-	$(YIELDING) $(BIN)/node --test 'tests/js/*.test.js' > test-artefacts/javascript.txt 2>&1 & javascript=$$!; \
 	$(PYTEST) -m timed $(TIMED) || status=$$?; \
 	wait $$javascript || status=$$?; \
 	wait $$beside_timed || status=$$?; \
