@@ -23,7 +23,8 @@ UNANIMATED = """
 """
 """A script for a page, whose own parts blink and slide no more: that would draw sixty frames a second."""
 
-IMPATIENT = "Math.random = () => 0.1"  # to come back sooner
+IMPATIENT = "Math.random = () => 0.1;"  # to come back sooner
+PATIENT = "Math.random = () => 1000;"  # to come back minutes later
 
 expect.set_options(timeout=SOON)
 

@@ -133,7 +133,7 @@ async def test_a_command_shows_that_it_was_heard_and_is_sent_once(tabs: Tabs) ->
     """Without a connection too: it says that it waits, and is done when the connection is back."""
     upstream = ScriptedUpstream(["One."], ["Again", asyncio.Event()])
     async with serving(upstream) as server, BreakableProxy.start(server.port) as proxy:
-        tab = await tabs.open(proxy.port, script=IMPATIENT + ";" + SOCKETS)
+        tab = await tabs.open(proxy.port, script=IMPATIENT + SOCKETS)
         await begin(tab, "One?")
         proxy.is_down = True
         proxy.cut()

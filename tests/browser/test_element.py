@@ -18,7 +18,7 @@ from askbot_ws.testing import ScriptedUpstream, Step, serving
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Json, Tab, Tabs, until
+from .tab import IMPATIENT, PATIENT, Json, Tab, Tabs, until
 from .test_access import PHONE
 from .test_following import Growing, finger
 
@@ -735,7 +735,7 @@ async def test_a_command_shows_that_it_was_heard_and_a_connection_that_is_not_th
     upstream = ScriptedUpstream(["One."], [gate, "Two ", asyncio.Event()])
     async with shop(tabs, upstream) as place, BreakableProxy.start(place.port) as proxy:
         place.port = proxy.port
-        one = await place.open(script="Math.random = () => 1000;")  # to come back by itself minutes later
+        one = await place.open(script=PATIENT)
         page = one.tab.page
         await one.ask("Count!")
         await one.answered("One.")

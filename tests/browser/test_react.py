@@ -21,7 +21,7 @@ from .axe import faults
 from .breakable_proxy import BreakableProxy
 from .other_origin import OtherOrigin, other_origin
 from .sockets import SOCKETS
-from .tab import IMPATIENT, Tab, Tabs, until
+from .tab import IMPATIENT, PATIENT, Tab, Tabs, until
 from .test_access import PHONE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -247,9 +247,8 @@ async def test_on_a_phone_in_the_dark_korean_is_asked_and_read(tabs: Tabs) -> No
 async def test_an_answer_has_formulas_and_can_be_asked_again_edited_and_branched(tabs: Tabs) -> None:
     """With temml's MathML; a command is shown until it has an answer, and "Try now" does not wait."""
     upstream = ScriptedUpstream([r"So \(E=mc^2\) and **", "more**."])
-    patient = "Math.random = () => 1000;"  # to come back minutes later
     async with running(upstream, proxied=True) as (place, proxy):
-        app = App(await tabs.open(place.port, script=patient))
+        app = App(await tabs.open(place.port, script=PATIENT))
         page, answers = app.tab.page, app.turns.locator(".answer")
         await app.ask("Why?")
         await expect(answers.locator("math")).to_have_text("E=mc2")
@@ -640,8 +639,7 @@ async def test_a_question_that_another_conversation_replaces_is_only_in_the_draf
 async def test_it_says_how_the_connection_is_and_what_is_pending_and_forks(tabs: Tabs) -> None:
     """`reconnect` does not wait; a command is shown at once, and made once; a fork is a session to name."""
     upstream = ScriptedUpstream(model="funky-1")
-    patient = "Math.random = () => 1000;"  # to come back minutes later
-    async with hooked(tabs, upstream, script=SOCKETS + patient) as hook:
+    async with hooked(tabs, upstream, script=SOCKETS + PATIENT) as hook:
         await hook.show()
         await hook.until("bot.connection.state === 'open' && !bot.connection.cause && bot.models?.[0] === bot.model")
         await hook.last("bot.ask('One?')")
