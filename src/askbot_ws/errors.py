@@ -206,7 +206,7 @@ class Unauthorized(AskbotError):
 
 
 class Forbidden(AskbotError):
-    """The question names a model or an option that the server's settings do not allow."""
+    """The credential does not allow this; or the settings do not allow the model or an option that a question names."""
 
     code = "forbidden"
     default = "This is not allowed here."
