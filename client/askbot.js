@@ -9,8 +9,8 @@
  * Modules of the client keep their state in closures: a minifier shortens a variable's name, but no member's.
  */
 import { matchesCheck, readAnswer } from "./answer.js";
-import { CLOSE_CODES, createTimer, delay, FRAME_TOO_BIG, isFunction, openConnection, SESSION_NOT_FOUND } from "./connection.js";
-import { ANSWERS, createOutcome, createRequest, requestError, TIME_LIMIT_MS } from "./requests.js";
+import { createTimer, delay, ERROR_BY_CLOSE_CODE, FRAME_TOO_BIG, isFunction, openConnection, SESSION_NOT_FOUND } from "./connection.js";
+import { createOutcome, createRequest, requestError, END_BY_REQUEST_TYPE, TIME_LIMIT_MS } from "./requests.js";
 import { hideSecrets, parseAddress, resumeAddress } from "./server-address.js";
 import { countCodePoints, empty, view } from "./view.js";
 
@@ -29,7 +29,7 @@ function isBroken({ type, session, seq = 0, from, check, turns }, ownSession) {
   return !numbers.every(Number.isInteger);
 }
 
-const isQuestion = ({ frame }) => !(frame.type in ANSWERS);
+const isQuestion = ({ frame }) => !(frame.type in END_BY_REQUEST_TYPE);
 
 /**
  * Connects, and reconnects whenever the connection is lost, until the conversation is closed.
@@ -307,7 +307,7 @@ export function connect({
   function handle(frame) {
     const { id, type, code } = frame;
     const asked = requests.get(id);
-    if (asked && ANSWERS[asked.frame.type] === (code ?? type)) settle(asked, code ? undefined : frame);
+    if (asked && END_BY_REQUEST_TYPE[asked.frame.type] === (code ?? type)) settle(asked, code ? undefined : frame);
     handlers[type]?.(frame, asked);
     renewCredential(frame);
   }
@@ -430,7 +430,7 @@ export function connect({
       currentView();
       run = {};
       isReady = hasForked = false;
-      if (REFUSED.includes(code)) return end(CLOSE_CODES[code]);
+      if (REFUSED.includes(code)) return end(ERROR_BY_CLOSE_CODE[code]);
       const sent = all().filter((each) => each.timer && !turnOf(each));
       all().forEach(stopTimer); // time without a connection does not count
       if (code === SESSION_NOT_FOUND) startNewSession("session_not_found");

@@ -24,7 +24,7 @@ const SUBPROTOCOL = "askbot.v1";
 const WAKE_EVENTS = ["online", "visibilitychange"]; // after these, a socket that looks open may be dead
 
 /** The codes of the errors that close codes stand for. */
-export const CLOSE_CODES = {
+export const ERROR_BY_CLOSE_CODE = {
   1012: "going_away",
   1013: "overloaded",
   [UNAUTHORIZED]: "unauthorized",
@@ -192,7 +192,7 @@ export function openConnection({ token, ticket, random, page, timers, createSock
     const error = pauseTime ? pauseError : !last?.id && last;
     if (isLeaving) code = "going_away";
     else if (error?.type === "error") ({ code, message } = error);
-    else code = CLOSE_CODES[closeCode] ?? code;
+    else code = ERROR_BY_CLOSE_CODE[closeCode] ?? code;
     cause = { code, message: message || reason || code, closeCode };
     disconnect(isTokenExpired ? undefined : closeCode);
     if (socket || state === "closed") return; // one who heard of it may have opened another, or closed this

@@ -9,7 +9,7 @@ import { ENGLISH } from "./element-texts.js";
 import { createArticle, drawPlainAnswer, drawTurn, toggleFold } from "./element-turn.js";
 import { Following } from "./following.js";
 import { rows, running } from "./rows.js";
-import { askAgain, Draft, Outbox, unsentKey, unsentOf } from "./unsent.js";
+import { Draft, Outbox, resend, unsentKey, unsentOf } from "./unsent.js";
 
 const BUTTON_METHODS = ["fresh", "earlier", "latest", "stop", "retry", "reconnect"]; // each button calls the method of its name
 const LAYER = ":is(:modal, :popover-open)"; // what closes by Escape
@@ -230,7 +230,7 @@ export class AskBot extends (globalThis.HTMLElement ?? Object) {
   #takeOver({ isDraft, session, ...item }) {
     const isElsewhere = session && this.#chat.session && session !== this.#chat.session;
     if (isDraft || isElsewhere) this.#draft.add([item]);
-    else this.#follow(askAgain(this.#chat, item));
+    else this.#follow(resend(this.#chat, item));
     this.#drawForm();
   }
 

@@ -5,7 +5,7 @@
  * ones, and what is left of it is text of the innermost.
  */
 import { unescape } from "./markdown-entities.js";
-import { COMPLETE, createPart, define, takeDefinitions } from "./markdown-links.js";
+import { COMPLETE, describePart, define, takeDefinitions } from "./markdown-links.js";
 
 const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads each line, blank ones too
 const MAX_FORMULA_LINES = 200; // in which its end is sought
@@ -46,16 +46,16 @@ function closeList({ below }) {
 function codeFrameOf({ rows, info = "", end }) {
   const [language] = unescape(info).trim().split(/\s/);
   const lines = end ? rows : rows.slice(0, 1 + rows.findLastIndex((row) => row.trim()));
-  const code = createPart("code", [], {}, { code: lines.join("\n"), language });
-  const caption = createPart("figcaption", [createPart("span", [language])]);
-  return createPart("figure", [caption, createPart("pre", [code], { tabindex: "0" })]);
+  const code = describePart("code", [], {}, { code: lines.join("\n"), language });
+  const caption = describePart("figcaption", [describePart("span", [language])]);
+  return describePart("figure", [caption, describePart("pre", [code], { tabindex: "0" })]);
 }
 
 function formulaOf({ rows, isClosed }) {
   const source = rows.join("\n").trimEnd();
   const tex = source.startsWith("\\b") ? source : source.slice(2, -2).trim();
   const formula = isClosed && { tex, isDisplay: true };
-  return createPart("pre", [createPart("code", [source])], { class: "math", tabindex: "0" }, { formula });
+  return describePart("pre", [describePart("code", [source])], { class: "math", tabindex: "0" }, { formula });
 }
 
 /** A row keeps the cells that it has, up to as many as the head. */
@@ -64,16 +64,16 @@ function tableOf({ rows: [head, marks, ...others], growth }) {
   const rowOf = (line, name, place) => {
     const cells = cellsOf(line).slice(0, alignments.length);
     const last = place === others.length - 1 && !line.trimEnd().endsWith("|") && cells.length - 1;
-    const cellOf = (text, column) => createPart(name, [], alignments[column], { text, growth: column === last ? growth : COMPLETE });
-    return createPart("tr", cells.map(cellOf));
+    const cellOf = (text, column) => describePart(name, [], alignments[column], { text, growth: column === last ? growth : COMPLETE });
+    return describePart("tr", cells.map(cellOf));
   };
   const rows = others.map((line, place) => rowOf(line, "td", place));
-  const below = [createPart("thead", [rowOf(head, "th")]), createPart("tbody", rows)];
-  return createPart("div", [createPart("table", below)], { class: "table", tabindex: "0" });
+  const below = [describePart("thead", [rowOf(head, "th")]), describePart("tbody", rows)];
+  return describePart("div", [describePart("table", below)], { class: "table", tabindex: "0" });
 }
 
 /**
- * Returns the blocks of some lines. A block is a part, as `createPart` makes them, with the `text` that is parsed when it is
+ * Returns the blocks of some lines. A block is a part, as `describePart` makes them, with the `text` that is parsed when it is
  * drawn, the `code` that is written, or the `formula` that is rendered; without a name, what it has is its parent's. Each has
  * `start`, its place in the whole text, and `line` and `last`, indices of its first line and of its last that is not blank.
  *
@@ -84,7 +84,7 @@ function tableOf({ rows: [head, marks, ...others], growth }) {
  *   formula whose end may still come
  */
 export function parseBlocks(lines, start, { definitions, growth }) {
-  const open = [createPart("")]; // the document, and blocks that may go on, from the outermost to the innermost
+  const open = [describePart("")]; // the document, and blocks that may go on, from the outermost to the innermost
   let footnotes = [...definitions.values()].filter(({ number }) => number).length;
   let unclosed;
   let position = 0; // index of the line
@@ -142,7 +142,7 @@ export function parseBlocks(lines, start, { definitions, growth }) {
 
   /** Begins a block, after those that do not go on, or can't hold it, are closed. */
   function add(name, more) {
-    const block = createPart(name, [], {}, { start, line: position, ...more });
+    const block = describePart(name, [], {}, { start, line: position, ...more });
     closeTo(depth);
     if (!canHold(open.at(-1), name)) closeTo(depth - 1);
     open.at(-1).below.push(block);

@@ -1,5 +1,5 @@
 /** Emphasis: runs of marks that begin and end it, as in CommonMark, and as Korean, Japanese and Chinese need it. */
-import { createPart, IN_WORD } from "./markdown-links.js";
+import { describePart, IN_WORD } from "./markdown-links.js";
 
 const MAX_DEPTH = 32; // of elements in each other
 
@@ -75,7 +75,7 @@ export function resolveEmphasis(nodes, isInLink) {
       openings.length = place + Math.sign(opening.left);
       resolved.length = opening.place + Math.sign(opening.left);
       const name = run.mark === "~" ? "del" : used === 2 ? "strong" : "em";
-      resolved.push(createPart(name, below, {}, { depth }));
+      resolved.push(describePart(name, below, {}, { depth }));
     }
   }
 

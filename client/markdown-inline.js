@@ -1,7 +1,7 @@
 /** Inline parts: emphasis, links, code and formulas in a block's text. */
 import { resolveEmphasis, runOf } from "./markdown-emphasis.js";
 import { CHARACTER, characterOf } from "./markdown-entities.js";
-import { COMPLETE, createPart, IN_WORD, linkTo, readTarget } from "./markdown-links.js";
+import { COMPLETE, describePart, IN_WORD, linkTo, readTarget } from "./markdown-links.js";
 
 const MAX_TICKS = 99; // each number of them is sought once in a text
 
@@ -41,7 +41,7 @@ const TOKEN = new RegExp(Object.entries(TOKENS).map(([kind, { source }]) => `(?<
  *
  * @param {string} text
  * @param {{ definitions: Map<string, object>, growth?: number }} context
- * @returns {Array} strings, and parts as `createPart` makes them
+ * @returns {Array} strings, and parts as `describePart` makes them
  */
 export function parseInline(text, context) {
   const { growth } = context;
@@ -62,13 +62,13 @@ export function parseInline(text, context) {
     return before;
   }
 
-  const addFormula = (source, formula) => nodes.push(createPart("code", [source], { class: "math" }, { formula }));
+  const addFormula = (source, formula) => nodes.push(describePart("code", [source], { class: "math" }, { formula }));
 
   /** By kind of token, what it does when the position has moved behind it. */
   const handlers = {
     character: (token) => nodes.push(characterOf(token)),
 
-    line: () => nodes.push(nodes.pop().trimEnd(), createPart("br")),
+    line: () => nodes.push(nodes.pop().trimEnd(), describePart("br")),
 
     /** One tilde is a range's: 3~5. */
     marks(run) {
@@ -81,7 +81,7 @@ export function parseInline(text, context) {
       const code = isShort && readTo(new RegExp(`(?<!\`)${ticks}(?!\`)`, "g"))?.replaceAll("\n", " ");
       if (!code) return nodes.push(ticks);
       const isPadded = code.trim() && /^ [^]* $/.test(code);
-      return nodes.push(createPart("code", [isPadded ? code.slice(1, -1) : code]));
+      return nodes.push(describePart("code", [isPadded ? code.slice(1, -1) : code]));
     },
 
     /** A formula that is not closed is one while its text grows; else its beginning is text. */
@@ -138,7 +138,7 @@ export function parseInline(text, context) {
       if (!target) return nodes.push(token);
       const below = resolveEmphasis(nodes.splice(place).slice(1), true);
       position += target.length;
-      if (target.number) return nodes.push(isImage ? "!" : "", createPart("sup", [String(target.number)]));
+      if (target.number) return nodes.push(isImage ? "!" : "", describePart("sup", [String(target.number)]));
       const isUnfinished = isImage && growth && brackets.length;
       const link = linkTo(isUnfinished ? {} : target, below);
       if (isImage && !link[1]) return nodes.push({ inLink: link[0].below, parts: link });

@@ -28,7 +28,7 @@ export const IN_WORD = 2;
  * @param {object} [attributes]
  * @param {object} [more] what else is known of it
  */
-export function createPart(name, below = [], attributes = {}, more = {}) {
+export function describePart(name, below = [], attributes = {}, more = {}) {
   return { name, below, attributes, ...more };
 }
 
@@ -95,8 +95,8 @@ export function define(label, definition, definitions) {
  * target as one would write them.
  */
 export function linkTo({ url, title }, parts) {
-  if (url === undefined) return [createPart("a", parts)];
+  if (url === undefined) return [describePart("a", parts)];
   const href = url.replace(/\s/g, encodeURIComponent);
   if (!SAFE_URL.test(href)) return ["[", ...parts, `](${url})`];
-  return [createPart("a", parts.length ? parts : [url], { href, rel: "noopener noreferrer nofollow", target: "_blank", title })];
+  return [describePart("a", parts.length ? parts : [url], { href, rel: "noopener noreferrer nofollow", target: "_blank", title })];
 }

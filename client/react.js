@@ -3,7 +3,7 @@ import { useEffect, useState, useSyncExternalStore } from "react";
 import { connect } from "./askbot.js";
 import { SESSION_NOT_FOUND } from "./connection.js";
 import { rows, running } from "./rows.js";
-import { askAgain, Outbox, unsentKey, unsentOf } from "./unsent.js";
+import { Outbox, resend, unsentKey, unsentOf } from "./unsent.js";
 import { empty } from "./view.js";
 
 /** Runs an action with the next animation frame; at once where the page is hidden, which has none, or where there is none. */
@@ -254,7 +254,7 @@ class ChatStore {
 
   #takeOver = ({ isDraft, session, named, user, ...item }) => {
     if (isDraft) this.givenBack.texts.set(item.id, item.text);
-    else this.#follow(this.#chat, askAgain(this.#chat, item));
+    else this.#follow(this.#chat, resend(this.#chat, item));
     this.#onChange();
   };
 

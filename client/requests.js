@@ -9,7 +9,7 @@ const LONE_SURROGATE = /\p{Surrogate}/u; // half of a character that takes two U
  * The type, or an error's code, of the frame that ends a request without a refusal, by the type of the request. A question
  * (`ask`, `retry`, `edit`) ends with its turn, and so does a `cancel`. docs/clients-javascript.md has a table for people.
  */
-export const ANSWERS = { cancel: "turn_not_found", fork: "ready", history: "history", forget: "session_not_found", sessions: "sessions", title: "title" };
+export const END_BY_REQUEST_TYPE = { cancel: "turn_not_found", fork: "ready", history: "history", forget: "session_not_found", sessions: "sessions", title: "title" };
 
 /** Returns bytes as lower-case hexadecimal digits. `bytes` is what `Uint8Array` can be made of. */
 export function toHex(bytes) {

@@ -17,7 +17,7 @@ export function unsentOf(chat) {
 }
 
 /** Asks a question again, under its id, and returns the request. */
-export function askAgain(chat, { text, turn, ...options }) {
+export function resend(chat, { text, turn, ...options }) {
   return turn ? chat.edit(turn, text, options) : chat.ask(text, options);
 }
 

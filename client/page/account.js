@@ -31,13 +31,13 @@ async function askWho(tries = 0) {
 }
 
 /** Returns who is signed in; where nothing can be done without that, once somebody is. `isRefused`: the page's key was. */
-export async function identify() {
+export async function ensureIdentity() {
   const found = await askWho();
   const { user, authentication, anonymous } = found;
   const isOver = user === null ? authentication : read()[user] > keptSince(); // they have signed out in another tab
   if (isOver && currentKey()) {
     forgetKey();
-    return { ...(await identify()), isRefused: user === null };
+    return { ...(await ensureIdentity()), isRefused: user === null };
   }
   return user === null && authentication && !anonymous ? signInFirst(found) : found;
 }
@@ -51,7 +51,7 @@ export async function identify() {
  * @param {() => boolean} page.close leaves the conversation on the page; returns whether something was not sent
  * @param {() => void} page.onSignIn
  */
-export function createAccount(identity, { store, close, onSignIn }) {
+export function initAccount(identity, { store, close, onSignIn }) {
   const { user, authentication, sign_out: link } = identity;
   const opened = Date.now();
   byId("account").hidden = !authentication;
@@ -59,7 +59,7 @@ export function createAccount(identity, { store, close, onSignIn }) {
   byId("sign-in-open").hidden = user !== null;
   byId("sign-out").hidden = user === null || !(currentKey() || link); // a cookie can be taken away by who gave it only
 
-  store.markOpen();
+  store.recordVisit();
 
   function leave(options) {
     close();

@@ -78,7 +78,7 @@ export class Commands {
     for (const [turn, text] of conversation.edits) {
       const article = articleOf(turn);
       const isReplaced = !article && conversation.chat.view.turns.some((each) => each.turn === turn);
-      if (isReplaced) conversation.moveEdit(turn, text);
+      if (isReplaced) conversation.moveToField(turn, text);
       else if (article?.drawn.status === "ended") this.edit(article, { text, isFocused: false });
     }
   }
@@ -88,22 +88,22 @@ export class Commands {
   }
 
   /** A question is in the log: where it has taken turns out of the conversation, offers to take that back. */
-  onQuestion({ turn, replaces }) {
+  onLogged({ turn, replaces }) {
     const { chat } = this.#current();
     const before = shown(chat.view.turns.filter((each) => each.turn !== turn));
     const count = countLater(before, replaces);
-    if (!count) return this.forget();
+    if (!count) return this.hideUndo();
     this.#offer({ chat, turn: before.at(-1).turn }, translate(count === 1 ? "gone_1" : "gone", { count }));
   }
 
   /** Another conversation is shown: this one's questions to the reader go. */
-  leave() {
+  reset() {
     closeConfirmation();
-    this.forget();
+    this.hideUndo();
   }
 
   /** Offers nothing to take back any more. */
-  forget() {
+  hideUndo() {
     this.#offer(null, "");
   }
 

@@ -57,7 +57,7 @@ export function drawComposer(state) {
  * @param {{ onInput: () => void, onSubmit: () => void, onStop: () => void }} actions `onSubmit` is not called where there is
  *   nothing to ask, or it is too long
  */
-export function createComposer({ onStop, ...others }) {
+export function initComposer({ onStop, ...others }) {
   ({ onInput, onSubmit } = others);
   stop.addEventListener("click", onStop);
 }

@@ -35,7 +35,7 @@ const collapseSpace = (text) => text.replace(/\s+/g, " ");
 
 const editsKey = (session) => `edits.${session}`;
 
-const unsentKey = (session) => (session ? `unsent.${session}` : "unsent");
+const unsentStorageKey = (session) => (session ? `unsent.${session}` : "unsent");
 
 const textKey = (session) => `text.${session}`;
 
@@ -93,13 +93,13 @@ export class ConversationStore {
     this.#tab = tabStorage ? new ConversationStore(tabStorage, { path, user }) : this;
   }
 
-  /** Removes all that it keeps; or what the tab has, where the user's page was opened since that was done (`markOpen`). */
+  /** Removes all that it keeps; or what the tab has, where the user's page was opened since that was done (`recordVisit`). */
   clear({ isOthersKept = false } = {}) {
     for (const store of isOthersKept && this.#read("open") ? [this.#tab] : [this, this.#tab]) store.#eraseAll();
   }
 
   /** A page of this user is opened. */
-  markOpen() {
+  recordVisit() {
     this.#write("open", "yes");
   }
 
@@ -110,7 +110,7 @@ export class ConversationStore {
 
   /** Returns what is typed or asked in a conversation and was not sent. */
   unsentTexts(session) {
-    return [...this.#readArray(unsentKey(session)).map(({ text }) => text), ...Object.values(this.edits(session))];
+    return [...this.#readArray(unsentStorageKey(session)).map(({ text }) => text), ...Object.values(this.edits(session))];
   }
 
   // --- the list ------------------------------------------------------------------------------------------------------
@@ -143,8 +143,8 @@ export class ConversationStore {
     return !known;
   }
 
-  /** Marks a conversation that the server may not have: it has acknowledged no question. */
-  markUnsent(session) {
+  /** Marks a conversation that the server may not have (`isUnsent`): it has acknowledged no question. */
+  markUnconfirmed(session) {
     this.#saveConversation({ ...this.find(session), isUnsent: true });
   }
 
@@ -210,8 +210,8 @@ export class ConversationStore {
     this.#write("list", JSON.stringify(this.#list().filter((conversation) => conversation.session !== session)));
     this.#erase(textKey(session));
     this.#erase(editsKey(session));
-    this.#erase(unsentKey(session));
-    this.#tab.#erase(`${unsentKey(session)} owner`);
+    this.#erase(unsentStorageKey(session));
+    this.#tab.#erase(`${unsentStorageKey(session)} owner`);
     this.#tab.#erase(editsKey(session));
     for (const store of [this, this.#tab]) if (store.#read("session") === session) store.#erase("session");
   }
@@ -262,12 +262,12 @@ export class ConversationStore {
 
   /** Returns an outbox for what is asked in a conversation; with null, in one that is still empty. */
   outbox(session) {
-    return new Outbox(unsentKey(session), { storage: this.#unsentStorage, tabStorage: this.#tab.#unsentStorage });
+    return new Outbox(unsentStorageKey(session), { storage: this.#unsentStorage, tabStorage: this.#tab.#unsentStorage });
   }
 
   /** Returns the outbox's key. */
   outboxKey(session) {
-    return unsentKey(session);
+    return unsentStorageKey(session);
   }
 
   /** Returns the session that was last on this tab's page, else on any. */

@@ -3,7 +3,7 @@
  * that moment on (unsent.js). It is in the list as soon as something was asked in it and its session is known.
  */
 import { connect } from "../askbot.js";
-import { askAgain, Draft, Outbox, unsentOf } from "../unsent.js";
+import { Draft, Outbox, resend, unsentOf } from "../unsent.js";
 import { shown } from "../view.js";
 import * as address from "./address.js";
 import { titleOf } from "./conversation-store.js";
@@ -91,7 +91,7 @@ export class Conversation {
   }
 
   /** Moves what stands in an edit form to the field. */
-  moveEdit(turn, text) {
+  moveToField(turn, text) {
     this.saveEdit(turn, null);
     this.addText(text);
   }
@@ -104,7 +104,7 @@ export class Conversation {
   }
 
   /** Keeps no more what the log has, and removes it from the field. */
-  saveLogged() {
+  removeLogged() {
     this.#draft.removeLogged(this.chat.view.turns);
     this.save();
   }
@@ -163,7 +163,7 @@ export class Conversation {
 
   /** What another page has left: what it had asked is asked again, what it had in its field is in ours. */
   #takeOver({ isDraft, ...item }) {
-    if (!isDraft) return this.#follow(askAgain(this.chat, item), item.turn);
+    if (!isDraft) return this.#follow(resend(this.chat, item), item.turn);
     this.#draft.add([item]);
     this.save();
   }
@@ -188,7 +188,7 @@ export class Conversation {
     const isNew = this.chat.session && first && !this.#store.find(this.chat.session);
     if (!isNew || shown(this.chat.view.turns).length) return;
     this.record(titleOf(first.text), Date.now());
-    this.#store.markUnsent(this.chat.session);
+    this.#store.markUnconfirmed(this.chat.session);
   }
 
   /** Removes a conversation from the list whose only question was refused or cancelled. */

@@ -28,7 +28,7 @@ export function currentKey() {
 export const keptSince = () => key?.since ?? 0;
 
 /** Returns the end of the address with which the page is loaded again with its key: one where no storage keeps that. */
-export const keyHash = () => (key && !STORAGES.some(read) ? `#token=${encodeURIComponent(key.token)}` : "");
+export const keyFragment = () => (key && !STORAGES.some(read) ? `#token=${encodeURIComponent(key.token)}` : "");
 
 /** Keeps a key for the tab; with `isForBrowser`, for all tabs, until the reader signs out. */
 export function keepKey(token, { isForBrowser = false } = {}) {

@@ -101,7 +101,7 @@ function renameItem(item, onRenamed) {
  * @param {Record<"open" | "rename" | "as_markdown" | "as_json" | "delete", (session: string, title?: string) => void | Promise<void>>} actions
  * @returns {(session?: string | null) => void} draws the list; `session` is the one on the page from now on
  */
-export function createList(store, serverList, actions) {
+export function initList(store, serverList, actions) {
   const more = byId("more-conversations");
   let currentSession = null;
   let isFetching = false;

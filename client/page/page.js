@@ -20,21 +20,21 @@ import { isComposing } from "../composing.js";
 import { UNAUTHORIZED } from "../connection.js";
 import { rows, running } from "../rows.js";
 import { shown } from "../view.js";
-import { createAccount, identify } from "./account.js";
+import { ensureIdentity, initAccount } from "./account.js";
 import * as address from "./address.js";
 import { Commands } from "./commands.js";
-import { composerField, createComposer, drawComposer, isAskedEarly } from "./composer.js";
+import { composerField, drawComposer, initComposer, isAskedEarly } from "./composer.js";
 import { drawConnection } from "./connection-state.js";
 import { Conversation } from "./conversation.js";
+import { ConversationActions } from "./conversation-actions.js";
 import { ConversationStore, titleOf } from "./conversation-store.js";
 import { announce, byId, drawWithFocus, setText, showBusy } from "./dom.js";
 import { takeEarlyText } from "./early-text.js";
 import { fetchIdentity } from "./identity.js";
-import { currentKey, keyHash } from "./key.js";
-import { createList } from "./list.js";
+import { currentKey, keyFragment } from "./key.js";
+import { initList } from "./list.js";
 import { loadRenderMath } from "./math.js";
-import { OtherConversations } from "./other-conversations.js";
-import { isRefused, offerSignIn, signInAgain, tokenFor } from "./sign-in.js";
+import { isSignInRequired, offerSignIn, signInAgain, tokenFor } from "./sign-in.js";
 import * as strings from "./strings.js";
 import { markAnswered } from "./tab-title.js";
 import { badgeOf } from "./turn-text.js";
@@ -43,7 +43,7 @@ import { articleOf, drawAbove, drawTurns, followEnd } from "./turns.js";
 
 const { translate, translateError } = strings;
 const notice = byId("notice");
-const identity = await identify();
+const identity = await ensureIdentity();
 const { user } = identity;
 const key = currentKey();
 const server = { url: new URL("v1/chat", document.baseURI), token: () => tokenFor(identity, onCookieLost) };
@@ -55,7 +55,7 @@ const keptFor = (owner) =>
   });
 const store = keptFor(user);
 const list = user === null ? null : await openServerList();
-const others = new OtherConversations(server, store, {
+const actions = new ConversationActions(server, store, {
   chat: () => conversation.chat,
   onDeleted: (session) => (session === conversation.chat.session ? navigate(null) : drawList()),
   onLost: removeLost,
@@ -83,7 +83,7 @@ async function offerOwnConversations() {
 /** Begins anew as whoever is signed in now: nothing of anybody else is left. */
 function restart() {
   conversation.close();
-  history.replaceState(null, "", address.addressOf(null) + keyHash());
+  history.replaceState(null, "", address.addressOf(null) + keyFragment());
   location.reload();
 }
 
@@ -128,7 +128,7 @@ async function restartAsOther(found) {
 function open(session) {
   const hasUnsent = conversation?.close();
   followEnd();
-  commands.leave();
+  commands.reset();
   setText(notice, hasUnsent ? translate("unsent") : "");
   conversation = new Conversation({
     server,
@@ -221,12 +221,12 @@ function scheduleDraw() {
   requestAnimationFrame(draw);
 }
 
-const drawList = createList(store, list, {
+const drawList = initList(store, list, {
   open: navigate,
   rename,
-  delete: (session) => others.delete(session),
-  as_markdown: (session) => others.save(session, "md"),
-  as_json: (session) => others.save(session, "json"),
+  delete: (session) => actions.delete(session),
+  as_markdown: (session) => actions.saveFile(session, "md"),
+  as_json: (session) => actions.saveFile(session, "json"),
 });
 
 /** Removes a conversation that the server does not have any more: it has expired, or was deleted elsewhere. */
@@ -239,7 +239,7 @@ function removeLost(session) {
 async function rename(session, title) {
   if (!list) return;
   try {
-    await others.rename(session, title);
+    await actions.rename(session, title);
   } catch (error) {
     setText(notice, translateError(error));
   }
@@ -254,7 +254,7 @@ function onFrame(frame) {
   // Before `ready` it is not known as whom the server does not have it.
   if (frame.code === "session_not_found" && frame.session && state === "open") removeLost(frame.session);
   const isNew = frame.seq > head; // not a part of what is read again
-  if (frame.type === "question") conversation.saveLogged();
+  if (frame.type === "question") conversation.removeLogged();
   if (isNew) onNewEvent(frame);
   else if (frame.seq === head) recordConversation(Date.parse(turns.at(-1)?.created));
 }
@@ -266,7 +266,7 @@ function onNewEvent(event) {
   if (type !== "question") list?.refresh();
   if (type === "question") {
     announce(translate("waiting"));
-    commands.onQuestion(event);
+    commands.onLogged(event);
   } else if (type === "done") {
     announce(reason === "stop" ? translate("complete") : badgeOf(event, strings));
     if (reason !== "cancelled") markAnswered();
@@ -274,7 +274,7 @@ function onNewEvent(event) {
 }
 
 function onError(error) {
-  if ((error.code === "unauthorized" && isRefused()) || list?.isOwn(error.id)) return; // where one signs in, it is said
+  if ((error.code === "unauthorized" && isSignInRequired()) || list?.isOwnRequest(error.id)) return; // where one signs in, it is said
   if (error.id?.startsWith("auth-")) return; // the connection is closed in time, and then it is said
   const isNew = !address.session() || store.find(conversation.chat.session)?.isUnsent; // the server has nothing of it
   if (error.code !== "session_not_found" || !isNew) setText(notice, translateError(error));
@@ -297,7 +297,7 @@ function onState() {
   const isNew = cause?.closeCode === UNAUTHORIZED && cause !== refusal;
   if (isNew && (currentKey() || chat.state === "closed")) return onRefusedConnection(cause); // a cookie is looked at first
   scheduleDraw();
-  drawConnection(chat, isRefused());
+  drawConnection(chat, isSignInRequired());
   if (chat.state === "waiting") setText(byId("announce"), translate("lost")); // once, however often it is tried
   if (chat.state === "open") onOpen();
 }
@@ -306,7 +306,7 @@ function onOpen() {
   if (address.session() !== conversation.chat.session) updateAddress(null);
   const isLostAnnounced = byId("announce").textContent === translate("lost");
   if (isLostAnnounced) announce(translate("again"));
-  others.deleteOnServer();
+  actions.deleteOnServer();
   list?.refresh();
 }
 
@@ -382,7 +382,7 @@ addEventListener("focus", () => list?.refresh());
 addEventListener("pagehide", ({ persisted }) => persisted && conversation.release());
 addEventListener("pageshow", ({ persisted }) => persisted && conversation.hold());
 
-createAccount(identity, {
+initAccount(identity, {
   store,
   close: () => conversation.close(),
   onSignIn: () => offerSignIn(identity, restart),
@@ -393,6 +393,6 @@ open(address.session() ?? store.lastSession());
 if (isAskedEarly) conversation.ask(typed.trim());
 else conversation.addText(typed);
 conversation.addText(takeEarlyText());
-createComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
+initComposer({ onInput: () => conversation.save(), onSubmit: ask, onStop: stop });
 if (user !== null) offerOwnConversations();
 else if (identity.isRefused) offerSignIn(identity, restart);

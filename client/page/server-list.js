@@ -32,7 +32,7 @@ export class ServerList {
   }
 
   /** Returns whether a request is one that the reader has not made, so that nothing is said of its failure. */
-  isOwn(id) {
+  isOwnRequest(id) {
     return id !== undefined && id === this.#asked;
   }
 

@@ -80,7 +80,7 @@ export function offerSignIn(identity, onDone) {
 }
 
 /** Whether somebody who was signed in has to sign in again. */
-export const isRefused = () => refusal !== null;
+export const isSignInRequired = () => refusal !== null;
 
 /**
  * Has the reader sign in again. Connections wait for it (`token`).

@@ -10,7 +10,7 @@ const MIN_CODE_LINES = 3;
 export const MAX_SHOWN_LINES = 8;
 
 /** Returns how many lines a question takes, about. */
-export function linesOf(text) {
+export function estimateLineCount(text) {
   return text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / CHARACTERS_IN_LINE)), 0);
 }
 

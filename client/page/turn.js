@@ -6,7 +6,7 @@ import { drawThinking } from "../thinking.js";
 import { copyText, createButton, createElement, setText } from "./dom.js";
 import { renderMath } from "./math.js";
 import * as strings from "./strings.js";
-import { badgeOf, isCode, linesOf, MAX_SHOWN_LINES, metaOf, waitText } from "./turn-text.js";
+import { badgeOf, estimateLineCount, isCode, MAX_SHOWN_LINES, metaOf, waitText } from "./turn-text.js";
 
 const SECOND_MS = 1000;
 const BROKEN = ["error", "interrupted"]; // reasons of an end that the reader may want to try again
@@ -76,7 +76,7 @@ export function drawTurn(article, turn) {
 
 /** Draws a question; one of many lines is folded, until the reader unfolds it. */
 function drawQuestion({ parts: { question, fold } }, text) {
-  const isLong = linesOf(text) > MAX_SHOWN_LINES;
+  const isLong = estimateLineCount(text) > MAX_SHOWN_LINES;
   setText(question, text);
   question.classList.toggle("long", isLong);
   question.classList.toggle("code", isCode(text));

@@ -414,7 +414,7 @@ async def page_stage(tabs: Tabs, **options: Any) -> AsyncGenerator[Stage]:
         BreakableProxy.start(server.port) as proxy,
     ):
         tab = await tabs.open(proxy.port, "/healthz", script=SOCKETS + IMPATIENT, **options)
-        anybody = {"user": None, "authentication": False, "anonymous": True}  # until `identify`
+        anybody = {"user": None, "authentication": False, "anonymous": True}  # until `ensureIdentity`
         await tab.page.context.route("**/v1/identity", lambda route: route.fulfill(json=anybody))
         await tab.page.goto(f"http://127.0.0.1:{proxy.port}/")
         yield Stage(tab, upstream, proxy)

@@ -193,7 +193,7 @@ test("what is kept for one user is not another's, nor anybody's", () => {
 test("a part of the server's list takes the place of what was used in that time here", () => {
   const store = createStore();
   for (const used of [1, 2, 3, 4, 5]) store.recordUse(`s${used}`, { title: `T${used}`, used });
-  store.markUnsent("s3");
+  store.markUnconfirmed("s3");
   store.markDeleted("s5");
   const found = [{ session: "s5", title: "T5", used: 5 }, { session: "s2", title: "Two", used: 6 }, { session: "new", title: "New", used: 2 }];
   store.merge(found, { from: 2, until: Infinity, shown: "s4" });
@@ -229,10 +229,10 @@ test("who has signed in again in another tab loses nothing there", () => {
   const [storage, tab] = [new Listed(), new Listed()];
   const late = new ConversationStore(() => storage, { tabStorage: () => tab, user: "anna" });
   const other = new ConversationStore(() => storage, { tabStorage: () => new Storage(), user: "anna" });
-  late.markOpen();
+  late.recordVisit();
   late.saveEdit("a", "t1", "old");
   other.clear();
-  other.markOpen();
+  other.recordVisit();
   other.recordUse("a", { title: "A", used: 1 });
   late.clear({ isOthersKept: true });
   assert.deepEqual([titles(other.all()), Object.keys(tab).length], [["A"], 0]);

@@ -50,11 +50,11 @@ test("a key for one tab is kept there only, and what is for the browser stays", 
 test("a key that no storage keeps outlasts a reload in the address", async () => {
   const kept = await openTab(new Storage());
   kept.keepKey("anna's");
-  assert.equal(kept.keyHash(), "");
+  assert.equal(kept.keyFragment(), "");
   const tab = await openTab(null, { sessionStorage: null });
-  assert.equal(tab.keyHash(), "");
+  assert.equal(tab.keyFragment(), "");
   tab.keepKey("a+b&c", { isForBrowser: true });
-  assert.equal(tab.keyHash(), "#token=a%2Bb%26c");
-  const reloaded = await openTab(null, { sessionStorage: null, hash: tab.keyHash() });
+  assert.equal(tab.keyFragment(), "#token=a%2Bb%26c");
+  const reloaded = await openTab(null, { sessionStorage: null, hash: tab.keyFragment() });
   assert.equal(reloaded.currentKey(), "a+b&c");
 });

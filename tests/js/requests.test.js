@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ANSWERS, createRequest, requestError, toHex } from "../../client/requests.js";
+import { createRequest, requestError, END_BY_REQUEST_TYPE, toHex } from "../../client/requests.js";
 
 test("bytes are written as lower-case hexadecimal digits", () => {
   assert.equal(toHex([0, 10, 255]), "000aff");
@@ -51,5 +51,5 @@ for (const [what, fields, message] of [
   });
 
 test("no question ends with a frame of its own", () => {
-  assert.deepEqual(Object.keys(ANSWERS), ["cancel", "fork", "history", "forget", "sessions", "title"]);
+  assert.deepEqual(Object.keys(END_BY_REQUEST_TYPE), ["cancel", "fork", "history", "forget", "sessions", "title"]);
 });

@@ -91,7 +91,7 @@ test("a refusal changes nothing, is not said, and can be repeated", async () => 
   const server = { used: [1], error: new Error("forbidden") };
   const { list, shown, asked } = listOf(server);
   await list.refresh();
-  assert.deepEqual([shown(), list.isOwn("r1"), list.isOwn("r2"), list.isOwn(undefined)], [[], true, false, false]);
+  assert.deepEqual([shown(), list.isOwnRequest("r1"), list.isOwnRequest("r2"), list.isOwnRequest(undefined)], [[], true, false, false]);
   server.error = undefined;
   await list.refresh();
   assert.deepEqual([shown(), asked.length], [[1], 2]);

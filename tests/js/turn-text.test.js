@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { badgeOf, isCode, linesOf, metaOf, waitText } from "../../client/page/turn-text.js";
+import { badgeOf, estimateLineCount, isCode, metaOf, waitText } from "../../client/page/turn-text.js";
 
 const texts = JSON.parse(readFileSync(new URL("../../client/page/strings.json", import.meta.url), "utf8"));
 
@@ -57,8 +57,8 @@ test("an answer that waits says how many come before it, then for how long it do
 });
 
 test("a question's lines are counted as they are broken, and code is told from prose", () => {
-  assert.equal(linesOf("one\n\nthree"), 3);
-  assert.equal(linesOf("x".repeat(161)), 3);
+  assert.equal(estimateLineCount("one\n\nthree"), 3);
+  assert.equal(estimateLineCount("x".repeat(161)), 3);
   const code = ["def f(x):\n    return x\n\nprint(f(1))", "const a = 1;\nif (a) {\n}", "$ ls -l\n# cd /\n> out", "a -> b\nb -> c\nc -> d"];
   for (const text of code) assert.equal(isCode(text), true, text);
   const prose = ["Why?", "One.\nTwo.\nThree.", "Dear you,\nthis is a letter (a long one).\nYours,\nme", "f(x)"];

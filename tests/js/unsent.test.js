@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { askAgain, Draft, Outbox, unsentKey, unsentOf } from "../../client/unsent.js";
+import { Draft, Outbox, resend, unsentKey, unsentOf } from "../../client/unsent.js";
 import { client, flushPromises, Log, Storage } from "./fakes.js";
 
 const ONE = { id: "1", text: "One?" };
@@ -101,7 +101,7 @@ test("an edit, and a question with options, are asked again as they were", () =>
   chat.cancel("1");
   chat.cancel("2");
   assert.deepEqual(frames(), []);
-  for (const item of items) askAgain(chat, item);
+  for (const item of items) resend(chat, item);
   assert.deepEqual(frames(), before);
   chat.close();
 });

@@ -8,7 +8,7 @@ import { badgeOf } from "./turn-text.js";
 
 const { translate } = strings;
 
-export class OtherConversations {
+export class ConversationActions {
   #server;
   #store;
   #page;
@@ -69,7 +69,7 @@ export class OtherConversations {
    * @param {string} session
    * @param {"md" | "json"} extension
    */
-  async save(session, extension) {
+  async saveFile(session, extension) {
     const { title } = this.#store.find(session);
     try {
       const { fileName, jsonOf, markdownOf } = await import("./export.js"); // few save one
