@@ -8,7 +8,7 @@
 A node is one thread. In one tick of its loop it takes all that has arrived, and pays `tick` once for each commit and
 `token` for each answer in it, so that its cost per token falls as its load rises. With Redis one batch is in flight:
 what comes meanwhile makes the next one, which waits for others as the program's own `SHARED_INTERVAL` says. The pause
-of a loop whose core is nearly used up is decided by the program's own `PauseController`. Provider and readers share
+of a loop whose core is nearly used up is decided by the program's own `LoopPauseController`. Provider and readers share
 one core, as they do where it is measured.
 
 The costs are measured at some loads (`bench.predictions`); what the model adds is waiting. It knows no cold caches: it
@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from askbot_ws.core.limits import PauseController
+from askbot_ws.core.limits import LoopPauseController
 from askbot_ws.hub.group_commit import MAX_BATCH_SESSIONS, MIN_EVENTS_FOR_THROTTLE, SHARED_INTERVAL
 from askbot_ws.server.throttle import MAX_PAUSE_SECONDS, UPDATE_INTERVAL_SECONDS
 
@@ -220,7 +220,7 @@ class Node:
         self.commits = 0
         self.used = 0.0
         self.redis: Redis | None = None
-        self.pause = PauseController(max_seconds=MAX_PAUSE_SECONDS)
+        self.pause = LoopPauseController(max_seconds=MAX_PAUSE_SECONDS)
         self._simulation = simulation
         self._costs = costs
         self._deliver = deliver

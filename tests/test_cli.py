@@ -22,7 +22,7 @@ from watchfiles import Change
 import askbot_ws
 from askbot_ws import __version__, reload
 from askbot_ws.cli import app
-from askbot_ws.config import SECRETS, SECTIONS, Settings, env_variable, flag, section
+from askbot_ws.config import SECRETS, SECTIONS, Settings, env_variable, flag, section_title
 from askbot_ws.dialects.askbot.frames import schema
 
 from .command import ASKBOT, call
@@ -133,7 +133,7 @@ def test_the_help_of_a_server_is_in_sections_that_fit_a_terminal() -> None:
     assert [*sections] == [*SECTIONS.values()]
     shown = [field for field in Settings.model_fields if field not in SECRETS]
     assert [(title, name) for title, names in sections.items() for name in names] == [
-        (section(field), flag(field)) for field in shown
+        (section_title(field), flag(field)) for field in shown
     ]
 
 

@@ -74,7 +74,7 @@ def test_a_copy_that_is_broken_off_is_no_copy(path: Path, monkeypatch: pytest.Mo
     async def broken_off(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("askbot_ws.store_copy_commands.copy_sessions", broken_off)
+    monkeypatch.setattr("askbot_ws.store_transfer.copy_sessions", broken_off)
 
     result = call("copy", "sqlite:///a.db", "sqlite:///b.db")
 

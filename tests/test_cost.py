@@ -38,11 +38,11 @@ class Reader:
     def __init__(self) -> None:
         self.frames = 0
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         assert len(events) == len(frames)
         self.frames += len(frames)
 
-    def closed(self, error: AskbotError) -> None:
+    def on_closed(self, error: AskbotError) -> None:
         raise error
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from askbot_ws.auth import Authenticator
-from askbot_ws.auth.authenticator import Methods
+from askbot_ws.auth.authenticator import AuthMethods
 from askbot_ws.cli import app
 from askbot_ws.config import from_keywords
 from askbot_ws.core.principal import Principal
@@ -39,7 +39,7 @@ async def serving_users(upstream: Upstream, policy: Policy | None = None) -> Asy
     settings = from_keywords({"port": 0, "store": "memory:", "limits": False})
     listening = bind(settings)
     async with Hub(MemoryStore(), upstream, policy or Policy()) as hub:
-        server = Server(settings, hub, Authenticator(Methods(tokens=NamesAsTokens()), allow_anonymous=True))
+        server = Server(settings, hub, Authenticator(AuthMethods(tokens=NamesAsTokens()), allow_anonymous=True))
         await server.listen(listening)
         try:
             yield server

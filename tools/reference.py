@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
-from askbot_ws.config import RELOADABLE, SECRETS, Settings, default_text, env_variable, flag, section
+from askbot_ws.config import RELOADABLE, SECRETS, Settings, default_text, env_variable, flag, section_title
 from askbot_ws.errors import AskbotError
 from askbot_ws.upstream.choose import DEFAULT_CONTEXT_TOKENS, DEFAULT_PERSONA
 from askbot_ws.upstream.embedded_model import DEFAULT_WINDOW_TOKENS, SMOLLM2, SYSTEM_PROMPT
@@ -49,7 +49,7 @@ def _reloadable() -> list[str]:
 
 def _tables() -> Iterator[str]:
     """One section after another, as in `askbot serve --help`."""
-    for title, names in groupby(Settings.model_fields, key=section):
+    for title, names in groupby(Settings.model_fields, key=section_title):
         yield from (f"## {title}", "", "| variable | flag | default | what it sets |", "| --- | --- | --- | --- |")
         for name in names:
             described = Settings.model_fields[name].description

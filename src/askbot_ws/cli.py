@@ -18,7 +18,7 @@ import typer
 from . import __version__
 from .command_errors import Commands
 from .errors import ConfigError
-from .terminal.streams import discard_unwritten, prepare_streams, take_unwritable
+from .terminal.streams import discard_unwritten, pop_encoding_warning, prepare_streams
 
 
 class AllCommands(Commands):
@@ -73,7 +73,7 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     finally:
-        if notice := take_unwritable():
+        if notice := pop_encoding_warning():
             with suppress(OSError):
                 typer.echo(f"askbot: {notice}", err=True)
         discard_unwritten()

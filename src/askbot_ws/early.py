@@ -20,14 +20,14 @@ _DISABLE_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"  # pydantic reads it whenever a mo
 _PLUGINS_ALLOWED = _DISABLE_PLUGINS not in os.environ
 
 
-def ignore_signals() -> None:
+def ignore_reload_signals() -> None:
     """Ignore SIGHUP and SIGUSR2."""
     if sys.platform != "win32":
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
 
 
-def allow_plugins() -> None:
+def allow_pydantic_plugins() -> None:
     """Let pydantic load plug-ins from now on: what is not the server's own may need them."""
     if _PLUGINS_ALLOWED:
         os.environ.pop(_DISABLE_PLUGINS, None)
@@ -36,4 +36,4 @@ def allow_plugins() -> None:
 gc.set_threshold(200_000)
 os.environ.setdefault(_DISABLE_PLUGINS, "__all__")
 if sys.argv[1:2] == ["serve"] and threading.current_thread() is threading.main_thread():
-    ignore_signals()
+    ignore_reload_signals()

@@ -17,9 +17,9 @@ from .logs import use_host_logging
 from .server.app import Server
 from .server.running import running
 from .upstream import Upstream
-from .upstream.checked import CheckedUpstream
 from .upstream.choose import UpstreamChoice, choose_upstream
 from .upstream.function import Function, FunctionUpstream, Messages
+from .upstream.validated import ValidatedUpstream
 
 __all__ = ["AnswerFunction", "serve"]
 
@@ -93,7 +93,7 @@ async def serve(answer: AnswerFunction | Upstream | None = None, /, **settings: 
 
 def _make_upstream(answer: AnswerFunction | Upstream, settings: Settings) -> Upstream:
     if not callable(answer):
-        return CheckedUpstream(answer)
+        return ValidatedUpstream(answer)
     if not inspect.isasyncgenfunction(answer):
         raise ConfigError(f"askbot can't start: {answer!r} is not an async generator function (async def with yield).")
     return _CallableUpstream(answer, settings)

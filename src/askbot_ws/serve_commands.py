@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 import typer
 from typer.core import TyperCommand
 
-from .config import SECRETS, Settings, default_text, env_variable, flag, load, section
-from .early import allow_plugins
+from .config import SECRETS, Settings, default_text, env_variable, flag, load, section_title
+from .early import allow_pydantic_plugins
 from .errors import ConfigError, StoreUnavailable
 from .lazy_commands import make_typer
 
@@ -44,12 +44,12 @@ def serve_conversations(*, reload: bool, **flags: Any) -> None:  # noqa: ANN401 
     if reload:
         from .reload import run_with_reload  # noqa: PLC0415 - for --reload only
 
-        allow_plugins()  # the server decides
+        allow_pydantic_plugins()  # the server decides
         arguments = [argument for argument in sys.argv[1:] if argument != "--reload"]
         raise typer.Exit(run_with_reload(arguments, [Path.cwd(), Path(__file__).parent]))
     settings = load(flags)
     if settings.own_functions:
-        allow_plugins()
+        allow_pydantic_plugins()
     else:
         _import_structlog()
     from .logs import configure  # noqa: PLC0415 - for this command only
@@ -88,7 +88,11 @@ def _setting_option(field: str) -> inspect.Parameter:
         None if switch else "|".join(get_args(info.annotation)) if get_origin(info.annotation) is Literal else "VALUE"
     )
     option = typer.Option(
-        name, help=f"{info.description} [{facts}]", show_default=False, metavar=metavar, rich_help_panel=section(field)
+        name,
+        help=f"{info.description} [{facts}]",
+        show_default=False,
+        metavar=metavar,
+        rich_help_panel=section_title(field),
     )
     kind = Annotated[bool | None, option] if switch else Annotated[str | None, option]
     return inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
@@ -123,31 +127,31 @@ def check_settings(*, as_json: bool, no_upstream: bool, **flags: Any) -> None:  
     from .logs import silence  # noqa: PLC0415 - for this command only
 
     silence()
-    findings: list[dict[str, str]] = []
+    results: list[dict[str, str]] = []
     try:
         settings = load(flags)
     except ConfigError as error:
-        _report_finding("settings", "fault", str(error), as_json=as_json, findings=findings)
+        _report_result("settings", "fault", str(error), as_json=as_json, results=results)
     else:
         if settings.own_functions:
-            allow_plugins()
+            allow_pydantic_plugins()
         from .server.preflight import preflight  # noqa: PLC0415 - for this command only
 
         async def run() -> None:
-            async for finding in preflight(settings, ask_upstream=not no_upstream):
-                _report_finding(finding.part, finding.status, finding.text, as_json=as_json, findings=findings)
+            async for result in preflight(settings, ask_upstream=not no_upstream):
+                _report_result(result.part, result.status, result.text, as_json=as_json, results=results)
 
         asyncio.run(run())
-    faults = sum(finding["status"] == "fault" for finding in findings)
+    faults = sum(result["status"] == "fault" for result in results)
     if as_json:
-        typer.echo(json.dumps({"ok": not faults, "checks": findings}, indent=2))
+        typer.echo(json.dumps({"ok": not faults, "checks": results}, indent=2))
     else:
-        typer.echo(f"askbot can't serve: {faults} of {len(findings)} checks failed." if faults else "askbot can serve.")
+        typer.echo(f"askbot can't serve: {faults} of {len(results)} checks failed." if faults else "askbot can serve.")
     raise typer.Exit(1 if faults else 0)
 
 
-def _report_finding(part: str, status: str, text: str, *, as_json: bool, findings: list[dict[str, str]]) -> None:
-    findings.append({"part": part, "status": status, "text": text})
+def _report_result(part: str, status: str, text: str, *, as_json: bool, results: list[dict[str, str]]) -> None:
+    results.append({"part": part, "status": status, "text": text})
     if not as_json:
         typer.echo(f"{status:<8} {part:<15} " + text.replace("\n", "\n" + " " * 25))
 

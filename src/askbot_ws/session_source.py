@@ -26,7 +26,7 @@ from .hub.history_page import read_history_page
 from .store import ANY_USER, SessionQuery, Store, VacuumResult
 from .store.session_list import all_pages, make_summary
 from .store.sqlite.lock import StoreInUseError
-from .store.url import is_shared, open_store, path_of, without_password
+from .store.url import is_shared, make_store, path_of, without_password
 
 T = TypeVar("T")
 vacuum_codec: TypeAdapter[VacuumResult] = TypeAdapter(VacuumResult)
@@ -327,7 +327,7 @@ async def stored_sessions(url: str) -> AsyncGenerator[StoredSessions]:
     place = without_password(url) if is_shared(url) else str(path_of(url))
     if not is_shared(url) and not os.path.isfile(place):  # noqa: PTH113, ASYNC240 - no other task runs
         raise ConfigError(f"there is no store {place}; name another with --store.")
-    store = open_store(url, fsync=False)
+    store = make_store(url, fsync=False)
     try:
         await store.open()
     except StoreInUseError as error:

@@ -26,10 +26,10 @@ class SourcedValue:
 
     def describe(self, *, secret: bool) -> str:
         """Return name, value and source; nothing of a value that is secret."""
-        return f"{self.name}: {'what was given' if secret else redact(self.value)}, {self.source}"
+        return f"{self.name}: {'what was given' if secret else shown_value(self.value)}, {self.source}"
 
 
-def redact(value: object) -> str:
+def shown_value(value: object) -> str:
     """Return a value without user, password, query and fragment of a URL, quoted and cut at 80 characters."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     for pattern, shown in _CREDENTIALS:

@@ -83,7 +83,7 @@ def to_lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def to_switch(value: object) -> object:
+def to_on_off(value: object) -> object:
     """Return "on" or "off" for a switch as TOML, programs and people write it, anything else in lower case."""
     value = to_lower(value)
     if isinstance(value, str):
@@ -206,7 +206,7 @@ def check_file_mode(value: str) -> str:
     return value
 
 
-def parse_proxy(value: str) -> str:
+def parse_trusted_proxy(value: str) -> str:
     """Return the address or the network of a proxy in its usual form, or "unix". Raises ValueError."""
     if value.lower() == "unix":
         return "unix"
@@ -233,7 +233,7 @@ def check_base_url(value: str) -> str:
     return value
 
 
-def find_key_file(value: Path, info: ValidationInfo) -> Path:
+def resolve_keys_file(value: Path, info: ValidationInfo) -> Path:
     """Return the absolute path of a file of keys, relative to the context; `askbot key new` makes it."""
     return Path(info.context or Path.cwd()).joinpath(value.expanduser()).absolute()
 
@@ -301,7 +301,7 @@ def allowed_text(info: FieldInfo, *, is_item: bool = False) -> str:
 def is_switch(info: FieldInfo) -> bool:
     """Return whether a setting may be on or off."""
     return info.annotation is bool or any(
-        isinstance(each, BeforeValidator) and each.func is to_switch for each in info.metadata
+        isinstance(each, BeforeValidator) and each.func is to_on_off for each in info.metadata
     )
 
 
@@ -374,11 +374,11 @@ CertificateFile = Annotated[Path, AfterValidator(find_certificate)]
 CertificateKeyFile = Annotated[Path, AfterValidator(find_certificate_key)]
 UnixPath = Annotated[Path, AfterValidator(check_unix_path)]
 FileMode = Annotated[str, AfterValidator(check_file_mode)]
-Proxies = Annotated[tuple[Annotated[str, AfterValidator(parse_proxy)], ...], BeforeValidator(parse_list)]
+Proxies = Annotated[tuple[Annotated[str, AfterValidator(parse_trusted_proxy)], ...], BeforeValidator(parse_list)]
 ApiKey = Annotated[SecretStr, AfterValidator(check_api_key)]
 BaseUrl = Annotated[str, AfterValidator(check_base_url)]
 Lowercase = BeforeValidator(to_lower)
-KeyFile = Annotated[Path, AfterValidator(find_key_file)]
+KeyFile = Annotated[Path, AfterValidator(resolve_keys_file)]
 FunctionSpec = Annotated[str, AfterValidator(check_function)]
 JwtAlgorithms = Annotated[tuple[Annotated[str, AfterValidator(check_algorithm)], ...], BeforeValidator(parse_list)]
 JwtSecret = Annotated[SecretStr, AfterValidator(check_jwt_secret)]

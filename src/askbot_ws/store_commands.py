@@ -30,7 +30,7 @@ def check_store(url: StoreOption = None) -> None:
 
     store_url = _store_url(url)
     if is_shared(store_url):
-        from .store_copy_commands import check_shared_store  # noqa: PLC0415 - for this command only
+        from .store_transfer import check_shared_store  # noqa: PLC0415 - for this command only
 
         check_shared_store(store_url)
     path = path_of(store_url)
@@ -51,7 +51,7 @@ def copy_store(
 
     The copy is checked. The exit code is 0 where it is whole, 1 where it is not, 2 where a store can't be opened.
     """
-    from .store_copy_commands import copy_all  # noqa: PLC0415 - for this command only
+    from .store_transfer import copy_all  # noqa: PLC0415 - for this command only
 
     copy_all(_store_url(source), _store_url(target))
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from askbot_ws.auth import Authenticator, RequestHead, function
-from askbot_ws.auth.authenticator import Methods
+from askbot_ws.auth.authenticator import AuthMethods
 from askbot_ws.auth.function import FunctionAuthentication, import_function
 from askbot_ws.errors import AskbotError, ConfigError, Overloaded, Unauthorized
 from askbot_ws.testing import serving
@@ -17,7 +17,9 @@ from ..http.raw_requests import request
 @pytest.fixture
 def authenticator(monkeypatch: pytest.MonkeyPatch) -> Authenticator:
     monkeypatch.setattr(function, "TIMEOUT_SECONDS", 0.1)
-    return Authenticator(Methods(function=FunctionAuthentication(import_function("tests.auth.functions:by_header"))))
+    return Authenticator(
+        AuthMethods(function=FunctionAuthentication(import_function("tests.auth.functions:by_header")))
+    )
 
 
 def head(name: str) -> RequestHead:

@@ -181,17 +181,17 @@ def test_half_of_a_file_that_is_written_in_place_revokes_no_key(path: Path) -> N
     for clock[0], written in ((1.0, ""), (2.0, whole)):
         path.write_text(written)
         keys.reload_if_changed()
-        assert keys.accepts(goes.key.credential)
+        assert keys.has_key(goes.key.credential)
 
     path.write_text(whole.splitlines()[0] + "\n")
     a_second_ago = time.time() - 1
     os.utime(path, (a_second_ago, a_second_ago))
     keys.reload_if_changed()
-    assert not keys.accepts(goes.key.credential)
+    assert not keys.has_key(goes.key.credential)
     assert remove_key(path, stays.key.id)
     clock[0] = 3.0
     keys.reload_if_changed()
-    assert not keys.accepts(stays.key.credential)
+    assert not keys.has_key(stays.key.credential)
 
 
 async def test_a_key_is_refused_after_its_expiry(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from askbot_ws.auth import Authenticator
-from askbot_ws.auth.authenticator import Methods
+from askbot_ws.auth.authenticator import AuthMethods
 from askbot_ws.auth.key_file import NewKey, add_key, make_key, remove_key
 from askbot_ws.auth.shared_revocations import RevocationList, SharedRevocations
 from askbot_ws.auth.static_keys import CredentialChange, StaticKeys
@@ -35,7 +35,7 @@ class Node:
             add_key(self.path, key.key)
         self.now = 0.0
         self.keys = StaticKeys(self.path, clock=lambda: self.now)
-        self.authenticator = Authenticator(Methods(keys=self.keys))
+        self.authenticator = Authenticator(AuthMethods(keys=self.keys))
         self.authenticator.on_change = self._note
         self.revoked: list[str] = []
 

@@ -22,7 +22,7 @@ def multiplexer_of(chat: Chat) -> SessionMultiplexer:
 
 def cut(server: Server) -> None:
     """Lose all connections."""
-    for _, socket in server._connections.with_sockets():  # pyright: ignore[reportPrivateUsage]
+    for _, socket in server._connections.pairs():  # pyright: ignore[reportPrivateUsage]
         socket.transport.abort()
 
 

@@ -53,11 +53,11 @@ def test_roles_override_what_holds_for_all() -> None:
 def test_a_role_without_lists_may_choose_what_is_offered() -> None:
     """And its question is asked as it was given."""
     given = Options(model="small", temperature=1.0, max_tokens=1000)
-    assert Allowance().apply_to(given, offered=OFFERED, max_tokens=1000) is given
-    assert Allowance().apply_to(Options(), offered=OFFERED, max_tokens=1000) == Options()
+    assert Allowance().resolve_options(given, offered=OFFERED, max_tokens=1000) is given
+    assert Allowance().resolve_options(Options(), offered=OFFERED, max_tokens=1000) == Options()
     for wrong in (Options(model="other"), Options(max_tokens=1001)):
         with pytest.raises(Forbidden):
-            Allowance().apply_to(wrong, offered=OFFERED, max_tokens=1000)
+            Allowance().resolve_options(wrong, offered=OFFERED, max_tokens=1000)
 
 
 def test_a_roles_limits_hold_for_questions_that_name_nothing_too() -> None:
@@ -66,9 +66,9 @@ def test_a_roles_limits_hold_for_questions_that_name_nothing_too() -> None:
 
     assert role.models_of(OFFERED) == ("tiny", "small")
     assert Allowance(models=("small", "big")).models_of(OFFERED) == ("big", "small")
-    asked = role.apply_to(Options(), offered=OFFERED, max_tokens=1000)
+    asked = role.resolve_options(Options(), offered=OFFERED, max_tokens=1000)
     assert asked == Options(model="tiny", max_tokens=100)
-    assert role.apply_to(Options(model="small", max_tokens=9), offered=OFFERED, max_tokens=1000).max_tokens == 9
+    assert role.resolve_options(Options(model="small", max_tokens=9), offered=OFFERED, max_tokens=1000).max_tokens == 9
     for wrong in (Options(model="big"), Options(temperature=0.0), Options(max_tokens=101)):
         with pytest.raises(Forbidden):
-            role.apply_to(wrong, offered=OFFERED, max_tokens=1000)
+            role.resolve_options(wrong, offered=OFFERED, max_tokens=1000)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from askbot_ws.core.context import ContextWindow, TokenEstimate, exchange_messages
+from askbot_ws.core.context import ContextWindow, TokenEstimate, encode_exchange
 from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.core.session import NewQuestion, SessionMachine
 from askbot_ws.core.turn import seq_of
@@ -112,7 +112,7 @@ def test_it_is_the_persona_then_the_turns_then_the_question() -> None:
 def test_the_newest_turns_that_fit_are_shown() -> None:
     """Whole turns only; the persona and the question always, even where they alone are too much."""
     context = loaded([record(1), record(5), record(9)])
-    one = len(exchange_messages("9?", "so"))
+    one = len(encode_exchange("9?", "so"))
 
     assert texts(context, room=2 * one) == ["5?", "so", "9?", "so", "and now?"]
     assert texts(context, room=2 * one - 1) == ["9?", "so", "and now?"]
@@ -178,7 +178,7 @@ def test_messages_are_encoded_as_the_provider_wants_them() -> None:
         b"".join(prompt.pieces) == '{"role":"user","content":"a\\"é"},{"role":"assistant","content":"🙂\\n"}'.encode()
     )
     assert prompt.messages == said
-    assert prompt.size == len(exchange_messages('a"é', "🙂\n")) - 1
+    assert prompt.size == len(encode_exchange('a"é', "🙂\n")) - 1
 
 
 @given(sent=st.integers(0, 10**6), counted=st.integers(-1, 10**6))

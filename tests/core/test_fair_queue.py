@@ -46,7 +46,7 @@ def test_only_so_many_run_in_all_and_of_each_key() -> None:
     assert [queue.start_next(), queue.start_next()] == [("b", "b1"), None]
     queue.end("b")
     assert queue.start_next() is None
-    assert (queue.has_room("c", limit=1), queue.has_room("a", limit=2)) == (True, False)
+    assert (queue.would_start("c", limit=1), queue.would_start("a", limit=2)) == (True, False)
     queue.end("a")
     assert [queue.start_next(), queue.running] == [("a", "a2"), 2]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.limits import PauseController, TokenBucket
+from askbot_ws.core.limits import LoopPauseController, TokenBucket
 
 rates = st.floats(0.01, 1000)
 bursts = st.integers(1, 50)
@@ -63,14 +63,14 @@ def test_a_full_bucket_drains_with_time() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.85])
 def test_a_loop_that_has_time_never_pauses(share: float) -> None:
     """A pause of it would give latency away, and save nothing that anybody lacks."""
-    pause = PauseController(max_seconds=0.02)
+    pause = LoopPauseController(max_seconds=0.02)
 
     assert [pause.update(used_seconds=share * 0.1, available_seconds=0.1) for _ in range(50)] == [0.0] * 50
 
 
 def test_a_pause_grows_with_what_is_missing_up_to_its_limit() -> None:
     """And is gone soon after the load is."""
-    little, much = PauseController(max_seconds=0.02), PauseController(max_seconds=0.02)
+    little, much = LoopPauseController(max_seconds=0.02), LoopPauseController(max_seconds=0.02)
     for _ in range(3):
         assert (
             0
@@ -87,4 +87,4 @@ def test_a_pause_grows_with_what_is_missing_up_to_its_limit() -> None:
 
 def test_a_loop_that_may_have_nothing_at_all_is_out_of_it() -> None:
     """Where other threads take the whole quota."""
-    assert PauseController(max_seconds=0.02).update(used_seconds=0.0, available_seconds=0.0) > 0
+    assert LoopPauseController(max_seconds=0.02).update(used_seconds=0.0, available_seconds=0.0) > 0

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from askbot_ws.core.load import MIN_LIMIT, AdaptiveLimit, Gauge, LoadLevel
+from askbot_ws.core.load import MIN_LIMIT, AdaptiveLimit, LoadGauge, LoadLevel
 
 N, H, V = LoadLevel.NORMAL, LoadLevel.HIGH, LoadLevel.VERY_HIGH
 
@@ -26,14 +26,14 @@ N, H, V = LoadLevel.NORMAL, LoadLevel.HIGH, LoadLevel.VERY_HIGH
 )
 def test_levels_follow_what_lasts(samples: list[float], levels: list[LoadLevel]) -> None:
     """Up with the lowest of three samples, down with the highest, with room in between."""
-    gauge = Gauge(1.0)
+    gauge = LoadGauge(1.0)
 
     assert [gauge.update(sample) for sample in samples] == levels
 
 
 def test_what_has_no_threshold_is_no_load() -> None:
     """Also where it had one before."""
-    gauge = Gauge(1.0)
+    gauge = LoadGauge(1.0)
     for _ in range(3):
         gauge.update(5.0)
     gauge.threshold = None
@@ -43,7 +43,7 @@ def test_what_has_no_threshold_is_no_load() -> None:
 
 def test_memory_has_its_own_distances() -> None:
     """Twice the threshold is never reached, and half of it never again."""
-    gauge = Gauge(100.0, hard=1.05, recovery=0.95)
+    gauge = LoadGauge(100.0, hard=1.05, recovery=0.95)
 
     assert [gauge.update(sample) for sample in (101, 101, 101, 96, 96, 96, 94, 94, 94)][-4:] == [H, H, H, N]
     assert [gauge.update(106) for _ in range(3)][-1] is V

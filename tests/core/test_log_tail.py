@@ -112,7 +112,7 @@ def test_slices_are_the_whole_rest(events: list[Event], data: st.DataObject) -> 
     log = _log(events)
     after = data.draw(st.integers(0, log.head))
 
-    assert _flat(log.read_slices(after=after)) == _flat(events)[after:]
+    assert _flat(log.read_merged(after=after)) == _flat(events)[after:]
 
 
 @given(events=logs(), keep=st.integers(0, 1500), data=st.data())
@@ -121,11 +121,11 @@ def test_dropping_never_loses_what_is_not_settled(events: list[Event], keep: int
     log = _log(events)
     until = data.draw(st.integers(0, log.head))
 
-    log.evict(keep=keep, until=until)
+    log.trim(keep=keep, until=until)
 
     assert log.start <= until
     assert log.head == (events[-1].seq if events else 0)
-    assert _flat(log.read_slices(after=log.start)) == _flat(events)[log.start :]
+    assert _flat(log.read_merged(after=log.start)) == _flat(events)[log.start :]
     settled = [event for event in log.events if event.seq <= until]
     assert sum(wire_size(event) for event in settled) <= keep
 
@@ -133,7 +133,7 @@ def test_dropping_never_loses_what_is_not_settled(events: list[Event], keep: int
 def test_what_was_dropped_is_not_silently_missing() -> None:
     """A reader that is further back has to ask the store."""
     log = _log([Token(session="s", seq=2000, turn="t", text="x" * 2000), _done("t", 2001)])
-    log.evict(keep=500, until=2001)
+    log.trim(keep=500, until=2001)
 
     assert (log.start, log.head) == (2000, 2001)
     with pytest.raises(ValueError, match="begins at 2000"):

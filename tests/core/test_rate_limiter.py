@@ -41,11 +41,11 @@ def test_tokens_are_settled_when_they_are_known() -> None:
     assert limiter.acquire(ann, Amounts(tokens=600), now=0) == 0
     assert limiter.acquire(ann, Amounts(tokens=1), now=0) > 0
 
-    limiter.add_tokens(ann, -600, now=0)
+    limiter.charge_tokens(ann, -600, now=0)
     assert limiter.acquire(ann, Amounts(tokens=600), now=0) == 0
-    limiter.add_tokens(ann, 600, now=0)
+    limiter.charge_tokens(ann, 600, now=0)
     assert limiter.acquire(ann, Amounts(tokens=1), now=0) == pytest.approx(60.1)
-    limiter.add_tokens(ann, -5000, now=0)
+    limiter.charge_tokens(ann, -5000, now=0)
     assert limiter.acquire(ann, Amounts(tokens=600), now=0) == 0
     assert limiter.acquire(ann, Amounts(tokens=1), now=0) > 0
 

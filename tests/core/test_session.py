@@ -608,7 +608,7 @@ class AnySession(RuleBasedStateMachine):
         for event in self.events:
             log.append(event)
         after = log.head // 2
-        read = log.read_slices(after=after)
+        read = log.read_merged(after=after)
         assert (read[0].start if read else log.head) == after
 
     def teardown(self) -> None:

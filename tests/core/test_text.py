@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askbot_ws.core.text import check_question, well_formed
+from askbot_ws.core.text import check_question, to_well_formed
 from askbot_ws.errors import QuestionEmpty, QuestionTooLong
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates too
@@ -29,13 +29,13 @@ ANY = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates t
 )
 def test_a_text_becomes_well_formed(text: str, limit: int, expected: str) -> None:
     """Lone halves are replaced, pairs joined, the rest cut; nothing else changes."""
-    assert well_formed(text, limit=limit) == expected
+    assert to_well_formed(text, limit=limit) == expected
 
 
 @given(ANY, st.integers(0, 50))
 def test_whatever_comes_can_be_encoded_and_is_no_longer_than_allowed(text: str, limit: int) -> None:
     """In UTF-8, as all frames are."""
-    made = well_formed(text, limit=limit)
+    made = to_well_formed(text, limit=limit)
 
     assert made.encode().decode() == made
     assert len(made) <= limit
@@ -44,16 +44,16 @@ def test_whatever_comes_can_be_encoded_and_is_no_longer_than_allowed(text: str, 
 @given(st.text(max_size=40))
 def test_what_is_well_formed_stays_as_it_is(text: str) -> None:
     """Up to the limit."""
-    assert well_formed(text, limit=40) == text
-    assert well_formed(text, limit=7) == text[:7]
+    assert to_well_formed(text, limit=40) == text
+    assert to_well_formed(text, limit=7) == text[:7]
 
 
 @given(ANY)
 def test_making_it_well_formed_again_changes_nothing(text: str) -> None:
     """It may be done at more than one entrance."""
-    once = well_formed(text, limit=30)
+    once = to_well_formed(text, limit=30)
 
-    assert well_formed(once, limit=30) == once
+    assert to_well_formed(once, limit=30) == once
 
 
 # --- questions -------------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_every_state_knows_every_input(state: TurnState, act: str, result: objec
         "flush": lambda: turn.flush_surrogate(now=20.0) + turn.flush_thinking_surrogate(),
         "end": turn.end,
         "rewind": lambda: turn.roll_back(chars=0),
-        "wait again": turn.requeue,
+        "wait again": turn.undo_end,
     }
 
     if result is ValueError:

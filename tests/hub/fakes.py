@@ -180,7 +180,7 @@ class CheckedReader:
         self.changed = asyncio.Event()
         self._store = store
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         assert [*frames] == [encode_event(event) for event in events]
         if self.events:
             assert events[0].start == self.events[-1].seq, "a gap or an overlap"
@@ -191,7 +191,7 @@ class CheckedReader:
             assert all(seq <= durable for seq in shown), "shown before it was logged"
         self.changed.set()
 
-    def closed(self, error: AskbotError) -> None:
+    def on_closed(self, error: AskbotError) -> None:
         self.codes.append(error.code)
 
     async def until(self, true: Callable[[], bool]) -> None:

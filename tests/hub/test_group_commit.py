@@ -67,10 +67,10 @@ async def test_neighbours_of_one_kind_are_one_event() -> None:
     batches: list[Sequence[Event]] = []
 
     class Reader:
-        def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
             batches.append(events)
 
-        def closed(self, error: Exception) -> None:
+        def on_closed(self, error: Exception) -> None:
             raise error
 
     owner.topic.add(Reader())

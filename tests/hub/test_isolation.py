@@ -122,7 +122,7 @@ async def test_a_store_that_raises_does_not_end_the_commits() -> None:
 class Unwell(CheckedReader):
     """A reader that fails at its first event."""
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         raise ZeroDivisionError
 
 
@@ -423,7 +423,7 @@ async def test_what_rests_is_weighed_again_before_it_has_to_go() -> None:
             await heavy.done(len(heavy.dones) + 1)
         hub.detach(heavy.topic, heavy)
         await run_ticks()
-        heavy.topic.log.evict(keep=100, until=heavy.topic.log.head)  # as the store does it
+        heavy.topic.log.trim(keep=100, until=heavy.topic.log.head)  # as the store does it
         others = [attach_reader(hub) for _ in range(3)]
         for other in others:
             await ask(hub, other, "y" * 4000)

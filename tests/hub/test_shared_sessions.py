@@ -13,7 +13,7 @@ from askbot_ws.core.principal import ANONYMOUS, Principal
 from askbot_ws.errors import LogMoved, Overloaded, StoreError, TurnNotFound
 from askbot_ws.events import Done, Event, Options, Question, Token, encode_event
 from askbot_ws.hub import Hub, Policy, group_commit, turn_scheduler
-from askbot_ws.hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
+from askbot_ws.hub.placement import ForwardedCommand, OwnedElsewhere, PriorState, Sessions
 from askbot_ws.testing import ScriptedUpstream
 
 from .fakes import CheckedReader, Clock, FragileStore, assert_proven, assert_valid_log, attach_reader, run_ticks
@@ -26,7 +26,7 @@ class OtherNodes:
 
     shared = True
 
-    def __init__(self, *, finds: Claimed = Claimed.FREE) -> None:
+    def __init__(self, *, finds: PriorState = PriorState.FREE) -> None:
         self.finds = finds
         self.owner: str | None = None  # another node
         self.sessions: Sessions | None = None
@@ -39,17 +39,17 @@ class OtherNodes:
     async def open(self, sessions: Sessions) -> None:
         self.sessions = sessions
 
-    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> Claimed:
+    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> PriorState:
         await asyncio.sleep(0)
         if self.owner is not None:
             raise OwnedElsewhere(self.owner)
-        return Claimed.NEW if is_new else self.finds
+        return PriorState.NEW if is_new else self.finds
 
     async def confirm(self, session: str) -> None:
         if self.owner is not None:
             raise LogMoved
 
-    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
+    async def ensure_owner(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         assert self.sessions is not None
         try:
             await self.sessions.take_over(session, instead_of=instead_of)
@@ -74,7 +74,7 @@ class OtherNodes:
     async def is_followed(self, session: str) -> bool:
         raise NotImplementedError
 
-    def drain(self) -> None:
+    def stop_claiming(self) -> None:
         self.draining = True
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ async def attached(hub: Hub, session: str = SESSION) -> CheckedReader:
 
 async def test_what_ran_on_a_dead_node_is_interrupted_with_its_text_and_what_waited_is_asked() -> None:
     """DESIGN: whether anybody is connected or not; each question is asked once, in order, as it was asked."""
-    store, upstream, nodes = stored(*LEFT), ScriptedUpstream(["two"], ["three"]), OtherNodes(finds=Claimed.ORPHANED)
+    store, upstream, nodes = stored(*LEFT), ScriptedUpstream(["two"], ["three"]), OtherNodes(finds=PriorState.ORPHANED)
     async with node(store, upstream, nodes) as hub:
         reader = await attached(hub)
         assert nodes.sessions is not None
@@ -160,7 +160,7 @@ async def test_what_ran_on_a_dead_node_is_interrupted_with_its_text_and_what_wai
 
 async def test_the_first_question_of_a_dead_node_counts_as_asked_and_that_of_a_drained_one_does_not() -> None:
     """No question is given to a model twice unless the operator wants it; after a drain it is known that none was."""
-    for finds, reason in ((Claimed.ORPHANED, "interrupted"), (Claimed.FREE, "stop")):
+    for finds, reason in ((PriorState.ORPHANED, "interrupted"), (PriorState.FREE, "stop")):
         store, upstream = stored(question(1, "first?")), ScriptedUpstream(["one"])
         async with node(store, upstream, OtherNodes(finds=finds)) as hub:
             reader = await attached(hub)
@@ -191,7 +191,7 @@ async def test_what_ran_on_a_dead_node_is_asked_again_where_the_operator_wants_i
     if text:
         events.append(token(1 + len(text), "t1", text))
     store, upstream = stored(*events), ScriptedUpstream(["one"])
-    async with node(store, upstream, OtherNodes(finds=Claimed.ORPHANED), orphans="ask-again") as hub:
+    async with node(store, upstream, OtherNodes(finds=PriorState.ORPHANED), orphans="ask-again") as hub:
         reader = await attached(hub)
         await hub._shared.take_over(SESSION)  # pyright: ignore[reportPrivateUsage]
         await reader.until(lambda: bool(reader.dones) and reader.dones[-1].reason == "stop")
@@ -207,7 +207,7 @@ async def test_what_is_asked_again_at_every_node_ends_with_its_age() -> None:
     now = Clock()
     now.now += 601
     store, upstream = stored(question(1, "first?")), ScriptedUpstream(["one"])
-    async with node(store, upstream, OtherNodes(finds=Claimed.ORPHANED), wall_clock=now, orphans="ask-again") as hub:
+    async with node(store, upstream, OtherNodes(finds=PriorState.ORPHANED), wall_clock=now, orphans="ask-again") as hub:
         reader = await attached(hub)
         await hub._shared.take_over(SESSION)  # pyright: ignore[reportPrivateUsage]
         done = await reader.done()
@@ -247,7 +247,7 @@ async def test_an_answer_ends_as_interrupted_where_the_store_is_away_for_too_lon
     """What the store gave up is dropped, what was shown stays, and no end is shown that other nodes don't have."""
     more = asyncio.Event()
     store, upstream = FragileStore(), ScriptedUpstream(["one ", more, "two ", asyncio.Event()])
-    async with node(store, upstream, OtherNodes(finds=Claimed.ORPHANED)) as hub:
+    async with node(store, upstream, OtherNodes(finds=PriorState.ORPHANED)) as hub:
         reader = attach_reader(hub, store=store)
         session = reader.session
         await hub.command(ANONYMOUS, session, Ask(text="why?"))

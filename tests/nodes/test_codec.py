@@ -14,9 +14,9 @@ from askbot_ws.hub.placement import ForwardedCommand
 from askbot_ws.nodes.codec import (
     Executed,
     Failed,
+    HandoverQueued,
     NotOwner,
     Request,
-    TodoAdded,
     decode_message,
     encode_message,
     is_repeatable,
@@ -46,7 +46,7 @@ def test_a_command_arrives_as_it_was_sent(command: Command) -> None:
 
 def test_results_arrive() -> None:
     """And the notice that there is something to take over."""
-    for message in (Executed("r1", 12), NotOwner("r1"), TodoAdded()):
+    for message in (Executed("r1", 12), NotOwner("r1"), HandoverQueued()):
         assert decode_message(encode_message(message)) == message
 
 

@@ -64,7 +64,7 @@ async def test_an_idle_session_is_written_by_the_node_that_is_asked_once_it_was_
         await b.hub.command(ANONYMOUS, reader.session, Ask("and?"))
         await other.done()
         assert b.owns(reader.session)
-        await soon(lambda: [info.node for info in b.placement.alive()] == [b.store.node])
+        await soon(lambda: [info.node for info in b.placement.live_nodes()] == [b.store.node])
 
 
 async def test_what_waits_at_a_node_that_drains_is_asked_by_another(redis: RedisServer) -> None:
@@ -214,7 +214,7 @@ async def test_all_sessions_of_a_node_that_died_are_taken_over_by_one_of_the_oth
             async with node(redis) as b, node(redis) as c:
                 await soon(lambda: all(reader.dones for reader in readers))
                 await soon(lambda: not any(each.owns(reader.session) for each in (b, c) for reader in readers))
-                await soon(lambda: all(len(each.placement.alive()) == 2 for each in (b, c)))
+                await soon(lambda: all(len(each.placement.live_nodes()) == 2 for each in (b, c)))
 
     assert {done.reason for reader in readers for done in reader.dones} == {"interrupted"}
     for reader in readers:
@@ -232,10 +232,10 @@ async def test_nodes_that_could_not_renew_their_leases_are_not_dead(redis: Redis
         await a.hub.command(ANONYMOUS, reader.session, Ask("why?"))
         await reader.heard("one ")
         membership = b.placement._membership  # pyright: ignore[reportPrivateUsage]
-        look, gone = membership.look, asyncio.Event()
+        read_leases, gone = membership.read_leases, asyncio.Event()
 
         async def note() -> set[str]:
-            found = await look()
+            found = await read_leases()
             if a.store.node in found:
                 gone.set()
             return found
@@ -244,7 +244,7 @@ async def test_nodes_that_could_not_renew_their_leases_are_not_dead(redis: Redis
             gone.clear()
             redis.command("CONFIG", "SET", setting, 1)
             try:
-                with patch.object(membership, "look", note):
+                with patch.object(membership, "read_leases", note):
                     async with asyncio.timeout(5):
                         await gone.wait()
                 await asyncio.sleep(0.8 * TIMES.renewal)
@@ -545,7 +545,7 @@ async def leave_without_owner(one: Node, session: str) -> None:
     one.placement._owned.discard(session)  # pyright: ignore[reportPrivateUsage]
     one.store.follower.lose_ownership(one.store.open_logs[session])
     one.hub._shared._close(session, Internal(), keep_claim=True)  # pyright: ignore[reportPrivateUsage]
-    await one.placement._membership.remove(session)  # pyright: ignore[reportPrivateUsage]
+    await one.placement._membership.remove_session(session)  # pyright: ignore[reportPrivateUsage]
 
 
 async def ask_without_answer(one: Node) -> CheckedReader:
@@ -599,7 +599,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_after_a_claim_whose_o
 
         b.store.claim = claim_and_fail  # type: ignore[method-assign]
         with pytest.raises(StoreError):
-            await b.placement.take_over(session, instead_of=a.store.node)
+            await b.placement.ensure_owner(session, instead_of=a.store.node)
         done = await reader.done()
 
     assert (done.reason, b.upstream.prompts) == ("interrupted", [])
@@ -626,7 +626,7 @@ async def test_what_may_have_been_asked_is_not_asked_again_where_a_takeover_find
         await b.attached(reader.session)
         redis.command("HSET", keys_of(reader.session).meta, "history", "another")
         with pytest.raises(StoreError):
-            await b.placement.take_over(reader.session, instead_of=a.store.node)
+            await b.placement.ensure_owner(reader.session, instead_of=a.store.node)
         turn = await ended_turn(b, reader.session)
 
     assert (turn.reason, b.upstream.prompts) == ("interrupted", [])

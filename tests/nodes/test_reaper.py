@@ -26,7 +26,7 @@ async def test_nodes_may_come_back_after_redis_was_away() -> None:
         watcher, slow, dead = (Membership(connections, name, times=TIMES) for name in ("watcher", "slow", "dead"))
         for each in (watcher, slow, dead):
             await each.join()
-            await each.add(f"session-of-{each.node}")
+            await each.add_sessions(f"session-of-{each.node}")
         watching = asyncio.create_task(Reaper(connections, watcher, take_over).watch_nodes())
         redis.kill()
         await asyncio.sleep(TIMES.lease)

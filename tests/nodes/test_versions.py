@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from askbot_ws.errors import ConfigError
 from askbot_ws.events import EVENT_TYPES, Event, LaterEvent, encode_event
-from askbot_ws.store.copying import CopyClock, copy_sessions
+from askbot_ws.store.copying import SettableClock, copy_sessions
 from askbot_ws.store.redis.store import RedisStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 from tests.process import Json, ProviderProcess
@@ -106,8 +106,8 @@ async def test_an_event_that_a_node_does_not_know_is_kept_and_passed_on(
 async def test_a_lease_says_which_events_a_node_knows(redis: RedisServer) -> None:
     """So that a later version can see when it may append one of another type."""
     async with node(redis) as one, node(redis) as other:
-        await soon(lambda: len(one.placement.alive()) == len(other.placement.alive()) == 2)
-        assert {info.events for info in one.placement.alive()} == {EVENT_TYPES}
+        await soon(lambda: len(one.placement.live_nodes()) == len(other.placement.live_nodes()) == 2)
+        assert {info.events for info in one.placement.live_nodes()} == {EVENT_TYPES}
 
 
 async def test_a_session_of_a_later_version_is_not_copied_by_this_one(redis: RedisServer, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ async def test_a_session_of_a_later_version_is_not_copied_by_this_one(redis: Red
         factory = LaterFactory("later")
         later.create(factory.session)
         await append(later, factory.question("t1"), factory.note(7))
-        clock = CopyClock()
+        clock = SettableClock()
         copy = SQLiteStore(tmp_path / "copy.db", wall_clock=clock)
         await copy.open()
         with pytest.raises(ConfigError, match=r"session later has events of a later version \(note\)"):

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed
 
 from askbot_ws.server.app import Server
-from askbot_ws.server.proxies import TrustedProxies, client_address, find_client
+from askbot_ws.server.proxies import TrustedProxies, client_address, find_sender
 from askbot_ws.testing import serving
 
 from ..http.raw_requests import closed, lines, request, response_of
@@ -122,9 +122,9 @@ def test_the_unix_socket_is_trusted_by_its_name_only() -> None:
 )  # fmt: skip
 def test_scheme_and_host_are_told_too(headers: list[tuple[bytes, bytes]], scheme: str | None, host: str | None) -> None:
     """What the client has asked the proxy for."""
-    client = find_client(PROXY, headers, TRUSTED)
+    client = find_sender(PROXY, headers, TRUSTED)
     assert (client.scheme, client.host) == (scheme, host)
-    assert find_client(CLIENT, headers, TRUSTED).scheme is None
+    assert find_sender(CLIENT, headers, TRUSTED).scheme is None
 
 
 # --- any header ------------------------------------------------------------------------------------------------------

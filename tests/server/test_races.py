@@ -183,7 +183,7 @@ async def far_behind(server: Server, reader: Reader) -> str:
     session = reader.story.session
     assert session is not None
     topic = await server.hub.open(ANONYMOUS, session)
-    topic.log.evict(keep=0, until=50_000)
+    topic.log.trim(keep=0, until=50_000)
     assert topic.log.start > 0
     reader.story = Story(session=session)
     return session

@@ -5,13 +5,13 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from askbot_ws.metrics import Metrics
-from askbot_ws.server.refusals import LINES_AT_ONCE, LINES_PER_SECOND, Refusals
+from askbot_ws.server.refusals import LINES_AT_ONCE, LINES_PER_SECOND, RefusalLog
 
 
 def test_a_thousand_refusals_are_a_few_lines_that_count_the_others() -> None:
     """And each reason has its own lines: a flood of one hides no other."""
     clock, metrics = [1000.0], Metrics()
-    refusals = Refusals(metrics, now=lambda: clock[0])
+    refusals = RefusalLog(metrics, now=lambda: clock[0])
 
     with capture_logs() as lines:
         for _ in range(1000):

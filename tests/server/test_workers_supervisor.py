@@ -29,7 +29,7 @@ from askbot_ws.errors import ConfigError
 from askbot_ws.server import process
 from askbot_ws.server.workers import supervisor as module
 from askbot_ws.server.workers.group import merge_faults
-from askbot_ws.server.workers.supervisor import GaveUp, Plan, Supervisor
+from askbot_ws.server.workers.supervisor import Plan, StartError, Supervisor
 from askbot_ws.server.workers.totals import Snapshot, Totals, add_up, lasting, snapshot
 from askbot_ws.server.workers.worker import Worker
 from askbot_ws.server.workers.worker_process import WorkerProcess
@@ -157,7 +157,7 @@ async def test_wrong_settings_are_told_and_not_tried_again() -> None:
 async def test_a_worker_that_never_serves_ends_the_start() -> None:
     """After some attempts: something else than the settings is wrong, and trying on would hide it."""
     async with supervising("dying") as supervisor:
-        with pytest.raises(GaveUp, match="exit code 3"):
+        with pytest.raises(StartError, match="exit code 3"):
             await supervisor.start()
         assert starts() == module.MAX_FIRST_STARTS
 
@@ -191,7 +191,7 @@ async def test_a_start_that_is_cancelled_leaves_neither_a_process_nor_a_socket(t
         with pytest.raises(asyncio.CancelledError):
             await start
     else:
-        await start.result().end(max_seconds=0)
+        await start.result().wait_or_kill(max_seconds=0)
 
     assert psutil.Process().children() == children
     await eventually(lambda: open_descriptors() == before)

@@ -125,7 +125,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def read_all(store: Store, session: str = "s", *, after: int = 0, limit: int = 1 << 20) -> list[Event]:
+async def read_merged(store: Store, session: str = "s", *, after: int = 0, limit: int = 1 << 20) -> list[Event]:
     found: list[Event] = []
     while more := await store.read(session, after=after, limit=limit):
         assert more[0].start == after, "a gap or an overlap"

@@ -23,7 +23,7 @@ from askbot_ws.store.redis.store import RedisStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from ..redis_server import RedisServer
-from .event_factory import Clock, EventFactory, append, causes, flatten, flush, read_all, try_append
+from .event_factory import Clock, EventFactory, append, causes, flatten, flush, read_merged, try_append
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ async def test_sessions_in_one_batch_do_not_mix(store: Store) -> None:
     await flush(store)
 
     for factory in factories:
-        assert flatten(await read_all(store, factory.session)) == flatten(factory.events)
+        assert flatten(await read_merged(store, factory.session)) == flatten(factory.events)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 100, 32_768])
@@ -176,7 +176,7 @@ async def test_reading_on_from_anywhere_gives_what_follows(store: Store, limit: 
 
     for after in [*range(6), 20_000, *range(39_990, factory.head + 1)]:
         if limit > 50 or after > 39_990:
-            assert flatten(await read_all(store, after=after, limit=limit)) == flatten(factory.events)[after:]
+            assert flatten(await read_merged(store, after=after, limit=limit)) == flatten(factory.events)[after:]
 
 
 async def test_reasoning_is_kept_in_its_place(store: Store) -> None:
@@ -192,8 +192,8 @@ async def test_reasoning_is_kept_in_its_place(store: Store) -> None:
     await flush(store)
 
     for after in [*range(25), 20_000, *range(factory.head - 5, factory.head + 1)]:
-        assert flatten(await read_all(store, after=after, limit=1000)) == flatten(factory.events)[after:]
-    kinds = [event.type for event in await read_all(store)]
+        assert flatten(await read_merged(store, after=after, limit=1000)) == flatten(factory.events)[after:]
+    kinds = [event.type for event in await read_merged(store)]
     assert [kind for kind, _ in itertools.groupby(kinds)] == [
         "question",
         "thinking",
@@ -246,12 +246,12 @@ async def test_a_session_that_was_released_comes_back_whole(store: Store) -> Non
     store.release("s")
     await flush(store)
 
-    assert flatten(await read_all(store)) == flatten(factory.events)
+    assert flatten(await read_merged(store)) == flatten(factory.events)
     log = await store.load("s")
 
     assert log.head == factory.head
     await append(store, factory.token("t5", " and whole"), factory.done("t5"))
-    assert flatten(await read_all(store)) == flatten(factory.events)
+    assert flatten(await read_merged(store)) == flatten(factory.events)
     assert (await store.turns("s", limit=1))[0].answer == "half and whole"
 
 
@@ -355,7 +355,7 @@ async def test_several_are_forgotten_at_once(store: Store) -> None:
 
     left = await store.list_sessions(SessionQuery(ANY_USER), limit=9)
     assert [one.session for one in left.sessions] == ["b"]
-    assert [event.session for event in await read_all(store, "b")][:1] == ["b"]
+    assert [event.session for event in await read_merged(store, "b")][:1] == ["b"]
 
 
 async def test_to_forget_what_is_not_there_is_no_error(store: Store) -> None:
@@ -374,7 +374,7 @@ async def test_a_forgotten_session_may_begin_again(store: Store) -> None:
     await append(store, *factory.turn("t", "after"))
     await flush(store)
 
-    assert flatten(await read_all(store)) == flatten(factory.events)
+    assert flatten(await read_merged(store)) == flatten(factory.events)
 
 
 async def test_a_session_can_be_made_once(store: Store) -> None:
@@ -685,5 +685,5 @@ async def test_a_vacuum_keeps_everything(store: Store) -> None:
     done = await vacuum
 
     assert min(done.before, done.after) >= 0
-    assert flatten(await read_all(store, "s")) == flatten(factory.events)
+    assert flatten(await read_merged(store, "s")) == flatten(factory.events)
     assert [turn.answer for turn in await store.turns("s", limit=9)] == ["before", "half and half"]

@@ -17,7 +17,7 @@ from askbot_ws.store.sqlite import flusher, tables
 from askbot_ws.store.sqlite.schema import MIGRATIONS
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flatten, flush, read_all, wait_until
+from .event_factory import EventFactory, append, flatten, flush, read_merged, wait_until
 from .files import files_containing, fill_disk, head_in_tables, overwrite, segments
 from .valid_stores import set_version
 
@@ -73,7 +73,7 @@ async def test_a_long_answer_does_not_hold_the_journal(path: Path) -> None:
 
     assert len(segments(path)) <= 2
     await append(store, factory.done("t"))
-    assert flatten(await read_all(store)) == flatten(factory.events)
+    assert flatten(await read_merged(store)) == flatten(factory.events)
     assert (await store.turns("s", limit=1))[0].answer == "some more text " * 300
     await store.close()
 
@@ -220,7 +220,7 @@ async def test_an_older_schema_is_brought_up_to_date(
     for _ in range(2):
         newer = SQLiteStore(path)
         await newer.open()
-        assert flatten(await read_all(newer)) == flatten(factory.events)
+        assert flatten(await read_merged(newer)) == flatten(factory.events)
         await newer.close()
 
     with closing(sqlite3.connect(path)) as connection:

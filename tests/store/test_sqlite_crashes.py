@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from askbot_ws.core.summary import Summary
+from askbot_ws.core.summary import LogSummary
 from askbot_ws.events import encode_event
 from askbot_ws.store.sqlite import tables
 from askbot_ws.store.sqlite.journal import Journal
@@ -18,7 +18,7 @@ from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.schema import connect, migrate
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flatten, flush, read_all
+from .event_factory import EventFactory, append, flatten, flush, read_merged
 from .files import head_in_tables, segments
 from .valid_stores import ProvenEventFactory, read_store, write_store
 
@@ -71,7 +71,7 @@ def test_what_the_tables_have_of_a_slice_is_not_added_again(path: Path, kind: st
     with closing(connect(path, full_sync=False, busy_timeout=1)) as connection:
         migrate(connection, path)
         for events in (half.events, whole.events, whole.events):
-            tables.append_events(connection, "s", events, uptime=0.0, origin=Summary())
+            tables.append_events(connection, "s", events, uptime=0.0, origin=LogSummary())
         found = tables.read_newest(connection, "s", max_bytes=10_000, history="")
 
     assert found is not None
@@ -98,7 +98,7 @@ async def test_what_was_acknowledged_survives_a_crash_exactly(path: Path, *, fsy
 
     assert sorted(unfinished) == ["running", "waiting"]
     for factory in factories:
-        assert flatten(await read_all(again, factory.session)) == flatten(factory.events)
+        assert flatten(await read_merged(again, factory.session)) == flatten(factory.events)
     assert (await again.turns("running", limit=1))[0].answer == "half an ans"
     assert segments(path) == []
     for factory, turn in ((running, "t2"), (waiting, "t1")):
@@ -130,7 +130,7 @@ async def test_a_replay_may_be_cut_short_and_begin_again(path: Path, tmp_path: P
     again = SQLiteStore(path)
 
     assert await again.open() == []
-    assert flatten(await read_all(again)) == flatten(factory.events)
+    assert flatten(await read_merged(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -154,8 +154,8 @@ async def test_a_lost_record_costs_the_rest_of_its_session_only(path: Path) -> N
     store = SQLiteStore(path)
 
     assert await store.open() == ["broken", "whole"]
-    assert flatten(await read_all(store, "broken")) == flatten(broken.events[:1])
-    assert flatten(await read_all(store, "whole")) == flatten(whole.events)
+    assert flatten(await read_merged(store, "broken")) == flatten(broken.events[:1])
+    assert flatten(await read_merged(store, "whole")) == flatten(whole.events)
     await store.close()
 
 
@@ -211,7 +211,7 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(path: Path, l
 
     assert acknowledged
     for name, head in acknowledged.items():
-        found = await read_all(store, name)
+        found = await read_merged(store, name)
         assert (await store.load(name)).user == f"user of {name}"
         assert found[-1].seq >= head
         factory = EventFactory(name)

@@ -16,7 +16,7 @@ from askbot_ws.events import Token
 from askbot_ws.store.sqlite import flusher
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flatten, flush, limited_file_size, make_batch, read_all, wait_until
+from .event_factory import EventFactory, append, flatten, flush, limited_file_size, make_batch, read_merged, wait_until
 from .files import SECRET, files_containing, fill_disk, head_in_tables, mount, segments
 
 
@@ -34,7 +34,7 @@ async def test_what_does_not_fit_is_refused_and_what_fits_later_is_taken(store: 
     assert log.head == factory.head
     assert files_containing(path, b"forgotten") == []
     await append(store, factory.token("t", "kept"), factory.done("t"))
-    assert flatten(log.read_slices(after=0)) == flatten(factory.events)
+    assert flatten(log.read_merged(after=0)) == flatten(factory.events)
 
 
 async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ async def test_turns_that_cannot_be_flushed_wait_in_the_journal(path: Path, monk
         with pytest.raises(StoreError):
             await flush(store)
 
-        assert flatten(await read_all(store)) == flatten(factory.events)
+        assert flatten(await read_merged(store)) == flatten(factory.events)
         assert (await store.turns("s", limit=1))[0].answer == "text"
         assert await store.find_turn("s", "a") == "t"
         with pytest.raises(StoreError):
@@ -87,7 +87,7 @@ async def test_what_cannot_be_flushed_at_the_end_is_there_at_the_next_start(path
 
     again = SQLiteStore(path)
     await again.open()
-    assert flatten(await read_all(again)) == flatten(factory.events)
+    assert flatten(await read_merged(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -175,7 +175,7 @@ async def test_what_could_not_be_synced_was_not_added(path: Path, monkeypatch: p
     await store.close_without_flush()
     again = SQLiteStore(path)
     assert await again.open() == ["s"]
-    assert flatten(await read_all(again)) == flatten(factory.events)
+    assert flatten(await read_merged(again)) == flatten(factory.events)
     await again.close()
 
 

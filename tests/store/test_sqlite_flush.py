@@ -19,7 +19,7 @@ from askbot_ws.events import Done, Event, Token
 from askbot_ws.store.sqlite import flush_batch, flusher, tables
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flatten, flush, read_all, wait_until
+from .event_factory import EventFactory, append, flatten, flush, read_merged, wait_until
 from .files import head_in_tables, segments
 
 
@@ -62,7 +62,7 @@ async def test_a_transaction_has_a_mebibyte_at_most(store: SQLiteStore, monkeypa
     assert sum(counted.bytes) >= 20 * 0.3e6 + 5e6
     assert len(counted.bytes) < 20
     for factory in (*factories, huge):
-        assert flatten(await read_all(store, factory.session)) == flatten(factory.events)
+        assert flatten(await read_merged(store, factory.session)) == flatten(factory.events)
 
 
 async def test_a_transaction_has_a_hundred_sessions_at_most(
@@ -84,14 +84,14 @@ async def test_what_is_taken_from_a_long_log_at_once_is_bounded(
 ) -> None:
     """The loop never merges more of a log in one go than goes into one transaction."""
     taken: list[int] = []
-    slices = LogTail.read_slices
+    read = LogTail.read_merged
 
     def counted(self: LogTail, **named: Any) -> Any:
-        found = slices(self, **named)
+        found = read(self, **named)
         taken.append(sum(wire_size(event) for event in found))
         return found
 
-    monkeypatch.setattr(LogTail, "read_slices", counted)
+    monkeypatch.setattr(LogTail, "read_merged", counted)
     factory = EventFactory()
     store.create("s")
     await append(store, *factory.turn("t", *["y" * 100_000] * 50))
@@ -161,7 +161,7 @@ async def test_tables_that_are_damaged_for_one_session_keep_no_other_waiting(pat
         await append(store, bad.token("t", "bad"), bad.done("t"), good.done("t"))
         await wait_until(lambda: head_in_tables(path, "good") == good.head)
         assert head_in_tables(path, "bad") is None
-        assert flatten(await read_all(store, "bad")) == flatten(bad.events)
+        assert flatten(await read_merged(store, "bad")) == flatten(bad.events)
 
         with closing(sqlite3.connect(path)) as other:
             other.execute("DROP TRIGGER broken")

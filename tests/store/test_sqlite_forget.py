@@ -27,7 +27,7 @@ from .event_factory import (
     flatten,
     flush,
     limited_file_size,
-    read_all,
+    read_merged,
     try_append,
     wait_until,
 )
@@ -49,11 +49,11 @@ async def test_what_is_forgotten_is_on_no_disk(store: SQLiteStore, path: Path) -
 
     assert files_containing(path, SECRET.encode()) == []
     await append(store, other.token("t", " and more"))
-    assert flatten(await read_all(store, "other")) == flatten(other.events)
+    assert flatten(await read_merged(store, "other")) == flatten(other.events)
     await store.close_without_flush()
     again = SQLiteStore(path)
     assert await again.open() == ["other"]
-    assert flatten(await read_all(again, "other")) == flatten(other.events)
+    assert flatten(await read_merged(again, "other")) == flatten(other.events)
     with pytest.raises(SessionNotFound):
         await again.load("secret")
     await again.close()
@@ -74,7 +74,7 @@ async def test_to_forget_survives_a_crash_in_the_middle(store: SQLiteStore, path
 
     again = SQLiteStore(path)
     assert await again.open() == []
-    assert flatten(await read_all(again)) == flatten(factory.events)
+    assert flatten(await read_merged(again)) == flatten(factory.events)
     await again.close()
     assert files_containing(path, SECRET.encode()) == []
 
@@ -170,7 +170,7 @@ async def test_what_was_forgotten_while_the_file_was_locked_costs_nobody_else_an
             failures = await try_append(store, gone.token("t", "late"), other.token("t", "text"))
             assert failures.keys() == {"gone"}
     await append(store, other.done("t"))
-    assert flatten(await read_all(store, "other")) == flatten(other.events)
+    assert flatten(await read_merged(store, "other")) == flatten(other.events)
     await store.close()
 
 
@@ -186,11 +186,11 @@ async def test_what_cannot_be_written_as_forgotten_is_as_it_was(store: SQLiteSto
         await store.forget("s")
 
     await append(store, factory.token("t2", "more"))
-    assert flatten(await read_all(store)) == flatten(factory.events)
+    assert flatten(await read_merged(store)) == flatten(factory.events)
     await store.close_without_flush()
     again = SQLiteStore(path)
     assert await again.open() == ["s"]
-    assert flatten(await read_all(again)) == flatten(factory.events)
+    assert flatten(await read_merged(again)) == flatten(factory.events)
     await again.close()
 
 
@@ -397,7 +397,7 @@ async def test_a_forget_that_meets_a_flush_wins(store: SQLiteStore, path: Path) 
 
     assert files_containing(path, SECRET.encode()) == []
     await flush(store)
-    assert flatten(await read_all(store)) == flatten(factory.events)
+    assert flatten(await read_merged(store)) == flatten(factory.events)
 
 
 async def test_a_sweep_of_many_is_not_one_long_lock(store: SQLiteStore) -> None:

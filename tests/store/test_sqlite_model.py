@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from askbot_ws.core.cursor import replay_start
-from askbot_ws.core.summary import Summary
+from askbot_ws.core.summary import LogSummary
 from askbot_ws.core.turn_records import turn_records
 from askbot_ws.errors import SessionNotFound, StoreError
 from askbot_ws.events import Thinking, Token
 from askbot_ws.store import ANY_USER, SessionQuery, SessionSummary
-from askbot_ws.store.session_list import summarize
+from askbot_ws.store.session_list import to_session_summary
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flatten, flush, read_all, try_append
+from .event_factory import EventFactory, append, flatten, flush, read_merged, try_append
 from .test_sqlite_sync_faults import disk
 
 LONG = "long"  # stands for a text that is: a failure shall be readable
@@ -188,10 +188,10 @@ class Life:
 
     def summary(self, name: str) -> SessionSummary:
         factory = self.factories[name]
-        found = Summary(USERS[name], created=NOW if USERS[name] else 0.0)
+        found = LogSummary(USERS[name], created=NOW if USERS[name] else 0.0)
         for event in factory.events:
             found.add(event)
-        return summarize(name, found, seq=factory.head)
+        return to_session_summary(name, found, seq=factory.head)
 
     async def check(self, *, running: bool = True) -> None:
         if running:
@@ -206,7 +206,7 @@ class Life:
                 continue
             factory = self.factories[name]
             assert (await self.store.load(name)).user == USERS[name]
-            assert flatten(await read_all(self.store, name, limit=1000)) == flatten(factory.events)
+            assert flatten(await read_merged(self.store, name, limit=1000)) == flatten(factory.events)
             turns = await self.store.turns(name, limit=3)
             assert turns == turn_records(factory.events)[-3:]
             for turn in turns:

@@ -11,7 +11,7 @@ from askbot_ws.store import SessionQuery
 from askbot_ws.store.sqlite.maintenance.backup import backup
 from askbot_ws.store.sqlite.maintenance.check import check
 from askbot_ws.store.sqlite.maintenance.repair import repair
-from askbot_ws.store.sqlite.segments import OwnerRecord, decode_payload, read_segment
+from askbot_ws.store.sqlite.segments import UserSessionRecord, decode_payload, read_segment
 from askbot_ws.store.sqlite.store import SQLiteStore
 
 from .event_factory import EventFactory, append, causes, flatten, flush, try_append
@@ -46,9 +46,9 @@ async def test_the_first_event_is_one_record_with_its_user(path: Path) -> None:
 
     first, *others = map(decode_payload, read_segment(segment).payloads)
 
-    assert isinstance(first, OwnerRecord)
+    assert isinstance(first, UserSessionRecord)
     assert first.user == 'a "quoted"\nname 🙂'
-    assert not any(isinstance(record, OwnerRecord) for record in others)
+    assert not any(isinstance(record, UserSessionRecord) for record in others)
 
 
 async def test_a_journal_that_ends_anywhere_has_the_user_or_no_session(tmp_path: Path) -> None:

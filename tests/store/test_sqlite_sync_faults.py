@@ -20,7 +20,7 @@ from askbot_ws.events import Event, Token
 from askbot_ws.store import Failures
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flatten, flush, limited_file_size, make_batch, read_all, try_append
+from .event_factory import EventFactory, append, flatten, flush, limited_file_size, make_batch, read_merged, try_append
 from .files import segments
 
 Fail = Callable[[str], bool]  # whether the call of this name, of those that the operating system is asked for, fails
@@ -59,7 +59,7 @@ async def after_a_crash(path: Path, store: SQLiteStore, factory: EventFactory) -
     await store.close_without_flush()
     again = SQLiteStore(path)
     await again.open()
-    assert flatten(await read_all(again, factory.session)) == flatten(factory.events)
+    assert flatten(await read_merged(again, factory.session)) == flatten(factory.events)
     await again.close()
 
 
@@ -188,7 +188,7 @@ async def test_a_sync_that_meets_something_else_decides_on_its_own_records_only(
     assert failures.keys() == ({"s"} if fails else set())
     if not fails:
         factory.token("t", "text")
-    assert flatten(log.read_slices(after=0)) == flatten(factory.events)
+    assert flatten(log.read_merged(after=0)) == flatten(factory.events)
     await append(store, factory.token("t", "and other text"))
 
     await after_a_crash(path, store, factory)
@@ -223,7 +223,7 @@ async def test_a_failed_sync_takes_back_its_own_records_only(path: Path, meanwhi
 
     if not refused:
         factory.token("t", "refused")
-    assert flatten(log.read_slices(after=0)) == flatten(factory.events)
+    assert flatten(log.read_merged(after=0)) == flatten(factory.events)
     await append(store, factory.token("t", "and other text, longer"))
 
     await after_a_crash(path, store, factory)

@@ -14,7 +14,7 @@ from askbot_ws.errors import StoreError
 from askbot_ws.store.sqlite import store as store_module
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, flush, read_all, wait_until
+from .event_factory import EventFactory, append, flush, read_merged, wait_until
 from .files import head_in_tables
 
 
@@ -55,7 +55,7 @@ async def test_events_are_stored_and_the_store_is_well_meanwhile(store: SQLiteSt
     forgetting = asyncio.create_task(store.forget("gone"))
     await asyncio.sleep(0.05)
     assert not forgetting.done()
-    assert await read_all(store, "s", after=6)
+    assert await read_merged(store, "s", after=6)
     vacuum.end.set()
     with pytest.raises(StoreError):  # this one was broken off by its handler
         await vacuuming

@@ -13,7 +13,7 @@ from askbot_ws.events import Done, Event, Reason, Token
 from askbot_ws.store.sqlite.schema import APPLICATION_ID
 from askbot_ws.store.sqlite.store import SQLiteStore
 
-from .event_factory import EventFactory, append, read_all
+from .event_factory import EventFactory, append, read_merged
 
 
 class ProvenEventFactory(EventFactory):
@@ -48,7 +48,7 @@ async def read_store(path: Path, sessions: Iterable[str]) -> dict[str, list[Even
     """The events of these sessions, as a server that starts reads them."""
     store = SQLiteStore(path)
     await store.open()
-    found = {session: await read_all(store, session) for session in sessions}
+    found = {session: await read_merged(store, session) for session in sessions}
     await store.close()
     return found
 

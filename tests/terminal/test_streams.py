@@ -13,7 +13,7 @@ import pytest
 
 from askbot_ws import cli
 from askbot_ws.decoding import is_text, recover_text
-from askbot_ws.terminal.streams import prepare_streams, take_unwritable
+from askbot_ws.terminal.streams import pop_encoding_warning, prepare_streams
 from askbot_ws.testing import ScriptedUpstream, serving
 
 from ..command import call
@@ -22,9 +22,9 @@ from ..command import call
 @pytest.fixture(autouse=True)
 def encodings() -> Generator[None]:
     """What other tests have written is not reported here."""
-    take_unwritable()
+    pop_encoding_warning()
     yield
-    take_unwritable()
+    pop_encoding_warning()
 
 
 def written(monkeypatch: pytest.MonkeyPatch, text: str, encoding: str) -> bytes:
@@ -44,27 +44,27 @@ def written(monkeypatch: pytest.MonkeyPatch, text: str, encoding: str) -> bytes:
 def test_without_a_locale_text_is_utf_8(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     """ASCII is what there is where nobody has chosen anything."""
     assert written(monkeypatch, "카페 é", encoding) == "카페 é".encode()
-    assert take_unwritable() is None
+    assert pop_encoding_warning() is None
 
 
 def test_what_an_encoding_does_not_have_is_written_as_wide_and_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table stays a table; who reads it knows that something is missing."""
     assert written(monkeypatch, "é 카 e\u0301 …", "latin-1") == "é ?? e .".encode("latin-1")
     assert written(monkeypatch, "카페 é", "euc_kr") == "카페 ?".encode("euc_kr")
-    notice = take_unwritable()
+    notice = pop_encoding_warning()
     assert notice
     assert "encoding euc_kr and latin-1" in notice
     assert "LC_ALL=C.UTF-8" in notice
-    assert take_unwritable() is None
+    assert pop_encoding_warning() is None
 
 
 def test_typography_that_an_encoding_does_not_have_becomes_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is nothing to report, and neither is a byte that is no text in any."""
     assert written(monkeypatch, "• “so” — it\u2019s ─┼", "latin-1") == b'* "so" - it\'s -?'
-    take_unwritable()
+    pop_encoding_warning()
     assert written(monkeypatch, "“so”", "latin-1") == b'"so"'
     assert written(monkeypatch, "\udce9", "utf-8") == b"?"
-    assert take_unwritable() is None
+    assert pop_encoding_warning() is None
 
 
 @pytest.mark.parametrize("arguments", [["schema"], ["serve", "--help"], ["--version"], ["model", "--help"]])

@@ -383,7 +383,7 @@ def test_an_error_with_a_status_of_success_has_the_same_cause(name: str) -> None
     """Where the body names a status, a code or a type: some gateways have answered 200 by then."""
     _, said, cause = CASES[name]
 
-    assert error_causes.judge(report_of_response(200, body_of(said))).name == cause
+    assert error_causes.find_cause(report_of_response(200, body_of(said))).name == cause
 
 
 @pytest.mark.parametrize(

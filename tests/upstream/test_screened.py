@@ -15,7 +15,7 @@ from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import ConfigError, Refused, UpstreamUnavailable
 from askbot_ws.events import Options
 from askbot_ws.testing import ScriptedUpstream
-from askbot_ws.upstream import Asker, Check, Ending
+from askbot_ws.upstream import Asker, Ending, QuestionCheck
 from askbot_ws.upstream.choose import UpstreamChoice, guard_upstream
 from askbot_ws.upstream.guard_function import GuardFunction
 from askbot_ws.upstream.moderation import Moderation
@@ -52,7 +52,9 @@ async def answer(upstream: ScreenedUpstream, text: str) -> tuple[str, Ending]:
     return "".join(pieces), ending
 
 
-def screened(*checks: Check, fail_open: bool = False, timeout: float = 5) -> tuple[ScreenedUpstream, ScriptedUpstream]:
+def screened(
+    *checks: QuestionCheck, fail_open: bool = False, timeout: float = 5
+) -> tuple[ScreenedUpstream, ScriptedUpstream]:
     model = ScriptedUpstream(*([["yes"]] * 10))
     return ScreenedUpstream(model, checks, timeout=timeout, fail_open=fail_open), model
 

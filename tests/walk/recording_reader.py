@@ -42,11 +42,11 @@ class RecordingReader:
 
     # --- as a reader -------------------------------------------------------------------------------------------------
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         assert len(events) == len(frames)
         self.record(events)
 
-    def closed(self, error: AskbotError) -> None:
+    def on_closed(self, error: AskbotError) -> None:
         self.gone, self.topic = error.code, None
 
     def record(self, events: Iterable[Event]) -> None:

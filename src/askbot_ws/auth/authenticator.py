@@ -28,7 +28,7 @@ CHAT_PATH = "/v1/chat"
 log = structlog.get_logger(__name__)
 
 
-class TokenMethod(Protocol):
+class AuthTokenMethod(Protocol):
     """A kind of token: static keys, for example."""
 
     async def authenticate(self, token: str) -> Principal | None:
@@ -40,7 +40,7 @@ class TokenMethod(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Methods:
+class AuthMethods:
     """The ways by which an authenticator checks credentials; without any, nobody needs one.
 
     Attributes:
@@ -52,13 +52,13 @@ class Methods:
     """
 
     keys: StaticKeys | None = None
-    tokens: TokenMethod | None = None
+    tokens: AuthTokenMethod | None = None
     function: FunctionAuthentication | None = None
     tickets: Tickets | None = None
     key_set: JsonWebKeys | None = None
 
     @property
-    def token_methods(self) -> Sequence[TokenMethod]:
+    def token_methods(self) -> Sequence[AuthTokenMethod]:
         """The kinds of tokens, in the order in which a token is tried."""
         return [method for method in (self.keys, self.tokens) if method is not None]
 
@@ -71,7 +71,7 @@ class Authenticator:
 
     def __init__(
         self,
-        methods: Methods | None = None,
+        methods: AuthMethods | None = None,
         *,
         allow_anonymous: bool = False,
         loopback: bool = False,
@@ -103,7 +103,7 @@ class Authenticator:
         if self.methods and self.methods.key_set:
             await self.methods.key_set.close()
 
-    def _connect(self, methods: Methods | None) -> None:
+    def _connect(self, methods: AuthMethods | None) -> None:
         """Pass on what static keys report."""
         if methods and methods.keys:
             methods.keys.on_change = self._report
@@ -122,17 +122,17 @@ class Authenticator:
         if self.methods and self.methods.keys:
             self.methods.keys.reload_if_changed()
 
-    def refuse(self, credentials: frozenset[str]) -> None:
+    def set_refused(self, credentials: frozenset[str]) -> None:
         """Refuse these keys, and no others that were refused before, though they are in the key file."""
         keys = self.methods.keys if self.methods else None
-        new = frozenset(each for each in credentials - self.refused if keys and keys.accepts(each))
+        new = frozenset(each for each in credentials - self.refused if keys and keys.has_key(each))
         self.refused = credentials
         for credential in sorted(new):
             log.info("key_refused", credential=credential)
         if new:
             self._report(CredentialChange(revoked=new))
 
-    async def replace_methods(self, methods: Methods | None, *, other_tokens: bool) -> None:
+    async def replace_methods(self, methods: AuthMethods | None, *, other_tokens: bool) -> None:
         """Check credentials in another way from now on, in the block. Objects that are in both go on as they are.
 
         `other_tokens`: JSON Web Tokens are checked by other rules than before.
@@ -200,7 +200,7 @@ class Authenticator:
                 return principal
         raise Unauthorized("Credentials are not used here.")
 
-    async def _check_by(self, methods: Methods, token: str, head: RequestHead) -> Principal:
+    async def _check_by(self, methods: AuthMethods, token: str, head: RequestHead) -> Principal:
         refusal = Unauthorized("The credential is not valid.")
         for method in methods.token_methods:
             try:
@@ -221,7 +221,7 @@ class Authenticator:
         if not credential.startswith("key:"):
             return False
         keys = self.methods.keys if self.methods else None
-        return keys is None or not keys.accepts(credential) or credential in self.refused
+        return keys is None or not keys.has_key(credential) or credential in self.refused
 
     def is_local(self, head: RequestHead) -> bool:
         """Return whether a request comes from this machine, to a server that no other machine can reach.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..config import Settings
-from .authenticator import Authenticator, Methods
+from .authenticator import Authenticator, AuthMethods
 from .function import FunctionAuthentication, import_function
 from .static_keys import StaticKeys
 from .tickets import Tickets, UsedTickets, kept_secret
@@ -98,9 +98,9 @@ async def reload_authenticator(
     await authenticator.replace_methods(methods, other_tokens=other_tokens)
 
 
-def _make_methods(settings: Settings, used: UsedTickets, now: Callable[[], float]) -> Methods:
+def _make_methods(settings: Settings, used: UsedTickets, now: Callable[[], float]) -> AuthMethods:
     key_set = _make_key_set(settings)
-    return Methods(
+    return AuthMethods(
         keys=StaticKeys(settings.keys, now=now) if settings.keys else None,
         tokens=_make_tokens(settings, key_set, now),
         function=FunctionAuthentication(import_function(settings.auth), now=now) if settings.auth else None,

@@ -16,8 +16,8 @@ import structlog
 from ..core.principal import Principal
 from ..errors import AskbotError, ConfigError, Overloaded, Unauthorized
 from ..importing import import_named
-from ..upstream.isolation import run_isolated
-from .principals import MAX_TIME, is_role, is_user, known_rights
+from ..upstream.isolation import run_in_own_task
+from .principals import MAX_TIME, is_role, is_user, only_known_rights
 from .request_head import RequestHead
 
 TIMEOUT_SECONDS = 5.0  # that the function has for one request
@@ -44,7 +44,7 @@ class FunctionAuthentication:
         """
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                result = await run_isolated(lambda: self._call(head))
+                result = await run_in_own_task(lambda: self._call(head))
         except TimeoutError:
             log.error("authentication_function_failed", reason="timeout", limit_s=TIMEOUT_SECONDS)  # noqa: TRY400 - no cause
             raise Overloaded("Credentials cannot be checked right now.", retry_after=1.0) from None
@@ -86,7 +86,7 @@ def _checked(principal: Principal) -> Principal:
         raise TypeError("the function returned a time that is no number of seconds since 1970")
     return replace(
         principal,
-        rights=known_rights(principal.rights),
+        rights=only_known_rights(principal.rights),
         expires=None if principal.expires is None else min(float(principal.expires), MAX_TIME),
         credential=f"function:{principal.credential or principal.user}",
     )

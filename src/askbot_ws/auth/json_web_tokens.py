@@ -13,7 +13,7 @@ import jwt
 
 from ..core.principal import Principal
 from ..errors import Unauthorized
-from .principals import MAX_TIME, is_role, is_user, known_rights
+from .principals import MAX_TIME, is_role, is_user, only_known_rights
 
 MAX_TOKEN_BYTES = 16 * 1024
 SECRET_ALGORITHMS = ("HS256",)
@@ -178,4 +178,4 @@ def _rights(value: object) -> frozenset[Any]:
     names: Sequence[object] = value.split() if isinstance(value, str) else ()
     if isinstance(value, list):
         names = [name for name in cast("list[object]", value) if isinstance(name, str)]
-    return known_rights(names)
+    return only_known_rights(names)

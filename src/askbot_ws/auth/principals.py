@@ -25,7 +25,7 @@ def is_role(value: object) -> TypeGuard[str]:
     return is_user(value)
 
 
-def known_rights(names: Iterable[object]) -> frozenset[Right]:
+def only_known_rights(names: Iterable[object]) -> frozenset[Right]:
     """Return those of these names that are rights."""
     named = {name for name in names if isinstance(name, str)}
     return frozenset(right for right in RIGHTS if right in named)

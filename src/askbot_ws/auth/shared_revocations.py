@@ -93,4 +93,4 @@ class SharedRevocations:
             self._failing = False
             if found is not None:
                 self._version, credentials = found
-                self._authenticator.refuse(credentials)
+                self._authenticator.set_refused(credentials)

@@ -70,7 +70,7 @@ class StaticKeys:
             credential=key.credential,
         )
 
-    def accepts(self, credential: str) -> bool:
+    def has_key(self, credential: str) -> bool:
         """Return whether there is a key with this `Principal.credential`."""
         return credential.removeprefix(CREDENTIAL_PREFIX) in self._keys
 

@@ -27,7 +27,7 @@ from ..dialects.askbot.frames import (
 from ..errors import AskbotError, InvalidFrame, SessionNotFound
 from .endpoint import Endpoint, ResumePoint
 from .errors import Closed
-from .pending import encoding_error, ignore_result, too_long
+from .pending import encoding_error, ignore_result, too_long_error
 from .reconnecting_socket import ReconnectingSocket, State
 from .session import ClientSession, SessionFrame
 from .view import Gap, View
@@ -75,11 +75,11 @@ class SessionMultiplexer:
                 self._task = asyncio.create_task(self._run())
             elif self._task.done():
                 session.close(Closed())
-            elif self._socket.is_open:
+            elif self._socket.can_send:
                 session.attach()
             for other in self._sessions:
                 other.unblocked.set()  # one that has the socket wait can't do so any more
-            await session.wait_until_entered()
+            await session.wait_until_caught_up()
         except BaseException:
             self._remove(session)
             raise
@@ -125,7 +125,7 @@ class SessionMultiplexer:
             async with asyncio.timeout(FLUSH_CANCELS_SECONDS):
                 for session in sessions:
                     while (
-                        self._socket.is_open
+                        self._socket.can_send
                         and not session.close_reason
                         and session.requests.has_unsent_cancel(self._socket.connection_number)
                     ):
@@ -178,19 +178,19 @@ class SessionMultiplexer:
             if request.sent_on == number and not request.acknowledged
         ]
         if not suspects:
-            entering = [each for each in self._sessions if each is not self._first and not each.caught_up.done()]
-            if entering:
-                entering[-1].close(error)
+            behind = [each for each in self._sessions if each is not self._first and not each.caught_up.done()]
+            if behind:
+                behind[-1].close(error)
             return
         session, request = min(suspects, key=lambda each: each[1].number)
         if code == FRAME_TOO_LONG_CODE:
             session, request = max(suspects, key=lambda each: (each[1].size, -each[1].number))
-            error = too_long(request.frame)
+            error = too_long_error(request.frame)
         session.fail(request, error)
 
     def _resume_point(self) -> ResumePoint:
         self._first = next((session for session in self._sessions if session.can_be_first), None)
-        return self._first.begin_attach() if self._first else ResumePoint()
+        return self._first.attach_by_url() if self._first else ResumePoint()
 
     def _dispatch(self, frame: ServerFrame | UnknownEvent) -> Awaitable[None] | None:
         """Pass a frame to its session; returns what to wait for before the next one, where a reader is blocked."""
@@ -216,7 +216,7 @@ class SessionMultiplexer:
         self._connection_number = self._socket.connection_number
         for session in self._sessions:
             if session is self._first:
-                session.await_ready()
+                session.start_ready_timer()
             else:
                 session.attach()
 

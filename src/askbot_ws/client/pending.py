@@ -22,7 +22,7 @@ from .view import End, TextBuffer, Turn
 
 TIME_LIMIT_SECONDS = 60.0  # on an open connection, without an acknowledgement or an end
 MAX_CACHED_CODE_POINTS = 64 * 1024  # of an answer that was iterated over; awaiting a longer one reads it again
-MAX_ABANDONED = 1000  # ids of questions that have failed here; the oldest are forgotten
+MAX_FAILED_QUESTIONS = 1000  # ids of questions that have failed here; the oldest are forgotten
 
 
 class SentAgain(Enum):
@@ -131,7 +131,7 @@ class PendingQuestion(PendingRequest):
         if not self.outcome.done() and (error := cancelled.exception()):
             raise copy_of(error)
 
-    def end_lost(self, model: str) -> End:
+    def end_as_lost(self, model: str) -> End:
         """End it, as the server has lost it; it was asked of `model` where it names none. Returns that end."""
         total = asyncio.get_running_loop().time() - self.asked_at
         timing = Timing(queued=0.0, first_token=None, total=total)
@@ -216,7 +216,7 @@ class PendingRequests:
         )
 
 
-class AbandonedQuestions:
+class FailedQuestions:
     """The ids of questions that have failed here: those that the server logs all the same are cancelled."""
 
     __slots__ = ("_ids",)
@@ -227,7 +227,7 @@ class AbandonedQuestions:
     def add(self, id: str) -> None:
         """Add a question; the oldest one is forgotten where there are too many."""
         self._ids[id] = None
-        if len(self._ids) > MAX_ABANDONED:
+        if len(self._ids) > MAX_FAILED_QUESTIONS:
             del self._ids[next(iter(self._ids))]
 
     def take(self, id: str | None) -> bool:
@@ -265,7 +265,7 @@ class AnswerRecovery:
         raise Damaged
 
 
-def too_long(frame: ClientFrame) -> AskbotError:
+def too_long_error(frame: ClientFrame) -> AskbotError:
     """Return the error for a frame that is longer than the server takes."""
     if isinstance(frame, Ask | Edit):
         return QuestionTooLong("The question is longer than the server takes.")

@@ -93,12 +93,12 @@ class ReconnectingSocket:
         self._next_ticket: str | None = None  # for the connection that takes this one's place
 
     @property
-    def is_open(self) -> bool:
+    def can_send(self) -> bool:
         """Whether frames can be sent: from `ready` to `going_away`."""
         return self._ready_at is not None and not self._going_away
 
     @property
-    def is_connected(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether frames arrive: from `ready` until the connection is lost."""
         return self._ready_at is not None
 
@@ -108,7 +108,7 @@ class ReconnectingSocket:
 
     def send_encoded(self, data: bytes) -> None:
         """Send an encoded frame, without waiting. It is lost where the socket is not open, or breaks."""
-        if self._socket and self.is_open:
+        if self._socket and self.can_send:
             self._socket.send_soon(data)
 
     def on_progress(self, session: object) -> None:
@@ -245,7 +245,7 @@ class ReconnectingSocket:
 
     def _replace_connection(self, ticket: str | None) -> None:
         """End this connection, and open the next one with this ticket, without a pause, unless the server wants one."""
-        if ticket and self.is_open and not self._backoff.hold_seconds:
+        if ticket and self.can_send and not self._backoff.hold_seconds:
             self._next_ticket, self._going_away = ticket, True
             self._leave_at = asyncio.get_running_loop().time()
             if self._reading:

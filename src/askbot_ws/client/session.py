@@ -36,8 +36,8 @@ from .attachment import Attachment, AttachState
 from .endpoint import ResumePoint
 from .errors import Damaged, TimedOut, copy_of, exception_for
 from .pending import (
-    AbandonedQuestions,
     AnswerRecovery,
+    FailedQuestions,
     PendingQuestion,
     PendingRequest,
     PendingRequests,
@@ -72,7 +72,7 @@ class ClientSession:
         self._history_number = 0  # counts the histories that the server has sent, one after another was lost
         self._furthest = view.seq or 0  # the last position that was ever read, in any history
         self._replaying = True  # the log was not read up to where it ended at `ready`
-        self._abandoned = AbandonedQuestions()
+        self._failed_questions = FailedQuestions()
         self._attach_timer: asyncio.TimerHandle | None = None
         self._former_id = ""  # of one that the server no longer has, until that in its place has a name
 
@@ -88,7 +88,7 @@ class ClientSession:
         """Whether the URL of a connection can name it, or make it: a fork has to be named by its `ready` first."""
         return self._fork is None or self.view.session is not None
 
-    def begin_attach(self) -> ResumePoint:
+    def attach_by_url(self) -> ResumePoint:
         """Return what the next connection is to read of this session, which its URL names."""
         point = self._resume_point()
         self.attachment.begin(point)
@@ -97,10 +97,10 @@ class ClientSession:
     def attach(self) -> None:
         """Read on, on the connection that is open."""
         self.attachment.send_attach(self._resume_point())
-        self.await_ready()
+        self.start_ready_timer()
 
-    def await_ready(self) -> None:
-        """Limit the time until the server has attached the session, and until it is entered."""
+    def start_ready_timer(self) -> None:
+        """Limit the time until the server has attached the session, and until its log was read once."""
         self._stop_attach_timer()
         limit = pending.TIME_LIMIT_SECONDS
         position = self.attachment.position
@@ -113,12 +113,12 @@ class ClientSession:
 
     def _on_attach_limit(self, position: int) -> None:
         """Give up entering, or this connection, on which the server doesn't read the session to us."""
-        attached, entered = self.attachment.state is AttachState.ATTACHED, self.caught_up.done()
-        if self.close_reason or not self._socket.is_connected or (attached and entered):
+        attached, caught_up = self.attachment.state is AttachState.ATTACHED, self.caught_up.done()
+        if self.close_reason or not self._socket.is_ready or (attached and caught_up):
             return
         if attached and self.attachment.position != position:
-            self.await_ready()  # events come, but it takes them longer
-        elif not entered:
+            self.start_ready_timer()  # events come, but it takes them longer
+        elif not caught_up:
             self.close(TimedOut())
         else:
             for request in self.requests.all():
@@ -142,7 +142,7 @@ class ClientSession:
     def resume(self) -> None:
         """Attach again, where a reader waits for text before the position on the wire, or a pause may end."""
         self.unblocked.set()
-        if self.close_reason or not self._socket.is_open:
+        if self.close_reason or not self._socket.can_send:
             return
         state, position = self.attachment.state, self.attachment.position
         back = state is AttachState.ATTACHED and self._streams.any_waiting_before(position)
@@ -186,7 +186,7 @@ class ClientSession:
         self.resume()
         self._notify_changed()
 
-    async def wait_until_entered(self) -> None:
+    async def wait_until_caught_up(self) -> None:
         """Wait until the log was read once. Raises a copy of the error for which it can't be."""
         await asyncio.wait([self.caught_up])
         if error := self.caught_up.exception():
@@ -232,7 +232,7 @@ class ClientSession:
         if self.caught_up.done():
             self._stop_attach_timer()
         if not self.view.continues(ready) or ready.from_ != expected:
-            self._restart(ready)
+            self._switch_history(ready)
         else:
             self.view.note_ready(ready)
         self._replaying = True
@@ -253,12 +253,12 @@ class ClientSession:
                 self.caught_up.set_result(None)
             for question in self.requests.questions():
                 if question.acknowledged and question.turn is None:
-                    self._end_lost(question)
+                    self._end_as_lost(question)
             for stream in self._streams:
                 if stream.position >= self.attachment.position and stream.question.end:
-                    stream.lose()
+                    stream.fail_as_lost()
 
-    def _restart(self, ready: Ready) -> None:
+    def _switch_history(self, ready: Ready) -> None:
         """Read another history than before. Requests that have no acknowledgement are sent again, here too."""
         for question in self.requests.questions():
             if turn := self.view.all_turns.get(question.turn or ""):
@@ -272,16 +272,16 @@ class ClientSession:
         for request in self.requests.all():
             request.sent_on = 0
         for stream in self._streams:
-            stream.restart(ready.from_)
+            stream.switch_history(ready.from_)
 
-    def _end_lost(self, question: PendingQuestion) -> None:
+    def _end_as_lost(self, question: PendingQuestion) -> None:
         """End a question that the server had acknowledged, and that is not in the history that it has now."""
-        end = question.end_lost(self.view.model)
+        end = question.end_as_lost(self.view.model)
         question.keep_received(str(question.cache or ""))
         for stream in self._streams_of(question):
             stream.keep_received()
         for stream in self._streams_of(question):
-            stream.end_lost()
+            stream.end_as_lost()
         self.requests.resolve(question.frame.id, end)
 
     def _streams_of(self, question: PendingRequest) -> Iterator[TextStream]:
@@ -315,7 +315,7 @@ class ClientSession:
             self._socket.on_progress(self)
         self.view.fold(event)
         for stream in self._streams:
-            stream.skip_unknown(event.seq, after=before)
+            stream.skip_unknown_event(event.seq, after=before)
         self._check_caught_up()
 
     def _on_question(self, event: Question) -> None:
@@ -330,7 +330,7 @@ class ClientSession:
             question.acknowledged = True
             if question.cancelled is not None:
                 self._send_cancel(question)
-        elif self._abandoned.take(event.id):
+        elif self._failed_questions.take(event.id):
             self.request(Cancel(id=uuid4().hex, turn=event.turn))
 
     def _on_done(self, done: Done) -> None:
@@ -408,13 +408,13 @@ class ClientSession:
 
     def _send(self, request: PendingRequest) -> None:
         """Send a request once on each connection, under the same id, until it is acknowledged or has ended."""
-        if not self._socket.is_open or request.sent_on == self._socket.connection_number:
+        if not self._socket.can_send or request.sent_on == self._socket.connection_number:
             return
         if request.may_be_sent:
             frame = request.frame
             data = encode(replace(frame, session=self.view.session) if isinstance(frame, SessionCommand) else frame)
             if len(data) > self.view.limits.frame_bytes:
-                self.fail(request, pending.too_long(frame))
+                self.fail(request, pending.too_long_error(frame))
                 return
             request.size = len(data)
             self._socket.send_encoded(data)
@@ -424,13 +424,13 @@ class ClientSession:
         request.start_timer(self._on_time_limit)
 
     def _on_time_limit(self, request: PendingRequest) -> None:
-        if self._socket.is_connected and request.sent_on == self._socket.connection_number:
+        if self._socket.is_ready and request.sent_on == self._socket.connection_number:
             self.fail(request, TimedOut())
 
     def fail(self, request: PendingRequest, error: AskbotError) -> None:
         """End a request with an error. A question that gets into the log all the same is cancelled then."""
         if isinstance(request, PendingQuestion):
-            self._abandoned.add(request.frame.id or "")
+            self._failed_questions.add(request.frame.id or "")
             for stream in self._streams_of(request):
                 stream.fail(error)
         self.requests.resolve(request.frame.id, error)
@@ -498,7 +498,7 @@ class ClientSession:
         if isinstance(error := failure or self.close_reason, AskbotError):
             stream.fail(error)
         elif question.lost:
-            stream.end_lost()
+            stream.end_as_lost()
         elif question.end and question.history_number != self._history_number:
             stream.fail(Damaged(ANSWER_LOST_MESSAGE))  # its position may be another turn's by now
         return stream

@@ -199,7 +199,7 @@ class TextStream:
             self._wake()
         self.position = event.seq
 
-    def skip_unknown(self, seq: int, *, after: int) -> None:
+    def skip_unknown_event(self, seq: int, *, after: int) -> None:
         """Move `position` past an event of an unknown type, where all events up to `after`, before it, were applied."""
         if after <= self.position:
             self.position = max(self.position, seq)
@@ -211,18 +211,18 @@ class TextStream:
             self._unread.append(text[discarded:])
             self._wake()
 
-    def restart(self, position: int) -> None:
+    def switch_history(self, position: int) -> None:
         """Read on in another history, from `position`: the server has lost the one that was read.
 
         An answer that was received whole is returned all the same. Else it goes on where it is in that history
-        (`read_again`), or ends (`end_lost`); it fails where the question had ended.
+        (`read_again`), or ends (`end_as_lost`); it fails where the question had ended.
         """
         self.position = position
         if self._end is None and self.question.end:
             self._unread = TextBuffer()
-            self.lose()
+            self.fail_as_lost()
 
-    def lose(self) -> None:
+    def fail_as_lost(self) -> None:
         """Fail, unless the end was received: the server no longer has it."""
         if self._end is None:
             self.fail(Damaged(ANSWER_LOST_MESSAGE))
@@ -237,7 +237,7 @@ class TextStream:
         if self._cache and self.question.cache is not None:
             self.question.keep_received(str(self.question.cache) + str(self._unread))
 
-    def end_lost(self) -> None:
+    def end_as_lost(self) -> None:
         """End with the text that was received, as the server has lost the rest."""
         if self._end is None and not self._error:
             self._unread.append(self.question.received[self._returned + self._unread.size :])

@@ -14,7 +14,7 @@ from .names import SECTIONS as SECTIONS
 from .names import default_text as default_text
 from .names import env_variable as env_variable
 from .names import flag as flag
-from .names import section as section
+from .names import section_title as section_title
 from .settings import API_KEY as API_KEY
 from .settings import RELOADABLE as RELOADABLE
 from .settings import Settings

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import ConfigError
-from ..setting_sources import SourcedValue, redact, suggest_name
+from ..setting_sources import SourcedValue, shown_value, suggest_name
 from ..setting_types import allowed_text
 from .names import (
     CONFIG_FILE,
@@ -178,7 +178,7 @@ def _describe_error(detail: ErrorDetails, values: Mapping[str, SourcedValue]) ->
     own = detail["type"] == "value_error"
     fix = detail["msg"].removeprefix("Value error, ") if own else allowed_text(info, is_item=bool(item))
     if item and detail["input"] != values[field].value:
-        fix = f"{redact(detail['input'])} is wrong: {fix}"
+        fix = f"{shown_value(detail['input'])} is wrong: {fix}"
     if blamed not in values:
         return f"{env_variable(blamed)}: {fix}."
     return f"{values[blamed].describe(secret=blamed in SECRETS)}: {fix}."

@@ -47,7 +47,7 @@ SECTIONS = {  # titles in the help and in docs/settings.md, each by the field th
 }
 
 
-def section(field: str) -> str:
+def section_title(field: str) -> str:
     """Return the title of a setting's section."""
     fields = [*Settings.model_fields]
     return [SECTIONS[each] for each in fields[: fields.index(field) + 1] if each in SECTIONS][-1]

@@ -55,7 +55,7 @@ from ..setting_types import (
     default_store,
     is_loopback,
     is_switch,
-    to_switch,
+    to_on_off,
 )
 
 API_KEY = "openai_api_key"
@@ -251,7 +251,7 @@ class Settings(BaseModel):
         default=True,
         description="Log and send the reasoning that the model's provider shows; off: it is dropped.",
     )
-    titles: Annotated[Literal["off", "model"], BeforeValidator(to_switch)] = Field(
+    titles: Annotated[Literal["off", "model"], BeforeValidator(to_on_off)] = Field(
         default="off",
         description="Titles of sessions that nobody has named; model: the model makes one after the first complete "
         "answer, by a small request of its own; off: lists show the beginning of the first question.",
@@ -261,7 +261,7 @@ class Settings(BaseModel):
         description="System prompt: a text, or @path of a file with one; empty: none is sent. By default Askbot's "
         "voice; none for a function.",
     )
-    guard: Annotated[Literal["auto", "on", "off"], BeforeValidator(to_switch)] = Field(
+    guard: Annotated[Literal["auto", "on", "off"], BeforeValidator(to_on_off)] = Field(
         default="auto",
         description="Answer greetings, statements that ask nothing and what is inappropriate with a fixed sentence, "
         "without asking the model: on, off, or auto: on with the embedded model.",

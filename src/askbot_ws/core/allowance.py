@@ -66,7 +66,7 @@ class Allowance:
             return offered
         return tuple(sorted(self.models, key=lambda name: name != offered[0]))
 
-    def apply_to(self, options: Options, *, offered: tuple[str, ...], max_tokens: int) -> Options:
+    def resolve_options(self, options: Options, *, offered: tuple[str, ...], max_tokens: int) -> Options:
         """Return what the model is to be asked with: the given options, and limits where they give none.
 
         `max_tokens` is the server's limit. Raises `Forbidden` where an option is not allowed.

@@ -12,7 +12,7 @@ from .text import is_blank
 from .turn import TurnMachine, seq_of
 
 
-def exchange_messages(question: str, answer: str) -> bytes:
+def encode_exchange(question: str, answer: str) -> bytes:
     """Encode a question and its answer as two messages, each followed by a comma."""
     return b"%b,%b," % (Message("user", question).encoded, Message("assistant", answer).encoded)
 
@@ -45,7 +45,7 @@ class ContextWindow:
     An answer of blanks, as a cancelled one may be, is none: some providers refuse such a message.
     """
 
-    encoded: bytes = b""  # all turns, by `exchange_messages`
+    encoded: bytes = b""  # all turns, by `encode_exchange`
     turns: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # of each: `seq`, bytes
     complete: bool = True  # False where the store has older turns, which could fit
     replaced_from: int | None = None  # while it is read from the store: turns from this `seq` on were replaced
@@ -64,7 +64,7 @@ class ContextWindow:
             self.turns.clear()
             self.encoded, self.complete = b"", False  # it does not fit; older turns without it would mislead the model
         else:
-            encoded = exchange_messages(turn.question, answer)
+            encoded = encode_exchange(turn.question, answer)
             self.turns.append((turn.seq, len(encoded)))
             self.encoded += encoded
             count, size = self._excess(budget)
@@ -91,7 +91,7 @@ class ContextWindow:
                 self.replaced_from = first if self.replaced_from is None else min(self.replaced_from, first)
             if replaced or is_blank(turn.answer) or turn.reason in (None, "refused"):
                 continue
-            encoded = exchange_messages(turn.text, turn.answer)
+            encoded = encode_exchange(turn.text, turn.answer)
             room -= len(encoded)
             if room < 0:
                 self.complete = False

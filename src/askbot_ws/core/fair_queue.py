@@ -37,7 +37,7 @@ class FairQueue(Generic[T]):
         self._lines: dict[str, _Line[T]] = {}  # of keys that have an item
         self._ready: OrderedDict[str, None] = OrderedDict()  # keys whose line is ready, the next one first
 
-    def has_room(self, key: str, *, limit: int | None) -> bool:
+    def would_start(self, key: str, *, limit: int | None) -> bool:
         """Return whether an item of this key would start at once."""
         line = self._lines.get(key)
         free = line is None or (not line.waiting and line.running < _limit(limit))

@@ -26,7 +26,7 @@ class TokenBucket:
         self._drain(now)
         return max(0.0, self.level + min(amount, self.burst) - self.burst) / self.rate
 
-    def add(self, amount: float, *, now: float) -> None:
+    def charge(self, amount: float, *, now: float) -> None:
         """Count what was used without being acquired; a negative amount gives back."""
         self._drain(now)
         self.level = max(0.0, self.level + amount)
@@ -41,7 +41,7 @@ class TokenBucket:
 
 
 @dataclass(slots=True)
-class PauseController:
+class LoopPauseController:
     """How long an event loop pauses after a commit, by its use of the CPU: later commits are larger and cost less.
 
     Above `target` (a share of the available CPU) the pause grows with the difference, up to `max_seconds`; below, it

@@ -25,7 +25,7 @@ class LoadLevel(IntEnum):
 
 
 @dataclass(slots=True)
-class Gauge:
+class LoadGauge:
     """One measured value with its threshold, and the level that follows from its last samples.
 
     The lowest of the last samples counts on the way up, the highest on the way down: in between, the level stays.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from ..events import Done, Event, LaterEvent, TextSlice, Thinking, Token
-from .summary import Summary
+from .summary import LogSummary
 
 Slice = TypeVar("Slice", bound=TextSlice)
 
@@ -48,7 +48,7 @@ class LogTail:
         start: int = 0,
         history: str = "",
         user: str | None = None,
-        summary: Summary | None = None,
+        summary: LogSummary | None = None,
     ) -> None:
         """Make a log that begins after `start`.
 
@@ -62,7 +62,7 @@ class LogTail:
         self.session: str = session
         self.history: str = history
         self.start: int = start
-        self.summary: Summary = summary or Summary(user)  # as of the head
+        self.summary: LogSummary = summary or LogSummary(user)  # as of the head
         self.head: int = start
         self._events: list[Event] = []  # all but the pending texts
         self._pending_texts: list[str] = []  # the newest slices of one type and turn, up to the head
@@ -136,7 +136,7 @@ class LogTail:
         events = self.events
         return events[bisect_right(events, after, key=_seq_of) :]
 
-    def read_slices(self, *, after: int, limit: int | None = None) -> list[Event]:
+    def read_merged(self, *, after: int, limit: int | None = None) -> list[Event]:
         """Return the events after `after`, merged as by `read`, up to the head or to about `limit` bytes.
 
         At least one slice is returned where there is any. Raises `ValueError` where `after` is before `start`.
@@ -151,7 +151,7 @@ class LogTail:
                 room -= sum(wire_size(event) for event in part)
         return found
 
-    def evict(self, *, keep: int, until: int) -> None:
+    def trim(self, *, keep: int, until: int) -> None:
         """Remove the oldest events, none beyond the `seq` `until`, so that at most `keep` bytes of those remain."""
         total = 0
         events = self.events

@@ -71,18 +71,18 @@ class RateLimiter:
                 bucket.level += amount
         return wait
 
-    def give_back(self, client: Client, amounts: Amounts, *, now: float) -> None:
+    def refund(self, client: Client, amounts: Amounts, *, now: float) -> None:
         """Undo an acquisition."""
         found = self._clients.get(client.key)
         for bucket, amount in zip(found.buckets if found else (), amounts, strict=False):
             if bucket is not None:
-                bucket.add(-amount, now=now)
+                bucket.charge(-amount, now=now)
 
-    def add_tokens(self, client: Client, tokens: int, *, now: float) -> None:
+    def charge_tokens(self, client: Client, tokens: int, *, now: float) -> None:
         """Count tokens that were used without being acquired; a negative number gives back."""
         found = self._clients.get(client.key)
         if found is not None and (bucket := found.buckets[Amounts._fields.index("tokens")]) is not None:
-            bucket.add(tokens, now=now)
+            bucket.charge(tokens, now=now)
 
     def _find(self, client: Client, *, now: float) -> _Buckets | None:
         """Return a client's buckets, which are made where there are none; None where there is no room."""
@@ -115,6 +115,6 @@ def _bucket(limit: int | None, before: TokenBucket | None, *, now: float) -> Tok
         return None
     bucket = TokenBucket(rate=limit / 60, burst=limit)
     if before is not None:
-        before.add(0, now=now)
+        before.charge(0, now=now)
         bucket.level, bucket.updated_at = before.level, now
     return bucket

@@ -29,9 +29,9 @@ from ..events import (
 )
 from .context import ContextWindow
 from .log_tail import MAX_TOKEN_CHARS
-from .text import well_formed
+from .text import to_well_formed
 from .turn import Charge, TurnMachine, TurnState, seq_of
-from .turn_records import copy_turn
+from .turn_records import copy_turn_events
 
 MAX_KNOWN_QUESTIONS = 256  # with an id, in memory; older ones are found in the store
 KNOWN_QUESTION_BYTES = 350  # of memory for each, about
@@ -83,7 +83,7 @@ class SessionMachine:
         """Whether no turn runs or waits."""
         return self.running is None and not self.waiting
 
-    def has_open_turn(self, seq: int) -> bool:
+    def has_open_turn_from(self, seq: int) -> bool:
         """Return whether a turn runs or waits whose question has this `seq` or a later one."""
         return any(turn is not None and turn.seq >= seq for turn in [*self.waiting, self.running])
 
@@ -163,7 +163,7 @@ class SessionMachine:
         """Append turns of another session, all of which have ended, as turns of this one; and its title, if any."""
         events: list[Event] = []
         for record in turns:
-            events += copy_turn(record, session=self.id, head=self.head)
+            events += copy_turn_events(record, session=self.id, head=self.head)
             self.head = events[-1].seq
         if title:
             events += self.set_title(title)
@@ -256,11 +256,11 @@ class SessionMachine:
             seq=self.head,
             turn=turn.id,
             reason=reason,
-            model=well_formed(model, limit=MAX_MODEL_NAME_CHARS),
+            model=to_well_formed(model, limit=MAX_MODEL_NAME_CHARS),
             usage=usage,
             timing=turn.timing(now=now),
             check=turn.check(),
-            error=error and replace(error, message=well_formed(error.message, limit=MAX_ERROR_MESSAGE_CHARS)),
+            error=error and replace(error, message=to_well_formed(error.message, limit=MAX_ERROR_MESSAGE_CHARS)),
         )
 
     def close(self) -> None:
@@ -270,7 +270,7 @@ class SessionMachine:
                 turn.end()
         self.waiting, self.running = [], None
 
-    def turns_to_be_ended(self) -> set[str]:
+    def turns_without_stored_end(self) -> set[str]:
         """Return the ids of the turns that run, wait, or have ended with a `done` that is not stored yet."""
         turns = [*self.waiting, self.running, *self.unstored_ended.values()]
         return {turn.id for turn in turns if turn is not None}
@@ -358,7 +358,7 @@ class SessionMachine:
         turn = self.unstored_ended.get(done.seq)
         if turn is None or turn.started_at is not None:  # None: the turn of a server that died
             return False
-        turn.requeue()
+        turn.undo_end()
         self.waiting = sorted([*self.waiting, turn], key=lambda one: one.seq)
         return True
 

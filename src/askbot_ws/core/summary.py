@@ -11,7 +11,7 @@ MAX_QUESTION_CHARS = 200  # of the first question, in code points
 
 
 @dataclass(slots=True)
-class Summary:
+class LogSummary:
     """A session's summary as of some position of its log.
 
     Attributes:

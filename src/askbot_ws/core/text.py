@@ -44,7 +44,7 @@ def is_blank(text: str) -> bool:
     return all(unicodedata.category(char) in INVISIBLE_CATEGORIES for char in text)
 
 
-def well_formed(text: str, *, limit: int) -> str:
+def to_well_formed(text: str, *, limit: int) -> str:
     """Return at most `limit` code points of a text, without surrogates. Never raises.
 
     A lone surrogate becomes U+FFFD, the two halves of a pair the code point that they stand for.
@@ -60,6 +60,6 @@ def one_line(text: str, *, limit: int) -> str:
 
     White space and control characters in a row become one space; there is none at the beginning and the end.
     """
-    beginning = well_formed(text.lstrip()[: 4 * limit], limit=4 * limit)
+    beginning = to_well_formed(text.lstrip()[: 4 * limit], limit=4 * limit)
     visible = "".join(" " if unicodedata.category(char) in CONTROL_CATEGORIES else char for char in beginning)
     return " ".join(visible.split())[:limit].rstrip()

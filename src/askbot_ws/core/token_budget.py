@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from .excess import budget_used_up
+from .excess import budget_used_up_error
 
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 
@@ -44,7 +44,7 @@ class TokenBudget:
         """Raise `QuotaExceeded` where so many more do not fit into today's limit."""
         self._begin_day(now)
         if self.used + self.reserved + tokens > limit:
-            raise budget_used_up(seconds=seconds_to_midnight(now))
+            raise budget_used_up_error(seconds=seconds_to_midnight(now))
 
     def reserve(self, tokens: int, *, limit: int, now: float) -> None:
         """Reserve tokens. Raises `QuotaExceeded` where they do not fit into today's limit."""

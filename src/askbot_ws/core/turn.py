@@ -3,7 +3,7 @@
 It does no I/O: times are given to it, in seconds of any monotonic clock.
 
     WAITING --start--> ANSWERING --end--> ENDED      (end is legal from WAITING too: a cancel)
-    WAITING <--requeue-- ENDED                       (where it had not started, and its end could not be logged)
+    WAITING <--undo_end-- ENDED                       (where it had not started, and its end could not be logged)
 
 The answer is kept as UTF-8, of which its hash is made. An answer that is too long to be sent to the model again is
 not kept once it is stored: only its hash is. Reasoning is counted, and not kept.
@@ -192,7 +192,7 @@ class TurnMachine:
         self.state = TurnState.ENDED
         return True
 
-    def requeue(self) -> None:
+    def undo_end(self) -> None:
         """Undo the end of a turn that had not started. Raises `ValueError` where it had."""
         if self.started_at is not None:
             raise ValueError("a turn that has started can't wait again")

@@ -49,7 +49,7 @@ def _record(question: Question, slices: list[TextSlice], dones: list[Done]) -> T
     )
 
 
-def copy_turn(record: TurnRecord, *, session: str, head: int) -> list[Event]:
+def copy_turn_events(record: TurnRecord, *, session: str, head: int) -> list[Event]:
     """Return the events of a turn that has ended, as a new turn of another session.
 
     It is whole, but for what has no meaning in another session: the id of its question, and the turn that it replaces.

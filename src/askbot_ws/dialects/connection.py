@@ -75,17 +75,17 @@ class MessageSocket(Protocol):
 class SessionReader:
     """Sends the log of one session to one connection. The encoded events are the frames of askbot.v1, unchanged."""
 
-    __slots__ = ("_hub", "_on_closed", "_socket", "_store_read", "cursor", "muted", "topic")
+    __slots__ = ("_hub", "_report_closed", "_socket", "_store_read", "cursor", "muted", "topic")
 
     def __init__(
-        self, topic: Topic, socket: MessageSocket, hub: Hub, on_closed: Callable[[SessionReader, AskbotError], None]
+        self, topic: Topic, socket: MessageSocket, hub: Hub, report_closed: Callable[[SessionReader, AskbotError], None]
     ) -> None:
         self.topic = topic
         self.cursor: Cursor | None = None  # None: not started, or closed
         self.muted = False  # this connection is deleting the session: it gets the answer to its frame only
         self._socket = socket
         self._hub = hub
-        self._on_closed = on_closed
+        self._report_closed = report_closed
         self._store_read: asyncio.Task[None] | None = None
 
     def start(self, after: int) -> None:
@@ -93,8 +93,8 @@ class SessionReader:
         self.cursor = Cursor(after)
         self.send_pending()
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """Send new events (`Reader.wake`): at once from the head, else through `send_pending`."""
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        """Send new events (`Reader.notify`): at once from the head, else through `send_pending`."""
         cursor, socket = self.cursor, self._socket
         if cursor is None or socket.paused_at is not None:
             return
@@ -110,9 +110,9 @@ class SessionReader:
         else:
             socket.write_all(frames)
 
-    def closed(self, error: AskbotError) -> None:
-        """Report that the session can't be read any more (`Reader.closed`)."""
-        self._on_closed(self, error)
+    def on_closed(self, error: AskbotError) -> None:
+        """Report that the session can't be read any more (`Reader.on_closed`)."""
+        self._report_closed(self, error)
 
     def send_pending(self) -> None:
         """Send the events between the cursor and the head while the socket is writable."""
@@ -131,7 +131,7 @@ class SessionReader:
             while self._socket.writable and cursor.seq < self.topic.log.start:
                 self._send(cursor, await self._hub.store.read(self.topic.session, after=cursor.seq, limit=SLICE_BYTES))
         except SessionNotFound:
-            return  # it is being deleted, and `closed` will be called
+            return  # it is being deleted, and `on_closed` will be called
         except StoreError:
             log.exception("store_read_failed", session=self.topic.session)
             self.cursor = None  # or each event would start another attempt while it closes
@@ -183,7 +183,7 @@ class ResumeLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimits:
+class ConnectionRates:
     """How often a connection may send frames and resume; None: as often as it likes."""
 
     frames_per_minute: int | None = None
@@ -210,7 +210,7 @@ class Connection(ABC):
 
     protocol: ClassVar[str]
 
-    def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: RateLimits) -> None:
+    def __init__(self, socket: MessageSocket, hub: Hub, principal: Principal, limits: ConnectionRates) -> None:
         self.socket = socket
         self.principal = principal
         self.hub = hub
@@ -224,7 +224,7 @@ class Connection(ABC):
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         socket.on_writable = self._on_writable
 
-    def set_rates(self, limits: RateLimits) -> None:
+    def set_rates(self, limits: ConnectionRates) -> None:
         """Limit the rates of frames and resumes by these from now on."""
         self._frame_bucket = None
         if limits.frames_per_minute is not None:

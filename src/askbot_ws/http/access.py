@@ -100,14 +100,14 @@ class AccessPolicy:
         to `counts`.
         """
         self._own_names = _parsed(own_names)
-        self.allow(hosts=hosts, origins=origins)
+        self.replace_allowed(hosts=hosts, origins=origins)
         self._loopback = loopback
         self._now = now
         self._counts: Counter[RefusalReason] = Counter() if counts is None else counts
         self._log_bucket = TokenBucket(rate=0.1, burst=5)
         self._unlogged = 0
 
-    def allow(self, *, hosts: Sequence[str], origins: Sequence[str]) -> None:
+    def replace_allowed(self, *, hosts: Sequence[str], origins: Sequence[str]) -> None:
         """Accept these hosts and origins from now on, and no others."""
         self._hosts = _parsed(hosts)
         self._named = self._hosts | self._own_names
@@ -128,7 +128,7 @@ class AccessPolicy:
             self._log(refusal, address)
         return refusal
 
-    def allows(self, headers: Headers, *, secure: bool) -> bool:
+    def would_accept(self, headers: Headers, *, secure: bool) -> bool:
         """Return whether a request with these headers (names in lower case) would be accepted.
 
         `secure`: it came over HTTPS.

@@ -91,7 +91,7 @@ _no_parameters: TypeAdapter[_NoParameters] = TypeAdapter(_NoParameters)
 _Result: TypeAlias = tuple[Response, int]
 """A response, and of how many sessions it is."""
 _Work: TypeAlias = Callable[[Request, Principal], Awaitable[_Result]]
-_Stream: TypeAlias = Callable[[Request, Principal, "Act"], AsyncGenerator[bytes]]
+_Stream: TypeAlias = Callable[[Request, Principal, "AuditEntry"], AsyncGenerator[bytes]]
 
 
 def admin_routes(administration: Administration) -> list[Route]:
@@ -113,7 +113,7 @@ def admin_routes(administration: Administration) -> list[Route]:
         days = await administration.delete_usage(principal, given.user) if given.usage and given.user else 0
         return _encoded(deletion.dump_json(Deletion(sessions=count, usage_days=days))), count
 
-    async def export(request: Request, principal: Principal, act: Act) -> AsyncGenerator[bytes]:
+    async def export(request: Request, principal: Principal, entry: AuditEntry) -> AsyncGenerator[bytes]:
         given = _selection.validate_python(_query(request))
         query = given.query()
         usage = dict[str, int]() if given.user is None else await administration.usage(principal, given.user)
@@ -121,7 +121,7 @@ def admin_routes(administration: Administration) -> list[Route]:
         records = export_records(administration.store, query, usage, now=time.time())
         async with aclosing(records):
             async for each in records:
-                act.count += type(each) is ExportedSession
+                entry.count += type(each) is ExportedSession
                 yield export_record.dump_json(each, by_alias=True) + b"\n"
 
     async def read_session(request: Request, principal: Principal) -> _Result:
@@ -150,7 +150,7 @@ def admin_routes(administration: Administration) -> list[Route]:
 
 
 @dataclass(slots=True)
-class Act:
+class AuditEntry:
     """One act of an administrator, as the log has it."""
 
     name: str
@@ -159,19 +159,19 @@ class Act:
 
 
 @contextmanager
-def _audited(request: Request, principal: Principal, act: Act) -> Generator[None]:
+def _audited(request: Request, principal: Principal, entry: AuditEntry) -> Generator[None]:
     """Log, at the end of the block, who did an act and what came of it."""
     try:
         yield
     finally:
         log.info(
             "admin_acted",
-            act=act.name,
-            outcome=act.outcome,
+            act=entry.name,
+            outcome=entry.outcome,
             credential=_name_credential(principal),
             user=request.query_params.get("user"),
             session=request.path_params.get("session"),
-            count=act.count,
+            count=entry.count,
             address=request.client.host if request.client else "",
         )
 
@@ -184,13 +184,13 @@ def _audited_route(path: str, **acts: tuple[str, _Work]) -> Route:
 
     async def endpoint(request: Request) -> Response:
         name, work = acts["GET" if request.method == "HEAD" else request.method]
-        principal, act = _require_admin(request), Act(name)
-        with _audited(request, principal, act):
+        principal, entry = _require_admin(request), AuditEntry(name)
+        with _audited(request, principal, entry):
             try:
-                response, act.count = await work(request, principal)
+                response, entry.count = await work(request, principal)
             except (ValidationError, AskbotError) as error:
-                return _refused(act, error)
-            act.outcome = "done"
+                return _refused(entry, error)
+            entry.outcome = "done"
             return response
 
     return Route(PREFIX + path, endpoint, methods=[*acts])
@@ -200,25 +200,25 @@ def _audited_stream(name: str, lines: _Stream) -> Callable[[Request], Awaitable[
     """Return an endpoint that streams lines where the right is there; the log has it when the stream has ended."""
 
     async def endpoint(request: Request) -> Response:
-        principal, act = _require_admin(request), Act(name)
-        stream = lines(request, principal, act)
+        principal, entry = _require_admin(request), AuditEntry(name)
+        stream = lines(request, principal, entry)
         try:
             first = await anext(stream)  # what fails by now can still have a status of its own
         except (ValidationError, AskbotError) as error:
-            with _audited(request, principal, act):
-                return _refused(act, error)
+            with _audited(request, principal, entry):
+                return _refused(entry, error)
 
         async def body() -> AsyncGenerator[bytes]:
-            with _audited(request, principal, act):
+            with _audited(request, principal, entry):
                 async with aclosing(stream):
                     yield first
                     try:
                         async for line in stream:
                             yield line
                     except StoreError as error:
-                        _refused(act, error)
+                        _refused(entry, error)
                         raise ResponseAbortedError from error
-                act.outcome = "done"
+                entry.outcome = "done"
 
         headers = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"} | COMMON_HEADERS
         return StreamingResponse(body(), headers=headers)
@@ -226,13 +226,13 @@ def _audited_stream(name: str, lines: _Stream) -> Callable[[Request], Awaitable[
     return endpoint
 
 
-def _refused(act: Act, error: ValidationError | AskbotError) -> Response:
+def _refused(entry: AuditEntry, error: ValidationError | AskbotError) -> Response:
     """Return the response for an act that failed, and note what came of it."""
     if isinstance(error, ValidationError):
         error = InvalidFrame(_fault(error))
-    act.outcome = error.code
+    entry.outcome = error.code
     if isinstance(error, StoreError):
-        log.warning("admin_act_failed", act=act.name, cause=str(error.__cause__))
+        log.warning("admin_act_failed", act=entry.name, cause=str(error.__cause__))
     return _refuse(_status_of(error), error)
 
 

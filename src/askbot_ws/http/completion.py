@@ -89,13 +89,13 @@ class Completion:
 
     # --- a reader (the hub calls these) ------------------------------------------------------------------------------
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """Continue reading (`Reader.wake`)."""
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        """Continue reading (`Reader.notify`)."""
         del events, frames
         self._changed.set()
 
-    def closed(self, error: AskbotError) -> None:
-        """Fail the answer with this error (`Reader.closed`)."""
+    def on_closed(self, error: AskbotError) -> None:
+        """Fail the answer with this error (`Reader.on_closed`)."""
         self._closed = error
         self._changed.set()
 

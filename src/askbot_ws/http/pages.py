@@ -58,7 +58,7 @@ class StaticFile:
     headers: dict[str, str]
 
     @classmethod
-    def with_headers(cls, body: bytes, content_type: str, **headers: str) -> StaticFile:
+    def create(cls, body: bytes, content_type: str, **headers: str) -> StaticFile:
         """Make a file with all its headers; further ones are given with underscores in their names."""
         about = {
             "Content-Type": content_type,
@@ -88,12 +88,11 @@ def routes(module: Path | None = None) -> list[Route]:
     asyncapi = _package_file("asyncapi.json", "docs/asyncapi.json").read_bytes()
     client_files = read_client_files(client)
     found = {
-        f"/{name}": StaticFile.with_headers(body, CONTENT_TYPES[Path(name).suffix])
-        for name, body in client_files.items()
+        f"/{name}": StaticFile.create(body, CONTENT_TYPES[Path(name).suffix]) for name, body in client_files.items()
     }
-    found["/asyncapi.json"] = StaticFile.with_headers(asyncapi, "application/json")
+    found["/asyncapi.json"] = StaticFile.create(asyncapi, "application/json")
     if module is not None:
-        found[f"/{PAGE_MODULE}"] = StaticFile.with_headers(module.read_bytes(), CONTENT_TYPES[".js"])
+        found[f"/{PAGE_MODULE}"] = StaticFile.create(module.read_bytes(), CONTENT_TYPES[".js"])
     page = _page_route(client, has_module=module is not None, is_bundled=has_bundle(client_files))
     static = [_file_route(path, file) for path, file in found.items()]
     return [page, Route("/schema.json", _serve_schema), *static]
@@ -106,7 +105,7 @@ async def _serve_schema(request: Request) -> Response:
 @cache
 def _schema_file() -> StaticFile:
     """Return the schema, which is made when it is first asked for: that takes 30 ms, a tenth of a server's start."""
-    return StaticFile.with_headers(json.dumps(schema(), indent=2).encode() + b"\n", "application/schema+json")
+    return StaticFile.create(json.dumps(schema(), indent=2).encode() + b"\n", "application/schema+json")
 
 
 def _file_route(path: str, file: StaticFile) -> Route:
@@ -118,9 +117,7 @@ def _file_route(path: str, file: StaticFile) -> Route:
 
 def _page_route(client: Traversable, *, has_module: bool, is_bundled: bool) -> Route:
     pages = {
-        language: StaticFile.with_headers(
-            body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language"
-        )
+        language: StaticFile.create(body, "text/html; charset=utf-8", Content_Language=language, Vary="Accept-Language")
         for language, body in render_page_by_language(client, has_module=has_module, is_bundled=is_bundled).items()
     }
 

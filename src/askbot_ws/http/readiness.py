@@ -34,7 +34,7 @@ class Readiness:
         self._check_task: asyncio.Task[dict[str, str | None]] | None = None
         self._expires_at = 0.0  # of the last result, in seconds of the loop's clock
 
-    async def server_faults(self) -> Mapping[str, str | None]:
+    async def all_faults(self) -> Mapping[str, str | None]:
         """Return what is wrong with the server and with each part; the parts are not checked while it drains."""
         if self._draining():
             return {"server": DRAINING}

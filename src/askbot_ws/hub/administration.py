@@ -60,7 +60,7 @@ class Administration:
         """Return a session's summary and a page of its turns. Raises `SessionNotFound` and `StoreError`."""
         check_administration(principal)
         check_read(principal, session)
-        topic = await self._registry.load_topic(session)
+        topic = await self._registry.load_topic_unchecked(session)
         summary = make_summary(topic.log)
         self._registry.mark_idle(session)  # who only reads it must not keep it in memory
         return summary, await read_history_page(self.store, session, before=before, limit=limit)
@@ -72,9 +72,9 @@ class Administration:
         await self._delete(session)
 
     async def _delete(self, session: str) -> None:
-        topic = await self._registry.load_topic(session)
+        topic = await self._registry.load_topic_unchecked(session)
         try:
-            await self._commands.delete(await self._registry.load_owner(session))
+            await self._commands.delete(await self._registry.load_owner_unchecked(session))
         except OwnedElsewhere as error:
             await self._delete_elsewhere(Principal(topic.user), session, error)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 
 from ..core.allowance import Allowances, Client
-from ..core.excess import too_fast
+from ..core.excess import too_fast_error
 from ..core.load import LoadLevel
 from ..core.log_tail import wire_size
 from ..core.principal import Principal
@@ -32,7 +32,7 @@ QUEUE_RETRY_SECONDS = 5.0  # the same, where too many questions wait
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AdmissionRequest:
     """A question that is to be admitted."""
 
     client: Client
@@ -58,7 +58,7 @@ class Admission:
         self.load = LoadLevel.NORMAL  # set by whoever measures it, like the next one
         self.load_limit = inf  # turns that may run before further questions are refused
         self.starts_left = inf  # questions that are admitted until whoever measures the load sets both again
-        self.max_waiting = policy.max_queued
+        self.max_queued = policy.max_queued
         self.is_revoked: Callable[[Principal], bool] = lambda _: False  # set by whoever knows
         self._policy = policy
         self._slots = slots
@@ -66,11 +66,11 @@ class Admission:
         self._rates = RateLimiter()
         self.limits = limits or LocalLimits(store, self._rates, clock=clock, wall_clock=wall_clock)
 
-    def apply(self, allowances: Allowances, *, max_turns: int | None, max_waiting: int | None) -> None:
+    def apply(self, allowances: Allowances, *, max_turns: int | None, max_queued: int | None) -> None:
         """Change what clients may do, how many turns run, and how many wait; None: any number."""
         self.allowances = allowances
         self._slots.use_allowances(allowances)
-        self.max_waiting = sys.maxsize if max_waiting is None else max_waiting
+        self.max_queued = sys.maxsize if max_queued is None else max_queued
         self._slots.max_running = sys.maxsize if max_turns is None else max_turns
 
     def client_of(self, principal: Principal, address: str) -> Client:
@@ -81,11 +81,13 @@ class Admission:
         """Count a frame. Raises `RateLimited`."""
         wait = self._rates.acquire(client, Amounts(frames=1), now=self._clock())
         if wait:
-            raise too_fast("frames", seconds=wait)
+            raise too_fast_error("frames", seconds=wait)
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    async def admit(self, owner: Owner, principal: Principal, asked: Asked, *, check: Callable[[], bool]) -> Charge:
+    async def admit(
+        self, owner: Owner, principal: Principal, request: AdmissionRequest, *, check: Callable[[], bool]
+    ) -> Charge:
         """Count a question of a session. The caller appends it before the next await.
 
         `check` raises where the session takes no such question now, and returns whether it replaces a turn that runs or
@@ -94,17 +96,17 @@ class Admission:
         Raises what `check` raises, `Unauthorized` where the principal's credential was revoked since it was checked,
         `Overloaded`, `QueueFull`, `QuotaExceeded`, `RateLimited` or `StoreError`; then nothing was counted.
         """
-        starts = self._check(owner, principal, asked, check)
-        tokens = self._estimate(asked)
-        charge = Charge(asked.client, rate_tokens=tokens)
-        demand = Demand(Amounts(0, 1, len(asked.text), tokens), owner.is_new, starts)
+        starts = self._check(owner, principal, request, check)
+        tokens = self._estimate(request)
+        charge = Charge(request.client, rate_tokens=tokens)
+        demand = Demand(Amounts(0, 1, len(request.text), tokens), owner.is_new, starts)
         pending = self.limits.acquire(charge, demand)
         if pending is not None:
             await pending
             try:
-                self._check(owner, principal, asked, check)  # much may have changed meanwhile
+                self._check(owner, principal, request, check)  # much may have changed meanwhile
             except AskbotError:
-                self.limits.give_back(charge, demand)
+                self.limits.refund(charge, demand)
                 raise
         self.starts_left -= 1
         return charge
@@ -124,19 +126,19 @@ class Admission:
             try:
                 check()
             except AskbotError:
-                self.limits.give_back(charge, demand)
+                self.limits.refund(charge, demand)
                 raise
 
-    def _check(self, owner: Owner, principal: Principal, asked: Asked, check: Callable[[], bool]) -> bool:
+    def _check(self, owner: Owner, principal: Principal, request: AdmissionRequest, check: Callable[[], bool]) -> bool:
         """Raise where a question can't be taken; returns whether its turn would start at once."""
         takes_place = check()
         if self.is_revoked(principal):
             raise Unauthorized("The credential is not valid any more.")
         self.check_load()
-        starts = owner.state.idle and self._slots.has_room(asked.client)
+        starts = owner.state.idle and self._slots.would_start(request.client)
         if not starts and not takes_place:
-            self._check_queue(asked.client)
-        self._check_size(owner, asked.client)
+            self._check_queue(request.client)
+        self._check_size(owner, request.client)
         return starts
 
     def check_load(self) -> None:
@@ -146,7 +148,7 @@ class Admission:
 
     def _check_queue(self, client: Client) -> None:
         """Raise `Overloaded` or `QueueFull` where too many questions wait."""
-        if self._slots.waiting >= self.max_waiting:
+        if self._slots.waiting >= self.max_queued:
             raise Overloaded("Too many questions are waiting.", retry_after=QUEUE_RETRY_SECONDS)
         limit = client.allowance.waiting_turns
         if limit is not None and self._slots.waiting_of(client) >= limit:
@@ -160,9 +162,9 @@ class Admission:
         if tail.start + sum([wire_size(event) for event in tail.events]) >= limit:
             raise QuotaExceeded("This conversation is as long as it may be; begin another.")
 
-    def _estimate(self, asked: Asked) -> int:
+    def _estimate(self, request: AdmissionRequest) -> int:
         """Return about how many tokens a question and its answer have, the history not counted."""
-        return ceil(len(asked.text) / CHARS_PER_TOKEN) + (asked.options.max_tokens or self._policy.max_tokens)
+        return ceil(len(request.text) / CHARS_PER_TOKEN) + (request.options.max_tokens or self._policy.max_tokens)
 
     # --- turns -------------------------------------------------------------------------------------------------------
 

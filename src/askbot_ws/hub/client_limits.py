@@ -39,7 +39,7 @@ class ClientLimits(Protocol):
         """
         ...
 
-    def give_back(self, charge: Charge, demand: Demand) -> None:
+    def refund(self, charge: Charge, demand: Demand) -> None:
         """Undo an `acquire`."""
 
     def may_start(self, charge: Charge) -> bool:

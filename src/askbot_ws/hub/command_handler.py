@@ -17,7 +17,7 @@ from ..errors import InvalidFrame, Overloaded, SessionNotFound, StoreError, Turn
 from ..events import Event, Options, Question
 from ..store import Store
 from ..upstream import Upstream
-from .admission import Asked
+from .admission import AdmissionRequest
 from .owner import Owner
 from .policy import Policy
 from .registry import ExclusiveOwner, SessionRegistry
@@ -103,8 +103,8 @@ class CommandHandler:
             owner.state.check_may_ask(command.when_busy)
             return replaces and (owner.next_turn is not None or owner.state.running is not None)
 
-        asked = Asked(client, command.text, command.options)
-        question = await self._admit(principal, owner, asked, id=command.id, check=check)
+        request = AdmissionRequest(client, command.text, command.options)
+        question = await self._admit(principal, owner, request, id=command.id, check=check)
         events: list[Event] = []
         replaced = owner.next_turn if replaces else None
         if replaced is not None:
@@ -125,28 +125,34 @@ class CommandHandler:
 
         def check() -> bool:
             self._check_open(owner)
-            return owner.state.has_open_turn(seq_of(turn))
+            return owner.state.has_open_turn_from(seq_of(turn))
 
-        asked = Asked(client, text or before.text, options)
-        question = await self._admit(principal, owner, asked, id=command.id, check=check)
+        request = AdmissionRequest(client, text or before.text, options)
+        question = await self._admit(principal, owner, request, id=command.id, check=check)
         events = owner.state.replace(turn, question, model=self._upstream.model)
         await self._scheduler.append_and_wait(owner, events)
         return events[-1].seq
 
     async def _admit(
-        self, principal: Principal, owner: Owner, asked: Asked, *, id: str | None, check: Callable[[], bool]
+        self,
+        principal: Principal,
+        owner: Owner,
+        request: AdmissionRequest,
+        *,
+        id: str | None,
+        check: Callable[[], bool],
     ) -> NewQuestion:
         """Return a question that is taken. Raises as `Admission.admit`, and `Forbidden` for its options."""
         # What is allowed may have changed since the turn that is replaced.
-        used = self._used_options(asked.client, asked.options)
+        used = self._used_options(request.client, request.options)
         admission = self._scheduler.admission
-        charge = await admission.admit(owner, principal, replace(asked, options=used), check=check)
+        charge = await admission.admit(owner, principal, replace(request, options=used), check=check)
         return NewQuestion(
-            text=asked.text,
+            text=request.text,
             asked_at=self._clock(),
             created_at=self._wall_clock(),
             id=id,
-            options=asked.options,
+            options=request.options,
             used_options=used,
             charge=charge,
             credential=principal.credential,
@@ -185,7 +191,7 @@ class CommandHandler:
     def _used_options(self, client: Client, options: Options) -> Options:
         """Return the options with which the model is asked. Raises `Forbidden`."""
         offered = self._policy.offered_models(self._upstream.model)
-        return client.allowance.apply_to(options, offered=offered, max_tokens=self._policy.max_tokens)
+        return client.allowance.resolve_options(options, offered=offered, max_tokens=self._policy.max_tokens)
 
     def _check_open(self, owner: Owner) -> None:
         if owner.closed is not None:  # since the last await: the session has another owner now

@@ -289,7 +289,7 @@ class GroupCommit:
                     self._unstored_owners.pop(owner, None)
                 if events:
                     owner.state.mark_stored(events[-1].seq)
-                    owner.topic.wake(events, frames)
+                    owner.topic.notify(events, frames)
                 if not owner.topic.readers or not events or type(events[-1]) is Done:  # else it is not idle
                     self._on_stored(owner)
             except Exception as error:  # noqa: BLE001 - a fault in one session must not end another

@@ -116,7 +116,7 @@ class Hub:
         self._left_open: set[str] = set()  # sessions that are being taken over again
         if self._placement.shared:
             self._registry.on_claim_failed = self._take_over_again
-            self._registry.open_turns = Takeover(
+            self._registry.turn_restorer = Takeover(
                 self._scheduler, store, upstream, policy, clock=clock, wall_clock=wall_clock
             )
         if policy.titles == "model":
@@ -198,7 +198,7 @@ class Hub:
             topic = await self.open(principal, session)  # it was made meanwhile, or is another user's
         behind = after is not None and after > topic.log.head
         if store is not None and (behind or history not in {None, topic.log.history}):
-            await store.refresh(session)
+            await store.catch_up(session)
             await asyncio.sleep(0)  # until `SharedSessions` was told
             topic = await self.open(principal, session)
         return topic
@@ -266,7 +266,7 @@ class Hub:
 
     def apply_limits(self, allowances: Allowances, *, max_turns: int | None, max_queued: int | None) -> None:
         """Change what clients may do, how many turns run and how many wait; None: any number."""
-        self.admission.apply(allowances, max_turns=max_turns, max_waiting=max_queued)
+        self.admission.apply(allowances, max_turns=max_turns, max_queued=max_queued)
         self._scheduler.start_waiting()
 
     @property
@@ -290,7 +290,7 @@ class Hub:
         return len(self._registry)
 
     @property
-    def unstored_count(self) -> int:
+    def unstored_end_count(self) -> int:
         """How many ends of turns were shown and are still to be stored (docs/decisions/0004)."""
         owned = sum([len(owner.unstored) for owner in self._registry.owners.values()])
         return owned + sum(map(len, self._registry.unstored.values()))
@@ -352,7 +352,7 @@ class Hub:
         else:
             log.error("session_reset", session=owner.session, exc_info=error)
         if self._placement.shared:
-            if self._shared.reset(owner, error):
+            if self._shared.discard_owner(owner, error):
                 self._take_over_again(owner.session)
             return
         unstored = [] if isinstance(error, LogMoved) else [*owner.unstored]
@@ -377,7 +377,7 @@ class Hub:
 
     async def _close_left_open(self, session: str) -> None:
         try:
-            await self._recovery.close_with_retries(session, close=partial(self._placement.take_over, orphaned=True))
+            await self._recovery.close_with_retries(session, close=partial(self._placement.ensure_owner, orphaned=True))
         finally:
             self._left_open.discard(session)
 
@@ -413,8 +413,8 @@ class Hub:
 
     def refuse_turns(self) -> None:
         """Refuse new turns from now on."""
-        self._scheduler.refuse_turns()
-        self._placement.drain()
+        self._scheduler.stop_starting()
+        self._placement.stop_claiming()
 
     async def stop(self) -> None:
         """End all turns as `interrupted`, and wait until that is stored; with several nodes, those that run."""

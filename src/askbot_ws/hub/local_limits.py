@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ..core.excess import too_fast
+from ..core.excess import too_fast_error
 from ..core.rate_limiter import Demand, RateLimiter
 from ..core.turn import Charge
 from ..store import Store
@@ -52,13 +52,13 @@ class LocalLimits:
             self.budgets.check(client, demand.amounts.tokens)
         wait = self._rates.acquire(client, demand.amounts, now=self._clock())
         if wait:
-            raise too_fast("questions", seconds=wait)
+            raise too_fast_error("questions", seconds=wait)
         if demand.new_session:
             self.sessions.add(client)
 
-    def give_back(self, charge: Charge, demand: Demand) -> None:
-        """See `ClientLimits.give_back`."""
-        self._rates.give_back(charge.client, demand.amounts, now=self._clock())
+    def refund(self, charge: Charge, demand: Demand) -> None:
+        """See `ClientLimits.refund`."""
+        self._rates.refund(charge.client, demand.amounts, now=self._clock())
         if demand.new_session:
             self.sessions.remove(charge.client.user)
 
@@ -75,7 +75,7 @@ class LocalLimits:
 
     def settle(self, charge: Charge, *, used: int, started: bool) -> None:
         """See `ClientLimits.settle`."""
-        self._rates.add_tokens(charge.client, used - charge.rate_tokens, now=self._clock())
+        self._rates.charge_tokens(charge.client, used - charge.rate_tokens, now=self._clock())
         if started:
             self.budgets.settle(charge.client, reserved=charge.reserved, used=used)
 

@@ -25,7 +25,7 @@ class OwnedElsewhere(Overloaded):
         self.node: str = node
 
 
-class Claimed(Enum):
+class PriorState(Enum):
     """What a session that is written here from now on has been before."""
 
     NEW = auto()  # it has no event yet
@@ -68,7 +68,7 @@ class Placement(Protocol):
     async def open(self, sessions: Sessions) -> None:
         """Begin: other nodes may forward commands. The store is open. Raises `ConfigError` and `StoreError`."""
 
-    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> Claimed:
+    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> PriorState:
         """Become the owner of a session whose log is in memory; `is_new`: it has no event yet.
 
         Raises `OwnedElsewhere`, `Overloaded` while this node drains, `SessionNotFound` and `StoreError`.
@@ -79,7 +79,7 @@ class Placement(Protocol):
         """Raise `LogMoved` unless this node still owns a session, as far as the store knows. Raises `StoreError`."""
         ...
 
-    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
+    async def ensure_owner(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Have this node own a session and go on with its turns, or else the one that the store says is its owner.
 
         `instead_of`: it is that node's, which is gone. `orphaned`: its oldest turn may have run.
@@ -108,7 +108,7 @@ class Placement(Protocol):
         """Return whether a session that is owned here may have readers at other nodes. Raises `StoreError`."""
         ...
 
-    def drain(self) -> None:
+    def stop_claiming(self) -> None:
         """Claim no session any more."""
 
     async def close(self) -> None:
@@ -123,14 +123,14 @@ class LocalPlacement:
     async def open(self, sessions: Sessions) -> None:
         """Do nothing."""
 
-    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> Claimed:  # noqa: ARG002 - as the protocol has them
+    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> PriorState:  # noqa: ARG002 - as the protocol has them
         """Never called: there is nobody to claim it from."""
-        return Claimed.NEW
+        return PriorState.NEW
 
     async def confirm(self, session: str) -> None:
         """Do nothing."""
 
-    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
+    async def ensure_owner(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
         """Do nothing."""
 
     def release(self, session: str) -> None:
@@ -152,7 +152,7 @@ class LocalPlacement:
         """Return False: there are no others."""
         return False
 
-    def drain(self) -> None:
+    def stop_claiming(self) -> None:
         """Do nothing."""
 
     async def close(self) -> None:

@@ -45,9 +45,10 @@ class Recovery:
 
         With `count_tokens`, what they have used, which is not known, is counted by an estimate.
         """
-        owner = await self._registry.load_owner(session)
+        owner = await self._registry.load_owner_unchecked(session)
         async with ExclusiveOwner(self._registry, owner):
-            ours = owner.state.turns_to_be_ended() | {done.turn for done in owner.unstored}  # may end during the read
+            unstored = {done.turn for done in owner.unstored}
+            ours = owner.state.turns_without_stored_end() | unstored  # may end during the read
             turns = await unfinished_turns(self._store, session)
             if owner.closed is not None:
                 raise owner.closed

@@ -17,14 +17,14 @@ from ..errors import SessionNotFound, StoreError
 from ..events import Done, TurnRecord
 from ..store import Store
 from .owner import Owner
-from .placement import Claimed, LocalPlacement, Placement
+from .placement import LocalPlacement, Placement, PriorState
 from .policy import Policy
 from .topic import Topic
 
 T = TypeVar("T")
 
 
-class OpenTurns(Protocol):
+class TurnRestorer(Protocol):
     """Goes on with the turns that a session's former owner left."""
 
     async def read(self, session: str) -> Sequence[TurnRecord]:
@@ -58,7 +58,7 @@ class SessionRegistry:
         self._is_pending = is_pending
         self._placement = placement or LocalPlacement()
         self.pinned: set[str] = set()  # sessions that are not evicted, as they are about to have an owner
-        self.open_turns: OpenTurns | None = None  # set once, where the placement is shared
+        self.turn_restorer: TurnRestorer | None = None  # set once, where the placement is shared
         self.on_claim_failed: Callable[[str], None] | None = None  # the same; this node may own the session, or nobody
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._idle: dict[str, int] = {}  # session -> bytes that could be evicted, the longest idle first
@@ -83,13 +83,13 @@ class SessionRegistry:
         """
         topic = self.topics.get(session)
         if topic is None:
-            topic = await self.load_topic(session)
+            topic = await self.load_topic_unchecked(session)
         if not principal.may_use(session_user=topic.user):
             self.mark_idle(session)  # who may not use it must not keep it in memory
             raise SessionNotFound
         return topic
 
-    async def load_topic(self, session: str) -> Topic:
+    async def load_topic_unchecked(self, session: str) -> Topic:
         """Return the topic of anybody's session, for the server itself and administrators; else like `open_topic`."""
         if not is_session_id(session):
             raise SessionNotFound
@@ -98,12 +98,12 @@ class SessionRegistry:
     async def open_owner(self, principal: Principal, session: str) -> Owner:
         """Return the owner of a session; enter `ExclusiveOwner` before the next await. Raises like `open_topic`."""
         await self.open_topic(principal, session)
-        owner = await self.load_owner(session)
+        owner = await self.load_owner_unchecked(session)
         if not principal.may_use(session_user=owner.topic.user):  # it was deleted, and made anew, meanwhile
             raise SessionNotFound
         return owner
 
-    async def load_owner(self, session: str, *, instead_of: str | None = None) -> Owner:
+    async def load_owner_unchecked(self, session: str, *, instead_of: str | None = None) -> Owner:
         """Return the owner of anybody's session, for what the server itself does; otherwise like `open_owner`.
 
         Raises `OwnedElsewhere` where it is written by another node, unless that is `instead_of`, which is gone.
@@ -155,10 +155,10 @@ class SessionRegistry:
         was_pinned = session in self.pinned
         self.pinned.add(session)
         try:
-            claimed = await self._placement.claim(session, is_new=topic.log.head == 0, instead_of=instead_of)
+            before = await self._placement.claim(session, is_new=topic.log.head == 0, instead_of=instead_of)
             left: Sequence[TurnRecord] = ()
-            if self.open_turns is not None and claimed is not Claimed.NEW and topic.log.summary.asked:
-                left = await self.open_turns.read(session)
+            if self.turn_restorer is not None and before is not PriorState.NEW and topic.log.summary.asked:
+                left = await self.turn_restorer.read(session)
         except BaseException as error:
             if not (was_pinned and isinstance(error, StoreError)):  # else it is tried again
                 self.pinned.discard(session)
@@ -170,8 +170,8 @@ class SessionRegistry:
         if self.topics.get(session) is not topic:  # it was deleted, or its log replaced, meanwhile
             return await self._load_owner(session)
         owner = self._make_owner(topic)
-        if self.open_turns is not None and left:
-            self.open_turns.resume(owner, left, orphaned=claimed is Claimed.ORPHANED)
+        if self.turn_restorer is not None and left:
+            self.turn_restorer.resume(owner, left, orphaned=before is PriorState.ORPHANED)
         return owner
 
     # --- eviction ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.allowance import Client
-from ..core.excess import too_many_sessions
+from ..core.excess import too_many_sessions_error
 from ..store import Store
 from ..store.session_list import count_sessions
 
@@ -63,7 +63,7 @@ class SessionCounts:
             return
         known = self._counts.get(user)
         if known is not None and known.sessions >= limit:
-            raise too_many_sessions(limit)
+            raise too_many_sessions_error(limit)
 
     def add(self, client: Client) -> None:
         """Count a new session."""

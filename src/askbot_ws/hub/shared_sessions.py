@@ -59,7 +59,7 @@ class SharedSessions:
         topic = self._registry.topics.get(session)
         if topic is None:
             return
-        topic.wake(events, frames)
+        topic.notify(events, frames)
         if not topic.readers and type(events[-1]) is Done:
             self._registry.mark_idle(session)  # it takes more memory now
 
@@ -73,8 +73,8 @@ class SharedSessions:
         if was_written_here:
             self._on_left_open(session)
 
-    def renamed(self, session: str) -> None:
-        """Close the readers of a log that has another history: they resume (`LogObserver.renamed`)."""
+    def history_changed(self, session: str) -> None:
+        """Close the readers of a log that has another history: they resume (`LogObserver.history_changed`)."""
         topic = self._registry.topics.get(session)
         if topic is not None:
             topic.close(Internal())
@@ -98,7 +98,7 @@ class SharedSessions:
         if owner is None:
             return
         log.warning("session_fenced", session=session, running=owner.task is not None)
-        left_open = bool(owner.state.turns_to_be_ended())  # also those whose `done` was refused
+        left_open = bool(owner.state.turns_without_stored_end())  # also those whose `done` was refused
         self._discard(owner, LogMoved())
         self._registry.remove_owner(session, keep_claim=left_open)
         self._registry.mark_idle(session)
@@ -110,7 +110,7 @@ class SharedSessions:
         if session in self._registry.topics:
             self._on_left_open(session)
 
-    def reset(self, owner: Owner, error: Exception) -> bool:
+    def discard_owner(self, owner: Owner, error: Exception) -> bool:
         """Remove an owner whose state is unknown; returns whether its turns are still to be ended.
 
         The log in memory has nothing but what is stored, so it stays. Readers are told of a fault, as there may be a
@@ -147,7 +147,7 @@ class SharedSessions:
 
     async def take_over(self, session: str, *, instead_of: str | None = None) -> None:
         """Own a session, and go on with its turns (`Sessions.take_over`)."""
-        owner = await self._registry.load_owner(session, instead_of=instead_of)
+        owner = await self._registry.load_owner_unchecked(session, instead_of=instead_of)
         self._on_unread(owner)
         await self._scheduler.group_commit.wait_stored(owner)
         if self._registry.is_unused(owner) and not owner.topic.readers:

@@ -43,11 +43,11 @@ class Takeover:
         self._wall_clock = wall_clock
 
     async def read(self, session: str) -> Sequence[TurnRecord]:
-        """Return the turns that have not ended, oldest first (`OpenTurns.read`)."""
+        """Return the turns that have not ended, oldest first (`TurnRestorer.read`)."""
         return await unfinished_turns(self._store, session)
 
     def resume(self, owner: Owner, turns: Sequence[TurnRecord], *, orphaned: bool) -> None:
-        """Let turns that waited wait again, and end the others (`OpenTurns.resume`).
+        """Let turns that waited wait again, and end the others (`TurnRestorer.resume`).
 
         Whether the oldest of an owner that died had been given to the model is not known without text, so it counts as
         having run: a question must not be asked twice unless the operator wants it.
@@ -69,7 +69,7 @@ class Takeover:
         if ran and again and now - oldest.created <= self._policy.waiting_ttl:
             self._ask_again(owner, oldest)
         log.info("session_claimed", session=owner.session, orphaned=orphaned, ended=len(ended), waiting=waiting)
-        self._scheduler.start_turns(owner)
+        self._scheduler.enqueue_restored(owner)
 
     def _end(self, owner: Owner, turn: TurnRecord) -> None:
         if turn.answer or turn.steps:

@@ -103,7 +103,7 @@ class TitleMaker:
 
     async def _set_title(self, session: str, title: str) -> None:
         """Append the title, unless somebody has named the session meanwhile."""
-        owner = await self._registry.load_owner(session)
+        owner = await self._registry.load_owner_unchecked(session)
         async with ExclusiveOwner(self._registry, owner):
             if not owner.topic.title and not self._scheduler.draining:
                 await self._scheduler.append_and_wait(owner, owner.state.set_title(title))

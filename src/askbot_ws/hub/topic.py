@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 class Reader(Protocol):
     """What is notified of a session's new events."""
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """Called after these events were stored; `frames` has them encoded, in the same order."""
 
-    def closed(self, error: AskbotError) -> None:
+    def on_closed(self, error: AskbotError) -> None:
         """Called once the session can't be read here any more: it was deleted, or must be opened again."""
 
 
@@ -54,22 +54,22 @@ class Topic:
         """Stop notifying this reader."""
         self.readers = tuple([other for other in self.readers if other is not reader])
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """Notify all readers of new events. A reader that raises is closed; the others are notified all the same."""
         for reader in self.readers:
             try:
-                reader.wake(events, frames)
+                reader.notify(events, frames)
             except Exception:  # a fault in one connection must not end another
                 log.exception("reader_failed", session=self.session)
                 self.close(Internal(), readers=(reader,))
 
     def close(self, error: AskbotError, *, readers: Sequence[Reader] | None = None) -> None:
-        """Remove these readers, or all, and call their `closed`."""
+        """Remove these readers, or all, and call their `on_closed`."""
         for reader in self.readers if readers is None else readers:
             self.remove(reader)
             try:
-                reader.closed(error)
-            except Exception:  # as in `wake`
+                reader.on_closed(error)
+            except Exception:  # as in `notify`
                 log.exception("reader_failed", session=self.session)
 
     @property

@@ -163,7 +163,7 @@ class TurnScheduler:
                 self._note_end(owner, end)
         if ends:
             owner.unstored += ends
-            owner.topic.wake(ends, frames)
+            owner.topic.notify(ends, frames)
         if owner.state.running is None:
             owner.cancel_task()  # also the current task, where its own text made the batch full
         self._start_next(owner)  # a turn may wait again
@@ -178,7 +178,7 @@ class TurnScheduler:
             self._on_idle(owner.session)
         self.start_waiting()
 
-    def start_turns(self, owner: Owner) -> None:
+    def enqueue_restored(self, owner: Owner) -> None:
         """Let the first of the turns that were restored to a session wait for a slot."""
         self._start_next(owner)
 
@@ -236,7 +236,7 @@ class TurnScheduler:
             self._on_broken(owner, error)
             self.start_waiting()
 
-    def refuse_turns(self) -> None:
+    def stop_starting(self) -> None:
         """Start no turn any more; those that wait for other nodes wait without a slot from now on."""
         self.draining = True
         for owner, _ in tuple(self._tasks.values()):

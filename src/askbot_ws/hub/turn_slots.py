@@ -42,9 +42,9 @@ class TurnSlots:
             self._counted[owner] = now, count
             self._queue.set_limit(now.key, now.allowance.turns)
 
-    def has_room(self, client: Client) -> bool:
+    def would_start(self, client: Client) -> bool:
         """Return whether a turn of this client would start at once."""
-        return self._queue.has_room(client.key, limit=client.allowance.turns)
+        return self._queue.would_start(client.key, limit=client.allowance.turns)
 
     def waiting_of(self, client: Client) -> int:
         """Return how many turns of this client wait."""

@@ -14,7 +14,7 @@ from ..hub.placement import Placement
 from ..store import Store
 from ..store.shared import SharedStore
 
-__all__ = ["limits_of", "placement_of", "revocations_of"]
+__all__ = ["key_revocations_of", "limits_of", "placement_of"]
 
 
 def placement_of(store: Store) -> Placement | None:
@@ -37,7 +37,7 @@ def limits_of(store: Store) -> ClientLimits | None:
     return RedisLimits(store, lambda: store.connections) if isinstance(store, RedisStore) else None
 
 
-def revocations_of(store: Store, authenticator: Authenticator) -> AbstractAsyncContextManager[object]:
+def key_revocations_of(store: Store, authenticator: Authenticator) -> AbstractAsyncContextManager[object]:
     """Return what tells other nodes of revoked keys, and this one of theirs; entered once the store is open."""
     if isinstance(store, SharedStore):
         from ..store.redis.revoked_keys import RedisRevocations  # noqa: PLC0415 - an extra

@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOverRequest:
+class ResumeRequest:
     """The store says that the receiver owns a session: it is to go on with its turns, unless it does.
 
     Attributes:
@@ -79,12 +79,12 @@ class NotOwner:
 
 
 @dataclass(frozen=True, slots=True)
-class TodoAdded:
+class HandoverQueued:
     """There are sessions that a draining node has handed over."""
 
 
 Result: TypeAlias = Executed | Failed | NotOwner
-Message: TypeAlias = Request | TakeOverRequest | Result | TodoAdded
+Message: TypeAlias = Request | ResumeRequest | Result | HandoverQueued
 
 
 def is_repeatable(command: Command) -> bool:
@@ -103,7 +103,7 @@ def encode_message(message: Message) -> bytes:
     match message:
         case Request(id, sender, forwarded):
             return _encode_request(id, sender, forwarded)
-        case TakeOverRequest(id, sender, session):
+        case ResumeRequest(id, sender, session):
             fields: dict[str, Any] = {"type": "take_over", "id": id, "sender": sender, "session": session}
         case Executed(id, seq):
             fields = {"type": "executed", "id": id, "seq": seq}
@@ -111,7 +111,7 @@ def encode_message(message: Message) -> bytes:
             fields = {"type": "failed", "id": id, "error": _error_fields(error)}
         case NotOwner(id):
             fields = {"type": "not_owner", "id": id}
-        case TodoAdded():
+        case HandoverQueued():
             fields = {"type": "todo_added"}
     return orjson.dumps(fields)
 
@@ -148,7 +148,7 @@ def _message_of(fields: dict[str, Any]) -> Message:
         case "request":
             return Request(fields["id"], fields["sender"], _decode_forwarded(fields))
         case "take_over":
-            return TakeOverRequest(fields["id"], fields["sender"], fields["session"])
+            return ResumeRequest(fields["id"], fields["sender"], fields["session"])
         case "executed":
             return Executed(fields["id"], fields["seq"])
         case "failed":
@@ -156,7 +156,7 @@ def _message_of(fields: dict[str, Any]) -> Message:
         case "not_owner":
             return NotOwner(fields["id"])
         case "todo_added":
-            return TodoAdded()
+            return HandoverQueued()
         case kind:
             raise KeyError(kind)
 

@@ -16,12 +16,12 @@ from ..store.redis.subscriptions import Subscriptions
 from .codec import (
     Executed,
     Failed,
+    HandoverQueued,
     Message,
     NotOwner,
     Request,
     Result,
-    TakeOverRequest,
-    TodoAdded,
+    ResumeRequest,
     decode_message,
     encode_message,
 )
@@ -38,13 +38,13 @@ class Inbox:
     """Messages between nodes, over a sharded channel of each. One that is lost is sent again by who waits for it."""
 
     def __init__(
-        self, connections: RedisConnections, node: str, sessions: Sessions, on_todo: Callable[[], None]
+        self, connections: RedisConnections, node: str, sessions: Sessions, on_handover: Callable[[], None]
     ) -> None:
-        """`sessions` are those of this node; `on_todo` is called where a draining node has handed sessions over."""
+        """`sessions` are those of this node; `on_handover` is called where a draining node has handed sessions over."""
         self._connections = connections
         self._node = node
         self._sessions = sessions
-        self._on_todo = on_todo
+        self._on_handover = on_handover
         self._loop = asyncio.get_running_loop()
         self._subscriptions = Subscriptions(connections, on_message=self._on_message, on_gap=lambda _: None)
         self._awaited: dict[str, asyncio.Future[Result]] = {}  # by the request's id
@@ -55,7 +55,7 @@ class Inbox:
         """Begin to listen. Raises `StoreError`."""
         await self._subscriptions.subscribe(channel_of(self._node))
 
-    async def request(self, node: str, request: Request | TakeOverRequest) -> tuple[Result | None, bool]:
+    async def request(self, node: str, request: Request | ResumeRequest) -> tuple[Result | None, bool]:
         """Have another node do something.
 
         Returns the result, None where none came in time, and whether the node may have got it. Raises `StoreError`.
@@ -81,10 +81,10 @@ class Inbox:
             log.warning("node_message_rejected", size=len(data))  # of a later version; its sender gives up in time
             return
         match message:
-            case Request() | TakeOverRequest():
+            case Request() | ResumeRequest():
                 self._on_request(message)
-            case TodoAdded():
-                self._on_todo()
+            case HandoverQueued():
+                self._on_handover()
             case _:
                 awaited = self._awaited.get(message.id)
                 if awaited is not None and not awaited.done():
@@ -92,7 +92,7 @@ class Inbox:
 
     # --- requests of other nodes -------------------------------------------------------------------------------------
 
-    def _on_request(self, request: Request | TakeOverRequest) -> None:
+    def _on_request(self, request: Request | ResumeRequest) -> None:
         self._drop_old_results()
         if request.id in self._results:
             _, result = self._results[request.id]
@@ -105,7 +105,7 @@ class Inbox:
         self._results[request.id] = self._loop.time() + RESULT_SECONDS, None
         self._spawn(self._run(request))
 
-    async def _run(self, request: Request | TakeOverRequest) -> None:
+    async def _run(self, request: Request | ResumeRequest) -> None:
         try:
             result: Result = Executed(request.id, await self._execute(request))
         except (OwnedElsewhere, LogMoved):
@@ -122,13 +122,13 @@ class Inbox:
             self._results.move_to_end(request.id)
         await self._reply(request, result)
 
-    async def _execute(self, request: Request | TakeOverRequest) -> int:
+    async def _execute(self, request: Request | ResumeRequest) -> int:
         if isinstance(request, Request):
             return await self._sessions.execute_forwarded(request.forwarded)
         await self._sessions.take_over(request.session, instead_of=self._node)
         return 0
 
-    async def _reply(self, request: Request | TakeOverRequest, result: Result) -> None:
+    async def _reply(self, request: Request | ResumeRequest, result: Result) -> None:
         try:
             await self.send(request.sender, result)
         except StoreError:

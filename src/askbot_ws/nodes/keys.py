@@ -9,7 +9,7 @@ from ..store.redis.scripts import ScriptCall, load_script
 from ..store.redis.server_connection import Argument, Reply
 
 NODES: Final = "askbot:nodes"  # a set: the ids of all nodes that may own sessions
-TODO: Final = "askbot:todo"  # a list: sessions with waiting turns that a node has handed over
+HANDOVERS: Final = "askbot:todo"  # a list: sessions with waiting turns that a node has handed over
 
 
 def channel_of(node: str) -> str:
@@ -32,7 +32,7 @@ def reaper_of(node: str) -> str:
     return f"askbot:node:{{{node}}}:reaper"
 
 
-async def run(connections: RedisConnections, key: str, name: str, *args: Argument, replicas: int = 0) -> Reply:
+async def run_command(connections: RedisConnections, key: str, name: str, *args: Argument, replicas: int = 0) -> Reply:
     """Run a command on one key, in the pipeline of the store's own; so many `replicas` must have it then.
 
     Raises `StoreError`.
@@ -42,7 +42,7 @@ async def run(connections: RedisConnections, key: str, name: str, *args: Argumen
 
 async def members(connections: RedisConnections, key: str) -> set[str]:
     """Return what is in a set. Raises `StoreError`."""
-    found = await run(connections, key, "SMEMBERS")
+    found = await run_command(connections, key, "SMEMBERS")
     return texts(found)
 
 

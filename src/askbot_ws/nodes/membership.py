@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import StoreError
 from ..events import EVENT_TYPES
 from ..store.redis.connections import RedisConnections
-from .keys import NODES, lease_of, members, run, sessions_of
+from .keys import NODES, lease_of, members, run_command, sessions_of
 
 SESSIONS_AT_ONCE = 1000  # in one command
 
@@ -90,7 +90,7 @@ class Membership:
         """This process's id."""
         return self.info.node
 
-    def alive(self) -> Collection[NodeInfo]:
+    def live_nodes(self) -> Collection[NodeInfo]:
         """Return the nodes that had a lease when it was last looked, this one first."""
         return [self.info, *self._others.values()]
 
@@ -103,13 +103,16 @@ class Membership:
         self._renewed_since = asyncio.get_running_loop().time()
 
     async def _note_node(self) -> None:
-        await run(self._connections, NODES, "SADD", self.node)
+        await run_command(self._connections, NODES, "SADD", self.node)
 
     async def _set_lease(self, *extra: str) -> bool:
         """Renew the lease; returns False where `extra` forbids it."""
         value = orjson.dumps(asdict(self.info))
         milliseconds = round(1000 * self.times.lease)
-        return await run(self._connections, lease_of(self.node), "SET", value, "PX", milliseconds, *extra) is not None
+        return (
+            await run_command(self._connections, lease_of(self.node), "SET", value, "PX", milliseconds, *extra)
+            is not None
+        )
 
     async def keep_lease(self) -> None:
         """Renew the lease, again and again."""
@@ -130,36 +133,36 @@ class Membership:
 
     async def leave(self) -> None:
         """Be a node no more. Sessions that it may still own are taken over by others. Raises `StoreError`."""
-        await run(self._connections, lease_of(self.node), "DEL")
-        if not await run(self._connections, sessions_of(self.node), "SCARD"):
-            await run(self._connections, NODES, "SREM", self.node)
+        await run_command(self._connections, lease_of(self.node), "DEL")
+        if not await run_command(self._connections, sessions_of(self.node), "SCARD"):
+            await run_command(self._connections, NODES, "SREM", self.node)
 
     # --- its sessions ------------------------------------------------------------------------------------------------
 
-    async def add(self, *sessions: str) -> None:
+    async def add_sessions(self, *sessions: str) -> None:
         """Note that this node may own sessions from now on; to be called before it does. Raises `StoreError`."""
-        await run(self._connections, sessions_of(self.node), "SADD", *sessions, replicas=self._replicas)
+        await run_command(self._connections, sessions_of(self.node), "SADD", *sessions, replicas=self._replicas)
 
     async def _add_owned(self) -> None:
         owned = [*self._owned]
         for start in range(0, len(owned), SESSIONS_AT_ONCE):
-            await self.add(*owned[start : start + SESSIONS_AT_ONCE])
+            await self.add_sessions(*owned[start : start + SESSIONS_AT_ONCE])
 
-    async def remove(self, session: str) -> None:
+    async def remove_session(self, session: str) -> None:
         """Note that this node owns a session no more; to be called once it does not. Raises `StoreError`."""
-        await run(self._connections, sessions_of(self.node), "SREM", session)
+        await run_command(self._connections, sessions_of(self.node), "SREM", session)
 
     # --- the others --------------------------------------------------------------------------------------------------
 
-    async def look(self) -> set[str]:
+    async def read_leases(self) -> set[str]:
         """Look at the leases of all nodes; returns the nodes that have none. Raises `StoreError`."""
         others = await members(self._connections, NODES) - {self.node}
-        leases = await asyncio.gather(*[run(self._connections, lease_of(node), "GET") for node in others])
+        leases = await asyncio.gather(*[run_command(self._connections, lease_of(node), "GET") for node in others])
         found = dict(zip(others, leases, strict=True))
         self._others = {node: _decode_info(node, lease) for node, lease in found.items() if isinstance(lease, bytes)}
         return {node for node, lease in found.items() if lease is None}
 
-    def could_renew(self) -> bool:
+    def leases_are_conclusive(self) -> bool:
         """Return whether a node that lives must have renewed its lease since this one can.
 
         Redis may answer and yet take nothing, as without the replicas that it asks for: then no node can renew.
@@ -167,11 +170,11 @@ class Membership:
         since = self._renewed_since
         return since is not None and asyncio.get_running_loop().time() - since >= 2 * self.times.renewal
 
-    async def is_gone(self, node: str) -> bool:
+    async def is_deregistered(self, node: str) -> bool:
         """Return whether a node is known no more: all of its sessions were taken over. Raises `StoreError`."""
         if node == self.node or node in self._others:
             return False
-        return not await run(self._connections, NODES, "SISMEMBER", node)
+        return not await run_command(self._connections, NODES, "SISMEMBER", node)
 
 
 def _decode_info(node: str, lease: bytes) -> NodeInfo:

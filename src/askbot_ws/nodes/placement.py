@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 import structlog
 
 from ..errors import LogMoved, Overloaded, StoreError
-from ..hub.placement import Claimed, ForwardedCommand, OwnedElsewhere, Sessions
+from ..hub.placement import ForwardedCommand, OwnedElsewhere, PriorState, Sessions
 from ..store.redis.keys import keys_of
 from ..store.redis.scripts import ScriptCall, load_script
 from ..store.redis.store import RedisStore
-from .codec import Executed, Failed, NotOwner, Request, TakeOverRequest, TodoAdded, is_repeatable
+from .codec import Executed, Failed, HandoverQueued, NotOwner, Request, ResumeRequest, is_repeatable
 from .inbox import Inbox
-from .keys import TODO, run
+from .keys import HANDOVERS, run_command
 from .membership import LeaseTimes, Membership, NodeInfo
 from .reaper import Reaper
 
@@ -46,9 +46,9 @@ class NodePlacement:
         self._giving_back: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    def alive(self) -> Collection[NodeInfo]:
+    def live_nodes(self) -> Collection[NodeInfo]:
         """Return the nodes that live, this one first; before `open`, none."""
-        return self._membership.alive() if self._tasks else ()
+        return self._membership.live_nodes() if self._tasks else ()
 
     async def open(self, sessions: Sessions) -> None:
         """Become a node (`Placement.open`)."""
@@ -61,13 +61,13 @@ class NodePlacement:
             times=self._times,
             replicas=self._store.replicas,
         )
-        self._reaper = Reaper(self._connections, self._membership, self.take_over)
-        self._inbox = Inbox(self._connections, self._store.node, sessions, self._reaper.look_at_todo)
+        self._reaper = Reaper(self._connections, self._membership, self.ensure_owner)
+        self._inbox = Inbox(self._connections, self._store.node, sessions, self._reaper.look_at_handovers)
         await self._membership.join()
         await self._inbox.open()
         self._spawn(self._membership.keep_lease())
         self._spawn(self._reaper.watch_nodes())
-        self._spawn(self._reaper.watch_todo())
+        self._spawn(self._reaper.watch_handovers())
         log.info("node_joined", node=self._store.node)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -76,20 +76,20 @@ class NodePlacement:
 
     # --- owning ------------------------------------------------------------------------------------------------------
 
-    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> Claimed:
+    async def claim(self, session: str, *, is_new: bool, instead_of: str | None) -> PriorState:
         """Become the owner of a session (`Placement.claim`)."""
         if (giving_back := self._giving_back.get(session)) is not None:
             await asyncio.wait([giving_back])
         was_owned = session in self._owned
         if self._draining and not was_owned:
             raise Overloaded("The server is about to restart.", retry_after=1.0)
-        await self._membership.add(session)
+        await self._membership.add_sessions(session)
         if is_new:
             self._owned.add(session)
-            return Claimed.NEW
+            return PriorState.NEW
         try:
             other = await self._store.claim(session, instead_of=instead_of)
-            if other is not None and other != instead_of and await self._membership.is_gone(other):
+            if other is not None and other != instead_of and await self._membership.is_deregistered(other):
                 instead_of = other
                 other = await self._store.claim(session, instead_of=other)
         except StoreError:
@@ -97,25 +97,25 @@ class NodePlacement:
             raise
         if other is not None:
             self._owned.discard(session)
-            await self._membership.remove(session)
+            await self._membership.remove_session(session)
             raise OwnedElsewhere(other)
         self._owned.add(session)
-        return Claimed.ORPHANED if was_owned or instead_of is not None else Claimed.FREE
+        return PriorState.ORPHANED if was_owned or instead_of is not None else PriorState.FREE
 
     async def confirm(self, session: str) -> None:
         """Raise `LogMoved` unless the store names this node as a session's owner (`Placement.confirm`)."""
-        await self._store.refresh(session)
+        await self._store.catch_up(session)
         if not self._store.owns(session):
             raise LogMoved
 
-    async def take_over(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
-        """Have a session owned, here or by the node that the store names (`Placement.take_over`)."""
+    async def ensure_owner(self, session: str, *, instead_of: str | None = None, orphaned: bool = False) -> None:
+        """Have a session owned, here or by the node that the store names (`Placement.ensure_owner`)."""
         if orphaned and instead_of is None:
             instead_of = self._store.node  # whose turns may have run, though it knows nothing of that
         try:
             await self._sessions.take_over(session, instead_of=instead_of)
         except OwnedElsewhere as elsewhere:  # which may not know: Redis may have lost that it is the owner no more
-            request = TakeOverRequest(secrets.token_urlsafe(12), self._store.node, session)
+            request = ResumeRequest(secrets.token_urlsafe(12), self._store.node, session)
             match (await self._inbox.request(elsewhere.node, request))[0]:
                 case Executed():
                     pass
@@ -149,16 +149,16 @@ class NodePlacement:
         try:
             await self._store.give_back(session)
             if has_waiting:
-                await run(self._connections, TODO, "RPUSH", session, replicas=self._store.replicas)
-                await self._announce_todo()
-            await self._membership.remove(session)
+                await run_command(self._connections, HANDOVERS, "RPUSH", session, replicas=self._store.replicas)
+                await self._announce_handover()
+            await self._membership.remove_session(session)
         except StoreError as error:  # it stays in this node's set, and is taken over once this node has ended
             log.warning("session_give_back_failed", session=session, cause=str(error.__cause__ or error))
 
-    async def _announce_todo(self) -> None:
-        others = [info.node for info in self._membership.alive() if info.node != self._store.node]
+    async def _announce_handover(self) -> None:
+        others = [info.node for info in self._membership.live_nodes() if info.node != self._store.node]
         if others:
-            await self._inbox.send(secrets.choice(others), TodoAdded())
+            await self._inbox.send(secrets.choice(others), HandoverQueued())
 
     async def is_followed(self, session: str) -> bool:
         """Return whether other nodes have a session in memory (`Placement.is_followed`)."""
@@ -212,8 +212,8 @@ class NodePlacement:
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def drain(self) -> None:
-        """Claim no session any more (`Placement.drain`)."""
+    def stop_claiming(self) -> None:
+        """Claim no session any more (`Placement.stop_claiming`)."""
         self._draining = True
 
     async def close(self) -> None:

@@ -12,19 +12,19 @@ import structlog
 from ..errors import AskbotError, SessionNotFound, StoreError
 from ..hub.placement import OwnedElsewhere
 from ..store.redis.connections import RedisConnections
-from .keys import NODES, TODO, members, reaper_of, run, sessions_of, texts
+from .keys import HANDOVERS, NODES, members, reaper_of, run_command, sessions_of, texts
 from .membership import Membership
 
 MAX_TAKEOVERS = 32  # at the same time
 REAPER_SECONDS = 30.0  # for which a node alone may take over from a dead one, unless it says that it goes on
-TODO_SESSIONS = 100  # looked at, at once
+MAX_HANDOVERS_AT_ONCE = 100  # sessions
 
 
-class TakeOver(Protocol):
-    """Own a session, or have its owner go on with it (`Placement.take_over`)."""
+class EnsureOwner(Protocol):
+    """Own a session, or have its owner go on with it (`Placement.ensure_owner`)."""
 
     def __call__(self, session: str, *, instead_of: str | None = None) -> Awaitable[None]:
-        """As `Placement.take_over`."""
+        """As `Placement.ensure_owner`."""
         ...
 
 
@@ -37,18 +37,18 @@ class Reaper:
     After Redis was away, leases are gone of nodes that live: all of them have as long as a lease lasts to come back.
     """
 
-    def __init__(self, connections: RedisConnections, membership: Membership, take_over: TakeOver) -> None:
-        """`take_over` owns a session, in place of a node that has died or of nobody (`Sessions.take_over`)."""
+    def __init__(self, connections: RedisConnections, membership: Membership, ensure_owner: EnsureOwner) -> None:
+        """`ensure_owner` owns a session, in place of a node that has died or of nobody (`Placement.ensure_owner`)."""
         self._connections = connections
         self._membership = membership
-        self._take_over = take_over
+        self._ensure_owner = ensure_owner
         self._gone: set[str] = set()  # nodes that had no lease at the last look
         self._trusted_from = 0.0  # when a lease that is gone tells something again, by the loop's clock
-        self._todo_added = asyncio.Event()
+        self._handover_queued = asyncio.Event()
 
-    def look_at_todo(self) -> None:
+    def look_at_handovers(self) -> None:
         """Look at the sessions that were handed over, now."""
-        self._todo_added.set()
+        self._handover_queued.set()
 
     async def watch_nodes(self) -> None:
         """Take over from nodes that die, again and again."""
@@ -56,8 +56,8 @@ class Reaper:
         while True:
             await asyncio.sleep(times.renewal)
             try:
-                gone = await self._membership.look()
-                if now() < self._trusted_from or not self._membership.could_renew():
+                gone = await self._membership.read_leases()
+                if now() < self._trusted_from or not self._membership.leases_are_conclusive():
                     self._gone = set()
                     continue
                 for node in gone & self._gone:
@@ -67,17 +67,17 @@ class Reaper:
                 self._gone, self._trusted_from = set(), now() + times.lease
                 log.warning("node_watch_failed", cause=str(error.__cause__ or error))
 
-    async def watch_todo(self) -> None:
+    async def watch_handovers(self) -> None:
         """Take the sessions that draining nodes hand over, again and again."""
         while True:
             try:
                 async with asyncio.timeout(self._membership.times.renewal):
-                    await self._todo_added.wait()
+                    await self._handover_queued.wait()
             except TimeoutError:
                 pass
-            self._todo_added.clear()
+            self._handover_queued.clear()
             try:
-                while await self._take_todo():
+                while await self._take_handovers():
                     pass
             except StoreError as error:
                 log.warning("node_watch_failed", cause=str(error.__cause__ or error))
@@ -87,7 +87,7 @@ class Reaper:
     async def _take_over_all(self, node: str) -> None:
         """Take over all sessions of a node that has died, unless another node does. Raises `StoreError`."""
         lock, milliseconds = reaper_of(node), round(1000 * REAPER_SECONDS)
-        if await run(self._connections, lock, "SET", self._membership.node, "NX", "PX", milliseconds) is None:
+        if await run_command(self._connections, lock, "SET", self._membership.node, "NX", "PX", milliseconds) is None:
             return
         sessions = [*await members(self._connections, sessions_of(node))]
         log.warning("node_died", node=node, sessions=len(sessions))
@@ -96,15 +96,15 @@ class Reaper:
             some = sessions[start : start + MAX_TAKEOVERS]
             taken = await asyncio.gather(*[self._take_over_one(session, node) for session in some])
             failed += taken.count(False)
-            await run(self._connections, lock, "SET", self._membership.node, "XX", "PX", milliseconds)
-        if not failed and not await run(self._connections, sessions_of(node), "SCARD"):
-            await run(self._connections, NODES, "SREM", node)
-        await run(self._connections, lock, "DEL")  # what has failed is tried at the next look
+            await run_command(self._connections, lock, "SET", self._membership.node, "XX", "PX", milliseconds)
+        if not failed and not await run_command(self._connections, sessions_of(node), "SCARD"):
+            await run_command(self._connections, NODES, "SREM", node)
+        await run_command(self._connections, lock, "DEL")  # what has failed is tried at the next look
 
     async def _take_over_one(self, session: str, node: str) -> bool:
         """Take over a session; returns whether it is the dead node's no more."""
         try:
-            await self._take_over(session, instead_of=node)
+            await self._ensure_owner(session, instead_of=node)
         except (SessionNotFound, OwnedElsewhere):
             pass  # deleted, or another node was faster
         except AskbotError as error:
@@ -113,24 +113,24 @@ class Reaper:
         except Exception:  # a fault in one session must not keep the others from being taken over
             log.exception("session_takeover_crashed", session=session)
             return False
-        await run(self._connections, sessions_of(node), "SREM", session)
+        await run_command(self._connections, sessions_of(node), "SREM", session)
         return True
 
     # --- nodes that drain --------------------------------------------------------------------------------------------
 
-    async def _take_todo(self) -> bool:
+    async def _take_handovers(self) -> bool:
         """Take some of the sessions that were handed over; returns whether there may be more. Raises `StoreError`."""
-        found = [*texts(await run(self._connections, TODO, "LRANGE", 0, TODO_SESSIONS - 1))]
+        found = [*texts(await run_command(self._connections, HANDOVERS, "LRANGE", 0, MAX_HANDOVERS_AT_ONCE - 1))]
         random.shuffle(found)  # so that several nodes share them
         taken = False
         for session in found:
             try:
-                await self._take_over(session)
+                await self._ensure_owner(session)
             except SessionNotFound:
                 pass
             except AskbotError as error:
                 log.warning("session_takeover_failed", session=session, cause=str(error.__cause__ or error))
                 continue
-            await run(self._connections, TODO, "LREM", 0, session)
+            await run_command(self._connections, HANDOVERS, "LREM", 0, session)
             taken = True
         return taken

@@ -19,7 +19,7 @@ from .connection_limits import ConnectionLimits
 from .http_connection import HttpConnection
 from .keepalive import KeepaliveMonitor
 from .proxies import TrustedProxies
-from .refusals import Refusals
+from .refusals import RefusalLog
 from .websocket import WebSocket
 
 SETTLE_SECONDS = 0.05  # between two looks at connections that have sent no request
@@ -50,7 +50,7 @@ class Acceptor:
         limits: RequestLimits,
         connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
-        refusals: Refusals,
+        refusals: RefusalLog,
         proxies: TrustedProxies,
     ) -> None:
         """`app` answers what is no WebSocket handshake; `server` is the value of the `Server` header.
@@ -88,7 +88,7 @@ class Acceptor:
         self._no_connections = asyncio.Event()
         self._no_connections.set()
 
-    def expect(self, socket: WebSocket) -> None:
+    def note_accepted(self, socket: WebSocket) -> None:
         """Note a connection that was accepted; `start_connection` follows, after its TLS handshake if there is one."""
         self._in_tls_handshake.add(socket)
 

@@ -54,7 +54,7 @@ class Address:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
-    def is_open(self) -> bool:
+    def listens_everywhere(self) -> bool:
         """Whether it listens on all addresses of this machine."""
         return self.unix is None and openable_host(self._socket) is not None
 

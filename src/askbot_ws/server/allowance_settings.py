@@ -9,7 +9,7 @@ from ..config import Settings
 from ..core.allowance import Allowance, Allowances, Rates
 from ..dialects.askbot.connection import AskbotLimits
 from ..dialects.askbot.frames import Limits
-from ..dialects.connection import RateLimits, ResumeLimit
+from ..dialects.connection import ConnectionRates, ResumeLimit
 from ..errors import ConfigError
 from ..role_settings import RoleSettings
 from ..upstream import clean_model_name
@@ -66,7 +66,7 @@ def askbot_limits(settings: Settings) -> AskbotLimits:
             question_chars=settings.max_question,
             waiting_turns=settings.max_waiting,
         ),
-        rates=RateLimits(settings.frames_per_minute, ResumeLimit()) if settings.limits else RateLimits(),
+        rates=ConnectionRates(settings.frames_per_minute, ResumeLimit()) if settings.limits else ConnectionRates(),
     )
 
 

@@ -38,10 +38,10 @@ from .listening import AF_UNIX, HAS_TCP_USER_TIMEOUT, LISTEN_BACKLOG, UnixSocket
 from .loop_lag import LoopLagMonitor
 from .overload import OverloadMonitor, memory_threshold
 from .proxies import TrustedProxies
-from .refusals import Refusals
+from .refusals import RefusalLog
 from .tls import TlsFiles
 from .web_socket_connections import WebSocketConnections
-from .websocket import WebSocket, open_after_close
+from .websocket import WebSocket, allow_opening_after_close
 from .workers.group import ServerGroup
 
 HANDSHAKE_SECONDS = 3.0  # for clients whose connection was accepted before a drain to send their first request
@@ -92,7 +92,7 @@ class Server:
         self._tls = tls
         self._proxies = TrustedProxies.parse(settings.trusted_proxies)
         self.metrics = hub.metrics
-        self.refusals = Refusals(hub.metrics)
+        self.refusals = RefusalLog(hub.metrics)
         self.keepalive = KeepaliveMonitor(heartbeat=settings.heartbeat, reader_timeout=settings.reader_timeout)
         self._access = AccessPolicy(
             hosts=settings.hosts,
@@ -135,7 +135,7 @@ class Server:
             administration=self._hub.administration,
             sign_in_url=settings.sign_in_url,
             sign_out_url=settings.sign_out_url,
-            find_faults=self.readiness.server_faults if self._group is None else self._group.faults,
+            find_faults=self.readiness.all_faults if self._group is None else self._group.faults,
             render_metrics=self.metrics_page.render,
             version=__version__,
             page_module=settings.page_module,
@@ -166,24 +166,24 @@ class Server:
         )
 
     @property
-    def location(self) -> Address:
+    def listen_address(self) -> Address:
         """Where it listens."""
         return Address(self._sockets, self._settings.host, has_tls=self.has_tls)
 
     @property
     def unix(self) -> str | None:
         """The path of the Unix socket on which it listens; None where it listens on a TCP socket."""
-        return self.location.unix
+        return self.listen_address.unix
 
     @property
     def host(self) -> str | None:
         """The name or address on which it listens; None for a Unix socket."""
-        return self.location.host
+        return self.listen_address.host
 
     @property
     def port(self) -> int:
         """The port on which it listens; with the setting `port=0`, the one that was chosen; 0 for a Unix socket."""
-        return self.location.port
+        return self.listen_address.port
 
     @property
     def address(self) -> str:
@@ -191,17 +191,17 @@ class Server:
 
         For a Unix socket, its path.
         """
-        return self.location.authority
+        return self.listen_address.authority
 
     @property
-    def is_open(self) -> bool:
+    def listens_everywhere(self) -> bool:
         """Whether it listens on all addresses of this machine."""
-        return self.location.is_open
+        return self.listen_address.listens_everywhere
 
     @property
     def page_url(self) -> str:
         """The URL of the page, for instance `http://127.0.0.1:8765/`; without a path for a Unix socket."""
-        return self.location.page_url
+        return self.listen_address.page_url
 
     @property
     def url(self) -> str:
@@ -209,7 +209,7 @@ class Server:
 
         For a Unix socket, `ws+unix:/run/askbot/askbot.sock:/v1/chat`.
         """
-        return self.location.url
+        return self.listen_address.url
 
     @property
     def hub(self) -> Hub:
@@ -304,14 +304,14 @@ class Server:
         await reload_authenticator(self._authenticator, before, applied, self._hub.store, now=self._now)
         self._settings = applied
         self._hub.use_policy(policy)
-        self._access.allow(hosts=applied.hosts, origins=applied.origins)
+        self._access.replace_allowed(hosts=applied.hosts, origins=applied.origins)
         self._connections.limits = askbot_limits(applied)
         self._limit_clients(applied, allowances)
         self._connection_limits.set_limits(**connection_limits(applied))
         self._connections.credentials.close_anonymous()
-        for connection, opened in self._connections.with_sockets():
+        for connection, opened in self._connections.pairs():
             connection.set_rates(self._connections.limits.rates)
-            if not self._access.allows(opened.access_headers, secure=opened.secure):
+            if not self._access.would_accept(opened.access_headers, secure=opened.secure):
                 self._connections.close(connection, 4403, "this origin is not allowed any more")
         log.info("settings_reloaded", changed=sorted(changed & RELOADABLE), need_restart=sorted(changed - RELOADABLE))
 
@@ -324,7 +324,7 @@ class Server:
         they have sent it, at the latest after `HANDSHAKE_SECONDS`.
         """
         for listener in self._listeners:
-            open_after_close(listener)
+            allow_opening_after_close(listener)
         await self._stop_listening()
         await self.acceptor.receive_first_requests(max_seconds=HANDSHAKE_SECONDS)
 

@@ -15,7 +15,11 @@ from .address import Address
 def print_banner(address: Address, *, model: str, store: str, workers: int = 1, note: str | None = None) -> None:
     """Print where the server can be reached, what answers and where sessions are stored; `note` is a line about it."""
     scheme = address.page_url.partition(":")[0]
-    elsewhere = f"  ({scheme}://{socket.gethostname()}:{address.port}/ from other machines)" if address.is_open else ""
+    elsewhere = (
+        f"  ({scheme}://{socket.gethostname()}:{address.port}/ from other machines)"
+        if address.listens_everywhere
+        else ""
+    )
     lines = [
         f"askbot-ws {__version__}",
         f"  page    {address.page_url}{elsewhere}",

@@ -108,7 +108,7 @@ class ServerCollector(Collector):
         yield _histogram("commit_seconds", "From writing a batch of events until readers have it.", metrics.commit)
         yield _histogram("commit_events", "Events of all sessions in one batch.", metrics.commit_events)
         yield _gauge(
-            "unstored_ends", "Ends of turns that were shown and are still to be stored.", self._hub.unstored_count
+            "unstored_ends", "Ends of turns that were shown and are still to be stored.", self._hub.unstored_end_count
         )
         yield _gauge("journal_bytes", "Bytes in the journal.", store.journal_bytes)
         yield _gauge("unflushed_bytes", "Bytes of events that are not in the tables yet.", store.unflushed_bytes)

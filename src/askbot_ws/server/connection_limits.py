@@ -16,7 +16,7 @@ class ConnectionLimits:
 
     def __init__(self, *, max_total: int, max_per_address: int) -> None:
         self.set_limits(max_total=max_total, max_per_address=max_per_address)
-        self._addresses: dict[str, Admission] = {}
+        self._addresses: dict[str, ConnectionAdmission] = {}
         self._users: Counter[str] = Counter()
         self.count = 0  # open connections
 
@@ -25,12 +25,12 @@ class ConnectionLimits:
         self._max_total = max_total
         self._max_per_address = max_per_address
 
-    def admit(self, address: str) -> Admission:
+    def admit(self, address: str) -> ConnectionAdmission:
         """Count a connection. `address` is its IP address, or empty where there is none (Unix sockets)."""
         self.count += 1
         return self._admit(address_key(address), over_total=self.count > self._max_total)
 
-    def readmit(self, admission: Admission, address: str) -> Admission:
+    def readmit(self, admission: ConnectionAdmission, address: str) -> ConnectionAdmission:
         """Count a connection for another address: that of the client for which a proxy has opened it."""
         address = address_key(address)
         if admission.address == address:
@@ -59,13 +59,13 @@ class ConnectionLimits:
             if not self._users[user]:
                 del self._users[user]
 
-    def _admit(self, address: str, *, over_total: bool) -> Admission:
-        admission = self._addresses.setdefault(address, Admission(self, address))
+    def _admit(self, address: str, *, over_total: bool) -> ConnectionAdmission:
+        admission = self._addresses.setdefault(address, ConnectionAdmission(self, address))
         admission.count += 1
         if over_total:
-            return Admission(self, address, "server")
+            return ConnectionAdmission(self, address, "server")
         if address and admission.count > self._max_per_address:
-            return Admission(self, address, "address")
+            return ConnectionAdmission(self, address, "address")
         return admission
 
     def _release(self, address: str) -> None:
@@ -74,8 +74,8 @@ class ConnectionLimits:
             del self._addresses[address]
 
 
-class Admission:
-    """A counted connection. Connections of an address share one object; one that exceeds a limit has its own."""
+class ConnectionAdmission:
+    """What counts a connection. Connections of an address share one object; one that exceeds a limit has its own."""
 
     __slots__ = ("_limits", "address", "count", "excess")
 
@@ -86,7 +86,7 @@ class Admission:
         self.excess: Excess | None = excess
         self.count = 0  # connections that share it
 
-    def shared(self, address: str) -> str:
+    def interned_address(self, address: str) -> str:
         """Return the address of a connection that is counted here, as one object for all that have it.
 
         That of IPv6 is its own: what is counted is its network.

@@ -13,7 +13,7 @@ from ..core.principal import Principal
 from ..dialects.connection import Connection
 from ..errors import Forbidden
 from ..hub import Hub
-from .expiry import ExpiryMonitor
+from .credential_expiry import ExpiryMonitor
 
 log = structlog.get_logger(__name__)
 

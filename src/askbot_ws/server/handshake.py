@@ -22,7 +22,7 @@ from ..http.access import AccessPolicy
 from ..http.authentication import CHALLENGE
 from ..http.responses import encode_json, json_headers, retry_after
 from ..hub.admission import OVERLOAD_RETRY_SECONDS
-from .refusals import Refusals
+from .refusals import RefusalLog
 from .websocket import WebSocket
 
 PATH = "/v1/chat"
@@ -40,7 +40,7 @@ class Handshake:
         self,
         access: AccessPolicy,
         authenticator: Authenticator,
-        refusals: Refusals,
+        refusals: RefusalLog,
         *,
         draining: Callable[[], bool],
         overloaded: Callable[[], bool],

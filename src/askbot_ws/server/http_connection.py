@@ -21,8 +21,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from ..http.ai_completion import ResponseAbortedError
 from ..http.responses import encode_json, json_headers
 from ..metrics import RefusalReason
-from .connection_limits import Admission
-from .proxies import find_client
+from .connection_limits import ConnectionAdmission
+from .proxies import find_sender
 from .refusals import LIMIT_REASONS
 from .websocket import WebSocket
 
@@ -58,7 +58,7 @@ class HttpConnection(HttpToolsProtocol):
     parser: httptools.HttpRequestParser
 
     def __init__(
-        self, acceptor: Acceptor, socket: WebSocket, admission: Admission, address: str, *, proxy: str | None
+        self, acceptor: Acceptor, socket: WebSocket, admission: ConnectionAdmission, address: str, *, proxy: str | None
     ) -> None:
         """`socket` takes over at a WebSocket handshake; `admission` counts the connection of this client's address.
 
@@ -71,7 +71,7 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = acceptor.limits
         self._socket = socket
         self._admission = admission
-        self._address = admission.shared(address)
+        self._address = admission.interned_address(address)
         self._proxy = proxy
         self._secure = False  # whether the client has sent the current request over HTTPS
         self._expecting = ExpectedInput.REQUEST
@@ -205,7 +205,7 @@ class HttpConnection(HttpToolsProtocol):
     def _find_client(self) -> None:
         """Take the client's address, scheme and host from what a trusted proxy says."""
         if self._proxy is not None:
-            client = find_client(self._proxy, self.headers, self._acceptor.proxies)
+            client = find_sender(self._proxy, self.headers, self._acceptor.proxies)
             self._readmit(client.address)
             self._secure = (client.scheme or self.scheme) == "https"
             if client.host is not None:
@@ -217,7 +217,7 @@ class HttpConnection(HttpToolsProtocol):
     def _readmit(self, address: str) -> None:
         """Count the connection for another address."""
         self._admission = self._acceptor.connection_limits.readmit(self._admission, address)
-        self._address = self._admission.shared(address)
+        self._address = self._admission.interned_address(address)
 
     def _begin_response(self) -> None:
         self._acceptor.default_headers()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from ..core.load import MIN_LIMIT, AdaptiveLimit, Gauge, LoadLevel
+from ..core.load import MIN_LIMIT, AdaptiveLimit, LoadGauge, LoadLevel
 from ..hub.admission import Admission
 from .throttle import CGROUP_ROOT
 
@@ -56,9 +56,9 @@ class OverloadMonitor:
         self._admission = admission
         self._turns_running = turns_running
         self._append_started_at = append_started_at
-        self._lag = Gauge(None)
-        self._commit = Gauge(None)
-        self._memory = Gauge(None, hard=MEMORY_HARD, recovery=MEMORY_RECOVERY)
+        self._lag = LoadGauge(None)
+        self._commit = LoadGauge(None)
+        self._memory = LoadGauge(None, hard=MEMORY_HARD, recovery=MEMORY_RECOVERY)
         self._memory_due = 0.0
         self._turns = AdaptiveLimit(None)
         self._cpu_clock = cpu_clock

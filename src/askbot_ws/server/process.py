@@ -60,7 +60,7 @@ async def _main(settings: Settings, read_settings: Callable[[], Settings] | None
     settings = adopt(sockets, settings)
     async with running(settings, chosen, throttle=throttle, sockets=sockets) as server:
         freeze_gc()
-        print_banner(server.location, model=chosen.upstream.model, store=settings.store, note=chosen.banner)
+        print_banner(server.listen_address, model=chosen.upstream.model, store=settings.store, note=chosen.banner)
         log.info(
             "server_started",
             host=server.host,

@@ -53,7 +53,7 @@ class TrustedProxies:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class RequestSender:
     """Who has sent a request, and how it was sent."""
 
     address: str  # the client's IP address; empty where there is none (Unix sockets)
@@ -69,23 +69,25 @@ def client_address(peer: str, headers: Headers, trusted: TrustedProxies) -> str:
         headers: Of the request, with names in lower case.
         trusted: The proxies that are believed.
     """
-    return find_client(peer, headers, trusted).address
+    return find_sender(peer, headers, trusted).address
 
 
-def find_client(peer: str, headers: Headers, trusted: TrustedProxies) -> Client:
+def find_sender(peer: str, headers: Headers, trusted: TrustedProxies) -> RequestSender:
     """Return who has sent a request and how, see `client_address`.
 
     `X-Forwarded-For` counts before `Forwarded`: most proxies write the former, and pass on the latter as it came.
     """
     if peer not in trusted:
-        return Client(peer)
+        return RequestSender(peer)
     chain = _list_header(headers, b"x-forwarded-for")
     if not chain and _header_values(headers, b"forwarded"):
         return _by_forwarded(peer, headers, trusted)
     address = _first_untrusted((_parse_node(node) for node in reversed(chain)), peer, trusted)
     scheme = _list_header(headers, b"x-forwarded-proto")
     host = _list_header(headers, b"x-forwarded-host")
-    return Client(address, SCHEMES.get(scheme[-1].lower()) if scheme else None, host[-1] or None if host else None)
+    return RequestSender(
+        address, SCHEMES.get(scheme[-1].lower()) if scheme else None, host[-1] or None if host else None
+    )
 
 
 def _first_untrusted(nodes: Iterable[str | None], peer: str, trusted: TrustedProxies) -> str:
@@ -100,14 +102,14 @@ def _first_untrusted(nodes: Iterable[str | None], peer: str, trusted: TrustedPro
     return found
 
 
-def _by_forwarded(peer: str, headers: Headers, trusted: TrustedProxies) -> Client:
+def _by_forwarded(peer: str, headers: Headers, trusted: TrustedProxies) -> RequestSender:
     """Return who has sent a request by `Forwarded`, and how, as the proxy nearest to the client says."""
-    found = Client(peer)
+    found = RequestSender(peer)
     for pairs in _forwarded_elements(headers):
         address = _parse_node(pairs.get("for", ""))
         if address is None:
-            return Client(peer)
-        found = Client(address, SCHEMES.get(pairs.get("proto", "").lower()), pairs.get("host") or None)
+            return RequestSender(peer)
+        found = RequestSender(address, SCHEMES.get(pairs.get("proto", "").lower()), pairs.get("host") or None)
         if address not in trusted:
             break
     return found

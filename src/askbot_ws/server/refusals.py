@@ -1,4 +1,4 @@
-"""Refusals: counts connections, handshakes and requests that are refused, and logs them at a limited rate."""
+"""RefusalLog: counts connections, handshakes and requests that are refused, and logs them at a limited rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.limits import TokenBucket
 from ..metrics import Metrics, RefusalReason
 from .connection_limits import Excess
 
-__all__ = ["RefusalReason", "Refusals"]
+__all__ = ["RefusalLog", "RefusalReason"]
 
 LINES_AT_ONCE = 5  # for each reason, so that a flood of one does not hide another
 LINES_PER_SECOND = 0.1
@@ -24,7 +24,7 @@ LIMIT_REASONS: dict[Excess, RefusalReason] = {
 log = structlog.get_logger(__name__)
 
 
-class Refusals:
+class RefusalLog:
     """What a server refused before anybody could use it."""
 
     def __init__(self, metrics: Metrics, *, now: Callable[[], float] = time.monotonic) -> None:

@@ -17,8 +17,8 @@ from ..config import Settings
 from ..errors import ConfigError
 from ..hub import Hub, Policy
 from ..hub.group_commit import Throttle
-from ..nodes import limits_of, placement_of, revocations_of
-from ..store.url import open_store
+from ..nodes import key_revocations_of, limits_of, placement_of
+from ..store.url import make_store
 from ..upstream import clean_model_name
 from ..upstream.choose import UpstreamChoice, choose_upstream, guard_upstream
 from .allowance_settings import allowances_of
@@ -52,7 +52,7 @@ async def running(
     """
     tls = TlsFiles(settings.certfile, settings.keyfile) if settings.certfile and settings.keyfile else None
     chosen = guard_upstream(chosen or choose_upstream(settings), settings)
-    store = open_store(settings.store, fsync=settings.fsync, replicas=settings.redis_wait)
+    store = make_store(settings.store, fsync=settings.fsync, replicas=settings.redis_wait)
     authenticator = make_authenticator(settings, store, now=now)
     listening = [*sockets] or [bind(settings)]
     telemetry: TurnTelemetry | None = None
@@ -70,7 +70,7 @@ async def running(
             placement=placement_of(store),
             limits=limits_of(store),
         )
-        async with authenticator, hub, revocations_of(store, authenticator):
+        async with authenticator, hub, key_revocations_of(store, authenticator):
             await chosen.upstream.open()
             make_policy = partial(policy_of, chosen=chosen)
             server = Server(settings, hub, authenticator, tls=tls, make_policy=make_policy, group=group, now=now)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..core.limits import PauseController
+from ..core.limits import LoopPauseController
 
 MAX_PAUSE_SECONDS = 0.02
 UPDATE_INTERVAL_SECONDS = 0.1  # between two readings of the CPU clocks
@@ -28,7 +28,7 @@ class LoopThrottle:
     ) -> None:
         """`cpus` is how many cores this process may use; less than 1 under a quota."""
         self.pause = 0.0
-        self._controller = PauseController(max_seconds=MAX_PAUSE_SECONDS)
+        self._controller = LoopPauseController(max_seconds=MAX_PAUSE_SECONDS)
         self._cpus = cpus
         self._clock = clock
         self._thread_cpu = thread_cpu

@@ -16,7 +16,7 @@ from .acceptor import Acceptor
 from .connection_limits import ConnectionLimits
 from .credential_monitor import CredentialMonitor
 from .keepalive import KeepaliveMonitor
-from .refusals import LIMIT_REASONS, Refusals
+from .refusals import LIMIT_REASONS, RefusalLog
 from .websocket import WebSocket
 
 CLOSE_BATCH_SIZE = 50  # connections closed at once in a drain, so that their clients do not return all at once
@@ -37,7 +37,7 @@ class WebSocketConnections:
         limits: AskbotLimits,
         connection_limits: ConnectionLimits,
         keepalive: KeepaliveMonitor,
-        refusals: Refusals,
+        refusals: RefusalLog,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`limits` are those of connections from now on; `now` is the time in seconds since 1970."""
@@ -57,7 +57,7 @@ class WebSocketConnections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._open)
 
-    def with_sockets(self) -> Iterable[tuple[Connection, WebSocket]]:
+    def pairs(self) -> Iterable[tuple[Connection, WebSocket]]:
         """Return the connections with their sockets, as they are now."""
         return tuple(self._open.items())
 

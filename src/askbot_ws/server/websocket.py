@@ -17,7 +17,7 @@ from ..http.access import Headers
 
 if TYPE_CHECKING:
     from .acceptor import Acceptor
-    from .connection_limits import Admission
+    from .connection_limits import ConnectionAdmission
 
 MAX_PONG_BYTES = 64 * 1024  # buffered for a client that does not read; then its pings are not read either
 STALLED_CLOSE_SECONDS = 10.0  # that a client which does not read has to accept its close frame
@@ -31,7 +31,7 @@ def text_header(length: int) -> bytes:
     return struct.pack("!BBH", 0x81, 126, length) if length < 1 << 16 else struct.pack("!BBQ", 0x81, 127, length)
 
 
-def open_after_close(listener: Server) -> None:
+def allow_opening_after_close(listener: Server) -> None:
     """Let connections that a listener has accepted be opened after it is closed: `websockets` would refuse them."""
     setattr(listener, "is_serving", lambda: True)  # noqa: B010 - no type checker takes an assignment to a method
 
@@ -54,7 +54,7 @@ class WebSocket(ServerConnection):
     paused_at: float | None  # since when its transport has no room; None: it has
     secure: bool  # whether the client is connected over TLS, to us or to a trusted proxy
     sent_at: float  # when anything was last sent; 0: nothing was
-    admission: Admission  # counts it
+    admission: ConnectionAdmission  # counts it
     client_address: str  # an IP address, also behind a trusted proxy; empty where there is none (Unix sockets)
     access_headers: Headers  # of a page's handshake: `Host` and `Origin`, by which it was accepted
     principal: Principal  # that the handshake names
@@ -68,7 +68,7 @@ class WebSocket(ServerConnection):
         """`options` are those with which `websockets` makes a connection."""
         super().__init__(protocol, server, **options)
         self._acceptor = acceptor
-        acceptor.expect(self)
+        acceptor.note_accepted(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the acceptor start the connection as HTTP (asyncio calls this)."""
@@ -77,7 +77,7 @@ class WebSocket(ServerConnection):
     def start_handshake(
         self,
         transport: asyncio.Transport,
-        admission: Admission,
+        admission: ConnectionAdmission,
         address: str,
         head: bytes,
         early_data: bytes,

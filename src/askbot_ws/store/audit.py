@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.summary import Summary
+from ..core.summary import LogSummary
 from ..events import Check, Done, Event, LaterEvent, Question, TextSlice, Thinking, Title, Token
 
 
@@ -43,7 +43,7 @@ class Audit:
     head: int = 0
     open_turns: dict[str, AnswerDigest] = field(default_factory=dict[str, AnswerDigest])
     ended_turns: set[str] = field(default_factory=set[str])
-    summary: Summary = field(default_factory=Summary)
+    summary: LogSummary = field(default_factory=LogSummary)
 
     def find_fault(self, event: Event) -> str | None:
         """Why an event can't be the next one; None where it can."""

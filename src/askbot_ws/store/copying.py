@@ -17,7 +17,7 @@ _ALL = SessionQuery(ANY_USER)
 
 
 @dataclass
-class CopyClock:
+class SettableClock:
     """The time at which the session that is being copied was made, for the store to which it is copied.
 
     Attributes:
@@ -67,7 +67,7 @@ async def _faults(store: Store, summary: SessionSummary, audit: Audit) -> list[s
     return faults
 
 
-async def copy_sessions(source: Store, target: Store, clock: CopyClock) -> int:
+async def copy_sessions(source: Store, target: Store, clock: SettableClock) -> int:
     """Copy all sessions, with their users and the tokens that those used, to a store that has none.
 
     Names that were spent are not copied: a ticket counts for half a minute.
@@ -102,7 +102,7 @@ async def copy_sessions(source: Store, target: Store, clock: CopyClock) -> int:
     return len(copied)
 
 
-async def _copy(source: Store, target: Store, summary: SessionSummary, clock: CopyClock) -> bool:
+async def _copy(source: Store, target: Store, summary: SessionSummary, clock: SettableClock) -> bool:
     """Copy a session; returns whether it was there still."""
     session = summary.session
     clock.now = summary.created

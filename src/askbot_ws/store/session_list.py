@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 import orjson
 
 from ..core.log_tail import LogTail
-from ..core.summary import Summary
+from ..core.summary import LogSummary
 
 PAGE_SESSIONS = 100  # of a list that is read to its end
 
@@ -146,10 +146,10 @@ def decode_place(before: str | None) -> Place:
 
 def make_summary(log: LogTail) -> SessionSummary:
     """The summary of a log in memory."""
-    return summarize(log.session, log.summary, seq=log.head)
+    return to_session_summary(log.session, log.summary, seq=log.head)
 
 
-def summarize(session: str, summary: Summary, *, seq: int) -> SessionSummary:
+def to_session_summary(session: str, summary: LogSummary, *, seq: int) -> SessionSummary:
     """The summary of a session whose log's head is `seq`."""
     return SessionSummary(
         session=session,

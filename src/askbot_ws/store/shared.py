@@ -41,7 +41,7 @@ class LogObserver(Protocol):
         """
         ...
 
-    def renamed(self, session: str) -> None:
+    def history_changed(self, session: str) -> None:
         """The session was claimed here, and its log has another history from now on, with the same events until now.
 
         Its readers are to be told: another node may have more of the history before, which is not the session's.
@@ -129,7 +129,7 @@ class SharedStore(Store, Protocol):
         """
         ...
 
-    async def refresh(self, session: str) -> None:
+    async def catch_up(self, session: str) -> None:
         """Bring the log in memory to the stored head, whoever writes it; the observer is told what that changes.
 
         A log that is followed may be behind for a while: the messages about it are late, or lost.

@@ -19,7 +19,7 @@ VALID_FORMS = (
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-def open_store(url: str, *, fsync: bool, replicas: int = 0, wall_clock: Callable[[], float] = time.time) -> Store:
+def make_store(url: str, *, fsync: bool, replicas: int = 0, wall_clock: Callable[[], float] = time.time) -> Store:
     """Create the store that a URL names; it is not opened yet.
 
     Args:

@@ -45,7 +45,7 @@ class AskOptions:
 
 
 @dataclass(slots=True)
-class _Progress:
+class _Received:
     """What was received of the answer so far, and how much longer the server may be away."""
 
     session: str | None = None
@@ -69,11 +69,11 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
 
     `timeout` is in seconds, for all of it: reading stdin, connecting and the answer.
     """
-    progress = _Progress()
+    received = _Received()
     with ExitSignals() as signals:
         try:
             try:
-                code, error = await _try_to_ask(options, progress, timeout, show=not as_json)
+                code, error = await _try_to_ask(options, received, timeout, show=not as_json)
                 if error:
                     print_error(error.message + describe_retry(error))
             except asyncio.CancelledError:
@@ -81,7 +81,7 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
                     raise
                 code, error = signals.exit_code, _failure("cancelled", "the command was stopped")
             if as_json:
-                write_answer(json.dumps(_json_report(progress, error)) + "\n")
+                write_answer(json.dumps(_json_report(received, error)) + "\n")
         except OSError as unwritten:
             code = report_output_error(unwritten)
         discard_unwritten()
@@ -89,12 +89,12 @@ async def ask(options: AskOptions, *, timeout: float | None, as_json: bool) -> i
 
 
 async def _try_to_ask(
-    options: AskOptions, progress: _Progress, limit: float | None, *, show: bool
+    options: AskOptions, received: _Received, limit: float | None, *, show: bool
 ) -> tuple[ExitCode, Failure | None]:
     """Ask. Returns the exit code, and what went wrong."""
     try:
         async with asyncio.timeout(limit):
-            await _ask(options, progress, show=show)
+            await _ask(options, received, show=show)
     except TimeoutError:
         return ExitCode.TIMEOUT, _failure("timeout", f"no complete answer within {limit:g} s")
     except (NothingAskedError, TokenUnreadableError) as nothing:
@@ -106,7 +106,7 @@ async def _try_to_ask(
             code=raised.code, message=raised.message, retryable=raised.retryable, retry_after=raised.retry_after
         )
         return ExitCode.from_error(raised), failure
-    answer = progress.answer
+    answer = received.answer
     if answer and answer.reason != "stop":
         return ExitCode.INCOMPLETE, _failure(answer.reason, describe_ending(answer))
     return ExitCode.SUCCESS, None
@@ -117,13 +117,13 @@ def _failure(code: str, message: str) -> Failure:
     return Failure(code=code, message=message, retryable=False)
 
 
-async def _ask(options: AskOptions, progress: _Progress, *, show: bool) -> None:
+async def _ask(options: AskOptions, received: _Received, *, show: bool) -> None:
     token = await options.token.read()
     question = await read_question(options.words)
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            await _ask_until(limit, question, options, token, progress, show=show)
+            await _ask_until(limit, question, options, token, received, show=show)
     except TimeoutError:
         if limit.expired():
             raise Closed(f"The server was away for {AWAY_SECONDS:g} s.", retryable=True) from None
@@ -135,22 +135,22 @@ async def _ask_until(
     question: str,
     options: AskOptions,
     token: TokenSource | None,
-    progress: _Progress,
+    received: _Received,
     *,
     show: bool,
 ) -> None:
     """Ask; `limit` passes where the server is away for too long."""
-    on_state = _AwayTime(limit, progress).on_state
+    on_state = _AwayTime(limit, received).on_state
     async with connect(options.url, session=options.session, token=token, on_state=on_state) as chat:
-        progress.session = chat.id
+        received.session = chat.id
         check_length(question, chat.view)
         stream = chat.ask(question, model=options.model)
         try:
-            await _stream_thinking(stream, progress, show=options.show_thinking)
-            await _stream_answer(stream, progress, show=show)
+            await _stream_thinking(stream, received, show=options.show_thinking)
+            await _stream_answer(stream, received, show=show)
         finally:
-            progress.session = chat.id  # a session that was lost while it was empty has another id now
-        later = progress.answer.thinking[len(progress.thinking) :] if progress.answer else ""
+            received.session = chat.id  # a session that was lost while it was empty has another id now
+        later = received.answer.thinking[len(received.thinking) :] if received.answer else ""
         if options.show_thinking and later:  # where it came, it would have broken the answer's lines
             write_thinking(later + "\n")
 
@@ -158,9 +158,9 @@ async def _ask_until(
 class _AwayTime:
     """The time in which there is no connection, counted until text comes; `limit` passes when it is used up."""
 
-    def __init__(self, limit: asyncio.Timeout, progress: _Progress) -> None:
+    def __init__(self, limit: asyncio.Timeout, received: _Received) -> None:
         self._limit = limit
-        self._progress = progress
+        self._received = received
         self._now = asyncio.get_running_loop().time
         self.on_state("connecting")
 
@@ -170,29 +170,29 @@ class _AwayTime:
         if self._limit.expired():
             return
         if state == "open" and when is not None:
-            self._progress.away_seconds = when - self._now()
+            self._received.away_seconds = when - self._now()
             self._limit.reschedule(None)
         elif state in {"connecting", "waiting"} and when is None:
-            self._limit.reschedule(self._now() + self._progress.away_seconds)
+            self._limit.reschedule(self._now() + self._received.away_seconds)
 
 
-async def _stream_thinking(stream: AnswerStream, progress: _Progress, *, show: bool) -> None:
+async def _stream_thinking(stream: AnswerStream, received: _Received, *, show: bool) -> None:
     """Write what the model thinks before it answers to stderr as it arrives, ended by a newline."""
     try:
         async for text in stream.thinking():
-            progress.add_thinking(text)
+            received.add_thinking(text)
             if show:
                 write_thinking(text)
     finally:
-        if show and progress.thinking and not progress.thinking.endswith("\n"):
+        if show and received.thinking and not received.thinking.endswith("\n"):
             write_thinking("\n")
 
 
-async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: bool) -> None:
+async def _stream_answer(stream: AnswerStream, received: _Received, *, show: bool) -> None:
     """Write the text as it arrives, ended by a newline. Leaving early stops the answer at the server too."""
     try:
         async for text in stream:
-            progress.add_text(text)
+            received.add_text(text)
             if show:
                 write_answer(text)
     except Damaged:
@@ -202,21 +202,21 @@ async def _stream_answer(stream: AnswerStream, progress: _Progress, *, show: boo
     except AskbotError:
         await stream  # raises where it could not be asked at all; else the reason is in the answer
     finally:
-        if show and progress.pieces and not progress.pieces[-1].endswith("\n"):
+        if show and received.pieces and not received.pieces[-1].endswith("\n"):
             write_answer("\n")
-    progress.answer = await stream
+    received.answer = await stream
 
 
-def _json_report(progress: _Progress, error: Failure | None) -> dict[str, object]:
+def _json_report(received: _Received, error: Failure | None) -> dict[str, object]:
     """Return what `--json` prints, whatever happened; its fields are those of the wire, times in milliseconds."""
-    answer = progress.answer
+    answer = received.answer
     reported = to_dict(answer.error) if answer and answer.error else None
     if error and answer is None:
         reported = to_dict(replace(error, message=hide_credentials(error.message)))
     return {
-        "text": answer.text if answer else "".join(progress.pieces),
-        "thinking": answer.thinking if answer else progress.thinking,
-        "session": progress.session,
+        "text": answer.text if answer else "".join(received.pieces),
+        "thinking": answer.thinking if answer else received.thinking,
+        "session": received.session,
         "turn": answer.turn if answer else None,
         "reason": answer.reason if answer else None,
         "model": answer.model if answer else None,

@@ -21,7 +21,7 @@ from .question import check_length
 from .saved_sessions import SavedSessions
 from .server_url import hide_credentials
 from .session_list import SessionList, load_sessions
-from .thinking_line import ThinkingLine
+from .thinking_indicator import ThinkingIndicator
 from .transcript import (
     load_turns,
     recap,
@@ -225,7 +225,7 @@ class Conversation:
     ) -> None:
         self._answering, self._interrupted = answer, False
         try:
-            await ThinkingLine(self._context.screen).follow(thinking)
+            await ThinkingIndicator(self._context.screen).show_during(thinking)
             async for text in pieces:
                 self._context.screen.write(text)
         finally:

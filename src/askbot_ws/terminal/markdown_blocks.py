@@ -83,7 +83,7 @@ def _line(state: StateBlock, number: int) -> str:
     return state.src[state.bMarks[number] + state.tShift[number] : state.eMarks[number]].rstrip()
 
 
-def indent_items(state: StateCore) -> None:
+def indent_item_contents(state: StateCore) -> None:
     """Indent what stands below a number by two columns or more as far as its text, so that it is in that item."""
     state.src = "\n".join(_indented(state.src.split("\n")))
 

@@ -17,7 +17,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter
 from markdown_it.token import Token
 
-from .markdown_blocks import CLOSINGS, FOOTNOTE, footnote_block, formula_block, indent_items
+from .markdown_blocks import CLOSINGS, FOOTNOTE, footnote_block, formula_block, indent_item_contents
 
 _WIDE = re.compile("[\u3000-\u30ff\uff00-\uffef]")  # what is written with letters that have no case
 _TEXT = re.compile(r"[^\n!#$%&*+\-:<=>@\[\\\]^_`{}~]+")  # in which no other rule begins
@@ -58,7 +58,7 @@ class _Dialect(MarkdownIt):
 def make_parser(*, inline: bool = True) -> MarkdownIt:
     """Return a parser of the dialect; without `inline`, of its blocks alone."""
     parser = _Dialect("commonmark", {"html": False}).enable("table")
-    parser.core.ruler.after("normalize", "item_indents", indent_items)
+    parser.core.ruler.after("normalize", "item_indents", indent_item_contents)
     parser.block.ruler.before(
         "fence", "formula", formula_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
     )

@@ -71,7 +71,7 @@ def _columns(character: str) -> int:
     return 0 if combining(character) else 2 if east_asian_width(character) in "WF" else 1
 
 
-def take_unwritable() -> str | None:
+def pop_encoding_warning() -> str | None:
     """Return, once, a sentence about the characters that were written as question marks; None where there were none."""
     if not _unwritable:
         return None

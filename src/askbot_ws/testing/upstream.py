@@ -12,8 +12,8 @@ from ..core.prompt import Prompt
 from ..server.app import Server
 from ..server.running import running
 from ..upstream import Ending, Upstream
-from ..upstream.checked import CheckedUpstream
 from ..upstream.choose import UpstreamChoice
+from ..upstream.validated import ValidatedUpstream
 
 DEFAULT_MODEL = "scripted"
 
@@ -139,5 +139,5 @@ async def serving(upstream: Upstream | None = None, **settings: object) -> Async
     given: dict[str, object] = {"port": 0, "store": "memory:", "limits": False} | settings
     checked = from_keywords({name: value for name, value in given.items() if value is not None})
     answers = upstream or ScriptedUpstream(model=checked.model or DEFAULT_MODEL)
-    async with running(checked, UpstreamChoice(CheckedUpstream(answers), persona=None)) as server:
+    async with running(checked, UpstreamChoice(ValidatedUpstream(answers), persona=None)) as server:
         yield server

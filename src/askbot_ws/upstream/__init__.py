@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, get_args
 
 from ..core.prompt import Prompt
-from ..core.text import well_formed
+from ..core.text import to_well_formed
 from ..errors import UpstreamUnavailable
 from ..events import MAX_SEQ, Usage
 
@@ -64,7 +64,7 @@ class Ending:
 
 def clean_model_name(name: object) -> str | None:
     """A model's name, made well-formed and cut at 200 code points; None where it is no text, or empty."""
-    return well_formed(name, limit=MAX_MODEL_NAME_CHARS) if isinstance(name, str) and name else None
+    return to_well_formed(name, limit=MAX_MODEL_NAME_CHARS) if isinstance(name, str) and name else None
 
 
 def parse_usage(input_tokens: object, output_tokens: object) -> Usage | None:
@@ -89,7 +89,7 @@ class Asker:
     role: str | None
 
 
-class Check(Protocol):
+class QuestionCheck(Protocol):
     """What judges a question before the model is asked."""
 
     async def open(self) -> None:

@@ -86,7 +86,7 @@ class ChatCompletion:
             self.finish_reason, self.error = finish_before, error_from_event(chunk)
         return pieces
 
-    def note_end(self) -> None:
+    def note_body_end(self) -> None:
         """Note the end of the body: a whole answer needs no finish reason."""
         if self._messages == 1 and self.finish_reason is None and self.error is None:
             self.finish_reason = "refused" if self._has_refusal else "stop"

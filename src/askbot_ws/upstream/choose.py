@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..config import Settings
 from ..errors import ConfigError
-from . import Check, Upstream
+from . import QuestionCheck, Upstream
 
 DEFAULT_PERSONA = (
     "You are Askbot. You answer questions in a funky voice: warm, playful, with rhythm, and right in what you say. "
@@ -46,9 +46,9 @@ def guard_upstream(choice: UpstreamChoice, settings: Settings) -> UpstreamChoice
     return replace(choice, upstream=upstream)
 
 
-def make_checks(settings: Settings) -> list[Check]:
+def make_checks(settings: Settings) -> list[QuestionCheck]:
     """Return the operator's own guard and the moderation, as far as they are on; what costs least comes first."""
-    checks: list[Check] = []
+    checks: list[QuestionCheck] = []
     if settings.guard_function is not None:
         from .guard_function import GuardFunction  # noqa: PLC0415 - only where it is on
 

@@ -222,7 +222,7 @@ _OF_STATUS = {
 }
 
 
-def judge(report: ErrorReport) -> ErrorCause:
+def find_cause(report: ErrorReport) -> ErrorCause:
     """Why the provider gives no answer."""
     status = report.status
     if status is not None and (300 <= status < 400 or status in (401, 402)):

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from typing import Any, TypeAlias, cast
 
 from ..core.prompt import Prompt
-from ..core.text import well_formed
+from ..core.text import to_well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamStalled, UpstreamUnavailable
 from ..importing import import_named
 from . import MAX_MODEL_NAME_CHARS, Ending, ThinkingText
 from .deadline import Deadline
-from .isolation import run_isolated
+from .isolation import run_in_own_task
 from .provider_errors import ensure_printable
 
 MAX_PIECE_CHARS = 1 << 20  # in one call of `on_text`
@@ -36,7 +36,7 @@ class FunctionUpstream:
     def __init__(self, path: str, *, stall_timeout: float = 60.0) -> None:
         """`stall_timeout` is how many seconds the function may take for a piece."""
         self._path = path
-        self._model = well_formed(path, limit=MAX_MODEL_NAME_CHARS)
+        self._model = to_well_formed(path, limit=MAX_MODEL_NAME_CHARS)
         self._stall_timeout = stall_timeout
         self._function: Function | None = None
 
@@ -63,7 +63,7 @@ class FunctionUpstream:
         )
         try:
             async with timeout:
-                await run_isolated(lambda: run.forward_text(prompt))
+                await run_in_own_task(lambda: run.forward_text(prompt))
         except UpstreamError:
             raise
         except Exception as error:
@@ -96,7 +96,7 @@ class _FunctionRun:
         stall_timeout: float,
         on_stall: Callable[[], None],
     ) -> None:
-        """`on_stall` is called once no piece has come for `patience` seconds."""
+        """`on_stall` is called once no piece has come for `stall_timeout` seconds."""
         self.listener_error: Exception | None = None  # what `on_text` raised: no error of the function's
         self.deadline = Deadline(on_stall)
         self.deadline.set(stall_timeout)

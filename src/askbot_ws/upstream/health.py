@@ -59,8 +59,8 @@ class ProviderHealth:
         """Why questions were refused a moment ago, where that is a fault of the settings; else None."""
         return self._refusal if self._now() - self._refused_at < REFUSAL_SECONDS else None
 
-    def judge(self, error: UpstreamError | None) -> UpstreamError | None:
-        """Return the outcome of a probe: its error, unless that is one that passes."""
+    def note_probe(self, error: UpstreamError | None) -> UpstreamError | None:
+        """Note the outcome of a probe; returns its error, unless that is one that passes."""
         report = error.__cause__.report if error and isinstance(error.__cause__, ProviderError) else None
         if report is None or report.status is None or not isinstance(error, UpstreamUnavailable | UpstreamRateLimited):
             self._faulty_since = None

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _abandoned: set[asyncio.Task[Any]] = set()  # the loop itself keeps no task that waits
 
 
-async def run_isolated(call: Callable[[], Awaitable[T]]) -> T:
+async def run_in_own_task(call: Callable[[], Awaitable[T]]) -> T:
     """Await `call()` in a task of its own, and return what it returns.
 
     Cancelling the caller cancels that task, and waits for its end for at most `CANCEL_TIMEOUT_SECONDS`; then the task

@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from ..core.prompt import Message, Prompt
-from ..core.text import well_formed
+from ..core.text import to_well_formed
 from ..errors import ConfigError, UpstreamError, UpstreamRejected, UpstreamUnavailable
 from ..events import Options
 from . import Ending, clean_model_name
@@ -31,8 +31,8 @@ from .provider_errors import (
     ProviderError,
     error_from_response,
     is_content_filter,
-    is_rejection,
     is_retryable,
+    is_unclassified_rejection,
     refused_report,
     summarize,
 )
@@ -114,7 +114,7 @@ class OpenAIUpstream:
 
     async def open(self) -> None:
         """Read the configuration. Raises `ConfigError` where it can never work; the provider may be down."""
-        if self._model and well_formed(self._model, limit=len(self._model)) != self._model:
+        if self._model and to_well_formed(self._model, limit=len(self._model)) != self._model:
             raise ConfigError(f"ASKBOT_MODEL: {self._model!r} is not UTF-8.")
         config = ApiConfig.read(
             base_url=self._base_url, api_key=self._api_key, headers=self._headers, environ=self._environ
@@ -184,7 +184,7 @@ class OpenAIUpstream:
                     continue
                 delay = self._retry_delay(error, retry)
                 if delay is None:
-                    if refusal and is_rejection(error):
+                    if refusal and is_unclassified_rejection(error):
                         raise refusal from refusal.__cause__
                     raise
                 log.info("upstream_retried", code=error.code, attempt=retry + 1, pause_s=round(delay, 3))
@@ -242,13 +242,13 @@ class OpenAIUpstream:
         try:
             response = await self._fetch_models()
             if not response.is_success and response.status not in (404, 405):
-                return self._health.judge(self._error_of(response))
+                return self._health.note_probe(self._error_of(response))
             model = await self._default_model()
-            self._health.judge(None)
+            self._health.note_probe(None)
             if response.is_success and not self._health.has_answered and not lists_model(response.body, model):
                 await self._try_model()
         except UpstreamError as error:
-            return self._health.judge(error)
+            return self._health.note_probe(error)
         return self._health.refusal
 
     async def _try_model(self) -> None:

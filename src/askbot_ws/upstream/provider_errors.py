@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..core.text import well_formed
+from ..core.text import to_well_formed
 from ..errors import UpstreamError, UpstreamRateLimited, UpstreamStalled, UpstreamUnavailable
-from .error_causes import CONTENT_FILTERED, FAILED, FIELD_REFUSED, REJECTED, ErrorCause, judge
+from .error_causes import CONTENT_FILTERED, FAILED, FIELD_REFUSED, REJECTED, ErrorCause, find_cause
 from .error_report import ErrorReport, report_of_event, report_of_response
 
 BROKEN_OFF_MESSAGE = "The model's answer broke off."
@@ -31,7 +31,7 @@ class ProviderError(Exception):
 
     def __init__(self, text: str, *, report: ErrorReport | None = None, cause: ErrorCause | None = None) -> None:
         """`text` is made well-formed and cut. With a `report` it is the provider's words, else it is ours."""
-        self.text = well_formed(text, limit=MAX_TEXT_CHARS)
+        self.text = to_well_formed(text, limit=MAX_TEXT_CHARS)
         status = report.status if report else None
         super().__init__(f"{status}: {self.text}" if status else self.text)
         self.report = report
@@ -59,7 +59,7 @@ def error_from_event(event: Mapping[str, Any]) -> UpstreamError:
 
 
 def _error(report: ErrorReport, text: str, *, retry_after: float | None = None) -> UpstreamError:
-    cause = judge(report)
+    cause = find_cause(report)
     retryable = issubclass(cause.error, UpstreamUnavailable | UpstreamRateLimited)
     error = cause.error(cause.message, retry_after=retry_after if retryable else None)
     error.__cause__ = ProviderError(text, report=report, cause=cause)
@@ -88,7 +88,7 @@ def refused_report(error: UpstreamError) -> ErrorReport | None:
     return cause.report if is_fault or cause.cause in (REJECTED, FIELD_REFUSED) else None
 
 
-def is_rejection(error: UpstreamError) -> bool:
+def is_unclassified_rejection(error: UpstreamError) -> bool:
     """Whether the provider rejected the request, for none of the causes that have a name."""
     return isinstance(error.__cause__, ProviderError) and error.__cause__.cause in (REJECTED, FIELD_REFUSED)
 
@@ -188,7 +188,7 @@ def sanitize_error(error: UpstreamError) -> UpstreamError:
     kind = next(kind for kind in type(error).__mro__ if kind.__module__ == UpstreamError.__module__)
     message: Any = getattr(error, "message", None)
     wait: Any = getattr(error, "retry_after", None)
-    text = well_formed(message, limit=MAX_MESSAGE_CHARS) if isinstance(message, str) else None
+    text = to_well_formed(message, limit=MAX_MESSAGE_CHARS) if isinstance(message, str) else None
     seconds = float(wait) if type(wait) in (int, float) and 0 <= wait <= _MAX_RETRY_AFTER_SECONDS else None
     cause = error.__cause__
     if type(error) is kind and (text, seconds) == (message, wait) and ensure_printable(cause) is cause:

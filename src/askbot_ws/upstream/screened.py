@@ -9,8 +9,8 @@ import structlog
 
 from ..core.prompt import Prompt
 from ..errors import UpstreamUnavailable
-from . import Check, Ending, Upstream
-from .isolation import run_isolated
+from . import Ending, QuestionCheck, Upstream
+from .isolation import run_in_own_task
 from .provider_errors import ensure_printable
 
 NOT_JUDGED = "The question could not be checked."
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 class ScreenedUpstream:
     """An upstream that is asked only what all checks let pass."""
 
-    def __init__(self, upstream: Upstream, checks: Sequence[Check], *, timeout: float, fail_open: bool) -> None:
+    def __init__(self, upstream: Upstream, checks: Sequence[QuestionCheck], *, timeout: float, fail_open: bool) -> None:
         """`timeout` is how many seconds each check has; `fail_open`: what it can't judge passes."""
         self._upstream = upstream
         self._checks = checks
@@ -51,10 +51,10 @@ class ScreenedUpstream:
                 return Ending("refused", model=self.model)
         return await self._upstream.stream(prompt, on_text)
 
-    async def _judge(self, check: Check, prompt: Prompt) -> str | None:
+    async def _judge(self, check: QuestionCheck, prompt: Prompt) -> str | None:
         try:
             async with asyncio.timeout(self._timeout):
-                return await run_isolated(lambda: check.refusal(prompt))
+                return await run_in_own_task(lambda: check.refusal(prompt))
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
             if not self._fail_open:
                 raise UpstreamUnavailable(NOT_JUDGED) from ensure_printable(error.__cause__ or error)

@@ -116,7 +116,7 @@ class ChatStreamDecoder:
     def finish(self) -> Sequence[str]:
         """Note the end of the body, whose last event may lack its blank line. Returns the text that was left."""
         pieces = self.feed(BLANK_LINE)
-        self.completion.note_end()
+        self.completion.note_body_end()
         return pieces
 
     def flush(self) -> Sequence[str]:

@@ -39,17 +39,17 @@ class ModelReader(RecordingReader):
         self.failure: AssertionError | None = None
         self._node = node
 
-    def wake(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+    def notify(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
         """Be shown events, and remember what is wrong with them."""
         try:
-            super().wake(events, frames)
+            super().notify(events, frames)
         except AssertionError as error:
             self.failure = self.failure or error
             raise
 
-    def closed(self, error: AskbotError) -> None:
+    def on_closed(self, error: AskbotError) -> None:
         """Come back."""
-        super().closed(error)
+        super().on_closed(error)
         self._node.do(self.read())
 
     async def read(self) -> None:

@@ -31,8 +31,8 @@ class Observer:
     def replaced(self, session: str) -> None:
         self._note("replaced", session)
 
-    def renamed(self, session: str) -> None:
-        self._note("renamed", session)
+    def history_changed(self, session: str) -> None:
+        self._note("history_changed", session)
 
     def deleted(self, session: str) -> None:
         self._note("deleted", session)

@@ -106,7 +106,7 @@ async def test_a_refusal_by_one_limit_takes_nothing_of_the_others(nodes: Nodes) 
     with pytest.raises(RateLimited):
         await acquire(nodes.two, who)
     await acquire(nodes.two, who, Demand(Amounts(questions=1)))
-    nodes.one.give_back(first, ONE)
+    nodes.one.refund(first, ONE)
     await settled()
     await acquire(nodes.two, who)
 

@@ -17,7 +17,7 @@ from askbot_ws.store.redis.scripts import Script, ScriptCall, publication
 from askbot_ws.store.redis.store import RedisStore
 from tests.redis_groups import RedisCluster, redis_cluster, slot_of, until
 
-from ..event_factory import EventFactory, append, flatten, read_all, try_append
+from ..event_factory import EventFactory, append, flatten, read_merged, try_append
 from .heard import Heard, opened
 from .scripts import PUBLISH, add, channel_of, publish
 
@@ -172,7 +172,7 @@ async def test_sessions_of_a_slot_go_on_while_it_moves(cluster: RedisCluster) ->
         await asyncio.to_thread(cluster.end_move, key, source, target)
 
         for name in (first, others[2]):
-            assert flatten(await read_all(store, name)) == flatten(factories[name].events)
+            assert flatten(await read_merged(store, name)) == flatten(factories[name].events)
         with pytest.raises(SessionNotFound):
             await store.find_turn(others[0], "a1")
         assert isinstance((await try_append(store, factories[others[0]].token("t1", "late")))[others[0]], LogMoved)

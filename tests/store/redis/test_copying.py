@@ -11,13 +11,13 @@ import pytest
 from askbot_ws.errors import ConfigError
 from askbot_ws.events import Check, Done, Event
 from askbot_ws.store import ANY_USER, SessionQuery
-from askbot_ws.store.copying import CopyClock, check_sessions, copy_sessions
+from askbot_ws.store.copying import SettableClock, check_sessions, copy_sessions
 from askbot_ws.store.redis.keys import keys_of
 from askbot_ws.store.redis.store import RedisStore
 from askbot_ws.store.sqlite.store import SQLiteStore
 from tests.redis_server import RedisServer
 
-from ..event_factory import EventFactory, append, flatten, read_all
+from ..event_factory import EventFactory, append, flatten, read_merged
 
 
 def proved_turn(factory: EventFactory, turn: str, *texts: str) -> list[Event]:
@@ -32,7 +32,7 @@ def proved_turn(factory: EventFactory, turn: str, *texts: str) -> list[Event]:
 
 async def test_a_store_is_copied_to_redis_and_back(redis: RedisServer, tmp_path: Path) -> None:
     """Every event, with its user, its time and the tokens used; a check says the same of all three."""
-    clock = CopyClock()
+    clock = SettableClock()
     first, second = SQLiteStore(tmp_path / "a.db", wall_clock=clock), SQLiteStore(tmp_path / "b.db", wall_clock=clock)
     between = RedisStore(redis.url, wall_clock=clock)
     stores = (first, between, second)
@@ -56,7 +56,7 @@ async def test_a_store_is_copied_to_redis_and_back(redis: RedisServer, tmp_path:
     pages = [await store.list_sessions(SessionQuery(ANY_USER), limit=9) for store in stores]
     assert pages[0] == pages[1] == pages[2]
     for factory in factories:
-        assert flatten(await read_all(second, factory.session)) == flatten(factory.events)
+        assert flatten(await read_merged(second, factory.session)) == flatten(factory.events)
     with pytest.raises(ConfigError, match="has sessions"):
         await copy_sessions(first, between, clock)
     for store in stores:

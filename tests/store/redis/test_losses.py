@@ -19,7 +19,7 @@ from askbot_ws.store.redis.store import RedisStore
 from tests.ports import free_port
 from tests.redis_server import RedisServer, redis_server
 
-from ..event_factory import EventFactory, append, flatten, read_all, try_append
+from ..event_factory import EventFactory, append, flatten, read_merged, try_append
 from .nodes import Node, begin, nodes
 
 
@@ -64,7 +64,7 @@ async def test_an_append_whose_outcome_is_unknown_is_sent_again(redis: RedisServ
             await append(a.store, factory.done(f"t{number}"))
 
         await b.observer.wait_for_head(factory.head)
-        assert flatten(await read_all(a.store)) == flatten(await read_all(b.store)) == flatten(factory.events)
+        assert flatten(await read_merged(a.store)) == flatten(await read_merged(b.store)) == flatten(factory.events)
         assert (await b.store.load("s")).head == factory.head
         assert flatten(b.observer.events["s"]) == flatten(factory.events[1:])
 
@@ -84,7 +84,7 @@ async def test_appends_wait_for_a_server_that_starts_again() -> None:
 
                 assert await late == {}
                 await append(a.store, factory.done("t2"))
-                assert flatten(await read_all(a.store)) == flatten(factory.events)
+                assert flatten(await read_merged(a.store)) == flatten(factory.events)
                 await b.observer.wait_for_head(factory.head)
                 assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
                 assert [turn.answer for turn in await b.store.turns("s", limit=9)] == ["one answer", "half meanwhile"]
@@ -126,7 +126,7 @@ async def test_an_owner_appends_again_what_a_failover_has_lost(redis: RedisServe
         await append(a.store, factory.token("t3", "new"), factory.done("t3"))
 
         await b.observer.wait_for_head(factory.head)
-        assert flatten(await read_all(a.store)) == flatten(factory.events)
+        assert flatten(await read_merged(a.store)) == flatten(factory.events)
         assert flatten(log.read(after=log.start)) == flatten(factory.events)[log.start :]
         assert (b.observer.told, log.history) == ([], history)
         assert await b.store.find_turn("s", "a3") == "t3"
@@ -144,7 +144,7 @@ async def test_an_owner_that_appends_nothing_more_restores_too() -> None:
             async with asyncio.timeout(10):
                 while not (await b.store.list_sessions(SessionQuery(ANY_USER), limit=1)).sessions:  # noqa: ASYNC110 - it is another process
                     await asyncio.sleep(0.05)
-            assert flatten(await read_all(b.store)) == flatten(factory.events)
+            assert flatten(await read_merged(b.store)) == flatten(factory.events)
 
 
 @pytest.mark.parametrize("taken_over_by", ["b", "a"])
@@ -176,7 +176,7 @@ async def test_an_append_under_an_earlier_claim_is_not_made_under_a_later_one(
         assert isinstance((await late)["s"], LogMoved)
         assert (a.store.owns("s"), a.observer.told) == (True, told)
         await append(a.store, factory.question("t3"))
-        assert flatten(await read_all(a.store)) == flatten(await read_all(b.store)) == flatten(factory.events)
+        assert flatten(await read_merged(a.store)) == flatten(await read_merged(b.store)) == flatten(factory.events)
 
 
 async def test_a_reader_that_was_shown_what_the_owner_does_not_know_to_be_stored_is_waited_for(
@@ -194,7 +194,7 @@ async def test_a_reader_that_was_shown_what_the_owner_does_not_know_to_be_stored
         await b.observer.wait_for_head(factory.head)
         assert a.store.open_logs["s"].log.head < factory.head
 
-        await a.store.refresh("s")
+        await a.store.catch_up("s")
 
         assert a.store.open_logs["s"].log.head == factory.head
         assert await late == {}
@@ -222,7 +222,7 @@ async def test_what_nobody_holds_changes_the_history(redis: RedisServer) -> None
         again = await b.store.load("s")
         assert again is not log
         assert again.history == before.history != log.history
-        assert flatten(await read_all(b.store)) == [*flatten(factory.events)[:kept], *flatten(other.events)]
+        assert flatten(await read_merged(b.store)) == [*flatten(factory.events)[:kept], *flatten(other.events)]
         await a.observer.wait_for("replaced")
 
 
@@ -243,7 +243,7 @@ async def test_nothing_is_shown_before_a_replica_has_it() -> None:
             with pytest.raises(StoreError):
                 await b.store.ping()
             loaded = asyncio.ensure_future(c.store.load("s"))
-            refreshed = asyncio.ensure_future(b.store.refresh("s"))
+            refreshed = asyncio.ensure_future(b.store.catch_up("s"))
             found = asyncio.ensure_future(c.store.find_turn("s", "a2"))
             await asyncio.sleep(0.5)
             assert not any((loaded.done(), refreshed.done(), found.done())), (
@@ -257,7 +257,7 @@ async def test_nothing_is_shown_before_a_replica_has_it() -> None:
 
             assert await late == {}
             await b.observer.wait_for_head(factory.head)
-            assert flatten(await read_all(b.store)) == flatten(factory.events)
+            assert flatten(await read_merged(b.store)) == flatten(factory.events)
 
 
 async def test_a_node_that_asks_for_replicas_does_not_start_without_them(

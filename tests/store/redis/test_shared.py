@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from askbot_ws.core.log_tail import LogTail
-from askbot_ws.core.summary import Summary
+from askbot_ws.core.summary import LogSummary
 from askbot_ws.errors import LogMoved, SessionNotFound, StoreError
 from askbot_ws.store import ANY_USER, SessionQuery
 from askbot_ws.store.redis import follower
@@ -22,7 +22,7 @@ from askbot_ws.store.redis.session_reader import SessionReader
 from askbot_ws.store.shared import SharedStore
 from tests.redis_server import RedisServer
 
-from ..event_factory import Clock, EventFactory, append, causes, flatten, read_all, try_append
+from ..event_factory import Clock, EventFactory, append, causes, flatten, read_merged, try_append
 from .nodes import begin, nodes
 
 
@@ -44,7 +44,7 @@ async def test_a_log_is_followed_on_another_node(redis: RedisServer) -> None:
         assert log.head == factory.head
         assert (log.summary.title, log.summary.turns, log.summary.asked) == ("called", 2, {})
         assert a.observer.events == {}, "the owner is told by its append"
-        assert flatten(await read_all(b.store)) == flatten(factory.events)
+        assert flatten(await read_merged(b.store)) == flatten(factory.events)
 
 
 async def test_a_log_that_is_replaced_while_it_is_loaded_is_loaded_again(
@@ -91,13 +91,13 @@ async def test_a_log_that_is_behind_is_refreshed(redis: RedisServer) -> None:
                 await node.store.follower.subscriptions.unsubscribe(channel)
         await append(a.store, factory.token("t2", "more "))
         assert log.head < factory.head
-        await b.store.refresh("s")
+        await b.store.catch_up("s")
         assert log.head == factory.head
         await b.observer.wait_for_head(factory.head)
 
         assert await b.store.claim("s", instead_of="a") is None
         await append(b.store, factory.done("t2"))
-        await a.store.refresh("s")
+        await a.store.catch_up("s")
         await a.observer.wait_for("fenced")
         assert not a.store.owns("s")
         assert (await a.store.load("s")).head == factory.head
@@ -121,7 +121,7 @@ async def test_a_session_has_one_owner(redis: RedisServer) -> None:
 
         await a.observer.wait_for_head(factory.head)
         await c.observer.wait_for_head(factory.head)
-        assert flatten(await read_all(a.store)) == flatten(factory.events)
+        assert flatten(await read_merged(a.store)) == flatten(factory.events)
         with pytest.raises(SessionNotFound):
             await c.store.claim("nobody")
 
@@ -169,7 +169,7 @@ async def test_what_a_fenced_owner_writes_late_bounces_off(redis: RedisServer) -
         a.store.open_logs["s"].log.head = a.store.open_logs["s"].head = late[0].start
         assert isinstance((await try_append(a.store, *late))["s"], LogMoved)
         assert not a.store.owns("s")
-        assert flatten(await read_all(b.store)) == flatten(factory.events)
+        assert flatten(await read_merged(b.store)) == flatten(factory.events)
 
 
 async def test_the_fence_alone_keeps_a_late_write_out(redis: RedisServer) -> None:
@@ -204,7 +204,7 @@ async def test_an_owner_on_a_claim_catches_up_first(redis: RedisServer) -> None:
         assert await b.store.claim("s") is None
         assert log.head == factory.head
         await append(b.store, factory.done("t2"))
-        assert flatten(await read_all(b.store)) == flatten(factory.events)
+        assert flatten(await read_merged(b.store)) == flatten(factory.events)
 
 
 async def test_a_lost_message_is_read(redis: RedisServer) -> None:
@@ -266,7 +266,7 @@ async def test_what_is_appended_while_a_node_finds_out_that_it_is_no_owner_is_re
             return reply
 
         monkeypatch.setattr(follower, "run_repeated", run_late)
-        checking = asyncio.create_task(a.store.follower.catch_up(a.store.open_logs["s"]))
+        checking = asyncio.create_task(a.store.follower.try_to_catch_up(a.store.open_logs["s"]))
         await asked.wait()
         assert await b.store.claim("s", instead_of="a") is None
         await a.observer.wait_for("fenced")
@@ -386,7 +386,7 @@ async def test_a_late_write_revives_no_session(redis: RedisServer) -> None:
         factory = await begin(a.store)
         open_log = a.store.open_logs["s"]
         unstored = OpenLog(LogTail("s", history="h"), fence=open_log.fence, stored=False)
-        first = a.store.appender.prepare(unstored, factory.events[:1], [b"{}"], Summary())
+        first = a.store.appender.prepare(unstored, factory.events[:1], [b"{}"], LogSummary())
         await b.store.forget("s")
         await a.observer.wait_for("deleted")
 

@@ -28,7 +28,7 @@ from ...errors import (
 )
 from ...events import MAX_SEQ, Options
 from ...hub import Hub, Topic
-from ..connection import Connection, MessageSocket, RateLimits, SessionReader
+from ..connection import Connection, ConnectionRates, MessageSocket, SessionReader
 from .frames import (
     PROTOCOL,
     Ask,
@@ -76,7 +76,7 @@ class AskbotLimits:
     """The limits of a connection: those that `ready` advertises, and its rates."""
 
     advertised: Limits
-    rates: RateLimits
+    rates: ConnectionRates
 
 
 class AskbotConnection(Connection):

@@ -24,7 +24,7 @@ from ..process import raise_file_limit
 from ..running import policy_of
 from ..systemd import notify_ready, notify_reloading, notify_stopping, take_sockets
 from ..tls import TlsFiles
-from .supervisor import GaveUp, Plan, Supervisor
+from .supervisor import Plan, StartError, Supervisor
 from .worker_process import COMMAND
 
 log = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ class _Supervising:
         supervisor = Supervisor(self._plan)
         try:
             return await self._supervise(supervisor)
-        except (GaveUp, ConfigError) as error:
+        except (StartError, ConfigError) as error:
             _tell(str(error))
             return 1
         finally:
@@ -123,7 +123,7 @@ class _Supervising:
             for helper in helpers:
                 helper.cancel()
         notify_stopping()
-        supervisor.begin_end()
+        supervisor.stop_spawning()
         _stop_listening(self._plan.sockets)
         if supervisor.gave_up.done():
             _tell(supervisor.gave_up.result())

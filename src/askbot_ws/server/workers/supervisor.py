@@ -27,7 +27,7 @@ RELOAD_SECONDS = 10.0
 log = structlog.get_logger(__name__)
 
 
-class GaveUp(Exception):
+class StartError(Exception):
     """No worker can be started; the message says why."""
 
 
@@ -78,7 +78,7 @@ class Supervisor:
         return tuple(self._workers)
 
     async def start(self) -> None:
-        """Start all workers, and wait until they serve. Raises `GaveUp`, and `ConfigError` with what one said."""
+        """Start all workers, and wait until they serve. Raises `StartError`, or `ConfigError` with what one said."""
         starts = [asyncio.create_task(self._start_first(number)) for number in range(1, self._plan.count + 1)]
         try:
             await asyncio.gather(*starts)
@@ -93,7 +93,7 @@ class Supervisor:
                 log.error("worker_start_failed", worker=number, reason=str(error))  # noqa: TRY400 - the reason says all
                 if attempt == MAX_FIRST_STARTS:
                     reason = str(error).rstrip(".")
-                    raise GaveUp(f"worker {number} can't be started: {reason}. Its log lines say why.") from error
+                    raise StartError(f"worker {number} can't be started: {reason}. Its log lines say why.") from error
                 await asyncio.sleep(self._backoff(attempt))
             else:
                 return
@@ -128,7 +128,7 @@ class Supervisor:
         code = await worker.exited
         served = await served_before
         self._workers.remove(worker)
-        self._ended = add_up([self._ended, lasting(worker.metrics)])
+        self._ended = add_up([self._ended, lasting(worker.last_metrics)])
         if not served:
             return  # who has started it says so
         if worker.draining or self._ending.is_set():
@@ -211,34 +211,34 @@ class Supervisor:
             await self._wait_for(old)
         log.info("rolling_restart_finished", workers=len(self._workers))
 
-    def begin_end(self) -> None:
+    def stop_spawning(self) -> None:
         """Start no worker any more."""
         self._ending.set()
 
     async def drain(self) -> bool:
         """Drain all workers at the same time. Returns whether they have ended by themselves in the time they have."""
-        self.begin_end()
+        self.stop_spawning()
         for worker in self._workers:
             worker.drain()
         return all(await asyncio.gather(*map(self._wait_for, self._workers)))
 
     async def stop(self) -> None:
         """End all workers at once."""
-        self.begin_end()
+        self.stop_spawning()
         for worker in self._workers:
             worker.stop()
-        await asyncio.gather(*(worker.end(max_seconds=END_SECONDS / 2) for worker in self._workers))
+        await asyncio.gather(*(worker.wait_or_kill(max_seconds=END_SECONDS / 2) for worker in self._workers))
 
     async def _wait_for(self, worker: WorkerProcess) -> bool:
         own = self._plan.drain if worker.end_seconds is None else worker.end_seconds  # a new one has new settings
-        in_time = await worker.end(max_seconds=own + END_SECONDS)
+        in_time = await worker.wait_or_kill(max_seconds=own + END_SECONDS)
         if not in_time:
             log.error("worker_killed", worker=worker.number, pid=worker.pid, limit_s=own + END_SECONDS)
         return in_time
 
     async def close(self) -> None:
         """Kill what is left."""
-        self.begin_end()
+        self.stop_spawning()
         await _cancel(self._starts)  # first: a process that one of them has just made would be missed
         for worker in self._workers:
             worker.kill()
@@ -265,10 +265,10 @@ class Supervisor:
         Of a worker that does not answer in `FIRST_ANSWER_SECONDS`, its counters as they were known last.
         """
         serving = self._serving()
-        reads = [asyncio.create_task(each.read_metrics(max_seconds=FIRST_ANSWER_SECONDS)) for each in serving]
+        reads = [asyncio.create_task(each.fetch_metrics(max_seconds=FIRST_ANSWER_SECONDS)) for each in serving]
         results = await asyncio.gather(*reads, return_exceptions=True)
         answered = sum(not isinstance(result, BaseException) for result in results)
-        totals = add_up([*(worker.metrics for worker in self._workers), self._ended])
+        totals = add_up([*(worker.last_metrics for worker in self._workers), self._ended])
         return [*totals, *worker_metrics(answered, len(self._workers) - answered, self._restarts)]
 
     async def faults(self) -> dict[str, str | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ... import early
 
 if __name__ == "__main__":  # first, as imports take long: these are for the supervisor alone
-    early.ignore_signals()
+    early.ignore_reload_signals()
 
 import asyncio
 import signal
@@ -80,7 +80,7 @@ class Worker:
     async def _serve(self, channel: Channel) -> int:
         settings = self._read_settings()
         if settings.own_functions:
-            early.allow_plugins()
+            early.allow_pydantic_plugins()
         configure(settings)
         chosen = choose_upstream(settings)
         throttle = LoopThrottle(cpus=usable_cpus() / settings.workers) if settings.pause else None
@@ -134,7 +134,7 @@ class Worker:
             case "metrics":
                 return self._server.metrics_page.snapshot()
             case "faults":
-                return {**await self._server.readiness.server_faults()}
+                return {**await self._server.readiness.all_faults()}
             case "reload":
                 await reload(self._server, self._read_settings)
                 return "done"

@@ -117,8 +117,8 @@ class WorkerProcess:
             raise ChannelClosed(word)
         return await self._channel.ask(word, max_seconds=max_seconds, **facts)
 
-    async def read_metrics(self, *, max_seconds: float) -> None:
-        """Read its metrics, which `metrics` returns from then on. Raises like `ask`."""
+    async def fetch_metrics(self, *, max_seconds: float) -> None:
+        """Read its metrics, which `last_metrics` returns from then on. Raises like `ask`."""
         try:
             self._metrics = cast(Snapshot, await self.ask("metrics", max_seconds=max_seconds))
         except (TimeoutError, ChannelClosed):
@@ -126,7 +126,7 @@ class WorkerProcess:
             raise
 
     @property
-    def metrics(self) -> Snapshot:
+    def last_metrics(self) -> Snapshot:
         """What it has said last of its metrics; without its gauges, where it does not answer now."""
         return self._metrics
 
@@ -150,7 +150,7 @@ class WorkerProcess:
         """End its process."""
         self._signal(signal.SIGKILL)
 
-    async def end(self, *, max_seconds: float) -> bool:
+    async def wait_or_kill(self, *, max_seconds: float) -> bool:
         """Wait until its process has ended, and kill it after `max_seconds`. Returns whether it ended by itself."""
         await asyncio.wait((self.exited,), timeout=max_seconds)
         in_time = self.exited.done()

@@ -9,7 +9,7 @@ from .. import SPENT_SECONDS, USAGE_DAYS, first_day_of_usage
 from .connections import RedisConnections
 from .failures import translated
 from .keys import spent_key, usage_call_key, usage_key
-from .repeated import entries_of, run_repeated
+from .repeated import as_values, run_repeated
 from .scripts import ScriptCall, load_script
 
 USAGE_SECONDS = (USAGE_DAYS + 1) * 86_400  # after which all of a user's counts are gone
@@ -38,7 +38,7 @@ class Accounts:
     async def _usage(self, user: str, day: str, tokens: int) -> dict[str, int]:
         keys = (usage_key(user), usage_call_key(user, secrets.token_hex(8)))
         args = (first_day_of_usage(self._wall_clock()), USAGE_SECONDS, day, tokens)
-        found = entries_of(await run_repeated(self._connections, ScriptCall(load_script("usage"), keys, args)))
+        found = as_values(await run_repeated(self._connections, ScriptCall(load_script("usage"), keys, args)))
         return {name.decode(): int(count) for name, count in zip(found[::2], found[1::2], strict=True)}
 
     async def forget_usage(self, user: str) -> None:

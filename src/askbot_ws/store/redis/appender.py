@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...core.log_tail import LogTail
-from ...core.summary import Summary
+from ...core.summary import LogSummary
 from ...errors import LogMoved, SessionNotFound, StoreError
 from ...events import Event, encode_event
 from .. import Entry, Failures, heads_after
@@ -18,7 +18,7 @@ from .failures import OutcomeUnknown, Remedy, ServerRefusedError
 from .follower import LogFollower
 from .open_logs import OpenLog
 from .ownership import Ownership
-from .repeated import fields_of
+from .repeated import as_optional_values
 from .scripts import ScriptCall, publication
 from .server_connection import RawReply, Reply
 from .session_scripts import session_script
@@ -155,7 +155,7 @@ class Appender:
         return self.prepare(open_log, events[known:], frames[known:], log.summary)
 
     def prepare(
-        self, open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], base: Summary
+        self, open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], base: LogSummary
     ) -> SessionWrite:
         """The append of events to a session whose summary at the stored head is `base`."""
         return make_write(open_log, events, frames, base=base, age=self._clocks.age(), publish=not self._replicas)
@@ -284,7 +284,7 @@ class Appender:
             return None
         return self._again(write.open_log, base, write.events)
 
-    async def _read_state(self, open_log: OpenLog, fence: str | None) -> Summary:
+    async def _read_state(self, open_log: OpenLog, fence: str | None) -> LogSummary:
         """Note what is stored of a session that this node owns by this fence; returns the summary there.
 
         Raises like `_diagnose`, also where the session was claimed anew: what was appended by an earlier claim may not
@@ -293,13 +293,13 @@ class Appender:
         reply = await self._connections.run(ScriptCall(session_script("state"), open_log.keys[:1]))
         if open_log.fence != fence or self._open_logs.get(open_log.session) is not open_log:
             raise _moved(ValueError("the session was claimed anew"))
-        forgotten, found, _, head, merged, summary = fields_of(reply)
+        forgotten, found, _, head, merged, summary = as_optional_values(reply)
         if found is None or head is None or merged is None or summary is None:
             if forgotten or not open_log.stored or not self._is_recent(open_log):
                 self._follower.deleted(open_log)
                 raise _moved(ValueError("the session is deleted"))
             open_log.stored, open_log.head, open_log.merged, open_log.questions = False, 0, 0, {}
-            return Summary(open_log.log.user, created=open_log.log.summary.created)
+            return LogSummary(open_log.log.user, created=open_log.log.summary.created)
         open_log.stored, open_log.is_new = True, False
         if found.decode() != fence:
             self._follower.fenced(open_log)
@@ -309,7 +309,7 @@ class Appender:
         base, open_log.questions = decode_summary(summary, None if user is None else user.encode())
         return base
 
-    def _again(self, open_log: OpenLog, base: Summary, events: Sequence[Event]) -> SessionWrite | None:
+    def _again(self, open_log: OpenLog, base: LogSummary, events: Sequence[Event]) -> SessionWrite | None:
         """The append of these events with all that the server has lost before them; None: nothing is missing.
 
         What is stored beyond the first of them is this owner's own, or the fence were another one. Raises `LogMoved`
@@ -322,7 +322,7 @@ class Appender:
             if open_log.head < log.start or not self._is_recent(open_log):
                 self._follower.lose_ownership(open_log)
                 raise _moved(ValueError(f"the log is at {open_log.head}, the append at {start}"))
-            lost = [event for event in log.read_slices(after=open_log.head) if event.seq <= start]
+            lost = [event for event in log.read_merged(after=open_log.head) if event.seq <= start]
         missing = events_after([*lost, *events], open_log.head)
         if not missing:
             return None

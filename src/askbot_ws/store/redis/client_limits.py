@@ -22,7 +22,7 @@ from .. import Store
 from ..session_list import count_sessions
 from ..usage_writer import UsageWriter
 from .connections import RedisConnections
-from .limit_calls import limit_call, optional, rate_arguments, rate_limits, refusal_of
+from .limit_calls import limit_call, optional, rate_arguments, refusal_of, shared_rates
 from .scripts import ScriptCall
 from .server_connection import Argument
 
@@ -96,11 +96,11 @@ class RedisLimits:
     def acquire(self, charge: Charge, demand: Demand) -> Awaitable[None] | None:
         """See `ClientLimits.acquire`."""
         allowance = charge.client.allowance
-        limits = rate_limits(allowance.rates)
+        limits = shared_rates(allowance.rates)
         sessions = allowance.sessions if demand.new_session and charge.client.user is not None else None
         turns = allowance.turns if demand.starts else None
         tokens_per_day = allowance.tokens_per_day if demand.amounts.tokens else None
-        if limits == rate_limits(Rates()) and sessions is None and turns is None and tokens_per_day is None:
+        if limits == shared_rates(Rates()) and sessions is None and turns is None and tokens_per_day is None:
             return None
         return self._acquire(charge, demand, (tokens_per_day, sessions, turns))
 
@@ -120,8 +120,8 @@ class RedisLimits:
             charge.entry = entry
             self._held.add(charge)
 
-    def give_back(self, charge: Charge, demand: Demand) -> None:
-        """See `ClientLimits.give_back`."""
+    def refund(self, charge: Charge, demand: Demand) -> None:
+        """See `ClientLimits.refund`."""
         amounts = Amounts(*[-amount for amount in demand.amounts])
         self._end_entry(charge, amounts, sessions=-1 if demand.new_session else 0)
 

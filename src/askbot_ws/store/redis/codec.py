@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from ...core.log_tail import suffix_after
-from ...core.summary import Summary
+from ...core.summary import LogSummary
 from ...events import EVENT_TYPES, Event, LaterEvent, TextSlice, Thinking, decode_event, encode_event, make_token
 
 MERGED_PART_BYTES = 64 * 1024  # of the frames in one merged part: what a reader gets at least
@@ -97,16 +97,16 @@ def encode_parts(events: Iterable[Event]) -> list[tuple[int, bytes]]:
 # --- summaries -------------------------------------------------------------------------------------------------------
 
 
-def encode_summary(summary: Summary, questions: dict[str, int]) -> bytes:
+def encode_summary(summary: LogSummary, questions: dict[str, int]) -> bytes:
     """Encode a summary but for the user; `questions` has the `seq` of the question of each turn that has not ended."""
     asked = {turn: (created, questions.get(turn, 0)) for turn, created in summary.asked.items()}
     return orjson.dumps((summary.title, summary.question, summary.created, summary.updated, summary.turns, asked))
 
 
-def decode_summary(encoded: bytes, user: bytes | None) -> tuple[Summary, dict[str, int]]:
+def decode_summary(encoded: bytes, user: bytes | None) -> tuple[LogSummary, dict[str, int]]:
     """What `encode_summary` was given."""
     title, question, created, updated, turns, asked = orjson.loads(encoded)
-    summary = Summary(
+    summary = LogSummary(
         None if user is None else user.decode(),
         title,
         question,

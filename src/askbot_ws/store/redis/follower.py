@@ -28,7 +28,7 @@ from .connections import RedisConnections
 from .keys import SessionKeys, session_of
 from .log_loader import LogLoader
 from .open_logs import OpenLog
-from .repeated import entries_of, fields_of, run_all_repeated, run_repeated
+from .repeated import as_optional_values, as_values, run_all_repeated, run_repeated
 from .scripts import ScriptCall
 from .session_reader import SessionReader
 from .session_scripts import session_script
@@ -160,9 +160,9 @@ class LogFollower:
             self.close_log(open_log)
             self._notify(lambda observer: observer.replaced(open_log.session))
 
-    def renamed(self, open_log: OpenLog) -> None:
+    def history_changed(self, open_log: OpenLog) -> None:
         """The log in memory is of another history from now on."""
-        self._notify(lambda observer: observer.renamed(open_log.session))
+        self._notify(lambda observer: observer.history_changed(open_log.session))
 
     def _unowned(self, open_log: OpenLog) -> None:
         """No node takes itself for the owner of a session with an unfinished turn."""
@@ -185,7 +185,7 @@ class LogFollower:
             return
         if open_log.fence is None:
             self.unsubscribe_as_owner(open_log)
-            await self.catch_up(open_log)
+            await self.try_to_catch_up(open_log)
 
     async def _subscribe_again(self, open_log: OpenLog) -> None:
         if open_log.fence is None:
@@ -196,7 +196,7 @@ class LogFollower:
         except StoreError:
             self._stale.add(open_log)
         else:
-            await self.catch_up(open_log)
+            await self.try_to_catch_up(open_log)
 
     def _receive(self, channel: str, data: bytes) -> None:
         try:
@@ -236,7 +236,7 @@ class LogFollower:
             frames = split_frames(message.frames)
             self._add(open_log, decode_frames(frames, before=head), frames, message.merged)
         elif message.head > head:
-            self._start(self.catch_up(open_log))
+            self._start(self.try_to_catch_up(open_log))
 
     def _add(self, open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], merged: int) -> None:
         """Add events that follow the head of the log in memory, and tell the observer."""
@@ -244,7 +244,7 @@ class LogFollower:
             open_log.log.append_if_new(event)
         open_log.head = open_log.log.head
         open_log.merged = max(open_log.merged, merged)
-        open_log.evict()
+        open_log.trim()
         self._notify(lambda observer: observer.appended(open_log.session, events, frames))
 
     # --- reading what is missing -------------------------------------------------------------------------------------
@@ -252,9 +252,9 @@ class LogFollower:
     def _resubscribed(self, channel: str) -> None:
         open_log = self._open_logs.get(session_of(channel))
         if open_log is not None:
-            self._start(self.catch_up(open_log))
+            self._start(self.try_to_catch_up(open_log))
 
-    async def catch_up(self, open_log: OpenLog) -> None:
+    async def try_to_catch_up(self, open_log: OpenLog) -> None:
         """Read what is missing; of a session that this node owns, only whether it still does."""
         if open_log.reading:
             open_log.missed = True
@@ -270,7 +270,7 @@ class LogFollower:
         finally:
             open_log.reading = False
 
-    async def refresh(self, open_log: OpenLog) -> None:
+    async def catch_up(self, open_log: OpenLog) -> None:
         """Bring the log in memory to the stored head, also where another node has become its owner unnoticed.
 
         Raises `StoreError`.
@@ -278,7 +278,7 @@ class LogFollower:
         if (fence := open_log.fence) is not None:
             await self._wait_for_append(open_log)
             reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
-            found = fields_of(reply)[1]
+            found = as_optional_values(reply)[1]
             if open_log.fence == fence and found is not None and found.decode() != fence:
                 self.fenced(open_log)
         if open_log.fence is None:
@@ -300,7 +300,7 @@ class LogFollower:
             if not isinstance(reply, list):
                 await self._wait_for_owner(open_log)
                 return
-            history, head, merged, entries = entries_of(reply[0:1])[0], *map(int, entries_of(reply[1:3])), reply[3]
+            history, head, merged, entries = as_values(reply[0:1])[0], *map(int, as_values(reply[1:3])), reply[3]
             if history != open_log.log.history.encode():
                 self.replaced(open_log)
                 return
@@ -308,7 +308,7 @@ class LogFollower:
                 await self._wait_for_owner(open_log)
                 return
             open_log.behind_since = None
-            events = self._decode_missing(open_log, entries_of(entries), head)
+            events = self._decode_missing(open_log, as_values(entries), head)
             if events:
                 self._add(open_log, events, [encode_event(event) for event in events], merged)
             if open_log.log.head >= head and not open_log.missed:
@@ -332,7 +332,7 @@ class LogFollower:
         reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
         if not self._is_open(open_log):
             return
-        forgotten, now = fields_of(reply)[0], self._clock()
+        forgotten, now = as_optional_values(reply)[0], self._clock()
         if open_log.behind_since is None:
             open_log.behind_since = now
         if forgotten:
@@ -346,7 +346,7 @@ class LogFollower:
         reply = await run_repeated(self._connections, ScriptCall(session_script("state"), open_log.keys[:1]))
         if open_log.fence != fence or open_log.appending or not open_log.stored:
             return  # an append finds out
-        forgotten, found, _, head = fields_of(reply)[:4]
+        forgotten, found, _, head = as_optional_values(reply)[:4]
         if found is None and forgotten:
             self.deleted(open_log)
         elif found is not None and found.decode() != fence:  # also where the server has lost the claim
@@ -380,8 +380,8 @@ class LogFollower:
                 continue
             open_log.heard_at = now
             known = [open_log.log.history.encode(), b"%d" % open_log.log.head]
-            if not isinstance(reply, list) or fields_of(reply[:2]) != known:
-                self._start(self.catch_up(open_log))
+            if not isinstance(reply, list) or as_optional_values(reply[:2]) != known:
+                self._start(self.try_to_catch_up(open_log))
             elif open_log.log.summary.asked and reply[4] == 0 and open_log.fence is None and self._is_open(open_log):
                 self._unowned(open_log)
 

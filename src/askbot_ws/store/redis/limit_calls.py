@@ -6,7 +6,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from ...core.allowance import Client, Rates
-from ...core.excess import budget_used_up, too_fast, too_many_sessions
+from ...core.excess import budget_used_up_error, too_fast_error, too_many_sessions_error
 from ...core.rate_limiter import Amounts
 from ...errors import AskbotError, StoreError
 from .scripts import ScriptCall, load_script
@@ -25,7 +25,7 @@ def keys_of(client: str) -> tuple[str, ...]:
     return base, f"{base}:turns", f"{base}:reservations", f"{base}:reserved"
 
 
-def rate_limits(rates: Rates) -> tuple[int | None, ...]:
+def shared_rates(rates: Rates) -> tuple[int | None, ...]:
     """Return the limits that hold on all nodes."""
     return rates.questions, rates.characters, rates.tokens
 
@@ -49,10 +49,10 @@ def refusal_of(reason: bytes, number: int) -> AskbotError:
     """Return the error that a reply of the script says."""
     match reason:
         case b"too_fast":
-            return too_fast("questions", seconds=number / 1000)
+            return too_fast_error("questions", seconds=number / 1000)
         case b"day_used_up":
-            return budget_used_up(seconds=number / 1000)
+            return budget_used_up_error(seconds=number / 1000)
         case b"too_many_sessions":
-            return too_many_sessions(number)
+            return too_many_sessions_error(number)
         case _:
             return StoreError()

@@ -132,5 +132,5 @@ def _open_log_of(session: str, reply: object) -> OpenLog:
         raise ValueError("the stored log ends before its head")
     tail.summary = summary  # which has these events already
     open_log = OpenLog(tail, head=tail.head, merged=int(merged), questions=questions)
-    open_log.evict()
+    open_log.trim()
     return open_log

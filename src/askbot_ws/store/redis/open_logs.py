@@ -61,7 +61,7 @@ class OpenLog:
         """The session's id."""
         return self.log.session
 
-    def evict(self) -> None:
+    def trim(self) -> None:
         """Remove the oldest merged events from memory."""
         keep = MERGED_TAIL_BYTES if self.fence is None else OWNED_TAIL_BYTES
-        self.log.evict(keep=keep, until=self.merged)
+        self.log.trim(keep=keep, until=self.merged)

@@ -12,7 +12,7 @@ from .connections import RedisConnections
 from .follower import LogFollower
 from .keys import keys_of
 from .open_logs import OpenLog
-from .repeated import fields_of, run_all_repeated, run_repeated
+from .repeated import as_optional_values, run_all_repeated, run_repeated
 from .scripts import ScriptCall, load_script
 from .session_scripts import session_script
 
@@ -78,7 +78,7 @@ class Ownership:
                 raise SessionNotFound
             if isinstance(reply, bytes):
                 return reply.decode()
-            await self._accept(open_log, fields_of(reply))
+            await self._accept(open_log, as_optional_values(reply))
             claimed = True
         finally:
             if not claimed:
@@ -95,7 +95,7 @@ class Ownership:
         else:
             if history != before:  # nobody has seen here what the server may have lost
                 log.history = history.decode()
-                self._follower.renamed(open_log)
+                self._follower.history_changed(open_log)
             await self._follower.read_missing(open_log)
         if self._open_logs.get(open_log.session) is not open_log:
             # Replaced, or deleted. It is not given back: nobody would know that its turns may have run.

@@ -11,7 +11,7 @@ from ...errors import SessionNotFound
 from ...events import Done, Event, Question, TextSlice, TurnRecord
 from .codec import decode_entries
 from .open_logs import OpenLog
-from .repeated import entries_of, fields_of
+from .repeated import as_optional_values, as_values
 from .server_connection import Argument, Reply
 from .session_reader import SessionReader
 
@@ -79,7 +79,7 @@ class RedisQueries:
         """As `Store.find_turn`."""
         if self._is_unstored(session):
             return None
-        (turn,) = fields_of(await self._ask(session, "find_turn", ask_id))
+        (turn,) = as_optional_values(await self._ask(session, "find_turn", ask_id))
         return None if turn is None else turn.decode()
 
     # --- reading the log ---------------------------------------------------------------------------------------------
@@ -95,10 +95,10 @@ class RedisQueries:
             return None
         log = open_log.log
         found = sum(type(event) is Question and (before is None or event.seq < before) for event in log.events)
-        return log.read_slices(after=log.start) if log.start == 0 or 0 < limit <= found else None
+        return log.read_merged(after=log.start) if log.start == 0 or 0 < limit <= found else None
 
     async def _events_after(self, session: str, after: int, limit: int) -> list[Event]:
-        return decode_entries(entries_of((await self._ask(session, "read", after, limit))[3]))
+        return decode_entries(as_values((await self._ask(session, "read", after, limit))[3]))
 
     async def _events_of_turns(self, session: str, after: int, questions: set[int]) -> list[Event]:
         """The events after a position, up to where the turns of these questions have ended."""
@@ -126,7 +126,7 @@ class RedisQueries:
         reply = await self._ask(session, "turns", "+inf" if before is None else f"({before}", count)
         ends: dict[int, int] = {}
         names: dict[int, str] = {}
-        entries = entries_of(reply)
+        entries = as_values(reply)
         for entry, seq in zip(entries[::2], map(int, entries[1::2]), strict=True):
             if entry.startswith(b"d"):
                 ends[int(entry[1:])] = seq

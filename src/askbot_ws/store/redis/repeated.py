@@ -42,11 +42,11 @@ async def run_all_repeated(
     return outcomes
 
 
-def fields_of(reply: Reply) -> list[bytes | None]:
+def as_optional_values(reply: Reply) -> list[bytes | None]:
     """A reply that is a flat list of texts, some of them missing."""
     return cast("list[bytes | None]", reply)
 
 
-def entries_of(reply: Reply) -> list[bytes]:
+def as_values(reply: Reply) -> list[bytes]:
     """A reply that is a list of texts."""
     return cast("list[bytes]", reply)

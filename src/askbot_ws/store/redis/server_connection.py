@@ -14,7 +14,7 @@ from .failures import ServerRefusedError
 from .redis_url import Address, RedisUrl
 
 CONNECT_SECONDS = 2.0  # for a connection
-REPLY_SECONDS = 3.0  # without a byte from the server while it owes a reply: the connection is given up
+REPLY_SECONDS = 3.0  # without a byte from the server while it has still to reply: the connection is given up
 
 Argument: TypeAlias = bytes | str | int
 """A word of a command: text is encoded in UTF-8, a number in decimal."""
@@ -47,7 +47,7 @@ def _finish(pipeline: _Pipeline) -> None:
 class RedisProtocol(asyncio.Protocol):
     """What connections share: the reader of replies, and the end of those whose server has stopped answering.
 
-    A subclass sets `_waits` to whether the server owes a reply, and takes what comes in `_take`.
+    A subclass says in `_awaits_reply` whether the server has still to reply, and takes what comes in `_take`.
     """
 
     def __init__(self) -> None:
@@ -79,8 +79,8 @@ class RedisProtocol(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    def _owes(self) -> bool:
-        """Whether the server owes a reply."""
+    def _awaits_reply(self) -> bool:
+        """Whether the server has still to reply."""
         raise NotImplementedError
 
     def _write(self, data: bytes) -> None:
@@ -93,7 +93,7 @@ class RedisProtocol(asyncio.Protocol):
 
     def _check(self) -> None:
         self._timer = None
-        if self.is_lost or not self._owes():
+        if self.is_lost or not self._awaits_reply():
             return
         left = self._heard_at + REPLY_SECONDS - self._loop.time()
         if left <= 0:
@@ -161,7 +161,7 @@ class ServerConnection(RedisProtocol):
         while self._pipelines:
             _finish(self._pipelines.popleft())
 
-    def _owes(self) -> bool:
+    def _awaits_reply(self) -> bool:
         return bool(self._pipelines)
 
 

@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from ...errors import StoreError
 from .. import SessionPage, SessionQuery, SessionSummary
-from ..session_list import ANY_USER, Place, decode_place, make_page, place_of, summarize
+from ..session_list import ANY_USER, Place, decode_place, make_page, place_of, to_session_summary
 from .codec import decode_summary
 from .connections import RedisConnections
 from .failures import translated
 from .keys import ANONYMOUS_SESSIONS, SESSIONS_BY_UPDATE, SESSIONS_BY_USE, SWEEP_LOCK, index_of, keys_of
 from .open_logs import OpenLog
-from .repeated import entries_of, fields_of, run_all_repeated, run_repeated
+from .repeated import as_optional_values, as_values, run_all_repeated, run_repeated
 from .scripts import ScriptCall, load_script
 from .server_connection import Argument
 from .session_scripts import session_script
@@ -56,7 +56,7 @@ class SessionIndex:
 
     async def _range(self, key: str, *args: Argument) -> list[str]:
         reply = await run_repeated(self._connections, ScriptCall(load_script("range"), (key,), args))
-        return [value.decode() for value in entries_of(reply)]
+        return [value.decode() for value in as_values(reply)]
 
     # --- lists -------------------------------------------------------------------------------------------------------
 
@@ -87,11 +87,11 @@ class SessionIndex:
         for session, outcome in zip(sessions, outcomes, strict=True):
             if isinstance(outcome, StoreError):
                 raise outcome
-            head, encoded, user, used = fields_of(outcome)
+            head, encoded, user, used = as_optional_values(outcome)
             if head is None or encoded is None:
                 gone.append(session)
                 continue
-            summary = summarize(session, decode_summary(encoded, user)[0], seq=int(head))
+            summary = to_session_summary(session, decode_summary(encoded, user)[0], seq=int(head))
             if place_of(summary) < place and float(used or 0) < latest_use:
                 found.append(summary)
         if gone:

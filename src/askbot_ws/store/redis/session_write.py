@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...core.log_tail import LogTail
-from ...core.summary import Summary
+from ...core.summary import LogSummary
 from ...events import Done, Event, Question, Thinking, Title, Token
 from .codec import Appended, encode_parts, encode_summary, join_frames, part_after
 from .keys import SESSIONS_BY_UPDATE, SESSIONS_BY_USE, index_of
@@ -64,11 +64,11 @@ class SessionWrite:
             open_log.questions = self.questions
         if self.merged != open_log.merged:
             open_log.merged = self.merged
-            open_log.evict()
+            open_log.trim()
 
 
 def make_write(
-    open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], *, base: Summary, age: float, publish: bool
+    open_log: OpenLog, events: Sequence[Event], frames: Sequence[bytes], *, base: LogSummary, age: float, publish: bool
 ) -> SessionWrite:
     """Make the append of events that follow the stored head, at least one.
 
@@ -128,8 +128,8 @@ def make_write(
 
 
 def _fold(
-    base: Summary, unfinished: Mapping[str, int], events: Sequence[Event]
-) -> tuple[Summary, dict[str, int], list[tuple[int, str]], list[tuple[str, str]]]:
+    base: LogSummary, unfinished: Mapping[str, int], events: Sequence[Event]
+) -> tuple[LogSummary, dict[str, int], list[tuple[int, str]], list[tuple[str, str]]]:
     """The summary and the unfinished turns after these events; what they add to the indexes of turns and of ask ids."""
     summary, questions = replace(base, asked={**base.asked}), {**unfinished}
     turns: list[tuple[int, str]] = []
@@ -152,10 +152,10 @@ def _merged_events(open_log: OpenLog, events: Sequence[Event]) -> Sequence[Event
     for event in (*open_log.log.events_after(open_log.merged), *events):
         if event.seq > merged.head:
             merged.append(part_after(event, merged.head))
-    return merged.read_slices(after=open_log.merged)
+    return merged.read_merged(after=open_log.merged)
 
 
-def _notes(session: str, summary: Summary, age: float) -> list[ScriptCall]:
+def _notes(session: str, summary: LogSummary, age: float) -> list[ScriptCall]:
     """What notes a session in the indexes."""
     script, updated, of_user = load_script("note"), repr(summary.updated), index_of(summary.user)
     everywhere = (SESSIONS_BY_UPDATE, SESSIONS_BY_USE)

@@ -1,7 +1,7 @@
 """RedisStore: a store in Redis or Valkey, which several nodes use at the same time.
 
 New events go into a stream of their session (`Appender`), which other nodes follow (`LogFollower`); what has ended is
-merged in another stream. A node appends to the sessions that it owns (`Ownership`).
+merged in a sorted set (`keys.py`). A node appends to the sessions that it owns (`Ownership`).
 """
 
 from __future__ import annotations
@@ -241,11 +241,11 @@ class RedisStore:
             open_log = await self._follower.loader.load(session)
         return await self.tasks.start(self._ownership.claim(open_log, instead_of=instead_of))
 
-    async def refresh(self, session: str) -> None:
+    async def catch_up(self, session: str) -> None:
         """Bring the log in memory to the stored head. Raises `StoreError`."""
         open_log = self.open_logs.get(session)
         if open_log is not None and open_log.stored:
-            await self._follower.refresh(open_log)
+            await self._follower.catch_up(open_log)
 
     async def give_back(self, session: str) -> None:
         """Own a session no more. Raises `StoreError`."""

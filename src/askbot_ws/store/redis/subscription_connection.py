@@ -114,7 +114,7 @@ class SubscriptionConnection(RedisProtocol):
                 waiting.set_exception(refusal)
                 waiting.exception()
 
-    def _owes(self) -> bool:
+    def _awaits_reply(self) -> bool:
         return bool(self._waiting)
 
 

@@ -1,8 +1,8 @@
 """Flusher: moves turns that have ended from the journal and the memory into SQLite, many in one transaction.
 
 A session may be flushed at any moment: SQLite then holds its events exactly up to some position, and the journal and
-the `Log` have what follows. What fails is tried again, and loses nothing meanwhile; a session that can't be written,
-for whatever reason, does not delay the others.
+the `LogTail` have what follows. What fails is tried again, and loses nothing meanwhile; a session that can't be
+written, for whatever reason, does not delay the others.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class Flusher:
             if self._open_logs.get(session) is not open_log:
                 continue  # it was deleted, or all of it is flushed
             try:
-                events = open_log.log.read_slices(after=open_log.flushed_head, limit=room)
+                events = open_log.log.read_merged(after=open_log.flushed_head, limit=room)
                 room -= sum(wire_size(event) for event in events)
             except Exception as error:  # noqa: BLE001  whatever it is, it is this session's
                 self._mark_failed(open_log, error)
@@ -245,7 +245,7 @@ class Flusher:
         if self._open_logs.get(session) is not open_log:
             return  # deleted meanwhile
         open_log.flushed_head = head
-        open_log.log.evict(keep=FLUSHED_TAIL_BYTES, until=head)
+        open_log.log.trim(keep=FLUSHED_TAIL_BYTES, until=head)
         self._journal.mark_flushed(session, head)
         if open_log.is_evictable:
             self._open_logs.remove(session)

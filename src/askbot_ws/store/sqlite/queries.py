@@ -52,7 +52,7 @@ class StoreQueries:
         flushed, events = MAX_SEQ, list[Event]()
         if open_log is not None:
             flushed = open_log.flushed_head
-            events = open_log.log.read_slices(after=flushed)
+            events = open_log.log.read_merged(after=flushed)
         missing = limit - sum(type(event) is Question and event.seq < before for event in events)
         if missing > 0:
             job = partial(tables.read_turns, before=before, until=flushed, limit=missing)

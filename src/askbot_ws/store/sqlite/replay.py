@@ -11,12 +11,12 @@ from sqlite3 import Connection
 import structlog
 
 from ...core.log_tail import LogTail, suffix_after
-from ...core.summary import Summary
+from ...core.summary import LogSummary
 from ...events import Event, TextSlice
 from . import segments, state, tables
 from .files import set_aside_segment
 from .schema import transaction
-from .segments import DeletedRecord, OwnerRecord, TruncationRecord
+from .segments import DeletedRecord, TruncationRecord, UserSessionRecord
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ def replay_records(
         replayed.apply(payload)
     uptime = state.read_state(connection).uptime
     for session, unflushed in replayed.logs.items():
-        events = unflushed.read_slices(after=unflushed.start)
+        events = unflushed.read_merged(after=unflushed.start)
         tables.append_events(connection, session, events, uptime=uptime, origin=unflushed.summary)
     return replayed
 
@@ -95,8 +95,8 @@ class SegmentReplay:
                 self._delete(record.session)
             case TruncationRecord():
                 pass  # all of them were read before
-            case OwnerRecord():
-                self._add(record.event, Summary(record.user, created=record.created))
+            case UserSessionRecord():
+                self._add(record.event, LogSummary(record.user, created=record.created))
             case _:
                 self._add(record)
 
@@ -107,7 +107,7 @@ class SegmentReplay:
         self.logs.pop(session, None)
         self.truncated.discard(session)
 
-    def _add(self, event: Event, origin: Summary | None = None) -> None:
+    def _add(self, event: Event, origin: LogSummary | None = None) -> None:
         """Add an event; `origin` says who made the session of which it is the first one."""
         if self.deletions[event.session] > 0:
             return  # it is deleted further on
@@ -121,7 +121,7 @@ class SegmentReplay:
         session_log.append(suffix_after(event, after=session_log.head) if isinstance(event, TextSlice) else event)
         self.events += 1
 
-    def _session_log(self, session: str, origin: Summary | None) -> LogTail:
+    def _session_log(self, session: str, origin: LogSummary | None) -> LogTail:
         if session not in self.logs:
             found = tables.find_session(self.connection, session)
             self.logs[session] = LogTail(session, start=found[1] if found else 0, summary=origin)

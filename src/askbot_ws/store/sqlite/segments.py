@@ -36,7 +36,7 @@ RECORD = struct.Struct("<II")
 LAST_OF_APPEND = 1 << 31
 DELETED_PREFIX = b"-"
 TRUNCATION_PREFIX = b"="
-OWNER_PREFIX = b"@"
+USER_SESSION_PREFIX = b"@"
 _PAYLOAD_START = re.compile(rb'\{"|[-=@]')
 
 
@@ -79,7 +79,7 @@ class TruncationRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnerRecord:
+class UserSessionRecord:
     """A record of a user's session with its first event: neither can be lost without the other."""
 
     user: str
@@ -88,22 +88,22 @@ class OwnerRecord:
 
     def encode(self, frame: bytes) -> bytes:
         """The record's payload; `frame` is the event, encoded."""
-        return OWNER_PREFIX + orjson.dumps({"user": self.user, "created": self.created}) + b"\n" + frame
+        return USER_SESSION_PREFIX + orjson.dumps({"user": self.user, "created": self.created}) + b"\n" + frame
 
 
-def _decode_owner(payload: bytes) -> OwnerRecord:
-    origin, _, frame = payload.removeprefix(OWNER_PREFIX).partition(b"\n")
+def _decode_user_session(payload: bytes) -> UserSessionRecord:
+    origin, _, frame = payload.removeprefix(USER_SESSION_PREFIX).partition(b"\n")
     match orjson.loads(origin):
         case {"user": str() as user, "created": float() as created}:
-            return OwnerRecord(user, created, decode_event(frame))
+            return UserSessionRecord(user, created, decode_event(frame))
         case _:
             raise ValueError("it does not say who made the session")
 
 
-def decode_payload(payload: bytes) -> Event | OwnerRecord | DeletedRecord | TruncationRecord:
+def decode_payload(payload: bytes) -> Event | UserSessionRecord | DeletedRecord | TruncationRecord:
     """Decode a record's payload. Raises ValueError where its kind is not known to this version."""
-    if payload.startswith(OWNER_PREFIX):
-        return _decode_owner(payload)
+    if payload.startswith(USER_SESSION_PREFIX):
+        return _decode_user_session(payload)
     if payload.startswith(DELETED_PREFIX):
         return DeletedRecord(payload.removeprefix(DELETED_PREFIX).decode())
     if payload.startswith(TRUNCATION_PREFIX):

@@ -40,7 +40,7 @@ from .lock import ProcessLock
 from .open_logs import OpenLog, OpenLogs
 from .queries import StoreQueries
 from .schema import connect, transaction, vacuum
-from .segments import DeletedRecord, OwnerRecord
+from .segments import DeletedRecord, UserSessionRecord
 from .startup import mark_clean_shutdown, open_error, prepare_store
 
 BUSY_TIMEOUT_SECONDS = 5.0  # for another program's lock on the database
@@ -265,7 +265,7 @@ class SQLiteStore:
         if not heads:
             return failures
         if new:
-            batch = self._with_owners(batch, new)
+            batch = self._with_users(batch, new)
         if self.journal.is_full:
             self.flusher.schedule(self.journal.rotate())
         payloads: list[bytes] = []
@@ -278,14 +278,14 @@ class SQLiteStore:
         self._add_to_logs(batch, heads)
         return failures
 
-    def _with_owners(self, batch: Mapping[str, Entry], new: Iterable[LogTail]) -> Mapping[str, Entry]:
+    def _with_users(self, batch: Mapping[str, Entry], new: Iterable[LogTail]) -> Mapping[str, Entry]:
         """The batch with the user of each new session in the record of its first event."""
         entries = {**batch}
         for log in new:
             events, frames = entries[log.session]
             log.summary.created = self._wall_clock()
-            owner = OwnerRecord(log.user or "", log.summary.created, events[0])
-            entries[log.session] = events, [owner.encode(frames[0]), *frames[1:]]
+            first = UserSessionRecord(log.user or "", log.summary.created, events[0])
+            entries[log.session] = events, [first.encode(frames[0]), *frames[1:]]
         return entries
 
     def _append_one_by_one(
@@ -321,7 +321,7 @@ class SQLiteStore:
             if not heads:
                 return failures
             if new:
-                batch = self._with_owners(batch, new)
+                batch = self._with_users(batch, new)
             if self.journal.is_full:
                 self.flusher.schedule(self.journal.rotate())
             error = await self._journal_synced(batch, heads)

@@ -8,10 +8,10 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from ...core.log_tail import LogTail, suffix_after, wire_size
-from ...core.summary import Summary, first_line
+from ...core.summary import LogSummary, first_line
 from ...events import MAX_SEQ, Done, Event, Question, TextSlice, Thinking, Token, TurnEvent, decode_event, encode_event
 from .. import ANY_USER, SessionSummary
-from ..session_list import AnyUser, Place, summarize
+from ..session_list import AnyUser, Place, to_session_summary
 
 NO_SESSION_KEY = -1
 """The key of no session: every query about it finds nothing."""
@@ -24,7 +24,7 @@ SUMMARY_COLUMNS = "key, id, head, unfinished, user, title, question, created, up
 
 
 def append_events(
-    connection: Connection, session: str, events: Sequence[Event], *, uptime: float, origin: Summary
+    connection: Connection, session: str, events: Sequence[Event], *, uptime: float, origin: LogSummary
 ) -> None:
     """Append the events that follow the session's head in the tables; the others are there already.
 
@@ -48,13 +48,13 @@ def append_events(
 
 
 def _find_or_create_session(
-    connection: Connection, session: str, uptime: float, origin: Summary
-) -> tuple[int, int, Summary]:
+    connection: Connection, session: str, uptime: float, origin: LogSummary
+) -> tuple[int, int, LogSummary]:
     """The session's key, head and summary in the tables; a new session is added."""
     found = connection.execute(f"SELECT {SUMMARY_COLUMNS} FROM sessions WHERE id = ?", (session,)).fetchone()  # noqa: S608 - ours
     if found is not None:
         return found[0], found[2], _read_summary(connection, found)
-    summary = Summary(origin.user, created=origin.created)
+    summary = LogSummary(origin.user, created=origin.created)
     key = connection.execute(
         "INSERT INTO sessions (id, head, unfinished, created, touched, user) VALUES (?, 0, 0, ?, ?, ?)",
         (session, summary.created, uptime, summary.user),
@@ -63,7 +63,7 @@ def _find_or_create_session(
     return key, 0, summary
 
 
-def write_summary(connection: Connection, key: int, summary: Summary) -> None:
+def write_summary(connection: Connection, key: int, summary: LogSummary) -> None:
     """Write all that a session's row has of its summary, but for the user."""
     query = """
         UPDATE sessions SET unfinished = ?, title = ?, question = ?, created = ?, updated = ?, turns = ? WHERE key = ?
@@ -143,10 +143,10 @@ def read_newest(connection: Connection, session: str, *, max_bytes: int, history
     return log
 
 
-def _read_summary(connection: Connection, row: Sequence[Any]) -> Summary:
+def _read_summary(connection: Connection, row: Sequence[Any]) -> LogSummary:
     """The summary in a row of `SUMMARY_COLUMNS`; what the row lacks of it is read from the events."""
     key, session, _, unfinished, user, title, question, created, updated, turns = row
-    summary = Summary(user, title, question, created, updated, turns or 0)
+    summary = LogSummary(user, title, question, created, updated, turns or 0)
     if turns is None:  # a session of an earlier version
         query = "SELECT count(*), min(seq) FROM events WHERE session = ? AND type = 'question'"
         summary.turns, first = connection.execute(query, (key,)).fetchone()
@@ -187,7 +187,7 @@ def list_sessions(
         values.append(touched_before)
     query = f"SELECT {SUMMARY_COLUMNS} FROM sessions WHERE {' AND '.join(conditions)} ORDER BY updated DESC, id DESC"  # noqa: S608 - ours
     rows = (row for row in connection.execute(query, values) if row[1] not in hidden)
-    return [summarize(row[1], _read_summary(connection, row), seq=row[2]) for row in islice(rows, limit)]
+    return [to_session_summary(row[1], _read_summary(connection, row), seq=row[2]) for row in islice(rows, limit)]
 
 
 def read_after(connection: Connection, session: str, key: int, *, after: int, limit: int) -> list[Event]:
@@ -218,7 +218,7 @@ def read_turns(connection: Connection, session: str, key: int, *, before: int, u
 def find_replay_start(
     connection: Connection, _session: str, key: int, *, until: int, unflushed: Sequence[Event], turns: int
 ) -> int:
-    """The position after which the newest turns can be replayed, computed as in `core.cursor.newest`.
+    """The position after which the newest turns can be replayed, computed as by `core.cursor.replay_start`.
 
     Of the tables only events up to `until` count; `unflushed` are those after it. Only positions are read: those of the
     questions, and of what is to be replayed.

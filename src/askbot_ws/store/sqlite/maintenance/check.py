@@ -17,8 +17,8 @@ from .. import segments
 from ..files import StoreFiles, read_only_connection
 from ..lock import ProcessLock
 from ..schema import MIGRATIONS, read_version
-from ..segments import DeletedRecord, OwnerRecord, TruncationRecord
-from .audit import EVENT_COLUMNS, decode_row
+from ..segments import DeletedRecord, TruncationRecord, UserSessionRecord
+from .damaged_rows import EVENT_COLUMNS, decode_row
 
 MAX_LISTED_FAULTS = 100  # of the database file
 
@@ -242,7 +242,7 @@ class JournalCheck:
                 self._broken.discard(record.session)
             case TruncationRecord():
                 pass  # all of them were read before
-            case OwnerRecord():
+            case UserSessionRecord():
                 self._check_event(record.event)
             case _:
                 self._check_event(record)

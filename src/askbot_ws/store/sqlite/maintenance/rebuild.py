@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ....core.summary import Summary
+from ....core.summary import LogSummary
 from ....events import Done, Event, Logged, decode_event, encode_event
 from ...audit import Audit
 from .. import segments, state
 from ..replay import replay_records
 from ..schema import read_version, transaction
-from ..segments import DeletedRecord, OwnerRecord, TruncationRecord
+from ..segments import DeletedRecord, TruncationRecord, UserSessionRecord
 from ..tables import write_summary
-from .audit import EVENT_COLUMNS, SLICE_TYPES, decode_row
+from .damaged_rows import EVENT_COLUMNS, SLICE_TYPES, decode_row
 
 ROWIDS_TRIED_ONE_BY_ONE = 2_000  # behind a damaged page, before a search with growing steps
 MAX_ROWID = 2**62
@@ -31,7 +31,7 @@ SET_USER = "UPDATE sessions SET user = (SELECT user FROM events WHERE session = 
 
 
 @dataclass(slots=True)
-class SessionFacts:
+class KnownSession:
     """What is known of a session that the damaged store had."""
 
     furthest_seq: int = 0  # the largest one that any row or record names
@@ -40,7 +40,7 @@ class SessionFacts:
 
 
 class Rebuild:
-    """Copies from `source`, which is only read, to `fresh`, which has empty tables."""
+    """Copies from `source`, which is only read, to `target`, which has empty tables."""
 
     def __init__(self, source: Connection, target: Connection) -> None:
         self.facts: list[str] = []
@@ -49,7 +49,7 @@ class Rebuild:
         self._uptime = 0.0  # of the store
         self._unknown_records = 0  # records of the journal
         self._session_ids: dict[int, str] = {}
-        self._facts: dict[str, SessionFacts] = {}
+        self._known: dict[str, KnownSession] = {}
         self._unnamed_keys: set[int] = set()
         self._heads: dict[str, int] = {}
         self._damaged_turns: dict[str, list[str]] = {}
@@ -61,10 +61,10 @@ class Rebuild:
         has_age, user = version > 1, "user" if version > 3 else "NULL"
         with transaction(self._target):
             for row in read_rows(self._source, "sessions", "key, id, head, created, touched"):
-                self._add_session_facts(*row, has_age=has_age)
+                self._add_known_session(*row, has_age=has_age)
             for event in read_rows(self._source, "events", f"session, {EVENT_COLUMNS}, {user}"):
                 self._copy_event(event[0], event[1:])
-            self._uptime = max((facts.touched for facts in self._facts.values()), default=0.0)
+            self._uptime = max((known.touched for known in self._known.values()), default=0.0)
             if has_age:
                 uptimes = (uptime for (uptime,) in read_rows(self._source, "store", "age") if uptime is not None)
                 self._uptime = max([self._uptime, *uptimes])
@@ -89,8 +89,8 @@ class Rebuild:
 
     def losses(self) -> Iterator[str]:
         """What could not be kept, as lines for people."""
-        for session, facts in sorted(self._facts.items()):
-            head, end = self._heads.get(session, 0), facts.furthest_seq
+        for session, known in sorted(self._known.items()):
+            head, end = self._heads.get(session, 0), known.furthest_seq
             if not head:
                 yield f"session {session}: nothing could be kept"
             elif head < end:
@@ -105,11 +105,11 @@ class Rebuild:
 
     # --- the tables --------------------------------------------------------------------------------------------------
 
-    def _add_session_facts(self, key: Any, id: Any, head: Any, created: Any, touched: Any, *, has_age: bool) -> None:  # noqa: ANN401 - a damaged file holds anything
+    def _add_known_session(self, key: Any, id: Any, head: Any, created: Any, touched: Any, *, has_age: bool) -> None:  # noqa: ANN401 - a damaged file holds anything
         whole = isinstance(key, int) and isinstance(id, str) and isinstance(head, int)
         if whole and isinstance(created, float) and isinstance(touched, float):
             self._session_ids[key] = id
-            self._facts[id] = SessionFacts(head, created, touched if has_age else 0.0)
+            self._known[id] = KnownSession(head, created, touched if has_age else 0.0)
 
     def _copy_event(self, key: Any, row: tuple[Any, ...]) -> None:  # noqa: ANN401 - a damaged file holds anything
         """Copy an event's row. Where the table of sessions lacks its session, the frame in the row may name it."""
@@ -137,16 +137,16 @@ class Rebuild:
                 self._unnamed_keys.add(key)
                 self._delete_after(key, 0)
                 continue
-            facts = self._facts.setdefault(session, SessionFacts())
-            facts.furthest_seq = max(facts.furthest_seq, last_seq)
-            created = facts.created or 0.0  # 0: that of its first question
-            values = (key, session, created, self._uptime if facts.created is None else facts.touched)
+            known = self._known.setdefault(session, KnownSession())
+            known.furthest_seq = max(known.furthest_seq, last_seq)
+            created = known.created or 0.0  # 0: that of its first question
+            values = (key, session, created, self._uptime if known.created is None else known.touched)
             self._target.execute(INSERT_SESSION, values)
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
     def _known_records(self, records: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the payloads of known kinds, and note the facts of their sessions."""
+        """Yield the payloads of known kinds, and note what they say of their sessions."""
         for payload in records:
             try:
                 record = segments.decode_payload(payload)
@@ -155,25 +155,25 @@ class Rebuild:
                 continue
             match record:
                 case DeletedRecord():
-                    self._facts.pop(record.session, None)
+                    self._known.pop(record.session, None)
                 case TruncationRecord():
                     pass
-                case OwnerRecord():
+                case UserSessionRecord():
                     self._note_event(record.event)
                 case _:
                     self._note_event(record)
             yield payload
 
     def _note_event(self, event: Event) -> None:
-        facts = self._facts.setdefault(event.session, SessionFacts())
-        facts.furthest_seq = max(facts.furthest_seq, event.seq)
+        known = self._known.setdefault(event.session, KnownSession())
+        known.furthest_seq = max(known.furthest_seq, event.seq)
 
     # --- consistency -------------------------------------------------------------------------------------------------
 
     def _truncate_logs(self) -> None:
         """Truncate each log at its first hole, and recompute what its row says: its user is that of its first event."""
         for key, session, created in self._target.execute("SELECT key, id, created FROM sessions").fetchall():
-            log = Audit(summary=Summary(created=created))
+            log = Audit(summary=LogSummary(created=created))
             query = f"SELECT {EVENT_COLUMNS} FROM events WHERE session = ? ORDER BY seq"  # noqa: S608 - ours
             for row in self._target.execute(query, (key,)).fetchall():
                 event = decode_row(session, row)

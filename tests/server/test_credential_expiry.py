@@ -7,7 +7,7 @@ from typing import cast
 
 from askbot_ws.core.principal import Principal
 from askbot_ws.dialects.connection import Connection
-from askbot_ws.server.expiry import ExpiryMonitor
+from askbot_ws.server.credential_expiry import ExpiryMonitor
 
 
 class Opened:

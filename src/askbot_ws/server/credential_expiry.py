@@ -1,4 +1,4 @@
-"""Expiry: reports connections whose credential has ended, at the moment."""
+"""Credential expiry: reports connections whose credential has ended, at the moment."""
 
 from __future__ import annotations
 

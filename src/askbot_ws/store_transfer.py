@@ -1,4 +1,4 @@
-"""Commands about stores of any kind: they open a store as a server does."""
+"""Store transfer: copies and checks stores of any kind, for `askbot store`; they are opened as by a server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from .errors import ConfigError, StoreError
 from .store import Store
 from .store.audit import Report
-from .store.copying import CopyClock, check_sessions, copy_sessions
-from .store.url import is_shared, open_store, path_of, without_password
+from .store.copying import SettableClock, check_sessions, copy_sessions
+from .store.url import is_shared, make_store, path_of, without_password
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def check_shared_store(url: str) -> NoReturn:
 
     async def work() -> Report:
         async with AsyncExitStack() as stack:
-            return await check_sessions(await _opened(stack, open_store(url, fsync=False)))
+            return await check_sessions(await _opened(stack, make_store(url, fsync=False)))
 
     _finish(url, _run(work()))
 
@@ -32,12 +32,12 @@ def copy_all(source_url: str, target_url: str) -> NoReturn:
     """Copy all sessions of a store to another one and check both; exits with 1 where they differ or have faults."""
     if not is_shared(source_url) and not path_of(source_url).is_file():
         raise ConfigError(f"there is no store {path_of(source_url)}; name another one.")
-    clock = CopyClock()
+    clock = SettableClock()
 
     async def work() -> tuple[int, Report, Report]:
         async with AsyncExitStack() as stack:
-            source = await _opened(stack, open_store(source_url, fsync=False))
-            target = await _opened(stack, open_store(target_url, fsync=False, wall_clock=clock))
+            source = await _opened(stack, make_store(source_url, fsync=False))
+            target = await _opened(stack, make_store(target_url, fsync=False, wall_clock=clock))
             copied = await copy_sessions(source, target, clock)
             return copied, await check_sessions(source), await check_sessions(target)
 

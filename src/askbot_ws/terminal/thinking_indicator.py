@@ -1,4 +1,4 @@
-"""Thinking line: for how long a model thinks, on one line before its answer."""
+"""Thinking indicator: for how long a model thinks, on one line before its answer."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from .output import Screen
 HINT = "/thinking shows it"
 
 
-class ThinkingLine:
-    """The line, which counts the seconds from the first piece of thinking on. Nothing is shown before that."""
+class ThinkingIndicator:
+    """A line that counts the seconds from the first piece of thinking on. Nothing is shown before that."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -19,7 +19,7 @@ class ThinkingLine:
         self._started: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def follow(self, pieces: AsyncIterable[str]) -> None:
+    async def show_during(self, pieces: AsyncIterable[str]) -> None:
         """Show the line until there are no more pieces, or the wait for them is cancelled."""
         try:
             async for _ in pieces:

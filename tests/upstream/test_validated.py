@@ -1,4 +1,4 @@
-"""CheckedUpstream: an upstream that a program brings along can't do to the server what its code does."""
+"""ValidatedUpstream: an upstream that a program brings along can't do to the server what its code does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from askbot_ws.core.prompt import Message, Prompt
 from askbot_ws.errors import Refused, UpstreamError, UpstreamRateLimited, UpstreamUnavailable
 from askbot_ws.events import Usage
 from askbot_ws.upstream import Ending, isolation
-from askbot_ws.upstream.checked import CheckedUpstream
+from askbot_ws.upstream.validated import ValidatedUpstream
 
 PROMPT = Prompt.of([Message("user", "Hi")])
 
@@ -42,8 +42,8 @@ class Brought:
         return ending
 
 
-def checked(answer: Callable[[], Awaitable[Any]], *, model: Any = "mine") -> CheckedUpstream:
-    return CheckedUpstream(Brought(answer, model=model))
+def checked(answer: Callable[[], Awaitable[Any]], *, model: Any = "mine") -> ValidatedUpstream:
+    return ValidatedUpstream(Brought(answer, model=model))
 
 
 async def test_it_answers_as_the_one_that_it_is_given() -> None:
@@ -54,7 +54,7 @@ async def test_it_answers_as_the_one_that_it_is_given() -> None:
         return Ending("length", "big-1", Usage(input_tokens=1, output_tokens=2))
 
     brought = Brought(answer)
-    upstream = CheckedUpstream(brought)
+    upstream = ValidatedUpstream(brought)
     await upstream.open()
     await upstream.ping()
     ending = await upstream.stream(PROMPT, said.append)

@@ -1,4 +1,4 @@
-"""Audit: reads events from rows of the tables, which may be damaged."""
+"""Damaged rows: reads events from rows of the tables, which may be damaged."""
 
 from __future__ import annotations
 
