@@ -10,7 +10,7 @@
  */
 import { matchesCheck, readAnswer } from "./answer.js";
 import { createTimer, delay, ERROR_BY_CLOSE_CODE, FRAME_TOO_BIG, isFunction, openConnection, SESSION_NOT_FOUND } from "./connection.js";
-import { createOutcome, createRequest, requestError, END_BY_REQUEST_TYPE, TIME_LIMIT_MS } from "./requests.js";
+import { createOutcome, createRequest, END_BY_REQUEST_TYPE, requestError, TIME_LIMIT_MS } from "./requests.js";
 import { hideSecrets, parseAddress, resumeAddress } from "./server-address.js";
 import { countCodePoints, empty, view } from "./view.js";
 

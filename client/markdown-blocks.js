@@ -5,7 +5,7 @@
  * ones, and what is left of it is text of the innermost.
  */
 import { unescape } from "./markdown-entities.js";
-import { COMPLETE, describePart, define, takeDefinitions } from "./markdown-links.js";
+import { COMPLETE, define, describePart, takeDefinitions } from "./markdown-links.js";
 
 const MAX_DEPTH = 32; // of lists, items and quotes in each other: each reads each line, blank ones too
 const MAX_FORMULA_LINES = 200; // in which its end is sought

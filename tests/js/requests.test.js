@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createRequest, requestError, END_BY_REQUEST_TYPE, toHex } from "../../client/requests.js";
+import { createRequest, END_BY_REQUEST_TYPE, requestError, toHex } from "../../client/requests.js";
 
 test("bytes are written as lower-case hexadecimal digits", () => {
   assert.equal(toHex([0, 10, 255]), "000aff");
